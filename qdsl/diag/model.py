@@ -1,0 +1,112 @@
+"""What a diagnostic is, and the report that collects them so that all are raised at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Severity(Enum):
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A piece of a text file. Lines and columns count from 1; the end column is the one after the last character."""
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+    def to(self, other: Span) -> Span:
+        """The span from the start of this one to the end of `other`."""
+        return Span(self.file, self.line, self.column, other.end_line, other.end_column)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding. `code` is a key of `qdsl.diag.codes.CODES`; `headline` makes sense alone on one line.
+
+    `label` stands under the carets (expected and found); `help` are cures, one sentence each.
+    """
+
+    code: str
+    headline: str
+    span: Span | None = None
+    label: str = ""
+    help: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    severity: Severity = Severity.ERROR
+
+
+class QdslError(Exception):
+    """One or more diagnostics that stop the work."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
+        super().__init__("; ".join(f"{d.severity.value}[{d.code}]: {d.headline}" for d in self.diagnostics))
+
+
+class Report:
+    """Collects diagnostics; `raise_errors` raises once, with all of them, when one is an error."""
+
+    def __init__(self) -> None:
+        self._found: list[Diagnostic] = []
+
+    def __iter__(self) -> Iterator[Diagnostic]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @property
+    def has_errors(self) -> bool:
+        return any(d.severity is Severity.ERROR for d in self._found)
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        if diagnostic not in self._found:
+            self._found.append(diagnostic)
+
+    def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
+        for diagnostic in diagnostics:
+            self.add(diagnostic)
+
+    def error(
+        self, code: str, headline: str, span: Span | None = None, *, label: str = "", help: Iterable[str] = ()
+    ) -> None:
+        self.add(Diagnostic(code, headline, span, label, tuple(help)))
+
+    def warning(
+        self, code: str, headline: str, span: Span | None = None, *, label: str = "", help: Iterable[str] = ()
+    ) -> None:
+        self.add(Diagnostic(code, headline, span, label, tuple(help), severity=Severity.WARNING))
+
+    def sorted(self) -> tuple[Diagnostic, ...]:
+        """In source order; those without a place come last."""
+
+        def key(d: Diagnostic) -> tuple[int, str, int, int]:
+            return (0, d.span.file, d.span.line, d.span.column) if d.span else (1, "", 0, 0)
+
+        return tuple(sorted(self._found, key=key))
+
+    def raise_errors(self) -> None:
+        if self.has_errors:
+            raise QdslError(self.sorted())
+
+
+def nearest(word: str, known: Iterable[str], count: int = 2) -> tuple[str, ...]:
+    """The `count` known words most like `word`, best first; none when nothing is close.
+
+    Bounded: long words and huge vocabularies are cut before comparing, since both come from untrusted files.
+    """
+    pool = sorted(set(known))[:5000]
+    return tuple(difflib.get_close_matches(word[:200], pool, n=count, cutoff=0.5))

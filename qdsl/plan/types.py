@@ -1,0 +1,157 @@
+"""The plan: every decision as data. No weights, sorted, versioned, hashable; each action names the recipe line behind it.
+
+A plan speaks of one recipe, one model (in canonical form) and one target. What only data can decide (ranges) is not in
+it: `compile` measures the tensors whose `observe` is set and hands the ranges to the rewrite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qdsl.spec import Scheme
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Origin:
+    """Why: the words of the rule ("quantize static", "keep decode") and its place. `file` is relative to the recipe's
+    directory and `line` counts from 1; a default or a row of a target's table has file "" and line 0 and names the row
+    in `rule` ("ort_cpu.toml, row conv")."""
+
+    rule: str
+    file: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.rule}, line {self.line}" if self.line else self.rule
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Reader:
+    """One place that reads the dequantized value of a tensor: a node's input port, or a graph output (node "", port -1)."""
+
+    node: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How a tensor's range is found. method: minmax, mean_minmax, entropy, percentile, mse, fixed (then low and high
+    hold) or dynamic (at run time)."""
+
+    method: str
+    data: str | None = None
+    percentile: float | None = None
+    symmetric: bool = False
+    low: float | None = None
+    high: float | None = None
+    origin: Origin = Origin("default")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorPlan:
+    """A Q/DQ pair on an activation: Q once after `tensor`, read through DQ by `readers`; other readers stay on the float
+    value. Tensors with the same `group` get one scale and zero point, from the union of the ranges of those members with
+    `observe` set."""
+
+    tensor: str
+    scheme: Scheme
+    readers: tuple[Reader, ...]
+    group: str
+    observe: bool
+    calibration: Calibration
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPlan:
+    """A constant input stored as integers with a DQ before its node. `axis` is the channel axis of the stored tensor
+    (None per tensor)."""
+
+    node: str
+    port: int
+    tensor: str
+    scheme: Scheme
+    axis: int | None
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class BiasPlan:
+    """A bias stored as int32 with scale = input scale x weight scale (ONNX QLinearConv) and zero point 0."""
+
+    node: str
+    port: int
+    tensor: str
+    activation: str
+    weight_port: int
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What will run: "integer", "float", "absorbed" (fused into a neighbour) or "moves" (copies or reshapes integers or
+    floats as they come). `kernel` is the operator that the runtime executes; `row` the table row; `because` why, in a
+    few words."""
+
+    runs: str
+    kernel: str
+    row: str
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """The verdict on one node. mark: "+" quantized, "!" asked for but stays float, "=" untouched (never asked, or kept)."""
+
+    node: str
+    op: str
+    mark: str
+    note: str
+    origin: Origin
+    prediction: Prediction
+    macs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Something the plan warns of, such as boxes and scores under one scale. `code` is a diagnostic code."""
+
+    code: str
+    message: str
+    nodes: tuple[str, ...]
+    help: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Predictions over the whole graph. Bytes are of the emitted file; `integer_macs` counts multiply-accumulates in nodes
+    predicted to run in integers."""
+
+    nodes: int
+    integer_nodes: int
+    kept_float: int
+    refused: int
+    macs: int
+    integer_macs: int
+    float_bytes: int
+    predicted_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All sequences are sorted: nodes in graph order, the rest by tensor or node name."""
+
+    version: int
+    recipe: str
+    model: str
+    target: str
+    mode: str
+    nodes: tuple[NodePlan, ...]
+    tensors: tuple[TensorPlan, ...]
+    weights: tuple[WeightPlan, ...]
+    biases: tuple[BiasPlan, ...]
+    flags: tuple[Flag, ...]
+    totals: Totals
+    open: tuple[str, ...] = ()

@@ -1,0 +1,44 @@
+"""How one tensor is stored as integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from qdsl.spec.dtypes import DType
+
+
+class Granularity(Enum):
+    """How many scales a tensor has: one, one per channel, or one per block of a channel."""
+
+    PER_TENSOR = "per_tensor"
+    PER_CHANNEL = "per_channel"
+    PER_BLOCK = "per_block"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A complete quantization scheme: nothing left to choose but scale and zero point.
+
+    `block` is the number of elements that share a scale (PER_BLOCK only). `emulated_bits` is set for a width between
+    stored types (`6 bit` in an int8): an explicit Clip narrows the stored range to it. `reduce_range` is ONNX Runtime's
+    -64..64 (0..127 unsigned). `storage_only` marks a width that the target stores but does not compute in.
+    """
+
+    dtype: DType
+    symmetric: bool
+    granularity: Granularity = Granularity.PER_TENSOR
+    block: int | None = None
+    reduce_range: bool = False
+    storage_only: bool = False
+    emulated_bits: int | None = None
+
+    def __str__(self) -> str:
+        words = [self.dtype.name]
+        if self.dtype.integer:
+            words += ["symmetric" if self.symmetric else "affine", self.granularity.value]
+            words += [str(self.block)] if self.block else []
+            words += ["reduce_range"] if self.reduce_range else []
+            words += [f"as {self.emulated_bits} bit (emulated)"] if self.emulated_bits else []
+        words += ["storage_only"] if self.storage_only else []
+        return " ".join(words)

@@ -1,0 +1,44 @@
+"""Fixtures that every test may use: goldens, and the real models and images kept beside a checkout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDENS = ROOT / "tests" / "goldens"
+TESTDATA = ROOT.parent / "shared" / "testdata"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--regen", action="store_true", help="write the goldens anew; run again without it and read the diff"
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden("plan/yolov8n.txt", text)` compares with tests/goldens/plan/yolov8n.txt, or writes it under --regen."""
+    regen = bool(request.config.getoption("--regen"))
+
+    def check(name: str, text: str) -> None:
+        path = GOLDENS / name
+        text = text.rstrip("\n") + "\n"
+        if regen:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            return
+        assert path.exists(), f"no golden {name}: run `pytest --regen` and read what it wrote"
+        assert text == path.read_text(encoding="utf-8"), f"golden {name} differs; if that is meant: `pytest --regen`"
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """The folder of real models and labelled images; skips where it is absent."""
+    if not TESTDATA.is_dir():
+        pytest.skip("the folder of real models and images (../shared/testdata) is not here")
+    return TESTDATA
