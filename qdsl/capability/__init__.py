@@ -1,1 +1,40 @@
+"""What each target can run: one table per target, read once, as typed rows. See docs/targets.md."""
 
+from qdsl.capability.loader import TableError, load, loads, names
+from qdsl.capability.model import (
+    ABSORBED,
+    ACTIVATION,
+    COMPUTE,
+    FLOAT,
+    MOVES,
+    WEIGHT,
+    Capability,
+    ChannelAxis,
+    RoleTypes,
+    Row,
+    TypeRow,
+    Verdict,
+    WeightOnly,
+    When,
+)
+
+__all__ = [
+    "ABSORBED",
+    "ACTIVATION",
+    "COMPUTE",
+    "FLOAT",
+    "MOVES",
+    "WEIGHT",
+    "Capability",
+    "ChannelAxis",
+    "RoleTypes",
+    "Row",
+    "TableError",
+    "TypeRow",
+    "Verdict",
+    "WeightOnly",
+    "When",
+    "load",
+    "loads",
+    "names",
+]

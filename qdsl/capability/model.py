@@ -1,0 +1,324 @@
+"""What a target can run, as typed rows: the form that a target's table (`<target>.toml`) takes once read and checked.
+
+A table says, per operator, which integer kernel there is and what that kernel asks of the Q/DQ nodes around it. The
+plan places Q/DQ by these rows and the predictor (`qdsl.plan.predict`) judges nodes by them; nobody else reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qdsl.spec import DType, Granularity, Scheme
+
+if TYPE_CHECKING:
+    from qdsl.graph.view import AttrValue, GraphView, NodeView
+
+ACTIVATION = "activation"
+WEIGHT = "weight"
+COMPUTE = "compute"
+MOVES = "moves"
+FLOAT = "float"
+ABSORBED = "absorbed"
+
+_ANY_OP = "*"
+_ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the target takes a scheme. `runs` is "integer" (computed in), "stored" (kept in the file, dequantized
+    before use: the recipe must say `storage_only`) or "no" (refused). `because` says why in a few words."""
+
+    runs: str
+    because: str
+
+    @property
+    def executed(self) -> bool:
+        return self.runs == "integer"
+
+    @property
+    def storable(self) -> bool:
+        return self.runs in ("integer", "stored")
+
+
+@dataclass(frozen=True, slots=True)
+class RoleTypes:
+    """How one number type serves in one role. `symmetric` and `granularity` complete a request for the bare type."""
+
+    runs: str
+    symmetric: bool
+    granularity: Granularity
+    granularities: tuple[Granularity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRow:
+    """One number type: what it can do as an activation and as a weight. `min_opset` overrides the ONNX opset that first
+    quantizes to it; None means that one (`DType.qdq_opset`)."""
+
+    dtype: DType
+    activation: RoleTypes
+    weight: RoleTypes
+    because: str
+    evidence: str
+
+    def role(self, role: str) -> RoleTypes:
+        return self.activation if role == ACTIVATION else self.weight
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """What a node must be for a row to speak of it, beyond its operator. `attrs` maps an attribute to the values
+    allowed, as text ("absent" stands for a missing attribute); `ranks` are those of the first input."""
+
+    min_opset: int | None = None
+    max_opset: int | None = None
+    attrs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    constant_ports: tuple[int, ...] = ()
+    ranks: tuple[int, ...] = ()
+    max_outputs: int | None = None
+
+    def holds(self, node: NodeView, view: GraphView) -> bool:
+        if self.min_opset is not None and view.opset < self.min_opset:
+            return False
+        if self.max_opset is not None and view.opset > self.max_opset:
+            return False
+        if not all(_attr_text(node, name) in allowed for name, allowed in self.attrs.items()):
+            return False
+        if any(port >= len(node.inputs) or not view.is_constant(node.inputs[port]) for port in self.constant_ports):
+            return False
+        if self.ranks and _rank(node, view) not in self.ranks:
+            return False
+        return self.max_outputs is None or sum(1 for name in node.outputs if name) <= self.max_outputs
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelAxis:
+    """The axis of a stored weight that counts output channels. With `attr`, `by_value` maps that attribute's value (as
+    text, "absent" included) to the axis."""
+
+    axis: int
+    attr: str = ""
+    by_value: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, node: NodeView) -> int:
+        return self.by_value.get(_attr_text(node, self.attr), self.axis) if self.attr else self.axis
+
+
+@dataclass(frozen=True, slots=True)
+class WeightOnly:
+    """The kernel that computes with integer weights and float activations. `blocks` are the block sizes it takes."""
+
+    kernel: str
+    types: tuple[DType, ...]
+    granularities: tuple[Granularity, ...]
+    blocks: tuple[int, ...]
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One rule of the table: what runs for some operators.
+
+    `kind`: "compute" (an integer kernel), "moves" (copies integers: input and output share one scale), "float" (never
+    in integers) or "absorbed" (folds into the QuantizeLinear that follows, when that makes it redundant).
+    `output`: whether the kernel needs a QuantizeLinear on its output: "required", "optional" (it can write floats, then
+    `float_output_kernel` runs) or "none".
+    `absorbs` names operators that fold into this row's kernel when they stand between it and its QuantizeLinear.
+    `same_type`: activations in and out share one number type. `requires` names further checks of the predictor.
+    """
+
+    name: str
+    ops: tuple[str, ...]
+    kind: str
+    because: str
+    evidence: str
+    domain: str = ""
+    kernel: str = ""
+    float_output_kernel: str = ""
+    when: When = When()
+    activations: tuple[int, ...] = ()
+    variadic: bool = False
+    weights: tuple[int, ...] = ()
+    bias: int | None = None
+    output: str = "none"
+    activation_types: tuple[DType, ...] = ()
+    weight_types: tuple[DType, ...] = ()
+    weight_granularities: tuple[Granularity, ...] = ()
+    channel_axis: ChannelAxis | None = None
+    same_type: bool = True
+    absorbs: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    weight_only: WeightOnly | None = None
+    share_inputs: bool = False
+
+    @property
+    def computes(self) -> bool:
+        return self.kind == COMPUTE
+
+    @property
+    def same_scale(self) -> bool:
+        """Input and output must share scale, zero point and type: give them one group."""
+        return self.kind == MOVES
+
+    @property
+    def output_quantized(self) -> bool:
+        """The default placement puts a Q/DQ pair on the outputs."""
+        return self.output in ("required", "optional")
+
+    def matches(self, node: NodeView, view: GraphView) -> bool:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        named = _ANY_OP in self.ops or (node.op in self.ops and domain == self.domain)
+        return named and self.when.holds(node, view)
+
+    def kernel_for(self, node: NodeView) -> str:
+        """The operator that runs when `node` runs in integers; the node's own for a row that only moves data."""
+        return self.kernel.replace("{op}", node.op) or node.op
+
+    def weight_ports(self, node: NodeView, view: GraphView) -> tuple[int, ...]:
+        """Ports that hold a constant weight here: stored as integers with the weights' scheme."""
+        return tuple(port for port in self.weights if _present(node, port) and view.is_constant(node.inputs[port]))
+
+    def activation_ports(self, node: NodeView, view: GraphView) -> tuple[int, ...]:
+        """Ports that read a computed tensor through Q/DQ: data ports, and weight ports fed by another node."""
+        ports = self._data_ports(node) + self.weights
+        return tuple(sorted(p for p in ports if _present(node, p) and not view.is_constant(node.inputs[p])))
+
+    def constant_ports(self, node: NodeView, view: GraphView) -> tuple[int, ...]:
+        """Data ports fed by a constant (a Mul by a table): stored as integers with the *activations'* scheme."""
+        return tuple(p for p in self._data_ports(node) if _present(node, p) and view.is_constant(node.inputs[p]))
+
+    def bias_port(self, node: NodeView, view: GraphView) -> int | None:
+        """The port of a constant bias that is there, or None."""
+        if self.bias is None or not _present(node, self.bias) or not view.is_constant(node.inputs[self.bias]):
+            return None
+        return self.bias
+
+    def _data_ports(self, node: NodeView) -> tuple[int, ...]:
+        return tuple(range(len(node.inputs))) if self.variadic else self.activations
+
+    def accepts_weight(self, scheme: Scheme) -> bool:
+        """The integer kernel of this row computes with such a weight."""
+        return scheme.dtype in self.weight_types and scheme.granularity in self.weight_granularities
+
+    def accepts_activation(self, scheme: Scheme) -> bool:
+        """The integer kernel of this row computes with such activations."""
+        return scheme.dtype in self.activation_types and scheme.granularity is Granularity.PER_TENSOR
+
+
+@dataclass(frozen=True)
+class Capability:
+    """A target's table. `title` is for people; `evidence` names the runtime and version it was checked with.
+
+    `reasons` are the predictor's sentences, by key. `signed_pairs`: the target computes in unsigned integers and turns
+    a signed Q/DQ pair into an unsigned one only where one Q feeds one DQ. `spread` are the operators over which the
+    runtime itself spreads a neighbouring Q/DQ pair.
+    """
+
+    name: str
+    title: str
+    evidence: str
+    min_opset: int
+    max_opset: int
+    rows: tuple[Row, ...]
+    types: Mapping[str, TypeRow]
+    widths: Mapping[str, Mapping[int, DType]]
+    reasons: Mapping[str, str]
+    signed_pairs: bool
+    spread: tuple[str, ...]
+    _by_op: Mapping[str, tuple[Row, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def row_for(self, node: NodeView, view: GraphView) -> Row:
+        """The first row that speaks of `node`; the last row of a table speaks of every operator."""
+        for row in self._by_op.get(node.op, self._by_op[_ANY_OP]):
+            if row.matches(node, view):
+                return row
+        raise LookupError(f"{self.name}.toml has no row for {node.op}")
+
+    def row(self, name: str) -> Row:
+        """The row called `name`; KeyError when there is none."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+    def type_row(self, dtype: DType) -> TypeRow | None:
+        return self.types.get(dtype.name)
+
+    def default_activation(self, bits: int) -> Scheme | None:
+        """What `activations N bit` means here; None when the target has no such width."""
+        return self._default(ACTIVATION, bits)
+
+    def default_weight(self, bits: int) -> Scheme | None:
+        """What `weights N bit` means here; None when the target has no such width."""
+        return self._default(WEIGHT, bits)
+
+    def _default(self, role: str, bits: int) -> Scheme | None:
+        dtype = self.widths[role].get(bits)
+        return None if dtype is None else self.complete(role, dtype)
+
+    def complete(
+        self,
+        role: str,
+        dtype: DType,
+        *,
+        symmetric: bool | None = None,
+        granularity: Granularity | None = None,
+        block: int | None = None,
+        reduce_range: bool = False,
+        storage_only: bool = False,
+    ) -> Scheme:
+        """A whole scheme from a request: what is None takes the target's default for `dtype` in `role`."""
+        row = self.types.get(dtype.name)
+        known = row.role(role) if row else RoleTypes("no", True, Granularity.PER_TENSOR, ())
+        chosen = Granularity.PER_BLOCK if block and granularity is None else granularity or known.granularity
+        is_symmetric = known.symmetric if symmetric is None else symmetric
+        return Scheme(dtype, is_symmetric, chosen, block, reduce_range, storage_only)
+
+    def accepts(self, role: str, scheme: Scheme) -> Verdict:
+        """Whether the target computes in, only stores, or refuses `scheme` in `role`, whatever the operator."""
+        row = self.types.get(scheme.dtype.name)
+        if row is None:
+            return Verdict("no", f"{self.title} has no {scheme.dtype}")
+        known = row.role(role)
+        if known.runs == "no":
+            return Verdict("no", row.because)
+        if scheme.dtype.integer and scheme.granularity not in known.granularities:
+            allowed = " or ".join(g.value for g in known.granularities)
+            return Verdict("no", f"{scheme.dtype} {role}s are {allowed} on {self.title}")
+        return Verdict(known.runs, row.because)
+
+    def executed_types(self, role: str) -> tuple[DType, ...]:
+        """Types computed in, in this role; sorted by name."""
+        return tuple(sorted(row.dtype for row in self.types.values() if row.role(role).runs == "integer"))
+
+
+def index_rows(rows: tuple[Row, ...]) -> dict[str, tuple[Row, ...]]:
+    """Rows by operator, in table order, each list closed by the rows for any operator."""
+    general = tuple(row for row in rows if _ANY_OP in row.ops)
+    ops = sorted({op for row in rows for op in row.ops} - {_ANY_OP})
+    by_op = {op: tuple(row for row in rows if op in row.ops) + general for op in ops}
+    return {**by_op, _ANY_OP: general}
+
+
+def _attr_text(node: NodeView, name: str) -> str:
+    if name not in node.attrs:
+        return _ABSENT
+    return _as_text(node.attrs[name])
+
+
+def _as_text(value: AttrValue) -> str:
+    if isinstance(value, tuple):
+        return ",".join(_as_text(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _present(node: NodeView, port: int) -> bool:
+    return port < len(node.inputs) and node.inputs[port] != ""
+
+
+def _rank(node: NodeView, view: GraphView) -> int | None:
+    tensor = view.tensors.get(node.inputs[0]) if node.inputs else None
+    return None if tensor is None or tensor.shape is None else len(tensor.shape)
