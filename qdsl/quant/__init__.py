@@ -1,1 +1,28 @@
+"""Quantization numerics: from ranges to scales, from floats to integers and back. Pure numpy, no graph, no runtime.
 
+Everything follows the ONNX operators QuantizeLinear and DequantizeLinear with float32 scales, bit for bit:
+
+    q = saturate(round_half_even(x / scale) + zero_point)        x' = (q - zero_point) * scale
+"""
+
+from qdsl.quant.bias import BIAS_LIMIT, quantize_bias, raise_scale_for_bias
+from qdsl.quant.linear import QParams, dequantize, quantize, storage_type
+from qdsl.quant.scales import SMALLEST_SCALE, limits, scale_zero_point, spread
+from qdsl.quant.weights import QuantizedWeight, quantize_weight, weight_parameters
+
+__all__ = [
+    "BIAS_LIMIT",
+    "SMALLEST_SCALE",
+    "QParams",
+    "QuantizedWeight",
+    "dequantize",
+    "limits",
+    "quantize",
+    "quantize_bias",
+    "quantize_weight",
+    "raise_scale_for_bias",
+    "scale_zero_point",
+    "spread",
+    "storage_type",
+    "weight_parameters",
+]

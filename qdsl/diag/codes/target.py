@@ -4,4 +4,44 @@ from __future__ import annotations
 
 from qdsl.diag.codes import CodeDoc
 
-CODES: dict[str, CodeDoc] = {}
+_STATIC = """recipe example
+model onnx "model.onnx"
+data calib from npz "calib.npz"
+quantize static { weights int8 symmetric per_channel; activations uint8 affine per_tensor; calibrate minmax on calib }
+target ort
+"""
+
+CODES: dict[str, CodeDoc] = {
+    "weight-not-finite": CodeDoc(
+        "a constant that is to be quantized holds NaN or infinity",
+        "A scale is found from the smallest and the largest value of a weight, so one value that is not a number "
+        "spoils its whole channel. The message names the tensor and where the first such value stands.",
+        _STATIC,
+        setup="model.onnx is a Conv whose weight holds a NaN",
+        verb="compile",
+    ),
+    "range-not-finite": CodeDoc(
+        "the range of a tensor holds NaN or infinity",
+        "Calibration found, or was given, a range without end. No scale covers it. The first layer whose values "
+        "overflow float32 is the one to look at.",
+        _STATIC,
+        setup="the range of a tensor is infinite",
+        verb="compile",
+    ),
+    "range-missing": CodeDoc(
+        "a tensor that the plan quantizes was never measured",
+        "Every quantized tensor needs a range: from calibration, by hand (`range [lo, hi]`), or from another tensor "
+        "whose scale it shares. Ranges of another plan, or of another model, do not fit this one.",
+        _STATIC,
+        setup="the ranges handed over lack a tensor of the plan",
+        verb="compile",
+    ),
+    "bias-scale-overflow": CodeDoc(
+        "a bias has no int32 scale",
+        "A bias is stored at input scale times weight scale. When that product is past float32, inputs or weights hold "
+        "values so large that eight bits cannot describe them.",
+        _STATIC,
+        setup="model.onnx is a Conv whose input and weight reach 1e35",
+        verb="compile",
+    ),
+}

@@ -1,0 +1,81 @@
+"""Constant tensors as integers: per tensor, per channel, per block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdsl.diag import Diagnostic, QdslError
+from qdsl.quant.linear import FloatArray, IntArray, QParams, quantize
+from qdsl.quant.scales import limits, spread
+from qdsl.spec import Granularity, Scheme
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedWeight:
+    """The integers of a weight, unpacked, in the shape of the weight; `params` bring them back."""
+
+    values: IntArray
+    params: QParams
+
+
+def weight_parameters(weight: NDArray[Any], scheme: Scheme, axis: int | None, name: str = "") -> QParams:
+    """Scale and zero point of `weight` from its own minimum and maximum.
+
+    `axis`: the channel axis (per channel) or the axis that is cut into blocks (per block); None per tensor.
+    A channel of zeros takes the largest scale of the others, so that a bias stored with it stays as fine as theirs.
+    Raises QdslError (weight-not-finite) with the tensor's name and the index of the first such value.
+    """
+    _refuse_not_finite(weight, name)
+    if scheme.granularity is Granularity.PER_TENSOR or axis is None:
+        scale, zero = spread(np.min(weight, initial=0.0), np.max(weight, initial=0.0), scheme)
+        return QParams(scale, zero, scheme.dtype)
+    axis %= weight.ndim
+    if scheme.granularity is Granularity.PER_BLOCK:
+        if not scheme.block:
+            raise ValueError(f"`{scheme}` does not say how many elements a block has")
+        low, high = _block_ends(weight, axis, scheme.block)
+        block = scheme.block
+    else:
+        others = tuple(i for i in range(weight.ndim) if i != axis)
+        low, high = weight.min(axis=others, initial=0.0), weight.max(axis=others, initial=0.0)
+        block = None
+    scale, zero = spread(low, high, scheme)
+    empty = (low == 0) & (high == 0)
+    if empty.any() and not empty.all():
+        scale = np.where(empty, scale[~empty].max(), scale)
+    return QParams(scale, zero, scheme.dtype, axis, block)
+
+
+def quantize_weight(weight: NDArray[Any], scheme: Scheme, params: QParams) -> QuantizedWeight:
+    """`weight` as integers inside `limits(scheme)`."""
+    return QuantizedWeight(quantize(weight, params, limits(scheme)), params)
+
+
+def _block_ends(weight: NDArray[Any], axis: int, block: int) -> tuple[FloatArray, FloatArray]:
+    """Minimum and maximum of each block along `axis`; the last block may be shorter."""
+    starts = np.arange(0, weight.shape[axis], block)
+    low = np.minimum.reduceat(weight, starts, axis=axis)
+    high = np.maximum.reduceat(weight, starts, axis=axis)
+    return np.minimum(low, 0.0), np.maximum(high, 0.0)
+
+
+def _refuse_not_finite(weight: NDArray[Any], name: str) -> None:
+    finite = np.isfinite(weight)
+    if finite.all():
+        return
+    first = np.unravel_index(int(np.argmin(finite)), weight.shape)
+    place = ", ".join(str(int(i)) for i in first)
+    raise QdslError(
+        [
+            Diagnostic(
+                "weight-not-finite",
+                f"weight `{name}` holds {weight[first]} at [{place}]",
+                label=f"{int((~finite).sum())} of {weight.size} values are not finite",
+                help=("export the model again from a checkpoint without NaN and infinity",),
+            )
+        ]
+    )
