@@ -1,0 +1,130 @@
+"""The person detector example: data, generator, network and exported files are what they say they are."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+PEOPLE = ROOT / "examples" / "people"
+SIZES = {(640, 480), (480, 640), (512, 512), (640, 360), (576, 432)}
+COUNTS = {"train": 300, "val": 150}
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Import a module of the example by its bare name, as its scripts do, and forget all of them afterwards."""
+    monkeypatch.syspath_prepend(str(PEOPLE))
+    names = {path.stem for path in PEOPLE.glob("*.py")}
+    before = {name: sys.modules.pop(name) for name in names & set(sys.modules)}
+    yield importlib.import_module
+    for name in names & set(sys.modules):
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+@pytest.mark.parametrize("split", sorted(COUNTS))
+def test_images_have_labels_and_known_sizes(split: str) -> None:
+    images = sorted((PEOPLE / "images" / split).glob("*.jpg"))
+    labels = sorted((PEOPLE / "labels" / split).glob("*.txt"))
+    assert [p.stem for p in images] == [p.stem for p in labels] == [f"{i:05d}" for i in range(COUNTS[split])]
+    sizes = set()
+    for path in images:
+        with Image.open(path) as image:
+            sizes.add(image.size)
+    assert sizes == SIZES
+
+
+def test_images_take_less_than_ten_megabytes() -> None:
+    total = sum(path.stat().st_size for path in (PEOPLE / "images").rglob("*.jpg"))
+    assert 7_000_000 <= total <= 10_000_000
+
+
+@pytest.mark.parametrize(("split", "people", "without"), [("train", 944, 42), ("val", 505, 25)])
+def test_labels_are_boxes_inside_the_image(split: str, people: int, without: int) -> None:
+    rows = [path.read_text(encoding="utf-8").splitlines() for path in sorted((PEOPLE / "labels" / split).glob("*.txt"))]
+    assert (sum(map(len, rows)), sum(not lines for lines in rows)) == (people, without)
+    boxes = np.array([[float(word) for word in line.split()] for lines in rows for line in lines])
+    assert boxes.shape == (people, 5)
+    assert set(boxes[:, 0]) == {0.0}
+    low, high = boxes[:, 1:3] - boxes[:, 3:5] / 2, boxes[:, 1:3] + boxes[:, 3:5] / 2
+    assert low.min() >= -2e-6 and high.max() <= 1 + 2e-6
+    assert boxes[:, 3:5].min() > 0
+
+
+def test_generator_makes_the_committed_scenes_again(load: Callable[[str], ModuleType]) -> None:
+    scenes = load("scenes")
+    for split in COUNTS:
+        scene = scenes.make_scene(7, split, 0)
+        label = (PEOPLE / "labels" / split / "00000.txt").read_text(encoding="utf-8")
+        assert scenes.label_text(scene.boxes) == label
+        with Image.open(PEOPLE / "images" / split / "00000.jpg") as image:
+            stored = np.asarray(image.convert("RGB"), dtype=np.float64)
+        # The stored picture went through a lossy JPEG; sensor noise is what it loses.
+        assert np.abs(stored - scene.image).mean() < 6.0
+
+
+def test_a_scene_does_not_depend_on_its_neighbours(load: Callable[[str], ModuleType]) -> None:
+    scenes = load("scenes")
+    alone = scenes.make_scene(3, "train", 5)
+    scenes.make_scene(3, "train", 4)
+    again = scenes.make_scene(3, "train", 5)
+    assert np.array_equal(alone.image, again.image) and alone.boxes == again.boxes
+    assert not np.array_equal(alone.image, scenes.make_scene(3, "val", 5).image)
+
+
+def test_committed_model_has_the_public_names_and_runs() -> None:
+    path = PEOPLE / "yolov8n.onnx"
+    names = {node.name for node in onnx.load(str(path)).graph.node if node.op_type == "Conv"}
+    assert len(names) == 64
+    assert {"/model.0/conv/Conv", "/model.22/cv2.0/cv2.0.2/Conv", "/model.22/dfl/conv/Conv"} <= names
+    assert path.stat().st_size < 13_000_000
+    session = pytest.importorskip("onnxruntime").InferenceSession(str(path))
+    with Image.open(PEOPLE / "images" / "val" / "00001.jpg") as image:
+        pixels = np.asarray(image.convert("RGB").resize((640, 640)), dtype=np.float32) / 255
+    (output,) = session.run(["output0"], {"images": pixels.transpose(2, 0, 1)[None]})
+    assert output.shape == (1, 5, 8400)
+    assert np.isfinite(output).all()
+    assert output[0, 4].min() >= 0 and output[0, 4].max() <= 1
+
+
+def test_tiny_exports_agree() -> None:
+    ort = pytest.importorskip("onnxruntime")
+    pixels = np.random.default_rng(0).random((1, 3, 320, 320), dtype=np.float32)
+    outputs = []
+    for exporter in ("torchscript", "dynamo"):
+        path = ROOT / "tests" / "data" / f"yolov8_tiny_{exporter}.onnx"
+        assert path.stat().st_size < 600_000
+        assert sum(node.op_type == "Conv" for node in onnx.load(str(path)).graph.node) == 64
+        outputs.append(ort.InferenceSession(str(path)).run(["output0"], {"images": pixels})[0])
+    assert outputs[0].shape == (1, 5, 2100)
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-4, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [PEOPLE / "yolov8n.onnx", *sorted((ROOT / "tests" / "data").glob("yolov8_tiny_*.onnx"))],
+    ids=lambda p: p.stem,
+)
+def test_exports_hold_no_trace_of_where_they_were_made(path: Path) -> None:
+    data = path.read_bytes()
+    for word in (b"/work/", b"/root/", b"/opt/", b"/home/", b"stack_trace"):
+        assert word not in data
+
+
+def test_network_has_the_published_parameter_count(load: Callable[[str], ModuleType]) -> None:
+    torch = pytest.importorskip("torch", reason="torch builds the network")
+    model = load("model")
+    assert model.parameter_count(model.YOLOv8(nc=1)) == 3_011_043
+    assert model.parameter_count(model.YOLOv8(nc=80)) == 3_157_200
+    network = model.YOLOv8(width=1 / 32, box_channels=16).eval()
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 5, 12 * 8 + 6 * 4 + 3 * 2)
