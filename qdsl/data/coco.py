@@ -1,0 +1,127 @@
+"""The COCO layout: one json of images, annotations and categories, with the picture folder beside it or given."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from qdsl.data.files import below, path_key
+from qdsl.data.folders import safe_split, single_path
+from qdsl.data.image import open_file, reason
+from qdsl.data.types import Item, Label, Listing, failure
+from qdsl.data.yolo import keep_classes
+from qdsl.diag import Span
+from qdsl.lang.recipe import DataSpec
+
+MAX_JSON = 2**30
+
+
+def coco(spec: DataSpec) -> Listing:
+    """`coco "instances.json"`, `coco ["instances.json", "pictures/"]`, or `coco "root/"` with `split W`, which looks
+    for `annotations/instances_W.json` and `W.json`. File names must stay below the picture folder (`data-escape`).
+
+    Class numbers count the categories by id. `classes` keeps the pictures that show one of them.
+    """
+    single_path(spec, most=2)
+    file, name = _json_file(spec)
+    images, annotations, categories = _tables(_read(file, name, spec.span), name, spec.span)
+    order = sorted(categories)
+    numbers = {category: index for index, category in enumerate(order)}
+    boxes: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in annotations:
+        boxes[annotation["image_id"]].append(annotation)
+    names = {image["file_name"] for image in images}
+    folder = Path(spec.paths[1]) if len(spec.paths) == 2 else _folder(file, sorted(names), spec, name)
+    items: dict[str, Item] = {}
+    for image in images:
+        relative = below(folder, image["file_name"], name, spec.span).relative_to(folder).as_posix()
+        labels = partial(_labels, image, tuple(boxes[image["id"]]), numbers, name, spec.span)
+        items.setdefault(relative, Item(relative, folder / relative, labels))
+    ordered = tuple(sorted(items.values(), key=lambda item: path_key(item.id)))
+    return keep_classes(Listing(ordered, tuple(categories[i] for i in order)), spec)
+
+
+def _json_file(spec: DataSpec) -> tuple[Path, str]:
+    path, shown = Path(spec.paths[0]), spec.written[0] if spec.written else Path(spec.paths[0]).name
+    if not path.is_dir():
+        if spec.split is not None:
+            help = ("leave out `split`, or name the folder above `annotations` instead of a file",)
+            raise failure("data-split", f"{shown} is one file and has no splits", spec.span, help=help)
+        return path, shown
+    if spec.split is None:
+        help = ("write `split` and the name of one, or name the json file itself",)
+        raise failure("data-split", f"{shown} is a folder", spec.span, help=help)
+    split = safe_split(spec)
+    tried = [f"annotations/instances_{split}.json", f"annotations/{split}.json", f"{split}.json"]
+    for part in tried:
+        if (path / part).is_file():
+            return path / part, f"{shown}/{part}"
+    help = (f"looked for {', '.join(tried)}",)
+    raise failure("data-missing", f"{shown} has no annotations for split `{split}`", spec.span, help=help)
+
+
+def _read(file: Path, name: str, span: Span) -> Any:
+    with open_file(file, name, span, MAX_JSON) as handle:
+        try:
+            return json.load(handle)
+        except (ValueError, RecursionError, OSError) as error:
+            what = "nested too deeply" if isinstance(error, RecursionError) else reason(error)
+            raise failure("data-coco", f"{name} is not JSON: {what}", span) from None
+
+
+def _tables(found: Any, name: str, span: Span) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[int, str]]:
+    """(images, annotations, category names by id), each row checked for the fields read later."""
+    if not isinstance(found, dict):
+        raise failure("data-coco", f"{name} is not a COCO description: it holds no object", span)
+    images = _rows(found, "images", {"id": int, "file_name": str}, name, span)
+    annotations = _rows(found, "annotations", {"image_id": int, "category_id": int}, name, span)
+    categories = _rows(found, "categories", {"id": int, "name": str}, name, span)
+    return images, annotations, {row["id"]: row["name"] for row in categories}
+
+
+def _rows(found: dict[str, Any], key: str, fields: dict[str, type], name: str, span: Span) -> list[dict[str, Any]]:
+    rows = found.get(key, None if key == "images" else [])
+    if not isinstance(rows, list):
+        raise failure("data-coco", f"{name} is not a COCO description: `{key}` is no list", span)
+    for at, row in enumerate(rows):
+        wrong = [f for f, kind in fields.items() if not isinstance(row, dict) or not isinstance(row.get(f), kind)]
+        if wrong:
+            raise failure("data-coco", f"{name}: entry {at} of `{key}` has no usable `{wrong[0]}`", span)
+    return rows
+
+
+def _folder(file: Path, names: list[str], spec: DataSpec, shown: str) -> Path:
+    """The first of the usual places that holds the first picture listed; the json's own folder when none does."""
+    split = file.stem.removeprefix("instances_")
+    parent = file.parent
+    places = [parent, parent / "images", parent / split, parent.parent / split, parent.parent / "images" / split]
+    places += [parent.parent / "images"]
+    first = names[0] if names else ""
+    return next((p for p in places if first and below(p, first, shown, spec.span).is_file()), parent)
+
+
+def _labels(
+    image: dict[str, Any], rows: tuple[dict[str, Any], ...], numbers: dict[int, int], name: str, span: Span
+) -> tuple[Label, ...]:
+    width, height = image.get("width"), image.get("height")
+    labels: list[Label] = []
+    for row in rows:
+        box: Any = row.get("bbox")
+        usable = _is_box(box) and _positive(width) and _positive(height)
+        if row["category_id"] not in numbers or not usable:
+            raise failure("data-label", f"{name}: a box of {image['file_name'][:120]} cannot be used", span)
+        x, y, w, h = box
+        placed = (x / width, y / height, (x + w) / width, (y + h) / height)
+        labels.append(Label(numbers[row["category_id"]], placed, bool(row.get("iscrowd"))))
+    return tuple(labels)
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(isinstance(v, int | float) for v in value)
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and value > 0

@@ -1,0 +1,148 @@
+"""Finding files: globs, folders, and names that a dataset lists, which must stay below its root."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from qdsl.data.image import SUFFIXES, open_file, reason
+from qdsl.data.types import Item, failure
+from qdsl.diag import Span
+from qdsl.lang.recipe import DataSpec
+
+MAX_FILES = 5_000_000
+_T = TypeVar("_T")
+
+
+def path_key(name: str) -> tuple[str, ...]:
+    """Path order: part by part, by code point, so that it is the same on every file system and in every locale."""
+    return tuple(name.split("/"))
+
+
+def below(root: Path, name: str, listed_in: str, span: Span | None) -> Path:
+    """root / name for a relative name that a dataset file lists; QdslError data-escape for one that leaves `root`."""
+    plain = PurePosixPath(os.path.normpath(name.replace("\\", "/")) if name else ".")
+    leaves = plain.is_absolute() or ".." in plain.parts[:1] or ":" in (plain.parts or ("",))[0] or "\0" in name
+    if leaves:
+        help = ("list files by paths below the dataset's own folder, without `..` and not absolute",)
+        headline = f"{listed_in} lists `{name[:120]}`, which is outside the dataset's folder"
+        raise failure("data-escape", headline, span, help=help)
+    return root / plain
+
+
+def pictures_in(folder: Path, name: str, span: Span | None, *, recursive: bool = False) -> list[tuple[str, Path]]:
+    """The picture files of a folder by suffix, as (path below it, path), in path order; symlinked folders are not
+    entered."""
+    found: list[tuple[str, Path]] = []
+    for parent, files in _walk(folder, name, span, recursive):
+        for file in files:
+            if os.path.splitext(file)[1].lower() in SUFFIXES and not file.startswith("."):  # noqa: PTH122 - hot loop
+                relative = f"{parent}/{file}" if parent else file
+                found.append((relative, folder / relative))
+        if len(found) > MAX_FILES:
+            raise failure("data-size", f"{name} holds more than {MAX_FILES} pictures", span)
+    return sorted(found, key=lambda pair: path_key(pair[0]))
+
+
+def _walk(folder: Path, name: str, span: Span | None, recursive: bool) -> Iterator[tuple[str, list[str]]]:
+    def fail(error: OSError) -> None:
+        code = "data-missing" if isinstance(error, FileNotFoundError) else "data-unreadable"
+        verb = "there is no folder" if code == "data-missing" else "cannot read the folder"
+        raise failure(code, f"{verb} {name}: {reason(error)}" if code != "data-missing" else f"{verb} {name}", span)
+
+    for parent, folders, files in os.walk(folder, onerror=fail):
+        relative = Path(parent).relative_to(folder).as_posix()
+        if not recursive:
+            folders.clear()
+        yield ("" if relative == "." else relative), files
+
+
+def subfolders(folder: Path, name: str, span: Span | None) -> list[str]:
+    """The names of the folders in `folder`, sorted; QdslError data-missing or data-unreadable."""
+    try:
+        return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        raise failure("data-missing", f"there is no folder {name}", span) from None
+    except OSError as error:
+        raise failure("data-unreadable", f"{name} cannot be read: {reason(error)}", span) from None
+
+
+def read_text(path: Path, name: str, span: Span | None, limit: int) -> str:
+    """A UTF-8 text file of at most `limit` bytes."""
+    with open_file(path, name, span, limit) as file:
+        try:
+            return file.read(limit).decode("utf-8-sig")
+        except (UnicodeDecodeError, OSError) as error:
+            raise failure("data-unreadable", f"{name} cannot be read as UTF-8 text: {reason(error)}", span) from None
+
+
+def written(spec: DataSpec, index: int) -> str:
+    """Path `index` as the recipe wrote it, for messages and ids."""
+    return spec.written[index] if index < len(spec.written) else Path(spec.paths[index]).name
+
+
+def expand(spec: DataSpec, suffixes: frozenset[str]) -> list[tuple[str, Path]]:
+    """Every file that the paths of `spec` name (a file, a folder, a glob, or several of them), each once.
+
+    With one path the name of a file is its path below that folder or the fixed part of the glob; with several, the path
+    as the recipe wrote it stands in front, so that names stay apart. In path order.
+    """
+    found: dict[str, tuple[str, Path]] = {}
+    for index, text in enumerate(spec.paths):
+        shown = written(spec, index)
+        root, files = _one(Path(text), shown, spec.span, suffixes)
+        prefix = f"{_fixed(shown)}/" if len(spec.paths) > 1 and root else ""
+        for name, path in files:
+            full = name if root else shown
+            found.setdefault(os.path.normpath(path), (prefix + full if root else full, path))
+    return sorted(found.values(), key=lambda pair: path_key(pair[0]))
+
+
+def _one(path: Path, shown: str, span: Span, suffixes: frozenset[str]) -> tuple[bool, list[tuple[str, Path]]]:
+    """(is it a folder or glob, files as (name, path))."""
+    if path.is_dir():
+        files = [(n, p) for n, p in pictures_in(path, shown, span)] if suffixes is SUFFIXES else _plain(path, suffixes)
+        return True, files
+    if path.exists() or not glob.has_magic(str(path)):
+        open_file(path, shown, span, 1 << 62).close()
+        return False, [(path.name, path)]
+    root = Path(_fixed(str(path)))
+    matches = (Path(m) for m in glob.iglob(str(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    files = [(m.relative_to(root).as_posix(), m) for m in matches if m.suffix.lower() in suffixes and m.is_file()]
+    return True, files
+
+
+def _plain(folder: Path, suffixes: frozenset[str]) -> list[tuple[str, Path]]:
+    return [(p.name, p) for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes]
+
+
+def _fixed(text: str) -> str:
+    """The leading parts of a path that hold no glob character."""
+    parts: list[str] = []
+    for part in Path(text).parts:
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return Path(*parts).as_posix() if parts else "."
+
+
+def chosen(items: Sequence[_T], names: Iterable[str], take: tuple[int, int | None] | None) -> tuple[_T, ...]:
+    """`take N seed S` of items in path order: without a seed the first N; with one, the N whose names rank lowest by
+    SHA-256 of seed and name. Either way in path order, independent of the file system, numpy and the hash seed; with a
+    seed, adding files to the folder changes the choice only by those files."""
+    if take is None or take[0] >= len(items):
+        return tuple(items)
+    count, seed = take
+    if seed is None:
+        return tuple(items[:count])
+    ranks = [hashlib.sha256(f"{seed}\0{name}".encode(errors="surrogateescape")).digest() for name in names]
+    keep = sorted(range(len(items)), key=lambda i: (ranks[i], i))[:count]
+    return tuple(items[i] for i in sorted(keep))
+
+
+def item_names(items: Iterable[Item]) -> list[str]:
+    return [item.id for item in items]

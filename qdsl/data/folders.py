@@ -1,0 +1,103 @@
+"""Sources made of folders: `images`, `folder` (one folder per class) and `masks`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from qdsl.data.files import expand, path_key, pictures_in, subfolders, written
+from qdsl.data.image import SUFFIXES
+from qdsl.data.types import Item, Label, Listing, failure
+from qdsl.diag import nearest
+from qdsl.lang.recipe import DataSpec
+
+
+def images(spec: DataSpec) -> Listing:
+    """Pictures without labels: files, folders (not what lies in folders below), globs."""
+    return Listing(tuple(Item(name, path) for name, path in expand(spec, SUFFIXES)))
+
+
+def folder(spec: DataSpec) -> Listing:
+    """One folder per class; what lies deeper in a class's folder belongs to it. `split W` is a folder above the
+    classes. `classes` picks folders and gives their order; without it, every folder, by name."""
+    root, shown = split_root(spec)
+    found = subfolders(root, shown, spec.span)
+    for name in spec.classes:
+        if name not in found:
+            raise unknown_class(name, found, spec)
+    classes = spec.classes or tuple(found)
+    items: list[Item] = []
+    for index, name in enumerate(classes):
+        label = partial(_whole, index)
+        files = pictures_in(root / name, f"{shown}/{name}", spec.span, recursive=True)
+        items += [Item(f"{name}/{file}", path, label) for file, path in files]
+    return Listing(tuple(sorted(items, key=lambda item: path_key(item.id))), classes)
+
+
+def masks(spec: DataSpec) -> Listing:
+    """Pictures and a mask of class numbers for each, paired by file stem: one path that holds `images` and `masks`, or
+    two paths. `split W` is a folder below each of the two, or above both. Pictures without a mask are skipped, and
+    listed."""
+    roots = _mask_roots(spec)
+    by_stem: dict[str, Path] = {}
+    for name, path in pictures_in(roots[1][0], roots[1][1], spec.span, recursive=True):
+        by_stem.setdefault(name.rpartition(".")[0], path)
+    items: list[Item] = []
+    skipped: list[str] = []
+    for name, path in pictures_in(roots[0][0], roots[0][1], spec.span, recursive=True):
+        mask = by_stem.get(name.rpartition(".")[0])
+        if mask is None:
+            skipped.append(f"{name}: no mask of that name")
+        else:
+            items.append(Item(name, path, mask=mask))
+    return Listing(tuple(items), spec.classes, tuple(skipped))
+
+
+def split_root(spec: DataSpec) -> tuple[Path, str]:
+    """The one folder that `spec` names, with its `split` below it, and how to call it."""
+    single_path(spec)
+    shown = written(spec, 0)
+    if spec.split is None:
+        return Path(spec.paths[0]), shown
+    return Path(spec.paths[0]) / safe_split(spec), f"{shown}/{spec.split}"
+
+
+def single_path(spec: DataSpec, most: int = 1) -> None:
+    if not 1 <= len(spec.paths) <= most:
+        takes = "one path" if most == 1 else f"one to {most} paths"
+        headline = f"`{spec.source}` takes {takes}, found {len(spec.paths)}"
+        raise failure("data-paths", headline, spec.span)
+
+
+def safe_split(spec: DataSpec) -> str:
+    """`split W` as one path part: no separator, not `..`."""
+    split = spec.split or ""
+    if split in ("", ".", "..") or any(c in split for c in "/\\\0*?["):
+        raise failure("data-split", f"`{split[:60]}` is not the name of a split", spec.span)
+    return split
+
+
+def unknown_class(name: str, known: list[str] | tuple[str, ...], spec: DataSpec) -> Exception:
+    close = nearest(name, known)
+    cure = f"it has {', '.join(known[:8]) or 'none'}"
+    if close:
+        cure = f"did you mean {' or '.join(f'`{c}`' for c in close)}?"
+    headline = f"dataset {spec.name} has no class `{name[:80]}`"
+    return failure("data-class", headline, spec.span, label=f"among {len(known)} classes", help=(cure,))
+
+
+def _whole(index: int) -> tuple[Label, ...]:
+    return (Label(index),)
+
+
+def _mask_roots(spec: DataSpec) -> list[tuple[Path, str]]:
+    single_path(spec, most=2)
+    split = safe_split(spec) if spec.split is not None else None
+    if len(spec.paths) == 2:
+        tail = f"/{split}" if split else ""
+        return [(Path(p + tail), written(spec, i) + tail) for i, p in enumerate(spec.paths)]
+    root, shown = Path(spec.paths[0]), written(spec, 0)
+    above = split is not None and (root / split / "images").is_dir()
+    pattern = "{0}/{1}" if above else ("{1}/{0}" if split else "{1}")
+    parts = [pattern.format(split, kind) for kind in ("images", "masks")]
+    return [(root / part, f"{shown}/{part}") for part in parts]

@@ -1,0 +1,181 @@
+"""The source `npz`: arrays saved by numpy, read row by row. The first dimension of every array counts samples.
+
+A file is a zip of .npy members. Nothing is unpickled, nothing larger than one sample is allocated, and a header must
+agree with the size that the zip directory states before a byte of data is read.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from qdsl.data.files import expand
+from qdsl.data.image import open_file, reason
+from qdsl.data.preprocess import Pipeline
+from qdsl.data.types import Array, Label, failure
+from qdsl.diag import Span, nearest
+from qdsl.lang.recipe import DataSpec
+
+MAX_SAMPLE_BYTES = 2**29
+_SUFFIXES = frozenset({".npz"})
+_MAX_FILE = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One array in a file: its shape without the first dimension, its type, and where its data starts in the member."""
+
+    name: str
+    rows: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+
+    @property
+    def row_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sample: a file, its members by model input, and the row in them."""
+
+    file: Path
+    shown: str
+    members: Mapping[str, Member]
+    index: int
+
+
+def npz_rows(spec: DataSpec, inputs: Sequence[str]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """Every sample of every file, with names such as `calib.npz[3]`. QdslError npz-broken, npz-array, data-*."""
+    rows: list[Row] = []
+    for shown, path in expand(spec, _SUFFIXES):
+        members = _mapped(_members(path, shown, spec.span), spec, inputs, shown)
+        counts = {member.rows for member in members.values()}
+        if len(counts) != 1:
+            listed = ", ".join(f"{m.name} {m.rows}" for m in members.values())
+            headline = f"the arrays of {shown} hold different numbers of samples"
+            raise failure("npz-array", headline, spec.span, label=f"first dimensions: {listed}")
+        rows += [Row(path, shown, members, i) for i in range(counts.pop())]
+    return tuple(rows), tuple(f"{row.shown}[{row.index}]" for row in rows)
+
+
+def _members(path: Path, shown: str, span: Span) -> dict[str, Member]:
+    with open_file(path, shown, span, _MAX_FILE) as handle:
+        try:
+            with zipfile.ZipFile(handle) as archive:
+                entries = [e for e in archive.infolist() if e.filename.endswith(".npy")]
+                return {e.filename[:-4]: _header(archive, e, shown, span) for e in entries}
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise failure("npz-broken", f"{shown} is not a usable npz file: {reason(error)}", span) from None
+
+
+def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shown: str, span: Span) -> Member:
+    name = entry.filename[:-4]
+    with archive.open(entry) as data:
+        version = np.lib.format.read_magic(data)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"array {name} has header version {version}")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(data)
+        offset = data.tell()
+    if dtype.hasobject or dtype.kind not in "biuf":
+        help = ("save plain numbers: objects are refused because reading them can run code",)
+        raise failure("npz-array", f"array {name} of {shown} holds {dtype}, not numbers", span, help=help)
+    if not shape or (fortran and len(shape) > 1):
+        why = "is a single number" if not shape else "is stored in Fortran order"
+        help = ("save np.ascontiguousarray(array) with one sample per row",)
+        raise failure("npz-array", f"array {name} of {shown} {why}", span, help=help)
+    member = Member(name, int(shape[0]), tuple(int(d) for d in shape[1:]), dtype, offset)
+    if member.row_bytes > MAX_SAMPLE_BYTES:
+        headline = f"one sample of array {name} of {shown} claims {member.row_bytes // 2**20} MiB"
+        raise failure("data-size", headline, span, help=(f"the limit is {MAX_SAMPLE_BYTES // 2**20} MiB",))
+    if entry.file_size != offset + member.rows * member.row_bytes:
+        raise ValueError(f"array {name} claims shape {shape}, but its data has another size")
+    return member
+
+
+def _mapped(found: dict[str, Member], spec: DataSpec, inputs: Sequence[str], shown: str) -> dict[str, Member]:
+    """Members by model input: as `array "in file" "input"` says, else by name, else the only one for the only input."""
+    pairs: dict[str, str] = {target: source for source, target in spec.arrays}
+    for target in pairs:
+        if target not in inputs:
+            close = nearest(target, inputs) or tuple(inputs)[:3]
+            help = (f"the model's inputs are {', '.join(f'`{c}`' for c in close)}",)
+            raise failure("npz-array", f"the model has no input `{target[:80]}`", spec.span, help=help)
+    only = [name for name in found if name != spec.label]
+    if not pairs and len(only) == 1 and len(inputs) == 1 and inputs[0] not in found:
+        pairs = {inputs[0]: only[0]}
+    mapped: dict[str, Member] = {}
+    for name in inputs:
+        source = pairs.get(name, name)
+        if source not in found:
+            known = ", ".join(f"`{k}`" for k in sorted(found)[:8]) or "none"
+            cures = (f'write `array "in file" "{name}"`', f"{shown} holds {known}")
+            raise failure("npz-array", f"{shown} has no array `{source[:80]}` for input {name}", spec.span, help=cures)
+        mapped[name] = found[source]
+    return mapped
+
+
+@dataclass
+class ArrayReader:
+    """Reads rows; every thread keeps its own open file and position, so forward reading never seeks back."""
+
+    rows: tuple[Row, ...]
+    pipelines: Mapping[str, Pipeline]
+    span: Span
+    _open: threading.local = field(default_factory=threading.local)
+
+    def arrays(self, index: int) -> Mapping[str, Array]:
+        row = self.rows[index]
+        made = {}
+        for name, pipeline in self.pipelines.items():
+            array = self._row(row, row.members[name])
+            _check_finite(array, name, f"{row.shown}[{row.index}]", self.span)
+            picture = array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] in (1, 3)
+            made[name] = pipeline.picture(array[0]) if picture else pipeline.values(array)
+        return made
+
+    def labels(self, index: int) -> tuple[Label, ...]:
+        return ()
+
+    def mask(self, index: int) -> Path | None:
+        return None
+
+    def _row(self, row: Row, member: Member) -> Array:
+        try:
+            handle = self._handle(row.file, member.name)
+            handle.seek(member.offset + row.index * member.row_bytes)
+            data = handle.read(member.row_bytes)
+            array = np.frombuffer(data, dtype=member.dtype, count=math.prod(member.shape))
+        except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError) as error:
+            headline = f"sample {row.index} of {row.shown} cannot be read: {reason(error)}"
+            raise failure("npz-broken", headline, self.span) from None
+        native = array.astype(member.dtype.newbyteorder("="), copy=False)
+        return native.reshape((1, *member.shape))
+
+    def _handle(self, file: Path, member: str) -> IO[bytes]:
+        """This thread's open member; the files of the sample before are closed once another file is asked for."""
+        kept: dict[tuple[Path, str], tuple[zipfile.ZipFile, IO[bytes]]] = self._open.__dict__.setdefault("kept", {})
+        for key in [k for k in kept if k[0] != file]:
+            archive, data = kept.pop(key)
+            data.close()
+            archive.close()
+        if (file, member) not in kept:
+            archive = zipfile.ZipFile(file)
+            kept[file, member] = (archive, archive.open(f"{member}.npy"))
+        return kept[file, member][1]
+
+
+def _check_finite(array: Array, name: str, sample: str, span: Span) -> None:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        what = "NaN" if np.isnan(array).any() else "infinity"
+        help = ("take the sample out of the file, or mend it",)
+        raise failure("data-non-finite", f"{sample} holds {what} for input {name}", span, help=help)

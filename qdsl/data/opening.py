@@ -1,0 +1,170 @@
+"""From a recipe's `data` statement and `input` blocks to a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qdsl.data.coco import coco
+from qdsl.data.files import chosen, item_names
+from qdsl.data.folders import folder, images, masks
+from qdsl.data.image import decode
+from qdsl.data.npz import ArrayReader, npz_rows
+from qdsl.data.preprocess import Pipeline, build
+from qdsl.data.types import Array, Dataset, Dim, Item, Label, Listing, ModelInput, failure
+from qdsl.data.yolo import yolo
+from qdsl.diag import QdslError, Report, Span, nearest
+from qdsl.lang.recipe import DataSpec, InputSpec
+
+_PICTURES: dict[str, Callable[[DataSpec], Listing]] = {
+    "images": images,
+    "folder": folder,
+    "yolo": yolo,
+    "coco": coco,
+    "masks": masks,
+}
+SOURCES = (*_PICTURES, "npz")
+
+# Which settings of a `data` block speak to which source; the rest would be silently ignored, so they are refused.
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "split": ("folder", "yolo", "coco", "masks"),
+    "classes": ("folder", "yolo", "coco", "masks"),
+    "ignore": ("masks",),
+    "arrays": ("npz",),
+    "label": ("npz",),
+    "oversample": (),
+    "ratio": (),
+    "balance": (),
+}
+_SPELLED = {"arrays": "array", "balance": "balance classes"}
+
+
+@dataclass(frozen=True, slots=True)
+class PictureReader:
+    """Decodes one file and runs the steps of each model input on it."""
+
+    items: tuple[Item, ...]
+    pipelines: Mapping[str, Pipeline]
+    span: Span
+
+    def arrays(self, index: int) -> Mapping[str, Array]:
+        item = self.items[index]
+        pixels = decode(item.path, item.id, self.span)
+        return {name: pipeline.picture(pixels) for name, pipeline in self.pipelines.items()}
+
+    def labels(self, index: int) -> tuple[Label, ...]:
+        return self.items[index].labels()
+
+    def mask(self, index: int) -> Path | None:
+        return self.items[index].mask
+
+
+def open_dataset(
+    spec: DataSpec,
+    inputs: Sequence[InputSpec],
+    model_inputs: Mapping[str, ModelInput | tuple[str, tuple[Dim, ...] | None]],
+    report: Report | None = None,
+) -> Dataset:
+    """The dataset of one `data` statement, ready for a model with `model_inputs` (name -> element type and dims).
+
+    Finds and chooses the samples and checks what can be known before one is read. Warnings go to `report`; errors are
+    raised together as QdslError: data-*, image-*, input-*, npz-*, sampling-unsupported (see `qdsl.diag.codes.data`).
+    """
+    report = Report() if report is None else report
+    found = Report()
+    pipelines = _pipelines(spec, inputs, model_inputs, found)
+    _check_settings(spec, found)
+    dataset: Dataset | None = None
+    try:
+        dataset = _npz(spec, pipelines) if spec.source == "npz" else _pictures(spec, pipelines)
+    except QdslError as error:
+        found.extend(error.diagnostics)
+    found.raise_errors()
+    if dataset is None:
+        raise RuntimeError("a dataset that could not be opened reported no error")
+    _warn(spec, dataset, report)
+    return dataset
+
+
+def _pipelines(
+    spec: DataSpec,
+    inputs: Sequence[InputSpec],
+    model_inputs: Mapping[str, ModelInput | tuple[str, tuple[Dim, ...] | None]],
+    found: Report,
+) -> dict[str, Pipeline]:
+    by_name = {}
+    for block in inputs:
+        name = block.name if block.name is not None or len(model_inputs) != 1 else next(iter(model_inputs))
+        if name is None or name not in model_inputs:
+            known = tuple(model_inputs)
+            close = nearest(name or "", known) or known[:4]
+            headline = f"the model has no input `{name}`" if name else "the model has several inputs: name the block's"
+            help = [f"its inputs are {', '.join(f'`{c}`' for c in close)}"]
+            found.error("input-unknown", headline, block.span, help=help)
+        else:
+            by_name[name] = block
+    pipelines: dict[str, Pipeline] = {}
+    for name, takes in model_inputs.items():
+        if name not in by_name and len(model_inputs) > 1 and spec.source != "npz":
+            help = [f'write `input "{name}" {{ ... }}`, or use an npz with one array per input']
+            found.error("input-missing", f"nothing says what goes into input {name}", spec.span, help=help)
+            continue
+        try:
+            pipelines[name] = build(name, by_name.get(name), ModelInput(*takes), spec.span)
+            if spec.source != "npz":
+                pipelines[name].check_ahead()
+        except QdslError as error:
+            found.extend(error.diagnostics)
+    return pipelines
+
+
+def _check_settings(spec: DataSpec, found: Report) -> None:
+    for setting, sources in _SETTINGS.items():
+        if getattr(spec, setting) in (None, (), False) or spec.source in sources:
+            continue
+        word = _SPELLED.get(setting, setting)
+        if not sources:
+            headline = f"`{word}` cannot be carried out yet"
+            found.error("sampling-unsupported", headline, spec.span, help=["choose samples with `take` and `classes`"])
+            continue
+        headline = f"`{word}` says nothing to the source `{spec.source}`"
+        found.error("data-setting", headline, spec.span, help=[f"it belongs to {', '.join(sources)}"])
+
+
+def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Dataset:
+    listing = _PICTURES[spec.source](spec)
+    _check_count(spec, len(listing.items), len(listing.skipped))
+    items = chosen(listing.items, item_names(listing.items), spec.take)
+    ids = tuple(item.id for item in items)
+    reader = PictureReader(items, pipelines, spec.span)
+    return Dataset(spec.name, spec.source, ids, len(listing.items), listing.classes, listing.skipped, reader)
+
+
+def _npz(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Dataset:
+    rows, names = npz_rows(spec, tuple(pipelines))
+    _check_count(spec, len(rows), 0)
+    picked = chosen(tuple(zip(rows, names, strict=True)), names, spec.take)
+    reader = ArrayReader(tuple(row for row, _ in picked), pipelines, spec.span)
+    return Dataset(spec.name, spec.source, tuple(name for _, name in picked), len(rows), spec.classes, (), reader)
+
+
+def _check_count(spec: DataSpec, count: int, skipped: int) -> None:
+    if spec.take is not None and spec.take[0] < 1:
+        raise failure("data-empty", f"dataset {spec.name} takes {spec.take[0]} samples", spec.span)
+    if count:
+        return
+    where = ", ".join(spec.written) or "there"
+    why = f"{skipped} were passed over" if skipped else "nothing matches"
+    help = ('a folder is not searched in depth by `images`: write a glob such as "folder/**/*.jpg"',)
+    headline = f"dataset {spec.name} has no samples in {where}"
+    raise failure("data-empty", headline, spec.span, label=why, help=help if spec.source == "images" else ())
+
+
+def _warn(spec: DataSpec, dataset: Dataset, report: Report) -> None:
+    if spec.take is not None and spec.take[0] > dataset.available:
+        headline = f"dataset {spec.name} has only {dataset.available} of the {spec.take[0]} samples asked for"
+        report.warning("take-short", headline, spec.span, help=["all of them are used"])
+    if dataset.skipped:
+        headline = f"dataset {spec.name} passes over {len(dataset.skipped)} files"
+        report.warning("data-skipped", headline, spec.span, label=f"the first: {dataset.skipped[0]}")

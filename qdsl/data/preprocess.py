@@ -1,0 +1,289 @@
+"""The `input` block of a recipe, carried out on one picture or array, in the order written.
+
+Pixels stay uint8 until the first arithmetic step (rescale, mean, std) and are float32 from there; the last step casts
+to the model input's type. Resampling is Pillow's bilinear filter, which widens with the scale when shrinking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from qdsl.data.types import Array, ModelInput, failure
+from qdsl.diag import Span
+from qdsl.lang.recipe import InputSpec, InputStep
+
+PAD = 114.0  # the grey that YOLO's letterbox pads with, on a scale of 0..255
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's mode "L"
+_TYPES = frozenset(
+    {"float16", "float32", "float64", "bool"} | {f"{u}int{b}" for u in ("", "u") for b in (8, 16, 32, 64)}
+)
+GEOMETRY = frozenset({"resize", "crop", "color"})
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture on its way through the steps. `pixels` is [height, width, channels], uint8 or float32; `pad` is the
+    padding colour after the same arithmetic, per channel; `order` is "rgb", "bgr" or "gray"."""
+
+    pixels: Array
+    pad: NDArray[np.float32]
+    order: str = "rgb"
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """Where a letterboxed picture lies: its size after scaling, and the rows above and columns left of it."""
+
+    height: int
+    width: int
+    top: int
+    left: int
+
+
+def letterbox(height: int, width: int, to_height: int, to_width: int, corner: bool = False) -> Placing:
+    """Scale (height, width) by one factor to the largest size inside (to_height, to_width) and place it in the middle,
+    or at the top left with `corner`. An odd row or column of padding goes below or to the right."""
+    scale = min(to_height / height, to_width / width)
+    new_height = min(to_height, max(1, round(height * scale)))
+    new_width = min(to_width, max(1, round(width * scale)))
+    if corner:
+        return Placing(new_height, new_width, 0, 0)
+    return Placing(new_height, new_width, (to_height - new_height) // 2, (to_width - new_width) // 2)
+
+
+def covering(height: int, width: int, to_height: int, to_width: int) -> tuple[int, int]:
+    """The smallest size of the same shape, up to rounding, that covers (to_height, to_width)."""
+    scale = max(to_height / height, to_width / width)
+    return max(to_height, round(height * scale)), max(to_width, round(width * scale))
+
+
+def resample(pixels: Array, height: int, width: int) -> Array:
+    """[h, w, channels] to [height, width, channels] with Pillow's bilinear filter, in the type it came in."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
+        return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+    planes = [Image.fromarray(np.ascontiguousarray(pixels[:, :, c])) for c in range(pixels.shape[2])]
+    return np.stack([np.asarray(p.resize((width, height), Image.Resampling.BILINEAR)) for p in planes], axis=2)
+
+
+def _resize(picture: Picture, step: InputStep) -> Picture:
+    to_height, to_width, words = int(step.args[0]), int(step.args[1]), step.args[2:]
+    height, width = picture.pixels.shape[:2]
+    if "letterbox" in words:
+        where = letterbox(height, width, to_height, to_width, corner="top_left" in words)
+        canvas = np.empty((to_height, to_width, picture.pixels.shape[2]), dtype=picture.pixels.dtype)
+        canvas[:] = picture.pad.astype(canvas.dtype)
+        inside = resample(picture.pixels, where.height, where.width)
+        canvas[where.top : where.top + where.height, where.left : where.left + where.width] = inside
+        return replace(picture, pixels=canvas)
+    if "crop" in words:
+        covered = resample(picture.pixels, *covering(height, width, to_height, to_width))
+        return _crop(replace(picture, pixels=covered), replace(step, args=(to_height, to_width)))
+    return replace(picture, pixels=resample(picture.pixels, to_height, to_width))
+
+
+def _crop(picture: Picture, step: InputStep) -> Picture:
+    to_height, to_width = int(step.args[0]), int(step.args[1])
+    height, width = picture.pixels.shape[:2]
+    if to_height > height or to_width > width:
+        help = (f"put `resize [{to_height}, {to_width}] crop` before it, or crop less",)
+        headline = f"a {width}x{height} picture cannot be cropped to {to_width}x{to_height}"
+        raise failure("input-crop", headline, step.span, label="larger than the picture here", help=help)
+    top, left = (height - to_height) // 2, (width - to_width) // 2
+    return replace(picture, pixels=picture.pixels[top : top + to_height, left : left + to_width])
+
+
+def _color(picture: Picture, step: InputStep) -> Picture:
+    to = str(step.args[0])
+    if to == picture.order:
+        return picture
+    if picture.order == "gray":
+        return Picture(np.repeat(picture.pixels, 3, axis=2), np.repeat(picture.pad, 3), to)
+    if to != "gray":
+        return Picture(picture.pixels[:, :, ::-1], picture.pad[::-1], to)
+    rgb = picture.pixels if picture.order == "rgb" else picture.pixels[:, :, ::-1]
+    pad = picture.pad if picture.order == "rgb" else picture.pad[::-1]
+    if rgb.dtype == np.uint8:
+        gray: Array = np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).convert("L"))[:, :, None]
+    else:
+        gray = (rgb * _LUMA).sum(axis=2, keepdims=True, dtype=np.float32)
+    return Picture(gray, (pad * _LUMA).sum(keepdims=True, dtype=np.float32), to)
+
+
+def _arithmetic(picture: Picture, step: InputStep) -> Picture:
+    channels = picture.pixels.shape[2]
+    numbers = per_channel(step, channels)
+    pad = apply_numbers(step.name, picture.pad, numbers)
+    return replace(picture, pixels=apply_numbers(step.name, picture.pixels, numbers), pad=pad)
+
+
+def per_channel(step: InputStep, channels: int) -> NDArray[np.float32]:
+    """The numbers of a rescale, mean or std step, one per channel; one number serves every channel."""
+    if len(step.args) not in (1, channels):
+        headline = f"`{step.name}` has {len(step.args)} values, but the picture has {channels} channels here"
+        raise failure("input-channels", headline, step.span, label=f"expected 1 or {channels} values")
+    numbers = np.array([float(a) for a in step.args], dtype=np.float32)
+    return np.broadcast_to(numbers, (channels,))
+
+
+def apply_numbers(name: str, values: Array, numbers: NDArray[np.float32]) -> Array:
+    """rescale multiplies, mean subtracts, std divides; float32 in and out, `numbers` along the last axis."""
+    values = values.astype(np.float32, copy=False)
+    if name == "rescale":
+        return values * numbers
+    return values - numbers if name == "mean" else values / numbers
+
+
+def _skip(picture: Picture, step: InputStep) -> Picture:
+    return picture
+
+
+# `layout` and `shape` speak of the finished array: see Pipeline.
+_STEPS: dict[str, Callable[[Picture, InputStep], Picture]] = {
+    "resize": _resize,
+    "crop": _crop,
+    "color": _color,
+    "rescale": _arithmetic,
+    "mean": _arithmetic,
+    "std": _arithmetic,
+    "layout": _skip,
+    "shape": _skip,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The steps for one model input, and what must come out of them."""
+
+    name: str
+    steps: tuple[InputStep, ...]
+    takes: ModelInput
+    span: Span
+
+    @property
+    def layout(self) -> str:
+        words = [str(s.args[0]) for s in self.steps if s.name == "layout"]
+        return words[-1] if words else "nchw"
+
+    def picture(self, pixels: Array) -> Array:
+        """uint8 [height, width, 3] in RGB to the array that the model takes, batch of 1 in front."""
+        channels = pixels.shape[2]
+        now = Picture(pixels, np.full(channels, PAD, dtype=np.float32), "rgb" if channels == 3 else "gray")
+        for step in self.steps:
+            now = _STEPS[step.name](now, step)
+        values = now.pixels if self.layout == "nhwc" else now.pixels.transpose(2, 0, 1)
+        return self.finish(values[None])
+
+    def values(self, array: Array) -> Array:
+        """An array that already has the model's layout and a leading 1: arithmetic steps, along the channel axis."""
+        axis = -1 if self.layout == "nhwc" or array.ndim < 3 else 1
+        for step in self.steps:
+            if step.name in GEOMETRY:
+                headline = f"`{step.name}` works on pictures, and input {self.name} gets an array"
+                help = ("store uint8 arrays of shape [samples, height, width, 3] to have them treated as pictures",)
+                raise failure("input-not-picture", headline, step.span, help=help)
+            if step.name in ("rescale", "mean", "std"):
+                moved = np.moveaxis(array, axis, -1)
+                moved = apply_numbers(step.name, moved, per_channel(step, moved.shape[-1]))
+                array = np.moveaxis(moved, -1, axis)
+        return self.finish(array)
+
+    def finish(self, array: Array) -> Array:
+        """Shape checked, cast to the model's type, contiguous."""
+        check_shape(self, array.shape)
+        return np.ascontiguousarray(cast(self, array))
+
+    def check_ahead(self) -> None:
+        """Raise `input-shape` now where the steps alone already decide the shape."""
+        size = [s for s in self.steps if s.name in ("resize", "crop")]
+        if not size:
+            return
+        height, width = int(size[-1].args[0]), int(size[-1].args[1])
+        colors = [str(s.args[0]) for s in self.steps if s.name == "color"]
+        channels = 1 if colors and colors[-1] == "gray" else 3
+        check_shape(self, (1, height, width, channels) if self.layout == "nhwc" else (1, channels, height, width))
+
+
+def build(name: str, spec: InputSpec | None, takes: ModelInput, span: Span) -> Pipeline:
+    """The pipeline for input `name`; without a spec the pixels go in as they are. QdslError input-dtype."""
+    steps = spec.steps if spec else ()
+    numpy_type(takes.dtype, name, spec.span if spec else span)
+    fixed = [tuple(int(a) for a in s.args) for s in steps if s.name == "shape"]
+    takes = ModelInput(takes.dtype, fixed[-1] if fixed else takes.shape)
+    return Pipeline(name, steps, takes, spec.span if spec else span)
+
+
+def numpy_type(name: str, input_name: str, span: Span | None) -> np.dtype[Any]:
+    """The numpy type of an ONNX element type; QdslError input-dtype for those that a dataset cannot fill."""
+    name = {"float": "float32", "double": "float64"}.get(name, name)
+    if name not in _TYPES:
+        raise failure("input-dtype", f"input {input_name} takes {name}, which no dataset can fill", span)
+    return np.dtype(name)
+
+
+def cast(pipeline: Pipeline, array: Array) -> Array:
+    """`array` in the model input's type. Numbers may gain or lose float precision; integers must fit; floats do not
+    become integers (QdslError input-dtype)."""
+    to = numpy_type(pipeline.takes.dtype, pipeline.name, pipeline.span)
+    if array.dtype == to or to.kind == "f":
+        return array.astype(to, copy=False)
+    if array.dtype.kind in "biu" and to.kind in "iu":
+        bounds = np.iinfo(to)
+        if array.size == 0 or (int(array.min()) >= bounds.min and int(array.max()) <= bounds.max):
+            return array.astype(to)
+    steps = [s for s in pipeline.steps if s.name in ("rescale", "mean", "std")]
+    headline = f"input {pipeline.name} takes {to.name}, but the data gives {array.dtype.name}"
+    help = (f"leave out `{steps[0].name}`: integer inputs take the pixels as they are",) if steps else ()
+    raise failure("input-dtype", headline, steps[0].span if steps else pipeline.span, help=help)
+
+
+def check_shape(pipeline: Pipeline, found: tuple[int, ...]) -> None:
+    """Raise `input-shape` unless `found` agrees with the numbers among the model input's dims."""
+    expected = pipeline.takes.shape
+    if expected is None or _agrees(expected, found):
+        return
+    shown = ", ".join("?" if d is None else str(d) for d in expected)
+    headline = f"input {pipeline.name} takes [{shown}], but the data gives {list(found)}"
+    step, help = _cure(pipeline, expected, found)
+    label = f"expected [{shown}], found {list(found)}"
+    raise failure("input-shape", headline, step.span if step else pipeline.span, label=label, help=(help,))
+
+
+def _agrees(expected: tuple[int | str | None, ...], found: tuple[int, ...]) -> bool:
+    pairs = zip(expected, found, strict=False)
+    return len(expected) == len(found) and all(not isinstance(e, int) or e == f for e, f in pairs)
+
+
+def _cure(
+    pipeline: Pipeline, expected: tuple[int | str | None, ...], found: tuple[int, ...]
+) -> tuple[InputStep | None, str]:
+    """The step to change and what to write instead."""
+
+    def last(*names: str) -> InputStep | None:
+        return next((s for s in reversed(pipeline.steps) if s.name in names), None)
+
+    if len(expected) != len(found):
+        return last("shape"), f"the model takes {len(expected)} dimensions: store arrays of that rank in an npz"
+    if len(found) != 4:
+        return last("shape"), "change the arrays, or the model's input"
+    other = "nchw" if pipeline.layout == "nhwc" else "nhwc"
+    swapped = (found[0], found[3], found[1], found[2]) if other == "nchw" else (found[0], found[2], found[3], found[1])
+    if _agrees(expected, swapped):
+        return last("layout"), f"write `layout {other}`"
+    if isinstance(expected[0], int) and expected[0] != found[0]:
+        return last("shape"), f"samples are given one at a time: export the model with batch 1 instead of {expected[0]}"
+    axis = 3 if pipeline.layout == "nhwc" else 1
+    rows, columns = (1, 2) if pipeline.layout == "nhwc" else (2, 3)
+    wanted = expected[axis]
+    if isinstance(wanted, int) and wanted != found[axis]:
+        cures = {1: "write `color gray`", 3: "leave out `color gray`"}
+        return last("color", "layout"), cures.get(wanted, f"no step makes {wanted} channels: store arrays in an npz")
+    high, wide = (expected[i] if isinstance(expected[i], int) else found[i] for i in (rows, columns))
+    return last("resize", "crop"), f"write `resize [{high}, {wide}] letterbox` (or `stretch`, `crop`)"

@@ -1,0 +1,148 @@
+"""What a dataset is: model inputs, samples, labels, and the dataset itself."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+
+from qdsl.diag import QdslError, Span
+from qdsl.diag.model import Diagnostic
+
+Array = NDArray[Any]
+Dim = int | str | None
+
+
+class ModelInput(NamedTuple):
+    """What one input of the model takes: an ONNX element type in lower case, and dims (a number, a symbol or None)."""
+
+    dtype: str
+    shape: tuple[Dim, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One labelled thing in a sample. `index` counts in `Dataset.classes`; `box` is (x0, y0, x1, y1) as fractions of
+    the picture's width and height, None where the label speaks of the whole picture. `crowd` is COCO's `iscrowd`."""
+
+    index: int
+    box: tuple[float, float, float, float] | None = None
+    crowd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sample, ready for the model: each array has a leading batch of 1, the model input's type and shape."""
+
+    index: int
+    id: str
+    arrays: Mapping[str, Array]
+
+
+def no_labels() -> tuple[Label, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture file: `id` is its path below the dataset's root with `/` between parts, the same on every machine."""
+
+    id: str
+    path: Path
+    labels: Callable[[], tuple[Label, ...]] = no_labels
+    mask: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a source holds before `take`: items in path order, class names by index, what was passed over and why."""
+
+    items: tuple[Item, ...]
+    classes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+class Reader(Protocol):
+    """Turns the number of a sample into arrays; called from several threads at once."""
+
+    def arrays(self, index: int) -> Mapping[str, Array]: ...
+
+    def labels(self, index: int) -> tuple[Label, ...]: ...
+
+    def mask(self, index: int) -> Path | None: ...
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples in a fixed order, read one at a time. `available` counts what the source held before `take`."""
+
+    name: str
+    source: str
+    ids: tuple[str, ...]
+    available: int
+    classes: tuple[str, ...]
+    skipped: tuple[str, ...]
+    reader: Reader = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self.sample(i) for i in range(len(self)))
+
+    def sample(self, index: int) -> Sample:
+        """Sample `index`, decoded and preprocessed; QdslError where its file cannot be used. Safe from any thread."""
+        return Sample(index, self.ids[index], self.reader.arrays(index))
+
+    def labels(self, index: int) -> tuple[Label, ...]:
+        """The labels of sample `index`, read on demand; none where the source has none."""
+        return self.reader.labels(index)
+
+    def mask(self, index: int) -> Path | None:
+        """The file with the class of each pixel of sample `index` (source `masks` only)."""
+        return self.reader.mask(index)
+
+    def prefetch(self, workers: int) -> Iterator[Sample]:
+        """The samples in order, decoded ahead by `workers` threads; at most 2 * workers samples wait in memory."""
+        if workers < 1:
+            yield from self
+            return
+        with ThreadPoolExecutor(workers, thread_name_prefix="qdsl-decode") as pool:
+            waiting: deque[Future[Sample]] = deque()
+            try:
+                for index in range(len(self)):
+                    waiting.append(pool.submit(self.sample, index))
+                    if len(waiting) == 2 * workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A dataset in figures: samples used, samples there before `take`, class names, what was passed over and why."""
+
+    name: str
+    source: str
+    count: int
+    available: int
+    classes: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def describe(dataset: Dataset) -> Summary:
+    """The figures of `dataset`; reads no sample."""
+    return Summary(dataset.name, dataset.source, len(dataset), dataset.available, dataset.classes, dataset.skipped)
+
+
+def failure(code: str, headline: str, span: Span | None, *, label: str = "", help: tuple[str, ...] = ()) -> QdslError:
+    """One diagnostic as an exception, for `raise failure(...)`."""
+    return QdslError([Diagnostic(code, headline, span, label, help)])
