@@ -1,0 +1,52 @@
+"""Shape inference on the graph without its weights, so that size does not matter; failing is a warning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import ModelProto, TensorProto
+
+from qdsl.graph.constants import Lazy, to_proto
+from qdsl.graph.exporter import export_model
+from qdsl.graph.importer import set_type
+from qdsl.graph.problems import warning
+
+# Values up to this size can be shapes, axes or sizes that inference reads; larger ones count by their shape alone.
+_SMALL_BYTES = 1024
+
+
+def skeleton(model: Any) -> ModelProto:
+    """The model with every large constant as a graph input of the same name, type and shape."""
+    proto = export_model(model, _small)
+    graph = proto.graph
+    large = [tensor for tensor in graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
+    small = [tensor for tensor in graph.initializer if tensor.data_location != TensorProto.EXTERNAL]
+    for tensor in large:
+        graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    del graph.initializer[:]
+    graph.initializer.extend(small)
+    return proto
+
+
+def _small(name: str, value: Lazy) -> TensorProto:
+    if value.nbytes <= _SMALL_BYTES:
+        return to_proto(name, value)
+    return TensorProto(name=name, data_type=value.element_type, dims=value.shape, data_location=TensorProto.EXTERNAL)
+
+
+def infer(model: Any) -> None:
+    """Fill in element types and shapes of what nodes write. What was known stays; a failure adds a warning to the model."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(skeleton(model), check_type=False, data_prop=True)
+    except Exception as error:  # the C++ side throws several unrelated types
+        text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        found = warning("model-shapes", f"shapes could not be inferred: {text}", "only declared shapes are known")
+        if found not in model.diagnostics:
+            model.diagnostics.append(found)
+        return
+    for info in (*inferred.graph.value_info, *inferred.graph.output):
+        tensor = model.tensor(info.name)
+        if isinstance(tensor, gs.Variable):
+            set_type(tensor, info.type)

@@ -1,0 +1,142 @@
+"""The only way in: a file or a ModelProto becomes a checked Model, or a diagnostic."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+from onnx import GraphProto, ModelProto
+
+from qdsl.diag import Diagnostic, Report
+from qdsl.graph.checks import bodies, check_versions, opset_of
+from qdsl.graph.functions import inline_functions
+from qdsl.graph.importer import import_graph
+from qdsl.graph.limits import Limits
+from qdsl.graph.model import Model
+from qdsl.graph.naming import name_nodes
+from qdsl.graph.problems import note, problem, shown, warning
+
+_FALLBACK_OPSET = 17  # for a model whose nodes are all of other domains
+
+
+def load(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> Model:
+    """Read an ONNX file. External data stays on disk until a value is asked for.
+
+    Raises QdslError with one or more `model-...` diagnostics; warnings are in `Model.diagnostics`.
+    """
+    file = Path(path)
+    return from_proto(_parsed(file, _bytes_of(file, limits)), path=file, limits=limits)
+
+
+def _bytes_of(file: Path, limits: Limits) -> bytes:
+    name = file.name
+    try:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise problem("model-unreadable", f"`{name}` is not a file")
+        if found.st_size > limits.file_bytes:
+            raise problem(
+                "model-too-large",
+                f"`{name}` has {found.st_size} bytes; a model file may have {limits.file_bytes}",
+                "store the weights as external data",
+            )
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise problem("model-missing", f"there is no model file `{name}`", "check the path in the recipe") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable path"
+        raise problem("model-unreadable", f"`{name[:200]}` cannot be read: {reason}") from None
+
+
+def _parsed(file: Path, data: bytes) -> ModelProto:
+    try:
+        proto = ModelProto.FromString(data)
+    except (DecodeError, RuntimeError, ValueError):
+        raise problem(
+            "model-unreadable", f"`{file.name}` is not an ONNX model, or it is cut short", "export or download it again"
+        ) from None
+    if not proto.HasField("graph") or not (proto.ir_version or proto.opset_import):
+        raise problem("model-unreadable", f"`{file.name}` is not an ONNX model: it has no graph", "export it again")
+    return proto
+
+
+def from_proto(proto: ModelProto, *, path: str | os.PathLike[str] | None = None, limits: Limits = Limits()) -> Model:
+    """A Model from a proto in memory, which is handed over (its tensors are used, not copied).
+
+    `path` is where it was read from: its name is shown, its directory holds external data.
+    """
+    report = Report()
+    _check_size(proto.graph, limits)
+    check_versions(proto, report)
+    report.raise_errors()
+    found = list(report)
+    proto, notes = inline_functions(proto, limits)
+    file = None if path is None else Path(path)
+    opset = opset_of(proto) or _FALLBACK_OPSET
+    graph = import_graph(proto, opset, None if file is None else file.parent, limits, report)
+    report.raise_errors()
+    renamed = name_nodes(graph.nodes)
+    found += [*notes, *_notes(proto, renamed)]
+    tensors = graph.__dict__.pop("qdsl_tensors")
+    extras = {i.name: i for i in (*proto.graph.input, *proto.graph.output) if i.doc_string or i.metadata_props}
+    model = Model(graph, tensors, _shell(proto), _graph_shell(proto.graph), extras, file, limits, found)
+    model.sort()
+    model.infer()
+    return model
+
+
+def _check_size(graph: GraphProto, limits: Limits) -> None:
+    """Bounds on node count and nesting, bodies included."""
+    waiting: list[tuple[GraphProto, int]] = [(graph, 0)]
+    nodes = 0
+    while waiting:
+        here, depth = waiting.pop()
+        nodes += len(here.node)
+        if depth > limits.body_depth or nodes > limits.nodes:
+            raise problem(
+                "model-too-large",
+                f"the model has more than {limits.nodes} nodes or bodies nested deeper than {limits.body_depth}",
+            )
+        waiting += [(body, depth + 1) for node in here.node for body in bodies(node.attribute)]
+
+
+def _notes(proto: ModelProto, renamed: int) -> Iterable[Diagnostic]:
+    graph = proto.graph
+    if renamed:
+        yield note("model-node-names", f"{renamed} nodes had no name of their own and were given one")
+    control = [node.name or node.op_type for node in graph.node if any(True for _ in bodies(node.attribute))]
+    if control:
+        yield note(
+            "model-body",
+            f"the bodies of {shown(control)} are left untouched",
+            "nodes inside a body are never quantized",
+        )
+    constants = {tensor.name for tensor in graph.initializer}
+    overridable = [info.name for info in graph.input if info.name in constants]
+    if overridable:
+        yield note("model-constant-inputs", f"{len(overridable)} graph inputs have a stored value and become constants")
+    if proto.training_info:
+        yield warning("model-training-info", "the model's training information is left out")
+
+
+def _shell(proto: ModelProto) -> ModelProto:
+    """Everything the model says of itself but graph, functions and versions."""
+    shell = ModelProto()
+    for field, value in proto.ListFields():
+        if field.name in ("graph", "functions", "opset_import", "training_info"):
+            continue
+        if isinstance(value, str | int):
+            setattr(shell, field.name, value)
+        else:
+            getattr(shell, field.name).extend(value)
+    return shell
+
+
+def _graph_shell(graph: GraphProto) -> GraphProto:
+    shell = GraphProto(doc_string=graph.doc_string)
+    shell.metadata_props.extend(graph.metadata_props)
+    shell.quantization_annotation.extend(graph.quantization_annotation)
+    return shell
