@@ -128,3 +128,55 @@ def test_network_has_the_published_parameter_count(load: Callable[[str], ModuleT
     network = model.YOLOv8(width=1 / 32, box_channels=16).eval()
     with torch.no_grad():
         assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 5, 12 * 8 + 6 * 4 + 3 * 2)
+
+
+def test_overlap_of_a_box_with_itself_is_one(load: Callable[[str], ModuleType]) -> None:
+    torch = pytest.importorskip("torch", reason="torch computes the loss")
+    boxes = torch.tensor([[10.0, 20.0, 50.0, 90.0], [0.0, 0.0, 8.0, 8.0]])
+    overlap = load("loss").complete_iou(boxes[:, None], boxes[None])
+    assert torch.allclose(overlap.diagonal(), torch.ones(2), atol=1e-4)
+    assert float(overlap[0, 1]) < 0  # apart: no intersection, and the centres' distance counts against it
+
+
+def test_assignment_stays_inside_the_boxes_and_skips_padding(load: Callable[[str], ModuleType]) -> None:
+    torch = pytest.importorskip("torch", reason="torch computes the loss")
+    loss, model = load("loss"), load("model")
+    points, strides = model.anchor_points([(8, 8), (4, 4), (2, 2)], torch.zeros(1))
+    centres = (points[0] * strides).T
+    boxes = torch.tensor([[[4.0, 4.0, 40.0, 60.0], [0.0, 0.0, 64.0, 64.0]]])
+    targets = loss.Targets(boxes, torch.zeros(1, 2, dtype=torch.long), torch.tensor([[True, False]]))
+    guesses = torch.cat((centres - 16, centres + 16), 1)[None]
+    found = loss.assign(torch.full((1, 84, 1), 0.5), guesses, centres, targets)
+    chosen = centres[found.positive[0]]
+    assert 1 <= len(chosen) <= loss.TOP_K
+    assert ((chosen > torch.tensor([4.0, 4.0])) & (chosen < torch.tensor([40.0, 60.0]))).all()
+    assert (found.boxes[found.positive] == boxes[0, 0]).all()
+    assert float(found.scores[~found.positive].sum()) == 0 < float(found.scores.sum())
+
+
+def test_a_few_steps_of_training_lower_the_loss(load: Callable[[str], ModuleType]) -> None:
+    torch = pytest.importorskip("torch", reason="torch trains")
+    loss, model, train = load("loss"), load("model"), load("train")
+    torch.manual_seed(0)
+    network = model.YOLOv8(width=1 / 32).train()
+    items = train.Scenes(PEOPLE, 96, 1, 4)
+    images, targets = train.collate([items[i] for i in range(4)])
+    optimizer = train.make_optimizer(network, "adamw", 5e-3)
+    values = []
+    for _ in range(16):
+        value, _ = loss.detection_loss(network(images), targets)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values.append(float(value.detach()))
+    assert np.isfinite(values).all()
+    assert values[-1] < 0.8 * values[0]
+
+
+def test_mirrored_and_moved_boxes_stay_inside(load: Callable[[str], ModuleType]) -> None:
+    pytest.importorskip("torch", reason="train.py imports torch")
+    items = load("train").Scenes(PEOPLE, 160, 3, 40)
+    for index in range(0, 40, 4):
+        image, boxes = items[index]
+        assert image.shape == (3, 160, 160) and boxes.shape[1] == 4
+        assert (boxes >= 0).all() and (boxes <= 160).all() and (boxes[:, 2:] > boxes[:, :2]).all()
