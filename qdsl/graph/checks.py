@@ -96,7 +96,7 @@ def check_sparse(tensor: onnx.SparseTensorProto, limits: Limits, report: Report)
     """A sparse initializer: its parts, and that every index lies inside the declared dims."""
     dense = TensorProto(name=tensor.values.name, data_type=tensor.values.data_type, dims=tensor.dims)
     dense.data_location = TensorProto.EXTERNAL  # no data of its own to hold against the dims
-    if not all([check_tensor(part, limits, report) for part in (dense, tensor.values, tensor.indices)]):
+    if False in [check_tensor(part, limits, report) for part in (dense, tensor.values, tensor.indices)]:
         return False
     name = tensor.values.name[:80]
     external = TensorProto.EXTERNAL in (tensor.values.data_location, tensor.indices.data_location)

@@ -190,6 +190,5 @@ def to_proto(name: str, value: Lazy) -> TensorProto:
         tensor.name = name
         return tensor
     if value.element_type == type_number("string"):
-        tensor = numpy_helper.from_array(value.load(), name)
-        return tensor
+        return numpy_helper.from_array(value.load(), name)
     return TensorProto(name=name, data_type=value.element_type, dims=value.shape, raw_data=value.raw())

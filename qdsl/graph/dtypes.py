@@ -36,8 +36,10 @@ _BITS = {
     "int2": 2,
 }
 _RENAMED = {"FLOAT": "float32", "DOUBLE": "float64"}
-_NAMES = {number: _RENAMED.get(name, name.lower()) for name, number in TensorProto.DataType.items() if number}
-_NUMBERS = {name: number for number, name in _NAMES.items()}
+_NAMES: dict[int, str] = {
+    number: _RENAMED.get(name, name.lower()) for name, number in TensorProto.DataType.items() if number
+}
+_NUMBERS: dict[str, int] = {name: number for number, name in _NAMES.items()}
 _NUMPY = {
     name: np.dtype(name)
     for name in _BITS
@@ -79,7 +81,7 @@ def number_of(dtype: Any) -> int:
     name = (
         found.name.replace("float8_e8m0fnu", "float8e8m0").replace("float4_e2m1fn", "float4e2m1").replace("8_e", "8e")
     )
-    return _NUMBERS[name]
+    return type_number(name)
 
 
 def byte_count(number: int, elements: int) -> int | None:

@@ -1,7 +1,8 @@
 """Every change to a graph. Nothing else touches `node.inputs`, `node.outputs`, `tensor.inputs` or `tensor.outputs`.
 
-graphsurgeon's own lists find what to drop by comparing nodes deeply; these functions compare by identity and move whole
-lists, so that an edit costs what it touches. Nodes may be added in any order: `Model.sort` brings them to their readers.
+graphsurgeon's own lists find what to drop by comparing nodes deeply; these functions compare by identity and move
+whole lists, so that an edit costs what it touches. Nodes may be added in any order: `Model.sort` brings them to their
+readers.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def add_constant(
 ) -> gs.Constant:
     """A new constant; its name gets a number when taken.
 
-    `element_type` says what an array stands for when that is not its own type: an int8 array as "int4" is packed on save.
+    `element_type` says what an array stands for when that is not its own type: an int8 array as "int4" is packed on
+    save.
     """
     if isinstance(values, np.ndarray):
         number = number_of(values.dtype) if element_type is None else _number(element_type)
@@ -89,8 +91,8 @@ def add_node(
 ) -> gs.Node:
     """A new node at the end of the list. None among inputs or outputs is an absent optional one.
 
-    `outputs` are tensors that nobody writes yet, or how many to make: called `output_name` (with a number when taken), with
-    the shape and, unless `element_type` is given, the element type of `like`. `metadata` goes into the file's
+    `outputs` are tensors that nobody writes yet, or how many to make: called `output_name` (with a number when taken),
+    with the shape and, unless `element_type` is given, the element type of `like`. `metadata` goes into the file's
     `metadata_props`.
     """
     called = fresh_node_name(model, name or op)
@@ -166,7 +168,8 @@ def insert_on_tensor(
     readers: Iterable[tuple[gs.Node, int]] | None = None,
     **options: Any,
 ) -> gs.Variable:
-    """A new node `op(tensor, *extra_inputs)`; `readers` (all node readers of `tensor` when None) read its output, which is
+    """A new node `op(tensor, *extra_inputs)`; `readers` (all node readers of `tensor` when None) read its output,
+    which is
     returned. `options` are those of `add_node`. Graph outputs stay on `tensor`: see `replace_output`."""
     if readers is None:
         readers = readers_of(tensor)
@@ -195,8 +198,8 @@ def replace_output(model: Model, old: gs.Tensor, new: gs.Variable) -> None:
 
 
 def move_outputs(model: Model, source: gs.Node, target: gs.Node) -> None:
-    """Let `target` write the tensors that `source` writes, by port, in place of its own: how a fused node takes over names,
-    readers and graph outputs. `source` is left without outputs."""
+    """Let `target` write the tensors that `source` writes, by port, in place of its own: how a fused node takes over
+    names, readers and graph outputs. `source` is left without outputs."""
     for tensor in target.outputs:
         _drop(tensor.inputs, target)
     list.clear(target.outputs)
@@ -207,8 +210,8 @@ def move_outputs(model: Model, source: gs.Node, target: gs.Node) -> None:
 
 
 def to_constant(model: Model, variable: gs.Variable, value: Lazy | np.ndarray[Any, Any]) -> gs.Constant:
-    """A constant that takes the place and the name of `variable` for nodes, bodies and graph outputs. The producer loses
-    its link and should be removed."""
+    """A constant that takes the place and the name of `variable` for nodes, bodies and graph outputs. The producer
+    loses its link and should be removed."""
     if isinstance(value, np.ndarray):
         value = Held(value, number_of(value.dtype))
     name = variable.name

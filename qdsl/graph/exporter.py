@@ -14,8 +14,8 @@ from qdsl.graph.constants import Lazy, Sparse, lazy_of, to_proto
 from qdsl.graph.dtypes import number_of
 from qdsl.graph.meta import meta_of
 
-# First IR version of each opset's release (onnx.helper.VERSION_TABLE); 4 is the first in which an initializer need not be
-# a graph input, and we never list it as one.
+# First IR version of each opset's release (onnx.helper.VERSION_TABLE); 4 is the first in which an initializer need not
+# be a graph input, and we never list it as one.
 _IR_OF_OPSET = ((10, 5), (11, 6), (12, 7), (15, 8), (19, 9), (21, 10), (23, 11), (24, 12), (25, 13))
 Writer = Callable[[str, Lazy], TensorProto]
 
@@ -115,14 +115,12 @@ def _attribute(name: str, value: Any, kind: int | None) -> AttributeProto:
     if isinstance(value, gs.Constant):
         tensor = to_proto(value.name, lazy_of(value))
         return AttributeProto(name=name, type=AttributeProto.TENSOR, t=tensor)
-    if kind == AttributeProto.INT and isinstance(value, int):
-        return AttributeProto(name=name, type=kind, i=value)
     if kind == AttributeProto.INTS:
-        return AttributeProto(name=name, type=kind, ints=value)
+        return AttributeProto(name=name, type=AttributeProto.INTS, ints=value)
     if kind == AttributeProto.FLOATS:
-        return AttributeProto(name=name, type=kind, floats=value)
+        return AttributeProto(name=name, type=AttributeProto.FLOATS, floats=value)
     if kind == AttributeProto.STRINGS:
-        return AttributeProto(name=name, type=kind, strings=[text.encode() for text in value])
+        return AttributeProto(name=name, type=AttributeProto.STRINGS, strings=[text.encode() for text in value])
     return onnx.helper.make_attribute(name, value)
 
 

@@ -17,8 +17,8 @@ def external_value(tensor: TensorProto, directory: Path | None) -> External:
     """Where the value of an external tensor lies; nothing is read.
 
     Raises `model-external-path` when its location leaves `directory` (absolute, `..`, a symbolic link to elsewhere),
-    `model-external-missing` when there is no such file, `model-external-size` when offset and length do not fit the file
-    or the tensor. The tensor's type and dims were checked before.
+    `model-external-missing` when there is no such file, `model-external-size` when offset and length do not fit the
+    file or the tensor. The tensor's type and dims were checked before.
     """
     entries = {entry.key: entry.value for entry in tensor.external_data}
     path = _inside(tensor.name, entries.get("location", ""), directory)

@@ -9,11 +9,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from qdsl.diag import Diagnostic, QdslError
-from qdsl.graph.constants import External, Lazy, lazy_of
+from qdsl.graph.constants import Array, External, Lazy, lazy_of
 from qdsl.graph.dtypes import numpy_type, type_name
 from qdsl.graph.model import Model
 
-# What these operators read as weights must be finite. Elsewhere an infinity is meant: attention masks, open Clip bounds.
+# What these operators read as weights must be finite. Elsewhere an infinity is meant: attention masks, open Clip
+# bounds.
 _WEIGHTED = frozenset(
     {
         "Conv",
@@ -59,9 +60,10 @@ def require_finite(model: Model) -> None:
 
 def _diagnostic(one: NonFinite) -> Diagnostic:
     counts = [f"{one.nans} NaN"] * bool(one.nans) + [f"{one.infinities} infinite"] * bool(one.infinities)
+    held = " and ".join(counts)
     return Diagnostic(
         "model-non-finite",
-        f"weights `{one.name[:80]}` of `{one.reader[:80]}` hold {' and '.join(counts)} values, the first at index {one.index}",
+        f"weights `{one.name[:80]}` of `{one.reader[:80]}` hold {held} values, the first at index {one.index}",
         help=("export the model again from a checkpoint whose training did not diverge",),
     )
 
@@ -83,7 +85,7 @@ def _examine(constant: gs.Constant, reader: gs.Node) -> NonFinite | None:
     return None if first is None else NonFinite(constant.name, reader.name, nans, infinities, first)
 
 
-def _pieces(value: Lazy) -> Iterator[np.ndarray[tuple[int], np.dtype[np.floating]]]:  # type: ignore[type-arg]
+def _pieces(value: Lazy) -> Iterator[Array]:
     plain = numpy_type(value.element_type)
     if isinstance(value, External) and plain is not None:
         yield from (np.frombuffer(piece, plain) for piece in value.chunks())

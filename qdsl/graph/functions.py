@@ -16,8 +16,8 @@ _Key = tuple[str, str, str]
 
 
 def inline_functions(model: ModelProto, limits: Limits) -> tuple[ModelProto, Sequence[Diagnostic]]:
-    """The model with its functions expanded. Raises `model-functions` when they call each other in a circle, grow beyond
-    `limits.nodes`, or cannot be expanded."""
+    """The model with its functions expanded. Raises `model-functions` when they call each other in a circle, grow
+    beyond `limits.nodes`, or cannot be expanded."""
     if not model.functions:
         return model, ()
     size = _expanded(model)

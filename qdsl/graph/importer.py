@@ -144,7 +144,8 @@ def shape_of(declared: onnx.TypeProto) -> tuple[int | str | None, ...]:
 def merged_shape(
     known: tuple[int | str | None, ...] | list[int | str | None] | None, new: tuple[int | str | None, ...]
 ) -> tuple[int | str | None, ...]:
-    """`known` with what `new` adds: a number over a symbol or None, a symbol over None. Another rank changes nothing."""
+    """`known` with what `new` adds: a number over a symbol or None, a symbol over None. Another rank changes
+    nothing."""
     if known is None:
         return new
     if len(known) != len(new):
@@ -194,8 +195,8 @@ def _tensor(name: str, tensors: dict[str, gs.Tensor]) -> gs.Tensor:
 
 
 def attr_value(attribute: AttributeProto) -> Any:
-    """A Python value: numbers, text and lists of them as such, a tensor as a gs.Constant; the rest (bodies, types, bytes that
-    are not text) stays an AttributeProto."""
+    """A Python value: numbers, text and lists of them as such, a tensor as a gs.Constant; the rest (bodies, types,
+    bytes that are not text) stays an AttributeProto."""
     kind = attribute.type
     if attribute.ref_attr_name:
         return attribute

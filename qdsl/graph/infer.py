@@ -37,7 +37,8 @@ def _small(name: str, value: Lazy) -> TensorProto:
 
 
 def infer(model: Any) -> None:
-    """Fill in element types and shapes of what nodes write. What was known stays; a failure adds a warning to the model."""
+    """Fill in element types and shapes of what nodes write. What was known stays; a failure adds a warning to the
+    model."""
     try:
         inferred = onnx.shape_inference.infer_shapes(skeleton(model), check_type=False, data_prop=True)
     except Exception as error:  # the C++ side throws several unrelated types

@@ -20,3 +20,6 @@ class Limits:
     tensor_bytes: int = 2**37
     fold_bytes: int = 2**24
     body_depth: int = 32
+
+
+DEFAULT_LIMITS = Limits()

@@ -7,14 +7,14 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto
 
 from qdsl.diag import Diagnostic, Report
 from qdsl.graph.checks import bodies, check_versions, opset_of
 from qdsl.graph.functions import inline_functions
 from qdsl.graph.importer import import_graph
-from qdsl.graph.limits import Limits
+from qdsl.graph.limits import DEFAULT_LIMITS, Limits
 from qdsl.graph.model import Model
 from qdsl.graph.naming import name_nodes
 from qdsl.graph.problems import note, problem, shown, warning
@@ -22,7 +22,7 @@ from qdsl.graph.problems import note, problem, shown, warning
 _FALLBACK_OPSET = 17  # for a model whose nodes are all of other domains
 
 
-def load(path: str | os.PathLike[str], *, limits: Limits = Limits()) -> Model:
+def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Model:
     """Read an ONNX file. External data stays on disk until a value is asked for.
 
     Raises QdslError with one or more `model-...` diagnostics; warnings are in `Model.diagnostics`.
@@ -53,7 +53,7 @@ def _bytes_of(file: Path, limits: Limits) -> bytes:
 
 def _parsed(file: Path, data: bytes) -> ModelProto:
     try:
-        proto = ModelProto.FromString(data)
+        proto: ModelProto = ModelProto.FromString(data)
     except (DecodeError, RuntimeError, ValueError):
         raise problem(
             "model-unreadable", f"`{file.name}` is not an ONNX model, or it is cut short", "export or download it again"
@@ -63,7 +63,9 @@ def _parsed(file: Path, data: bytes) -> ModelProto:
     return proto
 
 
-def from_proto(proto: ModelProto, *, path: str | os.PathLike[str] | None = None, limits: Limits = Limits()) -> Model:
+def from_proto(
+    proto: ModelProto, *, path: str | os.PathLike[str] | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Model:
     """A Model from a proto in memory, which is handed over (its tensors are used, not copied).
 
     `path` is where it was read from: its name is shown, its directory holds external data.

@@ -40,9 +40,9 @@ def meta_of(node: gs.Node) -> Meta:
 def scopes_of(name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
     """The module scopes of a node, outermost first, each a full path.
 
-    A dynamo export carries them as metadata, a list of dotted module paths; every other exporter as the path in the node
-    name. Both are spelled as TorchScript spells them: a numbered child of a called module repeats its parent's name
-    (`/model.22/cv2.0/cv2.0.1`). TorchScript adds `_1`, `_2` to a module called again; dynamo does not.
+    A dynamo export carries them as metadata, a list of dotted module paths; every other exporter as the path in the
+    node name. Both are spelled as TorchScript spells them: a numbered child of a called module repeats its parent's
+    name (`/model.22/cv2.0/cv2.0.1`). TorchScript adds `_1`, `_2` to a module called again; dynamo does not.
     """
     listed = metadata.get(_SCOPES_KEY)
     dotted = _dotted_paths(listed) if listed else None

@@ -26,9 +26,9 @@ from qdsl.graph.viewing import view_of
 class Model:
     """One model in memory. Edit it with `qdsl.graph.edit` only; read it with `view`.
 
-    `graph` is the graphsurgeon graph; `diagnostics` what loading warned of; `shell` and `graph_shell` what the file says
-    of itself beside the graph; `value_meta` the documentation of graph inputs and outputs; `pinned` names of tensors that
-    something outside the nodes refers to (quantization annotations).
+    `graph` is the graphsurgeon graph; `diagnostics` what loading warned of; `shell` and `graph_shell` what the file
+    says of itself beside the graph; `value_meta` the documentation of graph inputs and outputs; `pinned` names of
+    tensors that something outside the nodes refers to (quantization annotations).
     """
 
     def __init__(

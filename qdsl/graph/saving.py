@@ -40,8 +40,8 @@ def to_bytes(model: Model) -> bytes:
 def save(model: Model, path: str | os.PathLike[str]) -> tuple[Path, ...]:
     """Write the model; returns the files written, the model first.
 
-    Written aside and renamed, so that a reader sees the old model or the new one. Weights beyond 1.8 GB are streamed into
-    one data file beside it, named after its content. Raises `model-write`.
+    Written aside and renamed, so that a reader sees the old model or the new one. Weights beyond 1.8 GB are streamed
+    into one data file beside it, named after its content. Raises `model-write`.
     """
     target = Path(path)
     model.sort()

@@ -20,8 +20,8 @@ def upgrade_opset(model: Model, opset: int) -> Model:
     """The same model at `opset` (ai.onnx), as a new Model; the model itself when it is there already.
 
     The converter sees the graph without large weights, which its adapters never read. Node names, metadata and lazy
-    constants are carried over. Raises `model-upgrade` when it cannot convert an operator, or when an output of the result
-    no longer has the type and rank it had.
+    constants are carried over. Raises `model-upgrade` when it cannot convert an operator, or when an output of the
+    result no longer has the type and rank it had.
     """
     if opset <= model.opset:
         return model

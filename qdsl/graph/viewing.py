@@ -17,7 +17,8 @@ _SMALL_ELEMENTS = 64
 
 
 def view_of(model: Any) -> GraphView:
-    """The view of a model whose nodes are in order. A tensor that a node's body reads by name has a Use with port -1."""
+    """The view of a model whose nodes are in order. A tensor that a node's body reads by name has a Use with port
+    -1."""
     nodes = tuple(_node(i, node) for i, node in enumerate(model.graph.nodes))
     uses = _uses(model)
     producers = {id(t): i for i, node in enumerate(model.graph.nodes) for t in node.outputs if t.name}
