@@ -96,15 +96,16 @@ def once_per_view(compute: Callable[[GraphView], T]) -> Callable[[GraphView], T]
 
 @once_per_view
 def links(view: GraphView) -> Links:
-    """Which node reads which, through activations."""
-    before: list[tuple[int, ...]] = []
-    after: list[list[int]] = [[] for _ in view.nodes]
-    for node in view.nodes:
-        found = {t.producer for name in node.inputs if (t := view.tensors.get(name)) and t.producer is not None}
-        before.append(tuple(sorted(found)))
-        for producer in before[-1]:
-            after[producer].append(node.index)
-    return Links(tuple(before), tuple(tuple(readers) for readers in after))
+    """Which node reads which, the bodies of If, Loop and Scan included."""
+    before: list[set[int]] = [set() for _ in view.nodes]
+    after: list[set[int]] = [set() for _ in view.nodes]
+    for tensor in view.tensors.values():
+        if tensor.producer is None:
+            continue
+        for use in tensor.uses:
+            before[use.node].add(tensor.producer)
+            after[tensor.producer].add(use.node)
+    return Links(tuple(tuple(sorted(n)) for n in before), tuple(tuple(sorted(n)) for n in after))
 
 
 @once_per_view

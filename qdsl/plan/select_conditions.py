@@ -1,0 +1,83 @@
+"""Conditions such as `out_channels < 16` or `kernel == [1, 1]`, over facts that a graph's shapes tell."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+
+from qdsl.graph.structure import weighted
+from qdsl.graph.view import GraphView
+from qdsl.lang.selectors import Condition
+
+_COMPARE: dict[str, Callable[[int, int | float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_LISTS = frozenset({"kernel", "stride"})
+
+Fact = int | tuple[int, ...]
+
+
+def fault(condition: Condition) -> str | None:
+    """What is wrong with a condition's value, or None.
+
+    A list is only compared for (in)equality, and only with `kernel` and `stride`; a bare number there speaks of every
+    dimension.
+    """
+    value = condition.value
+    if isinstance(value, tuple):
+        if condition.field not in _LISTS:
+            return f"`{condition.field}` is one number"
+        if condition.comparison not in {"==", "!="}:
+            return "a list is compared with == or != only"
+        return None if all(_number(item) for item in value) else "expected a list of numbers"
+    return None if _number(value) else "expected a number"
+
+
+def facts(view: GraphView, field: str) -> dict[int, Fact]:
+    """A property of every node that has it. Channels, groups, kernel and stride belong to nodes with a constant
+    weight (groups, kernel and stride: to convolutions); `elements` counts the first output of any node."""
+    found: dict[int, Fact] = {}
+    if field == "elements":
+        for node in view.nodes:
+            known = view.tensors.get(node.outputs[0]) if node.outputs else None
+            count = known.elements if known else None
+            if count is not None:
+                found[node.index] = count
+        return found
+    for index, weight in weighted(view).items():
+        value: Fact | None = getattr(weight, field)
+        if value is not None and not (field == "groups" and weight.kernel is None):
+            found[index] = value
+    return found
+
+
+def holds(condition: Condition, fact: Fact) -> bool:
+    """Whether a node with this fact meets the condition."""
+    value = condition.value
+    if isinstance(value, tuple):
+        return (fact == value) is (condition.comparison == "==")
+    assert isinstance(value, int | float)
+    sizes = fact if isinstance(fact, tuple) else (fact,)
+    if condition.comparison == "!=":
+        return not all(size == value for size in sizes)
+    return all(_COMPARE[condition.comparison](size, value) for size in sizes)
+
+
+def spread(found: dict[int, Fact]) -> str:
+    """The values that occur, for a label: a range of numbers, or the first few lists."""
+    values = sorted(set(found.values()), key=lambda v: v if isinstance(v, tuple) else (v,))
+    if not values:
+        return "no node has this property"
+    if isinstance(values[0], int):
+        return f"it is {values[0]} everywhere" if len(values) == 1 else f"it lies in {values[0]}..{values[-1]}"
+    shown = ", ".join(str(list(v)) for v in values[:4] if isinstance(v, tuple))
+    return f"it is {shown}{', ...' if len(values) > 4 else ''}"
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
