@@ -1,1 +1,23 @@
+"""Recipe x model x target table -> plan: every decision as data, before any of them is carried out."""
 
+from qdsl.plan.build import Decisions, decide, make
+from qdsl.plan.explain import Explanation, Step, explain
+from qdsl.plan.gate import gate
+from qdsl.plan.render import render
+from qdsl.plan.serialize import from_json, plan_hash, to_json
+from qdsl.plan.types import Plan
+
+__all__ = [
+    "Decisions",
+    "Explanation",
+    "Plan",
+    "Step",
+    "decide",
+    "explain",
+    "from_json",
+    "gate",
+    "make",
+    "plan_hash",
+    "render",
+    "to_json",
+]

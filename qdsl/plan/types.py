@@ -1,4 +1,4 @@
-"""The plan: every decision as data. No weights, sorted, versioned, hashable; each action names the recipe line behind it.
+"""The plan: every decision as data. No weights, sorted, versioned, hashable; each action names its recipe line.
 
 A plan speaks of one recipe, one model (in canonical form) and one target. What only data can decide (ranges) is not in
 it: `compile` measures the tensors whose `observe` is set and hands the ranges to the rewrite.
@@ -29,7 +29,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reader:
-    """One place that reads the dequantized value of a tensor: a node's input port, or a graph output (node "", port -1)."""
+    """One place that reads the dequantized value: a node's input port, or a graph output (node "", port -1)."""
 
     node: str
     port: int
@@ -51,9 +51,9 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class TensorPlan:
-    """A Q/DQ pair on an activation: Q once after `tensor`, read through DQ by `readers`; other readers stay on the float
-    value. Tensors with the same `group` get one scale and zero point, from the union of the ranges of those members with
-    `observe` set."""
+    """A Q/DQ pair on an activation: Q once after `tensor`, read through DQ by `readers`; other readers stay on the
+    float value. Tensors with the same `group` get one scale and zero point, from the union of the ranges of those
+    members with `observe` set. `origin` is the rule that chose the scheme, `placed` the one that put the pair here."""
 
     tensor: str
     scheme: Scheme
@@ -62,6 +62,7 @@ class TensorPlan:
     observe: bool
     calibration: Calibration
     origin: Origin
+    placed: Origin = Origin("default")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """The verdict on one node. mark: "+" quantized, "!" asked for but stays float, "=" untouched (never asked, or kept)."""
+    """The verdict on one node. mark: "+" quantized, "!" asked for but stays float, "=" untouched or kept."""
 
     node: str
     op: str
@@ -125,9 +126,32 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """How far one setting of a `layers` rule reached: `applied` nodes or tensors took it, `passed` did not."""
+
+    origin: Origin
+    setting: str
+    applied: int
+    passed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A statement of the recipe that the plan carries along as data: inputs, datasets, evaluations, budgets.
+
+    `kind` is the statement's word and `name` what it names. `settings` are (setting, value as text), in the order in
+    which they act; a setting may stand twice.
+    """
+
+    kind: str
+    name: str
+    settings: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
-    """Predictions over the whole graph. Bytes are of the emitted file; `integer_macs` counts multiply-accumulates in nodes
-    predicted to run in integers."""
+    """Predictions over the whole graph. Bytes are of the emitted file; `integer_macs` counts multiply-accumulates in
+    nodes predicted to run in integers."""
 
     nodes: int
     integer_nodes: int
@@ -155,3 +179,5 @@ class Plan:
     flags: tuple[Flag, ...]
     totals: Totals
     open: tuple[str, ...] = ()
+    counts: tuple[Count, ...] = ()
+    facts: tuple[Fact, ...] = ()

@@ -1,7 +1,148 @@
-"""Diagnostic codes raised by this part of the product."""
+"""Diagnostic codes raised while planning."""
 
 from __future__ import annotations
 
 from qdsl.diag.codes import CodeDoc
 
-CODES: dict[str, CodeDoc] = {}
+_HEAD = """recipe {name}
+model onnx "two_convs.onnx"
+data calib from npz "calib.npz" {{ take 4 }}
+quantize static {{
+  weights int8 symmetric per_channel
+  activations uint8 affine per_tensor
+  calibrate {calibrate}
+}}
+{rest}
+"""
+
+
+def _recipe(rest: str, calibrate: str = "minmax on calib", target: str = "target ort") -> str:
+    return _HEAD.format(name="example", calibrate=calibrate, rest=f"{rest}\n{target}".strip())
+
+
+_MODEL = "two_convs.onnx: Conv, Relu, Conv, Sub"
+
+CODES: dict[str, CodeDoc] = {
+    "rule-conflict": CodeDoc(
+        summary="Two rules ask for opposite things by different words.",
+        explanation=(
+            "`keep` and `layers`, `place` and `activations float32`, or two ranges by hand under one scale contradict "
+            "each other, and neither word is stronger. Rules of the same word are no conflict: the later wins. Take "
+            "the nodes out of one of the two, for example with `and not under ...`."
+        ),
+        example=_recipe("keep op Conv in float32\nlayers op Conv { weights int8 per_tensor }"),
+        setup=_MODEL,
+        verb="plan",
+    ),
+    "target-cannot": CodeDoc(
+        summary="The target cannot do what the recipe asks of it.",
+        explanation=(
+            "The target's table says which types it computes in, which it only stores and which it does not know "
+            "(`qdsl targets`). A type that it stores but does not compute in needs `storage_only`: the file gets "
+            "smaller, the operator runs in float."
+        ),
+        example=_recipe("layers op Conv { weights int16 }"),
+        setup=_MODEL,
+        verb="plan",
+    ),
+    "target-absent": CodeDoc(
+        summary="The recipe names a target that this version does not emit for.",
+        explanation="The statement is understood and checked, but there is no table and no emitter for it.",
+        example=_recipe("", target='target stm32 { device "STM32H7B3I-DK" }'),
+        setup=_MODEL,
+        verb="plan",
+    ),
+    "not-yet": CodeDoc(
+        summary="The statement is understood but not carried out by this version.",
+        explanation=(
+            "The language is checked as a whole, so that recipes keep their meaning. What nothing carries out is an "
+            "error where it would change the result: it is never passed over."
+        ),
+        example=_recipe("", calibrate="entropy on calib"),
+        setup=_MODEL,
+        verb="plan",
+    ),
+    "undecided": CodeDoc(
+        summary="A measurement or budget cannot be decided by this version.",
+        explanation=(
+            "`compile` decides `require size`. What needs an evaluation or a device stays undecided: it counts "
+            "neither as held nor as broken."
+        ),
+        example=_recipe("evaluate classification on calib {\n  measure top1\n}"),
+        setup=_MODEL,
+        verb="compile",
+    ),
+    "setting-unused": CodeDoc(
+        summary="A setting can be applied to nothing that its rule picks.",
+        explanation=(
+            "A setting passes over picked nodes that it cannot apply to, and the plan counts them; when none is left "
+            "the rule does nothing, which is never what was meant. `weights` needs nodes with constant weights; "
+            "`activations`, `range` and `calibrate` need tensors that hold a Q/DQ pair."
+        ),
+        example=_recipe("layers op Sub { weights int8 }"),
+        setup=_MODEL,
+        verb="plan",
+    ),
+    "share-mismatch": CodeDoc(
+        summary="Tensors of different types cannot share a scale.",
+        explanation="One scale and zero point need one type, one symmetry and one width: give both the same.",
+        example=_recipe(
+            'layers tensor "mid" { activations int8 symmetric }\nplace { share scale across tensor ["mid", "x"] }'
+        ),
+        setup=_MODEL,
+        verb="plan",
+    ),
+    "calibration-missing": CodeDoc(
+        summary="Nothing says which data the ranges are measured on.",
+        explanation="A static recipe measures the range of each activation: `calibrate minmax on DATA` names the data.",
+        example="""recipe example
+model onnx "two_convs.onnx"
+quantize static { weights int8; activations uint8 }
+target ort
+""",
+        setup=_MODEL,
+        verb="plan",
+    ),
+    "nothing-to-quantize": CodeDoc(
+        summary="No node of the model can be quantized as the recipe asks.",
+        explanation=(
+            "The model has no operator with an integer kernel on this target that has float32 data and constant "
+            "weights, or the recipe keeps all of them in float."
+        ),
+        example=_recipe("keep all in float32"),
+        setup=_MODEL,
+        verb="plan",
+    ),
+    "shared-range": CodeDoc(
+        summary="Boxes and scores would share one scale.",
+        explanation=(
+            "A Concat that joins box coordinates (hundreds of pixels) with scores (0..1) stores both under one scale, "
+            "so that the scores keep one or two values. Keep the decoding in float, or silence the flag with "
+            '`allow shared_range on X because "..."`.'
+        ),
+        example=_recipe("").replace("two_convs.onnx", "detector.onnx"),
+        setup="detector.onnx: a detector whose decoding ends in one Concat",
+        verb="plan",
+    ),
+    "mode-missing": CodeDoc(
+        summary="The recipe does not say how to quantize.",
+        explanation="Every recipe that is planned needs a `quantize` statement, in it, in its base or in the target.",
+        example='recipe example\nmodel onnx "two_convs.onnx"\ntarget ort\n',
+        setup=_MODEL,
+        verb="plan",
+    ),
+    "unknown-name": CodeDoc(
+        summary="No node or tensor of the model has this name.",
+        explanation="`qdsl explain` takes the full name of a node or tensor, as `qdsl plan` shows it.",
+        example=_recipe(""),
+        setup=_MODEL,
+        verb="explain",
+    ),
+    "plan-file": CodeDoc(
+        summary="A plan.json cannot be read.",
+        explanation="The file is damaged, or another version of the program wrote it. Plans are cheap: make it anew.",
+        example=_recipe(""),
+        setup="plan.json of another version",
+        verb="plan",
+    ),
+}

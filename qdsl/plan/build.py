@@ -1,0 +1,238 @@
+"""Makes the plan: cascade, placement, sharing, then the predictor's verdict, until both agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qdsl.capability import FLOAT, Capability, load
+from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.graph.view import GraphView
+from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
+from qdsl.plan import cascade as cascades
+from qdsl.plan.calibration import missing_data
+from qdsl.plan.conflicts import check_conflicts
+from qdsl.plan.context import Context
+from qdsl.plan.counts import Counter
+from qdsl.plan.draft import Draft
+from qdsl.plan.facts import facts, requirement_text
+from qdsl.plan.flags import flags
+from qdsl.plan.gate import find_target, table_name, target_absent
+from qdsl.plan.origins import Origins
+from qdsl.plan.place import Edit, edits
+from qdsl.plan.schemes import Schemes
+from qdsl.plan.selection import Selection
+from qdsl.plan.settle import Settled, Settling
+from qdsl.plan.size import predicted_bytes
+from qdsl.plan.types import PLAN_VERSION, NodePlan, Origin, Plan, Prediction, Totals
+from qdsl.plan.verdicts import INTEGER_RUNS, REFUSED, Verdicts
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """A plan with what it was decided from, so that a node or tensor can be explained without planning again."""
+
+    plan: Plan
+    context: Context
+    draft: Draft
+    edits: tuple[Edit, ...]
+
+
+def make(
+    recipe: Recipe,
+    view: GraphView,
+    target: str,
+    *,
+    float_bytes: int,
+    report: Report,
+    capability: Capability | None = None,
+) -> Plan:
+    """The plan of `recipe` for one model and target. Needs no data; `float_bytes` is the size of the float model.
+
+    Warnings go to `report`. Raises QdslError with every error found.
+    """
+    return decide(recipe, view, target, float_bytes=float_bytes, report=report, capability=capability).plan
+
+
+def decide(
+    recipe: Recipe,
+    view: GraphView,
+    target: str,
+    *,
+    float_bytes: int,
+    report: Report,
+    capability: Capability | None = None,
+) -> Decisions:
+    """As `make`, with everything that `explain` needs."""
+    block = find_target(recipe, target)
+    _refuse_absent(recipe, target, block, capability)
+    table = capability or load(table_name(target))
+    context = _context(recipe, block, view, table, report)
+    rules = tuple(r for r in cascades.all_rules(recipe, block) if isinstance(r, PlaceRule))
+    changes = edits(context, rules)
+    bare = _bare(context)
+    check_conflicts(context, changes, bare)
+    report.raise_errors()
+    settled = Settling(context, rules, changes, bare).run()
+    _check_settled(context, settled)
+    plan = _plan(recipe, block, target, context, settled, float_bytes)
+    return Decisions(plan, context, settled.draft, changes)
+
+
+def _plan(
+    recipe: Recipe, block: Target | None, target: str, context: Context, settled: Settled, float_bytes: int
+) -> Plan:
+    draft = settled.draft
+    verdicts = Verdicts(context, draft, settled.predictions, settled.refused).all()
+    return Plan(
+        version=PLAN_VERSION,
+        recipe=recipe.name,
+        model=context.view.model_name,
+        target=target,
+        mode=context.cascade.mode.kind,
+        nodes=verdicts,
+        tensors=tuple(sorted(draft.tensors.values(), key=lambda plan: plan.tensor)),
+        weights=tuple(sorted(draft.weights, key=lambda plan: (plan.node, plan.port))),
+        biases=tuple(sorted(draft.biases, key=lambda plan: (plan.node, plan.port))),
+        flags=flags(context, recipe, block, draft.tensors),
+        totals=_totals(context, draft, verdicts, float_bytes),
+        open=_open(recipe, draft),
+        counts=Counter(context, draft, _reasons(context, settled.refused)).all(),
+        facts=facts(recipe, block),
+    )
+
+
+def _check_settled(context: Context, settled: Settled) -> None:
+    """Report what can only be seen in the settled draft, then raise everything."""
+    missing_data(context, settled.draft.tensors.values())
+    Counter(context, settled.draft, _reasons(context, settled.refused)).all()
+    _nothing_quantized(context, settled.draft)
+    context.report.raise_errors()
+
+
+def _refuse_absent(recipe: Recipe, name: str, block: Target | None, capability: Capability | None) -> None:
+    absent = None if capability else target_absent(name, block)
+    if absent is not None:
+        raise QdslError([absent])
+    if recipe.mode is None and (block is None or block.mode is None):
+        raise QdslError([Diagnostic("mode-missing", "the recipe has no `quantize` statement", recipe.span)])
+
+
+def _context(
+    recipe: Recipe, block: Target | None, view: GraphView, table: Capability, report: Report
+) -> Context:
+    mode = _mode(recipe, block)
+    selection = Selection(view, report, dict(recipe.selects))
+    cascade = cascades.build(recipe, block, mode, view, selection)
+    kept: dict[int, Origin] = {}
+    for node in range(len(view.nodes)):
+        rule = cascade.kept(node)
+        if rule is not None:
+            kept[node] = rule.origin
+    context = Context(
+        view=view,
+        capability=table,
+        cascade=cascade,
+        schemes=Schemes(table, report),
+        selection=selection,
+        origins=Origins(recipe),
+        report=report,
+        rows=tuple(table.row_for(node, view) for node in view.nodes),
+        kept=kept,
+    )
+    _check_keeps(context)
+    return context
+
+
+def _mode(recipe: Recipe, block: Target | None) -> Mode:
+    over = block.mode if block else None
+    mode = cascades.merge_modes(recipe.mode, over) if recipe.mode else over
+    assert mode is not None
+    if mode.kind != "static":
+        raise QdslError(
+            [
+                Diagnostic(
+                    "not-yet",
+                    f"`quantize {mode.kind}` is not carried out yet",
+                    mode.span,
+                    "understood, but not built",
+                    ("`quantize static` works today",),
+                )
+            ]
+        )
+    return mode
+
+
+def _check_keeps(context: Context) -> None:
+    for spoken in context.cascade.spoken:
+        dtype = getattr(spoken.rule, "dtype", None)
+        if dtype is None or dtype.name == "float32":
+            continue
+        row = context.capability.type_row(dtype)
+        context.report.error(
+            "target-cannot",
+            f"{context.capability.title} does not compute in {dtype}",
+            spoken.rule.span,
+            label=row.because if row else f"the target's table has no {dtype}",
+            help=["write `in float32`"],
+        )
+
+
+def _bare(context: Context) -> frozenset[str]:
+    """Tensors whose activations are float32 by request."""
+    return frozenset(
+        tensor
+        for tensor in context.order
+        if context.quantizable(tensor) and context.activation(tensor, context.speakers(tensor, ())).scheme is None
+    )
+
+
+def _reasons(context: Context, refused: Mapping[int, Prediction]) -> dict[int, str]:
+    """Why nodes stay float on this target, by node."""
+    floats = {i: row.because for i, row in enumerate(context.rows) if row.kind == FLOAT}
+    return floats | {node: prediction.because for node, prediction in refused.items()}
+
+
+def _nothing_quantized(context: Context, draft: Draft) -> None:
+    if draft.tensors or draft.weights or context.report.has_errors:
+        return
+    able = ", ".join(sorted({op for row in context.capability.rows if row.weights for op in row.ops}))
+    kept = len(context.kept)
+    context.report.error(
+        "nothing-to-quantize",
+        f"no node of {context.view.model_name or 'the model'} can be quantized",
+        context.cascade.mode.span,
+        label=f"{len(context.view.nodes)} nodes, {kept} of them kept in float",
+        help=[f"{context.capability.title} computes {able} in integers, with float32 inputs and constant weights"],
+    )
+
+
+def _totals(context: Context, draft: Draft, nodes: tuple[NodePlan, ...], float_bytes: int) -> Totals:
+    integer = [node for node in nodes if node.prediction.runs in INTEGER_RUNS and node.mark == "+"]
+    return Totals(
+        nodes=len(nodes),
+        integer_nodes=len(integer),
+        kept_float=len(context.kept),
+        refused=sum(node.mark == REFUSED for node in nodes),
+        macs=sum(node.macs or 0 for node in nodes),
+        integer_macs=sum(node.macs or 0 for node in integer),
+        float_bytes=float_bytes,
+        predicted_bytes=predicted_bytes(
+            context.view, float_bytes, draft.tensors.values(), draft.weights, draft.biases
+        ),
+    )
+
+
+def _open(recipe: Recipe, draft: Draft) -> tuple[str, ...]:
+    """What only data can decide, with its bounds."""
+    observed: dict[str, int] = {}
+    for plan in draft.tensors.values():
+        if plan.observe and plan.calibration.method != "fixed":
+            how = f"{plan.calibration.method} on {plan.calibration.data}"
+            observed[how] = observed.get(how, 0) + 1
+    found = [f"ranges of {count} tensors: {how}" for how, count in sorted(observed.items())]
+    if recipe.allocate is not None:
+        choices = ", ".join(dtype.name for dtype in recipe.allocate.choices)
+        bounds = ", ".join(requirement_text(bound) for bound in recipe.allocate.bounds)
+        found.append(f"widths of {recipe.allocate.what}: from {choices}" + (f" under {bounds}" if bounds else ""))
+    return tuple(found)

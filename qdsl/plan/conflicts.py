@@ -1,0 +1,75 @@
+"""Rules that ask for opposite things by different words. Neither can win: the recipe has to say which it means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qdsl.diag import Diagnostic, Span
+from qdsl.lang.recipe import KeepRule, LayersRule, TypeRequest
+from qdsl.plan.cascade import Cascade, Spoken
+from qdsl.plan.context import Context
+from qdsl.plan.place import Edit
+from qdsl.spec import DType
+
+
+def check_conflicts(context: Context, changes: Iterable[Edit], bare: frozenset[str]) -> None:
+    """Report every pair of contradicting rules, once per pair: `keep` against `layers`, and a `place` that quantizes
+    against activations in float32."""
+    _kept_and_typed(context)
+    for origin in sorted({change.origin for change in changes if change.pair and change.tensor in bare}):
+        tensors = sorted({c.tensor for c in changes if c.pair and c.tensor in bare and c.origin == origin})
+        voice = _bare_voice(context, tensors[0])
+        context.report.add(
+            Diagnostic(
+                "rule-conflict",
+                f"`{origin.rule}` puts Q/DQ on a tensor that another rule keeps in float32",
+                voice,
+                f"`{tensors[0]}` stays float by this rule, line {origin.line} quantizes it",
+                ("take the tensor out of one of the two rules",),
+            )
+        )
+
+
+def _kept_and_typed(context: Context) -> None:
+    cascade = context.cascade
+    pairs: dict[tuple[int, int], list[int]] = {}
+    for node in context.kept:
+        rules = cascade.node_rules[node]
+        keeps = [i for i in rules if isinstance(cascade.spoken[i].rule, KeepRule)]
+        for i in rules:
+            if _types(cascade.spoken[i]) is not None:
+                pairs.setdefault((keeps[-1], i), []).append(node)
+    for (keep, layers), nodes in sorted(pairs.items()):
+        context.report.add(_kept_conflict(context, cascade, keep, layers, nodes))
+
+
+def _kept_conflict(context: Context, cascade: Cascade, keep: int, layers: int, nodes: list[int]) -> Diagnostic:
+    kept, typed = cascade.spoken[keep], cascade.spoken[layers]
+    first = context.view.nodes[min(nodes)].name
+    more = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
+    return Diagnostic(
+        "rule-conflict",
+        f"`{kept.origin.rule}` and `{typed.origin.rule}` ask for opposite things",
+        _types(typed),
+        f"quantizes `{first}`{more}, which line {kept.origin.line} keeps in float",
+        (f"exclude them here: `{typed.origin.rule} and not ({kept.origin.rule.removeprefix('keep ')})`",),
+        (f"the other rule is at {kept.rule.span}",),
+    )
+
+
+def _types(spoken: Spoken) -> Span | None:
+    """Where a `layers` rule asks for an integer type; None when it does not."""
+    if not isinstance(spoken.rule, LayersRule):
+        return None
+    asked = (spoken.rule.settings.weights, spoken.rule.settings.activations)
+    return next((request.span for request in asked if request is not None and _integer(request)), None)
+
+
+def _integer(request: TypeRequest) -> bool:
+    dtype: DType | None = request.dtype
+    return dtype is None or dtype.integer
+
+
+def _bare_voice(context: Context, tensor: str) -> Span | None:
+    asked = context.asked("activations", tensor, context.speakers(tensor, ()))
+    return asked.voices[-1].span if asked.voices else None

@@ -1,0 +1,88 @@
+"""What every step of planning looks at: the graph, the target's rows, the cascade, and where to report."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from qdsl.capability import ABSORBED, Capability, Row
+from qdsl.diag import Report
+from qdsl.graph.view import GraphView, NodeView
+from qdsl.plan.cascade import Cascade, Resolved
+from qdsl.plan.origins import Origins
+from qdsl.plan.schemes import Chosen, Schemes
+from qdsl.plan.selection import Selection
+from qdsl.plan.types import Origin
+
+
+@dataclass(frozen=True)
+class Context:
+    """Shared by the steps of one plan. `rows` holds the table's row per node, `kept` the `keep` rule per kept node."""
+
+    view: GraphView
+    capability: Capability
+    cascade: Cascade
+    schemes: Schemes
+    selection: Selection
+    origins: Origins
+    report: Report
+    rows: tuple[Row, ...]
+    kept: dict[int, Origin]
+
+    def quantizable(self, tensor: str) -> bool:
+        """A computed float32 tensor (or graph input): only those are stored as integers."""
+        found = self.view.tensors.get(tensor)
+        return found is not None and found.kind != "constant" and found.dtype == "float32"
+
+    def data_ports(self, node: NodeView) -> tuple[int, ...]:
+        """Ports that read a quantizable tensor."""
+        return tuple(port for port, name in enumerate(node.inputs) if name and self.quantizable(name))
+
+    def is_heavy(self, node: int) -> bool:
+        """The operators that integers are for: those with weights."""
+        return self.rows[node].computes and bool(self.rows[node].weights)
+
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """Tensors by their place in the graph: inputs first, then as they are written."""
+        names = [*self.view.inputs, *(name for node in self.view.nodes for name in node.outputs if name)]
+        return {name: i for i, name in enumerate(dict.fromkeys(names))}
+
+    @cached_property
+    def skips(self) -> Mapping[int, int]:
+        """The input port of each residual addition that the skip connection enters."""
+        from qdsl.graph.structure import residual_skips
+
+        return residual_skips(self.view)
+
+    def folded_owner(self, tensor: str) -> int | None:
+        """The node that an activation (Relu, Clip) writing `tensor` folds into: its only neighbour upstream."""
+        writer = self.view.producer(tensor)
+        if writer is None or self.rows[writer.index].kind != ABSORBED or not writer.inputs:
+            return None
+        source = self.view.tensors.get(writer.inputs[0])
+        if source is None or source.producer is None or len(source.uses) != 1 or source.is_output:
+            return None
+        owner = source.producer
+        return owner if writer.op in self.rows[owner].absorbs else None
+
+    def speakers(self, tensor: str, quantized: Container[str]) -> tuple[int, ...]:
+        """The nodes whose rules speak of `tensor`: its writer, and the node that the writer folds into."""
+        found = self.view.tensors[tensor].producer
+        if found is None:
+            return ()
+        owner = self.folded_owner(tensor)
+        if owner is None or self.view.nodes[found].inputs[0] in quantized:
+            return (found,)
+        return (owner, found)
+
+    def asked(self, what: str, tensor: str, speakers: tuple[int, ...]) -> Resolved:
+        """What the recipe says of the setting `what` for `tensor`."""
+        return self.cascade.resolve(what, self.cascade.rules(speakers, tensor))
+
+    def activation(self, tensor: str, speakers: tuple[int, ...]) -> Chosen:
+        return self.schemes.activations(self.asked("activations", tensor, speakers))
+
+    def weight(self, node: int) -> Chosen:
+        return self.schemes.weights(self.cascade.resolve("weights", self.cascade.node_rules[node]))

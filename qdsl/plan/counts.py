@@ -1,0 +1,86 @@
+"""How far each setting of each `layers` rule reached; one that reaches nothing is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from qdsl.lang.recipe import LayersRule, TypeRequest
+from qdsl.plan.cascade import SETTINGS, Spoken, Value
+from qdsl.plan.context import Context
+from qdsl.plan.draft import Draft
+from qdsl.plan.types import Count
+
+
+class Counter:
+    """Counts over one settled draft. `refused` holds the nodes that the target turned back to float, and why."""
+
+    def __init__(self, context: Context, draft: Draft, refused: Mapping[int, str]) -> None:
+        self._context = context
+        self._draft = draft
+        self._refused = refused
+        view = context.view
+        weighted = {view.node_index[w.node]: w.port for w in draft.weights}
+        self._weighted = frozenset(n for n, port in weighted.items() if port in context.rows[n].weights)
+        self._spoken_of: dict[int, list[str]] = {}
+        for tensor in draft.tensors:
+            for node in context.speakers(tensor, draft.tensors):
+                self._spoken_of.setdefault(node, []).append(tensor)
+
+    def all(self) -> tuple[Count, ...]:
+        found = []
+        for spoken in self._context.cascade.spoken:
+            if not isinstance(spoken.rule, LayersRule):
+                continue
+            for what in SETTINGS:
+                said = getattr(spoken.rule.settings, what)
+                if said is not None:
+                    found.append(self._count(spoken, what, said))
+        return tuple(found)
+
+    def _count(self, spoken: Spoken, what: str, said: Value) -> Count:
+        picked = len(spoken.nodes) + len(spoken.tensors)
+        applied = sum(self._takes(node, what, said) for node in spoken.nodes)
+        if what != "weights":
+            applied += sum(1 for tensor in spoken.tensors if self._tensor_takes(tensor, said))
+        if picked and not applied:
+            self._unused(spoken, what, said)
+        return Count(spoken.origin, what, applied, picked - applied)
+
+    def _takes(self, node: int, what: str, said: Value) -> bool:
+        floats = isinstance(said, TypeRequest) and said.dtype is not None and said.dtype.name == "float32"
+        view = self._context.view
+        if what == "weights":
+            row = self._context.rows[node]
+            return bool(row.weight_ports(view.nodes[node], view)) if floats else node in self._weighted
+        if floats:
+            return any(self._context.quantizable(tensor) for tensor in view.nodes[node].outputs)
+        return node in self._spoken_of
+
+    def _tensor_takes(self, tensor: str, said: Value) -> bool:
+        floats = isinstance(said, TypeRequest) and said.dtype is not None and said.dtype.name == "float32"
+        return self._context.quantizable(tensor) if floats else tensor in self._draft.tensors
+
+    def _unused(self, spoken: Spoken, what: str, said: Value) -> None:
+        refused = [node for node in spoken.nodes if node in self._refused]
+        report = self._context.report
+        if refused:
+            name = self._context.view.nodes[refused[0]].name
+            report.error(
+                "target-cannot",
+                f"`{what}` reaches none of the {len(spoken.nodes)} picked nodes: all stay float on this target",
+                said.span,
+                label=f"`{name}`: {self._refused[refused[0]]}",
+                help=["pick other nodes, or take the setting out"],
+            )
+            return
+        cure = {
+            "weights": "`weights` speaks of nodes with constant weights that run in integers",
+            "activations": "`place { quantize outputs of X }` puts a Q/DQ pair where the target's table puts none",
+        }
+        report.error(
+            "setting-unused",
+            f"`{what}` can be applied to nothing that this rule picks",
+            said.span,
+            label=f"{len(spoken.nodes)} nodes and {len(spoken.tensors)} tensors picked, none takes it",
+            help=[cure.get(what, "it speaks of tensors that hold a Q/DQ pair: none of these does")],
+        )

@@ -1,0 +1,208 @@
+"""Why one node or tensor is planned as it is: the chain of rules, ending in the one that won."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qdsl.diag import Diagnostic, QdslError, nearest
+from qdsl.graph.view import NodeView
+from qdsl.lang.recipe import Calibrate, FixedRange, KeepRule, TypeRequest
+from qdsl.plan.build import Decisions
+from qdsl.plan.cascade import Resolved, Value
+from qdsl.plan.render import place, plain
+from qdsl.plan.types import NodePlan, Origin, TensorPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of an explanation: the setting, what was said of it, by whom. `won`: this is what holds; otherwise a
+    later statement overrode it, or it was looked at and does not reach."""
+
+    what: str
+    value: str
+    origin: Origin
+    won: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`kind` is "node" or "tensor"; `title` its operator and shape; `steps` in the order in which they are read, a
+    winner after what it overrode; `verdict` what will run."""
+
+    name: str
+    kind: str
+    title: str
+    steps: tuple[Step, ...]
+    verdict: str
+
+    @property
+    def text(self) -> str:
+        """What `qdsl explain` prints."""
+        width = max((len(step.value) for step in self.steps), default=0)
+        lines = [f"{plain(self.name)}   {plain(self.title)}"]
+        for step in self.steps:
+            lost = "" if step.won else "  (overridden)" if step.what not in ("considered", "read by") else ""
+            lines.append(f"  {step.what:<12} {plain(step.value):<{width}}   {_because(step.origin)}{lost}".rstrip())
+        return "\n".join([*lines, f"  {'runs':<12} {plain(self.verdict)}"]) + "\n"
+
+
+def explain(decisions: Decisions, name: str) -> Explanation:
+    """The explanation of the node or tensor called `name`. Raises QdslError (unknown-name) with the nearest names."""
+    view = decisions.context.view
+    if name in view.node_index:
+        return _node(decisions, view.node(name))
+    if name in decisions.context.order:
+        return _tensor(decisions, name)
+    known = [*view.node_index, *decisions.context.order]
+    close = nearest(name, known) or tuple(n for n in known if name and name in n)[:3]
+    raise QdslError(
+        [
+            Diagnostic(
+                "unknown-name",
+                f"no node or tensor is called `{plain(name)[:100]}` in {view.model_name or 'the model'}",
+                help=(f"the nearest names are {', '.join(f'`{plain(n)}`' for n in close)}",) if close else (),
+            )
+        ]
+    )
+
+
+def _node(decisions: Decisions, node: NodeView) -> Explanation:
+    context = decisions.context
+    plan = next(p for p in decisions.plan.nodes if p.node == node.name)
+    rules = context.cascade.node_rules[node.index]
+    steps: list[Step] = []
+    if context.rows[node.index].weights:
+        steps += _chain("weights", context.cascade.resolve("weights", rules), _stored(decisions, node))
+    for tensor in _written(decisions, node):
+        steps += _tensor_steps(decisions, tensor)
+    if not any(step.what == "activations" for step in steps):
+        steps += _chain("activations", context.cascade.resolve("activations", rules), "")
+    steps += _keeps(decisions, node)
+    return Explanation(node.name, "node", _title(decisions, node), tuple(steps), _verdict(decisions, plan))
+
+
+def _tensor(decisions: Decisions, name: str) -> Explanation:
+    tensor = decisions.context.view.tensors[name]
+    writer = decisions.context.view.producer(name)
+    origin = f"written by {writer.name}" if writer else "graph input"
+    title = f"{tensor.dtype or 'unknown type'} {_shape(tensor.shape)}, {origin}"
+    plan = decisions.draft.tensors.get(name)
+    verdict = "float: no Q/DQ pair here" if plan is None else f"stored as {plan.scheme}, one scale with `{plan.group}`"
+    if plan is not None and plan.group == name:
+        verdict = f"stored as {plan.scheme}"
+    return Explanation(name, "tensor", title, tuple(_tensor_steps(decisions, name)), verdict)
+
+
+def _tensor_steps(decisions: Decisions, tensor: str) -> list[Step]:
+    context = decisions.context
+    plan = decisions.draft.tensors.get(tensor)
+    speakers = context.speakers(tensor, decisions.draft.tensors)
+    steps = _chain("activations", context.asked("activations", tensor, speakers), str(plan.scheme) if plan else "")
+    if plan is not None:
+        calibration = _chain("calibrate", context.asked("calibrate", tensor, speakers), "")
+        fixed = _chain("range", context.asked("range", tensor, speakers), "")
+        winner = "range" if plan.calibration.method == "fixed" else "calibrate"
+        steps += [Step(s.what, s.value, s.origin, s.won and s.what == winner) for s in calibration + fixed]
+        steps.append(Step("placed", f"Q/DQ, {_readers(plan)}", plan.placed, True))
+    for change in decisions.edits:
+        if change.tensor == tensor and (plan is None or change.origin != plan.placed):
+            where = "the graph output" if change.slot[0] < 0 else context.view.nodes[change.slot[0]].name
+            steps.append(Step("place", f"{'Q/DQ' if change.pair else 'no Q/DQ'} before {where}", change.origin, True))
+    return steps
+
+
+def _readers(plan: TensorPlan) -> str:
+    names = [reader.node or "graph output" for reader in plan.readers]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"read by {', '.join(names[:3])}{more}"
+
+
+def _chain(what: str, asked: Resolved, result: str) -> list[Step]:
+    """Everything said of `what`, the winner last, with what it came to where that is known."""
+    steps = [Step(what, _words(voice.value), voice.origin, False) for voice in asked.voices]
+    if not steps:
+        return [Step(what, result, Origin("the target's default"), True)] if result else []
+    last = steps[-1]
+    return [*steps[:-1], Step(what, result or last.value, last.origin, True)]
+
+
+def _keeps(decisions: Decisions, node: NodeView) -> Iterable[Step]:
+    for spoken in decisions.context.cascade.spoken:
+        if not isinstance(spoken.rule, KeepRule):
+            continue
+        if node.index in spoken.nodes:
+            yield Step("keep", spoken.rule.dtype.name, spoken.origin, True)
+        else:
+            yield Step("considered", f"{spoken.origin.rule}: not in it", spoken.origin, False)
+
+
+def _stored(decisions: Decisions, node: NodeView) -> str:
+    ports = decisions.context.rows[node.index].weights
+    found = [w.scheme for w in decisions.draft.weights if w.node == node.name and w.port in ports]
+    return str(found[0]) if found else ""
+
+
+def _written(decisions: Decisions, node: NodeView) -> list[str]:
+    """The tensors that the node's rules speak of: its own outputs, or what is behind the activation it absorbs."""
+    context = decisions.context
+    found = []
+    for tensor in node.outputs:
+        readers = context.view.consumers(tensor) if tensor else ()
+        behind = readers[0].outputs[0] if len(readers) == 1 and readers[0].outputs else ""
+        folds = tensor not in decisions.draft.tensors and behind and context.folded_owner(behind) == node.index
+        found += [behind] if folds else [tensor] if tensor else []
+    return found
+
+
+def _verdict(decisions: Decisions, plan: NodePlan) -> str:
+    prediction = plan.prediction
+    table = f"({decisions.context.capability.name}.toml, row {prediction.row})"
+    if plan.mark == "=":
+        return f"{plan.note} {table}"
+    if prediction.runs == "integer":
+        return f"in integers on {decisions.plan.target}: {prediction.kernel} {table}"
+    if prediction.runs == "absorbed":
+        return f"nowhere: {prediction.because or f'folds into {prediction.kernel}'} {table}"
+    if prediction.runs == "moves":
+        return f"on integers as they come: {prediction.kernel} {table}"
+    return f"in float on {decisions.plan.target}: {prediction.because} {table}"
+
+
+def _title(decisions: Decisions, node: NodeView) -> str:
+    view = decisions.context.view
+    shapes = [_shape(view.tensors[t].shape) for t in (node.inputs[:1] + node.outputs[:1]) if t in view.tensors]
+    kernel = node.attrs.get("kernel_shape")
+    size = " " + "x".join(str(k) for k in kernel) if isinstance(kernel, tuple) else ""
+    return f"{node.op}{size}, {' -> '.join(shapes)}"
+
+
+def _shape(shape: tuple[int | str | None, ...] | None) -> str:
+    return "?" if shape is None else "x".join("?" if dim is None else str(dim) for dim in shape) or "scalar"
+
+
+def _words(value: Value) -> str:
+    """A request in the words of the recipe."""
+    if isinstance(value, FixedRange):
+        return f"[{value.low:g}, {value.high:g}]"
+    if isinstance(value, Calibrate):
+        words = [value.method]
+        words += [f"{value.percentile:g}"] if value.percentile is not None else []
+        words += ["symmetric"] if value.symmetric else []
+        return " ".join(words + ([f"on {value.data}"] if value.data else []))
+    return _type_words(value)
+
+
+def _type_words(value: TypeRequest) -> str:
+    words = [str(value.dtype)] if value.dtype else [f"{value.bits} bit"] if value.bits else []
+    if value.symmetric is not None:
+        words.append("symmetric" if value.symmetric else "affine")
+    if value.granularity is not None:
+        words.append(value.granularity.value + (f" {value.block}" if value.block else ""))
+    words += ["reduce_range"] if value.reduce_range else []
+    return " ".join(words + (["storage_only"] if value.storage_only else []))
+
+
+def _because(origin: Origin) -> str:
+    where = place(origin)
+    return origin.rule if where == origin.rule or not where else f"{origin.rule}, {where}"

@@ -1,0 +1,149 @@
+"""Statements that a plan carries along as data: what will be measured, over which data, prepared how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from qdsl.lang.recipe import (
+    Allocate,
+    Allow,
+    DataSpec,
+    Evaluate,
+    InputSpec,
+    Metric,
+    Profile,
+    Recipe,
+    Require,
+    Target,
+    UsePass,
+)
+from qdsl.plan.origins import Origins
+from qdsl.plan.types import Fact
+
+Setting = tuple[str, str]
+
+
+def facts(recipe: Recipe, target: Target | None) -> tuple[Fact, ...]:
+    """Every statement that no other part of the plan holds, sorted by kind, in source order within a kind."""
+    words = Origins(recipe)
+    found = [*_recipe_facts(recipe, words)]
+    if target is not None:
+        found.append(_target(target, words))
+    return tuple(sorted(found, key=lambda fact: fact.kind))
+
+
+def _recipe_facts(recipe: Recipe, words: Origins) -> Iterator[Fact]:
+    if recipe.model is not None:
+        yield Fact("model", recipe.model.format, (("from", recipe.model.written),))
+    yield from (_input(spec) for spec in recipe.inputs)
+    yield from (_data(spec) for spec in recipe.data)
+    yield from (_evaluate(spec) for spec in recipe.evaluates)
+    if recipe.allocate is not None:
+        yield _allocate(recipe.allocate, words)
+    if recipe.improve is not None:
+        yield Fact("improve", "", tuple((name, _join(args)) for name, args in recipe.improve.steps))
+    if recipe.train is not None:
+        settings = tuple((name, _join(args)) for name, args in recipe.train.settings)
+        yield Fact("train", recipe.train.method, (("on", recipe.train.data or ""), *settings))
+    yield from (_allow(allow, words) for allow in recipe.allows)
+    yield from (_use(use) for use in recipe.uses)
+    if recipe.params:
+        yield Fact("param", "", recipe.params)
+
+
+def _input(spec: InputSpec) -> Fact:
+    return Fact("input", spec.name or "", tuple((step.name, _join(step.args)) for step in spec.steps))
+
+
+def _data(spec: DataSpec) -> Fact:
+    settings: list[Setting] = [("from", spec.source), *(("path", path) for path in spec.written or spec.paths)]
+    if spec.split is not None:
+        settings.append(("split", spec.split))
+    if spec.take is not None:
+        count, seed = spec.take
+        settings.append(("take", f"{count}" if seed is None else f"{count} seed {seed}"))
+    settings += [("oversample", f"{name} {_text(count)}") for name, count in spec.oversample]
+    settings += [("ratio", f"{name} {_text(part)}") for name, part in spec.ratio]
+    if spec.balance:
+        settings.append(("balance", "classes"))
+    settings += [("class", name) for name in spec.classes]
+    if spec.ignore is not None:
+        settings.append(("ignore", str(spec.ignore)))
+    settings += [("array", f"{inside} {name}") for inside, name in spec.arrays]
+    if spec.label is not None:
+        settings.append(("label", spec.label))
+    return Fact("data", spec.name, tuple(settings))
+
+
+def _evaluate(spec: Evaluate) -> Fact:
+    settings: list[Setting] = [("on", spec.data), *(("output", name) for name in spec.output)]
+    settings += [(name, _text(value)) for name, value in spec.settings]
+    settings += [("measure", _metric(metric)) for metric in spec.measure]
+    settings += _profile(spec.profile) if spec.profile else []
+    settings += _requires(spec.requires)
+    return Fact("evaluate", spec.task, tuple(settings))
+
+
+def _target(target: Target, words: Origins) -> Fact:
+    settings: list[Setting] = [("threads", "auto" if target.threads is None else str(target.threads))]
+    if target.device is not None:
+        settings.append(("device", target.device))
+    if target.version is not None:
+        settings.append(("version", target.version))
+    if target.io is not None:
+        settings.append(("io", target.io.name))
+    settings += _profile(target.profile) if target.profile else []
+    settings += _requires(target.requires)
+    settings += [(f"allow {allow.code}", words.words(allow.picks.span)) for allow in target.allows]
+    settings += [("use", f"{use.written} {use.order} {use.stage}") for use in target.uses]
+    return Fact("target", target.name, tuple(settings))
+
+
+def _allocate(spec: Allocate, words: Origins) -> Fact:
+    settings: list[Setting] = [("from", dtype.name) for dtype in spec.choices]
+    if spec.sensitivity is not None:
+        settings.append(("sensitivity", f"{spec.sensitivity.method} on {spec.sensitivity.data}"))
+        settings += [(name, _text(value)) for name, value in spec.sensitivity.settings]
+    if spec.minimize is not None:
+        settings.append(("minimize", spec.minimize))
+    settings += _requires(spec.bounds)
+    settings += [("pin", f"{words.words(pin.picks.span)} to {pin.dtype}") for pin in spec.pins]
+    settings += [("group", words.words(picks.span)) for picks in spec.groups]
+    return Fact("allocate", spec.what, tuple(settings))
+
+
+def _allow(allow: Allow, words: Origins) -> Fact:
+    return Fact("allow", allow.code, (("on", words.words(allow.picks.span)), ("because", allow.because)))
+
+
+def _use(use: UsePass) -> Fact:
+    return Fact("use", use.written, ((use.order, use.stage),))
+
+
+def _profile(profile: Profile) -> list[Setting]:
+    measured = [("profile", _metric(metric)) for metric in profile.metrics]
+    return measured + [(f"profile {name}", _text(value)) for name, value in profile.settings]
+
+
+def _requires(requires: Iterable[Require]) -> list[Setting]:
+    return [("require", requirement_text(require)) for require in requires]
+
+
+def requirement_text(require: Require) -> str:
+    """A budget in the words of the language: `map50 drop <= 1 pp`."""
+    form = [require.form] if require.form in ("drop", "ratio", "speedup") else []
+    bound = [require.comparison or "", str(require.bound)] if require.bound is not None else []
+    return " ".join([_metric(require.metric), *form, *bound])
+
+
+def _metric(metric: Metric) -> str:
+    return " ".join([metric.name, *metric.qualifiers])
+
+
+def _join(args: Iterable[int | float | str]) -> str:
+    return " ".join(_text(arg) for arg in args)
+
+
+def _text(value: int | float | str) -> str:
+    """Numbers so that two different ones differ, strings as they are."""
+    return repr(value) if isinstance(value, float) else str(value)

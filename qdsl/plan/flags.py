@@ -1,0 +1,53 @@
+"""What the plan warns of by structure, before any data has been seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qdsl.graph.structure import decode_head
+from qdsl.graph.view import GraphView, NodeView
+from qdsl.lang.recipe import Recipe, Target
+from qdsl.plan.context import Context
+from qdsl.plan.types import Flag, TensorPlan
+
+SHARED_RANGE = "shared-range"
+_PROBABILITIES = frozenset({"Sigmoid", "Softmax", "HardSigmoid"})
+_KEEPS_VALUES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather", "Split"})
+
+
+def flags(context: Context, recipe: Recipe, target: Target | None, tensors: dict[str, TensorPlan]) -> tuple[Flag, ...]:
+    """Concats that would hold boxes (pixels) and scores (0..1) under one scale, unless `allow shared-range` covers
+    them."""
+    allowed = {
+        node
+        for allow in (*recipe.allows, *(target.allows if target else ()))
+        if allow.code.replace("_", "-") == SHARED_RANGE
+        for node in context.selection.nodes(allow.picks)
+    }
+    found = (node for node in _mixed_concats(context.view) if node.index not in allowed)
+    return tuple(_flag(node) for node in found if any(tensor in tensors for tensor in node.outputs))
+
+
+def _mixed_concats(view: GraphView) -> Iterator[NodeView]:
+    """Concats of a detector's decoding that join probabilities with something that is none."""
+    likely: set[str] = set()
+    head = decode_head(view)
+    for node in view.nodes:
+        if node.index not in head:
+            continue
+        parts = {name in likely for name in node.inputs if name and not view.is_constant(name)}
+        if node.op == "Concat" and len(parts) == 2:
+            yield node
+        moved = node.op == "Concat" or node.op in _KEEPS_VALUES
+        if node.op in _PROBABILITIES or (moved and bool(node.inputs) and parts == {True}):
+            likely.update(node.outputs)
+
+
+def _flag(node: NodeView) -> Flag:
+    return Flag(
+        SHARED_RANGE,
+        f"{node.name} joins boxes and scores: under one scale, pixels (0..640) leave probabilities (0..1) one or two "
+        "values",
+        (node.name,),
+        ("keep decode_head in float32",),
+    )

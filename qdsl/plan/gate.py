@@ -1,0 +1,82 @@
+"""What a recipe asks that is not carried out: told before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qdsl.capability import names
+from qdsl.diag import Diagnostic, Severity, Span
+from qdsl.lang.recipe import Recipe, Require, Target
+from qdsl.plan.facts import requirement_text
+
+
+def find_target(recipe: Recipe, name: str) -> Target | None:
+    """The recipe's block for the target called `name`."""
+    return next((target for target in recipe.targets if target.name == name), None)
+
+
+def gate(recipe: Recipe, target: str) -> tuple[Diagnostic, ...]:
+    """Diagnostics that hold before `compile` for `target`: errors for statements that nothing carries out yet, warnings
+    for measurements and budgets that stay undecided. `require size` is decided, so it is not among them."""
+    block = find_target(recipe, target)
+    return (*_absent(recipe, target, block), *_undecided(recipe, block))
+
+
+def target_absent(target: str, block: Target | None) -> Diagnostic | None:
+    """The error for a target that has no table here; None when there is one."""
+    if table_name(target) in names():
+        return None
+    return Diagnostic(
+        "target-absent",
+        f"there is no target `{target}` yet",
+        block.span if block else None,
+        "this version emits for `ort`",
+        ("write `target ort`",),
+    )
+
+
+def table_name(target: str) -> str:
+    """The capability table of a target: ONNX Runtime's is that of its CPU provider."""
+    return "ort_cpu" if target == "ort" else target
+
+
+def _absent(recipe: Recipe, target: str, block: Target | None) -> Iterator[Diagnostic]:
+    missing = target_absent(target, block)
+    if missing is not None:
+        yield missing
+    if recipe.model is not None and recipe.model.format != "onnx":
+        yield _not_yet(f"`model {recipe.model.format}`", recipe.model.span, "export the model to ONNX: `model onnx`")
+    for word, statement in (("allocate", recipe.allocate), ("improve", recipe.improve), ("train", recipe.train)):
+        if statement is not None:
+            yield _not_yet(f"`{word}`", statement.span, f"take the `{word}` block out")
+    for use in (*recipe.uses, *(block.uses if block else ())):
+        yield _not_yet("a rule file in `passes`", use.span, "take this `use` out")
+    if block is not None and block.io is not None:
+        yield _not_yet("`io`", block.span, "graph inputs and outputs stay float32: take `io` out")
+
+
+def _not_yet(what: str, span: Span, cure: str) -> Diagnostic:
+    return Diagnostic("not-yet", f"{what} is not carried out yet", span, "understood, but not built", (cure,))
+
+
+def _undecided(recipe: Recipe, block: Target | None) -> Iterator[Diagnostic]:
+    for spec in recipe.evaluates:
+        yield _warning(f"`evaluate {spec.task}` is not measured yet", spec.span)
+        if spec.profile is not None:
+            yield _warning("`profile` is not measured yet", spec.profile.span)
+        yield from _budgets(spec.requires)
+    if block is not None:
+        if block.profile is not None:
+            yield _warning("`profile` is not measured yet", block.profile.span)
+        yield from _budgets(block.requires)
+
+
+def _budgets(requires: tuple[Require, ...]) -> Iterator[Diagnostic]:
+    for require in requires:
+        if require.metric.name != "size":
+            yield _warning(f"`require {requirement_text(require)}` cannot be decided yet", require.span)
+
+
+def _warning(headline: str, span: Span) -> Diagnostic:
+    label = "undecided: it counts neither as held nor as broken"
+    return Diagnostic("undecided", headline, span, label, severity=Severity.WARNING)

@@ -1,0 +1,62 @@
+"""Where a decision comes from: the words of a rule and its line, for people and for the emitted file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from qdsl.diag import Span
+from qdsl.lang.recipe import KeepRule, LayersRule, Mode, PlaceRule, Recipe
+from qdsl.plan.types import Origin
+
+_LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Turns spans of one recipe into origins. Paths are relative to the recipe's directory: a plan names no machine."""
+
+    recipe: Recipe
+
+    def of_mode(self, mode: Mode, span: Span) -> Origin:
+        return self._at(f"quantize {mode.kind}", span)
+
+    def of_layers(self, rule: LayersRule, span: Span | None = None) -> Origin:
+        return self._at(f"layers {self.words(rule.picks.span)}", span or rule.span)
+
+    def of_keep(self, rule: KeepRule) -> Origin:
+        return self._at(f"keep {self.words(rule.picks.span)}", rule.span)
+
+    def of_place(self, rule: PlaceRule) -> Origin:
+        verb = "share scale across" if rule.action == "share" else rule.action
+        return self._at(f"{verb} {self.words(rule.where.span)}", rule.span)
+
+    def words(self, span: Span) -> str:
+        """The recipe's own words at `span` on one line, cut when long."""
+        lines = self.recipe.sources.get(span.file, "").split("\n")[span.line - 1 : span.end_line]
+        if not lines:
+            return ""
+        lines[-1] = lines[-1][: span.end_column - 1]
+        lines[0] = lines[0][span.column - 1 :]
+        text = " ".join(" ".join(lines).split())
+        text = "".join(c if c.isprintable() else "?" for c in text)
+        return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+    def _at(self, rule: str, span: Span) -> Origin:
+        return Origin(rule.strip(), self._file(span.file), span.line)
+
+    def _file(self, file: str) -> str:
+        home = os.path.dirname(self.recipe.path)  # noqa: PTH120
+        if file not in self.recipe.sources or file.startswith("<"):
+            return file
+        return os.path.relpath(file, home or ".").replace(os.sep, "/")
+
+
+def table_row(capability: str, row: str) -> Origin:
+    """The origin of what a target's table decides."""
+    return Origin(f"{capability}.toml, row {row}")
+
+
+def table_default(capability: str) -> Origin:
+    """The origin of what neither the recipe nor a row says: the table's defaults."""
+    return Origin(f"{capability}.toml, defaults")

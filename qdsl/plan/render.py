@@ -1,0 +1,105 @@
+"""The plan as text: one line per node, reasons beside results, totals at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qdsl.plan.types import Count, NodePlan, Origin, Plan
+
+_NAME_WIDEST = 44
+_NOTE_WIDEST = 60
+_COLOURS = {"+": "\x1b[32m", "!": "\x1b[33m", "=": "\x1b[2m"}
+_PLAIN = "\x1b[0m"
+
+
+def render(plan: Plan, *, rich: bool = False) -> str:
+    """What `qdsl plan` prints; with `rich`, marks are coloured for a terminal.
+
+    `+` quantized, `!` asked for but stays float (and why), `=` untouched. Names come from an untrusted file: characters
+    that steer a terminal are shown as `?`.
+    """
+    names = [plain(node.node) for node in plan.nodes]
+    name_width = min(max(map(len, names), default=0), _NAME_WIDEST)
+    note_width = min(max((len(plain(node.note)) for node in plan.nodes), default=0), _NOTE_WIDEST)
+    lines = [_node(node, name, name_width, note_width, rich) for node, name in zip(plan.nodes, names, strict=True)]
+    lines += _flags(plan)
+    lines += [_count(count) for count in plan.counts if count.passed]
+    lines += [f"open: {plain(text)}" for text in plan.open]
+    return "\n".join([*lines, totals(plan)]) + "\n"
+
+
+def totals(plan: Plan) -> str:
+    """The last line: how much runs in integers, what stays float and why, and the predicted size."""
+    integer, share = plan.totals.integer_macs, ""
+    if plan.totals.macs:
+        share = f" ({percent(integer, plan.totals.macs)} of MACs)"
+    heavy = _heavy_counts(plan.nodes)
+    return (
+        f"{heavy} in integers{share}, {plan.totals.kept_float} nodes float by request, "
+        f"{plan.totals.refused} by target; "
+        f"predicted {mebibytes(plan.totals.predicted_bytes)}"
+        f" ({_times_smaller(plan.totals.float_bytes, plan.totals.predicted_bytes)})"
+    )
+
+
+def percent(part: int, whole: int) -> str:
+    """A share that never rounds up to 100 %."""
+    shown = int(1000 * part / whole) / 10
+    return "100 %" if part == whole else f"{shown:g} %"
+
+
+def mebibytes(size: int) -> str:
+    """A size in the unit that suits it: `3.42 MiB`."""
+    if size < 1 << 20:
+        return f"{size / 1024:.1f} KiB"
+    return f"{size / (1 << 20):.2f} MiB"
+
+
+def place(origin: Origin) -> str:
+    """Where an origin stands, in a few words: `line 24`, or the row of a table."""
+    return f"line {origin.line}" if origin.line else ("" if origin.rule == "default" else origin.rule)
+
+
+def plain(text: str) -> str:
+    """`text` with every character that is not printable as `?`."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _node(node: NodePlan, name: str, name_width: int, note_width: int, rich: bool) -> str:
+    why = place(node.origin)
+    rule = f"  ({plain(node.origin.rule)})" if node.mark == "=" and node.origin.line else ""
+    text = f"{node.mark} {name:<{name_width}}  {plain(node.note):<{note_width}}  {why}{rule}".rstrip()
+    return f"{_COLOURS[node.mark]}{text}{_PLAIN}" if rich else text
+
+
+def _heavy_counts(nodes: Iterable[NodePlan]) -> str:
+    """`63 of 64 Conv, 1 of 1 Gemm`: the operators that multiply."""
+    counts: dict[str, list[int]] = {}
+    for node in nodes:
+        if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+            of = counts.setdefault(node.op, [0, 0])
+            of[0] += node.mark == "+" and node.prediction.runs == "integer"
+            of[1] += 1
+    return ", ".join(f"{done} of {all_} {op}" for op, (done, all_) in sorted(counts.items())) or "0 nodes"
+
+
+def _flags(plan: Plan) -> list[str]:
+    lines = []
+    for flag in plan.flags:
+        lines.append(f"flag[{flag.code}]: {plain(flag.message)}")
+        lines += [f"  help: {plain(cure)}" for cure in flag.help]
+    return lines
+
+
+def _count(count: Count) -> str:
+    total = count.applied + count.passed
+    return (
+        f"note: {count.setting} of `{plain(count.origin.rule)}` ({place(count.origin)}) takes "
+        f"{count.applied} of {total} picked"
+    )
+
+
+def _times_smaller(before: int, after: int) -> str:
+    if after <= 0 or before <= 0:
+        return "of nothing"
+    return f"{before / after:.1f}x smaller" if after <= before else f"{after / before:.1f}x larger"
