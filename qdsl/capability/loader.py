@@ -17,6 +17,7 @@ from qdsl.capability.model import (
     WEIGHT,
     Capability,
     ChannelAxis,
+    Merge,
     RoleTypes,
     Row,
     TypeRow,
@@ -161,6 +162,7 @@ def _capability(table: _Table, name: str) -> Capability:
         reasons=reasons,
         signed_pairs=table.flag("signed_pairs", False),
         spread=table.texts("spread"),
+        merges=tuple(_merge(raw) for raw in table.tables("merge")),
         _by_op=index_rows(rows),
     )
     table.done()
@@ -240,6 +242,7 @@ def _row(table: _Table) -> Row:
         requires=table.texts("requires"),
         weight_only=_weight_only(table.table("weight_only")) if table.has("weight_only") else None,
         share_inputs=table.flag("share_inputs", False),
+        runtime_weight=_dtype(table, table.text("runtime_weight")) if table.has("runtime_weight") else None,
         because=table.sentence("because"),
         evidence=table.sentence("evidence"),
     )
@@ -289,6 +292,13 @@ def _channel_axis(table: _Table) -> ChannelAxis:
     return made
 
 
+def _merge(table: _Table) -> Merge:
+    first, second, op = (table.sentence(key) for key in ("first", "second", "op"))
+    made = Merge(first, second, op, table.sentence("because"))
+    table.done()
+    return made
+
+
 def _weight_only(table: _Table) -> WeightOnly:
     made = WeightOnly(
         kernel=table.sentence("kernel"),
@@ -296,6 +306,7 @@ def _weight_only(table: _Table) -> WeightOnly:
         granularities=_listed(table, "granularities", _granularity),
         blocks=table.numbers("blocks"),
         because=table.sentence("because"),
+        when=_when(table.table("when")),
     )
     table.done()
     return made

@@ -109,12 +109,25 @@ class ChannelAxis:
 
 @dataclass(frozen=True, slots=True)
 class WeightOnly:
-    """The kernel that computes with integer weights and float activations. `blocks` are the block sizes it takes."""
+    """The kernel that computes with integer weights and float activations. `blocks` are the block sizes it takes; `when`
+    is what it asks of the node beyond the row."""
 
     kernel: str
     types: tuple[DType, ...]
     granularities: tuple[Granularity, ...]
     blocks: tuple[int, ...]
+    because: str
+    when: When = When()
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Two operators that the runtime makes one of before it looks at Q/DQ: `second`, which alone reads what `first`
+    writes, adds a constant vector, and both run as `op`."""
+
+    first: str
+    second: str
+    op: str
     because: str
 
 
@@ -128,6 +141,8 @@ class Row:
     `float_output_kernel` runs) or "none".
     `absorbs` names operators that fold into this row's kernel when they stand between it and its QuantizeLinear.
     `same_type`: activations in and out share one number type. `requires` names further checks of the predictor.
+    `runtime_weight`: the type, per tensor, that the runtime itself gives a float constant weight between a quantized
+    input and output; None when it leaves it alone. `share_inputs`: one scale over inputs and output is faster.
     """
 
     name: str
@@ -153,6 +168,7 @@ class Row:
     requires: tuple[str, ...] = ()
     weight_only: WeightOnly | None = None
     share_inputs: bool = False
+    runtime_weight: DType | None = None
 
     @property
     def computes(self) -> bool:
@@ -228,6 +244,7 @@ class Capability:
     reasons: Mapping[str, str]
     signed_pairs: bool
     spread: tuple[str, ...]
+    merges: tuple[Merge, ...] = ()
     _by_op: Mapping[str, tuple[Row, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def row_for(self, node: NodeView, view: GraphView) -> Row:

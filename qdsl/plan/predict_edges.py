@@ -1,0 +1,158 @@
+"""Which edges of a float graph carry integers: the form that the predictor judges, whatever it was made from.
+
+A plan becomes this form before anything is rewritten (`edges_of_plan`); a finished QDQ file becomes it by collapsing its
+Q/DQ nodes. Nothing here knows a target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from qdsl.graph.view import GraphView, Use
+from qdsl.plan.predict_bounds import Interval, bounds, union
+from qdsl.plan.types import BiasPlan, TensorPlan, WeightPlan
+from qdsl.spec import DTYPES, DType, Granularity, Scheme
+
+INT32 = DType("int32", 32, True, True, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Quant:
+    """How one edge is quantized. Equal `params` mean the same scale and zero point.
+
+    `lowest_zero`: the zero point is the type's lowest integer, so no negative value can be stored. `reach`: bounds that no
+    stored value leaves, None when unknown. `channels` is the number of scales (None per tensor).
+    """
+
+    dtype: DType
+    params: str
+    granularity: Granularity = Granularity.PER_TENSOR
+    block: int | None = None
+    axis: int | None = None
+    lowest_zero: bool = False
+    reach: Interval | None = None
+
+
+@dataclass(slots=True)
+class Written:
+    """What leaves a tensor: its QuantizeLinear nodes, each with the number of its readers (a graph output counts), its
+    float readers, and whether the float value itself is a graph output."""
+
+    quants: list[Quant] = field(default_factory=list)
+    readers: list[int] = field(default_factory=list)
+    floats: list[Use] = field(default_factory=list)
+    graph_output: bool = False
+
+    @property
+    def edges(self) -> int:
+        return len(self.quants) + len(self.floats)
+
+    @property
+    def only_quant(self) -> Quant | None:
+        """The one Quant, when nothing else leaves the tensor."""
+        return self.quants[0] if self.edges == 1 and self.quants and not self.graph_output else None
+
+    @property
+    def only_float(self) -> Use | None:
+        """The one float reader, when nothing else leaves the tensor."""
+        return self.floats[0] if self.edges == 1 and self.floats and not self.graph_output else None
+
+
+@dataclass(slots=True)
+class Edges:
+    """`reads`: how a node's port reads its tensor through DequantizeLinear; a port that is absent reads floats.
+    `written`: what leaves each tensor that a node or the caller writes."""
+
+    reads: dict[Use, Quant]
+    written: dict[str, Written]
+
+    def quantize(self, tensor: str, quant: Quant, readers: Sequence[Use], to_output: bool = False) -> None:
+        """Puts a Q after `tensor`; `readers`, which read floats so far, and the graph output then read through DQ."""
+        out = self.written[tensor]
+        moved = set(readers)
+        out.quants.append(quant)
+        out.readers.append(len(moved) + to_output)
+        out.floats = [use for use in out.floats if use not in moved]
+        out.graph_output = out.graph_output and not to_output
+        self.reads.update(dict.fromkeys(readers, quant))
+
+
+def float_edges(view: GraphView) -> Edges:
+    """The edges of a graph in which nothing is quantized."""
+    written = {
+        name: Written(floats=list(tensor.uses), graph_output=tensor.is_output)
+        for name, tensor in view.tensors.items()
+        if tensor.kind != "constant"
+    }
+    return Edges({}, written)
+
+
+def edges_of_plan(
+    view: GraphView,
+    tensors: Mapping[str, TensorPlan],
+    weights: Sequence[WeightPlan],
+    biases: Sequence[BiasPlan],
+    ranges: Mapping[str, Interval] | None = None,
+) -> Edges:
+    """The edges as a plan decides them. `ranges` are measured ranges per tensor; without them, what a tensor can hold is
+    derived from the graph (nothing under 0 after a Relu)."""
+    edges = float_edges(view)
+    spans = _group_spans(view, tensors, ranges)
+    for name in sorted(tensors):
+        plan = tensors[name]
+        quant = _quant(plan.scheme, plan.group, spans[plan.group])
+        uses = [Use(view.node_index[r.node], r.port) for r in plan.readers if r.node]
+        if name not in edges.written:
+            edges.reads.update(dict.fromkeys(uses, quant))
+            continue
+        edges.quantize(name, quant, uses, to_output=any(not r.node for r in plan.readers))
+    for weight in weights:
+        s = weight.scheme
+        key = f"{weight.tensor}:{s}"
+        edges.reads[Use(view.node_index[weight.node], weight.port)] = Quant(
+            s.dtype, key, s.granularity, s.block, weight.axis
+        )
+    for bias in biases:
+        edges.reads[Use(view.node_index[bias.node], bias.port)] = Quant(INT32, f"{bias.node}:{bias.tensor}")
+    return edges
+
+
+def _group_spans(
+    view: GraphView, tensors: Mapping[str, TensorPlan], ranges: Mapping[str, Interval] | None
+) -> dict[str, Interval]:
+    """Per group, the range its scale is made from: of the members observed, as measured or as the graph bounds it."""
+    derived = bounds(view)
+    members: dict[str, list[Interval]] = {}
+    for name in sorted(tensors):
+        plan = tensors[name]
+        if (
+            plan.calibration.method == "fixed"
+            and plan.calibration.low is not None
+            and plan.calibration.high is not None
+        ):
+            span = (plan.calibration.low, plan.calibration.high)
+        else:
+            span = (ranges or {}).get(name, derived[name])
+        observed = members.setdefault(plan.group, [])
+        if plan.observe:
+            observed.append(span)
+    return {group: union(spans) for group, spans in members.items()}
+
+
+def _quant(scheme: Scheme, group: str, span: Interval) -> Quant:
+    whole = not scheme.symmetric and not scheme.reduce_range and scheme.emulated_bits is None
+    starts_at_lowest = not scheme.symmetric and (whole or not scheme.dtype.signed)
+    return Quant(
+        scheme.dtype,
+        f"{group}:{scheme}",
+        scheme.granularity,
+        scheme.block,
+        lowest_zero=starts_at_lowest and span[0] >= 0,
+        reach=(min(span[0], 0.0), max(span[1], 0.0)) if whole else None,
+    )
+
+
+def stored_types() -> frozenset[str]:
+    """Names of the number types an edge may carry."""
+    return frozenset(DTYPES) | {INT32.name}

@@ -1,0 +1,282 @@
+"""Judges nodes by the rows of a target's table, given which edges carry integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qdsl.capability import ABSORBED, COMPUTE, MOVES, Capability, Row
+from qdsl.graph.view import GraphView, NodeView, Use
+from qdsl.plan.predict_bounds import clip_limits
+from qdsl.plan.predict_edges import INT32, Edges, Quant, Written
+from qdsl.plan.types import Prediction
+from qdsl.spec import DTYPES, DType, Granularity
+
+_FLOATS = ("float32", "float16", "float64", "bfloat16")
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Why a node does not run in integers: a key of the table's reasons, and what to fill in."""
+
+    key: str
+    values: tuple[tuple[str, str], ...] = ()
+
+
+def _miss(key: str, **values: object) -> Miss:
+    return Miss(key, tuple((name, str(value)) for name, value in values.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Exit:
+    """Where a node's result is quantized: the tensor, and the activations folded on the way to it."""
+
+    tensor: str
+    folded: tuple[int, ...] = ()
+
+
+class Judge:
+    """Holds one graph, its edges and one table while its nodes are judged, in graph order."""
+
+    def __init__(self, view: GraphView, edges: Edges, capability: Capability) -> None:
+        self._view = view
+        self._edges = edges
+        self._capability = capability
+        self._rows = tuple(capability.row_for(node, view) for node in view.nodes)
+        self._absorbed: dict[int, str] = {}
+
+    def all(self) -> dict[str, Prediction]:
+        """The prediction of every node, by name, in graph order."""
+        found = {node.name: self._node(node) for node in self._view.nodes}
+        for index, host in self._absorbed.items():
+            node = self._view.nodes[index]
+            found[node.name] = Prediction("absorbed", host, self._rows[index].name, self._say("folded"))
+        return found
+
+    def _node(self, node: NodeView) -> Prediction:
+        row = self._rows[node.index]
+        if not self._has_float_data(node):
+            return Prediction("moves", node.op, row.name, self._say("no_float"))
+        if row.kind == COMPUTE:
+            return self._compute(node, row)
+        if row.kind == MOVES:
+            miss = self._moves(node, row)
+            return self._verdict(node, row, miss, row.kernel_for(node))
+        if row.kind == ABSORBED:
+            return self._activation(node, row)
+        return Prediction("float", node.op, row.name, row.because)
+
+    def _verdict(self, node: NodeView, row: Row, miss: Miss | None, kernel: str) -> Prediction:
+        if miss is None:
+            return Prediction("integer", kernel, row.name, row.because)
+        return Prediction("float", node.op, row.name, self._say(miss.key, **dict(miss.values)))
+
+    def _say(self, key: str, **values: str) -> str:
+        return self._capability.reasons[key].format(**values)
+
+    def _has_float_data(self, node: NodeView) -> bool:
+        """Whether the node reads or writes float data; unknown types count as float."""
+        names = (*node.inputs[:1], *node.outputs)
+        kinds = [self._view.tensors[name].dtype for name in names if name in self._view.tensors]
+        return any(kind is None or kind in _FLOATS for kind in kinds)
+
+    # --- rows that compute ------------------------------------------------------------------------------------------
+
+    def _compute(self, node: NodeView, row: Row) -> Prediction:
+        miss = self._inputs(node, row)
+        if miss is not None:
+            return self._weight_only(node, row, miss)
+        found = self._exit(node, row)
+        if isinstance(found, Miss):
+            return self._verdict(node, row, found, "")
+        quants = [] if found is None else self._edges.written[found.tensor].quants
+        miss = self._types(node, row, quants) or self._bias(node, row, found)
+        kernel = row.kernel_for(node) if found else row.float_output_kernel or row.kernel_for(node)
+        if miss is None and found is not None:
+            self._absorbed.update(dict.fromkeys(found.folded, kernel))
+        return self._verdict(node, row, miss, kernel)
+
+    def _inputs(self, node: NodeView, row: Row) -> Miss | None:
+        """Every data and weight port must read integers of a type the kernel takes."""
+        view = self._view
+        weights = row.weight_ports(node, view)
+        for port in row.activation_ports(node, view) + row.constant_ports(node, view) + weights:
+            quant = self._edges.reads.get(Use(node.index, port))
+            if quant is None and port in weights and self._runtime_stores_weight(node, row):
+                continue
+            if quant is None:
+                return _miss("weight_float") if port in weights else _miss("input_float", port=port)
+            if port in row.weights:
+                miss = _weight_fits(row, quant)
+            else:
+                miss = None if quant.dtype in row.activation_types else _miss("activation_type", type=quant.dtype)
+            if miss is not None:
+                return miss
+        return None
+
+    def _exit(self, node: NodeView, row: Row) -> _Exit | Miss | None:
+        """Where the result is quantized; None when the kernel writes floats; a Miss when neither works."""
+        written = self._edges.written[node.outputs[0]]
+        folded = self._foldable(row, written)
+        if folded is not None:
+            quant = self._edges.written[folded.outputs[0]].only_quant
+            if quant is None or not self._redundant(folded, quant):
+                return _miss("not_redundant", op=folded.op)
+            return _Exit(folded.outputs[0], (folded.index,))
+        if written.quants:
+            return _Exit(node.outputs[0]) if written.only_quant else _shared(written)
+        if row.output == "optional":
+            return None
+        return _miss("output_graph" if written.graph_output and not written.floats else "output_float")
+
+    def _foldable(self, row: Row, written: Written) -> NodeView | None:
+        """The Relu or Clip that alone reads the result and is alone with its own reader."""
+        if len(written.floats) != 1 or written.quants:
+            return None
+        reader = self._view.nodes[written.floats[0].node]
+        if reader.op not in row.absorbs:
+            return None
+        after = self._edges.written[reader.outputs[0]]
+        return reader if after.edges == 1 and not after.graph_output else None
+
+    def _redundant(self, node: NodeView, quant: Quant) -> bool:
+        """Whether the QuantizeLinear after a Relu or Clip cuts off at least what the node cuts off."""
+        if node.op == "Relu":
+            return quant.lowest_zero
+        limits = clip_limits(node, self._view)
+        if limits is None or quant.reach is None:
+            return False
+        return limits[0] <= quant.reach[0] and quant.reach[1] <= limits[1]
+
+    def _types(self, node: NodeView, row: Row, outputs: list[Quant]) -> Miss | None:
+        ports = row.activation_ports(node, self._view) + row.constant_ports(node, self._view)
+        inputs = [self._type_read(node, port) for port in ports if port not in row.weights]
+        if row.same_type and len(set(inputs)) > 1:
+            return _miss("type_mix", types=_names(inputs))
+        written = [self._type_written(node, quant) for quant in outputs]
+        if row.same_type and any(t != inputs[0] for t in written):
+            return _miss("output_types", types=_names([inputs[0], *written]))
+        return self._signed(node, row, inputs)
+
+    def _signed(self, node: NodeView, row: Row, inputs: list[DType]) -> Miss | None:
+        """Kernels of this target that read int8 activations: some not at all, some with int8 weights only."""
+        if not self._capability.signed_pairs or not inputs[0].signed:
+            return None
+        if "unsigned" in row.requires:
+            return _miss("unsigned")
+        for port in row.weights:
+            quant = self._edges.reads.get(Use(node.index, port))
+            dtype = quant.dtype if quant else row.runtime_weight
+            if dtype is not None and not dtype.signed:
+                return _miss("signed_weight", type=dtype)
+        return None
+
+    def _type_read(self, node: NodeView, port: int) -> DType:
+        quant = self._edges.reads[Use(node.index, port)]
+        written = self._edges.written.get(node.inputs[port])
+        return quant.dtype if written is None else self._as_run(quant, written)
+
+    def _type_written(self, node: NodeView, quant: Quant) -> DType:
+        for written in (self._edges.written[name] for name in self._quantized_after(node)):
+            if quant in written.quants:
+                return self._as_run(quant, written)
+        return quant.dtype
+
+    def _quantized_after(self, node: NodeView) -> list[str]:
+        names = list(node.outputs)
+        for use in self._edges.written[node.outputs[0]].floats:
+            names += self._view.nodes[use.node].outputs
+        return [name for name in names if name]
+
+    def _as_run(self, quant: Quant, written: Written) -> DType:
+        """An int8 pair becomes uint8 where one Q feeds one DQ, on targets that rewrite it."""
+        if not self._capability.signed_pairs or quant.dtype is not DTYPES["int8"]:
+            return quant.dtype
+        readers = written.readers[written.quants.index(quant)]
+        return DTYPES["uint8"] if readers == 1 else quant.dtype
+
+    def _bias(self, node: NodeView, row: Row, found: _Exit | None) -> Miss | None:
+        """A bias is int32, or float and quantized by the runtime itself in front of a QuantizeLinear."""
+        if row.bias is None or row.bias >= len(node.inputs) or not node.inputs[row.bias]:
+            return None
+        quant = self._edges.reads.get(Use(node.index, row.bias))
+        if quant is not None:
+            return None if quant.dtype is INT32 else _miss("bias_type")
+        if found is None or not self._view.is_constant(node.inputs[row.bias]):
+            return _miss("bias_float")
+        return None
+
+    def _runtime_stores_weight(self, node: NodeView, row: Row) -> bool:
+        """Whether the runtime itself makes integers of this node's float weight: input and output must be quantized, and
+        a bias must still be float."""
+        if row.runtime_weight is None:
+            return False
+        bias_is_stored = row.bias is not None and Use(node.index, row.bias) in self._edges.reads
+        return not bias_is_stored and isinstance(self._exit(node, row), _Exit)
+
+    def _weight_only(self, node: NodeView, row: Row, miss: Miss) -> Prediction:
+        """Integer weights with float activations: a kernel of its own, when nothing folds into the output."""
+        only = row.weight_only
+        if only is None or miss.key != "input_float" or not only.when.holds(node, self._view):
+            return self._verdict(node, row, miss, "")
+        quant = self._edges.reads.get(Use(node.index, row.weights[0]))
+        written = self._edges.written[node.outputs[0]]
+        fits = quant is not None and quant.dtype in only.types and quant.granularity in only.granularities
+        in_blocks = quant is not None and (quant.block is None or quant.block in only.blocks)
+        if not fits or not in_blocks or written.quants or self._foldable(row, written) is not None:
+            return self._verdict(node, row, miss, "")
+        return Prediction("integer", only.kernel, row.name, only.because)
+
+    # --- rows that move, and activations ----------------------------------------------------------------------------
+
+    def _moves(self, node: NodeView, row: Row) -> Miss | None:
+        port = row.activations[0]
+        read = self._edges.reads.get(Use(node.index, port))
+        if read is None:
+            return _miss("input_float", port=port)
+        if read.dtype not in row.activation_types:
+            return _miss("activation_type", type=read.dtype)
+        for name in node.outputs:
+            written = self._edges.written[name]
+            if written.only_quant is None:
+                return _shared(written)
+            if written.only_quant.params != read.params:
+                return _miss("scale_differs")
+            if self._type_written(node, written.only_quant) != self._type_read(node, port):
+                return _miss("output_types", types=_names([self._type_read(node, port), written.only_quant.dtype]))
+        return None
+
+    def _activation(self, node: NodeView, row: Row) -> Prediction:
+        quant = self._edges.written[node.outputs[0]].only_quant
+        if quant is not None and self._redundant(node, quant):
+            return Prediction("absorbed", "QuantizeLinear", row.name, self._say("folded"))
+        return Prediction("float", node.op, row.name, row.because)
+
+
+def _weight_fits(row: Row, quant: Quant) -> Miss | None:
+    if quant.dtype not in row.weight_types:
+        return _miss("weight_type", type=quant.dtype)
+    if quant.granularity not in row.weight_granularities:
+        return _miss("weight_granularity", granularity=quant.granularity.value)
+    return None
+
+
+def _shared(written: Written) -> Miss:
+    if not written.quants:
+        return _miss("output_float")
+    if len(written.quants) > 1:
+        return _miss("output_twice")
+    return _miss("output_graph" if written.graph_output and not written.floats else "output_shared")
+
+
+def _names(types: list[DType]) -> str:
+    return ", ".join(dict.fromkeys(t.name for t in types))
+
+
+def granularity_of(quant: Quant) -> Granularity:
+    return quant.granularity
+
+
+def judge(view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:
+    """What will run, per node name. `edges` must hold the pairs that the runtime adds itself (`predict_spread`)."""
+    return Judge(view, edges, capability).all()
