@@ -1,7 +1,232 @@
-"""Diagnostic codes raised by this part of the product."""
+"""Diagnostic codes of datasets, preprocessing and calibration."""
 
 from __future__ import annotations
 
 from qdsl.diag.codes import CodeDoc
 
-CODES: dict[str, CodeDoc] = {}
+_IMAGES = 'data calib from images "photos"'
+_RESIZE = "input { resize 8 stretch }"
+
+
+def _doc(summary: str, explanation: str, data: str, setup: str, block: str = _RESIZE) -> CodeDoc:
+    """`data` and `block` are the lines that matter; the rest of the example is the smallest recipe around them."""
+    example = (
+        f'recipe bad\nmodel onnx "model.onnx"\n{block}\n{data}\n'
+        "quantize static { weights int8; activations uint8; calibrate minmax on calib }\ntarget ort\n"
+    )
+    return CodeDoc(summary, explanation, example, setup, verb="compile")
+
+
+_FINDING = {
+    "data-missing": _doc(
+        "a file or folder of a dataset is not there",
+        "Paths are taken from the folder of the recipe that wrote them; names inside a dataset from the dataset's root.",
+        _IMAGES,
+        "no folder photos",
+    ),
+    "data-unreadable": _doc(
+        "a file or folder of a dataset cannot be read",
+        "Permissions are missing, the name is not that of a regular file, or a text file is not UTF-8.",
+        'data calib from images "photos/a.jpg"',
+        "a folder called photos/a.jpg",
+    ),
+    "data-size": _doc(
+        "a file of a dataset is larger than the limit for its kind",
+        "Datasets are not trusted: sizes are bounded before anything is read or allocated.",
+        'data calib from npz "calib.npz"',
+        "an npz whose header claims a sample of 1 TiB",
+    ),
+    "data-empty": _doc(
+        "a dataset has no samples",
+        "The path is right but nothing in it is a sample of this source, or `take` or `classes` leave none.",
+        _IMAGES,
+        "an empty folder photos",
+    ),
+    "data-escape": _doc(
+        "a dataset lists a file outside its own folder",
+        "A yaml, json or list file may name files below its dataset's root only: no absolute path, no `..` that leaves it.",
+        'data calib from yolo "people.yaml" { split train }',
+        "a people.yaml whose train is ../../secret",
+    ),
+    "data-paths": _doc(
+        "a source has too many paths",
+        "`folder` and `yolo` take one path, `coco` a json and an image folder, `masks` images and masks; "
+        "`images` and `npz` take any number.",
+        'data calib from folder ["photos", "more"]',
+        "two folders",
+    ),
+    "data-split": _doc(
+        "a dataset has no such split, or the choice is open",
+        "`split` names one of the splits that the dataset describes; it is needed where there are several.",
+        'data calib from yolo "people.yaml" { split trian }',
+        "a people.yaml with train and val",
+    ),
+    "data-class": _doc(
+        "a dataset has no such class",
+        "`classes` names classes of the dataset: its folders, or the names in its yaml or json.",
+        'data calib from folder "photos" { classes ["crak"] }',
+        "a folder photos with crack and clean",
+    ),
+    "data-label": _doc(
+        "a label cannot be read",
+        "YOLO: `class x y width height`, the numbers being fractions. COCO: a `bbox` of four numbers, a known "
+        "category, an image with width and height.",
+        'data calib from yolo "people.yaml" { split train; classes ["person"] }',
+        "a label file with three numbers",
+    ),
+    "data-yaml": _doc(
+        "a dataset's yaml holds something that is not read",
+        "YOLO descriptions are read strictly: path, train, val, test, nc and names, as text, lists or a flat mapping. "
+        "Everything else is refused rather than passed over.",
+        'data calib from yolo "people.yaml" { split train }',
+        "a people.yaml with the key download",
+    ),
+    "data-coco": _doc(
+        "a COCO description cannot be read",
+        "It must be JSON with `images` (id, file_name), `annotations` (image_id, category_id) and `categories` (id, name).",
+        'data calib from coco "instances.json"',
+        "an instances.json that is cut off",
+    ),
+    "data-setting": _doc(
+        "a setting says nothing to this source",
+        "Some settings belong to some sources: `array` and `label` to npz, `ignore` to masks. Ignoring one would be silent.",
+        'data calib from images "photos" { split train }',
+        "a folder photos with one picture",
+    ),
+    "data-skipped": _doc(
+        "a dataset passes over some of its files",
+        "A picture without a mask, or one that shows none of the `classes` asked for, is left out; the rest is used.",
+        'data calib from masks "road"',
+        "a folder road with two images and one mask",
+    ),
+    "take-short": _doc(
+        "a dataset has fewer samples than `take` asks for",
+        "All of them are used. Lower the number, or add samples.",
+        'data calib from images "photos" { take 300 }',
+        "a folder photos with one picture",
+    ),
+    "sampling-unsupported": _doc(
+        "`oversample`, `ratio` and `balance` cannot be carried out yet",
+        "They change how often a sample is seen, which a minimum and a maximum do not depend on.",
+        'data calib from folder "photos" { balance classes }',
+        "a folder photos with crack and clean",
+    ),
+}
+
+_READING = {
+    "image-broken": _doc(
+        "a picture cannot be decoded",
+        "The file is empty, cut off, or not a JPEG, PNG, BMP, WebP, TIFF or PPM picture.",
+        _IMAGES,
+        "a folder photos with a cut-off picture",
+    ),
+    "image-bomb": _doc(
+        "a picture claims more pixels than the limit",
+        "A small file can claim a picture of many gigabytes; the claim is checked before anything is decoded.",
+        _IMAGES,
+        "a folder photos with a picture of 65000 x 65000",
+    ),
+    "data-non-finite": _doc(
+        "an array of a dataset holds NaN or infinity",
+        "No scale can be computed from such a value. The file and the row are named.",
+        'data calib from npz "calib.npz"',
+        "an npz with a NaN",
+        "",
+    ),
+    "npz-broken": _doc(
+        "an npz file cannot be read",
+        "It is no zip file, it is cut off, or an array's header disagrees with its size.",
+        'data calib from npz "calib.npz"',
+        "a calib.npz of random bytes",
+    ),
+    "npz-array": _doc(
+        "the arrays of an npz file do not fit the model",
+        "Every input of the model needs one array of plain numbers, row by row; all have the same number of rows. "
+        "Objects are refused because reading them can run code.",
+        'data calib from npz "calib.npz"',
+        "an npz with an array of objects",
+    ),
+    "input-shape": _doc(
+        "the preprocessed samples do not have the model input's shape",
+        "The last size, the colours and the layout decide the shape; the help says which step to change.",
+        _IMAGES,
+        "a model that takes [1, 3, 8, 8] and a folder photos",
+        "input { resize 16 stretch }",
+    ),
+    "input-crop": _doc(
+        "a picture is smaller than the crop",
+        "`crop` cuts from the middle and never pads; scale first.",
+        _IMAGES,
+        "a folder photos with a picture of 8 x 6",
+        "input { crop 8 }",
+    ),
+    "input-channels": _doc(
+        "`mean`, `std` or `rescale` has a wrong number of values",
+        "One value for all channels, or one for each.",
+        _IMAGES,
+        "a folder photos with one picture",
+        "input { resize 8 stretch; mean [0.5, 0.5] }",
+    ),
+    "input-dtype": _doc(
+        "the samples cannot become the model input's type",
+        "Floats do not silently become integers, and integers must fit.",
+        _IMAGES,
+        "a model that takes uint8 and a folder photos",
+        "input { resize 8 stretch; rescale 1/255 }",
+    ),
+    "input-not-picture": _doc(
+        "a step for pictures stands on an array",
+        "npz arrays of type uint8 and shape [samples, height, width, 3 or 1] are pictures; others take arithmetic only.",
+        'data calib from npz "calib.npz"',
+        "an npz with a float array",
+    ),
+    "input-unknown": _doc(
+        "an `input` block names no input of the model",
+        "The block's name is that of a graph input; a model with one input needs no name.",
+        _IMAGES,
+        "a folder photos with one picture",
+        'input "imagse" { resize 8 stretch }',
+    ),
+    "input-missing": _doc(
+        "nothing says what goes into one of the model's inputs",
+        "A picture source fills each input by its own `input` block; an npz by its arrays.",
+        _IMAGES,
+        "a model with two inputs and a folder photos",
+        'input "a" { resize 8 stretch }',
+    ),
+}
+
+_CALIBRATING = {
+    "calibration-tensor": _doc(
+        "a tensor to calibrate is not in the model",
+        "Tensors are named as in the canonical graph; constants are not calibrated.",
+        _IMAGES,
+        "a call of the library with a tensor the model does not have",
+    ),
+    "calibration-load": _doc(
+        "ONNX Runtime refuses the float model",
+        "The reason is its own: an operator or type that its CPU provider does not have, or a broken model.",
+        _IMAGES,
+        "a model with an operator nobody has",
+    ),
+    "calibration-run": _doc(
+        "the float model does not run on a sample",
+        "The reason is ONNX Runtime's own; the sample is named.",
+        _IMAGES,
+        "a model that reshapes its input to an impossible shape",
+    ),
+    "calibration-non-finite": _doc(
+        "a tensor holds NaN or infinity for a sample",
+        "The first such tensor of the first such sample, in dataset order, is named with the node that writes it.",
+        _IMAGES,
+        "a model that takes the logarithm of its input",
+    ),
+    "calibration-ranges": _doc(
+        "a text is not a file of calibrated ranges",
+        "Ranges are JSON: samples, settled_after, and [low, high] for each tensor, finite and in order.",
+        _IMAGES,
+        "a call of the library with another text",
+    ),
+}
+
+CODES: dict[str, CodeDoc] = {**_FINDING, **_READING, **_CALIBRATING}

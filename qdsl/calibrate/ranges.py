@@ -1,0 +1,62 @@
+"""The outcome of a calibration: a range per tensor, exact in text form."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qdsl.diag import Diagnostic, QdslError
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Smallest and largest value of each tensor, in its real values, by tensor name in sorted order.
+
+    `samples` counts what was measured. `settled_after` is the number of samples, in dataset order, after which no
+    sample widened any range by more than 1 % of the width it had: a hint whether more data would change the scales.
+    """
+
+    low: Mapping[str, float]
+    high: Mapping[str, float]
+    samples: int
+    settled_after: int
+
+    def merge(self, other: Ranges) -> Ranges:
+        """The ranges of both sets of samples together. Settling is not known of a union: it counts all samples."""
+        names = sorted({*self.low, *other.low})
+        inf = math.inf
+        low = {n: min(self.low.get(n, inf), other.low.get(n, inf)) for n in names}
+        high = {n: max(self.high.get(n, -inf), other.high.get(n, -inf)) for n in names}
+        total = self.samples + other.samples
+        return Ranges(low, high, total, total)
+
+    def to_json(self) -> str:
+        """Sorted JSON, one tensor a line; every number reads back to the same bits."""
+        lines = [
+            f"    {json.dumps(name)}: [{float(self.low[name])!r}, {float(self.high[name])!r}]"
+            for name in sorted(self.low)
+        ]
+        body = ",\n".join(lines)
+        head = f'  "samples": {self.samples},\n  "settled_after": {self.settled_after},\n'
+        return "{\n" + head + '  "tensors": {' + (f"\n{body}\n  " if lines else "") + "}\n}\n"
+
+    @staticmethod
+    def from_json(text: str) -> Ranges:
+        """What `to_json` wrote. Raises QdslError `calibration-ranges` for any other text."""
+        try:
+            found = json.loads(text)
+            pairs = {str(name): _pair(pair) for name, pair in sorted(found["tensors"].items())}
+            samples, settled = int(found["samples"]), int(found["settled_after"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise QdslError([Diagnostic("calibration-ranges", "this is not a file of calibrated ranges")]) from None
+        return Ranges({n: p[0] for n, p in pairs.items()}, {n: p[1] for n, p in pairs.items()}, samples, settled)
+
+
+def _pair(found: Any) -> tuple[float, float]:
+    low, high = (float(v) for v in found)
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError("not a range")
+    return low, high
