@@ -1,0 +1,210 @@
+"""Scales and zero points for everything a plan stores as integers, before any node is written.
+
+Read by `insert_qdq`. A group of activations takes one scale from the union of its members' ranges. A weight takes its
+own, raised where the int32 bias added to its products would overflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdsl.diag import Diagnostic, QdslError
+from qdsl.graph.view import GraphView, NodeView
+from qdsl.plan.types import BiasPlan, TensorPlan, WeightPlan
+from qdsl.quant import QParams, raise_scale_for_bias, scale_zero_point, storage_type, weight_parameters
+from qdsl.spec import Granularity, Scheme
+
+Array = NDArray[Any]
+Values = Callable[[str], Array]
+_EVERYTHING = (float("-inf"), float("inf"))
+
+
+class RangesLike(Protocol):
+    """Measured ranges: the lowest and highest value of each observed tensor."""
+
+    @property
+    def low(self) -> Mapping[str, float]: ...
+
+    @property
+    def high(self) -> Mapping[str, float]: ...
+
+
+class PlanLike(Protocol):
+    """The part of a plan that places QuantizeLinear and DequantizeLinear. `recipe` is the recipe's name."""
+
+    @property
+    def recipe(self) -> str: ...
+
+    @property
+    def tensors(self) -> Sequence[TensorPlan]: ...
+
+    @property
+    def weights(self) -> Sequence[WeightPlan]: ...
+
+    @property
+    def biases(self) -> Sequence[BiasPlan]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WeightKey:
+    """What makes two uses of a constant the same stored integers. `axis` is the one ONNX's DequantizeLinear takes."""
+
+    tensor: str
+    scheme: Scheme
+    axis: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """QParams per group of activations and per stored weight."""
+
+    groups: Mapping[str, QParams]
+    weights: Mapping[WeightKey, QParams]
+
+
+def parameters(plan: PlanLike, ranges: RangesLike, view: GraphView, values: Values) -> Parameters:
+    """All scales and zero points of `plan`. `values` reads a constant by name.
+
+    Raises QdslError for ranges that are missing or not finite and for weights that hold NaN or infinity, all at once.
+    """
+    found: list[Diagnostic] = []
+    groups = _collect(_by_group(plan.tensors), lambda members: _group(members, ranges, view, values), found)
+    weights = _collect(_by_key(plan.weights, view), lambda plans: _weight(plans, view, values), found)
+    if found:
+        raise QdslError(found)
+    return Parameters(groups, _raised(plan, groups, weights, view, values))
+
+
+def weight_key(plan: WeightPlan, view: GraphView) -> WeightKey:
+    """The stored integers that `plan` reads. Blocks run along the axis that products are summed over: for a channel
+    axis 0 (Conv, transposed Gemm) that is axis 1, else the one before the channel axis (MatMul, ConvTranspose)."""
+    shape = view.tensors[plan.tensor].shape or ()
+    axis = plan.axis
+    if plan.scheme.granularity is Granularity.PER_TENSOR or axis is None:
+        return WeightKey(plan.tensor, plan.scheme, None)
+    axis %= len(shape)
+    if plan.scheme.granularity is Granularity.PER_BLOCK:
+        axis = 1 if axis == 0 else axis - 1
+    return WeightKey(plan.tensor, plan.scheme, axis)
+
+
+def bounds(view: GraphView, tensor: str) -> tuple[float, float]:
+    """What `tensor` can hold because a Relu or a Clip with constant bounds writes it; infinite ends where unbounded."""
+    node = view.producer(tensor)
+    if node is None or node.domain not in ("", "ai.onnx"):
+        return _EVERYTHING
+    if node.op == "Relu":
+        return 0.0, float("inf")
+    return _clip_bounds(view, node) if node.op == "Clip" else _EVERYTHING
+
+
+def _clip_bounds(view: GraphView, node: NodeView) -> tuple[float, float]:
+    ends = []
+    for port, attribute, free in ((1, "min", _EVERYTHING[0]), (2, "max", _EVERYTHING[1])):
+        name = node.inputs[port] if port < len(node.inputs) else ""
+        constant = view.small.get(name) if view.is_constant(name) else None
+        written = node.attrs.get(attribute)
+        if constant:
+            ends.append(float(constant[0]))
+        else:
+            ends.append(float(written) if isinstance(written, (int, float)) and not name else free)
+    return ends[0], ends[1]
+
+
+def _collect(parts: Mapping[Any, Any], make: Callable[[Any], QParams], found: list[Diagnostic]) -> dict[Any, QParams]:
+    made = {}
+    for key, part in parts.items():
+        try:
+            made[key] = make(part)
+        except QdslError as error:
+            found += error.diagnostics
+    return made
+
+
+def _by_group(tensors: Sequence[TensorPlan]) -> dict[str, list[TensorPlan]]:
+    groups: dict[str, list[TensorPlan]] = {}
+    for plan in tensors:
+        groups.setdefault(plan.group, []).append(plan)
+    return groups
+
+
+def _by_key(weights: Sequence[WeightPlan], view: GraphView) -> dict[WeightKey, list[WeightPlan]]:
+    keys: dict[WeightKey, list[WeightPlan]] = {}
+    for plan in weights:
+        keys.setdefault(weight_key(plan, view), []).append(plan)
+    return keys
+
+
+def _group(members: Sequence[TensorPlan], ranges: RangesLike, view: GraphView, values: Values) -> QParams:
+    """One scale for `members`: the union of their ranges, kept inside the Clips that write them where they allow it."""
+    first = members[0]
+    if any(member.scheme != first.scheme for member in members):
+        raise ValueError(f"the plan gives group {first.group} two schemes")
+    measured = [_range(member, ranges, view, values) for member in members]
+    ends = [pair for pair in measured if pair is not None]
+    if not ends:
+        raise QdslError([_missing(first.tensor)])
+    low, high = min(0.0, *(e[0] for e in ends)), max(0.0, *(e[1] for e in ends))
+    clips = [bounds(view, member.tensor) for member in members]
+    within = [clip for clip in clips if clip[0] <= low and high <= clip[1]] or [_EVERYTHING]
+    inside = max(clip[0] for clip in within), min(clip[1] for clip in within)
+    scale, zero = scale_zero_point(low, high, first.scheme, within=inside, name=first.tensor)
+    dtype = first.scheme.dtype
+    return QParams(np.asarray(scale), np.asarray(zero, storage_type(dtype)), dtype)
+
+
+def _range(plan: TensorPlan, ranges: RangesLike, view: GraphView, values: Values) -> tuple[float, float] | None:
+    """What `plan` adds to its group: a range by hand as it is, a measured one inside its structural bounds; None when
+    it only follows the others."""
+    by_hand = plan.calibration
+    if by_hand.method == "fixed" and by_hand.low is not None and by_hand.high is not None:
+        return by_hand.low, by_hand.high
+    if not plan.observe:
+        return None
+    if plan.tensor in ranges.low and plan.tensor in ranges.high:
+        floor, ceiling = bounds(view, plan.tensor)
+        low, high = float(ranges.low[plan.tensor]), float(ranges.high[plan.tensor])
+        return (low, high) if low != low or high != high else (max(low, floor), min(high, ceiling))
+    if view.is_constant(plan.tensor):
+        constant = values(plan.tensor)
+        return float(np.min(constant, initial=0.0)), float(np.max(constant, initial=0.0))
+    raise QdslError([_missing(plan.tensor)])
+
+
+def _weight(plans: Sequence[WeightPlan], view: GraphView, values: Values) -> QParams:
+    key = weight_key(plans[0], view)
+    return weight_parameters(values(key.tensor), key.scheme, key.axis, key.tensor)
+
+
+def _raised(
+    plan: PlanLike,
+    groups: Mapping[str, QParams],
+    weights: Mapping[WeightKey, QParams],
+    view: GraphView,
+    values: Values,
+) -> dict[WeightKey, QParams]:
+    """`weights`, each scale raised for every int32 bias that is added to its products."""
+    group_of = {tensor.tensor: tensor.group for tensor in plan.tensors}
+    at = {(weight.node, weight.port): weight_key(weight, view) for weight in plan.weights}
+    raised = dict(weights)
+    for bias in plan.biases:
+        key = at[bias.node, bias.weight_port]
+        old = raised[key]
+        step = np.float32(groups[group_of[bias.activation]].scale)
+        scale = raise_scale_for_bias(old.scale, step, values(bias.tensor).reshape(-1))
+        raised[key] = QParams(scale, old.zero_point, old.dtype, old.axis, old.block)
+    return raised
+
+
+def _missing(tensor: str) -> Diagnostic:
+    return Diagnostic(
+        "range-missing",
+        f"tensor `{tensor}` was never measured",
+        label="the plan quantizes it, the ranges do not have it",
+        help=("calibrate with this plan, or set its range by hand: `range [lo, hi]`",),
+    )
