@@ -37,6 +37,12 @@ class Net:
         self.constants.append(numpy_helper.from_array(array.reshape(()) if len(values) == 1 else array, name))
         return name
 
+    def one(self, value: int) -> str:
+        """A vector of one int64."""
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.array([value], dtype=np.int64), name))
+        return name
+
     def op(self, op: str, *inputs: str, name: str = "", outputs: int = 1, **attrs: object) -> str:
         """Adds a node; returns its first output (the others are called `<first>_1`, `<first>_2`, ...)."""
         name = name or f"{op.lower()}_{len(self.nodes)}"

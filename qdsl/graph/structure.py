@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from qdsl.graph.structure_activations import activation, gelu, silu
 from qdsl.graph.structure_blocks import depthwise, layer_norm, pointwise
+from qdsl.graph.structure_branches import head_branches, mixed_concats
 from qdsl.graph.structure_facts import Weight, weighted
 from qdsl.graph.structure_head import decode_head
 from qdsl.graph.structure_residual import residual_add, residual_skips
@@ -18,7 +19,9 @@ __all__ = [
     "decode_head",
     "depthwise",
     "gelu",
+    "head_branches",
     "layer_norm",
+    "mixed_concats",
     "pointwise",
     "residual_add",
     "residual_skips",

@@ -113,7 +113,8 @@ def fixed(view: GraphView) -> frozenset[int]:
     """Nodes that compute on constants only, so that no graph input reaches them."""
     found: set[int] = set()
     for node in view.nodes:
-        if node.inputs and all(not name or is_fixed(view, name, found) for name in node.inputs):
+        known = all(not name or is_fixed(view, name, found) for name in node.inputs)
+        if known and (node.inputs or node.op == "Constant"):
             found.add(node.index)
     return frozenset(found)
 
