@@ -60,6 +60,9 @@ class Stored(Lazy):
         array = numpy_helper.to_array(self.tensor)
         return array.astype(_held_type(self.element_type)) if type_name(self.element_type) in PACKED else array
 
+    def raw(self) -> bytes:
+        return bytes(self.tensor.raw_data) if self.tensor.HasField("raw_data") else super().raw()
+
 
 class External(Lazy):
     """A value in a file beside the model, already checked to be inside its directory and long enough."""

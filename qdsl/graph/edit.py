@@ -209,6 +209,23 @@ def move_outputs(model: Model, source: gs.Node, target: gs.Node) -> None:
     list.clear(source.outputs)
 
 
+def bypass(model: Model, node: gs.Node) -> None:
+    """Take out a node whose first output equals its first input. A graph output keeps its name: the tensor before takes
+    it over, which must then be written by a node and be no output itself. Bodies must not read the output by name."""
+    source, target = node.inputs[0], node.outputs[0]
+    public = target.name if model.is_output(target) else None
+    remove_node(model, node)
+    replace_all_uses(model, target, source)
+    if public is None:
+        return
+    if source.shape is None:
+        source.shape = target.shape
+    model._tensors.pop(public)
+    target.name = ""
+    rename_tensor(model, source, public)
+    model.graph.outputs[:] = [source if tensor is target else tensor for tensor in model.graph.outputs]
+
+
 def to_constant(model: Model, variable: gs.Variable, value: Lazy | np.ndarray[Any, Any]) -> gs.Constant:
     """A constant that takes the place and the name of `variable` for nodes, bodies and graph outputs. The producer
     loses its link and should be removed."""

@@ -42,7 +42,7 @@ def export_model(model: Any, write: Writer = to_proto) -> ModelProto:
 
 def _fill(into: GraphProto, model: Any, write: Writer) -> None:
     graph = model.graph
-    into.node.extend(_node(node) for node in model.nodes())
+    into.node.extend(node_proto(node) for node in model.nodes())
     declared = {id(tensor) for tensor in (*graph.inputs, *graph.outputs)}
     into.input.extend(value_info(tensor, model.value_meta) for tensor in graph.inputs)
     into.output.extend(value_info(tensor, model.value_meta) for tensor in graph.outputs)
@@ -89,7 +89,8 @@ def _domains(model: Any) -> dict[str, int]:
     return {"": model.opset, **had, **dict.fromkeys(sorted(used), 1)}
 
 
-def _node(node: gs.Node) -> NodeProto:
+def node_proto(node: gs.Node) -> NodeProto:
+    """One node with its attributes and its side table."""
     meta = meta_of(node)
     proto = NodeProto(
         op_type=node.op,

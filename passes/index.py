@@ -1,0 +1,89 @@
+"""Every pass by name. Listing loads nothing; a pass is imported when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from qdsl.rewrite import Pass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One pass: where its class is, and its summary (the class repeats it; a test compares)."""
+
+    name: str
+    where: str
+    summary: str
+
+
+# In the order in which they run.
+ENTRIES = (
+    Entry(
+        "constant_nodes",
+        "qdsl.passes.constant_nodes:ConstantNodes",
+        "turn Constant nodes into initializers",
+    ),
+    Entry(
+        "fold_constants",
+        "qdsl.passes.fold_constants:FoldConstants",
+        "compute what does not depend on the inputs",
+    ),
+    Entry(
+        "remove_identity",
+        "qdsl.passes.remove_identity:RemoveIdentity",
+        "take out Identity and inference Dropout",
+    ),
+    Entry(
+        "fold_batchnorm",
+        "qdsl.passes.fold_batchnorm:FoldBatchnorm",
+        "fold BatchNormalization into the convolution before it",
+    ),
+    Entry(
+        "normalise_clip",
+        "qdsl.passes.normalise_clip:NormaliseClip",
+        "spell Relu and bounded Relu in one way",
+    ),
+    Entry(
+        "share_initializers",
+        "qdsl.passes.share_initializers:ShareInitializers",
+        "store equal constants once",
+    ),
+    Entry(
+        "dead_code",
+        "qdsl.passes.dead_code:DeadCode",
+        "remove nodes and constants that nobody reads",
+    ),
+    Entry(
+        "insert_qdq",
+        "qdsl.passes.insert_qdq:InsertQDQ",
+        "store planned weights as integers, write QuantizeLinear and DequantizeLinear on planned tensors",
+    ),
+)
+
+
+def table(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """Entries by name, in order; two with one name is an error."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.name in found:
+            raise ValueError(f"two passes are called {entry.name}: {found[entry.name].where} and {entry.where}")
+        found[entry.name] = entry
+    return found
+
+
+PASSES = table(ENTRIES)
+
+
+def pass_class(name: str) -> type[Pass]:
+    """The class of a pass, imported now. KeyError when there is no such pass."""
+    module, _, word = PASSES[name].where.partition(":")
+    return cast("type[Pass]", getattr(import_module(module), word))
+
+
+def make(name: str, **options: Any) -> Pass:
+    """A pass with its options."""
+    return pass_class(name)(**options)

@@ -1,0 +1,206 @@
+"""Spell Relu and bounded Relu in one way.
+
+Rules, each on float tensors and constant bounds:
+
+    Clip(x)                      ->  x                  no bounds, or bounds at the ends of the type
+    Clip(x, 0, none or +inf)     ->  Relu(x)
+    Max(x, 0)                    ->  Relu(x)
+    Relu(Relu(x)) , Relu(Clip(x, a >= 0, b))  ->  the inner one
+    Min(Max(x, a), b), Max(Min(x, b), a)      ->  Clip(x, a, b)     a <= b, inner one read by nobody else
+    Min(Relu(x), b)                           ->  Clip(x, 0, b)     b >= 0, likewise
+
+Bounds are attributes of Clip below opset 11 and inputs from there on; either is read, and the form of the model's opset
+is written. Refuses Clip with computed bounds, and leaves whatever could broadcast to another shape.
+Guarantees that a bounded Relu is one Clip node that keeps the name of the outer node and its output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from qdsl.graph.constants import lazy_of
+from qdsl.graph.dtypes import number_of, numpy_type
+from qdsl.graph.edit import add_constant, add_node, bypass, move_outputs, remove_node, rename_node
+from qdsl.graph.meta import meta_of
+from qdsl.graph.model import Model
+from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite.facts import bypass_obstacle, is_op
+
+_INPUT_FORM = 11  # opset from which Clip takes its bounds as inputs
+
+
+class Match(NamedTuple):
+    """A rule that fits: its name, the nodes it takes in (the last one stays by name), and the edit."""
+
+    rule: str
+    nodes: tuple[gs.Node, ...]
+    edit: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NormaliseClip(Rewrite):
+    """No options."""
+
+    name: ClassVar[str] = "normalise_clip"
+    summary: ClassVar[str] = "spell Relu and bounded Relu in one way"
+    requires: ClassVar[tuple[str, ...]] = ("constants_are_initializers",)
+    ensures: ClassVar[tuple[str, ...]] = ("clips_normal",)
+
+    def apply(self, model: Model) -> Outcome:
+        changes = Changes()
+        waiting = list(reversed(model.nodes()))
+        while waiting:
+            node = waiting.pop()
+            if is_op(node, "Clip") and node.outputs and bounds(node) is None:
+                changes.refuse(node.name, "its bounds are computed")
+            match = first_match(model, node) if node.outputs else None
+            if match is not None:
+                changes.fire(match.rule, [one.name for one in match.nodes])
+                outer = node.outputs[0]
+                match.edit()
+                # What now writes the tensor, and what reads it, may fit another rule.
+                waiting += [*outer.outputs, *outer.inputs]
+        return changes.outcome()
+
+
+def first_match(model: Model, node: gs.Node) -> Match | None:
+    """The first rule that fits with `node` as its outermost node."""
+    if not is_op(node, "Clip", "Relu", "Max", "Min") or not _is_float(node):
+        return None
+    return _plain_clip(model, node) or _nested(model, node) or _min_max(model, node)
+
+
+def bounds(node: gs.Node) -> tuple[float, float] | None:
+    """What a Clip, Relu, Max or Min with constants bounds its first non-constant input to; None when unknown."""
+    if node.op == "Relu":
+        return 0.0, np.inf
+    if node.op == "Clip":
+        ends = [_end(node, 1, "min", -np.inf), _end(node, 2, "max", np.inf)]
+        return None if None in ends else (float(ends[0] or 0.0), float(ends[1] or 0.0))
+    pair = _split(node)
+    if pair is None:
+        return None
+    return (pair[1], np.inf) if node.op == "Max" else (-np.inf, pair[1])
+
+
+def _end(node: gs.Node, port: int, attribute: str, default: float) -> float | None:
+    """One bound of a Clip; the largest numbers of its type count as no bound."""
+    if attribute in node.attrs:
+        return _opened(float(node.attrs[attribute]), float(np.finfo(np.float32).max))
+    tensor = node.inputs[port] if len(node.inputs) > port else None
+    if tensor is None or not tensor.name:
+        return default
+    return _scalar(tensor)
+
+
+def _scalar(tensor: gs.Tensor) -> float | None:
+    if not isinstance(tensor, gs.Constant) or lazy_of(tensor).shape not in ((), (1,)):
+        return None
+    value = lazy_of(tensor).load()
+    if value.dtype.kind != "f":
+        return None
+    return _opened(float(value.reshape(())), float(np.finfo(value.dtype).max))
+
+
+def _opened(value: float, largest: float) -> float:
+    return float(np.copysign(np.inf, value)) if abs(value) >= largest else value
+
+
+def _is_float(node: gs.Node) -> bool:
+    tensor = node.outputs[0] if node.outputs else None
+    kind = None if tensor is None or isinstance(tensor, gs.Constant) else tensor.dtype
+    plain = numpy_type(kind) if isinstance(kind, int) else kind
+    return plain is not None and np.dtype(plain).kind == "f"
+
+
+def _split(node: gs.Node) -> tuple[gs.Tensor, float] | None:
+    """The data and the constant of a two-input Max or Min that cannot change the data's shape."""
+    if node.op not in ("Max", "Min") or len(node.inputs) != 2:
+        return None
+    for data, other in (node.inputs, node.inputs[::-1]):
+        value = _scalar(other)
+        if value is None or isinstance(data, gs.Constant):
+            continue
+        rank = 0 if data.shape is None else len(data.shape)
+        if rank >= len(lazy_of(other).shape):
+            return data, value
+    return None
+
+
+def _plain_clip(model: Model, node: gs.Node) -> Match | None:
+    ends = bounds(node)
+    if ends is None or node.op == "Relu":
+        return None
+    data = node.inputs[0] if node.op == "Clip" else _data(node)
+    if ends == (-np.inf, np.inf):
+        free = data is node.inputs[0] and bypass_obstacle(model, node) is None
+        return Match("clip_without_bounds", (node,), lambda: bypass(model, node)) if free else None
+    if ends == (0.0, np.inf):
+        return Match(f"{node.op.lower()}_is_relu", (node,), lambda: _become(model, node, data, ends))
+    return None
+
+
+def _nested(model: Model, node: gs.Node) -> Match | None:
+    """A Relu of something that is never negative."""
+    inner = _producer(node.inputs[0]) if node.op == "Relu" else None
+    if inner is None or not is_op(inner, "Relu", "Clip") or bypass_obstacle(model, node) is not None:
+        return None
+    ends = bounds(inner)
+    if ends is None or ends[0] < 0 or ends[1] < 0:
+        return None
+    return Match("relu_of_positive", (inner, node), lambda: bypass(model, node))
+
+
+def _min_max(model: Model, node: gs.Node) -> Match | None:
+    """Max and Min around each other, or Min around a Relu."""
+    pair = _split(node)
+    inner = None if pair is None else _producer(pair[0])
+    if inner is None or not is_op(inner, "Max", "Min", "Relu") or inner.op == node.op or not _only_use(model, inner):
+        return None
+    near, far = bounds(inner), bounds(node)
+    if near is None or far is None:
+        return None
+    low, high = max(near[0], far[0]), min(near[1], far[1])
+    if low > high or (low, high) == (-np.inf, np.inf):
+        return None
+    return Match("min_max_is_clip", (inner, node), lambda: _become(model, node, _data(inner), (low, high)))
+
+
+def _data(node: gs.Node) -> gs.Tensor:
+    pair = _split(node)
+    return node.inputs[0] if pair is None else pair[0]
+
+
+def _producer(tensor: gs.Tensor) -> gs.Node | None:
+    return tensor.inputs[0] if tensor.inputs else None
+
+
+def _only_use(model: Model, node: gs.Node) -> bool:
+    tensor = node.outputs[0]
+    return len(tensor.outputs) == 1 and not model.is_output(tensor) and not model.captured(tensor)
+
+
+def _become(model: Model, node: gs.Node, data: gs.Tensor, ends: tuple[float, float]) -> None:
+    """Put a Relu or Clip of `data` in the place of `node`: same name, same output. What stood between is left for dead
+    code, and so are the bounds."""
+    name, metadata = node.name, dict(meta_of(node).metadata)
+    relu = ends == (0.0, np.inf)
+    attrs: dict[str, float] = {}
+    inputs: list[gs.Tensor | None] = [data]
+    if not relu and model.opset < _INPUT_FORM:
+        attrs = {key: end for key, end in zip(("min", "max"), ends, strict=True) if np.isfinite(end)}
+    elif not relu:
+        kind = np.dtype(numpy_type(number_of(node.outputs[0].dtype)))
+        inputs += [
+            add_constant(model, f"{name}_{key}", np.array(end, kind)) if np.isfinite(end) else None
+            for key, end in zip(("min", "max"), ends, strict=True)
+        ]
+    made = add_node(model, "Relu" if relu else "Clip", inputs, attrs=attrs, metadata=metadata)
+    move_outputs(model, node, made)
+    remove_node(model, node)
+    rename_node(model, made, name)

@@ -1,0 +1,24 @@
+"""The canonical pipeline, one stage per line: what every model goes through before a plan is made."""
+
+from __future__ import annotations
+
+from qdsl.graph.model import Model
+from qdsl.passes.index import make
+from qdsl.rewrite.contract import Trace
+from qdsl.rewrite.runner import run
+
+CANONICAL = (
+    "constant_nodes",  # one form of constant, so that the stages below need to know only initializers
+    "fold_constants",  # shapes, axes and bounds become numbers
+    "remove_identity",  # neighbours meet
+    "fold_batchnorm",  # a Conv and its BatchNormalization become one Conv
+    "normalise_clip",  # one spelling of Relu and of bounded Relu
+    "share_initializers",  # equal constants become one
+    "dead_code",  # what nobody reads any more is gone
+)
+
+
+def canonicalise(model: Model) -> Trace:
+    """Bring a model into canonical form, in place: same outputs, same inputs, fewer ways to say it. A second run
+    changes nothing."""
+    return run([make(name) for name in CANONICAL], model)

@@ -1,0 +1,35 @@
+"""Runs passes in order, checks what they require and ensure, and records what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qdsl.graph.model import Model
+from qdsl.rewrite.contract import ContractError, Pass, Step, Trace
+from qdsl.rewrite.facts import offenders
+
+# What every pass may rely on and must leave behind.
+ALWAYS = ("sorted", "linked", "unique_names")
+
+
+def run(passes: Iterable[Pass], model: Model) -> Trace:
+    """Apply each pass to `model`, in place.
+
+    Raises ContractError, which names pass, fact and node, when a contract is not kept; QdslError from a pass goes through.
+    """
+    steps = []
+    model.sort()
+    for one in passes:
+        _check(model, one, "requires", one.requires)
+        outcome = one.apply(model)
+        model.sort()
+        _check(model, one, "ensures", (*ALWAYS, *one.ensures))
+        steps.append(Step(str(one), outcome))
+    return Trace(tuple(steps))
+
+
+def _check(model: Model, one: Pass, side: str, facts: tuple[str, ...]) -> None:
+    for fact in facts:
+        found = offenders(model, fact)
+        if found:
+            raise ContractError(f"pass {one.name} {side} {fact}, broken at {', '.join(found)}")
