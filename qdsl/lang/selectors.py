@@ -106,7 +106,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A structural predicate (`all`, `depthwise`, `residual_add`, ...), or with `definition` a `select` of the recipe."""
+    """A structural predicate (`all`, `depthwise`, `residual_add`, ...), or with `definition` a `select`."""
 
     name: str
     definition: Picks | None

@@ -1,0 +1,180 @@
+"""`input`, `data`, `evaluate`, `allocate`, `improve` and `train` blocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from qdsl.lang import syntax
+from qdsl.lang.budgets import metrics, profile, require
+from qdsl.lang.picking import Picker
+from qdsl.lang.recipe import (
+    Allocate,
+    DataSpec,
+    Evaluate,
+    Improve,
+    InputSpec,
+    InputStep,
+    Pin,
+    Profile,
+    Require,
+    Sensitivity,
+    Train,
+)
+from qdsl.lang.schemes import data_name, dtype
+from qdsl.lang.scope import Scope, shown
+from qdsl.lang.values import Plain, fit, table
+from qdsl.lang.vocabulary import ALLOCATED, MINIMIZED, SENSITIVITIES, SOURCES, TASKS, TRAIN_METHODS
+
+
+def input_block(statement: syntax.Input, scope: Scope) -> InputSpec:
+    """The preprocessing of one input, in the order written."""
+    steps = []
+    for setting, forms in table("input", statement.body, scope):
+        got = fit(setting, forms, scope)
+        if got is not None:
+            steps.append(InputStep(setting.word.name, got[0], setting.span))
+    return InputSpec(statement.name.value if statement.name else None, tuple(steps), statement.span)
+
+
+def data(statement: syntax.Data, scope: Scope) -> DataSpec:
+    """A dataset; `source` is empty where no `from` is written yet."""
+    source = scope.one_of("source", statement.source, SOURCES) if statement.source else None
+    written = _paths(statement.location, scope) if statement.location else ()
+    at = statement.location.span if statement.location else statement.span
+    paths = tuple(scope.path(text, at) for text in written)
+    found: dict[str, Any] = {}
+    for setting, forms in table("data", statement.body, scope):
+        got = fit(setting, forms, scope)
+        if got is not None:
+            _data_setting(setting.word.name, got, found)
+    for first, second in (("ratio", "oversample"), ("balance", "oversample"), ("balance", "ratio")):
+        if first in found and second in found:
+            headline = f"`{first}` and `{second}` both decide how often classes are drawn"
+            scope.error("contradiction", headline, statement.span, "keep one of them")
+    return DataSpec(statement.name.name, source or "", paths, statement.span, written, **found)
+
+
+def _paths(location: syntax.Value, scope: Scope) -> tuple[str, ...]:
+    value = scope.value(location)
+    items = value.items if isinstance(value, syntax.ListOf) else (value,) if value is not None else ()
+    texts = []
+    for item in items:
+        if isinstance(item, syntax.Text):
+            texts.append(item.value)
+        else:
+            label = 'expected a path in "quotes"'
+            scope.error("setting-value", f"`{shown(item)}` is not a path", item.span, label)
+    return tuple(texts)
+
+
+def _data_setting(word: str, got: tuple[tuple[Plain, ...], ...], found: dict[str, Any]) -> None:
+    if word == "take":
+        found["take"] = (got[0][0], got[0][2] if len(got[0]) > 1 else None)
+    elif word == "array":
+        found["arrays"] = (*found.get("arrays", ()), *got)
+    elif word in ("oversample", "ratio"):
+        found[word] = got
+    elif word == "balance":
+        found["balance"] = True
+    elif word == "classes":
+        found["classes"] = got[0]
+    else:
+        found[word] = got[0][0]
+
+
+def evaluate(statement: syntax.Evaluate, scope: Scope) -> Evaluate | None:
+    """What is measured on which data; None after an error in its header."""
+    task = scope.one_of("task", statement.task, TASKS)
+    name = data_name(statement.data, scope)
+    measured: tuple[Any, ...] = ()
+    watched: Profile | None = None
+    requires: list[Require] = []
+    for item in statement.body:
+        if isinstance(item, syntax.Measure):
+            measured = metrics(item.metrics, task, scope)
+        elif isinstance(item, syntax.Profile):
+            watched = profile(item, task, scope)
+        elif isinstance(item, syntax.Require):
+            budget = require(item, task, scope)
+            requires += [budget] if budget is not None else []
+    outputs, plain = _evaluate_settings(statement, scope)
+    if task is None or name is None:
+        return None
+    return Evaluate(task, name, statement.span, outputs, plain, measured, watched, tuple(requires))
+
+
+def _evaluate_settings(statement: syntax.Evaluate, scope: Scope) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    outputs: tuple[str, ...] = ()
+    plain: list[tuple[str, Plain]] = []
+    body = [item for item in statement.body if isinstance(item, syntax.Setting)]
+    for setting, forms in table("evaluate", body, scope):
+        got = fit(setting, forms, scope)
+        if got is not None and setting.word.name == "output":
+            outputs = tuple(str(group[0]) for group in got)
+        elif got is not None:
+            plain.append((setting.word.name, got[0][0]))
+    return outputs, tuple(plain)
+
+
+def allocate(statement: syntax.Allocate, picker: Picker, scope: Scope) -> Allocate | None:
+    """Automatic mixed precision; None after an error in its header."""
+    what = scope.one_of("tensor kind", statement.what, ALLOCATED)
+    choices = [dtype(item, scope) for item in statement.choices.items] if statement.choices else []
+    found = Allocate(what or "", tuple(c for c in choices if c is not None), statement.span)
+    for item in statement.body:
+        if isinstance(item, syntax.Setting):
+            known = ("sensitivity", "minimize", "pin", "group")
+            scope.unknown("setting", item.word.name, item.word.span, known)
+        elif isinstance(item, syntax.Sensitivity):
+            found = replace(found, sensitivity=_sensitivity(item, scope))
+        elif isinstance(item, syntax.Minimize):
+            goal = scope.one_of("goal", item.what, MINIMIZED)
+            bounds = [require(bound, None, scope) for bound in item.bounds]
+            found = replace(found, minimize=goal, bounds=tuple(b for b in bounds if b is not None))
+        elif isinstance(item, syntax.Pin):
+            kind, picks = dtype(item.dtype, scope), picker.picks(item.picks)
+            found = replace(found, pins=(*found.pins, Pin(picks, kind, item.span))) if kind else found
+        else:
+            found = replace(found, groups=(*found.groups, picker.picks(item.picks)))
+    return found if what else None
+
+
+def _sensitivity(item: syntax.Sensitivity, scope: Scope) -> Sensitivity | None:
+    method = scope.one_of("sensitivity", item.method, SENSITIVITIES)
+    name = data_name(item.data, scope)
+    plain: list[tuple[str, Plain]] = []
+    for setting, forms in table("sensitivity", item.body, scope):
+        got = fit(setting, forms, scope)
+        if got is None:
+            continue
+        plain.append((setting.word.name, got[0][0]))
+        plain += [("seed", got[0][2])] if len(got[0]) > 1 else []
+    return Sensitivity(method, name, tuple(plain), item.span) if method and name else None
+
+
+def improve(statement: syntax.Improve, scope: Scope) -> Improve:
+    """Steps that need no training."""
+    steps = []
+    for setting, forms in table("improve", statement.body, scope):
+        got = fit(setting, forms, scope)
+        if got is not None:
+            steps.append((setting.word.name, got[0]))
+    return Improve(tuple(steps), statement.span)
+
+
+def train(statement: syntax.Train, scope: Scope) -> Train | None:
+    """Quantization-aware training; None after an error in its header."""
+    method = scope.one_of("training", statement.method, TRAIN_METHODS)
+    name = data_name(statement.data, scope) if statement.data else None
+    found = []
+    for setting, forms in table("train", statement.body, scope):
+        got = fit(setting, forms, scope)
+        if got is None:
+            continue
+        if setting.word.name == "validate" and data_name(setting.groups[0][0], scope) is None:
+            continue
+        found.append((setting.word.name, tuple(value for group in got for value in group)))
+    if method is None or (statement.data is not None and name is None):
+        return None
+    return Train(method, name, tuple(found), statement.span)

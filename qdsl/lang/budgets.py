@@ -1,0 +1,140 @@
+"""`measure`, `profile` and `require`: metrics by name, bounds with units that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qdsl.diag import Span
+from qdsl.lang import syntax
+from qdsl.lang.expect import told
+from qdsl.lang.recipe import Metric, Profile, Require
+from qdsl.lang.scope import Scope, shown
+from qdsl.lang.values import Plain, fit, table
+from qdsl.lang.vocabulary import FORMS, METRICS, MetricRow
+from qdsl.spec import UNITS, Quantity
+
+_ROWS = {row.name: row for row in METRICS}
+
+
+def metric(found: syntax.Metric, task: str | None, scope: Scope) -> tuple[Metric, str] | None:
+    """A metric and its form ("value", "drop", "ratio", "speedup"); None after an error. `task` is the `evaluate` it
+    stands in."""
+    row = _ROWS.get(found.name.name)
+    if row is None:
+        scope.unknown("metric", found.name.name, found.name.span, _ROWS)
+        return None
+    if task is not None and row.tasks and task not in row.tasks:
+        label = f"it belongs to {told([f'`{t}`' for t in row.tasks], 'and')}"
+        scope.error("wrong-metric", f"`{task}` does not measure `{row.name}`", found.name.span, label)
+        return None
+    form, qualifiers = "value", list(found.qualifiers)
+    if qualifiers and isinstance(qualifiers[-1], syntax.Word) and qualifiers[-1].name in FORMS:
+        form = shown(qualifiers.pop())
+    for said in qualifiers:
+        if not _qualifies(said, row):
+            _wrong_qualifier(said, row, scope)
+            return None
+    words = tuple(q.value if isinstance(q, syntax.Text) else q.name for q in qualifiers)
+    return Metric(row.name, words, found.span), form
+
+
+def _qualifies(said: syntax.Word | syntax.Text, row: MetricRow) -> bool:
+    if isinstance(said, syntax.Text):
+        return any(q.isupper() for q in row.qualifiers)
+    return said.name in row.qualifiers and not said.name.isupper()
+
+
+def _wrong_qualifier(said: syntax.Word | syntax.Text, row: MetricRow, scope: Scope) -> None:
+    allowed = [f"`{q}`" for q in row.qualifiers if not q.isupper()]
+    allowed += [f"a {q.lower()} in quotes" for q in row.qualifiers if q.isupper()]
+    allowed += [f"`{form}`" for form in FORMS] if row.measures != "holds" else []
+    label = f"expected {told(allowed, 'or')} or a comparison"
+    scope.error("wrong-metric", f"`{row.name}` takes no `{shown(said)[:60]}`", said.span, label)
+
+
+def metrics(found: Sequence[syntax.Metric], task: str | None, scope: Scope) -> tuple[Metric, ...]:
+    """The metrics of a `measure` or `profile`; wrong ones are reported and left out."""
+    kept = []
+    for one in found:
+        got = metric(one, task, scope)
+        if got is not None and got[1] != "value":
+            scope.error("wrong-metric", f"`{got[1]}` belongs to `require`", one.span, "expected a metric alone")
+        elif got is not None:
+            kept.append(got[0])
+    return tuple(kept)
+
+
+def plain_settings(
+    block: str, body: Sequence[syntax.Setting], scope: Scope
+) -> tuple[tuple[str, int | float | str], ...]:
+    """Settings of one value each, as (name, value)."""
+    found: list[tuple[str, Plain]] = []
+    for setting, forms in table(block, body, scope):
+        got = fit(setting, forms, scope)
+        if got is not None:
+            found.append((setting.word.name, got[0][0]))
+    return tuple(found)
+
+
+def profile(found: syntax.Profile, task: str | None, scope: Scope) -> Profile:
+    """`profile latency, memory { runs 200 }`."""
+    return Profile(metrics(found.metrics, task, scope), plain_settings("profile", found.body, scope), found.span)
+
+
+def require(found: syntax.Require | syntax.Bound, task: str | None, scope: Scope) -> Require | None:
+    """A budget; None after an error."""
+    what = found.what if isinstance(found, syntax.Require) else found
+    got = metric(what if isinstance(what, syntax.Metric) else what.metric, task, scope)
+    if got is None:
+        return None
+    name, form = got
+    measures = _ROWS[name.name].measures
+    level = scope.level(found.span)
+    if isinstance(what, syntax.Metric):
+        if measures == "holds" and name.qualifiers:
+            return Require(name, "holds", None, None, found.span, level)
+        cures = ("require qdq survives",) if measures == "holds" else (f"such as `require {name.name} <= ...`",)
+        scope.error("bound-missing", f"`require {name.name}` says no bound", what.span, "expected a comparison", cures)
+        return None
+    if measures == "holds":
+        scope.error("wrong-metric", f"`{name.name}` holds or not: it has no bound", what.span)
+        return None
+    bound = _bound(what.value, measures, form, scope)
+    return None if bound is None else Require(name, form, what.comparison, bound, found.span, level)
+
+
+def _bound(value: syntax.Value, measures: str, form: str, scope: Scope) -> Quantity | None:
+    """The number of a bound, its unit fitting the metric and form."""
+    got = scope.value(value)
+    if got is None:
+        return None
+    if not isinstance(got, syntax.Number):
+        scope.error("setting-value", f"`{shown(got)}` is not a number", got.span, "expected a number")
+        return None
+    if got.unit is not None and got.unit not in UNITS:
+        scope.unknown("unit", got.unit, got.span, UNITS)
+        return None
+    wanted = _units(measures, form)
+    if got.unit not in wanted:
+        _wrong_unit(got, wanted, got.span, scope)
+        return None
+    return Quantity(got.value, got.unit)
+
+
+def _units(measures: str, form: str) -> tuple[str | None, ...]:
+    """The units a bound may have; None: no unit."""
+    own = tuple(name for name, unit in UNITS.items() if unit.measures == measures)
+    if form in ("ratio", "speedup"):
+        return (None, "%") if form == "ratio" else (None,)
+    if form == "drop":
+        return (*(("pp",) if measures == "ratio" else own or (None,)), "%")
+    if measures == "ratio":
+        return (None, "%")
+    return (*own, None) if measures in ("rate", "number") else own
+
+
+def _wrong_unit(got: syntax.Number, wanted: tuple[str | None, ...], span: Span, scope: Scope) -> None:
+    names = [f"`{unit}`" if unit else "no unit" for unit in wanted]
+    said = f"the unit `{got.unit}` does not fit here" if got.unit else "this number needs a unit"
+    cures = ('"pp" is percentage points; "%" after `drop` is relative to the float model',) if "pp" in wanted else ()
+    scope.error("wrong-unit", said, span, f"expected {told(names, 'or')}", cures)

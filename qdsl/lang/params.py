@@ -1,0 +1,66 @@
+"""`param` statements and `--set`: what each `$x` stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from qdsl.diag import Span
+from qdsl.lang import syntax
+from qdsl.lang.expect import told
+from qdsl.lang.parse import parse
+from qdsl.lang.scope import Scope, shown
+
+
+def params(found: Sequence[syntax.Param], sets: Mapping[str, str], scope: Scope) -> tuple[tuple[str, str], ...]:
+    """Fill the scope's parameters; returns (name, value as written) in the order of the recipe."""
+    for name in sorted(set(sets) - {param.name.name for param in found}):
+        scope.unknown("param", name, Span("--set", 1, 1, 1, 1 + len(name)), [param.name.name for param in found])
+    for param in found:
+        value = _value(param, sets.get(param.name.name), scope)
+        if value is not None:
+            scope.params[param.name.name] = value
+    known = [param.name.name for param in found if param.name.name in scope.params]
+    return tuple((name, shown(scope.params[name])) for name in known)
+
+
+def _value(param: syntax.Param, given: str | None, scope: Scope) -> syntax.Value | None:
+    """The value in force: the given one or the default, which has to be one of the list where there is one."""
+    for value in (param.value, *(param.choices.items if param.choices else ())):
+        if _uses(value):
+            scope.error("setting-value", "the value of a parameter is plain", value.span, "expected no parameter in it")
+            return None
+    if not _chosen(param, param.value, param.value.span, scope):
+        return None
+    if given is None:
+        return param.value
+    read = read_value(given, param)
+    if read is None:
+        label = 'expected one value, such as `int4`, `0.5` or `"text"`'
+        scope.error("setting-value", f"`--set {param.name.name}` is no value", param.span, label)
+        return None
+    return read if _chosen(param, read, param.span, scope) else None
+
+
+def _uses(value: syntax.Value) -> bool:
+    if isinstance(value, syntax.ListOf):
+        return any(_uses(item) for item in value.items)
+    return isinstance(value, syntax.UseParam)
+
+
+def _chosen(param: syntax.Param, value: syntax.Value, span: Span, scope: Scope) -> bool:
+    if param.choices is None or value in param.choices.items:
+        return True
+    known = told([f"`{shown(item)}`" for item in param.choices.items], "or") if param.choices.items else "nothing"
+    scope.error("param-choice", f"`{param.name.name}` cannot be `{shown(value)[:60]}`", span, f"expected {known}")
+    return False
+
+
+def read_value(text: str, param: syntax.Param) -> syntax.Value | None:
+    """A value given on the command line. Where the recipe's own value is a text, quotes may be left out."""
+    found = parse(f"param given = {text}", "--set") if "\n" not in text and len(text) < 1000 else None
+    if found is not None and not found.diagnostics and len(found.tree.statements) == 1:
+        statement = found.tree.statements[0]
+        if isinstance(statement, syntax.Param) and statement.choices is None and not _uses(statement.value):
+            worded = isinstance(statement.value, syntax.Word) and isinstance(param.value, syntax.Text)
+            return syntax.Text(param.span, text.strip()) if worded else statement.value
+    return syntax.Text(param.span, text) if isinstance(param.value, syntax.Text) else None

@@ -1,0 +1,189 @@
+"""`weights`, `activations`, `calibrate` and `range`: what `quantize` and `layers` blocks say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qdsl.lang import syntax
+from qdsl.lang.recipe import Calibrate, FixedRange, Settings, TypeRequest
+from qdsl.lang.scope import Scope, shown
+from qdsl.lang.values import Misfit, fit, misfit, number, table, whole
+from qdsl.lang.vocabulary import METHODS, SCHEME_WORDS, TYPES
+from qdsl.spec import DTYPES, DType, Granularity
+
+_WIDTHS = range(2, 17)
+
+
+def settings(block: str, body: Sequence[syntax.Setting], scope: Scope) -> Settings:
+    """The settings of a `quantize` or `layers` block; what is wrong is reported and left out."""
+    found: dict[str, Any] = {}
+    for setting, forms in table(block, body, scope):
+        name = setting.word.name
+        if name in ("weights", "activations"):
+            found[name] = type_request(setting, block, scope)
+        elif name == "calibrate":
+            found[name] = _calibrate(setting, block, scope)
+        else:
+            found[name] = _range(setting, forms, scope)
+    return Settings(**found)
+
+
+def dtype(value: syntax.Value, scope: Scope) -> DType | None:
+    """A number type by name; None, with an error, when there is none."""
+    got = scope.value(value)
+    if isinstance(got, syntax.Word) and got.name in DTYPES:
+        return DTYPES[got.name]
+    if isinstance(got, syntax.Word):
+        scope.unknown("type", got.name, got.span, TYPES)
+    elif got is not None:
+        scope.error("setting-value", f"`{shown(got)}` is not a number type", got.span, "expected a type such as `int8`")
+    return None
+
+
+def _single(setting: syntax.Setting, block: str, scope: Scope) -> list[syntax.Value] | None:
+    """The values of a setting that takes no commas, parameters replaced."""
+    if len(setting.groups) > 1:
+        extra = setting.groups[1]
+        misfit(setting.word, extra, Misfit(0, ()), block, scope)
+        return None
+    values = [scope.value(value) for value in setting.groups[0]]
+    return None if None in values else [value for value in values if value is not None]
+
+
+def type_request(setting: syntax.Setting, block: str, scope: Scope) -> TypeRequest | None:
+    """`int8 symmetric per_channel`, `8 bit`: a type or a width, then words in any order."""
+    values = _single(setting, block, scope)
+    if values is None:
+        return None
+    if not values:
+        misfit(setting.word, values, Misfit(0, TYPES), block, scope)
+        return None
+    found: dict[str, Any] = {}
+    if not _type(values[0], found, scope):
+        return None
+    position = 1
+    while position < len(values):
+        step = _flag(setting, values, position, found, block, scope)
+        if step is None:
+            return None
+        position += step
+    kind = found.get("dtype")
+    if kind is not None and not kind.integer and len(found) > 1 + ("storage_only" in found):
+        words = ", ".join(shown(v) for v in values[1:])
+        scope.error("contradiction", f"`{kind.name}` is not quantized", values[1].span, f"it has no {words}")
+        return None
+    return TypeRequest(setting.span, level=scope.level(setting.span), **found)
+
+
+def _type(value: syntax.Value, found: dict[str, Any], scope: Scope) -> bool:
+    if not isinstance(value, syntax.Number):
+        kind = dtype(value, scope)
+        found["dtype"] = kind
+        return kind is not None
+    if value.unit == "bit" and isinstance(value.value, int) and value.value in _WIDTHS:
+        found["bits"] = value.value
+        return True
+    label = f"expected {_WIDTHS[0]} to {_WIDTHS[-1]} `bit`, or a type such as `int8`"
+    scope.error("setting-value", f"`{shown(value)}` is not a width", value.span, label)
+    return False
+
+
+def _flag(
+    setting: syntax.Setting, values: list[syntax.Value], at: int, found: dict[str, Any], block: str, scope: Scope
+) -> int | None:
+    """Read one word of a scheme; how many values it took, or None after an error."""
+    value = values[at]
+    if not isinstance(value, syntax.Word) or value.name not in SCHEME_WORDS:
+        misfit(setting.word, values, Misfit(at, SCHEME_WORDS), block, scope)
+        return None
+    step, told = 1, dict(_SAYS[value.name])
+    if value.name == "per_block":
+        block_size = whole(values[at + 1], 1) if at + 1 < len(values) else None
+        if block_size is None:
+            misfit(setting.word, values, Misfit(at + 1, ("N",)), block, scope)
+            return None
+        step, told["block"] = 2, block_size
+    if set(told) & set(found):
+        scope.error("contradiction", f"`{value.name}` after an opposite word", value.span, "this was said before")
+        return None
+    found.update(told)
+    return step
+
+
+_SAYS: dict[str, dict[str, Any]] = {
+    "symmetric": {"symmetric": True},
+    "affine": {"symmetric": False},
+    "per_tensor": {"granularity": Granularity.PER_TENSOR},
+    "per_channel": {"granularity": Granularity.PER_CHANNEL},
+    "per_block": {"granularity": Granularity.PER_BLOCK},
+    "reduce_range": {"reduce_range": True},
+    "storage_only": {"storage_only": True},
+}
+
+
+def _calibrate(setting: syntax.Setting, block: str, scope: Scope) -> Calibrate | None:
+    """`METHOD [P] [symmetric] [on D]`; only percentile takes P and symmetric."""
+    values = _single(setting, block, scope)
+    if values is None:
+        return None
+    data: str | None = None
+    if len(values) >= 2 and isinstance(values[-2], syntax.Word) and values[-2].name == "on":
+        data = data_name(values[-1], scope)
+        if data is None:
+            return None
+        values = values[:-2]
+    if not values or not isinstance(values[0], syntax.Word):
+        misfit(setting.word, values, Misfit(0, METHODS), block, scope)
+        return None
+    method = scope.one_of("method", values[0], METHODS)
+    if method is None:
+        return None
+    found = Calibrate(method, setting.span, data=data, level=scope.level(setting.span))
+    if method != "percentile":
+        if len(values) > 1:
+            misfit(setting.word, values, Misfit(1, ("on",)), block, scope)
+            return None
+        return found
+    return _percentile(setting, values, found, block, scope)
+
+
+def _percentile(
+    setting: syntax.Setting, values: list[syntax.Value], found: Calibrate, block: str, scope: Scope
+) -> Calibrate | None:
+    share = number(values[1]) if len(values) > 1 else None
+    if share is None:
+        misfit(setting.word, values, Misfit(1, ("F",)), block, scope)
+        return None
+    if not 50 < share <= 100:
+        scope.error("setting-value", "a percentile lies between 50 and 100", values[1].span, "expected such as 99.99")
+        return None
+    symmetric = len(values) > 2 and isinstance(values[2], syntax.Word) and values[2].name == "symmetric"
+    if len(values) > 2 + symmetric:
+        misfit(setting.word, values, Misfit(2 + symmetric, ("on",) if symmetric else ("symmetric", "on")), block, scope)
+        return None
+    return Calibrate(found.method, found.span, float(share), symmetric, found.data, found.level)
+
+
+def data_name(value: syntax.Value, scope: Scope) -> str | None:
+    """The name of a dataset that the recipe defines; None, with an error, when it does not."""
+    if not isinstance(value, syntax.Word):
+        label = "expected the name of a dataset"
+        scope.error("setting-value", f"`{shown(value)}` is not a name", value.span, label)
+        return None
+    if value.name not in scope.data:
+        scope.unknown("data", value.name, value.span, scope.data)
+        return None
+    return value.name
+
+
+def _range(setting: syntax.Setting, forms: Any, scope: Scope) -> FixedRange | None:
+    got = fit(setting, forms, scope)
+    if got is None:
+        return None
+    numbers = got[0]
+    if len(numbers) != 2 or not float(numbers[0]) < float(numbers[1]):
+        headline = "`range` takes the lowest and the highest value"
+        scope.error("setting-value", headline, setting.groups[0][0].span, "expected [low, high]", ("range [0, 6]",))
+        return None
+    return FixedRange(float(numbers[0]), float(numbers[1]), setting.span, scope.level(setting.span))

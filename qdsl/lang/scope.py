@@ -1,0 +1,98 @@
+"""What resolving needs everywhere: where errors go, what `$x` means, which names exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from qdsl.diag import Report, Span, nearest
+from qdsl.lang import syntax
+from qdsl.lang.expect import told
+
+MOST_ERRORS = 200
+
+
+@dataclass(slots=True)
+class Scope:
+    """One recipe being resolved. `directories` maps each file, as spans name it, to the directory its paths start
+    from; `main` is the file asked for, all others are bases."""
+
+    main: str
+    report: Report
+    directories: dict[str, str]
+    params: dict[str, syntax.Value] = field(default_factory=dict)
+    data: frozenset[str] = frozenset()
+    in_target: bool = False
+
+    def error(self, code: str, headline: str, span: Span | None, label: str = "", help: Iterable[str] = ()) -> None:
+        """Report an error; a file with hundreds of them is cut short."""
+        if len(self.report) < MOST_ERRORS:
+            self.report.error(code, headline, span, label=label, help=help)
+
+    def unknown(self, what: str, name: str, span: Span, known: Iterable[str], code: str = "") -> None:
+        """An unknown name, with the nearest known ones or, when few, all of them."""
+        pool = sorted(set(known))
+        near = nearest(name, pool)
+        cures = [f"did you mean {told([f'`{n}`' for n in near], 'or')}?"] if near else []
+        if not near and pool:
+            cures = [f"known: {told([f'`{n}`' for n in pool], 'and')}"]
+        shown = name if len(name) <= 60 else name[:57] + "..."
+        self.error(code or f"unknown-{what}", f"unknown {what} `{shown}`", span, "", cures)
+
+    def one_of(self, what: str, word: syntax.Word, known: Iterable[str]) -> str | None:
+        """The word's name when it is known; None, with an error, when not."""
+        pool = tuple(known)
+        if word.name in pool:
+            return word.name
+        self.unknown(what, word.name, word.span, pool)
+        return None
+
+    def value(self, value: syntax.Value) -> syntax.Value | None:
+        """The value with `$x` replaced, itself at the place of use; None, with an error, for an unknown `$x`."""
+        if isinstance(value, syntax.ListOf):
+            items = [self.value(item) for item in value.items]
+            return syntax.ListOf(value.span, tuple(item for item in items if item is not None))
+        if not isinstance(value, syntax.UseParam):
+            return value
+        if value.name not in self.params:
+            self.unknown("param", value.name, value.span, self.params)
+            return None
+        return moved(self.params[value.name], value.span)
+
+    def level(self, span: Span) -> str:
+        """The layer of the cascade that a piece of text belongs to."""
+        if self.in_target:
+            return "target"
+        return "recipe" if span.file == self.main else "extends"
+
+    def path(self, text: str, span: Span) -> str:
+        """A path as written, resolved against the file that wrote it."""
+        return str(PurePath(self.directories.get(span.file, ".")) / text)
+
+
+def moved(value: syntax.Value, span: Span) -> syntax.Value:
+    """The same value at another place."""
+    return type(value)(span, *(value.__dict__[name] for name in value._fields))
+
+
+def shown(value: syntax.Value) -> str:
+    """A value as a recipe writes it."""
+    if isinstance(value, syntax.Word):
+        return value.name
+    if isinstance(value, syntax.Text):
+        return quoted(value.value)
+    if isinstance(value, syntax.Number):
+        return f"{value.value} {value.unit}" if value.unit else str(value.value)
+    if isinstance(value, syntax.Fraction):
+        return f"{value.above}/{value.below}"
+    if isinstance(value, syntax.UseParam):
+        return f"${value.name}"
+    return f"[{', '.join(shown(item) for item in value.items)}]"
+
+
+def quoted(text: str) -> str:
+    """A text in quotes, escaped."""
+    for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\t", "\\t")):
+        text = text.replace(plain, escaped)
+    return f'"{text}"'

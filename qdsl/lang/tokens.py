@@ -1,0 +1,320 @@
+"""Text -> tokens -> statements: the lexer, the balance of brackets, and where statements end.
+
+All three report what is wrong and go on. Tokens of a statement that has already been reported are marked spoilt, and
+the parser passes over that statement in silence: one fault, one message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from qdsl.diag import Diagnostic, Span
+
+MOST_ERRORS = 50
+DEEPEST = 64
+_LONGEST_NUMBER = 64
+_CLOSER = {"(": ")", "[": "]", "{": "}"}
+_OPENER = {closer: opener for opener, closer in _CLOSER.items()}
+_JOINING = (",", "and", "or")
+_PLAIN = ("STRING", "COMMENT", "DOLLAR", "FRACTION", "NUMBER", "NAME", "ARROW", "CMP")
+
+
+class Tok(NamedTuple):
+    """One token; none spans two lines. Lines and columns count from 1. `kind` is a terminal of the grammar, a
+    punctuation character, or NEWLINE, COMMENT, BAD, END."""
+
+    kind: str
+    text: str
+    line: int
+    column: int
+
+    def span(self, file: str) -> Span:
+        return Span(file, self.line, self.column, self.line, self.column + len(self.text))
+
+    @property
+    def end(self) -> int:
+        return self.column + len(self.text)
+
+
+class Placed(NamedTuple):
+    """A token and how many brackets are open around it; `inside` is the innermost of them, "" for none."""
+
+    tok: Tok
+    depth: int
+    inside: str
+    spoilt: bool
+
+
+@dataclass(slots=True)
+class Faults:
+    """Diagnostics of one file, bounded: a hostile file must not cost more than its first few errors."""
+
+    file: str
+    found: list[Diagnostic]
+
+    @property
+    def full(self) -> bool:
+        return len(self.found) >= MOST_ERRORS
+
+    def add(self, code: str, headline: str, tok: Tok, label: str = "", help: tuple[str, ...] = ()) -> None:
+        if not self.full:
+            self.found.append(Diagnostic(code, headline, tok.span(self.file), label, help))
+
+
+def scanner(terminals: Mapping[str, str]) -> re.Pattern[str]:
+    """The lexer's regular expression, from the grammar's own terminals."""
+    plain = "|".join(f"(?P<{name}>{terminals[name]})" for name in _PLAIN)
+    return re.compile(rf"(?P<SPACE>[ \t]+)|(?P<NEWLINE>\r?\n)|{plain}|(?P<PUNCTUATION>[][(){{}},;=%])")
+
+
+def scan(text: str, pattern: re.Pattern[str], faults: Faults) -> Iterator[Tok]:
+    """Every token of a text, comments and newlines included."""
+    position, line, start, size = 0, 1, 0, len(text)
+    while position < size and not faults.full:
+        found = pattern.match(text, position)
+        if found is None:
+            tok = _bad(text, position, line, position - start + 1, faults)
+            position += len(tok.text)
+            yield tok
+            continue
+        kind, position = str(found.lastgroup), found.end()
+        if kind == "SPACE":
+            continue
+        piece = found.group()
+        tok = Tok(piece if kind == "PUNCTUATION" else kind, piece, line, found.start() - start + 1)
+        if kind == "NEWLINE":
+            line, start = line + 1, position
+        elif kind in ("NUMBER", "FRACTION") and not _fair(tok, faults):
+            tok = tok._replace(kind="BAD")
+        yield tok
+
+
+def _fair(tok: Tok, faults: Faults) -> bool:
+    """Whether a number can be held: neither endless, nor infinite, nor divided by zero."""
+    if len(tok.text) > _LONGEST_NUMBER:
+        faults.add("number-out-of-range", "this number is too long", tok, f"more than {_LONGEST_NUMBER} characters")
+        return False
+    if tok.kind == "FRACTION":
+        below = int(tok.text.split("/")[1])
+        if below == 0:
+            faults.add("number-out-of-range", "a fraction cannot be divided by zero", tok)
+        return below != 0
+    if abs(float(tok.text)) == float("inf"):
+        faults.add("number-out-of-range", "this number is too large", tok, "larger than 1.8e308")
+        return False
+    return True
+
+
+def _bad(text: str, position: int, line: int, column: int, faults: Faults) -> Tok:
+    """A piece of text that is no token, reported once."""
+    rest = re.compile(r"[^\n]*").match(text, position)
+    tail = rest.group().rstrip("\r") if rest else text[position]
+    if tail.startswith('"'):
+        tok = Tok("BAD", tail, line, column)
+        faults.add("unclosed-text", "this text has no closing quote", tok, 'a `"` is missing before the line end')
+        return tok
+    number = re.match(r"[-+]?[0-9.][\w.]*", tail)
+    if number and any(c.isdigit() for c in number.group()):
+        tok = Tok("BAD", number.group(), line, column)
+        cures = ('a version is a text: "10.3"', "a number has digits on both sides of its point: 0.5")
+        faults.add("bad-number", f"`{_shown(tok.text)}` is not a number", tok, "expected digits", cures)
+        return tok
+    junk = re.match(r"[^\x00-\x7f]+|[^\w\s\"#$()\[\]{},;=<>]+|.", tail)
+    tok = Tok("BAD", junk.group() if junk else text[position], line, column)
+    faults.add("bad-character", f"{_named(tok.text[0])} means nothing here", tok, "", _cure(tok.text[0]))
+    return tok
+
+
+def _named(character: str) -> str:
+    if character.isprintable() and character.isascii():
+        return f"`{character}`"
+    return f"the character U+{ord(character):04X}"
+
+
+def _cure(character: str) -> tuple[str, ...]:
+    cures = {
+        "'": ('texts stand in double quotes: "name"',),
+        "$": ("a parameter is written $name",),
+        "/": ("comments start with `#`; paths stand in double quotes",),
+        "-": ("names hold letters, digits and `_`; anything else stands in double quotes",),
+        "*": ("name patterns stand in double quotes",),
+    }
+    return cures.get(character, ())
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def balance(toks: list[Tok], keywords: frozenset[str], faults: Faults) -> list[Placed]:
+    """Tokens (no comments, no two newlines in a row) with their depth.
+
+    A bracket that is never closed is reported at its opener and closed where the text shows it should have been: before
+    a keyword in the first column, or at a line end that joins nothing.
+    """
+    chosen = _Balance(toks, frozenset())
+    chosen.run()
+    if chosen.faults:
+        chosen = _Balance(toks, keywords)
+        chosen.run()
+    for code, headline, tok, label, cures in chosen.faults[:MOST_ERRORS]:
+        faults.add(code, headline, tok, label, cures)
+    return chosen.placed
+
+
+class _Balance:
+    def __init__(self, toks: list[Tok], anchors: frozenset[str]) -> None:
+        self.toks = toks
+        self.anchors = anchors
+        self.stack: list[tuple[Tok, int]] = []
+        self.placed: list[Placed] = []
+        self.faults: list[tuple[str, str, Tok, str, tuple[str, ...]]] = []
+        self.chain = _Chain()
+
+    def run(self) -> None:
+        for index, tok in enumerate(self.toks):
+            if self.anchors:
+                self._close_lost(index, tok)
+            if tok.kind in _CLOSER:
+                self._open(tok)
+            elif tok.kind in _OPENER:
+                self._close(tok)
+            else:
+                inside = self.stack[-1][0].kind if self.stack else ""
+                self._put(tok, self.chain.too_deep(tok, inside) and self._deep(tok))
+        while self.stack:
+            self._unclosed()
+
+    def _put(self, tok: Tok, spoilt: bool = False) -> None:
+        inside = self.stack[-1][0].kind if self.stack else ""
+        self.placed.append(Placed(tok, len(self.stack), inside, spoilt or tok.kind == "BAD"))
+
+    def _deep(self, tok: Tok) -> bool:
+        if not any(fault[0] == "nested-too-deep" for fault in self.faults):
+            cures = ("give a part a name with `select` and use the name",)
+            self.faults.append(
+                ("nested-too-deep", f"nested more than {DEEPEST} levels deep", tok, "one level too many", cures)
+            )
+        return True
+
+    def _open(self, tok: Tok) -> None:
+        deep = len(self.stack) >= DEEPEST and self._deep(tok)
+        self._put(tok, deep)
+        self.stack.append((tok, len(self.placed) - 1))
+        self.chain.open()
+
+    def _close(self, tok: Tok) -> None:
+        opener = _OPENER[tok.kind]
+        wall = "" if opener == "{" else "{"
+        kinds = [open_tok.kind for open_tok, _ in self.stack]
+        floor = len(kinds) - 1 - kinds[::-1].index(wall) if wall in kinds else -1
+        if opener not in kinds[floor + 1 :]:
+            cures = () if tok.kind != "}" else ("remove it, or look for a block that was closed too early above",)
+            self.faults.append(
+                ("unbalanced", f"this `{tok.kind}` closes nothing", tok, f"no `{opener}` is open", cures)
+            )
+            return
+        while self.stack[-1][0].kind != opener:
+            self._unclosed()
+        self.stack.pop()
+        self.chain.close()
+        self._put(tok)
+
+    def _unclosed(self) -> None:
+        """Report the innermost open bracket and close it here: a block so that its statements still count, anything
+        else by spoiling the statement it stands in."""
+        tok, index = self.stack.pop()
+        self.chain.close()
+        if not self.placed[index].spoilt:
+            label = f"no `{_CLOSER[tok.kind]}` closes it"
+            self.faults.append(("unbalanced", f"this `{tok.kind}` is never closed", tok, label, ()))
+        if tok.kind == "{":
+            last = self.placed[-1].tok
+            self._put(Tok("}", "", last.line, last.end))
+        else:
+            self.placed[index] = self.placed[index]._replace(spoilt=True)
+
+    def _close_lost(self, index: int, tok: Tok) -> None:
+        before = self.toks[index - 1].kind if index else "NEWLINE"
+        if tok.kind == "NAME" and tok.column == 1 and before == "NEWLINE" and tok.text in self.anchors:
+            while self.stack:
+                self._unclosed()
+        if tok.kind != "NEWLINE":
+            return
+        if before in _CLOSER or self.toks[index - 1].text in _JOINING:
+            return
+        after = self.toks[index + 1] if index + 1 < len(self.toks) else tok
+        if after.kind in (")", "]", ",") or after.text in _JOINING:
+            return
+        while self.stack and self.stack[-1][0].kind in "([":
+            self._unclosed()
+
+
+class _Chain:
+    """Counts what nests without brackets: `not not ..` and `between .. and between ..`, per open bracket."""
+
+    def __init__(self) -> None:
+        self.levels = [0]
+        self.held = [False]
+        self.before = ""
+
+    def open(self) -> None:
+        self.levels.append(0)
+        self.held.append(False)
+
+    def close(self) -> None:
+        self.levels.pop()
+        self.held.pop()
+
+    def too_deep(self, tok: Tok, inside: str) -> bool:
+        ends = tok.kind in ("NEWLINE", ";") and inside not in ("(", "[") and self.before not in _JOINING
+        if ends or tok.kind == "," or (tok.text in ("and", "or") and not self.held[-1]):
+            self.levels[-1], self.held[-1] = 0, False
+        elif tok.kind == "NAME" and tok.text in ("not", "between"):
+            self.levels[-1] += 1
+            self.held[-1] = self.held[-1] or tok.text == "between"
+        self.before = tok.text
+        return bool(self.levels[-1]) and sum(self.levels) + len(self.levels) > DEEPEST + 1
+
+
+def layout(placed: list[Placed], faults: Faults) -> list[Placed]:
+    """Statements out of lines: newlines that mean nothing go, every statement ends with one END."""
+    kept: list[Placed] = []
+    for index, this in enumerate(placed):
+        kind = this.tok.kind
+        if kind == "NEWLINE":
+            if this.inside in ("(", "[") or _continues(kept) or _brace_follows(placed, index, kept, faults):
+                continue
+            _end(kept, this)
+        elif kind == ";" and this.inside not in ("(", "["):
+            _end(kept, this)
+        elif kind == "}":
+            _end(kept, this._replace(depth=this.depth + 1))
+            kept.append(this)
+        else:
+            kept.append(this)
+    if kept:
+        last = kept[-1].tok
+        _end(kept, Placed(Tok("NEWLINE", "", last.line, last.end), 0, "", False))
+    return kept
+
+
+def _continues(kept: list[Placed]) -> bool:
+    return bool(kept) and (kept[-1].tok.text in _JOINING and kept[-1].tok.kind in ("NAME", ","))
+
+
+def _end(kept: list[Placed], at: Placed) -> None:
+    if kept and kept[-1].tok.kind not in ("END", "{"):
+        kept.append(at._replace(tok=at.tok._replace(kind="END")))
+
+
+def _brace_follows(placed: list[Placed], index: int, kept: list[Placed], faults: Faults) -> bool:
+    """A `{` on a line of its own belongs to the line before: said once, then read as if it stood there."""
+    if index + 1 >= len(placed) or placed[index + 1].tok.kind != "{" or not kept or kept[-1].tok.kind in ("END", "{"):
+        return False
+    brace = placed[index + 1].tok
+    faults.add("brace-alone", "`{` stands on the line of its header", brace, "move it up to the end of the line above")
+    return True

@@ -1,0 +1,33 @@
+# A person detector for a small CPU: YOLOv8n in integers, its decoding in float.
+recipe yolov8n_static
+
+model onnx "../examples/people/yolov8n.onnx"
+
+# Preprocessing belongs to the model: the same for calibration, evaluation and the device.
+input "images" {
+  resize  640 letterbox
+  rescale 1/255
+}
+
+data calib from yolo "../examples/people/people.yaml" { split train; take 300 seed 7 }
+data val   from yolo "../examples/people/people.yaml" { split val }
+
+quantize static {
+  weights     int8 symmetric per_channel
+  activations uint8 affine per_tensor
+  calibrate   minmax on calib
+}
+
+# Decoding mixes pixels (0..640) and probabilities (0..1): everything after the last convolutions stays in float.
+select decode = decode_head
+keep decode in float32
+
+target ort { threads auto }
+
+evaluate detection on val {
+  decode yolov8; confidence 0.001; nms 0.7
+  measure precision, recall, map50, map50_95
+  profile latency, throughput, cpu, memory { runs 200; warmup 20; batch 1 }
+  require map50_95 drop <= 1 pp  # percentage points; "%" after "drop" would be relative to the float model
+  require size <= 3.6 MiB
+}
