@@ -5,8 +5,8 @@
 
 Fires on Conv and ConvTranspose with constant weights (and bias), whose output only the BatchNormalization reads.
 The arithmetic is float64 and is cast once, to the type of the weights; large weights are computed when read.
-Refuses in training mode, when the convolution's output has another use, when anything is not constant, and when k is not
-finite. A BatchNormalization after anything else stays.
+Refuses in training mode, when the convolution's output has another use, when anything is not constant, and when k is
+not finite. A BatchNormalization after anything else stays.
 Guarantees that the convolution keeps its name and writes the tensor that the BatchNormalization wrote.
 """
 

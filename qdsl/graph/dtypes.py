@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -73,9 +74,11 @@ def number_of(dtype: Any) -> int:
     """The element type of a numpy dtype, of one of ml_dtypes' dtypes, or of a number already.
 
     Raises KeyError for a dtype that ONNX lacks."""
-    if isinstance(dtype, int):
-        return dtype
-    found = np.dtype(dtype)
+    return dtype if isinstance(dtype, int) else _number_of(np.dtype(dtype))
+
+
+@cache
+def _number_of(found: np.dtype[Any]) -> int:
     if found.kind in ("U", "S", "O"):
         return int(TensorProto.STRING)
     name = (

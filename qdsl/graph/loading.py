@@ -12,6 +12,7 @@ from onnx import GraphProto, ModelProto
 
 from qdsl.diag import Diagnostic, Report
 from qdsl.graph.checks import bodies, check_versions, opset_of
+from qdsl.graph.collector import paused
 from qdsl.graph.functions import inline_functions
 from qdsl.graph.importer import import_graph
 from qdsl.graph.limits import DEFAULT_LIMITS, Limits
@@ -70,13 +71,17 @@ def from_proto(
 
     `path` is where it was read from: its name is shown, its directory holds external data.
     """
+    with paused():
+        return _from_proto(proto, None if path is None else Path(path), limits)
+
+
+def _from_proto(proto: ModelProto, file: Path | None, limits: Limits) -> Model:
     report = Report()
     _check_size(proto.graph, limits)
     check_versions(proto, report)
     report.raise_errors()
     found = list(report)
     proto, notes = inline_functions(proto, limits)
-    file = None if path is None else Path(path)
     opset = opset_of(proto) or _FALLBACK_OPSET
     graph = import_graph(proto, opset, None if file is None else file.parent, limits, report)
     report.raise_errors()

@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from onnx import GraphProto, ModelProto, ValueInfoProto
 
 from qdsl.diag import Diagnostic
+from qdsl.graph.collector import paused
 from qdsl.graph.constants import Lazy, lazy_of
 from qdsl.graph.exporter import used_constants
 from qdsl.graph.infer import infer
@@ -137,8 +138,9 @@ class Model:
 
     def view(self) -> GraphView:
         """The graph as plain names and facts, in topological order. Linear; made anew each time."""
-        self.sort()
-        return view_of(self)
+        with paused():
+            self.sort()
+            return view_of(self)
 
     def set_shape(self, input: str, dims: Sequence[int | str | None]) -> None:
         """Fix the dims of a graph input and infer everything after it anew. Raises `model-input-shape`."""
@@ -156,6 +158,10 @@ class Model:
 
     def copy(self) -> Model:
         """An independent model that shares the constants' values with this one."""
+        with paused():
+            return self._copy()
+
+    def _copy(self) -> Model:
         self.sweep()
         tensors = {name: _copied(tensor) for name, tensor in self._tensors.items()}
         nodes = [_copied_node(node, tensors) for node in self.graph.nodes]

@@ -16,6 +16,8 @@ def sorted_nodes(nodes: Sequence[gs.Node], tensor_named: Callable[[str], gs.Tens
     """`nodes` with every producer before its readers; a node moves only when its producer stands after it, and then the
     producer comes just before its first reader. Tensors read inside bodies count. Raises `model-cycle`."""
     place = {id(node): i for i, node in enumerate(nodes)}
+    if all(ordered(node, i, place, tensor_named) for i, node in enumerate(nodes)):
+        return list(nodes)
     state = [_WAITING] * len(nodes)
     # Iterators: a producer looked at once is not looked at again, which keeps wide nodes linear.
     needs = [iter(_producers(node, place, tensor_named)) for node in nodes]
@@ -37,6 +39,15 @@ def sorted_nodes(nodes: Sequence[gs.Node], tensor_named: Callable[[str], gs.Tens
             else:
                 stack.append(above)
     return order
+
+
+def ordered(node: gs.Node, index: int, place: dict[int, int], tensor_named: Callable[[str], gs.Tensor | None]) -> bool:
+    """Whether everything that `node`, at `index`, reads is written before it. `place` is id -> index of all nodes."""
+    for tensor in node.inputs:
+        if tensor.inputs and place.get(id(tensor.inputs[0]), -1) >= index:
+            return False
+    captured = meta_of(node).captured
+    return not captured or all(p < index for p in _producers(node, place, tensor_named))
 
 
 def _producers(node: gs.Node, place: dict[int, int], tensor_named: Callable[[str], gs.Tensor | None]) -> list[int]:

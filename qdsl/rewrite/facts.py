@@ -10,19 +10,17 @@ from itertools import islice
 
 import onnx_graphsurgeon as gs
 
-from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
+from qdsl.graph.sort import ordered
 
 Fact = Callable[[Model], Iterator[str]]
 
 
 def sorted_nodes(model: Model) -> Iterator[str]:
     """Every node stands after the nodes that it reads from."""
-    place = {id(node): i for i, node in enumerate(model.nodes())}
-    for i, node in enumerate(model.nodes()):
-        tensors = (*node.inputs, *(t for t in map(model.tensor, meta_of(node).captured) if t is not None))
-        if any(place.get(id(producer), -1) >= i for tensor in tensors for producer in tensor.inputs):
-            yield str(node.name)
+    nodes = model.nodes()
+    place = {id(node): i for i, node in enumerate(nodes)}
+    return (node.name for i, node in enumerate(nodes) if not ordered(node, i, place, model.tensor))
 
 
 def linked(model: Model) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from qdsl.graph.collector import paused
 from qdsl.graph.model import Model
 from qdsl.rewrite.contract import ContractError, Pass, Step, Trace
 from qdsl.rewrite.facts import offenders
@@ -15,17 +16,20 @@ ALWAYS = ("sorted", "linked", "unique_names")
 def run(passes: Iterable[Pass], model: Model) -> Trace:
     """Apply each pass to `model`, in place.
 
-    Raises ContractError, which names pass, fact and node, when a contract is not kept; QdslError from a pass goes through.
+    Raises ContractError, which names pass, fact and node, when a contract is not kept; QdslError from a pass goes
+    through.
     """
-    steps = []
-    model.sort()
-    for one in passes:
-        _check(model, one, "requires", one.requires)
-        outcome = one.apply(model)
+    with paused():
         model.sort()
-        _check(model, one, "ensures", (*ALWAYS, *one.ensures))
-        steps.append(Step(str(one), outcome))
-    return Trace(tuple(steps))
+        return Trace(tuple(_step(one, model) for one in passes))
+
+
+def _step(one: Pass, model: Model) -> Step:
+    _check(model, one, "requires", one.requires)
+    outcome = one.apply(model)
+    model.sort()
+    _check(model, one, "ensures", (*ALWAYS, *one.ensures))
+    return Step(str(one), outcome)
 
 
 def _check(model: Model, one: Pass, side: str, facts: tuple[str, ...]) -> None:
