@@ -52,7 +52,7 @@ class PlanLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WeightKey:
-    """What makes two uses of a constant the same stored integers. `axis` is the one ONNX's DequantizeLinear takes."""
+    """What makes two uses of a constant the same stored integers. `axis` counts from 0."""
 
     tensor: str
     scheme: Scheme
@@ -81,16 +81,11 @@ def parameters(plan: PlanLike, ranges: RangesLike, view: GraphView, values: Valu
 
 
 def weight_key(plan: WeightPlan, view: GraphView) -> WeightKey:
-    """The stored integers that `plan` reads. Blocks run along the axis that products are summed over: for a channel
-    axis 0 (Conv, transposed Gemm) that is axis 1, else the one before the channel axis (MatMul, ConvTranspose)."""
+    """The stored integers that `plan` reads. Its axis counts channels, or is the one cut into blocks (per block)."""
     shape = view.tensors[plan.tensor].shape or ()
-    axis = plan.axis
-    if plan.scheme.granularity is Granularity.PER_TENSOR or axis is None:
+    if plan.scheme.granularity is Granularity.PER_TENSOR or plan.axis is None:
         return WeightKey(plan.tensor, plan.scheme, None)
-    axis %= len(shape)
-    if plan.scheme.granularity is Granularity.PER_BLOCK:
-        axis = 1 if axis == 0 else axis - 1
-    return WeightKey(plan.tensor, plan.scheme, axis)
+    return WeightKey(plan.tensor, plan.scheme, plan.axis % len(shape))
 
 
 def bounds(view: GraphView, tensor: str) -> tuple[float, float]:

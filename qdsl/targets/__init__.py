@@ -1,1 +1,67 @@
+"""Targets by name: each is a package with `emit` and `verify`, imported when it is used."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qdsl.diag import Diagnostic, QdslError, nearest
+
+if TYPE_CHECKING:
+    from qdsl.calibrate import Ranges
+    from qdsl.data import Sample
+    from qdsl.graph import Model
+    from qdsl.lang.recipe import InputSpec
+    from qdsl.plan import Plan
+    from qdsl.targets.results import Emitted, Verification
+
+
+@dataclass(frozen=True, slots=True)
+class TargetModule:
+    """A target's package, with the two calls that every target has."""
+
+    name: str
+    package: str
+
+    def emit(
+        self, model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()
+    ) -> Emitted:
+        """Carry out `plan` on a copy of the canonical float `model` and write `<out_dir>/<target>/`."""
+        made: Emitted = self._call("emit")(model, plan, ranges, out_dir, inputs=inputs)
+        return made
+
+    def verify(
+        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8
+    ) -> Verification:
+        """Run the artifact beside the canonical float `model` on the first `count` samples."""
+        found: Verification = self._call("verify")(model, emitted, plan, samples, count=count)
+        return found
+
+    def _call(self, verb: str) -> Any:
+        return getattr(import_module(f"{self.package}.{verb}"), verb)
+
+
+def _table(*modules: TargetModule) -> dict[str, TargetModule]:
+    found: dict[str, TargetModule] = {}
+    for module in modules:
+        if module.name in found:
+            raise ValueError(f"two targets are called {module.name}")
+        found[module.name] = module
+    return found
+
+
+# A new target is one line here.
+TARGETS = _table(TargetModule("ort", "qdsl.targets.ort"))
+
+
+def target_module(name: str) -> TargetModule:
+    """The target called `name`. Raises QdslError (target-unknown)."""
+    if name in TARGETS:
+        return TARGETS[name]
+    close = nearest(name, TARGETS) or tuple(sorted(TARGETS))
+    known = ", ".join(f"`{word}`" for word in close)
+    headline = f"there is no target `{name[:80]}`"
+    raise QdslError([Diagnostic("target-unknown", headline, help=(f"the targets are {known}",))])

@@ -1,0 +1,116 @@
+"""Write the artifact for ONNX Runtime: the quantized model, its external data if it needs any, and the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto
+
+from qdsl import __version__
+from qdsl.calibrate import Ranges
+from qdsl.diag import Diagnostic, QdslError
+from qdsl.graph import Model, save, upgrade_opset
+from qdsl.graph.edit_qdq import set_model_metadata
+from qdsl.lang.recipe import InputSpec
+from qdsl.passes.insert_qdq import InsertQDQ, least_opset
+from qdsl.plan import Plan, plan_hash
+from qdsl.rewrite import Trace, run
+from qdsl.targets.ort.manifest import manifest
+from qdsl.targets.results import Emitted, EmittedFile
+
+MODEL_FILE = "model.onnx"
+MANIFEST_FILE = "manifest.json"
+_DATA_FILE = re.compile(re.escape(MODEL_FILE) + r"\.[0-9a-f]{12}\.data")
+
+
+def emit(model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()) -> Emitted:
+    """Carry out `plan` on a copy of `model` (canonical, float) and write `<out_dir>/ort/`; `model` stays as it is.
+
+    `inputs` are the recipe's `input` blocks, for the manifest. Everything is written and checked aside, then renamed,
+    the manifest last: a directory whose manifest matches its files is whole.
+    Raises QdslError: what the inserter and the graph raise, `artifact-invalid`, `artifact-write`.
+    """
+    quantized, trace = quantize(model, plan, ranges)
+    directory = out_dir / plan.target
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".emit-", dir=directory) as aside:
+            return _publish(quantized, trace, plan, inputs, Path(aside), directory)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise QdslError([Diagnostic("artifact-write", f"`{directory}` cannot be written: {reason}")]) from None
+
+
+def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
+    """A quantized copy of `model`, ready to save, and what was done to it."""
+    quantized = upgrade_opset(model.copy(), least_opset(plan))
+    trace = run([InsertQDQ(plan, ranges)], quantized)
+    quantized.sweep()
+    stamp = {"qdsl.recipe": plan.recipe, "qdsl.plan_sha256": plan_hash(plan), "qdsl.version": __version__}
+    set_model_metadata(quantized, stamp)
+    return quantized, trace
+
+
+def _publish(
+    quantized: Model, trace: Trace, plan: Plan, inputs: Iterable[InputSpec], aside: Path, directory: Path
+) -> Emitted:
+    written = save(quantized, aside / MODEL_FILE)
+    _check(written[0], plan)
+    proto = onnx.load(written[0], load_external_data=False)
+    files = tuple(_described(path) for path in written)
+    (aside / MANIFEST_FILE).write_text(manifest(plan, proto, files, inputs), encoding="utf-8", newline="\n")
+    # External data first: it is named after its content, so the model that is still there keeps its own.
+    for name in [*(path.name for path in reversed(written)), MANIFEST_FILE]:
+        (aside / name).replace(directory / name)
+    _forget_older(directory, {path.name for path in written})
+    return _emitted(directory, files, plan, proto, trace)
+
+
+def _emitted(directory: Path, files: tuple[EmittedFile, ...], plan: Plan, proto: ModelProto, trace: Trace) -> Emitted:
+    return Emitted(
+        directory=directory,
+        model=directory / MODEL_FILE,
+        manifest=directory / MANIFEST_FILE,
+        files=files,
+        predicted_size=plan.totals.predicted_bytes,
+        opset=next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")),
+        ir_version=proto.ir_version,
+        counts=tuple(sorted(Counter(node.op_type for node in proto.graph.node).items())),
+        refused=tuple((refused.node, refused.reason) for refused in trace.refused),
+    )
+
+
+def _check(path: Path, plan: Plan) -> None:
+    """onnx's own checker, on the file, so that external data is checked, too."""
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise QdslError(
+            [
+                Diagnostic(
+                    "artifact-invalid",
+                    f"quantizing {plan.model} gives a model that ONNX's checker refuses",
+                    label=reason,
+                    help=("check the float model with onnx.checker: what is wrong there is wrong here, too",),
+                )
+            ]
+        ) from None
+
+
+def _described(path: Path) -> EmittedFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return EmittedFile(path.name, path.stat().st_size, digest)
+
+
+def _forget_older(directory: Path, current: set[str]) -> None:
+    for path in sorted(directory.iterdir()):
+        if _DATA_FILE.fullmatch(path.name) and path.name not in current:
+            path.unlink(missing_ok=True)

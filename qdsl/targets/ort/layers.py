@@ -1,0 +1,80 @@
+"""Which tensor of the artifact stands for which tensor of the float model, and how to read its values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+from qdsl.graph.view import GraphView
+
+# Bytes of float tensors that one run may hand over at once.
+_LARGEST_CHUNK = 1 << 28
+_UNKNOWN_BYTES = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A float tensor and its double. `exposed` is what the artifact hands over: integers where `scale` is set, so that
+    reading them leaves the integer kernels as they are, else dequantized values."""
+
+    tensor: str
+    exposed: str
+    scale: NDArray[np.float32] | None = None
+    zero_point: NDArray[Any] | None = None
+
+    def values(self, read: NDArray[Any]) -> NDArray[Any]:
+        """Real values of what was read from `exposed`."""
+        if self.scale is None or self.zero_point is None:
+            return read
+        return (read.astype(np.float32) - self.zero_point.astype(np.float32)) * self.scale
+
+
+def layers(proto: ModelProto, tensors: Iterable[str]) -> tuple[Layer, ...]:
+    """The planned `tensors` that the artifact `proto` quantizes, in graph order."""
+    wanted = set(tensors)
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+    reader = {node.input[0]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
+    clipped = {node.output[0]: node.input[0] for node in proto.graph.node if node.op_type == "Clip"}
+    public = {info.name for info in proto.graph.output}
+    found = []
+    for node in proto.graph.node:
+        if node.op_type != "QuantizeLinear" or node.output[0] not in reader:
+            continue
+        written = reader[node.output[0]].output[0]
+        names = (written if written in public else node.input[0], clipped.get(node.input[0], ""))
+        name = next((name for name in names if name in wanted), None)
+        if name is not None:
+            found.append(_layer(name, node, written, constants))
+    return tuple(found)
+
+
+def _layer(name: str, node: NodeProto, written: str, constants: dict[str, TensorProto]) -> Layer:
+    scale, zero = (constants.get(part) for part in node.input[1:3])
+    if scale is None or zero is None or zero.data_type not in _READABLE:
+        return Layer(name, written)
+    return Layer(name, node.output[0], numpy_helper.to_array(scale), numpy_helper.to_array(zero))
+
+
+_READABLE = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16)
+
+
+def chunks(found: Sequence[Layer], view: GraphView) -> Iterator[list[Layer]]:
+    """`found` in lists whose float tensors fit in memory together."""
+    here: list[Layer] = []
+    taken = 0
+    for layer in found:
+        tensor = view.tensors.get(layer.tensor)
+        elements = None if tensor is None else tensor.elements
+        size = _UNKNOWN_BYTES if elements is None else 4 * elements
+        if here and taken + size > _LARGEST_CHUNK:
+            yield here
+            here, taken = [], 0
+        here.append(layer)
+        taken += size
+    if here:
+        yield here

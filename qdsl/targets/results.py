@@ -1,0 +1,93 @@
+"""What emitting and verifying return, whatever the target. Plain data, loaded without numpy or a runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class EmittedFile:
+    """A file of an artifact: its name inside the target's directory, its bytes, their SHA-256."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """An artifact on disk. `files` are the model and its external data, the model first; `size` is their sum in bytes
+    (what `require size` speaks of); `counts` are nodes by operator; `refused` names what could not be placed as the
+    plan says, with the reason."""
+
+    directory: Path
+    model: Path
+    manifest: Path
+    files: tuple[EmittedFile, ...]
+    predicted_size: int
+    opset: int
+    ir_version: int
+    counts: tuple[tuple[str, int], ...]
+    refused: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def size(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """One tensor of the artifact held against the float model's. `node` writes it ("" for a graph input).
+
+    `sqnr_db` is 10 log10(sum x^2 / sum (x - y)^2) over all samples: infinite when equal, None when the two cannot be
+    compared (other shapes, NaN). `cosine` is of the flattened tensors, None likewise or when one is all zero.
+    """
+
+    tensor: str
+    node: str
+    sqnr_db: float | None
+    cosine: float | None
+    largest_error: float | None
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCount:
+    """How many nodes of the float model the plan says run in `kernel`, and how many do."""
+
+    kernel: str
+    predicted: int
+    real: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A node that does not run as predicted."""
+
+    node: str
+    op: str
+    predicted: str
+    real: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The artifact run beside the float model (measured, on this machine).
+
+    `outputs` over `samples` calibration samples; `worst` are the five tensors of lowest SQNR inside the graph, over
+    `layer_samples`; `kernels` counts nodes that run in integers, by operator; `op_counts` are the nodes of the graph
+    that really runs.
+    """
+
+    samples: int
+    layer_samples: int
+    outputs: tuple[Fidelity, ...]
+    worst: tuple[Fidelity, ...]
+    kernels: tuple[KernelCount, ...]
+    mismatches: tuple[Mismatch, ...]
+    op_counts: tuple[tuple[str, int], ...]
+
+    @property
+    def as_predicted(self) -> bool:
+        return not self.mismatches
