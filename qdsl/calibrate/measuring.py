@@ -1,11 +1,11 @@
 """Min-max calibration: the float model runs over a dataset, and every wanted tensor's range comes back.
 
 Each sample is one run on one thread, several runs side by side; what is remembered of a sample is two numbers a tensor,
-and samples are merged in dataset order. So the ranges are the same to the bit for any number of workers and any batch, and
-memory does not grow with the number of samples.
+and samples are merged in dataset order. So the ranges are the same to the bit for any number of workers and any
+batch, and memory does not grow with the number of samples.
 
-A NaN can hide from a minimum, so sums look for it, at the model's outputs and wherever it might be lost on the way there;
-a sample that looks suspicious is run again with all tensors in the open.
+A NaN can hide from a minimum, so sums look for it, at the model's outputs and wherever it might be lost on the way
+there; a sample that looks suspicious is run again with all tensors in the open.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def minmax(
     """The smallest and largest value of each of `tensors` over all samples, in the tensor's real values.
 
     `workers` threads (None: the processors there are, at most 8) take `batch` samples at a time (None: 1); neither
-    changes the result. `progress` is called in the caller's thread with (samples done, samples in all, samples per second).
-    Raises QdslError: calibration-tensor, calibration-load, calibration-run, calibration-non-finite, and
+    changes the result. `progress` is called in the caller's thread with (samples done, samples in all, samples per
+    second). Raises QdslError: calibration-tensor, calibration-load, calibration-run, calibration-non-finite, and
     those of the dataset; the first in dataset order.
     """
     view = model.view()

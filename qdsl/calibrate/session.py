@@ -49,7 +49,7 @@ def _from_file(model: Model, edit: Callable[[ModelProto], None], path: Path, opt
 
 
 def runtime_reason(error: Exception) -> str:
-    """ONNX Runtime's own words on one line, without its tags and source places."""
+    """ONNX Runtime's own words on one line, without its tags and the places in its source."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
-    text = re.sub(r"\S*/onnxruntime/\S+\s+\S+ ", "", text)
+    text = re.sub(r"\S+\.(h|cc|cpp):\d+ [^()]*\([^()]*\) (const )?", "", text)
     return " ".join(text.split())[:240] or type(error).__name__

@@ -26,8 +26,9 @@ _FIRST_PORT = MOVERS | {
 @dataclass(frozen=True, slots=True)
 class Shortcuts:
     """`parts`: for each wanted tensor, the tensors whose ranges together are its range. `reduced`: tensors that a
-    pass over the data measures. `mapped`: tensor -> (operator, tensor whose range it maps). `summed`: tensors in which a NaN
-    might escape both the range (reductions may drop it) and the model's outputs, so that a sum looks for it."""
+    pass over the data measures. `mapped`: tensor -> (operator, tensor whose range it maps). `summed`: tensors in
+    which a NaN might escape both the range (reductions may drop it) and the model's outputs, so that a sum looks for
+    it."""
 
     parts: dict[str, tuple[str, ...]]
     reduced: tuple[str, ...]

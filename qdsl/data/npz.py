@@ -162,16 +162,27 @@ class ArrayReader:
         return native.reshape((1, *member.shape))
 
     def _handle(self, file: Path, member: str) -> IO[bytes]:
-        """This thread's open member; the files of the sample before are closed once another file is asked for."""
-        kept: dict[tuple[Path, str], tuple[zipfile.ZipFile, IO[bytes]]] = self._open.__dict__.setdefault("kept", {})
+        """This thread's open member; those of another file are closed once this one is asked for."""
+        kept: dict[tuple[Path, str], _OpenMember] = self._open.__dict__.setdefault("kept", {})
         for key in [k for k in kept if k[0] != file]:
-            archive, data = kept.pop(key)
-            data.close()
-            archive.close()
+            del kept[key]
         if (file, member) not in kept:
-            archive = zipfile.ZipFile(file)
-            kept[file, member] = (archive, archive.open(f"{member}.npy"))
-        return kept[file, member][1]
+            kept[file, member] = _OpenMember(file, member)
+        return kept[file, member].data
+
+
+class _OpenMember:
+    """An array's data inside its zip file, closed with the thread that reads it."""
+
+    def __init__(self, file: Path, member: str) -> None:
+        self._archive = zipfile.ZipFile(file)
+        self.data = self._archive.open(f"{member}.npy")
+
+    def __del__(self) -> None:
+        if hasattr(self, "data"):
+            self.data.close()
+        if hasattr(self, "_archive"):
+            self._archive.close()
 
 
 def _check_finite(array: Array, name: str, sample: str, span: Span) -> None:

@@ -1,0 +1,335 @@
+"""Every diagnostic code of data and calibration is raised by a small case; what a person reads is in the goldens."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from data_cases import block, bomb, data_spec, graph_of, picture, small_net
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper
+from test_data_sources import coco_tree, yolo_tree
+
+import qdsl.data
+from qdsl.calibrate import Ranges, minmax
+from qdsl.data.image import decode
+from qdsl.data.yolo_yaml import parse
+from qdsl.diag import QdslError, Report, render_all
+from qdsl.diag.codes.data import CODES
+from qdsl.graph import from_proto
+
+BLOCK = block(("resize", 8, 8, "stretch"))
+TAKES = {"images": ("float32", (1, 3, 8, 8))}
+
+
+def use(spec: Any, inputs: Any = (BLOCK,), takes: Any = None) -> qdsl.data.Dataset:
+    """Open a dataset, read its first sample, raise what went to the report."""
+    report = Report()
+    dataset = qdsl.data.open(spec, inputs, takes or TAKES, report)
+    dataset.sample(0)
+    if len(report):
+        raise QdslError(report.sorted())
+    return dataset
+
+
+def photos(root: Path, name: str = "a.png", size: tuple[int, int] = (8, 6)) -> Path:
+    picture(root / "photos" / name, size)
+    return root / "photos"
+
+
+def npz(root: Path, **arrays: Any) -> Path:
+    np.savez(root / "calib.npz", **arrays)
+    return root / "calib.npz"
+
+
+def calibrate(root: Path, nodes: Any, tensor: str, **constants: Any) -> None:
+    model = from_proto(graph_of(nodes, [tensor], constants=constants))
+    minmax(model, [tensor], use(data_spec("images", photos(root))))
+
+
+def missing(root: Path) -> None:
+    use(data_spec("images", root / "photos"))
+
+
+def unreadable(root: Path) -> None:
+    (root / "photos/a.jpg/x").mkdir(parents=True)
+    use(data_spec("coco", root / "photos/a.jpg/x", root / "photos/a.jpg", split="../x"))
+
+
+def special_file(root: Path) -> None:
+    os.mkfifo(root / "a.png")
+    use(data_spec("images", root / "a.png"))
+
+
+def claims_too_much(root: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (1, 1 << 38)})
+    with zipfile.ZipFile(root / "calib.npz", "w") as archive:
+        archive.writestr("images.npy", header.getvalue() + bytes(8))
+    use(data_spec("npz", root / "calib.npz"))
+
+
+def huge_file(root: Path) -> None:
+    path = root / "people.yaml"
+    with path.open("wb") as file:
+        file.truncate(5 * 2**20)
+    use(data_spec("yolo", path, split="train"))
+
+
+def empty(root: Path) -> None:
+    (root / "photos").mkdir()
+    use(data_spec("images", root / "photos"))
+
+
+def escape_yaml(root: Path) -> None:
+    use(data_spec("yolo", yolo_tree(root, "train: ../../secret\nnames: [a]\n"), split="train"))
+
+
+def escape_coco(root: Path) -> None:
+    images = [{"id": 1, "file_name": "/etc/passwd"}]
+    use(data_spec("coco", coco_tree(root, images=images, annotations=[])))
+
+
+def bad_label(root: Path) -> None:
+    yaml = yolo_tree(root)
+    (root / "labels/train/1.txt").write_text("0 0.5 0.5 0.2 0.2\n0 0.5 0.5\n")
+    use(data_spec("yolo", yaml, split="train", classes=("person",)))
+
+
+def cut_json(root: Path) -> None:
+    file = coco_tree(root)
+    file.write_text(file.read_text()[:-9])
+    use(data_spec("coco", file))
+
+
+def skipped(root: Path) -> None:
+    for name in ("images/a.png", "images/b.png", "masks/a.png"):
+        picture(root / "road" / name)
+    use(data_spec("masks", root / "road"))
+
+
+def cut_picture(root: Path) -> None:
+    path = photos(root, "a.jpg", (64, 64)) / "a.jpg"
+    path.write_bytes(path.read_bytes()[:400])
+    use(data_spec("images", root / "photos"))
+
+
+def no_picture(root: Path) -> None:
+    (photos(root) / "a.png").write_bytes(b"hello")
+    use(data_spec("images", root / "photos"))
+
+
+def zero_bytes(root: Path) -> None:
+    (photos(root) / "a.png").write_bytes(b"")
+    use(data_spec("images", root / "photos"))
+
+
+def bombs(root: Path) -> None:
+    bomb(root / "photos/a.png")
+    use(data_spec("images", root / "photos"))
+
+
+def small_bomb(root: Path) -> None:
+    bomb(root / "photos/a.png", 9000, 8000)
+    use(data_spec("images", root / "photos"))
+
+
+def broken_npz(root: Path) -> None:
+    (root / "calib.npz").write_bytes(b"PK" + bytes(range(200)))
+    use(data_spec("npz", root / "calib.npz"))
+
+
+def objects(root: Path) -> None:
+    use(data_spec("npz", npz(root, images=np.array([{}], dtype=object))))
+
+
+def other_array(root: Path) -> None:
+    use(data_spec("npz", npz(root, left=np.zeros((2, 3)), right=np.zeros((2, 3)))))
+
+
+def wrong_type(root: Path) -> None:
+    steps = block(("resize", 8, 8, "stretch"), ("rescale", 1 / 255))
+    use(data_spec("images", photos(root)), (steps,), {"images": ("uint8", (1, 3, 8, 8))})
+
+
+def two_inputs(root: Path) -> None:
+    takes = {"a": ("float32", None), "b": ("float32", None)}
+    use(data_spec("images", photos(root)), (block(("resize", 8, 8, "stretch"), name="a"),), takes)
+
+
+def layout_wanted(root: Path) -> None:
+    use(data_spec("images", photos(root)), (BLOCK,), {"images": ("float32", (1, 8, 8, 3))})
+
+
+def size_wanted(root: Path) -> None:
+    use(data_spec("images", photos(root)), (block(("resize", 16, 16, "stretch")),))
+
+
+def unknown_tensor(root: Path) -> None:
+    minmax(from_proto(small_net()), ["m2"], use(data_spec("images", photos(root))))
+
+
+def unknown_operator(root: Path) -> None:
+    calibrate(root, [helper.make_node("Nobody", ["images"], ["y"], name="n", domain="none.such")], "y")
+
+
+def impossible_shape(root: Path) -> None:
+    node = helper.make_node("Reshape", ["images", "to"], ["y"], name="reshape1")
+    model = graph_of([node], ["y"], shape=("n", 3, 8, 8), constants={"to": np.array([1, 1, -1, 5])})
+    minmax(from_proto(model), ["y"], use(data_spec("images", photos(root))))
+
+
+def logarithm(root: Path) -> None:
+    nodes = [
+        helper.make_node("Sub", ["images", "half"], ["z"], name="sub1"),
+        helper.make_node("Log", ["z"], ["y"], name="log1"),
+    ]
+    calibrate(root, nodes, "y", half=np.float32([128]))
+
+
+CASES: dict[str, dict[str, Callable[[Path], Any]]] = {
+    "data-missing": {"": missing},
+    "data-unreadable": {"pipe": special_file},
+    "data-size": {"npz": claims_too_much, "yaml": huge_file},
+    "data-empty": {"": empty},
+    "data-escape": {"yaml": escape_yaml, "coco": escape_coco},
+    "data-paths": {"": lambda root: use(data_spec("folder", photos(root), photos(root)))},
+    "data-split": {
+        "name": lambda root: use(data_spec("yolo", yolo_tree(root), split="trian")),
+        "none": lambda root: use(data_spec("yolo", yolo_tree(root))),
+        "path": unreadable,
+    },
+    "data-class": {"": lambda root: use(data_spec("folder", photos(root, "crack/a.png"), classes=("crak",)))},
+    "data-label": {"": bad_label},
+    "data-yaml": {
+        "": lambda root: use(data_spec("yolo", yolo_tree(root, "train: x\ndownload: |\n  rm"), split="train"))
+    },
+    "data-coco": {"": cut_json},
+    "data-setting": {"": lambda root: use(data_spec("images", photos(root), split="train"))},
+    "data-skipped": {"": skipped},
+    "take-short": {"": lambda root: use(data_spec("images", photos(root), take=(300, None)))},
+    "sampling-unsupported": {"": lambda root: use(data_spec("folder", photos(root, "a/a.png"), balance=True))},
+    "image-broken": {"cut": cut_picture, "text": no_picture, "empty": zero_bytes},
+    "image-bomb": {"": bombs, "small": small_bomb},
+    "data-non-finite": {
+        "": lambda root: use(data_spec("npz", npz(root, images=np.float32([[1], [np.nan]])[::-1])), ())
+    },
+    "npz-broken": {"": broken_npz},
+    "npz-array": {"objects": objects, "names": other_array},
+    "input-shape": {"size": size_wanted, "layout": layout_wanted},
+    "input-crop": {"": lambda root: use(data_spec("images", photos(root)), (block(("crop", 8, 8)),))},
+    "input-channels": {
+        "": lambda root: use(
+            data_spec("images", photos(root)), (block(("resize", 8, 8, "stretch"), ("mean", 0.5, 0.5)),)
+        )
+    },
+    "input-dtype": {"": wrong_type},
+    "input-not-picture": {"": lambda root: use(data_spec("npz", npz(root, images=np.zeros((1, 3, 4, 4)))))},
+    "input-unknown": {
+        "": lambda root: use(data_spec("images", photos(root)), (block(("resize", 8, 8, "stretch"), name="imagse"),))
+    },
+    "input-missing": {"": two_inputs},
+    "calibration-tensor": {"": unknown_tensor},
+    "calibration-load": {"": unknown_operator},
+    "calibration-run": {"": impossible_shape},
+    "calibration-non-finite": {"": logarithm},
+    "calibration-ranges": {"": lambda root: Ranges.from_json('{"samples": 1, "tensors": {"a": [2, 1]}}')},
+}
+
+
+def cases() -> list[Any]:
+    return [
+        pytest.param(code, name, case, id=f"{code}-{name}" if name else code)
+        for code, named in CASES.items()
+        for name, case in named.items()
+    ]
+
+
+@pytest.mark.parametrize(("code", "name", "case"), cases())
+def test_golden(
+    code: str, name: str, case: Callable[[Path], Any], tmp_path: Path, golden: Callable[[str, str], None]
+) -> None:
+    with pytest.raises(QdslError) as caught:
+        case(tmp_path)
+    assert code in {d.code for d in caught.value.diagnostics}
+    text = render_all(caught.value.diagnostics, {})
+    assert str(tmp_path) not in text, "no machine path in a message"
+    golden(f"data/{code}{'-' + name if name else ''}.txt", text)
+
+
+def test_every_code_has_a_case_and_an_example() -> None:
+    assert set(CASES) == set(CODES)
+    for doc in CODES.values():
+        assert doc.summary and doc.explanation and "recipe bad" in doc.example and doc.setup
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind the superuser")
+def test_a_file_without_permission_is_a_diagnostic(tmp_path: Path) -> None:
+    path = photos(tmp_path) / "a.png"
+    path.chmod(0)
+    with pytest.raises(QdslError, match="data-unreadable"):
+        use(data_spec("images", tmp_path / "photos"))
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_bent_pictures_decode_or_give_a_diagnostic(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    root = tmp_path_factory.mktemp("bent")
+    suffix = data.draw(st.sampled_from(["png", "jpg", "bmp", "tif", "webp", "ppm"]))
+    picture(root / f"a.{suffix}", (9, 7))
+    raw = bytearray((root / f"a.{suffix}").read_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    (root / f"a.{suffix}").write_bytes(raw[: data.draw(st.integers(0, len(raw)))] if data.draw(st.booleans()) else raw)
+    try:
+        assert decode(root / f"a.{suffix}", "a", None).shape[2] == 3
+    except QdslError as error:
+        assert error.diagnostics[0].code in {"image-broken", "image-bomb"}
+
+
+YAML_BAD = [
+    "names: &x [a]", "names: *x", "names: !!python/object:os.system [a]", "names: |\n  a", "path: [a, [b]]", "nc: many",
+    "names: {0: a, 2: b}", "names: {a: b}", "names: [a]\nnc: 2", "train: a\ntrain: b", "- a", "names:\n\t- a",
+    "path: {a: b}",
+    "names: [a, b", "names:\n  0: a\n    1: b", "names: 'it''s'", "just text", "names: {0: a, 0: b}", "train: {a: b}",
+    "names:\n  - a\n  0: b", "path: @x", "names: person",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", YAML_BAD)
+def test_yaml_beyond_the_subset_is_refused(text: str) -> None:
+    with pytest.raises(QdslError, match="data-yaml"):
+        parse(text, "people.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "train"),
+    [
+        ("train: a # note\nnames: [x, 'y, z', \"#w\"]", ("x", "y, z", "#w"), ("a",)),
+        ("---\ntrain: [a, b]\nnames:\n  0: x  # first\n  1: 'y'\nnc: 2\n", ("x", "y"), ("a", "b")),
+        ("train:\n- a\n- b/c d\nnames:\n- x\n", ("x",), ("a", "b/c d")),
+        ("train: a\nval:\ntest: null\nnames: {1: y, 0: x}", ("x", "y"), ("a",)),
+        ('"train": a#b\nnames: []', (), ("a#b",)),
+    ],
+)
+def test_yaml_subset(text: str, names: tuple[str, ...], train: tuple[str, ...]) -> None:
+    found = parse(text, "people.yaml")
+    assert found.names == names and found.splits == {"train": train}
+
+
+@given(st.text(alphabet="abn:mes[]{},- \n'\"#0123&*!|>\t", max_size=80))
+@settings(max_examples=500)
+def test_any_text_as_yaml_parses_or_gives_a_diagnostic(text: str) -> None:
+    try:
+        assert parse(text, "f").names is not None
+    except QdslError as error:
+        assert error.diagnostics[0].code == "data-yaml"
