@@ -55,6 +55,8 @@ WEIGHT_PORTS: dict[str, tuple[int, ...]] = {
     "RNN": (1,),
 }
 CONVS = frozenset({"Conv", "FusedConv", "ConvInteger", "QLinearConv"})
+_SPATIAL = CONVS | {"ConvTranspose", "DeformConv"}
+_OPAQUE = frozenset({"LSTM", "GRU", "RNN", "Attention", "MatMulNBits"})
 _THROUGH = frozenset({"DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Reshape", "Identity"})
 
 
@@ -186,9 +188,9 @@ def _facts(view: GraphView, node: NodeView, port: int) -> Weight:
     shape = tuple(d if isinstance(d, int) else None for d in (known.shape if known and known.shape else ()))
     group = node.attrs.get("group", 1)
     groups = group if isinstance(group, int) else 1
-    if node.op in CONVS | {"ConvTranspose", "DeformConv"}:
+    if node.op in _SPATIAL:
         return _conv_facts(view, node, port, shape, groups)
-    if node.op in {"LSTM", "GRU", "RNN", "Attention", "MatMulNBits"} or len(shape) < 1:
+    if node.op in _OPAQUE or len(shape) < 1:
         return Weight(port, tensor, None, None, 1, None, None)
     flip = bool(node.attrs.get("transB" if port else "transA", 0))
     rows, columns = (shape[-2], shape[-1]) if len(shape) > 1 else (shape[0], 1)

@@ -9,33 +9,14 @@ from qdsl.graph.structure import weighted
 from qdsl.graph.view import GraphView
 from qdsl.lang.selectors import Condition
 
-_COMPARE: dict[str, Callable[[int, int | float], bool]] = {
+_COMPARE: dict[str, Callable[[int, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
     "==": operator.eq,
-    "!=": operator.ne,
     ">": operator.gt,
     ">=": operator.ge,
 }
-_LISTS = frozenset({"kernel", "stride"})
-
 Fact = int | tuple[int, ...]
-
-
-def fault(condition: Condition) -> str | None:
-    """What is wrong with a condition's value, or None.
-
-    A list is only compared for (in)equality, and only with `kernel` and `stride`; a bare number there speaks of every
-    dimension.
-    """
-    value = condition.value
-    if isinstance(value, tuple):
-        if condition.field not in _LISTS:
-            return f"`{condition.field}` is one number"
-        if condition.comparison not in {"==", "!="}:
-            return "a list is compared with == or != only"
-        return None if all(_number(item) for item in value) else "expected a list of numbers"
-    return None if _number(value) else "expected a number"
 
 
 def facts(view: GraphView, field: str) -> dict[int, Fact]:
@@ -57,15 +38,14 @@ def facts(view: GraphView, field: str) -> dict[int, Fact]:
 
 
 def holds(condition: Condition, fact: Fact) -> bool:
-    """Whether a node with this fact meets the condition."""
+    """Whether a node with this fact meets the condition; a bare number speaks of every dimension of a list."""
     value = condition.value
     if isinstance(value, tuple):
         return (fact == value) is (condition.comparison == "==")
-    assert isinstance(value, int | float)
-    sizes = fact if isinstance(fact, tuple) else (fact,)
+    bound, sizes = float(value), fact if isinstance(fact, tuple) else (fact,)
     if condition.comparison == "!=":
-        return not all(size == value for size in sizes)
-    return all(_COMPARE[condition.comparison](size, value) for size in sizes)
+        return not all(size == bound for size in sizes)
+    return all(_COMPARE[condition.comparison](size, bound) for size in sizes)
 
 
 def spread(found: dict[int, Fact]) -> str:
@@ -77,7 +57,3 @@ def spread(found: dict[int, Fact]) -> str:
         return f"it is {values[0]} everywhere" if len(values) == 1 else f"it lies in {values[0]}..{values[-1]}"
     shown = ", ".join(str(list(v)) for v in values[:4] if isinstance(v, tuple))
     return f"it is {shown}{', ...' if len(values) > 4 else ''}"
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

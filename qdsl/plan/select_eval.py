@@ -96,9 +96,9 @@ class Evaluator:
         found: set[int] = set()
         for part in picks.parts:
             found |= self._of(part)
-        if not self.failed and checked:
+        if checked:
             self._check(picks, found)
-        if not checked:
+        else:
             outer += self._blanks
         self._blanks = outer
         self.failed = self.failed or failed_before
@@ -110,10 +110,12 @@ class Evaluator:
         literal = [blank for blank in self._blanks if blank.literal]
         for blank in literal:
             self._empty(blank.span, blank.label, blank.help)
-        if not found and not literal:
+        if self.failed:
+            return
+        if not found:
             blank = self._blanks[0] if self._blanks else _Blank(picks.span, f"no {self.kind} matches")
             self._empty(blank.span, blank.label, blank.help)
-        elif found and picks.expect is not None and len(found) != picks.expect:
+        elif picks.expect is not None and len(found) != picks.expect:
             self._miscount(picks, found)
 
     def _empty(self, span: Span, label: str, help: tuple[str, ...]) -> None:
@@ -276,7 +278,7 @@ class Evaluator:
             return (f'`under` reads a scope letter by letter; a pattern is a name: `"{scope}/*"`',)
         close = [f"`{name}` ({counted(sizes[name], NODES)})" for name in close_names(scope, sizes)]
         if not close:
-            return (f"scopes there are {listed(sizes)}",)
+            return (f"scopes there are {listed(sorted(sizes, key=lambda name: name.count('/')))}",)
         return (f"the nearest scopes are {' and '.join(close)}" if len(close) > 1 else f"the nearest is {close[0]}",)
 
     def _tensors(self, selector: TensorGlob) -> set[int]:
@@ -328,11 +330,6 @@ class Evaluator:
         return {tensor.producer for tensor in known if tensor.producer is not None}
 
     def _condition(self, selector: Condition) -> set[int]:
-        wrong = conditions.fault(selector)
-        if wrong is not None:
-            headline = f"`{selector.field}` cannot be compared with this"
-            self._error("selector-condition", headline, selector.span, wrong)
-            return set()
         known = conditions.facts(self.view, selector.field)
         found = {index for index, fact in known.items() if conditions.holds(selector, fact)}
         if not found:
@@ -359,4 +356,5 @@ def _matched(pattern: str, names: Sequence[str]) -> set[int]:
 def _near(what: str, close: tuple[str, ...]) -> tuple[str, ...]:
     if not close:
         return ()
-    return (f"the nearest {what} are {listed(close)}" if len(close) > 1 else f"the nearest is {listed(close)}",)
+    shown = " and ".join(f"`{name}`" for name in close)
+    return (f"the nearest {what} are {shown}" if len(close) > 1 else f"the nearest is {shown}",)

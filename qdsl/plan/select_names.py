@@ -79,7 +79,7 @@ def scope_sizes(view: GraphView) -> Counter[str]:
     """How many nodes live in each module scope or below it."""
     sizes: Counter[str] = Counter()
     for node in view.nodes:
-        sizes.update(dict.fromkeys(_with_parents(node.scopes)))
+        sizes.update(sorted(set(_with_parents(node.scopes))))
     return sizes
 
 
