@@ -12,8 +12,9 @@ _MOST_NAMES = 2000
 _GLOB = "*?["
 
 
-def read(path: Path, span: Span | None, report: Report) -> str | None:
-    """The text of a recipe without its byte order mark; None, with an error at `span`, when it cannot be had."""
+def read(path: Path, span: Span | None, report: Report, *, exact: bool = False) -> str | None:
+    """The text of a recipe; None, with an error at `span`, when it cannot be had. A byte order mark stays only when
+    the text is wanted `exact`."""
     name = str(path)
     try:
         if not path.exists():
@@ -29,7 +30,8 @@ def read(path: Path, span: Span | None, report: Report) -> str | None:
         reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
         report.error("file-unreadable", f"`{name[:200]}` cannot be read", span, label=reason)
         return None
-    return decode(content, name, span, report)
+    text = decode(content, name, span, report)
+    return text if exact or text is None else text.removeprefix("\ufeff")
 
 
 def decode(content: bytes, name: str, span: Span | None, report: Report) -> str | None:
@@ -38,7 +40,7 @@ def decode(content: bytes, name: str, span: Span | None, report: Report) -> str 
         report.error("file-too-large", f"`{name}` is too large for a recipe", span, label="more than 1 MiB")
         return None
     try:
-        return content.decode("utf-8").removeprefix("\ufeff")
+        return content.decode("utf-8")
     except UnicodeDecodeError as fault:
         before = content[: fault.start]
         line = before.count(b"\n") + 1

@@ -148,11 +148,12 @@ class _Feeder:
     def _token(self, machine: Any, tok: Tok, before: Tok | None, opening: bool) -> Token | None:
         """The token for the parser; None when the statement's first word is unknown and nothing is near."""
         choices = machine.choices()
-        kind: str | None = self._kind(machine, tok, before)
+        kind = self._kind(machine, tok, before)
         if opening and kind == "NAME" and "NAME" not in choices:
-            kind = self._mended(choices, tok)
-            if kind is None:
+            mended = self._mended(choices, tok)
+            if mended is None:
                 return None
+            kind = mended
         return Token(kind, tok.text, 0, tok.line, tok.column, tok.line, tok.end, 0)
 
     def _kind(self, machine: Any, tok: Tok, before: Tok | None) -> str:
@@ -166,7 +167,7 @@ class _Feeder:
             return keyword
         if before is not None and before.kind == "NUMBER" and "UNIT" in choices:
             glued = before.line == tok.line and before.end == tok.column
-            if tok.text in UNITS or glued or ("NAME" not in choices and keyword is None):
+            if tok.text in UNITS or glued or (keyword is None and not _fits(machine, "NAME")):
                 return "UNIT"
         return "NAME" if tok.kind == "NAME" else "UNIT"
 
@@ -204,14 +205,17 @@ class _Feeder:
 
 
 def _takes(machine: Any, choices: Any, keyword: str) -> bool:
-    """Whether a keyword fits here. LALR(1) merges look-ahead sets, so where a NAME would do as well, try it."""
-    if keyword not in choices or "NAME" not in choices:
-        return keyword in choices
+    """Whether a keyword fits here."""
+    return keyword in choices and ("NAME" not in choices or _fits(machine, keyword))
+
+
+def _fits(machine: Any, terminal: str) -> bool:
+    """Whether the parser really takes a terminal: LALR(1) merges look-ahead sets, so its choices may be too many."""
     trial = machine.copy(deepcopy_values=False)
     trial.parser_state.parse_conf = copy(trial.parser_state.parse_conf)
     trial.parser_state.parse_conf.callbacks = {}  # no trees: they would be shared with the machine
     try:
-        trial.feed_token(Token(keyword, ""))
+        trial.feed_token(Token(terminal, ""))
     except UnexpectedToken:
         return False
     return True

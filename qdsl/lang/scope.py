@@ -30,15 +30,17 @@ class Scope:
         if len(self.report) < MOST_ERRORS:
             self.report.error(code, headline, span, label=label, help=help)
 
-    def unknown(self, what: str, name: str, span: Span, known: Iterable[str], code: str = "") -> None:
+    def unknown(self, what: str, name: str, span: Span, known: Iterable[str]) -> None:
         """An unknown name, with the nearest known ones or, when few, all of them."""
         pool = sorted(set(known))
         near = nearest(name, pool)
         cures = [f"did you mean {told([f'`{n}`' for n in near], 'or')}?"] if near else []
-        if not near and pool:
+        if not pool:
+            cures = ["this recipe defines none"]
+        elif not near:
             cures = [f"known: {told([f'`{n}`' for n in pool], 'and')}"]
         shown = name if len(name) <= 60 else name[:57] + "..."
-        self.error(code or f"unknown-{what}", f"unknown {what} `{shown}`", span, "", cures)
+        self.error(f"unknown-{what.replace(' ', '-')}", f"unknown {what} `{shown}`", span, "", cures)
 
     def one_of(self, what: str, word: syntax.Word, known: Iterable[str]) -> str | None:
         """The word's name when it is known; None, with an error, when not."""

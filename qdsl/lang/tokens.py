@@ -234,6 +234,7 @@ class _Balance:
         if tok.kind == "{":
             last = self.placed[-1].tok
             self._put(Tok("}", "", last.line, last.end))
+            self._put(Tok("NEWLINE", "", last.line, last.end))
         else:
             self.placed[index] = self.placed[index]._replace(spoilt=True)
 

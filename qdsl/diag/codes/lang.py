@@ -1,7 +1,306 @@
-"""Diagnostic codes raised by this part of the product."""
+"""Diagnostic codes of the recipe language: reading, syntax, names, units, merging."""
 
 from __future__ import annotations
 
 from qdsl.diag.codes import CodeDoc
 
-CODES: dict[str, CodeDoc] = {}
+_SYNTAX: dict[str, CodeDoc] = {
+    "unknown-statement": CodeDoc(
+        "a line starts with a word that is no statement",
+        "Every line of a recipe, and of a block, starts with a known word. The nearest one is suggested, and the rest "
+        "of the line is read as if it stood there, so that other errors in it are shown, too.",
+        "layrs op Conv { weights int8 }\n",
+    ),
+    "unexpected": CodeDoc(
+        "a word or sign stands where it cannot",
+        "The statement made sense up to the marked place. What could have stood there is listed.",
+        "keep op Conv as float32\n",
+    ),
+    "unfinished-statement": CodeDoc(
+        "a statement stops too early",
+        "A statement ends at the line end, unless a bracket is open or the line ends in `,`, `and` or `or`.",
+        "keep op Conv in\n",
+    ),
+    "two-statements": CodeDoc(
+        "two statements stand on one line",
+        "A statement ends at the line end or at `;`.",
+        "recipe example model onnx\n",
+    ),
+    "bad-expect": CodeDoc(
+        "`expect`, `first` or `last` without a whole number",
+        "`expect N` pins how many nodes a selector picks; `first N of` and `last N of` pick so many.",
+        'keep under "/head" expect many in float32\n',
+    ),
+    "brace-alone": CodeDoc(
+        "an opening brace stands on a line of its own",
+        "`{` stands on the line of its header, since a line end ends a statement.",
+        "quantize static\n{\n  weights int8\n}\n",
+    ),
+    "unbalanced": CodeDoc(
+        "a bracket is never closed, or closes nothing",
+        "Brackets come in pairs. An open one is reported where it opens; the rest of the recipe is still read.",
+        "quantize static {\n  weights int8\n\nkeep all in float32\n",
+    ),
+    "nested-too-deep": CodeDoc(
+        "brackets, `not`, `between` or names within names nest too deep",
+        "Nesting is bounded, at 64 levels and at 32 names within names, so that every recipe can be read.",
+        "keep " + "not " * 70 + "all in float32\n",
+    ),
+    "unclosed-text": CodeDoc(
+        "a text has no closing quote",
+        "A text starts and ends with a double quote on one line.",
+        'model onnx "model.onnx\n',
+    ),
+    "bad-escape": CodeDoc(
+        "a backslash in a text stands before a character that it cannot",
+        'A text knows the escapes \\\\, \\", \\n and \\t.',
+        'model onnx "models\\m.onnx"\n',
+    ),
+    "bad-character": CodeDoc(
+        "a character that means nothing in a recipe",
+        "Outside texts and comments a recipe holds words, numbers and a few signs.",
+        "recipe my-model\n",
+    ),
+    "bad-number": CodeDoc(
+        "digits that are no number",
+        "A number has digits on both sides of its point. Versions are texts.",
+        "target tensorrt { version 10.3.1 }\n",
+    ),
+    "number-out-of-range": CodeDoc(
+        "a number that cannot be held",
+        "Numbers have at most 64 characters, are finite, and are not divided by zero.",
+        "input { rescale 1/0 }\n",
+    ),
+}
+
+_NAMES: dict[str, CodeDoc] = {
+    "unknown-setting": CodeDoc(
+        "a word that this block does not know",
+        "Each block has its own settings; docs/language.md lists them.",
+        "quantize static { weigths int8 }\n",
+    ),
+    "setting-value": CodeDoc(
+        "a setting has a value that it cannot have, or says too little",
+        "Each setting says what it takes: words of a list, numbers, texts, or a list of these.",
+        "input { resize 640 leterbox }\n",
+    ),
+    "two-settings": CodeDoc(
+        "a setting has one value too many",
+        "A setting knows how many words it takes. Two settings on one line need `;`.",
+        "input { resize 640 letterbox rescale 1/255 }\n",
+    ),
+    "contradiction": CodeDoc(
+        "two words of one statement ask for opposite things",
+        "A type is symmetric or affine, and has one granularity; float types are not quantized at all.",
+        "quantize static { weights int8 symmetric affine }\n",
+    ),
+    "unknown-type": CodeDoc(
+        "a number type that does not exist",
+        "Types are int2 to int16, uint2 to uint16, float16 and float32; `N bit` asks for a width only.",
+        "quantize static { weights int7 }\n",
+    ),
+    "unknown-unit": CodeDoc(
+        "a unit that does not exist",
+        "Units are a closed set, legal only after a number.",
+        "target ort { require size <= 3 MiBs }\n",
+    ),
+    "wrong-unit": CodeDoc(
+        "a unit that does not measure what the metric does",
+        "Sizes are bytes, latencies are seconds, and a drop is in `pp` or in `%` of the float model's value.",
+        "target ort { require size <= 3 ms }\n",
+    ),
+    "unknown-metric": CodeDoc(
+        "a metric that does not exist",
+        "`measure`, `profile` and `require` name metrics.",
+        "target ort { require sizes <= 3 MiB }\n",
+    ),
+    "wrong-metric": CodeDoc(
+        "a metric that does not belong here, or not with these words",
+        "Each task has its metrics; a class or output stands in quotes after those that have one.",
+        'data d from images "*.jpg"\nevaluate classification on d { measure map50 }\n',
+    ),
+    "bound-missing": CodeDoc(
+        "a `require` without a bound",
+        "A budget compares: `require size <= 3 MiB`. Only conditions such as `qdq survives` stand alone.",
+        "target ort { require size }\n",
+    ),
+    "unknown-data": CodeDoc(
+        "a dataset that no `data` statement defines",
+        "Names are looked up after all bases are merged, wherever they are defined.",
+        'data calib from images "*.jpg"\nquantize static { calibrate minmax on calb }\n',
+    ),
+    "unknown-selector": CodeDoc(
+        "a selector name that is neither built in nor defined by `select`",
+        "Operators follow `op`, node names stand in quotes, conditions need a comparison.",
+        "keep decode_heads in float32\n",
+    ),
+    "unknown-condition": CodeDoc(
+        "a condition on something that cannot be compared",
+        "Conditions compare channels, groups, kernels, strides and element counts.",
+        "layers channels < 16 { weights int8 }\n",
+    ),
+    "unknown-port": CodeDoc(
+        "`X of` in `place` with an unknown X",
+        "The ports of a node are its `inputs`, its `outputs` and the `skip` of a residual.",
+        "place { quantize input of op Conv }\n",
+    ),
+    "unknown-param": CodeDoc(
+        "a parameter that no `param` statement defines",
+        "`$x` stands for the value of `param x`; `--set x=value` changes it.",
+        "layers all { weights $bits }\n",
+    ),
+    "param-choice": CodeDoc(
+        "a parameter with a value outside its list",
+        "`param x = value from [...]` lists what x may be.",
+        "param bits = int2 from [int8, int4]\n",
+    ),
+    "unknown-mode": CodeDoc(
+        "`quantize` with an unknown mode",
+        "Modes are `static`, `dynamic` and `float`.",
+        "quantize statik { weights int8 }\n",
+    ),
+    "unknown-method": CodeDoc(
+        "`calibrate` with an unknown method",
+        "Methods are minmax, mean_minmax, entropy, percentile and mse.",
+        "quantize static { calibrate min_max }\n",
+    ),
+    "unknown-target": CodeDoc(
+        "a target that does not exist",
+        "`qdsl targets` lists the targets.",
+        "target onnxruntime\n",
+    ),
+    "unknown-task": CodeDoc(
+        "`evaluate` with an unknown task",
+        "Tasks are classification, detection, segmentation and fidelity.",
+        'data d from images "*.jpg"\nevaluate detect on d\n',
+    ),
+    "unknown-format": CodeDoc(
+        "`model` with an unknown format",
+        "Formats are onnx, torch, tensorflow and tflite.",
+        'model onxx "m.onnx"\n',
+    ),
+    "unknown-source": CodeDoc(
+        "`data ... from` with an unknown source",
+        "Sources are images, folder, yolo, coco, masks and npz.",
+        'data d from image "*.jpg"\n',
+    ),
+    "unknown-stage": CodeDoc(
+        "`use` with an unknown stage",
+        "A rule file runs before or after a stage of compiling.",
+        'passes { use "my.rule" before quantise }\n',
+    ),
+    "unknown-sensitivity": CodeDoc(
+        "`sensitivity` with an unknown method",
+        "Methods are gradient, sqnr and hessian.",
+        'data d from images "*.jpg"\nallocate weights from [int8, int4] { sensitivity gradients on d }\n',
+    ),
+    "unknown-goal": CodeDoc(
+        "`minimize` with an unknown goal",
+        "Goals are loss, size, latency and macs.",
+        "allocate weights from [int8, int4] { minimize losses under size <= 2 MB }\n",
+    ),
+    "unknown-tensor-kind": CodeDoc(
+        "`allocate` something other than weights or activations",
+        "`allocate` chooses types for `weights` or for `activations`.",
+        "allocate weight from [int8, int4]\n",
+    ),
+    "unknown-training": CodeDoc(
+        "`train` with an unknown method",
+        "The method is `qat`.",
+        "train qatt { epochs 3 }\n",
+    ),
+    "bad-regex": CodeDoc(
+        "the text after `matching` is no regular expression",
+        "`matching` takes a regular expression; a text alone is a pattern with `*` and `?`.",
+        'keep matching "layer[" in float32\n',
+    ),
+    "place-nodes": CodeDoc(
+        "`quantize` or `leave` in `place` names nodes where tensors are meant",
+        'Q/DQ pairs stand on tensors: `inputs of X`, `outputs of X`, `tensor "x"`, or an edge `X -> Y`.',
+        "place { leave op Conv }\n",
+    ),
+    "keep-integer": CodeDoc(
+        "`keep` with an integer type",
+        "`keep X in float32` (or float16) leaves nodes out of quantization.",
+        "keep op Conv in int8\n",
+    ),
+}
+
+_MERGING: dict[str, CodeDoc] = {
+    "defined-twice": CodeDoc(
+        "the same statement, setting or budget stands twice in one file",
+        "A later file changes what an earlier one says; within one file each thing is said once. Rules (`layers`, "
+        "`keep`, `place`, `allow`) add up and may repeat.",
+        "target ort\ntarget ort { threads 4 }\n",
+    ),
+    "reserved-name": CodeDoc(
+        "a `select` has a selector word as its name",
+        "Words of the selector language keep their meaning.",
+        "select depthwise = op Conv\n",
+    ),
+    "select-cycle": CodeDoc(
+        "a `select` is defined by itself",
+        "Names may use names, but none may lead back to itself.",
+        "select a = b or op Conv\nselect b = not a\n",
+    ),
+    "name-mismatch": CodeDoc(
+        "`recipe NAME` differs from its file's name",
+        "The build directory and the lock file are named after the recipe, so both names are the same.",
+        "recipe another_name\n",
+    ),
+    "extends-misplaced": CodeDoc(
+        "`extends` stands below other statements",
+        "`extends` stands once, under `recipe`.",
+        'target ort\nextends "base.q"\n',
+        setup="base",
+    ),
+    "extends-cycle": CodeDoc(
+        "a recipe extends itself, directly or through its bases",
+        "Bases chain, but no file may come twice.",
+        'extends "example.q"\n',
+    ),
+    "extends-depth": CodeDoc(
+        "too many files extend each other",
+        "A chain of bases has at most 16 files.",
+        'extends "chain_0.q"\n',
+        setup="chain",
+    ),
+    "file-missing": CodeDoc(
+        "a named file does not exist",
+        "Paths start from the directory of the recipe that writes them. The nearest names there are shown.",
+        'extends "base.q"\n',
+    ),
+    "file-unreadable": CodeDoc(
+        "a named file is a directory, or may not be read",
+        "A recipe is a regular file.",
+        'extends "."\n',
+    ),
+    "file-unwritable": CodeDoc(
+        "a formatted recipe cannot be written back",
+        "`qdsl fmt` writes beside the recipe and renames; the directory has to allow that.",
+        "recipe  example\n",
+        setup="read-only directory",
+        verb="fmt",
+    ),
+    "file-too-large": CodeDoc(
+        "a file is too large for a recipe",
+        "A recipe has at most 1 MiB.",
+        'extends "large.q"\n',
+        setup="large",
+    ),
+    "file-encoding": CodeDoc(
+        "a recipe is not UTF-8 text",
+        "Recipes are UTF-8, with or without a byte order mark.",
+        'extends "latin1.q"\n',
+        setup="latin1",
+    ),
+    "incomplete": CodeDoc(
+        "something is missing that compiling needs",
+        "A base may leave out what its users write; what is compiled needs `model`, `quantize`, a target, and a `from` "
+        "in each `data`.",
+        "recipe example\n",
+        verb="plan",
+    ),
+}
+
+CODES: dict[str, CodeDoc] = {**_SYNTAX, **_NAMES, **_MERGING}
