@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from qdsl.graph.structure_facts import constant_operand, once_per_view, other_operand, scalar
+from qdsl.graph.structure_facts import constant_operand, once_per_view, other_operand, readers, regular, scalar, writer
 from qdsl.graph.view import GraphView, NodeView
 
 # Element-wise nonlinearities. Softmax is none: it normalises along an axis.
@@ -42,7 +42,7 @@ _CUBIC = frozenset({"Mul", "Div", "Add", "Pow"})
 @once_per_view
 def silu(view: GraphView) -> frozenset[int]:
     """The Sigmoid and the Mul of x * sigmoid(x) (Elfwing et al. 2017), and operators that are one SiLU."""
-    found = {node.index for node in view.nodes if node.op in _SILU_OPS}
+    found = {node.index for node in regular(view) if node.op in _SILU_OPS}
     for gate, product in _gated(view, frozenset({"Sigmoid"})):
         found |= {gate.index, product.index}
     return frozenset(found)
@@ -51,8 +51,8 @@ def silu(view: GraphView) -> frozenset[int]:
 @once_per_view
 def gelu(view: GraphView) -> frozenset[int]:
     """GELU (Hendrycks and Gimpel 2016): the operator, and every node of 0.5 x (1 + f(x)), f by Erf or Tanh."""
-    found = {node.index for node in view.nodes if node.op in _GELU_OPS}
-    for node in view.nodes:
+    found = {node.index for node in regular(view) if node.op in _GELU_OPS}
+    for node in regular(view):
         if node.op in {"Erf", "Tanh"}:
             found |= _spelled_gelu(view, node)
     return frozenset(found)
@@ -65,11 +65,11 @@ def activation(view: GraphView) -> frozenset[int]:
     A Sigmoid on a detector's scores or inside a squeeze-and-excitation gate is one as well (the gate's Mul is not);
     write `activation and not decode_head` for those between layers.
     """
-    found = {node.index for node in view.nodes if node.op in ACTIVATIONS}
+    found = {node.index for node in regular(view) if node.op in ACTIVATIONS}
     found |= silu(view) | gelu(view)
     for gate, product in _gated(view, frozenset({"Sigmoid", "HardSigmoid"})):
         found |= {gate.index, product.index}
-    for node in view.nodes:
+    for node in regular(view):
         if node.op == "Clip":
             found |= _hard_swish(view, node)
         elif node.op == "Tanh":
@@ -79,17 +79,17 @@ def activation(view: GraphView) -> frozenset[int]:
 
 def _gated(view: GraphView, gates: frozenset[str]) -> Iterator[tuple[NodeView, NodeView]]:
     """Pairs (gate, Mul) of x * gate(x)."""
-    for gate in view.nodes:
+    for gate in regular(view):
         if gate.op not in gates or not gate.inputs:
             continue
-        for product in view.consumers(gate.outputs[0]):
+        for product in readers(view, gate.outputs[0]):
             if product.op == "Mul" and other_operand(product, gate.outputs[0]) == gate.inputs[0]:
                 yield gate, product
 
 
 def _hard_swish(view: GraphView, clip: NodeView) -> set[int]:
     """x * Clip(x + 3, 0, 6) / 6 (Howard et al. 2019), whichever of the product and the division comes first."""
-    shift = view.producer(clip.inputs[0])
+    shift = writer(view, clip.inputs[0])
     if shift is None or shift.op != "Add" or _value_beside(view, shift) != 3.0:
         return set()
     x = _data(view, shift)
@@ -111,10 +111,10 @@ def _hard_swish(view: GraphView, clip: NodeView) -> set[int]:
 
 def _mish(view: GraphView, tanh: NodeView) -> set[int]:
     """x * tanh(softplus(x)) (Misra 2019)."""
-    inner = view.producer(tanh.inputs[0])
+    inner = writer(view, tanh.inputs[0])
     if inner is None or inner.op != "Softplus":
         return set()
-    for product in view.consumers(tanh.outputs[0]):
+    for product in readers(view, tanh.outputs[0]):
         if product.op == "Mul" and other_operand(product, tanh.outputs[0]) == inner.inputs[0]:
             return {inner.index, tanh.index, product.index}
     return set()
@@ -143,7 +143,7 @@ def _closed_gelu(
     factor = other_operand(product, tensor)
     if factor is None:
         return set()
-    scaler = view.producer(factor)
+    scaler = writer(view, factor)
     scaled = scaler is not None and scaler.op in {"Mul", "Div"} and constant_operand(view, scaler) is not None
     for x, extra in ((factor, None), (_data(view, scaler) if scaled and scaler else None, scaler)):
         inside = None if x is None else _under_curve(view, curve, x)
@@ -166,7 +166,7 @@ def _under_curve(view: GraphView, curve: NodeView, x: str) -> set[int] | None:
         tensor = waiting.pop()
         if tensor == x or view.is_constant(tensor):
             continue
-        node = view.producer(tensor)
+        node = writer(view, tensor)
         if node is None or node.op not in _CUBIC or len(found) > 8:
             return None
         if node.index not in found:
@@ -177,7 +177,7 @@ def _under_curve(view: GraphView, curve: NodeView, x: str) -> set[int] | None:
 
 
 def _only_user(view: GraphView, tensor: str) -> NodeView | None:
-    users = view.consumers(tensor)
+    users = readers(view, tensor)
     return users[0] if len(users) == 1 else None
 
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from qdsl.graph.structure_facts import CONVS, constant_operand, once_per_view, other_operand, weighted
+from qdsl.graph.structure_facts import (
+    CONVS,
+    constant_operand,
+    once_per_view,
+    other_operand,
+    readers,
+    regular,
+    weighted,
+    writer,
+)
 from qdsl.graph.view import GraphView, NodeView
 
 _LAYER_NORM_OPS = frozenset({"LayerNormalization", "SkipLayerNormalization", "EmbedLayerNormalization"})
@@ -39,14 +48,14 @@ def layer_norm(view: GraphView) -> frozenset[int]:
     normalisation, which subtracts no mean, is not one.
     """
     found = {node.index for node in view.nodes if node.op in _LAYER_NORM_OPS}
-    for node in view.nodes:
-        if node.op == "Sqrt" or (node.op == "Pow" and constant_operand(view, node) == node.inputs[1]):
+    for node in regular(view):
+        if node.op == "Sqrt" or (node.op == "Pow" and constant_operand(view, node) in node.inputs[1:]):
             found |= _spelled(view, node)
     return frozenset(found)
 
 
 def _spelled(view: GraphView, root: NodeView) -> set[int]:
-    shifted = view.producer(root.inputs[0])
+    shifted = writer(view, root.inputs[0])
     if shifted is None or shifted.op != "Add" or constant_operand(view, shifted) is None:
         return set()
     variance = other_operand(shifted, constant_operand(view, shifted) or "")
@@ -67,7 +76,7 @@ def _mean_of(view: GraphView, tensor: str, path: set[int]) -> str | None:
     between: list[int] = []
     averaged = False
     for _ in range(4):
-        node = view.producer(tensor)
+        node = writer(view, tensor)
         if node is None or node.op not in _MEANS | _SHAPES or (averaged and node.op in _MEANS):
             break
         between.append(node.index)
@@ -80,11 +89,11 @@ def _mean_of(view: GraphView, tensor: str, path: set[int]) -> str | None:
 
 def _squared(view: GraphView, tensor: str, path: set[int]) -> NodeView | None:
     """The node whose square `tensor` is."""
-    node = view.producer(tensor)
-    if node is None or not (node.op == "Pow" or (node.op == "Mul" and node.inputs[0] == node.inputs[1])):
+    node = writer(view, tensor)
+    if node is None or not (node.op == "Pow" or (node.op == "Mul" and set(node.inputs) == {node.inputs[0]})):
         return None
     path.add(node.index)
-    return view.producer(node.inputs[0])
+    return writer(view, node.inputs[0])
 
 
 def _normalised(view: GraphView, root: NodeView, known: set[str], path: set[int]) -> set[int]:
@@ -94,7 +103,7 @@ def _normalised(view: GraphView, root: NodeView, known: set[str], path: set[int]
     """
     inside, waiting, gains = set(root.outputs), [root.outputs[0]], 0
     while waiting:
-        for node in view.consumers(waiting.pop()):
+        for node in readers(view, waiting.pop()):
             constants = [name for name in node.inputs if view.is_constant(name)]
             allowed = inside | (known if node.op in {"Div", "Mul"} else set()) | set(constants)
             if node.op not in {"Div", "Mul", "Reciprocal", "Sub", "Add"} or not set(node.inputs) <= allowed:

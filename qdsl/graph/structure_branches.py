@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from qdsl.graph.structure_facts import MOVES, constant_operand, once_per_view, weighted
+from qdsl.graph.structure_facts import MOVES, constant_operand, once_per_view, readers, weighted
 from qdsl.graph.structure_head import PROBABILITIES, decode_head, tail_of
 from qdsl.graph.view import GraphView, NodeView
 
@@ -84,7 +84,7 @@ def _walk(view: GraphView) -> tuple[dict[int, str], dict[str, _Lane]]:
     lanes: dict[str, _Lane] = {}
     uses: dict[int, set[str]] = {}
     for source in tail_of(view).sources:
-        if not any(reader.index in head for name in view.nodes[source].outputs for reader in view.consumers(name)):
+        if not any(reader.index in head for name in view.nodes[source].outputs for reader in readers(view, name)):
             continue
         uses[source] = set()
         channels = weighted(view)[source].out_channels
@@ -120,19 +120,19 @@ def _note_use(view: GraphView, node: NodeView, inputs: list[_Lane], uses: dict[i
 
 def _over_bins(view: GraphView, node: NodeView) -> bool:
     """Whether a Softmax is that of a distribution whose expectation follows."""
-    readers, tensor = view.consumers(node.outputs[0]), node.outputs[0]
+    readers, tensor = readers(view, node.outputs[0]), node.outputs[0]
     for _ in range(6):
         if len(readers) != 1 or readers[0].op not in MOVES:
             break
         tensor = readers[0].outputs[0]
-        readers = view.consumers(tensor)
+        readers = readers(view, tensor)
     return node.op == "Softmax" and any(_expects(view, reader) for reader in readers)
 
 
 def _expects(view: GraphView, node: NodeView) -> bool:
     """Whether a node takes an expectation: a product with constant weights, or times constant bins, then a sum."""
     if node.op == "Mul" and constant_operand(view, node) is not None:
-        return any(reader.op == "ReduceSum" for reader in view.consumers(node.outputs[0]))
+        return any(reader.op == "ReduceSum" for reader in readers(view, node.outputs[0]))
     return node.index in weighted(view)
 
 

@@ -97,6 +97,28 @@ def once_per_view(compute: Callable[[GraphView], T]) -> Callable[[GraphView], T]
 
 
 @once_per_view
+def regular(view: GraphView) -> tuple[NodeView, ...]:
+    """The nodes that read and write something; only these are looked at for patterns."""
+    return tuple(node for node in view.nodes if _is_regular(node))
+
+
+def writer(view: GraphView, tensor: str) -> NodeView | None:
+    """The regular node that writes `tensor`."""
+    node = view.producer(tensor)
+    return node if node is not None and _is_regular(node) else None
+
+
+def readers(view: GraphView, tensor: str) -> tuple[NodeView, ...]:
+    """The nodes that read `tensor`, one entry per node; a tensor with an irregular reader has no pattern around it."""
+    found = view.consumers(tensor)
+    return found if all(map(_is_regular, found)) else ()
+
+
+def _is_regular(node: NodeView) -> bool:
+    return bool(node.inputs and node.outputs and node.inputs[0] and node.outputs[0])
+
+
+@once_per_view
 def links(view: GraphView) -> Links:
     """Which node reads which, the bodies of If, Loop and Scan included."""
     before: list[set[int]] = [set() for _ in view.nodes]
@@ -156,7 +178,7 @@ def other_operand(node: NodeView, tensor: str) -> str | None:
 def weighted(view: GraphView) -> dict[int, Weight]:
     """Every node with a constant weight, by index: convolutions, matrix products and recurrent layers."""
     found = {}
-    for node in view.nodes:
+    for node in regular(view):
         weight = _weight(view, node)
         if weight is not None:
             found[node.index] = weight
@@ -175,7 +197,7 @@ def _stored(view: GraphView, tensor: str) -> bool:
     for _ in range(4):
         if view.is_constant(tensor):
             return True
-        producer = view.producer(tensor)
+        producer = writer(view, tensor)
         if producer is None or producer.op not in _THROUGH:
             return False
         tensor = producer.inputs[0]

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qdsl.graph.structure_facts import CONVS, MOVES, Links, links, once_per_view, reachable, weighted
+from qdsl.graph.structure_facts import CONVS, MOVES, Links, links, once_per_view, reachable, weighted, writer
 from qdsl.graph.view import GraphView, NodeView
 
 _SUPPRESSIONS = frozenset(
@@ -93,7 +93,7 @@ def decoding_weight(view: GraphView, node: NodeView) -> bool:
         return False
     tensor = node.inputs[0 if weight.port else 1]
     for _ in range(6):
-        producer = view.producer(tensor)
+        producer = writer(view, tensor)
         if producer is None or producer.op not in MOVES:
             return producer is not None and producer.op == "Softmax"
         tensor = producer.inputs[0]

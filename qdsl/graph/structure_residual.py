@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qdsl.graph.structure_facts import fixed, is_fixed, once_per_view, weighted
+from qdsl.graph.structure_facts import fixed, is_fixed, once_per_view, regular, weighted, writer
 from qdsl.graph.view import GraphView, NodeView
 
 _RESIZES = frozenset({"Resize", "Upsample", "ConvTranspose", "DepthToSpace"})
@@ -38,7 +38,7 @@ def residual_skips(view: GraphView) -> dict[int, int]:
     """
     tree = _tree(view)
     found = {}
-    for node in view.nodes:
+    for node in regular(view):
         port = _skip_port(view, tree, node) if node.op == "Add" and len(node.inputs) == 2 else None
         if port is not None:
             found[node.index] = port
@@ -86,7 +86,7 @@ def _chain(view: GraphView, tensor: str) -> bool:
 def _kernel_area(view: GraphView, tensor: str) -> int:
     """Elements of the kernel of the weighted node above `tensor`, at most four one-input nodes away; 0 for none."""
     for _ in range(5):
-        node = view.producer(tensor)
+        node = writer(view, tensor)
         if node is None:
             return 0
         weight = weighted(view).get(node.index)
