@@ -74,7 +74,7 @@ def graph_of(
 def small_net(opset: int = 17) -> ModelProto:
     """Two SiLU convolutions with a split, a concat, a residual, pools, a strided Conv and a softmax head; 32x32."""
     rng = np.random.default_rng(5)
-    weights = {
+    weights: dict[str, np.ndarray[Any, Any]] = {
         "w1": rng.normal(size=(8, 3, 3, 3)).astype(np.float32),
         "w2": rng.normal(size=(4, 4, 3, 3)).astype(np.float32) / 3,
         "w3": rng.normal(size=(6, 12, 1, 1)).astype(np.float32),
