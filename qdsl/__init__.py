@@ -1,11 +1,54 @@
-"""qdsl: recipes in, quantized and audited ONNX models out."""
+"""qdsl: recipes in, quantized and audited ONNX models out.
+
+import qdsl
+qdsl.check("recipe.q"); qdsl.fmt(text); qdsl.plan("recipe.q"); qdsl.explain("recipe.q", "/conv1"); qdsl.compile("recipe.q")
+"""
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from qdsl.api import check, compile, explain, fmt, plan
+
+__all__ = ["__version__", "check", "compile", "explain", "fmt", "plan"]
 __version__ = "0.1.0"
 
 # In a source checkout passes/, grammars/ and recipes/ stand beside this directory; installed, they are inside it.
 if not (Path(__path__[0]) / "passes").is_dir():
     __path__.append(str(Path(__path__[0]).parent))
+
+_CALLS = ("check", "compile", "explain", "fmt", "plan")
+_ALSO_PACKAGES = ("plan",)  # verbs that share their name with a package of ours: the package itself is callable
+
+
+class _Verb(ModuleType):
+    """A package that is a verb, too: `qdsl.plan(...)` calls `qdsl.api.plan`, `qdsl.plan.types` is its module."""
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        return getattr(import_module("qdsl.api"), self.__name__.rpartition(".")[2])(*args, **settings)
+
+
+class _Package(ModuleType):
+    """This package: importing `qdsl.plan` binds its module here, and then the name must still be callable."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _ALSO_PACKAGES and type(value) is ModuleType:
+            value.__class__ = _Verb
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    """The library calls, fetched on use: `import qdsl` alone loads nothing heavy."""
+    if name in _ALSO_PACKAGES:
+        return import_module(f"qdsl.{name}")
+    if name in _CALLS:
+        return getattr(import_module("qdsl.api"), name)
+    raise AttributeError(f"module 'qdsl' has no attribute {name!r}")

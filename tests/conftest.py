@@ -14,7 +14,7 @@ TESTDATA = ROOT.parent / "shared" / "testdata"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--regen", action="store_true", help="write the goldens anew; run again without it and read the diff"
+        "--regen", action="store_true", help="write the goldens anew; then read the diff"
     )
 
 

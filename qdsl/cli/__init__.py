@@ -1,1 +1,80 @@
+"""The command line: `qdsl VERB ...`. Importing this loads argparse alone; a verb loads the rest when it runs."""
 
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+EXIT_FINE, EXIT_ERRORS, EXIT_USAGE, EXIT_FAULT, EXIT_BUDGET, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+# One verb per module of this package, in the order in which people meet them.
+VERBS: dict[str, str] = {
+    "check": "say everything that is wrong with recipes, without a model",
+    "fmt": "rewrite recipes in the canonical form",
+    "plan": "show what a recipe will do to its model: no data needed",
+    "explain": "say why one node, tensor or diagnostic is as it is",
+    "compile": "calibrate, rewrite, emit and verify",
+    "passes": "list the rewrite passes, in the order they run",
+    "targets": "list the targets and what each runs in integers",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code: 0 fine, 1 wrong input, 2 usage, 3 internal fault, 4 a broken budget."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = _parser(words).parse_args(words)
+    try:
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the reader left: nothing to say, nowhere to say it
+        return EXIT_FINE
+    except Exception as fault:
+        return _failed(fault)
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser, with the arguments of only that verb which is asked for: the others cost their summary alone."""
+    from qdsl import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="qdsl", description="Compile quantization recipes into deployable ONNX models.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"qdsl {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    asked = next((word for word in words if not word.startswith("-")), None)
+    for verb, summary in VERBS.items():
+        if verb != asked:
+            verbs.add_parser(verb, help=summary)
+            continue
+        module = import_module(f"qdsl.cli.{verb}")
+        added = module.add(verbs)
+        (added or verbs.choices[verb]).set_defaults(run=module.run)
+    return parser
+
+
+def _failed(fault: Exception) -> int:
+    """Errors in what the user gave are told with their places; anything else is a fault of ours, and says so."""
+    from qdsl.diag import QdslError
+
+    if isinstance(fault, QdslError):
+        from qdsl.cli.output import show_diagnostics
+
+        show_diagnostics(fault.diagnostics)
+        return EXIT_ERRORS
+    if os.environ.get("QDSL_TRACEBACK"):
+        raise fault
+    where = f"{type(fault).__name__}: {fault}".splitlines()[0][:300]
+    print(f"internal fault: {where}", file=sys.stderr)
+    print("help: this is an error in qdsl, not in your recipe; please report it with", file=sys.stderr)
+    print("      what `QDSL_TRACEBACK=1 qdsl ...` prints", file=sys.stderr)
+    return EXIT_FAULT

@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 
-_PARTS = ("lang", "graph", "select", "plan", "data", "target")
+_PARTS = ("lang", "graph", "select", "plan", "data", "target", "api")
 
 
 @dataclass(frozen=True, slots=True)
 class CodeDoc:
     """One code. `example` is a recipe that raises it; `setup` names what must stand beside the recipe (a truncated
-    model, an empty folder: built by the tests), "" when the recipe alone is enough. `verb` is the command that raises it."""
+    model, an empty folder: built by the tests), "" when the recipe alone is enough. `verb` is the command that
+    raises it."""
 
     summary: str
     explanation: str

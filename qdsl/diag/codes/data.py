@@ -20,7 +20,8 @@ def _doc(summary: str, explanation: str, data: str, setup: str, block: str = _RE
 _FINDING = {
     "data-missing": _doc(
         "a file or folder of a dataset is not there",
-        "Paths are taken from the folder of the recipe that wrote them; names inside a dataset from the dataset's root.",
+        "Paths are taken from the folder of the recipe that wrote them; names inside a dataset from the "
+        "dataset's root.",
         _IMAGES,
         "no folder photos",
     ),
@@ -44,7 +45,8 @@ _FINDING = {
     ),
     "data-escape": _doc(
         "a dataset lists a file outside its own folder",
-        "A yaml, json or list file may name files below its dataset's root only: no absolute path, no `..` that leaves it.",
+        "A yaml, json or list file may name files below its dataset's root only: no absolute path, no `..` "
+        "that leaves it.",
         'data calib from yolo "people.yaml" { split train }',
         "a people.yaml whose train is ../../secret",
     ),
@@ -83,13 +85,15 @@ _FINDING = {
     ),
     "data-coco": _doc(
         "a COCO description cannot be read",
-        "It must be JSON with `images` (id, file_name), `annotations` (image_id, category_id) and `categories` (id, name).",
+        "It must be JSON with `images` (id, file_name), `annotations` (image_id, category_id) and "
+        "`categories` (id, name).",
         'data calib from coco "instances.json"',
         "an instances.json that is cut off",
     ),
     "data-setting": _doc(
         "a setting says nothing to this source",
-        "Some settings belong to some sources: `array` and `label` to npz, `ignore` to masks. Ignoring one would be silent.",
+        "Some settings belong to some sources: `array` and `label` to npz, `ignore` to masks. Ignoring one "
+        "would be silent.",
         'data calib from images "photos" { split train }',
         "a folder photos with one picture",
     ),
@@ -176,7 +180,8 @@ _READING = {
     ),
     "input-not-picture": _doc(
         "a step for pictures stands on an array",
-        "npz arrays of type uint8 and shape [samples, height, width, 3 or 1] are pictures; others take arithmetic only.",
+        "npz arrays of type uint8 and shape [samples, height, width, 3 or 1] are pictures; others take "
+        "arithmetic only.",
         'data calib from npz "calib.npz"',
         "an npz with a float array",
     ),

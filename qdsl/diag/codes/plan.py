@@ -20,7 +20,7 @@ def _recipe(rest: str, calibrate: str = "minmax on calib", target: str = "target
     return _HEAD.format(name="example", calibrate=calibrate, rest=f"{rest}\n{target}".strip())
 
 
-_MODEL = "two_convs.onnx: Conv, Relu, Conv, Sub"
+_MODEL = "two_convs.onnx: conv1, relu, conv2, sub in a row"
 
 CODES: dict[str, CodeDoc] = {
     "rule-conflict": CodeDoc(
@@ -79,7 +79,7 @@ CODES: dict[str, CodeDoc] = {
             "the rule does nothing, which is never what was meant. `weights` needs nodes with constant weights; "
             "`activations`, `range` and `calibrate` need tensors that hold a Q/DQ pair."
         ),
-        example=_recipe("layers op Sub { weights int8 }"),
+        example=_recipe("layers op Relu { weights int8 }"),
         setup=_MODEL,
         verb="plan",
     ),
@@ -87,7 +87,8 @@ CODES: dict[str, CodeDoc] = {
         summary="Tensors of different types cannot share a scale.",
         explanation="One scale and zero point need one type, one symmetry and one width: give both the same.",
         example=_recipe(
-            'layers tensor "mid" { activations int8 symmetric }\nplace { share scale across tensor ["mid", "x"] }'
+            'layers tensor "relu_out" { activations int8 symmetric }\n'
+            'place { share scale across tensor ["relu_out", "x"] }'
         ),
         setup=_MODEL,
         verb="plan",

@@ -1,0 +1,195 @@
+"""`compile`: calibrate, rewrite, emit, verify. Does exactly what the plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from qdsl import calibrate, data
+from qdsl.api.budgets import Budget, decide_budgets
+from qdsl.api.planning import decide_all
+from qdsl.api.prepare import Prepared, prepare
+from qdsl.api.writing import write_text
+from qdsl.calibrate import Ranges
+from qdsl.data import Dataset
+from qdsl.diag import Diagnostic, Report
+from qdsl.graph.finite import require_finite
+from qdsl.plan import Plan, gate, to_json
+from qdsl.targets import target_module
+from qdsl.targets.results import Emitted, Verification
+
+DEFAULT_OUT = "build"
+VERIFY_SAMPLES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: `stage` is model, calibrate, rewrite, a target's name, verify or require; `text` says what.
+    While calibrating, `done` of `total` samples at `rate` samples per second."""
+
+    stage: str
+    text: str
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TargetResult:
+    """What came out for one target: the plan, the files, the comparison with the float model, and the budgets."""
+
+    target: str
+    plan: Plan
+    emitted: Emitted
+    verification: Verification
+    budgets: tuple[Budget, ...]
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """`directory` is `<out>/<recipe>`; `ranges` what calibration measured; `diagnostics` warnings; `holds` is False when
+    a `require` is broken (P8: an undecided one does not count as passed, but breaks nothing)."""
+
+    recipe: str
+    directory: Path
+    targets: tuple[TargetResult, ...]
+    ranges: Ranges
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def holds(self) -> bool:
+        return all(budget.verdict != "broken" for target in self.targets for budget in target.budgets)
+
+    @property
+    def undecided(self) -> tuple[Budget, ...]:
+        return tuple(b for target in self.targets for b in target.budgets if b.verdict == "undecided")
+
+
+Listener = Callable[[Event], None]
+
+
+def compile(
+    path: str | Path,
+    *,
+    out: str | Path = DEFAULT_OUT,
+    target: str | None = None,
+    sets: Mapping[str, str] | None = None,
+    workers: int | None = None,
+    batch: int | None = None,
+    listener: Listener | None = None,
+) -> CompileResult:
+    """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, and verify.
+
+    `workers` calibration threads take `batch` samples at a time (None: chosen by the machine); neither changes a byte of
+    what is written. `listener` hears what happens. Raises QdslError with every error found before any file is written;
+    a broken `require` raises nothing: see `CompileResult.holds`.
+    """
+    tell = listener or (lambda event: None)
+    prepared = prepare(path, sets)
+    recipe = prepared.recipe
+    report = Report()
+    report.extend(prepared.warnings)
+    chosen = [t for t in recipe.targets if target in (None, t.name)]
+    for each in chosen:
+        report.extend(gate(recipe, each.name))
+    report.raise_errors()
+    plans = [decided.plan for decided in decide_all(prepared, target, report)]
+    require_finite(prepared.model)
+    tell(Event("model", _model_line(prepared)))
+    datasets = _open(prepared, plans, report)
+    ranges = _calibrate(prepared, plans, datasets, workers, batch, tell)
+    directory = Path(out) / recipe.name
+    results = tuple(_target(prepared, plan, ranges, datasets, directory, tell) for plan in plans)
+    write_text(directory / "plan.json", _plans_json(plans))
+    write_text(directory / "ranges.json", ranges.to_json())
+    return CompileResult(recipe.name, directory, results, ranges, report.sorted())
+
+
+def _model_line(prepared: Prepared) -> str:
+    parameters = prepared.model.parameters / 1e6
+    size = prepared.file_bytes / 2**20
+    return (
+        f"{prepared.model.name}   {len(prepared.view.nodes)} nodes, {parameters:.2f} M parameters, {size:.1f} MiB, "
+        f"opset {prepared.view.opset}"
+    )
+
+
+def _observed(plans: list[Plan]) -> dict[str, list[str]]:
+    """Dataset name -> tensors whose ranges it gives, over all targets."""
+    wanted: dict[str, dict[str, None]] = {}
+    for plan in plans:
+        for tensor in plan.tensors:
+            if tensor.observe and tensor.calibration.data is not None:
+                wanted.setdefault(tensor.calibration.data, {})[tensor.tensor] = None
+    return {name: sorted(tensors) for name, tensors in sorted(wanted.items())}
+
+
+def _open(prepared: Prepared, plans: list[Plan], report: Report) -> dict[str, Dataset]:
+    """Every dataset that calibration needs; what is wrong with any of them is raised at once."""
+    view = prepared.view
+    takes = {
+        name: data.ModelInput(view.tensors[name].dtype or "float32", view.tensors[name].shape) for name in view.inputs
+    }
+    recipe = prepared.recipe
+    return {name: data.open(recipe.dataset(name), recipe.inputs, takes, report) for name in _observed(plans)}
+
+
+def _calibrate(
+    prepared: Prepared,
+    plans: list[Plan],
+    datasets: Mapping[str, Dataset],
+    workers: int | None,
+    batch: int | None,
+    tell: Listener,
+) -> Ranges:
+    low: dict[str, float] = {}
+    high: dict[str, float] = {}
+    samples = settled = 0
+    for name, tensors in _observed(plans).items():
+        method = f"minmax on {name}"
+
+        def progress(done: int, total: int, rate: float, method: str = method) -> None:
+            tell(Event("calibrate", method, done, total, rate))
+
+        found = calibrate.minmax(
+            prepared.model, tensors, datasets[name], workers=workers, batch=batch, progress=progress
+        )
+        low.update(found.low)
+        high.update(found.high)
+        samples, settled = samples + found.samples, max(settled, found.settled_after)
+        tell(Event("calibrated", f"{method}   {found.samples} samples, settled after {found.settled_after}"))
+    return Ranges(dict(sorted(low.items())), dict(sorted(high.items())), samples, settled)
+
+
+def _target(
+    prepared: Prepared,
+    plan: Plan,
+    ranges: Ranges,
+    datasets: Mapping[str, Dataset],
+    directory: Path,
+    tell: Listener,
+) -> TargetResult:
+    """Emit and verify for one target."""
+    recipe = prepared.recipe
+    module = target_module(plan.target)
+    emitted = module.emit(prepared.model, plan, ranges, directory, inputs=recipe.inputs)
+    tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes)))
+    dataset = next(iter(datasets.values()), None)
+    samples = islice(dataset, VERIFY_SAMPLES) if dataset is not None else ()
+    verification = module.verify(prepared.model, emitted, plan, samples, count=VERIFY_SAMPLES)
+    block = next(t for t in recipe.targets if t.name == plan.target)
+    measured = {"size": float(emitted.size), "size ratio": emitted.size / max(1, prepared.file_bytes)}
+    return TargetResult(plan.target, plan, emitted, verification, decide_budgets(recipe, block, measured))
+
+
+def _emitted_line(emitted: Emitted, float_bytes: int) -> str:
+    size = emitted.size / 2**20
+    return f"{emitted.model}   {size:.2f} MiB, {float_bytes / max(1, emitted.size):.1f}x smaller"
+
+
+def _plans_json(plans: list[Plan]) -> str:
+    """One plan per target, by the target's name."""
+    inner = [f'"{plan.target}": {to_json(plan).rstrip()}' for plan in plans]
+    return "{\n" + ",\n".join(inner) + "\n}\n"

@@ -1,0 +1,72 @@
+"""`qdsl explain`: why one node, tensor or diagnostic code is as it is."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add(verbs: Any) -> None:
+    from qdsl.cli.common import add_json, add_sets, add_target
+
+    parser = verbs.add_parser(
+        "explain",
+        help="say why one node, tensor or diagnostic is as it is",
+        description="Show the chain of rules behind one node or tensor of a recipe's model, ending in the rule that won; "
+        "or, without a recipe, what a diagnostic code means.",
+        usage="qdsl explain RECIPE NODE|TENSOR  |  qdsl explain CODE",
+    )
+    parser.add_argument("words", nargs="+", metavar="RECIPE SUBJECT | CODE")
+    add_sets(parser)
+    add_target(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    if len(args.words) == 1:
+        return _code(args.words[0], args.json)
+    if len(args.words) == 2:
+        return _subject(args)
+    from qdsl.cli import EXIT_USAGE
+    from qdsl.cli.output import complain
+
+    complain("qdsl explain takes a recipe and one name, or one diagnostic code")
+    return EXIT_USAGE
+
+
+def _subject(args: argparse.Namespace) -> int:
+    import dataclasses
+
+    import qdsl.api
+    from qdsl.cli.output import print_json
+
+    recipe, subject = args.words
+    found = qdsl.api.explain(recipe, subject, target=args.target, sets=dict(args.sets))
+    if args.json:
+        print_json([dataclasses.asdict(explanation) for explanation in found])
+        return 0
+    for explanation in found:
+        print(explanation.text, end="")
+    return 0
+
+
+def _code(code: str, as_json: bool) -> int:
+    from qdsl.cli.output import print_json
+    from qdsl.diag import Diagnostic, QdslError, nearest
+    from qdsl.diag.codes import all_codes
+
+    known = all_codes()
+    if code not in known:
+        close = nearest(code, known)
+        cures = [f"the nearest are {', '.join(f'`{c}`' for c in close)}"] if close else []
+        cures.append("to explain a node or tensor, name the recipe first: `qdsl explain RECIPE NODE`")
+        raise QdslError([Diagnostic("code-unknown", f"there is no diagnostic code `{code[:80]}`", help=tuple(cures))])
+    doc = known[code]
+    if as_json:
+        print_json({"code": code, "summary": doc.summary, "explanation": doc.explanation, "example": doc.example})
+        return 0
+    print(f"{code}: {doc.summary}\n\n{doc.explanation.strip()}")
+    if doc.example:
+        print("\nA recipe that raises it:\n")
+        print("\n".join(f"    {line}" for line in doc.example.strip("\n").split("\n")))
+    return 0

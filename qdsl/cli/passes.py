@@ -1,0 +1,28 @@
+"""`qdsl passes`: the rewrite passes, in the order they run."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add(verbs: Any) -> None:
+    from qdsl.cli.common import add_json
+
+    parser = verbs.add_parser(
+        "passes", help="list the rewrite passes, in the order they run", description="List the rewrite passes."
+    )
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from qdsl.cli.output import print_json
+    from qdsl.passes.index import PASSES
+
+    if args.json:
+        print_json([{"name": entry.name, "summary": entry.summary} for entry in PASSES])
+        return 0
+    width = max(len(entry.name) for entry in PASSES)
+    for entry in PASSES:
+        print(f"{entry.name:{width}}  {entry.summary}")
+    return 0

@@ -1,0 +1,39 @@
+"""`qdsl plan RECIPE`: what the recipe will do to its model, node by node."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add(verbs: Any) -> None:
+    from qdsl.cli.common import add_json, add_recipe, add_target
+
+    parser = verbs.add_parser(
+        "plan",
+        help="show what a recipe will do to its model: no data needed",
+        description="Show what a recipe will do: + quantized, ! asked for but stays float (and why), = untouched.",
+    )
+    add_recipe(parser)
+    add_target(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    import json
+
+    import qdsl.api
+    from qdsl.cli.output import diagnostic_json, print_json, show_diagnostics
+    from qdsl.plan import render, to_json
+
+    result = qdsl.api.plan(args.recipe, target=args.target, sets=dict(args.sets))
+    if args.json:
+        plans = [json.loads(to_json(plan)) for plan in result.plans]
+        print_json({"plans": plans, "diagnostics": [diagnostic_json(d) for d in result.diagnostics]})
+        return 0
+    show_diagnostics(result.diagnostics)
+    for plan in result.plans:
+        if len(result.plans) > 1:
+            print(f"target {plan.target}")
+        print(render(plan))
+    return 0

@@ -1,0 +1,63 @@
+"""What `compile` shows while it works, on stderr: a bar on a terminal, a line per stage anywhere else."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from qdsl.cli.output import on_terminal
+
+if TYPE_CHECKING:
+    from qdsl.api.compiling import Event
+
+
+class Progress:
+    """Hears events. A context manager, so that the bar leaves the terminal clean whatever happens."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def hear(self, event: Event) -> None:
+        """Show one event."""
+        if event.total:
+            self._count(event)
+            return
+        self._stop()
+        print(f"{event.stage:<10} {event.text}", file=sys.stderr)
+
+    def _count(self, event: Event) -> None:
+        if not on_terminal():
+            return
+        if self._bar is None:
+            self._start(event)
+        self._bar.update(self._task, completed=event.done)
+
+    def _start(self, event: Event) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            TextColumn("{task.description}"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task(f"{event.stage:<10} {event.text}", total=event.total)
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,45 @@
+"""`qdsl targets [NAME]`: the targets there are, and one target's table."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add(verbs: Any) -> None:
+    from qdsl.cli.common import add_json
+
+    parser = verbs.add_parser(
+        "targets",
+        help="list the targets and what each runs in integers",
+        description="List the targets, or show the table of one: what it runs in integers, and how that is known.",
+    )
+    parser.add_argument("name", nargs="?", help="show this target's table")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from qdsl.cli.output import print_json
+    from qdsl.plan import targets
+
+    if args.name is None:
+        found = targets.available()
+        if args.json:
+            print_json([{"name": t.name, "title": t.title, "table": t.table} for t in found])
+            return 0
+        for target in found:
+            print(f"{target.name:8} {target.title} ({target.table}.toml)")
+        return 0
+    rows = targets.rows(args.name)
+    if args.json:
+        print_json(
+            [
+                {"row": r.name, "ops": list(r.ops), "kind": r.kind, "kernel": r.kernel, "because": r.because}
+                for r in rows
+            ]
+        )
+        return 0
+    width = max(len(", ".join(r.ops)) for r in rows)
+    for row in rows:
+        print(f"{row.name:18} {row.kind:9} {', '.join(row.ops):{min(width, 44)}}  {row.because}")
+    return 0

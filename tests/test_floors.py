@@ -1,0 +1,153 @@
+"""The floors: imports point down, the package list is whole, start-up is light, banned modules stay out."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FLOOR = {
+    "qdsl.cli": 6,
+    "qdsl.api": 5,
+    "qdsl.targets": 4,
+    "qdsl.passes": 3,
+    "qdsl.plan": 2,
+    "qdsl.rewrite": 2,
+    "qdsl.quant": 2,
+    "qdsl.calibrate": 2,
+    "qdsl.lang": 1,
+    "qdsl.graph": 1,
+    "qdsl.data": 1,
+    "qdsl.capability": 1,
+    "qdsl.grammars": 1,
+    "qdsl.recipes": 1,
+    "qdsl.diag": 0,
+    "qdsl.spec": 0,
+}
+
+# Imports between packages of one floor, each with its reason.
+SIDEWAYS = {
+    ("qdsl.lang", "qdsl.grammars"): "the parser reads the grammar",
+    ("qdsl.data", "qdsl.lang"): "a dataset is opened from its recipe statement",
+    ("qdsl.spec", "qdsl.diag"): "none today",
+    ("qdsl.capability", "qdsl.graph"): "a row says what it covers by looking at nodes of the view",
+}
+
+# Imports that point up, by name through an index and only when used.
+UPWARD = {
+    ("qdsl.rewrite", "qdsl.passes"): "the canonical pipeline reaches passes through the index, when run",
+}
+
+
+def sources() -> list[tuple[str, Path]]:
+    """(module name, file) of everything that ships."""
+    found = []
+    for top, package in (
+        ("qdsl", "qdsl"),
+        ("passes", "qdsl.passes"),
+        ("grammars", "qdsl.grammars"),
+        ("recipes", "qdsl.recipes"),
+    ):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT / top).with_suffix("").parts
+            parts = parts[:-1] if parts[-1] == "__init__" else parts
+            found.append((".".join((package, *parts)), path))
+    return found
+
+
+def package_of(module: str) -> str | None:
+    return next((p for p in FLOOR if module == p or module.startswith(p + ".")), None)
+
+
+def imports(path: Path) -> list[str]:
+    """Every module that a file imports, at top level or inside a function, by its full name."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def test_imports_point_down() -> None:
+    wrong = []
+    for module, path in sources():
+        here = package_of(module)
+        for name in imports(path):
+            there = package_of(name)
+            if here is None or there is None or here == there or FLOOR[there] < FLOOR[here]:
+                continue
+            allowed = SIDEWAYS if FLOOR[there] == FLOOR[here] else UPWARD
+            if (here, there) not in allowed:
+                wrong.append(f"{module} (floor {FLOOR[here]}) imports {name} (floor {FLOOR[there]})")
+    assert not wrong, "\n".join(sorted(set(wrong)))
+
+
+def test_the_two_lowest_floors_know_the_standard_library_only() -> None:
+    wrong = [
+        f"{module} imports {name}"
+        for module, path in sources()
+        for name in imports(path)
+        if package_of(module) in ("qdsl.diag", "qdsl.spec")
+        and not name.startswith("qdsl")
+        and name.split(".")[0] not in sys.stdlib_module_names
+    ]
+    assert not wrong, wrong
+
+
+def test_relative_imports_are_not_used() -> None:
+    for module, path in sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{module}: line {node.lineno}"
+
+
+@pytest.mark.parametrize("banned", ["onnxruntime.quantization", "pickle", "onnxscript", "onnx_ir"])
+def test_nothing_that_ships_imports(banned: str) -> None:
+    users = [m for m, path in sources() for name in imports(path) if name == banned or name.startswith(banned + ".")]
+    assert not users, f"{banned} is imported by {users}"
+
+
+def test_the_package_list_is_the_tree() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    tree = sorted(module for module, path in sources() if path.name == "__init__.py")
+    assert sorted(listed) == tree
+
+
+def test_passes_are_flat() -> None:
+    assert not [p for p in (ROOT / "passes").iterdir() if p.is_dir() and p.name != "__pycache__"]
+
+
+def loaded_after(code: str) -> set[str]:
+    """Names of the modules that a fresh interpreter holds after `code`."""
+    program = f"{code}\nimport sys; print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_command_line_starts_light() -> None:
+    heavy = {"numpy", "onnx", "onnxruntime", "lark", "rich", "torch", "onnx_graphsurgeon", "PIL"}
+    assert not heavy & loaded_after("import qdsl.cli")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "import qdsl.cli\ntry: qdsl.cli.main(['--help'])\nexcept SystemExit: pass"
+    assert not {"numpy", "onnx", "onnxruntime", "lark", "rich", "torch"} & loaded_after(code)
+
+
+def test_check_loads_no_numbers() -> None:
+    code = "import qdsl.cli; qdsl.cli.main(['check', 'recipes/yolov8n_static.q'])"
+    loaded = loaded_after(code)
+    assert "lark" in loaded
+    assert not {"numpy", "onnx", "onnxruntime", "torch", "onnx_graphsurgeon"} & loaded
+
+
+def test_plan_runs_no_runtime() -> None:
+    code = "import qdsl.cli; qdsl.cli.main(['plan', 'recipes/yolov8n_static.q'])"
+    assert "onnxruntime" not in loaded_after(code)
