@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from qdsl.capability import FLOAT, Capability, load
 from qdsl.diag import Diagnostic, QdslError, Report
@@ -24,7 +26,7 @@ from qdsl.plan.schemes import Schemes
 from qdsl.plan.selection import Selection
 from qdsl.plan.settle import Settled, Settling
 from qdsl.plan.size import predicted_bytes
-from qdsl.plan.types import PLAN_VERSION, NodePlan, Origin, Plan, Prediction, Totals
+from qdsl.plan.types import PLAN_VERSION, Count, NodePlan, Origin, Plan, Prediction, Totals
 from qdsl.plan.verdicts import INTEGER_RUNS, REFUSED, Verdicts
 
 
@@ -64,6 +66,26 @@ def decide(
     capability: Capability | None = None,
 ) -> Decisions:
     """As `make`, with everything that `explain` needs."""
+    with _collector_paused():
+        return _decide(recipe, view, target, float_bytes, report, capability)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage collection meanwhile: a plan is many small objects and no cycles, and looking through all of them
+    again and again makes a large graph cost more than its size."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _decide(
+    recipe: Recipe, view: GraphView, target: str, float_bytes: int, report: Report, capability: Capability | None
+) -> Decisions:
     block = find_target(recipe, target)
     _refuse_absent(recipe, target, block, capability)
     table = capability or load(table_name(target))
@@ -72,10 +94,9 @@ def decide(
     changes = edits(context, rules)
     bare = _bare(context)
     check_conflicts(context, changes, bare)
-    report.raise_errors()
     settled = Settling(context, rules, changes, bare).run()
-    _check_settled(context, settled)
-    plan = _plan(recipe, block, target, context, settled, float_bytes)
+    counts = _check_settled(context, settled)
+    plan = replace(_plan(recipe, block, target, context, settled, float_bytes), counts=counts)
     return Decisions(plan, context, settled.draft, changes)
 
 
@@ -97,17 +118,18 @@ def _plan(
         flags=flags(context, recipe, block, draft.tensors),
         totals=_totals(context, draft, verdicts, float_bytes),
         open=_open(recipe, draft),
-        counts=Counter(context, draft, _reasons(context, settled.refused)).all(),
         facts=facts(recipe, block),
     )
 
 
-def _check_settled(context: Context, settled: Settled) -> None:
-    """Report what can only be seen in the settled draft, then raise everything."""
+def _check_settled(context: Context, settled: Settled) -> tuple[Count, ...]:
+    """How far each rule reached. Raises everything found so far; then what only a sound draft can show."""
+    context.report.raise_errors()
     missing_data(context, settled.draft.tensors.values())
-    Counter(context, settled.draft, _reasons(context, settled.refused)).all()
+    counts = Counter(context, settled.draft, _reasons(context, settled.refused)).all()
     _nothing_quantized(context, settled.draft)
     context.report.raise_errors()
+    return counts
 
 
 def _refuse_absent(recipe: Recipe, name: str, block: Target | None, capability: Capability | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from qdsl.capability import ABSORBED, Capability, Row
@@ -29,6 +29,7 @@ class Context:
     report: Report
     rows: tuple[Row, ...]
     kept: dict[int, Origin]
+    _folds: dict[str, int | None] = field(default_factory=dict, repr=False)
 
     def quantizable(self, tensor: str) -> bool:
         """A computed float32 tensor (or graph input): only those are stored as integers."""
@@ -58,6 +59,11 @@ class Context:
 
     def folded_owner(self, tensor: str) -> int | None:
         """The node that an activation (Relu, Clip) writing `tensor` folds into: its only neighbour upstream."""
+        if tensor not in self._folds:
+            self._folds[tensor] = self._owner(tensor)
+        return self._folds[tensor]
+
+    def _owner(self, tensor: str) -> int | None:
         writer = self.view.producer(tensor)
         if writer is None or self.rows[writer.index].kind != ABSORBED or not writer.inputs:
             return None

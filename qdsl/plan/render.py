@@ -35,7 +35,7 @@ def totals(plan: Plan) -> str:
         share = f" ({percent(integer, plan.totals.macs)} of MACs)"
     heavy = _heavy_counts(plan.nodes)
     return (
-        f"{heavy} in integers{share}, {plan.totals.kept_float} nodes float by request, "
+        f"{heavy} in integers{share}, {plan.totals.kept_float} {_nodes(plan.totals.kept_float)} float by request, "
         f"{plan.totals.refused} by target; "
         f"predicted {mebibytes(plan.totals.predicted_bytes)}"
         f" ({_times_smaller(plan.totals.float_bytes, plan.totals.predicted_bytes)})"
@@ -81,6 +81,10 @@ def _heavy_counts(nodes: Iterable[NodePlan]) -> str:
             of[0] += node.mark == "+" and node.prediction.runs == "integer"
             of[1] += 1
     return ", ".join(f"{done} of {all_} {op}" for op, (done, all_) in sorted(counts.items())) or "0 nodes"
+
+
+def _nodes(count: int) -> str:
+    return "node" if count == 1 else "nodes"
 
 
 def _flags(plan: Plan) -> list[str]:

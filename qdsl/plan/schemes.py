@@ -33,6 +33,7 @@ class Schemes:
     capability: Capability
     report: Report
     _known: dict[tuple[str, TypeRequest | None], Scheme | None] = field(default_factory=dict)
+    _answers: dict[tuple[str, int], tuple[Resolved, Chosen]] = field(default_factory=dict)
 
     def weights(self, asked: Resolved) -> Chosen:
         return self._chosen(WEIGHT, asked)
@@ -41,6 +42,13 @@ class Schemes:
         return self._chosen(ACTIVATION, asked)
 
     def _chosen(self, role: str, asked: Resolved) -> Chosen:
+        # The cascade hands out one object per chain, so its identity stands for it; holding it keeps the identity.
+        key = (role, id(asked))
+        if key not in self._answers:
+            self._answers[key] = (asked, self._choose(role, asked))
+        return self._answers[key][1]
+
+    def _choose(self, role: str, asked: Resolved) -> Chosen:
         request = asked.value if isinstance(asked.value, TypeRequest) else None
         key = (role, request)
         if key not in self._known:

@@ -62,7 +62,8 @@ class Settling:
             prediction = predictions[self._context.view.nodes[node].name]
             if prediction.runs == "float" and self._context.rows[node].computes and node not in stored:
                 failed[node] = prediction
-        apart = {node for node in failed if node not in self._unfolded and self._folds(node, draft)}
+        settled = self._unfolded | self._placed
+        apart = {node for node in failed if node not in settled and self._folds(node, draft)}
         if apart:
             self._unfolded |= apart
             return True

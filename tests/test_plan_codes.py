@@ -1,0 +1,43 @@
+"""Every diagnostic code of the plan: its example raises it."""
+
+from __future__ import annotations
+
+import pytest
+from plan_tools import detector, two_convs
+
+from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.diag.codes.plan import CODES
+from qdsl.lang import loads
+from qdsl.plan import decide, explain, from_json, gate, to_json
+
+
+def raised(code: str) -> list[Diagnostic]:
+    """What the example of `code` raises or flags."""
+    doc = CODES[code]
+    recipe = loads(doc.example, name="example.q").recipe
+    view = detector() if "detector" in doc.setup else two_convs()
+    target = recipe.targets[0].name
+    report = Report()
+    try:
+        decisions = decide(recipe, view, target, float_bytes=1000, report=report)
+        if doc.verb == "explain":
+            explain(decisions, "no/such/node")
+        if "another version" in doc.setup:
+            from_json(to_json(decisions.plan).replace('"version": 1', '"version": 9'))
+    except QdslError as error:
+        return list(error.diagnostics)
+    flagged = [Diagnostic(flag.code, flag.message, help=flag.help) for flag in decisions.plan.flags]
+    return [*report, *gate(recipe, target), *flagged]
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_the_example_raises_its_code(code: str) -> None:
+    found = raised(code)
+    assert code in [d.code for d in found]
+    assert all(d.headline and not d.headline.endswith(".") for d in found)
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_every_code_is_explained(code: str) -> None:
+    doc = CODES[code]
+    assert doc.summary.endswith(".") and len(doc.explanation) > len(doc.summary)

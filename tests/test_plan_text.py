@@ -1,0 +1,273 @@
+"""The plan as text, as JSON, and one node explained."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plan_tools import HEAD, branches, decided, detector, planned, residual, two_convs
+from structure_graphs import Net
+
+from qdsl.diag import QdslError, Report
+from qdsl.graph import load
+from qdsl.lang import loads
+from qdsl.plan import Plan, decide, explain, from_json, plan_hash, render, to_json
+from qdsl.plan.types import (
+    BiasPlan,
+    Calibration,
+    Count,
+    Fact,
+    Flag,
+    NodePlan,
+    Origin,
+    Prediction,
+    Reader,
+    TensorPlan,
+    Totals,
+    WeightPlan,
+)
+from qdsl.rewrite import canonicalise
+from qdsl.spec import DTYPES, Granularity, Scheme
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ROOT / "tests" / "data" / "yolov8_tiny_torchscript.onnx"
+KEEP = "select decode = decode_head\nkeep decode in float32\n"
+Golden = Callable[[str, str], None]
+
+
+# --- text -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_small_plan_reads_well(golden: Golden) -> None:
+    rules = (
+        'keep "gemm" in float32\nlayers op Conv { weights int8 per_tensor; range [-3, 3] }\n'
+        'layers all { calibrate minmax on calib }\nplace { leave "stem" -> "right" }\n'
+    )
+    golden("plan/branches.txt", render(planned(branches(), rules)))
+
+
+def test_residual_and_sharing(golden: Golden) -> None:
+    golden("plan/residual.txt", render(planned(residual(), "place { share scale across op Add }\n")))
+
+
+def test_a_detector_is_flagged(golden: Golden) -> None:
+    golden("plan/detector.txt", render(planned(detector())))
+
+
+def test_yolov8_tiny(golden: Golden) -> None:
+    model = load(TINY)
+    canonicalise(model)
+    recipe = loads(HEAD + KEEP, name="demo.q").recipe
+    decisions = decide(recipe, model.view(), "ort", float_bytes=TINY.stat().st_size, report=Report())
+    text = render(decisions.plan)
+    assert "63 of 64 Conv in integers" in text
+    golden("plan/yolov8_tiny.txt", text)
+
+
+def test_names_cannot_steer_the_terminal() -> None:
+    net = Net()
+    y = net.conv(net.input("x", 1, 3, 8, 8), 4, name="\x1b[2Jconv\x07")
+    plan = planned(net.view(y))
+    text = render(plan)
+    assert "\x1b" not in text and "\x07" not in text
+    assert "?[2Jconv?" in text
+
+
+def test_colours_only_when_asked() -> None:
+    plan = planned(two_convs())
+    assert "\x1b" not in render(plan)
+    assert "\x1b" in render(plan, rich=True)
+
+
+def test_every_node_has_its_line() -> None:
+    plan = planned(branches())
+    lines = render(plan).split("\n")
+    for node in plan.nodes:
+        assert any(line.startswith(f"{node.mark} {node.node} ") for line in lines)
+
+
+# --- explain --------------------------------------------------------------------------------------------------------
+
+CHAIN = (
+    'keep "gemm" in float32\nlayers op Conv { weights int8 per_tensor }\n'
+    'layers "left" { weights int8 per_channel; range [-4, 4] }\n'
+)
+
+
+def test_the_chain_of_a_node_ends_in_the_line_that_won(golden: Golden) -> None:
+    found = explain(decided(branches(), CHAIN), "left")
+    chain = [(step.origin.line, step.won) for step in found.steps if step.what == "weights"]
+    assert chain == [(5, False), (12, False), (13, True)]
+    golden("plan/explain_node.txt", found.text)
+
+
+def test_a_kept_node_names_its_rule(golden: Golden) -> None:
+    found = explain(decided(branches(), CHAIN), "gemm")
+    assert [(s.value, s.origin.line) for s in found.steps if s.what == "keep"] == [("float32", 11)]
+    golden("plan/explain_kept.txt", found.text)
+
+
+def test_a_tensor_names_its_readers_and_its_group(golden: Golden) -> None:
+    golden("plan/explain_tensor.txt", explain(decided(residual()), "pool_out").text)
+
+
+def test_a_refused_node_says_why() -> None:
+    found = explain(decided(branches()), "right_tanh")
+    assert "no integer kernel" in found.verdict and "in float" in found.verdict
+
+
+def test_an_edge_left_alone_names_its_rule() -> None:
+    found = explain(decided(residual(), 'place { leave "relu1" -> "add" }\n'), "relu1_out")
+    assert [(s.value, s.origin.line) for s in found.steps if s.what == "place"] == [("no Q/DQ before add", 11)]
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(QdslError) as caught:
+        explain(decided(two_convs()), "conv3")
+    (found,) = caught.value.diagnostics
+    assert found.code == "unknown-name" and "conv" in found.help[0]
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def test_json_keeps_everything() -> None:
+    plan = planned(residual(), "place { share scale across op Add }\nlayers all { calibrate minmax on calib }\n")
+    assert from_json(to_json(plan)) == plan
+    assert to_json(from_json(to_json(plan))) == to_json(plan)
+
+
+def test_json_is_sorted_and_versioned() -> None:
+    text = to_json(planned(two_convs()))
+    data = json.loads(text)
+    assert data["version"] == 1
+    assert text == json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    assert str(ROOT) not in text
+
+
+_WORDS = st.text(max_size=8)
+_FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=32)
+_SCHEMES = st.builds(
+    Scheme,
+    st.sampled_from(list(DTYPES.values())),
+    st.booleans(),
+    st.sampled_from(Granularity),
+    st.none() | st.integers(1, 64),
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.integers(2, 7),
+)
+_ORIGINS = st.builds(Origin, _WORDS, _WORDS, st.integers(0, 99))
+_CALIBRATIONS = st.builds(
+    Calibration,
+    method=_WORDS,
+    data=st.none() | _WORDS,
+    percentile=st.none() | _FLOATS,
+    symmetric=st.booleans(),
+    low=st.none() | _FLOATS,
+    high=st.none() | _FLOATS,
+    origin=_ORIGINS,
+)
+_READERS = st.lists(st.builds(Reader, _WORDS, st.integers(-1, 3)), max_size=3).map(tuple)
+
+
+def _few(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, ...]]:
+    return st.lists(strategy, max_size=2).map(tuple)
+
+
+_PORT = st.integers(0, 3)
+_PREDICTIONS = st.builds(Prediction, _WORDS, _WORDS, _WORDS, _WORDS)
+_PLANS = st.builds(
+    Plan,
+    version=st.just(1),
+    recipe=_WORDS,
+    model=_WORDS,
+    target=_WORDS,
+    mode=_WORDS,
+    nodes=_few(
+        st.builds(
+            NodePlan, _WORDS, _WORDS, _WORDS, _WORDS, _ORIGINS, _PREDICTIONS, st.none() | st.integers(0, 2**60)
+        )
+    ),
+    tensors=_few(
+        st.builds(TensorPlan, _WORDS, _SCHEMES, _READERS, _WORDS, st.booleans(), _CALIBRATIONS, _ORIGINS, _ORIGINS)
+    ),
+    weights=_few(st.builds(WeightPlan, _WORDS, _PORT, _WORDS, _SCHEMES, st.none() | _PORT, _ORIGINS)),
+    biases=_few(st.builds(BiasPlan, _WORDS, _PORT, _WORDS, _WORDS, _PORT, _ORIGINS)),
+    flags=_few(st.builds(Flag, _WORDS, _WORDS, _few(_WORDS), _few(_WORDS))),
+    totals=st.builds(Totals, *[st.integers(0, 2**50)] * 8),
+    open=_few(_WORDS),
+    counts=_few(st.builds(Count, _ORIGINS, _WORDS, _PORT, _PORT)),
+    facts=_few(st.builds(Fact, _WORDS, _WORDS, _few(st.tuples(_WORDS, _WORDS)))),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(_PLANS)
+def test_any_plan_survives_json(plan: Plan) -> None:
+    assert from_json(to_json(plan)) == plan
+    assert plan_hash(from_json(to_json(plan))) == plan_hash(plan)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data | {"version": 2},
+        lambda data: {k: v for k, v in data.items() if k != "nodes"},
+        lambda data: data | {"nodes": 3},
+        lambda data: data | {"recipe": 7},
+        lambda data: data | {"more": 1},
+        lambda data: data | {"tensors": [data["tensors"][0] | {"observe": 1}]},
+        lambda data: data | {"weights": [data["weights"][0] | {"scheme": {"dtype": "int9"}}]},
+        lambda data: [],
+    ],
+)
+def test_what_is_no_plan_is_refused(damage: Callable[[dict[str, object]], object]) -> None:
+    data = json.loads(to_json(planned(two_convs())))
+    with pytest.raises(QdslError) as caught:
+        from_json(json.dumps(damage(data)))
+    assert caught.value.diagnostics[0].code == "plan-file"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "null", "NaN"])
+def test_what_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(QdslError):
+        from_json(text)
+
+
+def test_the_hash_follows_the_content() -> None:
+    plan = planned(two_convs())
+    assert plan_hash(plan) == plan_hash(planned(two_convs()))
+    assert plan_hash(plan) != plan_hash(replace(plan, recipe="other"))
+
+
+def test_the_plan_does_not_depend_on_the_hash_seed() -> None:
+    program = (
+        "import sys; sys.path[:0] = ['tests', '.']\n"
+        "from plan_tools import *; from qdsl.plan import plan_hash\n"
+        "print(plan_hash(planned(branches(), 'place { share scale across op Concat }\\n')))"
+    )
+    seen = set()
+    for seed in ("0", "1", "2"):
+        env = {"PYTHONHASHSEED": seed, "PATH": ""}
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env=env)
+        assert done.returncode == 0, done.stderr
+        seen.add(done.stdout)
+    assert len(seen) == 1
+
+
+def test_planning_loads_no_runtime() -> None:
+    program = (
+        "import sys; sys.path[:0] = ['tests', '.']\n"
+        "from plan_tools import *; planned(residual())\n"
+        "print('onnxruntime' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "False", done.stderr

@@ -1,0 +1,199 @@
+"""Every setting of the language that a plan can speak of: two values give two plans, or a refusal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from plan_tools import HEAD, branches
+
+from qdsl.diag import QdslError, Report, Severity
+from qdsl.lang import loads
+from qdsl.lang.vocabulary import TABLE
+from qdsl.plan import Plan, gate, make, plan_hash
+
+VIEW = branches()
+REFUSED = "refused"
+
+# Per block: the recipe around a setting. `@` is where the setting stands.
+AROUND = {
+    "input": HEAD + 'input "x" {\n  @\n}\n',
+    "data": HEAD.replace("{ take 4 }", "{\n  @\n}"),
+    "folder": HEAD.replace('from npz "calib.npz" { take 4 }', 'from folder "images" {\n  @\n}'),
+    "quantize": HEAD.replace("  calibrate minmax on calib\n", "  calibrate minmax on calib\n  @\n"),
+    "weights": HEAD.replace("  weights int8 symmetric per_channel\n", "  @\n"),
+    "activations": HEAD.replace("  activations uint8 affine per_tensor\n", "  @\n"),
+    "calibrate": HEAD.replace("  calibrate minmax on calib\n", "  @\n").replace(
+        "data calib", 'data other from npz "other.npz"\ndata calib'
+    ),
+    "layers": HEAD.replace("data calib", 'data other from npz "other.npz"\ndata calib')
+    + "layers op Conv {\n  @\n}\n",
+    "sensitivity": HEAD
+    + "allocate weights from [int8, int4] {\n"
+    + "  sensitivity gradient on calib { @ }\n  minimize loss under size <= 1 MB\n}\n",
+    "improve": HEAD + "improve {\n  @\n}\n",
+    "train": HEAD + "train qat on calib {\n  @\n}\n",
+    "target": HEAD.replace("target ort\n", "target ort {\n  @\n}\n"),
+    "evaluate": HEAD + "evaluate classification on calib {\n  @\n  measure top1\n}\n",
+    "detection": HEAD + "evaluate detection on calib {\n  @\n  measure map50\n}\n",
+    "profile": HEAD + "evaluate classification on calib {\n  profile latency { @ }\n}\n",
+}
+
+# (block, word, form) -> where it stands, two values. `form` counts a word's rows in the table.
+CASES: dict[tuple[str, str, int], tuple[str, str, str]] = {
+    ("input", "resize", 0): ("input", "resize 8 stretch", "resize 8 letterbox"),
+    ("input", "crop", 0): ("input", "crop 8", "crop [8, 6]"),
+    ("input", "rescale", 0): ("input", "rescale 1/255", "rescale 1/127"),
+    ("input", "mean", 0): ("input", "mean [0, 0, 0]", "mean [0, 0, 1]"),
+    ("input", "std", 0): ("input", "std [1, 1, 1]", "std [1, 1, 2]"),
+    ("input", "color", 0): ("input", "color rgb", "color bgr"),
+    ("input", "layout", 0): ("input", "layout nchw", "layout nhwc"),
+    ("input", "shape", 0): ("input", "shape [1, 3, 8, 8]", "shape [2, 3, 8, 8]"),
+    ("data", "split", 0): ("folder", "split train", "split val"),
+    ("data", "take", 0): ("data", "take 4", "take 4 seed 1"),
+    ("data", "oversample", 0): ("folder", 'oversample "a" 2', 'oversample "a" 3'),
+    ("data", "ratio", 0): ("folder", 'ratio "a" 40 %, "b" 60 %', 'ratio "a" 50 %, "b" 50 %'),
+    ("data", "balance", 0): ("folder", "balance classes", ""),
+    ("data", "classes", 0): ("folder", 'classes ["a", "b"]', 'classes ["b", "a"]'),
+    ("data", "ignore", 0): ("folder", "ignore 255", "ignore 0"),
+    ("data", "array", 0): ("data", 'array "a" "x"', 'array "b" "x"'),
+    ("data", "label", 0): ("data", 'label "y"', 'label "z"'),
+    ("quantize", "weights", 0): ("weights", "weights int8 per_tensor", "weights int8 per_channel"),
+    ("quantize", "activations", 0): ("activations", "activations uint8 affine", "activations uint8 symmetric"),
+    ("quantize", "calibrate", 0): ("calibrate", "calibrate minmax on calib", "calibrate minmax on other"),
+    ("quantize", "range", 0): ("quantize", "range [0, 6]", "range [0, 1]"),
+    ("layers", "weights", 0): ("layers", "weights uint8", "weights int8 reduce_range"),
+    ("layers", "activations", 0): ("layers", "activations uint8 symmetric", "activations uint8 affine reduce_range"),
+    ("layers", "calibrate", 0): ("layers", "calibrate minmax on calib", "calibrate minmax on other"),
+    ("layers", "range", 0): ("layers", "range [0, 6]", "range [-1, 6]"),
+    ("sensitivity", "take", 0): ("sensitivity", "take 4", "take 5"),
+    ("sensitivity", "trials", 0): ("sensitivity", "trials 4", "trials 5"),
+    ("sensitivity", "epsilon", 0): ("sensitivity", "epsilon 1e-3", "epsilon 1e-4"),
+    ("improve", "equalize", 0): ("improve", "equalize", "bias_correct"),
+    ("improve", "bias_correct", 0): ("improve", "bias_correct", "equalize; bias_correct"),
+    ("improve", "round", 0): ("improve", "round adaptive", "equalize"),
+    ("train", "epochs", 0): ("train", "epochs 1", "epochs 2"),
+    ("train", "batch", 0): ("train", "batch 1", "batch 2"),
+    ("train", "optimizer", 0): ("train", "optimizer sgd lr 0.1", "optimizer sgd lr 0.2"),
+    ("train", "schedule", 0): ("train", "schedule cosine", "schedule plateau"),
+    ("train", "warm_start", 0): ("train", "warm_start epoch 1", "warm_start epoch 2"),
+    ("train", "freeze_batchnorm", 0): ("train", "freeze_batchnorm", "freeze_batchnorm epoch 2"),
+    ("train", "distill", 0): ("train", "distill 0.5", "distill 0.7"),
+    ("train", "early_stop", 0): ("train", "early_stop 2", "early_stop 3"),
+    ("train", "class_weights", 0): ("train", "class_weights balanced", ""),
+    ("train", "class_weights", 1): ("train", 'class_weights "a" 2', 'class_weights "a" 3'),
+    ("train", "validate", 0): ("train", "validate calib", ""),
+    ("train", "loss", 0): ("train", "loss labels", "loss float_model"),
+    ("target", "device", 0): ("target", 'device "a"', 'device "b"'),
+    ("target", "version", 0): ("target", 'version "1.22"', 'version "1.23"'),
+    ("target", "threads", 0): ("target", "threads auto", "threads 2"),
+    ("target", "io", 0): ("target", "io int8", "io uint8"),
+    ("evaluate", "output", 0): ("evaluate", 'output "a"', 'output "b"'),
+    ("evaluate", "decode", 0): ("detection", "decode yolov8", "decode yolov5"),
+    ("evaluate", "confidence", 0): ("detection", "confidence 0.1", "confidence 0.2"),
+    ("evaluate", "nms", 0): ("detection", "nms 0.5", "nms 0.7"),
+    ("profile", "runs", 0): ("profile", "runs 10", "runs 20"),
+    ("profile", "warmup", 0): ("profile", "warmup 1", "warmup 2"),
+    ("profile", "batch", 0): ("profile", "batch 1", "batch 2"),
+    ("profile", "threads", 0): ("profile", "threads 1", "threads 2"),
+}
+
+
+def keys() -> list[tuple[str, str, int]]:
+    """Every row of the vocabulary: block, word, and which form of the word."""
+    seen: dict[tuple[str, str], int] = {}
+    found = []
+    for row in TABLE:
+        form = seen.get((row.block, row.word), -1) + 1
+        seen[row.block, row.word] = form
+        found.append((row.block, row.word, form))
+    return found
+
+
+def outcome(around: str, setting: str) -> str:
+    """The plan of the recipe as a hash (where it says what, not on which line), or what refuses it."""
+    try:
+        recipe = loads(AROUND[around].replace("@", setting), name="demo.q").recipe
+        plan = make(recipe, VIEW, "ort", float_bytes=1000, report=Report())
+    except QdslError as error:
+        return f"{REFUSED}: {error}"
+    refusals = [d for d in gate(recipe, "ort") if d.severity is Severity.ERROR]
+    return f"{REFUSED}: {refusals[0].headline}" if refusals else plan_hash(_without_lines(plan))
+
+
+def _without_lines(plan: Plan) -> Plan:
+    """The plan without origins: a changed column or line is no changed plan."""
+    from qdsl.plan.types import Origin
+
+    none = Origin("")
+    return replace(
+        plan,
+        nodes=tuple(replace(n, origin=none) for n in plan.nodes),
+        tensors=tuple(
+            replace(t, origin=none, placed=none, calibration=replace(t.calibration, origin=none)) for t in plan.tensors
+        ),
+        weights=tuple(replace(w, origin=none) for w in plan.weights),
+        biases=tuple(replace(b, origin=none) for b in plan.biases),
+        counts=(),
+    )
+
+
+@pytest.mark.parametrize("key", keys(), ids=lambda key: f"{key[0]}-{key[1]}-{key[2]}")
+def test_two_values_give_two_plans_or_a_refusal(key: tuple[str, str, int]) -> None:
+    assert key in CASES, f"the setting {key} has no case here: add one with two values"
+    around, one, other = CASES[key]
+    first, second = outcome(around, one), outcome(around, other)
+    if first.startswith(REFUSED):
+        assert key[0] in ("sensitivity", "improve", "train") or key[1] == "io", first
+        return
+    assert not second.startswith(REFUSED), second
+    assert first != second
+
+
+def test_no_case_speaks_of_a_word_that_is_gone() -> None:
+    assert set(CASES) == set(keys())
+
+
+# --- what gates compile ---------------------------------------------------------------------------------------------
+
+
+def gated(rules: str, head: str = HEAD) -> list[tuple[str, str]]:
+    recipe = loads(head + rules, name="demo.q").recipe
+    return [(d.severity.value, d.code) for d in gate(recipe, recipe.targets[0].name)]
+
+
+def test_a_plain_recipe_passes_the_gate() -> None:
+    assert gated("") == []
+
+
+def test_size_is_decided_and_everything_else_warned_of() -> None:
+    rules = (
+        "evaluate classification on calib {\n  profile latency\n  require top1 drop <= 1 pp\n"
+        "  require size <= 3.6 MiB\n}\n"
+    )
+    assert gated(rules) == [("warning", "undecided")] * 3
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "allocate weights from [int8, int4] { minimize loss under size <= 1 MB }\n",
+        "improve { equalize }\n",
+        "train qat on calib { epochs 1 }\n",
+        'passes { use "./mine.rule" before quantize }\n',
+    ],
+)
+def test_what_is_not_carried_out_is_an_error(rules: str) -> None:
+    assert gated(rules) == [("error", "not-yet")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('model onnx "demo.onnx"', 'model torch "pkg:make"', "not-yet"),
+        ("target ort", 'target tensorrt { version "10.3" }', "target-absent"),
+        ("target ort", 'target stm32 { device "a" }', "target-absent"),
+    ],
+)
+def test_other_models_and_targets_are_an_error(old: str, new: str, expected: str) -> None:
+    assert gated("", HEAD.replace(old, new)) == [("error", expected)]
