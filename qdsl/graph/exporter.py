@@ -36,6 +36,9 @@ def export_model(model: Any, write: Writer = to_proto) -> ModelProto:
         proto.opset_import.add(domain=domain, version=version)
     proto.graph.CopyFrom(model.graph_shell)
     proto.graph.name = graph.name or "graph"
+    kept = [a for a in model.graph_shell.quantization_annotation if model.tensor(a.tensor_name) is not None]
+    del proto.graph.quantization_annotation[:]
+    proto.graph.quantization_annotation.extend(kept)
     _fill(proto.graph, model, write)
     return proto
 

@@ -29,7 +29,7 @@ def inline_functions(model: ModelProto, limits: Limits) -> tuple[ModelProto, Seq
     except Exception as error:  # the C++ side throws several unrelated types
         text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise problem("model-functions", f"the model's functions cannot be expanded: {text}") from None
-    return inlined, (note("model-functions", f"{count} model-local functions were expanded"),)
+    return inlined, (note("model-functions", f"model-local functions were expanded: {count}"),)
 
 
 def _expanded(model: ModelProto) -> int:

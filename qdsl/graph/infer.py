@@ -37,17 +37,25 @@ def _small(name: str, value: Lazy) -> TensorProto:
 
 
 def infer(model: Any) -> None:
-    """Fill in element types and shapes of what nodes write. What was known stays; a failure adds a warning to the
-    model."""
+    """Fill in element types and shapes of what nodes write. What was known stays; where inference contradicts the model,
+    or fails, the rest is inferred all the same and the model gets a warning."""
+    proto = skeleton(model)
     try:
-        inferred = onnx.shape_inference.infer_shapes(skeleton(model), check_type=False, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception as error:  # the C++ side throws several unrelated types
-        text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        found = warning("model-shapes", f"shapes could not be inferred: {text}", "only declared shapes are known")
-        if found not in model.diagnostics:
-            model.diagnostics.append(found)
-        return
+        _warn(model, error)
+        try:
+            inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        except Exception:
+            return
     for info in (*inferred.graph.value_info, *inferred.graph.output):
         tensor = model.tensor(info.name)
         if isinstance(tensor, gs.Variable):
             set_type(tensor, info.type)
+
+
+def _warn(model: Any, error: Exception) -> None:
+    text = " ".join((str(error).strip() or type(error).__name__).split())[:200]
+    found = warning("model-shapes", f"not every shape could be inferred: {text}")
+    if not any(diagnostic.code == "model-shapes" for diagnostic in model.diagnostics):
+        model.diagnostics.append(found)

@@ -19,7 +19,7 @@ class Limits:
     dimension: int = 2**31 - 1
     tensor_bytes: int = 2**37
     fold_bytes: int = 2**24
-    body_depth: int = 32
+    body_depth: int = 16
 
 
 DEFAULT_LIMITS = Limits()

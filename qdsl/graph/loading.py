@@ -113,7 +113,7 @@ def _check_size(graph: GraphProto, limits: Limits) -> None:
 def _notes(proto: ModelProto, renamed: int) -> Iterable[Diagnostic]:
     graph = proto.graph
     if renamed:
-        yield note("model-node-names", f"{renamed} nodes had no name of their own and were given one")
+        yield note("model-node-names", f"nodes without a name of their own were given one: {renamed}")
     control = [node.name or node.op_type for node in graph.node if any(True for _ in bodies(node.attribute))]
     if control:
         yield note(
@@ -124,7 +124,7 @@ def _notes(proto: ModelProto, renamed: int) -> Iterable[Diagnostic]:
     constants = {tensor.name for tensor in graph.initializer}
     overridable = [info.name for info in graph.input if info.name in constants]
     if overridable:
-        yield note("model-constant-inputs", f"{len(overridable)} graph inputs have a stored value and become constants")
+        yield note("model-constant-inputs", f"graph inputs with a stored value become constants: {len(overridable)}")
     if proto.training_info:
         yield warning("model-training-info", "the model's training information is left out")
 

@@ -152,8 +152,9 @@ class Model:
         found.shape = tuple(dims)
         for node in self.nodes():
             for tensor in node.outputs:
-                if isinstance(tensor, gs.Variable):
-                    tensor.shape = None
+                if isinstance(tensor, gs.Variable) and tensor.shape is not None:
+                    # Free dims follow from the input now; inference would prefer the old symbol.
+                    tensor.shape = tuple(dim if isinstance(dim, int) else None for dim in tensor.shape)
         self.infer()
 
     def copy(self) -> Model:

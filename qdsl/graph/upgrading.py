@@ -25,6 +25,9 @@ def upgrade_opset(model: Model, opset: int) -> Model:
     """
     if opset <= model.opset:
         return model
+    unknown = next((n.op for n in model.nodes() if not n.domain and not onnx.defs.has(n.op)), None)
+    if unknown is not None:
+        raise _failed(model, opset, f"operator `{unknown[:80]}` is not one of ONNX")
     try:
         converted = onnx.version_converter.convert_version(skeleton(model), opset)
     except Exception as error:  # the C++ side throws several unrelated types

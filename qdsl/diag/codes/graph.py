@@ -28,7 +28,7 @@ _FILE = {
         "the model exceeds a limit on file size, nodes or nesting, or one proto cannot hold it",
         "Models are not trusted: sizes are bounded before anything is built. Weights of more than 2 GB need "
         "external data.",
-        "model.onnx has bodies nested 40 deep",
+        "model.onnx has bodies nested 20 deep",
     ),
     "model-opset": _doc(
         "the model's ONNX opset is missing, too old or too new",
