@@ -120,19 +120,18 @@ def _note_use(view: GraphView, node: NodeView, inputs: list[_Lane], uses: dict[i
 
 def _over_bins(view: GraphView, node: NodeView) -> bool:
     """Whether a Softmax is that of a distribution whose expectation follows."""
-    readers, tensor = readers(view, node.outputs[0]), node.outputs[0]
+    users = readers(view, node.outputs[0])
     for _ in range(6):
-        if len(readers) != 1 or readers[0].op not in MOVES:
+        if len(users) != 1 or users[0].op not in MOVES:
             break
-        tensor = readers[0].outputs[0]
-        readers = readers(view, tensor)
-    return node.op == "Softmax" and any(_expects(view, reader) for reader in readers)
+        users = readers(view, users[0].outputs[0])
+    return node.op == "Softmax" and any(_expects(view, user) for user in users)
 
 
 def _expects(view: GraphView, node: NodeView) -> bool:
     """Whether a node takes an expectation: a product with constant weights, or times constant bins, then a sum."""
     if node.op == "Mul" and constant_operand(view, node) is not None:
-        return any(reader.op == "ReduceSum" for reader in readers(view, node.outputs[0]))
+        return any(user.op == "ReduceSum" for user in readers(view, node.outputs[0]))
     return node.index in weighted(view)
 
 

@@ -126,13 +126,12 @@ def _components(nodes: frozenset[int], net: Links) -> dict[int, int]:
 def _feeding(view: GraphView, tail: Tail, found: set[int]) -> set[int]:
     """Shape and anchor computations that lead to the head and nowhere else."""
     net = links(view)
-    others = (set(range(len(view.nodes))) - found) - tail.ahead
-    fed: set[int] = set()
+    inside = set(found)
     for index in sorted(tail.ahead, reverse=True):
-        readers = set(net.after[index])
-        if readers and not readers & others and readers <= found | fed:
-            fed.add(index)
-    return fed
+        users = net.after[index]
+        if users and inside.issuperset(users):
+            inside.add(index)
+    return inside - found
 
 
 @dataclass(frozen=True, slots=True)
