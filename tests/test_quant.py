@@ -203,6 +203,13 @@ def test_a_channel_of_zeros_takes_the_largest_scale() -> None:
     assert np.all(quantize_weight(weight, of, params).values[1] == 0)
 
 
+def test_a_weight_may_be_a_single_number() -> None:
+    weight = np.asarray(2.5, np.float32)
+    stored = quantize_weight(weight, scheme("uint8"), weight_parameters(weight, scheme("uint8"), None))
+    assert stored.values.shape == stored.params.scale.shape == stored.params.zero_point.shape == ()
+    assert dequantize(stored.values, stored.params) == np.float32(2.5)
+
+
 def test_a_weight_of_zeros() -> None:
     of = scheme("int8", True, granularity=PER_CHANNEL)
     params = weight_parameters(np.zeros((3, 2), np.float32), of, 0)

@@ -77,7 +77,7 @@ def spread(low: NDArray[Any], high: NDArray[Any], scheme: Scheme) -> tuple[Float
         zero = np.full(scale.shape, middle)
     else:
         zero = np.clip(np.rint(qmin - low64 / scale.astype(np.float64)), qmin, qmax)
-    return np.asarray(scale, np.float32), zero.astype(storage_type(scheme.dtype))
+    return np.asarray(scale, np.float32), np.asarray(zero, storage_type(scheme.dtype))
 
 
 def _draw_in(scale: np.float32, zero: int, ends: tuple[int, int], within: tuple[float, float]) -> np.float32:
