@@ -51,8 +51,7 @@ def instrument(proto: ModelProto, view: GraphView, ways: Shortcuts) -> Readout:
     writer = _Writer(proto, view)
     extremes = {tensor: writer.extremes(tensor) for tensor in ways.reduced}
     for tensor, (op, of) in ways.mapped.items():
-        if of in extremes:
-            extremes[tensor] = writer.mapped(tensor, op, extremes[of])
+        extremes[tensor] = writer.mapped(tensor, op, extremes[of])
     floats = [o for o in view.outputs if view.tensors[o].dtype in FLOATS]
     sums = tuple(writer.sum(tensor) for tensor in dict.fromkeys([*ways.summed, *floats]))
     readout = Readout(extremes, sums)
