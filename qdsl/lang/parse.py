@@ -6,15 +6,17 @@ table can take them, and so that a faulty statement can be left out and the rest
 
 from __future__ import annotations
 
+import gc
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from lark import Lark, Token, UnexpectedToken
 from lark.lexer import Lexer
 
+from qdsl import grammars
 from qdsl.diag import Diagnostic, nearest
 from qdsl.lang import syntax
 from qdsl.lang.build import build
@@ -50,8 +52,14 @@ class Grammar:
 @cache
 def grammar() -> Grammar:
     """The grammar, its table built once per process (lark's own cache on disk is a pickle, so never that)."""
-    text = files("qdsl.grammars").joinpath("recipe.lark").read_text(encoding="utf-8")
-    lark: Any = Lark(text, parser="lalr", lexer=_Unused, propagate_positions=True)
+    text = (Path(str(grammars.__file__)).parent / "recipe.lark").read_text(encoding="utf-8")
+    collecting = gc.isenabled()
+    gc.disable()  # building the table makes many objects and no garbage: a tenth of its time
+    try:
+        lark: Any = Lark(text, parser="lalr", lexer=_Unused, propagate_positions=True)
+    finally:
+        if collecting:
+            gc.enable()
     words = {t.name: t.pattern.value for t in lark.terminals if type(t.pattern).__name__ == "PatternStr"}
     regexps = {t.name: t.pattern.to_regexp() for t in lark.terminals}
     keywords = {word: name for name, word in words.items() if word.isidentifier()}

@@ -134,6 +134,8 @@ class Mode:
 
 @dataclass(frozen=True, slots=True)
 class LayersRule:
+    """`layers X { ... }`: settings for the nodes that X picks."""
+
     picks: Picks
     settings: Settings
     span: Span
@@ -206,6 +208,8 @@ class Require:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
+    """`profile METRICS { ... }`: what is measured on the machine, and how."""
+
     metrics: tuple[Metric, ...]
     settings: tuple[tuple[str, int | float | str], ...]
     span: Span
@@ -213,6 +217,8 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Evaluate:
+    """`evaluate TASK on DATA { ... }`."""
+
     task: str
     data: str
     span: Span
@@ -256,6 +262,8 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
+    """`pin X to TYPE` of an `allocate` block."""
+
     picks: Picks
     dtype: DType
     span: Span
@@ -287,6 +295,8 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Improve:
+    """`improve { ... }`: steps without training, as (name, words as written)."""
+
     steps: tuple[tuple[str, tuple[int | float | str, ...]], ...]
     span: Span
 

@@ -29,18 +29,24 @@ class Nth:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
+    """`A or B`."""
+
     parts: tuple[Selector, ...]
     span: Span
 
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
+    """`A and B`."""
+
     parts: tuple[Selector, ...]
     span: Span
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
+    """`not A`."""
+
     part: Selector
     span: Span
 
