@@ -162,6 +162,8 @@ def _capability(table: _Table, name: str) -> Capability:
         reasons=reasons,
         signed_pairs=table.flag("signed_pairs", False),
         spread=table.texts("spread"),
+        spread_past_outputs=table.texts("spread_past_outputs"),
+        signed_spread_max_opset=_optional(table, "signed_spread_max_opset"),
         merges=tuple(_merge(raw) for raw in table.tables("merge")),
         _by_op=index_rows(rows),
     )
@@ -231,7 +233,7 @@ def _row(table: _Table) -> Row:
         variadic=table.flag("variadic", False),
         activations=table.numbers("activations"),
         weights=table.numbers("weights"),
-        bias=table.number("bias") if table.has("bias") else None,
+        bias=_optional(table, "bias"),
         output=table.word("output", _OUTPUTS, "none"),
         activation_types=_listed(table, "activation_types", _dtype),
         weight_types=_listed(table, "weight_types", _dtype),
@@ -243,6 +245,7 @@ def _row(table: _Table) -> Row:
         weight_only=_weight_only(table.table("weight_only")) if table.has("weight_only") else None,
         share_inputs=table.flag("share_inputs", False),
         runtime_weight=_dtype(table, table.text("runtime_weight")) if table.has("runtime_weight") else None,
+        runtime_scalars=table.flag("runtime_scalars", False),
         because=table.sentence("because"),
         evidence=table.sentence("evidence"),
     )
@@ -270,12 +273,12 @@ def _check_row(table: _Table, row: Row) -> None:
 def _when(table: _Table) -> When:
     attrs = table.table("attrs")
     made = When(
-        min_opset=table.number("min_opset") if table.has("min_opset") else None,
-        max_opset=table.number("max_opset") if table.has("max_opset") else None,
+        min_opset=_optional(table, "min_opset"),
+        max_opset=_optional(table, "max_opset"),
         attrs={key: attrs.texts(key) for key in attrs.left()},
         constant_ports=table.numbers("constant_ports"),
         ranks=table.numbers("ranks"),
-        max_outputs=table.number("max_outputs") if table.has("max_outputs") else None,
+        max_outputs=_optional(table, "max_outputs"),
     )
     table.done()
     return made
@@ -293,8 +296,13 @@ def _channel_axis(table: _Table) -> ChannelAxis:
 
 
 def _merge(table: _Table) -> Merge:
-    first, second, op = (table.sentence(key) for key in ("first", "second", "op"))
-    made = Merge(first, second, op, table.sentence("because"))
+    made = Merge(
+        first=table.sentence("first"),
+        seconds=table.texts("seconds"),
+        op=table.text("op", ""),
+        check=table.sentence("check"),
+        because=table.sentence("because"),
+    )
     table.done()
     return made
 
@@ -310,6 +318,10 @@ def _weight_only(table: _Table) -> WeightOnly:
     )
     table.done()
     return made
+
+
+def _optional(table: _Table, key: str) -> int | None:
+    return table.number(key) if table.has(key) else None
 
 
 def _listed(table: _Table, key: str, convert: Callable[[_Table, str], _T]) -> tuple[_T, ...]:

@@ -109,8 +109,8 @@ class ChannelAxis:
 
 @dataclass(frozen=True, slots=True)
 class WeightOnly:
-    """The kernel that computes with integer weights and float activations. `blocks` are the block sizes it takes; `when`
-    is what it asks of the node beyond the row."""
+    """The kernel that computes with integer weights and float activations. `blocks` are the block sizes it takes;
+    `when` is what it asks of the node beyond the row."""
 
     kernel: str
     types: tuple[DType, ...]
@@ -122,12 +122,13 @@ class WeightOnly:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Two operators that the runtime makes one of before it looks at Q/DQ: `second`, which alone reads what `first`
-    writes, adds a constant vector, and both run as `op`."""
+    """Two operators of which the runtime makes one before it looks at Q/DQ: `first` and one of `seconds`, which alone
+    reads what it writes. They run as `op` ("": the second's own). `check` names the structural condition."""
 
     first: str
-    second: str
+    seconds: tuple[str, ...]
     op: str
+    check: str
     because: str
 
 
@@ -142,7 +143,8 @@ class Row:
     `absorbs` names operators that fold into this row's kernel when they stand between it and its QuantizeLinear.
     `same_type`: activations in and out share one number type. `requires` names further checks of the predictor.
     `runtime_weight`: the type, per tensor, that the runtime itself gives a float constant weight between a quantized
-    input and output; None when it leaves it alone. `share_inputs`: one scale over inputs and output is faster.
+    input and output; None when it leaves it alone. `runtime_scalars`: so it does with a scalar constant on a data port.
+    `share_inputs`: one scale over inputs and output is faster.
     """
 
     name: str
@@ -169,6 +171,7 @@ class Row:
     weight_only: WeightOnly | None = None
     share_inputs: bool = False
     runtime_weight: DType | None = None
+    runtime_scalars: bool = False
 
     @property
     def computes(self) -> bool:
@@ -244,7 +247,9 @@ class Capability:
     reasons: Mapping[str, str]
     signed_pairs: bool
     spread: tuple[str, ...]
+    spread_past_outputs: tuple[str, ...] = ()
     merges: tuple[Merge, ...] = ()
+    signed_spread_max_opset: int | None = None
     _by_op: Mapping[str, tuple[Row, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def row_for(self, node: NodeView, view: GraphView) -> Row:

@@ -1,4 +1,4 @@
-"""Says, per node, what a target will run in integers, without running it: from the plan and the target's table alone."""
+"""Says, per node, what a target will run in integers, without running it: from the plan and the target's table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from qdsl.capability import Capability
 from qdsl.graph.view import GraphView
 from qdsl.plan.predict_bounds import Interval
 from qdsl.plan.predict_edges import Edges, edges_of_plan
+from qdsl.plan.predict_merge import Merged, merge_nodes
 from qdsl.plan.predict_rules import judge
 from qdsl.plan.predict_spread import spread
 from qdsl.plan.types import BiasPlan, Prediction, TensorPlan, WeightPlan
@@ -33,5 +34,27 @@ def predict(
 def predict_edges(view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:
     """The same from any description of which edges carry integers. `edges` is changed: the pairs that the runtime adds
     itself are put in."""
-    spread(view, edges, capability)
-    return judge(view, edges, capability)
+    merged_view, merged = merge_nodes(view, edges, capability)
+    spread(merged_view, edges, capability)
+    found = judge(merged_view, edges, capability)
+    for pair in merged:
+        found[pair.gone] = _inside(found[pair.host], pair)
+    return {node.name: found[node.name] for node in view.nodes}
+
+
+def _inside(host: Prediction, pair: Merged) -> Prediction:
+    runs = "absorbed" if host.runs == "integer" else "float"
+    return Prediction(runs, host.kernel, host.row, pair.merge.because)
+
+
+def refused_tensors(view: GraphView, edges: Edges, capability: Capability) -> tuple[str, ...]:
+    """Tensors on which the runtime would put a signed Q/DQ pair that it then refuses to load (ONNX Runtime, opset 21
+    and up: it rewrites the pair to unsigned and leaves `output_dtype` behind). Quantize these tensors in the plan, or
+    use unsigned activations. `edges` is changed."""
+    last = capability.signed_spread_max_opset
+    if last is None or view.opset <= last:
+        return ()
+    merged_view, _ = merge_nodes(view, edges, capability)
+    reached = spread(merged_view, edges, capability)
+    written = [(name, edges.written[name]) for name in reached]
+    return tuple(sorted(name for name, out in written if out.quants[0].dtype.signed and out.readers[0] == 1))

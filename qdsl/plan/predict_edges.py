@@ -1,18 +1,19 @@
 """Which edges of a float graph carry integers: the form that the predictor judges, whatever it was made from.
 
-A plan becomes this form before anything is rewritten (`edges_of_plan`); a finished QDQ file becomes it by collapsing its
-Q/DQ nodes. Nothing here knows a target.
+A plan becomes this form before anything is rewritten (`edges_of_plan`); a finished QDQ file becomes it by collapsing
+its Q/DQ nodes. Nothing here knows a target.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qdsl.graph.view import GraphView, Use
 from qdsl.plan.predict_bounds import Interval, bounds, union
 from qdsl.plan.types import BiasPlan, TensorPlan, WeightPlan
-from qdsl.spec import DTYPES, DType, Granularity, Scheme
+from qdsl.spec import DType, Granularity, Scheme
 
 INT32 = DType("int32", 32, True, True, None)
 
@@ -21,8 +22,8 @@ INT32 = DType("int32", 32, True, True, None)
 class Quant:
     """How one edge is quantized. Equal `params` mean the same scale and zero point.
 
-    `lowest_zero`: the zero point is the type's lowest integer, so no negative value can be stored. `reach`: bounds that no
-    stored value leaves, None when unknown. `channels` is the number of scales (None per tensor).
+    `lowest_zero`: the zero point is the type's lowest integer, so no negative value can be stored. `reach`: bounds that
+    no stored value leaves, None when unknown; `step` is the scale, 0 when unknown.
     """
 
     dtype: DType
@@ -32,6 +33,7 @@ class Quant:
     axis: int | None = None
     lowest_zero: bool = False
     reach: Interval | None = None
+    step: float = 0.0
 
 
 @dataclass(slots=True)
@@ -68,11 +70,14 @@ class Edges:
     written: dict[str, Written]
 
     def quantize(self, tensor: str, quant: Quant, readers: Sequence[Use], to_output: bool = False) -> None:
-        """Puts a Q after `tensor`; `readers`, which read floats so far, and the graph output then read through DQ."""
+        """Puts a Q after `tensor`, unless the same stands there; `readers`, which read floats so far, and the graph
+        output then read through DQ."""
         out = self.written[tensor]
         moved = set(readers)
-        out.quants.append(quant)
-        out.readers.append(len(moved) + to_output)
+        if quant not in out.quants:
+            out.quants.append(quant)
+            out.readers.append(0)
+        out.readers[out.quants.index(quant)] += len(moved) + to_output
         out.floats = [use for use in out.floats if use not in moved]
         out.graph_output = out.graph_output and not to_output
         self.reads.update(dict.fromkeys(readers, quant))
@@ -95,13 +100,13 @@ def edges_of_plan(
     biases: Sequence[BiasPlan],
     ranges: Mapping[str, Interval] | None = None,
 ) -> Edges:
-    """The edges as a plan decides them. `ranges` are measured ranges per tensor; without them, what a tensor can hold is
-    derived from the graph (nothing under 0 after a Relu)."""
+    """The edges as a plan decides them. `ranges` are measured ranges per tensor; without them, what a tensor can hold
+    is derived from the graph (nothing under 0 after a Relu)."""
     edges = float_edges(view)
     spans = _group_spans(view, tensors, ranges)
     for name in sorted(tensors):
         plan = tensors[name]
-        quant = _quant(plan.scheme, plan.group, spans[plan.group])
+        quant = _quant(plan.scheme, plan.group, spans[plan.group], measured=ranges is not None)
         uses = [Use(view.node_index[r.node], r.port) for r in plan.readers if r.node]
         if name not in edges.written:
             edges.reads.update(dict.fromkeys(uses, quant))
@@ -140,19 +145,56 @@ def _group_spans(
     return {group: union(spans) for group, spans in members.items()}
 
 
-def _quant(scheme: Scheme, group: str, span: Interval) -> Quant:
-    whole = not scheme.symmetric and not scheme.reduce_range and scheme.emulated_bits is None
-    starts_at_lowest = not scheme.symmetric and (whole or not scheme.dtype.signed)
+def _quant(scheme: Scheme, group: str, span: Interval, *, measured: bool) -> Quant:
+    """The Quant of a planned tensor whose scale is made from `span`, as `qdsl.quant` makes it. Unless it was
+    measured, a span only bounds what calibration will find, and equal spans say nothing about two groups."""
+    low, high = min(span[0], 0.0), max(span[1], 0.0)
+    starts_at_lowest = not scheme.symmetric and _lowest(scheme) == scheme.dtype.qmin
+    if scheme.symmetric:
+        low, high = -max(-low, high), max(-low, high)
+    step = _step(scheme, low, high)
     return Quant(
         scheme.dtype,
-        f"{group}:{scheme}",
+        f"{scheme}:{step!r}:{low!r}" if measured else f"{scheme}:{group}",
         scheme.granularity,
         scheme.block,
         lowest_zero=starts_at_lowest and span[0] >= 0,
-        reach=(min(span[0], 0.0), max(span[1], 0.0)) if whole else None,
+        reach=_reach(scheme, low, high, step),
+        step=step,
     )
 
 
-def stored_types() -> frozenset[str]:
-    """Names of the number types an edge may carry."""
-    return frozenset(DTYPES) | {INT32.name}
+def _lowest(scheme: Scheme) -> int:
+    """The smallest integer that the scheme uses, without the one that symmetric schemes leave out."""
+    bits = scheme.emulated_bits or scheme.dtype.bits
+    half = 1 << (bits - 1)
+    if not scheme.dtype.signed:
+        return 0
+    return -half // 2 if scheme.reduce_range else -half
+
+
+def _levels(scheme: Scheme) -> int:
+    """How many steps the scheme's integers span."""
+    bits = scheme.emulated_bits or scheme.dtype.bits
+    whole = (1 << bits) - 1
+    return whole // 2 if scheme.reduce_range else whole - (scheme.symmetric and bits >= 8)
+
+
+def _step(scheme: Scheme, low: float, high: float) -> float:
+    if math.isinf(low) or math.isinf(high) or not scheme.dtype.integer:
+        return 0.0
+    return (high - low) / _levels(scheme)
+
+
+def _reach(scheme: Scheme, low: float, high: float, step: float) -> Interval | None:
+    """The values at the ends of the stored type."""
+    if scheme.dtype.qmin is None or scheme.dtype.qmax is None:
+        return None
+    uses_all = not scheme.symmetric and not scheme.reduce_range and scheme.emulated_bits is None
+    if uses_all:
+        return low, high
+    if step == 0.0:
+        return None
+    middle = 0 if scheme.dtype.signed else 1 << (scheme.dtype.bits - 1)
+    zero = middle if scheme.symmetric else _lowest(scheme) - round(low / step)
+    return (scheme.dtype.qmin - zero) * step, (scheme.dtype.qmax - zero) * step

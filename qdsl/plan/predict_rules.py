@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qdsl.capability import ABSORBED, COMPUTE, MOVES, Capability, Row
@@ -10,7 +9,7 @@ from qdsl.graph.view import GraphView, NodeView, Use
 from qdsl.plan.predict_bounds import clip_limits
 from qdsl.plan.predict_edges import INT32, Edges, Quant, Written
 from qdsl.plan.types import Prediction
-from qdsl.spec import DTYPES, DType, Granularity
+from qdsl.spec import DTYPES, DType
 
 _FLOATS = ("float32", "float16", "float64", "bfloat16")
 
@@ -47,7 +46,7 @@ class Judge:
 
     def all(self) -> dict[str, Prediction]:
         """The prediction of every node, by name, in graph order."""
-        found = {node.name: self._node(node) for node in self._view.nodes}
+        found = {node.name: self._node(node) for node in self._view.nodes if node.outputs}
         for index, host in self._absorbed.items():
             node = self._view.nodes[index]
             found[node.name] = Prediction("absorbed", host, self._rows[index].name, self._say("folded"))
@@ -89,8 +88,7 @@ class Judge:
         found = self._exit(node, row)
         if isinstance(found, Miss):
             return self._verdict(node, row, found, "")
-        quants = [] if found is None else self._edges.written[found.tensor].quants
-        miss = self._types(node, row, quants) or self._bias(node, row, found)
+        miss = self._types(node, row, found.tensor if found else None) or self._bias(node, row, found)
         kernel = row.kernel_for(node) if found else row.float_output_kernel or row.kernel_for(node)
         if miss is None and found is not None:
             self._absorbed.update(dict.fromkeys(found.folded, kernel))
@@ -102,7 +100,7 @@ class Judge:
         weights = row.weight_ports(node, view)
         for port in row.activation_ports(node, view) + row.constant_ports(node, view) + weights:
             quant = self._edges.reads.get(Use(node.index, port))
-            if quant is None and port in weights and self._runtime_stores_weight(node, row):
+            if quant is None and self._runtime_stores(node, row, port, weights):
                 continue
             if quant is None:
                 return _miss("weight_float") if port in weights else _miss("input_float", port=port)
@@ -146,16 +144,19 @@ class Judge:
         limits = clip_limits(node, self._view)
         if limits is None or quant.reach is None:
             return False
-        return limits[0] <= quant.reach[0] and quant.reach[1] <= limits[1]
+        # Both sides are compared as integers, so half a step does not count.
+        slack = quant.step * 0.499
+        return limits[0] <= quant.reach[0] + slack and quant.reach[1] - slack <= limits[1]
 
-    def _types(self, node: NodeView, row: Row, outputs: list[Quant]) -> Miss | None:
+    def _types(self, node: NodeView, row: Row, output: str | None) -> Miss | None:
         ports = row.activation_ports(node, self._view) + row.constant_ports(node, self._view)
-        inputs = [self._type_read(node, port) for port in ports if port not in row.weights]
+        stored = [port for port in ports if port not in row.weights and Use(node.index, port) in self._edges.reads]
+        inputs = [self._type_read(node, port) for port in stored]
         if row.same_type and len(set(inputs)) > 1:
             return _miss("type_mix", types=_names(inputs))
-        written = [self._type_written(node, quant) for quant in outputs]
-        if row.same_type and any(t != inputs[0] for t in written):
-            return _miss("output_types", types=_names([inputs[0], *written]))
+        written = inputs[0] if output is None else self._type_written(output)
+        if row.same_type and written != inputs[0]:
+            return _miss("output_types", types=_names([inputs[0], written]))
         return self._signed(node, row, inputs)
 
     def _signed(self, node: NodeView, row: Row, inputs: list[DType]) -> Miss | None:
@@ -176,17 +177,10 @@ class Judge:
         written = self._edges.written.get(node.inputs[port])
         return quant.dtype if written is None else self._as_run(quant, written)
 
-    def _type_written(self, node: NodeView, quant: Quant) -> DType:
-        for written in (self._edges.written[name] for name in self._quantized_after(node)):
-            if quant in written.quants:
-                return self._as_run(quant, written)
-        return quant.dtype
-
-    def _quantized_after(self, node: NodeView) -> list[str]:
-        names = list(node.outputs)
-        for use in self._edges.written[node.outputs[0]].floats:
-            names += self._view.nodes[use.node].outputs
-        return [name for name in names if name]
+    def _type_written(self, tensor: str) -> DType:
+        """The type in which a tensor that has one QuantizeLinear is written."""
+        written = self._edges.written[tensor]
+        return self._as_run(written.quants[0], written)
 
     def _as_run(self, quant: Quant, written: Written) -> DType:
         """An int8 pair becomes uint8 where one Q feeds one DQ, on targets that rewrite it."""
@@ -206,9 +200,17 @@ class Judge:
             return _miss("bias_float")
         return None
 
+    def _runtime_stores(self, node: NodeView, row: Row, port: int, weights: tuple[int, ...]) -> bool:
+        """Whether the runtime itself makes integers of the float constant at `port`."""
+        if port in weights:
+            return self._runtime_stores_weight(node, row)
+        if not row.runtime_scalars or not self._view.is_constant(node.inputs[port]):
+            return False
+        return self._view.tensors[node.inputs[port]].shape == () and isinstance(self._exit(node, row), _Exit)
+
     def _runtime_stores_weight(self, node: NodeView, row: Row) -> bool:
-        """Whether the runtime itself makes integers of this node's float weight: input and output must be quantized, and
-        a bias must still be float."""
+        """Whether the runtime itself makes integers of this node's float weight: input and output must be quantized,
+        and a bias must still be float."""
         if row.runtime_weight is None:
             return False
         bias_is_stored = row.bias is not None and Use(node.index, row.bias) in self._edges.reads
@@ -242,8 +244,9 @@ class Judge:
                 return _shared(written)
             if written.only_quant.params != read.params:
                 return _miss("scale_differs")
-            if self._type_written(node, written.only_quant) != self._type_read(node, port):
-                return _miss("output_types", types=_names([self._type_read(node, port), written.only_quant.dtype]))
+            types = [self._type_read(node, port), self._type_written(name)]
+            if types[0] != types[1]:
+                return _miss("output_types", types=_names(types))
         return None
 
     def _activation(self, node: NodeView, row: Row) -> Prediction:
@@ -273,10 +276,7 @@ def _names(types: list[DType]) -> str:
     return ", ".join(dict.fromkeys(t.name for t in types))
 
 
-def granularity_of(quant: Quant) -> Granularity:
-    return quant.granularity
-
-
 def judge(view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:
-    """What will run, per node name. `edges` must hold the pairs that the runtime adds itself (`predict_spread`)."""
+    """What will run, per node name; nodes without outputs are passed over. `edges` must hold the pairs that the runtime
+    adds itself (`predict_spread`)."""
     return Judge(view, edges, capability).all()

@@ -1,0 +1,171 @@
+"""What ONNX Runtime really runs: the optimized graph of an emitted file, read back onto the nodes of the float model.
+
+Fusion of Q/DQ happens at the EXTENDED level, where fused kernels keep the name of the node they replace; the level ALL
+only changes layouts (and names). So nodes are judged at EXTENDED, and operators are counted at ALL, which is what runs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+
+_QDQ = ("QuantizeLinear", "DequantizeLinear")
+_INTEGER_KERNELS = frozenset(
+    {"QLinearConv", "QLinearMatMul", "QGemm", "MatMulIntegerToFloat", "MatMulNBits", "MatMulInteger", "ConvInteger"}
+)
+_SMALL_INTEGERS = frozenset(
+    getattr(onnx.TensorProto, name) for name in ("INT8", "UINT8", "INT16", "UINT16", "INT4", "UINT4", "INT32")
+)
+_FLOATS = frozenset(getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"))
+# Suffixes that the runtime gives to a kernel which replaces several nodes, after the name of the first.
+_FUSION_SUFFIXES = ("/MatMulAddFusion", "/MatMulAddFusion/")
+_FLOAT = int(onnx.TensorProto.FLOAT)
+_QGEMM_OUTPUT_SCALE = 7
+# What a tensor is called once the runtime has put a Q/DQ pair after it and kept its name for the dequantized value.
+_RENAMED = "_pre_q"
+_FLAT_ONLY = frozenset({"Relu", "Clip"})
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What runs for one node. `runs` is "integer", "float", "absorbed" (nothing of its own runs: it was folded into a
+    neighbour's integer kernel or removed) or "moves" (no float data to quantize: shapes, indices). `kernel` is the
+    operator that runs, "" when none does."""
+
+    runs: str
+    kernel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reality:
+    """`nodes` by the name of the node in the emitted file (Q/DQ nodes are not in it); `op_counts` of the graph that
+    runs, by operator."""
+
+    nodes: Mapping[str, Ran]
+    op_counts: Mapping[str, int]
+
+    @property
+    def integer_nodes(self) -> int:
+        return sum(1 for ran in self.nodes.values() if ran.runs == "integer")
+
+
+def read(model: str | Path | bytes, *, counts: bool = True) -> Reality:
+    """Loads the emitted file in ONNX Runtime's CPU provider and reads what runs. With `counts` False the second load,
+    at ORT_ENABLE_ALL, is left out and `op_counts` speaks of the EXTENDED level. Raises what ONNX Runtime raises when it
+    refuses the file."""
+    levels = ort.GraphOptimizationLevel
+    emitted = _emitted(model)
+    fused = _optimized(model, levels.ORT_ENABLE_EXTENDED)
+    final = _optimized(model, levels.ORT_ENABLE_ALL) if counts else fused
+    op_counts = Counter(node.op_type for node in final.graph.node)
+    return Reality(_Reader(emitted, fused).nodes(), dict(sorted(op_counts.items())))
+
+
+def _emitted(model: str | Path | bytes) -> onnx.ModelProto:
+    if isinstance(model, bytes):
+        return onnx.load_from_string(model)
+    return onnx.load(str(model), load_external_data=False)
+
+
+def _optimized(model: str | Path | bytes, level: ort.GraphOptimizationLevel) -> onnx.ModelProto:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimized.onnx"
+        options.optimized_model_filepath = str(path)
+        # Weights go beside the graph and are never read back: the graph alone may not exceed 2 GB.
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
+        options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+        source = model if isinstance(model, bytes) else str(model)
+        ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return onnx.load(str(path), load_external_data=False)
+
+
+class _Reader:
+    """Maps the nodes of the emitted graph onto the optimized one."""
+
+    def __init__(self, emitted: onnx.ModelProto, fused: onnx.ModelProto) -> None:
+        self._nodes = [node for node in emitted.graph.node if node.op_type not in _QDQ]
+        self._declared = _declared(onnx.shape_inference.infer_shapes(emitted).graph)
+        self._types = _types(fused.graph)
+        self._by_name = {node.name: node for node in fused.graph.node}
+        self._writer = {name: node for node in fused.graph.node for name in node.output}
+        self._readers: dict[str, list[str]] = {}
+        for node in self._nodes:
+            for name in node.input:
+                self._readers.setdefault(name, []).append(node.name)
+
+    def nodes(self) -> dict[str, Ran]:
+        found: dict[str, Ran] = {}
+        # Backwards, so that the reader of a node that vanished is already judged.
+        for node in reversed(self._nodes):
+            found[node.name] = self._ran(node, found)
+        return dict(reversed(found.items()))
+
+    def _ran(self, node: onnx.NodeProto, found: Mapping[str, Ran]) -> Ran:
+        if not any(self._declared.get(name, _FLOAT) in _FLOATS for name in (*node.input[:1], *node.output)):
+            return Ran("moves", node.op_type)
+        kernel = self._kernel(node)
+        if kernel is None:
+            return self._vanished(node, found)
+        if _is_integer_kernel(kernel):
+            return Ran("integer", kernel.op_type)
+        data = self._types.get(kernel.input[0] if kernel.input else "", _FLOAT)
+        return Ran("integer" if data in _SMALL_INTEGERS else "float", kernel.op_type)
+
+    def _kernel(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        names = (node.name, *(node.name + suffix for suffix in _FUSION_SUFFIXES))
+        return next((self._by_name[name] for name in names if name in self._by_name), None)
+
+    def _vanished(self, node: onnx.NodeProto, found: Mapping[str, Ran]) -> Ran:
+        """A node without a kernel of its own: fused into a float kernel, into an integer one, or removed."""
+        for name in node.output:
+            writer = self._writer.get(name) or self._writer.get(name + _RENAMED)
+            if writer is not None and writer.op_type not in _QDQ:
+                return Ran("absorbed" if _is_integer_kernel(writer) else "float", writer.op_type)
+        if node.op_type in _FLAT_ONLY:
+            return Ran("absorbed", "")
+        inner = [found[reader] for name in node.output for reader in self._readers.get(name, [])]
+        if inner and all(ran.runs == "float" for ran in inner):
+            return inner[0]
+        return Ran("absorbed", "")
+
+
+def _is_integer_kernel(node: onnx.NodeProto) -> bool:
+    return node.op_type in _INTEGER_KERNELS or node.op_type.startswith("QLinear")
+
+
+def _declared(graph: onnx.GraphProto) -> dict[str, int]:
+    """ONNX element types by tensor name, of everything that the graph declares or stores."""
+    found = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
+    return found | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+
+def _types(graph: onnx.GraphProto) -> dict[str, int]:
+    """Element types along the optimized graph, which declares few: an operator of old writes what it reads."""
+    found = _declared(graph)
+    for node in graph.node:
+        for name in node.output:
+            found.setdefault(name, _written_type(node, found))
+    return found
+
+
+def _written_type(node: onnx.NodeProto, known: Mapping[str, int]) -> int:
+    if node.op_type == "DequantizeLinear":
+        return _FLOAT
+    if node.op_type == "QuantizeLinear" or node.op_type.startswith("QLinear"):
+        return int(onnx.TensorProto.UINT8)
+    if node.op_type == "QGemm":
+        return int(onnx.TensorProto.UINT8) if len(node.input) > _QGEMM_OUTPUT_SCALE else _FLOAT
+    if node.op_type in ("MatMulIntegerToFloat", "MatMulNBits"):
+        return _FLOAT
+    data = node.input[1] if node.op_type == "Where" else node.input[0] if node.input else ""
+    return known.get(data, _FLOAT)
