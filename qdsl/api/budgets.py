@@ -1,4 +1,5 @@
-"""Budgets: what a `require` demands against what was measured. What cannot be decided here is undecided, never passed."""
+"""Budgets: what a `require` demands against what was measured. What cannot be decided here is undecided, never
+passed."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One `require` decided for one target. `verdict` is holds, broken or undecided; `value` and `bound` are in base units
-    (bytes), None where nothing was measured; `margin` is the share of the bound that is left (negative when broken)."""
+    """One `require` decided for one target. `verdict` is holds, broken or undecided; `value` and `bound` are in base
+    units (bytes), None where nothing was measured; `margin` is the share of the bound that is left (negative when
+    broken)."""
 
     text: str
     verdict: str
@@ -39,8 +41,8 @@ class Budget:
 
 
 def decide_budgets(recipe: Recipe, target: Target, measured: Mapping[str, float]) -> tuple[Budget, ...]:
-    """Every budget that holds for `target`, in source order; one in the target block stands before one in `evaluate` on the
-    same metric. `measured` maps (metric or "metric form") to a value in base units, such as "size" in bytes."""
+    """Every budget that holds for `target`, in source order; one in the target block stands before one in `evaluate`
+    on the same metric. `measured` maps (metric or "metric form") to a value in base units, such as "size" in bytes."""
     own = {_key(require) for require in target.requires}
     general = [r for spec in recipe.evaluates for r in spec.requires if _key(r) not in own]
     chosen = sorted([*general, *target.requires], key=lambda r: (r.span.file, r.span.line, r.span.column))

@@ -26,8 +26,8 @@ VERIFY_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: `stage` is model, calibrate, rewrite, a target's name, verify or require; `text` says what.
-    While calibrating, `done` of `total` samples at `rate` samples per second."""
+    """Something that happened: `stage` is model, calibrate, rewrite, a target's name, verify or require; `text` says
+    what. While calibrating, `done` of `total` samples at `rate` samples per second."""
 
     stage: str
     text: str
@@ -49,8 +49,8 @@ class TargetResult:
 
 @dataclass(frozen=True)
 class CompileResult:
-    """`directory` is `<out>/<recipe>`; `ranges` what calibration measured; `diagnostics` warnings; `holds` is False when
-    a `require` is broken (P8: an undecided one does not count as passed, but breaks nothing)."""
+    """`directory` is `<out>/<recipe>`; `ranges` what calibration measured; `diagnostics` warnings; `holds` is False
+    when a `require` is broken (P8: an undecided one does not count as passed, but breaks nothing)."""
 
     recipe: str
     directory: Path
@@ -82,9 +82,9 @@ def compile(
 ) -> CompileResult:
     """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, and verify.
 
-    `workers` calibration threads take `batch` samples at a time (None: chosen by the machine); neither changes a byte of
-    what is written. `listener` hears what happens. Raises QdslError with every error found before any file is written;
-    a broken `require` raises nothing: see `CompileResult.holds`.
+    `workers` calibration threads take `batch` samples at a time (None: chosen by the machine); neither changes a byte
+    of what is written. `listener` hears what happens. Raises QdslError with every error found before any file is
+    written; a broken `require` raises nothing: see `CompileResult.holds`.
     """
     tell = listener or (lambda event: None)
     prepared = prepare(path, sets)

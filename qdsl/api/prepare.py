@@ -18,8 +18,8 @@ from qdsl.rewrite import Trace, canonicalise
 
 @dataclass(frozen=True)
 class Prepared:
-    """A recipe with its model in canonical form. `file_bytes` is the size of the model as given, external data included;
-    `file_nodes` the nodes it had before canonicalising."""
+    """A recipe with its model in canonical form. `file_bytes` is the size of the model as given, external data
+    included; `file_nodes` the nodes it had before canonicalising."""
 
     recipe: Recipe
     model: Model
@@ -43,7 +43,7 @@ def prepare(path: str | Path, sets: Mapping[str, str] | None) -> Prepared:
 
 
 def load_model(recipe: Recipe) -> Model:
-    """The float model with the free dimensions that the recipe's `input` blocks fix. Errors stand at the recipe's line."""
+    """The float model with the free dimensions that the recipe's `input` blocks fix; errors stand at its line."""
     reference = recipe.model
     assert reference is not None, "require_complete has seen to it"
     try:

@@ -19,7 +19,7 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser(
         "compile",
         help="calibrate, rewrite, emit and verify",
-        description="Carry a recipe out: calibrate, rewrite, emit to OUT/<recipe>/<target>/, compare with the float model.",
+        description="Calibrate, rewrite, emit to OUT/<recipe>/<target>/, and compare with the float model.",
     )
     add_recipe(parser)
     add_target(parser)

@@ -12,7 +12,7 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser(
         "explain",
         help="say why one node, tensor or diagnostic is as it is",
-        description="Show the chain of rules behind one node or tensor of a recipe's model, ending in the rule that won; "
+        description="Show the chain of rules behind one node or tensor of a recipe's model, ending in the winner; "
         "or, without a recipe, what a diagnostic code means.",
         usage="qdsl explain RECIPE NODE|TENSOR  |  qdsl explain CODE",
     )

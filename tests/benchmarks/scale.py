@@ -17,7 +17,12 @@ import onnx_graphsurgeon as gs
 from common import Row, alternate, arguments, finish, machine, median
 from onnx import TensorProto, helper, numpy_helper
 
-import qdsl.api
+from qdsl.api.planning import decide_all
+from qdsl.api.prepare import prepare
+from qdsl.calibrate import Ranges
+from qdsl.diag import Report
+from qdsl.graph import to_proto
+from qdsl.targets.ort.emit import quantize
 
 RECIPE = """recipe scale
 model onnx "graph.onnx"
@@ -66,9 +71,15 @@ def libraries(path: Path) -> float:
 
 
 def ours(folder: Path) -> float:
-    """Seconds from the recipe's text to the QDQ graph in memory: load, canonicalise, plan, insert, export."""
+    """Seconds from the recipe's text to the QDQ model in memory: load, canonicalise, plan, insert, export. The ranges
+    are given, since calibration is the runtime's time and not ours."""
     start = time.perf_counter()
-    qdsl.api.rewrite_with_ranges(folder / "scale.q", default_range=(-1.0, 1.0))
+    prepared = prepare(folder / "scale.q", {})
+    (decided,) = decide_all(prepared, None, Report())
+    names = sorted(tensor.tensor for tensor in decided.plan.tensors)
+    ranges = Ranges(dict.fromkeys(names, -1.0), dict.fromkeys(names, 1.0), 1, 1)
+    quantized, _ = quantize(prepared.model, decided.plan, ranges)
+    to_proto(quantized)
     return time.perf_counter() - start
 
 
