@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 def _check(path: str, sets: dict[str, str], with_files: bool) -> tuple[Any, ...]:
     from qdsl.diag import QdslError
     from qdsl.lang.files import missing_files
-    from qdsl.lang.load import load
+    from qdsl.lang.loading import load
 
     try:
         loaded = load(path, sets=sets)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qdsl.lang.files import missing_files
     from qdsl.lang.format import format_text
-    from qdsl.lang.load import Loaded, load, loads, require_complete
+    from qdsl.lang.loading import Loaded, load, loads, require_complete
 
 __all__ = ["Loaded", "format_text", "load", "loads", "missing_files", "require_complete"]
 
 # Loaded on use: who only needs the types of a recipe should not pay for a parser.
 _HOME = {
-    "Loaded": "load",
-    "load": "load",
-    "loads": "load",
-    "require_complete": "load",
+    "Loaded": "loading",
+    "load": "loading",
+    "loads": "loading",
+    "require_complete": "loading",
     "missing_files": "files",
     "format_text": "format",
 }

@@ -61,16 +61,16 @@ def merge(files: Sequence[syntax.File], scope: Scope) -> list[syntax.Statement]:
                 where.update({} if name is None else {name: len(merged)})
                 merged.append(statement)
             else:
-                merged[where[name]] = overlay(merged[where[name]], statement)
+                merged[where[name]] = overlay(merged[where[name]], statement, scope)
             seen.update({} if name is None else {name: statement.span})
     return merged
 
 
-def overlay(base: Any, later: Any) -> Any:
+def overlay(base: Any, later: Any, scope: Scope) -> Any:
     """The base statement with what the later one writes; a new mode, method or `from` starts over."""
-    body = _merged_body(base.body, later.body) if hasattr(later, "body") else ()
+    body = _merged_body(base.body, later.body, scope) if hasattr(later, "body") else ()
     if isinstance(later, syntax.Data):
-        return _data(base, later, body)
+        return _data(base, later, body, scope)
     if isinstance(later, syntax.Mode):
         return later if base.kind != later.kind else syntax.Mode(later.span, later.kind, body)
     if isinstance(later, syntax.Train):
@@ -89,16 +89,17 @@ def overlay(base: Any, later: Any) -> Any:
     return later
 
 
-def _data(base: syntax.Data, later: syntax.Data, body: Any) -> syntax.Data:
+def _data(base: syntax.Data, later: syntax.Data, body: Any, scope: Scope) -> syntax.Data:
     if later.source is None:
         return syntax.Data(later.span, later.name, base.source, base.location, body)
     same = base.source == later.source and base.location == later.location and base.location is not None
     if same and later.location is not None and base.location is not None:
-        same = base.location.span.file == later.location.span.file  # equal words in two directories are two places
+        files = (base.location.span.file, later.location.span.file)
+        same = scope.directories[files[0]] == scope.directories[files[1]]  # equal words elsewhere are another place
     return syntax.Data(later.span, later.name, later.source, later.location, body) if same else later
 
 
-def _merged_body(base: Sequence[Any], later: Sequence[Any]) -> tuple[Any, ...]:
+def _merged_body(base: Sequence[Any], later: Sequence[Any], scope: Scope) -> tuple[Any, ...]:
     """Items of two blocks: the same setting, mode, profile or budget takes the later's words at the base's place."""
     items: list[Any] = list(base)
     places: dict[tuple[str, ...], list[int]] = {}
@@ -112,7 +113,7 @@ def _merged_body(base: Sequence[Any], later: Sequence[Any]) -> tuple[Any, ...]:
             items.append(item)
             continue
         old = items[taken[0]]
-        items[taken[0]] = overlay(old, item) if isinstance(item, syntax.Mode) else item
+        items[taken[0]] = overlay(old, item, scope) if isinstance(item, syntax.Mode) else item
         for extra in taken[1:]:
             items[extra] = None
     return tuple(item for item in items if item is not None)

@@ -127,30 +127,40 @@ def _calibrate(setting: syntax.Setting, block: str, scope: Scope) -> Calibrate |
     values = _single(setting, block, scope)
     if values is None:
         return None
-    data: str | None = None
-    if len(values) >= 2 and isinstance(values[-2], syntax.Word) and values[-2].name == "on":
-        data = data_name(values[-1], scope)
-        if data is None:
-            return None
-        values = values[:-2]
     if not values or not isinstance(values[0], syntax.Word):
         misfit(setting.word, values, Misfit(0, METHODS), block, scope)
         return None
     method = scope.one_of("method", values[0], METHODS)
     if method is None:
         return None
-    found = Calibrate(method, setting.span, data=data, level=scope.level(setting.span))
-    if method != "percentile":
-        if len(values) > 1:
-            misfit(setting.word, values, Misfit(1, ("on",)), block, scope)
+    position, share, symmetric = 1, None, False
+    if method == "percentile":
+        share = _share(setting, values, block, scope)
+        if share is None:
             return None
-        return found
-    return _percentile(setting, values, found, block, scope)
+        symmetric = _is_word(values, 2, "symmetric")
+        position = 3 if symmetric else 2
+    data: str | None = None
+    on = _is_word(values, position, "on")
+    if on and position + 1 < len(values):
+        data = data_name(values[position + 1], scope)
+        if data is None:
+            return None
+    end = position + 2 * on
+    if len(values) != end:
+        options = () if on else ("symmetric", "on") if share is not None and not symmetric else ("on",)
+        misfit(setting.word, values, Misfit(end, options) if len(values) > end else Misfit(end, ("D",)), block, scope)
+        return None
+    return Calibrate(method, setting.span, share, symmetric, data, scope.level(setting.span))
 
 
-def _percentile(
-    setting: syntax.Setting, values: list[syntax.Value], found: Calibrate, block: str, scope: Scope
-) -> Calibrate | None:
+def _is_word(values: list[syntax.Value], at: int, name: str) -> bool:
+    value = values[at] if at < len(values) else None
+    return isinstance(value, syntax.Word) and value.name == name
+
+
+def _share(setting: syntax.Setting, values: list[syntax.Value], block: str, scope: Scope) -> float | None:
+    """The P of `percentile P`."""
     share = number(values[1]) if len(values) > 1 else None
     if share is None:
         misfit(setting.word, values, Misfit(1, ("F",)), block, scope)
@@ -158,11 +168,7 @@ def _percentile(
     if not 50 < share <= 100:
         scope.error("setting-value", "a percentile lies between 50 and 100", values[1].span, "expected such as 99.99")
         return None
-    symmetric = len(values) > 2 and isinstance(values[2], syntax.Word) and values[2].name == "symmetric"
-    if len(values) > 2 + symmetric:
-        misfit(setting.word, values, Misfit(2 + symmetric, ("on",) if symmetric else ("symmetric", "on")), block, scope)
-        return None
-    return Calibrate(found.method, found.span, float(share), symmetric, found.data, found.level)
+    return float(share)
 
 
 def data_name(value: syntax.Value, scope: Scope) -> str | None:

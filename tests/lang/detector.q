@@ -1,0 +1,31 @@
+# A detector, from data to budgets: one statement of almost every kind.
+recipe detector
+
+model onnx "detector.onnx"
+
+input "images" {
+  resize  640 letterbox
+  rescale 1/255
+}
+
+data calib from yolo "people/people.yaml" { split train; take 300 seed 7 }
+data val   from yolo "people/people.yaml" { split val }
+
+quantize static {
+  weights     int8 symmetric per_channel
+  activations uint8 affine per_tensor
+  calibrate   minmax on calib
+}
+
+select decode = decode_head expect 24
+keep decode in float32
+
+target ort { threads auto }
+
+evaluate detection on val {
+  decode yolov8; confidence 0.001; nms 0.7
+  measure precision, recall, map50, map50_95
+  profile latency, throughput, cpu, memory { runs 200; warmup 20; batch 1 }
+  require map50_95 drop <= 1 pp
+  require size <= 3.6 MiB
+}
