@@ -17,12 +17,12 @@ def add(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from qdsl.cli.output import print_json
-    from qdsl.passes.index import PASSES
+    from qdsl.passes.index import ENTRIES
 
     if args.json:
-        print_json([{"name": entry.name, "summary": entry.summary} for entry in PASSES])
+        print_json([{"name": entry.name, "summary": entry.summary} for entry in ENTRIES])
         return 0
-    width = max(len(entry.name) for entry in PASSES)
-    for entry in PASSES:
+    width = max(len(entry.name) for entry in ENTRIES)
+    for entry in ENTRIES:
         print(f"{entry.name:{width}}  {entry.summary}")
     return 0
