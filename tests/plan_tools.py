@@ -23,10 +23,12 @@ target ort
 """
 
 
-def decided(view: GraphView, rules: str = "", *, head: str = HEAD, target: str = "ort") -> Decisions:
+def decided(
+    view: GraphView, rules: str = "", *, head: str = HEAD, target: str = "ort", float_bytes: int = 100_000
+) -> Decisions:
     """The plan of a recipe made of `head` and `rules`, and what it was decided from."""
     recipe = loads(head + rules, name="demo.q").recipe
-    return decide(recipe, view, target, float_bytes=100_000, report=Report())
+    return decide(recipe, view, target, float_bytes=float_bytes, report=Report())
 
 
 def planned(view: GraphView, rules: str = "", *, head: str = HEAD) -> Plan:
@@ -73,6 +75,16 @@ def detector() -> GraphView:
     box = net.op("Mul", net.op("Concat", *boxes, axis=2), net.values([8.0]))
     score = net.op("Sigmoid", net.op("Concat", *scores, axis=2))
     return net.view(net.op("Concat", box, score, axis=1, name="detections"))
+
+
+def quantized() -> GraphView:
+    """A Conv behind QuantizeLinear and DequantizeLinear."""
+    net = Net()
+    scale = net.values([0.5])
+    zero = net.constant(dtype="uint8")
+    x = net.op("QuantizeLinear", net.input("x", 1, 3, 8, 8), scale, zero, name="quantize")
+    x = net.op("DequantizeLinear", x, scale, zero, name="dequantize")
+    return net.view(net.conv(x, 4, name="conv", inside=3))
 
 
 def tensors(plan: Plan) -> dict[str, TensorPlan]:

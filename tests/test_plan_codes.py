@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from plan_tools import detector, two_convs
+from plan_tools import detector, quantized, two_convs
 
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.diag.codes.plan import CODES
 from qdsl.lang import loads
 from qdsl.plan import decide, explain, from_json, gate, to_json
 
+MODELS = {"detector.onnx": detector, "quantized.onnx": quantized}
+
 
 def raised(code: str) -> list[Diagnostic]:
     """What the example of `code` raises or flags."""
     doc = CODES[code]
     recipe = loads(doc.example, name="example.q").recipe
-    view = detector() if "detector" in doc.setup else two_convs()
+    view = next((make() for word, make in MODELS.items() if doc.setup.startswith(word)), two_convs())
     target = recipe.targets[0].name
     report = Report()
     try:

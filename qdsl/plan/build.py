@@ -29,6 +29,13 @@ from qdsl.plan.size import predicted_bytes
 from qdsl.plan.types import PLAN_VERSION, Count, NodePlan, Origin, Plan, Prediction, Totals
 from qdsl.plan.verdicts import INTEGER_RUNS, REFUSED, Verdicts
 
+_QUANTIZED_OPS = frozenset(
+    [
+        *("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
+        *("QLinearAdd", "QLinearMul", "QLinearConcat", "QGemm", "MatMulNBits"),
+    ]
+)
+
 
 @dataclass(frozen=True)
 class Decisions:
@@ -89,6 +96,7 @@ def _decide(
     block = find_target(recipe, target)
     _refuse_absent(recipe, target, block, capability)
     table = capability or load(table_name(target))
+    _refuse_quantized(recipe, view)
     context = _context(recipe, block, view, table, report)
     rules = tuple(r for r in cascades.all_rules(recipe, block) if isinstance(r, PlaceRule))
     changes = edits(context, rules)
@@ -138,6 +146,22 @@ def _refuse_absent(recipe: Recipe, name: str, block: Target | None, capability: 
         raise QdslError([absent])
     if recipe.mode is None and (block is None or block.mode is None):
         raise QdslError([Diagnostic("mode-missing", "the recipe has no `quantize` statement", recipe.span)])
+
+
+def _refuse_quantized(recipe: Recipe, view: GraphView) -> None:
+    found = [node.name for node in view.nodes if node.op in _QUANTIZED_OPS]
+    if found:
+        raise QdslError(
+            [
+                Diagnostic(
+                    "already-quantized",
+                    f"{view.model_name or 'the model'} is quantized already: {len(found)} of its nodes say so",
+                    recipe.model.span if recipe.model else recipe.span,
+                    f"the first is `{found[0]}`",
+                    ("start from the float model: quantizing twice only adds error",),
+                )
+            ]
+        )
 
 
 def _context(

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from math import prod
 
 from qdsl.graph.view import GraphView
-from qdsl.plan.types import BiasPlan, TensorPlan, WeightPlan
+from qdsl.plan.types import BiasPlan, Origin, TensorPlan, WeightPlan
 from qdsl.spec import Granularity
 
-# Bytes of a protobuf node, initializer or property beyond its names and data: tags, lengths, type and shape fields.
-_NODE = 24
-_CONSTANT = 22
-_PROPERTY = 16
-_VALUE_INFO = 40
+# Bytes in an ONNX file (protobuf wire format): tag and length of a text or message, an attribute `axis`, the
+# provenance beside its text, the fields of an initializer beside name and data, of a tensor's type beside its dims.
+_FIELD = 2
+_AXIS = 13
+_PROVENANCE = 19
+_CONSTANT = 10
+_DIM = 3
+_TYPE = 10
+_TYPED_DIM = 5
+_QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+_ZERO_POINT = "zero_point_uint8_127"
 
 
 def predicted_bytes(
@@ -22,18 +29,61 @@ def predicted_bytes(
     weights: Iterable[WeightPlan],
     biases: Iterable[BiasPlan],
 ) -> int:
-    """Bytes of the emitted file: each constant at its new width, plus scales, zero points and Q/DQ nodes."""
-    total = float_bytes
+    """Bytes of the emitted file: each constant at its new width, plus scales, zero points and Q/DQ nodes with their
+    names and types. What canonicalising adds or removes is not counted."""
+    parts = [*_weights(view, weights), *_biases(view, biases), *(_tensor(view, plan) for plan in tensors)]
+    return max(0, float_bytes + sum(parts))
+
+
+def _weights(view: GraphView, weights: Iterable[WeightPlan]) -> Iterator[int]:
     stored: set[tuple[str, object]] = set()
     for weight in weights:
-        if (weight.tensor, weight.scheme) not in stored:
-            stored.add((weight.tensor, weight.scheme))
-            total += _shrunk(view, weight.tensor, weight.scheme.dtype.bits) + _weight_parameters(view, weight)
-        total += _pair_nodes(weight.tensor, 1)
+        yield len("_dequantized")
+        if (weight.tensor, weight.scheme) in stored:
+            continue
+        stored.add((weight.tensor, weight.scheme))
+        scales = _scales(view, weight)
+        name = len(weight.tensor)
+        yield _shrunk(view, weight.tensor, weight.scheme.dtype.bits) + len("_quantized")
+        yield 4 * scales + _CONSTANT + _DIM + name + len("_scale")
+        yield _node(_DEQUANTIZE, weight.tensor, ("_quantized", "_scale"), "_dequantized", weight.origin)
+        yield _AXIS if weight.axis is not None else 0
+        yield _value_info(view, weight.tensor, "_dequantized")
+
+
+def _biases(view: GraphView, biases: Iterable[BiasPlan]) -> Iterator[int]:
     for bias in biases:
         channels = view.tensors[bias.tensor].elements or 0
-        total += 4 * channels + _CONSTANT + len(bias.tensor) + _pair_nodes(bias.tensor, 1)
-    return total + sum(_tensor(plan) for plan in tensors)
+        name = len(bias.tensor)
+        yield 4 * channels + _CONSTANT + _DIM + name + len("_scale") + len("_quantized_dequantized")
+        yield _node(_DEQUANTIZE, bias.tensor, ("_quantized", "_scale"), "_dequantized", bias.origin) + _AXIS
+        yield _value_info(view, bias.tensor, "_dequantized") - _FIELD - len(_ZERO_POINT)
+
+
+def _tensor(view: GraphView, plan: TensorPlan) -> int:
+    """A Q node, a DQ node, the readers' longer name and, once per group, a scale."""
+    total = _node(_QUANTIZE, plan.tensor, ("", "_scale"), "_quantized", plan.origin)
+    total += _node(_DEQUANTIZE, plan.tensor, ("_quantized", "_scale"), "_dequantized", plan.origin)
+    total += _value_info(view, plan.tensor, "_quantized") + _value_info(view, plan.tensor, "_dequantized")
+    total += len(plan.readers) * len("_dequantized")
+    scale = 4 + _CONSTANT + len(plan.group) + len("_scale")
+    return total + (scale if plan.tensor == plan.group else 0)
+
+
+def _node(op: str, name: str, inputs: tuple[str, ...], output: str, origin: Origin) -> int:
+    """A node called after `name`: inputs and a zero point, output, name, operator, domain and provenance."""
+    texts = [*(name + end for end in inputs), _ZERO_POINT, name + output, f"{name}_{op}", op, ""]
+    provenance = _FIELD + _PROVENANCE + len(str(origin))
+    return sum(_text(text) for text in texts) + provenance + _FIELD + 1
+
+
+def _value_info(view: GraphView, tensor: str, end: str) -> int:
+    rank = len(view.tensors[tensor].shape or ())
+    return _FIELD + _text(tensor + end) + _TYPE + _TYPED_DIM * rank
+
+
+def _text(text: str) -> int:
+    return _FIELD + len(text.encode(errors="replace"))
 
 
 def _shrunk(view: GraphView, tensor: str, bits: int) -> int:
@@ -42,32 +92,12 @@ def _shrunk(view: GraphView, tensor: str, bits: int) -> int:
     return (elements * bits + 7) // 8 - 4 * elements
 
 
-def _weight_parameters(view: GraphView, weight: WeightPlan) -> int:
-    shape = view.tensors[weight.tensor].shape or ()
-    dims = [dim if isinstance(dim, int) else 1 for dim in shape]
-    scales = 1
-    if weight.scheme.granularity is Granularity.PER_CHANNEL and weight.axis is not None:
-        scales = dims[weight.axis]
-    elif weight.scheme.granularity is Granularity.PER_BLOCK and weight.axis is not None:
-        blocks = -(-dims[weight.axis] // (weight.scheme.block or 1))
-        scales = blocks * _product(dims[: weight.axis] + dims[weight.axis + 1 :])
-    zero_points = -(-scales * weight.scheme.dtype.bits // 8)
-    return 4 * scales + zero_points + 2 * (_CONSTANT + len(weight.tensor))
-
-
-def _product(dims: list[int]) -> int:
-    total = 1
-    for dim in dims:
-        total *= dim
-    return total
-
-
-def _tensor(plan: TensorPlan) -> int:
-    """A Q node, a DQ node, and (at a group's source) one scale and one zero point."""
-    parameters = 2 * (_CONSTANT + len(plan.group) + 4) if plan.tensor == plan.group else 0
-    return parameters + _pair_nodes(plan.tensor, 2) + 2 * _VALUE_INFO
-
-
-def _pair_nodes(tensor: str, count: int) -> int:
-    """Names of a node, its inputs and its output, its operator and its provenance."""
-    return count * (_NODE + 5 * (len(tensor) + 12) + 2 * _PROPERTY + 60)
+def _scales(view: GraphView, weight: WeightPlan) -> int:
+    """Number of scales of a weight."""
+    dims = [dim if isinstance(dim, int) else 1 for dim in view.tensors[weight.tensor].shape or ()]
+    if weight.axis is None or weight.axis >= len(dims):
+        return 1
+    if weight.scheme.granularity is Granularity.PER_CHANNEL:
+        return dims[weight.axis]
+    blocks = -(-dims[weight.axis] // (weight.scheme.block or 1))
+    return blocks * prod(dims[: weight.axis] + dims[weight.axis + 1 :])

@@ -125,6 +125,16 @@ target ort
         setup="detector.onnx: a detector whose decoding ends in one Concat",
         verb="plan",
     ),
+    "already-quantized": CodeDoc(
+        summary="The model is quantized already.",
+        explanation=(
+            "The model holds QuantizeLinear or operators on integers. A recipe starts from the float model: what was "
+            "rounded once cannot be calibrated again, and two layers of Q/DQ nodes fuse with nothing."
+        ),
+        example=_recipe("").replace("two_convs.onnx", "quantized.onnx"),
+        setup="quantized.onnx: a Conv behind QuantizeLinear and DequantizeLinear",
+        verb="plan",
+    ),
     "mode-missing": CodeDoc(
         summary="The recipe does not say how to quantize.",
         explanation="Every recipe that is planned needs a `quantize` statement, in it, in its base or in the target.",
