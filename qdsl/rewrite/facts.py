@@ -26,9 +26,13 @@ def sorted_nodes(model: Model) -> Iterator[str]:
 def linked(model: Model) -> Iterator[str]:
     """Every tensor that is read has a source, and the links between nodes and tensors agree in both directions."""
     inputs = {id(tensor) for tensor in model.graph.inputs}
+    # As sets: a constant that the whole graph shares has as many readers as there are nodes.
+    readers: dict[int, set[int]] = {}
     for node in model.nodes():
         for tensor in node.inputs:
-            if not any(reader is node for reader in tensor.outputs):
+            if id(tensor) not in readers:
+                readers[id(tensor)] = {id(reader) for reader in tensor.outputs}
+            if id(node) not in readers[id(tensor)]:
                 yield f"{node.name} <- {tensor.name}"
             if tensor.name and not isinstance(tensor, gs.Constant) and not tensor.inputs and id(tensor) not in inputs:
                 yield f"{node.name} <- {tensor.name}"
@@ -48,7 +52,9 @@ def unique_names(model: Model) -> Iterator[str]:
 
 def constants_are_initializers(model: Model) -> Iterator[str]:
     """No Constant node with a dense value."""
-    return (node.name for node in model.nodes() if is_op(node, "Constant") and "sparse_value" not in node.attrs)
+    from qdsl.passes.constant_nodes import dense_value
+
+    return (node.name for node in model.nodes() if is_op(node, "Constant") and dense_value(node) is not None)
 
 
 def no_identity(model: Model) -> Iterator[str]:
