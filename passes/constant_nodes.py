@@ -44,9 +44,9 @@ class ConstantNodes(Rewrite):
         for node in model.nodes():
             if not is_op(node, "Constant"):
                 continue
-            value = _value(node)
+            value = dense_value(node)
             if value is None:
-                changes.refuse(node.name, "its value is sparse")
+                changes.refuse(node.name, "it has no dense value")
                 continue
             to_constant(model, node.outputs[0], value)
             remove_node(model, node)
@@ -54,8 +54,8 @@ class ConstantNodes(Rewrite):
         return changes.outcome()
 
 
-def _value(node: gs.Node) -> Lazy | None:
-    """The dense value of a Constant node; None for a sparse one."""
+def dense_value(node: gs.Node) -> Lazy | None:
+    """The dense value of a Constant node; None for a sparse one, or where it has none."""
     tensor = node.attrs.get("value")
     if isinstance(tensor, gs.Constant):
         return lazy_of(tensor)

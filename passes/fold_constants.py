@@ -144,6 +144,8 @@ def _inputs(node: gs.Node) -> list[Lazy | None] | None:
 
 def _output_bytes(model: Model, node: gs.Node, inputs: list[Lazy | None]) -> int | None:
     """Bytes of all outputs together, by the shapes in the graph or, where those are open, by inference on this node."""
+    if node.op == "Range":
+        return _range_bytes(inputs)
     if any(t.dtype is None or not _static(t.shape) for t in node.outputs if t.name):
         _infer_outputs(model, node, inputs)
     sizes = [
@@ -152,6 +154,14 @@ def _output_bytes(model: Model, node: gs.Node, inputs: list[Lazy | None]) -> int
         if t.name
     ]
     return None if None in sizes else sum(size or 0 for size in sizes)
+
+
+def _range_bytes(inputs: Sequence[Lazy | None]) -> int | None:
+    """Counted in Python's integers: shape inference and numpy both overflow to nothing near 2^63."""
+    start, limit, delta = (0 if value is None else value.load().reshape(-1)[0].item() for value in inputs)
+    if not delta or inputs[0] is None or not all(np.isfinite([start, limit, delta])):
+        return None
+    return max(0, int((limit - start) / delta) + 1) * (inputs[0].nbytes or 1)
 
 
 def _static(shape: Sequence[int | str | None] | None) -> bool:

@@ -145,6 +145,7 @@ CASES: dict[str, Callable[[Path], object]] = {
     "two nodes of model.onnx read each other": _saved(
         parse("g (float[4] x) => (float[4] y) { y = Add (x, z) z = Neg (y) }")
     ),
+    "a Relu of model.onnx has two inputs": _saved(parse("g (float[4] x) => (float[4] y) { y = Relu (x, x) }")),
     "a constant of model.onnx has element type 99": _saved(_edited(_type_99)),
     "a constant of model.onnx has a dimension of 2^40": _saved(_edited(_huge)),
     "a constant of model.onnx is 4 bytes short": _saved(_edited(_short)),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from math import prod
+from typing import NamedTuple
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from qdsl.diag import Report
 from qdsl.graph.dtypes import PACKED, bits_of, byte_count, type_name
@@ -158,6 +159,57 @@ def check_names(graph: GraphProto, report: Report) -> None:
             missing.setdefault(info.name, "the graph's outputs")
     for name, reader in list(missing.items())[:5]:
         report.error("model-dangling", f"`{reader[:80]}` reads tensor `{name[:80]}`, which nothing writes")
+
+
+def check_nodes(nodes: Iterable[NodeProto], opset: int, report: Report) -> None:
+    """Number of inputs and outputs, and types of attributes, against the operators of ai.onnx. Others are not looked
+    at: what is not in ONNX may be an operator of the runtime."""
+    rules: dict[str, _Rule | None] = {}
+    for node in nodes:
+        if node.domain not in DEFAULT_DOMAINS:
+            continue
+        if node.op_type not in rules:
+            rules[node.op_type] = _rule(node.op_type, opset)
+        rule = rules[node.op_type]
+        fault = None if rule is None else _fault(node, rule)
+        if fault is not None:
+            report.error(
+                "model-node", f"node `{(node.name or node.op_type)[:80]}` is not a valid {node.op_type}: {fault}"
+            )
+
+
+class _Rule(NamedTuple):
+    inputs: tuple[int, int]
+    outputs: tuple[int, int]
+    attributes: dict[str, int]
+    required: tuple[str, ...]
+
+
+def _rule(op: str, opset: int) -> _Rule | None:
+    try:
+        schema = onnx.defs.get_schema(op, opset)
+    except onnx.defs.SchemaError:
+        return None
+    return _Rule(
+        (schema.min_input, schema.max_input),
+        (schema.min_output, schema.max_output),
+        {name: int(attribute.type) for name, attribute in schema.attributes.items()},
+        tuple(name for name, attribute in schema.attributes.items() if attribute.required),
+    )
+
+
+def _fault(node: NodeProto, rule: _Rule) -> str | None:
+    for side, names, (least, most) in (("input", node.input, rule.inputs), ("output", node.output, rule.outputs)):
+        if not least <= len(names) <= most:
+            return f"it has {len(names)} {side}s"
+        if any(not name for name in names[:least]):
+            return f"a required {side} is absent"
+    found = {attribute.name: attribute for attribute in node.attribute}
+    for name, attribute in found.items():
+        if not attribute.ref_attr_name and attribute.type != rule.attributes.get(name, attribute.type):
+            return f"attribute `{name[:80]}` is of the wrong type"
+    missing = next((name for name in rule.required if name not in found), None)
+    return None if missing is None else f"attribute `{missing}` is missing"
 
 
 def bodies(attributes: Iterable[AttributeProto]) -> Iterator[GraphProto]:

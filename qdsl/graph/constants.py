@@ -138,6 +138,19 @@ class Sparse(Lazy):
         return dense.reshape(self.shape)
 
 
+class Constant(gs.Constant):  # type: ignore[misc]
+    """A graphsurgeon constant whose `values` are read each time and not kept: keeping them would forget the element
+    type of a 4-bit tensor and fill the memory with weights."""
+
+    @property
+    def values(self) -> Array:
+        return lazy_of(self).load()
+
+    @values.setter
+    def values(self, values: Array | Lazy) -> None:
+        self._values = values
+
+
 def lazy_of(constant: gs.Constant) -> Lazy:
     """The value behind a graphsurgeon constant, whoever made it, without loading it."""
     values = constant._values

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from qdsl.graph.constants import Deferred, Held, Lazy
+from qdsl.graph.constants import Constant, Deferred, Held, Lazy
 from qdsl.graph.dtypes import number_of, type_number
 from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
@@ -48,7 +48,7 @@ def add_variable(
 def add_constant(
     model: Model,
     name: str,
-    values: np.ndarray[Any, Any] | Lazy,
+    values: np.ndarray[Any, Any] | np.generic | Lazy,
     element_type: ElementType | None = None,
 ) -> gs.Constant:
     """A new constant; its name gets a number when taken.
@@ -56,10 +56,10 @@ def add_constant(
     `element_type` says what an array stands for when that is not its own type: an int8 array as "int4" is packed on
     save.
     """
-    if isinstance(values, np.ndarray):
-        number = number_of(values.dtype) if element_type is None else _number(element_type)
-        values = Held(values, number)
-    made = gs.Constant(fresh_tensor_name(model, name), values)
+    if not isinstance(values, Lazy):
+        array = np.asarray(values)
+        values = Held(array, number_of(array.dtype) if element_type is None else _number(element_type))
+    made = Constant(fresh_tensor_name(model, name), values)
     model._tensors[made.name] = made
     return made
 
@@ -232,7 +232,7 @@ def to_constant(model: Model, variable: gs.Variable, value: Lazy | np.ndarray[An
     if isinstance(value, np.ndarray):
         value = Held(value, number_of(value.dtype))
     name = variable.name
-    made = gs.Constant(name, value)
+    made = Constant(name, value)
     replace_all_uses(model, variable, made)
     for node in list(variable.inputs):
         ports = [i for i, tensor in enumerate(node.outputs) if tensor is variable]

@@ -98,12 +98,13 @@ def node_proto(node: gs.Node) -> NodeProto:
     proto = NodeProto(
         op_type=node.op,
         name=node.name,
-        domain=node.domain or "",
         input=[tensor.name for tensor in node.inputs],
         output=[tensor.name for tensor in node.outputs],
     )
     if node.attrs:
         proto.attribute.extend(_attribute(name, value, meta.attr_types.get(name)) for name, value in node.attrs.items())
+    if node.domain:
+        proto.domain = node.domain
     if meta.doc_string:
         proto.doc_string = meta.doc_string
     if meta.overload:

@@ -12,8 +12,8 @@ import onnx_graphsurgeon as gs
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from qdsl.diag import QdslError, Report
-from qdsl.graph.checks import bodies, check_names, check_shapes, check_sparse, check_tensor
-from qdsl.graph.constants import Lazy, Sparse, Stored
+from qdsl.graph.checks import bodies, check_names, check_nodes, check_shapes, check_sparse, check_tensor
+from qdsl.graph.constants import Constant, Lazy, Sparse, Stored
 from qdsl.graph.dtypes import numpy_type, type_name
 from qdsl.graph.external import external_value
 from qdsl.graph.limits import Limits
@@ -26,13 +26,14 @@ def import_graph(proto: ModelProto, opset: int, directory: Path | None, limits: 
     """The editable graph. What is wrong with the model is added to `report`; then the graph must not be used."""
     graph = proto.graph
     check_names(graph, report)
+    check_nodes(graph.node, opset, report)
     check_shapes([*graph.input, *graph.output, *graph.value_info], limits, report)
     constants = _constants(graph, directory, limits, report)
     for node in graph.node:
         _check_attributes(node.attribute, directory, limits, report, depth=1)
     if report.has_errors:
         return gs.Graph()
-    tensors: dict[str, gs.Tensor] = {name: gs.Constant(name, value) for name, value in constants.items()}
+    tensors: dict[str, gs.Tensor] = {name: Constant(name, value) for name, value in constants.items()}
     for info in (*graph.input, *graph.output, *graph.value_info):
         _declare(info, tensors)
     nodes = [_node(node, tensors) for node in graph.node]
@@ -209,7 +210,7 @@ def attr_value(attribute: AttributeProto) -> Any:
     if kind == AttributeProto.FLOATS:
         return list(attribute.floats)
     if kind == AttributeProto.TENSOR:
-        return gs.Constant(attribute.t.name or attribute.name, Stored(attribute.t))
+        return Constant(attribute.t.name or attribute.name, Stored(attribute.t))
     try:
         if kind == AttributeProto.STRING:
             return attribute.s.decode("utf-8")

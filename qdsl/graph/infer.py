@@ -37,8 +37,8 @@ def _small(name: str, value: Lazy) -> TensorProto:
 
 
 def infer(model: Any) -> None:
-    """Fill in element types and shapes of what nodes write. What was known stays; where inference contradicts the model,
-    or fails, the rest is inferred all the same and the model gets a warning."""
+    """Fill in element types and shapes of what nodes write. What was known stays; where inference contradicts the
+    model, or fails, the rest is inferred all the same and the model gets a warning."""
     proto = skeleton(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)

@@ -12,13 +12,14 @@ from onnx import GraphProto, ModelProto
 
 from qdsl.diag import Diagnostic, Report
 from qdsl.graph.checks import bodies, check_versions, opset_of
-from qdsl.graph.collector import paused
+from qdsl.graph.collector import collector_paused
 from qdsl.graph.functions import inline_functions
 from qdsl.graph.importer import import_graph
 from qdsl.graph.limits import DEFAULT_LIMITS, Limits
 from qdsl.graph.model import Model
 from qdsl.graph.naming import name_nodes
 from qdsl.graph.problems import note, problem, shown, warning
+from qdsl.graph.text import check_text
 
 _FALLBACK_OPSET = 17  # for a model whose nodes are all of other domains
 
@@ -71,13 +72,14 @@ def from_proto(
 
     `path` is where it was read from: its name is shown, its directory holds external data.
     """
-    with paused():
+    with collector_paused():
         return _from_proto(proto, None if path is None else Path(path), limits)
 
 
 def _from_proto(proto: ModelProto, file: Path | None, limits: Limits) -> Model:
     report = Report()
     _check_size(proto.graph, limits)
+    check_text(proto)
     check_versions(proto, report)
     report.raise_errors()
     found = list(report)

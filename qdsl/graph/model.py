@@ -12,8 +12,8 @@ import onnx_graphsurgeon as gs
 from onnx import GraphProto, ModelProto, ValueInfoProto
 
 from qdsl.diag import Diagnostic
-from qdsl.graph.collector import paused
-from qdsl.graph.constants import Lazy, lazy_of
+from qdsl.graph.collector import collector_paused
+from qdsl.graph.constants import Constant, Lazy, lazy_of
 from qdsl.graph.exporter import used_constants
 from qdsl.graph.infer import infer
 from qdsl.graph.limits import Limits
@@ -138,7 +138,7 @@ class Model:
 
     def view(self) -> GraphView:
         """The graph as plain names and facts, in topological order. Linear; made anew each time."""
-        with paused():
+        with collector_paused():
             self.sort()
             return view_of(self)
 
@@ -159,7 +159,7 @@ class Model:
 
     def copy(self) -> Model:
         """An independent model that shares the constants' values with this one."""
-        with paused():
+        with collector_paused():
             return self._copy()
 
     def _copy(self) -> Model:
@@ -210,7 +210,7 @@ def _check_dims(tensor: gs.Variable, dims: Sequence[int | str | None], limits: L
 
 def _copied(tensor: gs.Tensor) -> gs.Tensor:
     if isinstance(tensor, gs.Constant):
-        return gs.Constant(tensor.name, tensor._values, tensor.data_location, tensor._export_dtype)
+        return Constant(tensor.name, lazy_of(tensor))
     made = gs.Variable(tensor.name, tensor.dtype, tensor.shape, tensor.type)
     whole = getattr(tensor, "type_proto", None)
     if whole is not None:

@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 from onnx import ModelProto
 
 from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.graph.constants import Constant
 from qdsl.graph.importer import import_graph
 from qdsl.graph.infer import skeleton
 from qdsl.graph.meta import meta_of
@@ -83,7 +84,7 @@ def _first(report: Report) -> str:
 
 
 def _constant_for(stand_in: gs.Tensor, model: Model) -> gs.Constant:
-    constant = gs.Constant(stand_in.name, model.lazy(stand_in.name))
+    constant = Constant(stand_in.name, model.lazy(stand_in.name))
     for node in {id(node): node for node in stand_in.outputs}.values():
         for port, tensor in enumerate(node.inputs):
             if tensor is stand_in:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qdsl.graph.collector import paused
+from qdsl.graph.collector import collector_paused
 from qdsl.graph.model import Model
 from qdsl.rewrite.contract import ContractError, Pass, Step, Trace
 from qdsl.rewrite.facts import offenders
@@ -19,7 +19,7 @@ def run(passes: Iterable[Pass], model: Model) -> Trace:
     Raises ContractError, which names pass, fact and node, when a contract is not kept; QdslError from a pass goes
     through.
     """
-    with paused():
+    with collector_paused():
         model.sort()
         return Trace(tuple(_step(one, model) for one in passes))
 

@@ -67,6 +67,12 @@ _GRAPH = {
         "An ONNX graph has no cycles; loops are Loop and Scan nodes with a body.",
         "two nodes of model.onnx read each other",
     ),
+    "model-node": _doc(
+        "a node does not fit its operator",
+        "The number of inputs and outputs and the types of attributes are held against the operator's definition in "
+        "ONNX.",
+        "a Relu of model.onnx has two inputs",
+    ),
     "model-dtype": _doc(
         "a tensor has an element type that is not supported",
         "The element type is not one that ONNX defines, or one that no supported opset has.",
