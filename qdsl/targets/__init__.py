@@ -58,10 +58,10 @@ TARGETS = _table(TargetModule("ort", "qdsl.targets.ort"))
 
 
 def target_module(name: str) -> TargetModule:
-    """The target called `name`. Raises QdslError (target-unknown)."""
+    """The target called `name`. Raises QdslError (target-absent)."""
     if name in TARGETS:
         return TARGETS[name]
     close = nearest(name, TARGETS) or tuple(sorted(TARGETS))
     known = ", ".join(f"`{word}`" for word in close)
     headline = f"there is no target `{name[:80]}`"
-    raise QdslError([Diagnostic("target-unknown", headline, help=(f"the targets are {known}",))])
+    raise QdslError([Diagnostic("target-absent", headline, help=(f"the targets are {known}",))])

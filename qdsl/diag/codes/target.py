@@ -1,4 +1,4 @@
-"""Diagnostic codes raised by this part of the product."""
+"""Diagnostic codes of quantizing, emitting and verifying."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CODES: dict[str, CodeDoc] = {
         "Calibration found, or was given, a range without end. No scale covers it. The first layer whose values "
         "overflow float32 is the one to look at.",
         _STATIC,
-        setup="the range of a tensor is infinite",
+        setup="the range of x is infinite",
         verb="compile",
     ),
     "range-missing": CodeDoc(
@@ -33,7 +33,7 @@ CODES: dict[str, CodeDoc] = {
         "Every quantized tensor needs a range: from calibration, by hand (`range [lo, hi]`), or from another tensor "
         "whose scale it shares. Ranges of another plan, or of another model, do not fit this one.",
         _STATIC,
-        setup="the ranges handed over lack a tensor of the plan",
+        setup="the ranges lack x",
         verb="compile",
     ),
     "bias-scale-overflow": CodeDoc(
@@ -42,6 +42,29 @@ CODES: dict[str, CodeDoc] = {
         "values so large that eight bits cannot describe them.",
         _STATIC,
         setup="model.onnx is a Conv whose input and weight reach 1e35",
+        verb="compile",
+    ),
+    "artifact-write": CodeDoc(
+        "the artifact cannot be written",
+        "Everything is written aside and renamed, so a full disk or a missing permission leaves what was there before.",
+        _STATIC,
+        setup="a file stands where the target's folder should be",
+        verb="compile",
+    ),
+    "artifact-invalid": CodeDoc(
+        "the quantized model is not valid ONNX",
+        "Before an artifact is put in its place, ONNX's own checker reads it. What it refuses was most often wrong in "
+        "the float model already: an attribute that the operator does not have.",
+        _STATIC,
+        setup="model.onnx has a Relu with an attribute of its own",
+        verb="compile",
+    ),
+    "artifact-refused": CodeDoc(
+        "ONNX Runtime does not load or run a model",
+        "The artifact is run beside the float model on calibration samples. Either the float model does not run in "
+        "ONNX Runtime at all, or it holds an operator that this release lacks.",
+        _STATIC,
+        setup="model.onnx has an operator that ONNX Runtime does not know",
         verb="compile",
     ),
 }

@@ -16,6 +16,7 @@ from qdsl import __version__
 from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import Model, save, upgrade_opset
+from qdsl.graph.collector import collector_paused
 from qdsl.graph.edit_qdq import set_model_metadata
 from qdsl.lang.recipe import InputSpec
 from qdsl.passes.insert_qdq import InsertQDQ, least_opset
@@ -47,6 +48,7 @@ def emit(model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Ite
         raise QdslError([Diagnostic("artifact-write", f"`{directory}` cannot be written: {reason}")]) from None
 
 
+@collector_paused()
 def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
     """A quantized copy of `model`, ready to save, and what was done to it."""
     quantized = upgrade_opset(model.copy(), least_opset(plan))
