@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qdsl.api.prepare import Prepared, prepare
 from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.graph.collector import collector_paused
 from qdsl.plan import Decisions, Explanation, Plan, decide
 from qdsl.plan import explain as explain_decisions
 
@@ -36,6 +37,7 @@ def explain(
     return tuple(explain_decisions(decided, subject) for decided in decide_all(prepared, target, Report()))
 
 
+@collector_paused()
 def decide_all(prepared: Prepared, target: str | None, report: Report) -> tuple[Decisions, ...]:
     """Decide for every target; errors of all of them are raised at once."""
     errors = Report()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qdsl.diag import Diagnostic, QdslError, Report, Span
 from qdsl.graph import Model, load
+from qdsl.graph.collector import collector_paused
 from qdsl.graph.constants import External
 from qdsl.graph.view import GraphView
 from qdsl.lang import load as load_recipe
@@ -30,6 +31,7 @@ class Prepared:
     warnings: tuple[Diagnostic, ...]
 
 
+@collector_paused()
 def prepare(path: str | Path, sets: Mapping[str, str] | None) -> Prepared:
     """Raises QdslError with everything wrong in the recipe, or with what is wrong with the model."""
     loaded = load_recipe(path, sets=sets or {})
