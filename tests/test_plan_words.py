@@ -42,6 +42,7 @@ AROUND = {
 # (block, word, form) -> where it stands, two values. `form` counts a word's rows in the table.
 CASES: dict[tuple[str, str, int], tuple[str, str, str]] = {
     ("input", "resize", 0): ("input", "resize 8 stretch", "resize 8 letterbox"),
+    ("input", "resize", 1): ("input", "resize 8 letterbox", "resize 8 letterbox top_left"),
     ("input", "crop", 0): ("input", "crop 8", "crop [8, 6]"),
     ("input", "rescale", 0): ("input", "rescale 1/255", "rescale 1/127"),
     ("input", "mean", 0): ("input", "mean [0, 0, 0]", "mean [0, 0, 1]"),

@@ -29,7 +29,8 @@ class InputStep:
     """One preprocessing step of an `input` block, in the order written.
 
     name is one of resize, crop, rescale, mean, std, color, layout, shape. `args` hold numbers, words or lists:
-    resize -> (height, width, "letterbox" | "stretch" | "crop"); crop -> (height, width); rescale -> (factor,);
+    resize -> (height, width, "letterbox" | "stretch" | "crop"), and "top_left" after "letterbox" where the padding
+    stands below and to the right alone; crop -> (height, width); rescale -> (factor,);
     mean/std -> one float per channel; color -> ("rgb" | "bgr" | "gray",); layout -> ("nchw" | "nhwc",);
     shape -> ints.
     """

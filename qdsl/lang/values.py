@@ -77,7 +77,7 @@ def fit(setting: syntax.Setting, forms: Sequence[Row], scope: Scope) -> tuple[tu
         fitted, problem = _fit_groups(groups, shape(row.takes))
         if problem is None:
             return fitted
-        if worst is None or problem[1].at > worst[1].at:
+        if worst is None or (problem[1].at, bool(problem[1].expected)) > (worst[1].at, bool(worst[1].expected)):
             worst = problem
     if worst is not None:
         misfit(setting.word, worst[0], worst[1], forms[0].block, scope)

@@ -30,6 +30,7 @@ _SCHEME = "a number type or `N bit`; the rest in any order"
 
 TABLE: tuple[Row, ...] = (
     Row("input", "resize", "HW letterbox|stretch|crop", "scale to a size: padded, distorted, or filled and cut"),
+    Row("input", "resize", "HW letterbox [top_left]", "padded below and to the right alone"),
     Row("input", "crop", "HW", "cut out the centre"),
     Row("input", "rescale", "F", "multiply every value"),
     Row("input", "mean", "FS", "subtract, one number per channel"),
