@@ -64,8 +64,20 @@ AROUND = {
     "profile": "target ort {{ profile latency {{ {} }} }}",
 }
 VALUES = {
-    **{"N": "7", "I": "0", "F": "1/4", "PCT": "50 %", "S": '"s"', "W": "w", "WS": '"ws"', "D": "d", "HW": "[3, 4]"},
-    **{"FS": "[-1, 0.5]", "NS": "[1, 2]", "SS": '["a"]', "TYPE": "int4 affine per_block 8", "METHOD": "minmax"},
+    "N": "7",
+    "I": "0",
+    "F": "1/4",
+    "PCT": "50 %",
+    "S": '"s"',
+    "W": "w",
+    "WS": '"ws"',
+    "D": "d",
+    "HW": "[3, 4]",
+    "FS": "[-1, 0.5]",
+    "NS": "[1, 2]",
+    "SS": '["a"]',
+    "TYPE": "int4 affine per_block 8",
+    "METHOD": "minmax",
 }
 
 
@@ -101,14 +113,12 @@ def test_blocks_are_known_to_the_test() -> None:
 
 
 def test_spans_are_exact() -> None:
-    text = 'recipe a\n\n  keep op [Conv, Gemm], "*x"\n    expect 3 in float16'
     found = parse('keep op [Conv, Gemm], "*x" expect 3 in float16', "f").tree.statements[0]
     assert isinstance(found, tree.Keep)
     assert found.span == Span("f", 1, 1, 1, 47)
     assert found.picks.span == Span("f", 1, 6, 1, 36)
     assert found.picks.parts[0].span == Span("f", 1, 6, 1, 21)
     assert found.dtype.span == Span("f", 1, 40, 1, 47)
-    assert [d.span for d in parse(text, "f").diagnostics][0] == Span("f", 3, 29, 3, 30)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +134,7 @@ def test_spans_are_exact() -> None:
         ("keep (op Conv\n or all\n) in float32", "keep (op Conv or all) in float32"),
         ("quantize static {\n\n\n weights int8;;\n;}\n;", "quantize static { weights int8 }"),
         ("keep all in float32 # why\r\nkeep silu in float32\r\n", "keep all in float32\nkeep silu in float32"),
-        ("\ufeffkeep all in float32".removeprefix("\ufeff"), "keep all in float32"),
         ("target ort { require size <= 3.6MiB }", "target ort { require size <= 3.6 MiB }"),
-        ("keep not not all in float32", "keep (not not all) in float32".replace("(", "").replace(")", "")),
     ],
 )
 def test_layout_means_nothing(one: str, other: str) -> None:

@@ -24,21 +24,22 @@ def params(found: Sequence[syntax.Param], sets: Mapping[str, str], scope: Scope)
 
 
 def _value(param: syntax.Param, given: str | None, scope: Scope) -> syntax.Value | None:
-    """The value in force: the given one or the default, which has to be one of the list where there is one."""
+    """The value in force: the given one or the default, which has to be one of the list where there is one.
+
+    After an error still a value, so that its uses are checked; None when there is none to use.
+    """
     for value in (param.value, *(param.choices.items if param.choices else ())):
         if _uses(value):
             scope.error("setting-value", "the value of a parameter is plain", value.span, "expected no parameter in it")
             return None
-    if not _chosen(param, param.value, param.value.span, scope):
-        return None
-    if given is None:
+    if not _chosen(param, param.value, param.value.span, scope) or given is None:
         return param.value
     read = read_value(given, param)
     if read is None:
         label = 'expected one value, such as `int4`, `0.5` or `"text"`'
         scope.error("setting-value", f"`--set {param.name.name}` is no value", param.span, label)
-        return None
-    return read if _chosen(param, read, param.span, scope) else None
+        return param.value
+    return read if _chosen(param, read, param.span, scope) else param.value
 
 
 def _uses(value: syntax.Value) -> bool:

@@ -10,6 +10,7 @@ import gc
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from qdsl.diag import Diagnostic, nearest
 from qdsl.lang import syntax
 from qdsl.lang.build import build
 from qdsl.lang.expect import expected, told
-from qdsl.lang.tokens import Faults, Placed, Tok, balance, layout, scan, scanner
+from qdsl.lang.tokens import MOST_TOKENS, Faults, Placed, Tok, balance, layout, scan, scanner
 from qdsl.spec import UNITS
 
-_RESERVED = ("and", "or")
-_MOST_WORK = 200_000  # tokens fed again after errors, in all: what a hostile file may cost
+_RESERVED = ("and", "or", "not")
+_MOST_WORK = 50_000  # tokens fed again after errors, in all: what a hostile file may cost
 
 
 class _Unused(Lexer):
@@ -76,8 +77,15 @@ class Parsed:
 
 
 def tokenize(text: str, faults: Faults) -> tuple[list[Tok], list[Tok]]:
-    """All tokens of a text: (with comments and every newline, without comments and repeated newlines)."""
-    full = list(scan(text, grammar().pattern, faults))
+    """All tokens of a text: (with comments and every newline, without comments and repeated newlines).
+
+    A text with too many is an error and has none: time is bounded, too.
+    """
+    full = list(islice(scan(text, grammar().pattern, faults), MOST_TOKENS + 1))
+    if len(full) > MOST_TOKENS:
+        headline = f"`{faults.file}` is too large for a recipe"
+        faults.add("file-too-large", headline, full[-1], f"more than {MOST_TOKENS} words, signs and lines")
+        return [], []
     bare: list[Tok] = []
     for tok in full:
         if tok.kind == "COMMENT" or (tok.kind == "NEWLINE" and bare and bare[-1].kind == "NEWLINE"):
@@ -193,7 +201,9 @@ class _Feeder:
         what = expected(accepted, self.grammar.words)
         head = chunk[begin].tok
         if before is not None and before.text == "expect":
-            self.faults.add("bad-expect", "`expect` takes a whole number", tok, "expected a number", ("expect 24",))
+            self.faults.add(
+                "bad-expect", "`expect` takes a whole number", tok, "expected a number", ("such as `expect 24`",)
+            )
         elif tok.kind == "END":
             at = tok._replace(text=" ")
             self.faults.add("unfinished-statement", f"this `{head.text[:60]}` is not finished", at, f"expected {what}")

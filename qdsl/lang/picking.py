@@ -203,9 +203,7 @@ class Picker:
             return Edge(self._end(where.source), self._end(where.target), expect, where.span)
         found = self.picks(where)
         if placing.action != "share" and found.parts and not all(map(_tensors, found.parts)):
-            cures = (
-                f'`{placing.action} inputs of ...` and `outputs of` name the tensors of nodes; `tensor "x"` names one',
-            )
+            cures = (f"`{placing.action} inputs of X` and `{placing.action} outputs of X` name the tensors of nodes",)
             headline = f"`{placing.action}` places Q/DQ on tensors, and these are nodes"
             self.scope.error("place-nodes", headline, where.span, "expected a tensor, a port or an edge", cures)
             return None

@@ -57,7 +57,7 @@ def type_request(setting: syntax.Setting, block: str, scope: Scope) -> TypeReque
     if values is None:
         return None
     if not values:
-        misfit(setting.word, values, Misfit(0, TYPES), block, scope)
+        misfit(setting.word, values, Misfit(0, ("TYPE",)), block, scope)
         return None
     found: dict[str, Any] = {}
     if not _type(values[0], found, scope):
@@ -128,7 +128,7 @@ def _calibrate(setting: syntax.Setting, block: str, scope: Scope) -> Calibrate |
     if values is None:
         return None
     if not values or not isinstance(values[0], syntax.Word):
-        misfit(setting.word, values, Misfit(0, METHODS), block, scope)
+        misfit(setting.word, values, Misfit(0, ("METHOD",)), block, scope)
         return None
     method = scope.one_of("method", values[0], METHODS)
     if method is None:

@@ -31,7 +31,9 @@ class Scope:
             self.report.error(code, headline, span, label=label, help=help)
 
     def unknown(self, what: str, name: str, span: Span, known: Iterable[str]) -> None:
-        """An unknown name, with the nearest known ones or, when few, all of them."""
+        """An unknown name, with the nearest known ones or, when nothing is near, all of them."""
+        if len(self.report) >= MOST_ERRORS:
+            return
         pool = sorted(set(known))
         near = nearest(name, pool)
         cures = [f"did you mean {told([f'`{n}`' for n in near], 'or')}?"] if near else []

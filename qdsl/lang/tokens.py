@@ -15,6 +15,8 @@ from qdsl.diag import Diagnostic, Span
 
 MOST_ERRORS = 50
 DEEPEST = 64
+MOST_TOKENS = 50_000
+_HOPELESS = 4 * DEEPEST  # brackets open at once: what follows is not looked at
 _LONGEST_NUMBER = 64
 _CLOSER = {"(": ")", "[": "]", "{": "}"}
 _OPENER = {closer: opener for opener, closer in _CLOSER.items()}
@@ -73,11 +75,13 @@ def scanner(terminals: Mapping[str, str]) -> re.Pattern[str]:
 def scan(text: str, pattern: re.Pattern[str], faults: Faults) -> Iterator[Tok]:
     """Every token of a text, comments and newlines included."""
     position, line, start, size = 0, 1, 0, len(text)
+    told = 0  # the last line with a bad piece: more of them on one line are one fault
     while position < size and not faults.full:
         found = pattern.match(text, position)
         if found is None:
-            tok = _bad(text, position, line, position - start + 1, faults)
-            position += len(tok.text)
+            into = faults if told != line else Faults(faults.file, [])
+            tok = _bad(text, position, line, position - start + 1, into)
+            position, told = position + len(tok.text), line
             yield tok
             continue
         kind, position = str(found.lastgroup), found.end()
@@ -176,6 +180,8 @@ class _Balance:
 
     def run(self) -> None:
         for index, tok in enumerate(self.toks):
+            if len(self.stack) > _HOPELESS:
+                break
             if self.anchors:
                 self._close_lost(index, tok)
             if tok.kind in _CLOSER:

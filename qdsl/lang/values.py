@@ -10,7 +10,7 @@ from qdsl.diag import Span, nearest
 from qdsl.lang import syntax
 from qdsl.lang.expect import told
 from qdsl.lang.scope import Scope, shown
-from qdsl.lang.vocabulary import Row, rows
+from qdsl.lang.vocabulary import NESTED, Row, rows
 from qdsl.spec import UNITS
 
 Plain = int | float | str
@@ -49,7 +49,7 @@ def table(block: str, settings: Sequence[syntax.Setting], scope: Scope) -> list[
     for setting in settings:
         word = setting.word
         if word.name not in known:
-            scope.unknown("setting", word.name, word.span, known)
+            scope.unknown("setting", word.name, word.span, (*known, *NESTED.get(block, ())))
             continue
         if word.name in seen and not known[word.name][0].repeats:
             twice(scope, f"`{word.name}`", word.span, seen[word.name])
@@ -198,9 +198,15 @@ _KINDS: dict[str, tuple[str, Callable[[syntax.Value], tuple[Plain, ...] | None]]
 }
 
 
+_TOLD = {kind: told for kind, (told, _) in _KINDS.items()} | {
+    "TYPE": "a type such as `int8`, or a width such as `8 bit`",
+    "METHOD": "a method such as `minmax`",
+}
+
+
 def misfit(word: syntax.Word, values: Sequence[syntax.Value], problem: Misfit, block: str, scope: Scope) -> None:
     """Say why the values of a setting do not fit."""
-    words = [_KINDS[k][0] if k.isupper() else f"`{k}`" for k in problem.expected]
+    words = [_TOLD[k] if k.isupper() else f"`{k}`" for k in problem.expected]
     wanted = told(words, "or") if words else ""
     if problem.at >= len(values):
         end = values[-1].span if values else word.span
@@ -221,6 +227,8 @@ def misfit(word: syntax.Word, values: Sequence[syntax.Value], problem: Misfit, b
         scope.error("two-settings", f"`{word.name}` takes no `{_short(value)}` here", value.span, label, cures)
     else:
         known = [f"did you mean `{near[0]}`?"] if near else []
+        if "S" in problem.expected and isinstance(value, syntax.Word | syntax.Number):
+            known = [f'write it in quotes: "{_short(value)}"']
         headline = f"`{word.name}` cannot be `{_short(value)}`"
         scope.error("setting-value", headline, value.span, f"expected {wanted}", known)
 

@@ -100,6 +100,12 @@ def rows(block: str) -> dict[str, tuple[Row, ...]]:
     return found
 
 
+# Statements that may stand in a block beside its settings.
+NESTED: dict[str, tuple[str, ...]] = {
+    "target": ("quantize", "layers", "keep", "place", "allow", "passes", "profile", "require"),
+    "evaluate": ("measure", "profile", "require"),
+}
+
 FORMATS = ("onnx", "torch", "tensorflow", "tflite")
 SOURCES = ("images", "folder", "yolo", "coco", "masks", "npz")
 MODES = ("static", "dynamic", "float")

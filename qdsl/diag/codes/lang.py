@@ -284,7 +284,7 @@ _MERGING: dict[str, CodeDoc] = {
     ),
     "file-too-large": CodeDoc(
         "a file is too large for a recipe",
-        "A recipe has at most 1 MiB.",
+        "A recipe has at most 1 MiB and 50,000 words, signs and lines.",
         'extends "large.q"\n',
         setup="large",
     ),
