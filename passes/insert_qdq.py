@@ -23,12 +23,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from qdsl.passes.qdq_parameters import Parameters, PlanLike, RangesLike, WeightKey, parameters, weight_key
 
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.edit import add_constant, add_deferred, add_node, replace_output, replace_readers
 from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
+from qdsl.passes.qdq_parameters import Parameters, PlanLike, RangesLike, WeightKey, parameters, weight_key
 from qdsl.plan.types import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
 from qdsl.quant import QParams, limits, quantize, quantize_bias, quantize_weight
 from qdsl.rewrite import Changes, Outcome, Rewrite

@@ -54,8 +54,8 @@ class TensorView:
 @dataclass(frozen=True, slots=True)
 class NodeView:
     """One operator. `inputs` holds tensor names by port, "" for an absent optional one. `attrs` holds scalars and
-    tuples; a tensor or subgraph attribute is None (present, not shown). `scopes` are the module scopes it lives in, outermost
-    first, each a full path such as `/model.22/cv2.0`. Names are unique within the graph."""
+    tuples; a tensor or subgraph attribute is None (present, not shown). `scopes` are the module scopes it lives in,
+    outermost first, each a full path such as `/model.22/cv2.0`. Names are unique within the graph."""
 
     index: int
     name: str

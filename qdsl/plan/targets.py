@@ -45,7 +45,7 @@ def rows(target: str) -> tuple[Row, ...]:
     raise QdslError(
         [
             Diagnostic(
-                "target-unknown",
+                "target-absent",
                 f"there is no target `{target[:80]}`",
                 help=(f"the targets are {', '.join(f'`{name}`' for name in close)}",),
             )
