@@ -164,6 +164,7 @@ def _capability(table: _Table, name: str) -> Capability:
         spread=table.texts("spread"),
         spread_past_outputs=table.texts("spread_past_outputs"),
         signed_spread_max_opset=_optional(table, "signed_spread_max_opset"),
+        merges_equal=table.flag("merges_equal", False),
         merges=tuple(_merge(raw) for raw in table.tables("merge")),
         _by_op=index_rows(rows),
     )

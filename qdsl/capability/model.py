@@ -231,9 +231,13 @@ class Row:
 class Capability:
     """A target's table. `title` is for people; `evidence` names the runtime and version it was checked with.
 
-    `reasons` are the predictor's sentences, by key. `signed_pairs`: the target computes in unsigned integers and turns
-    a signed Q/DQ pair into an unsigned one only where one Q feeds one DQ. `spread` are the operators over which the
-    runtime itself spreads a neighbouring Q/DQ pair.
+    `reasons` are the predictor's sentences, by key.
+
+    The rest is what the runtime does by itself before it fuses. `signed_pairs`: it computes in unsigned integers and
+    turns a signed Q/DQ pair into an unsigned one only where one Q feeds one DQ. `merges_equal`: equal nodes run once.
+    `merges`: pairs that run as one operator. `spread`: operators over which it spreads a neighbouring Q/DQ pair,
+    `spread_past_outputs` those that it spreads upwards even when what they read is a graph output.
+    `signed_spread_max_opset`: from the next opset on it refuses a file in which it spreads a signed pair.
     """
 
     name: str
@@ -249,6 +253,7 @@ class Capability:
     spread: tuple[str, ...]
     spread_past_outputs: tuple[str, ...] = ()
     merges: tuple[Merge, ...] = ()
+    merges_equal: bool = False
     signed_spread_max_opset: int | None = None
     _by_op: Mapping[str, tuple[Row, ...]] = field(default_factory=dict, repr=False, compare=False)
 

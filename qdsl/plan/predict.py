@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from qdsl.capability import Capability
 from qdsl.graph.view import GraphView
@@ -37,14 +38,16 @@ def predict_edges(view: GraphView, edges: Edges, capability: Capability) -> dict
     merged_view, merged = merge_nodes(view, edges, capability)
     spread(merged_view, edges, capability)
     found = judge(merged_view, edges, capability)
-    for pair in merged:
+    for pair in reversed(merged):
         found[pair.gone] = _inside(found[pair.host], pair)
     return {node.name: found[node.name] for node in view.nodes}
 
 
 def _inside(host: Prediction, pair: Merged) -> Prediction:
-    runs = "absorbed" if host.runs == "integer" else "float"
-    return Prediction(runs, host.kernel, host.row, pair.merge.because)
+    if pair.equal:
+        return replace(host, because=pair.because)
+    runs = "float" if host.runs == "float" else "absorbed"
+    return Prediction(runs, host.kernel, host.row, pair.because)
 
 
 def refused_tensors(view: GraphView, edges: Edges, capability: Capability) -> tuple[str, ...]:
@@ -57,4 +60,4 @@ def refused_tensors(view: GraphView, edges: Edges, capability: Capability) -> tu
     merged_view, _ = merge_nodes(view, edges, capability)
     reached = spread(merged_view, edges, capability)
     written = [(name, edges.written[name]) for name in reached]
-    return tuple(sorted(name for name, out in written if out.quants[0].dtype.signed and out.readers[0] == 1))
+    return tuple(sorted(name for name, out in written if out.quants[0].dtype.signed and len(out.readers[0]) == 1))

@@ -27,8 +27,30 @@ _FIXED: dict[str, Interval] = {
 }
 # Each output value is one of the first input's values or lies between some of them.
 _WITHIN_FIRST = frozenset(
-    """AveragePool DepthToSpace Dropout Expand Flatten Gather GatherElements GlobalAveragePool GlobalMaxPool Identity
-    MaxPool ReduceMax ReduceMean ReduceMin Reshape Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze""".split()
+    [
+        "AveragePool",
+        "DepthToSpace",
+        "Dropout",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "GatherElements",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Identity",
+        "MaxPool",
+        "ReduceMax",
+        "ReduceMean",
+        "ReduceMin",
+        "Reshape",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 
 

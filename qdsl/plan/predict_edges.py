@@ -36,15 +36,34 @@ class Quant:
     step: float = 0.0
 
 
+# A graph output, where a reader of a DequantizeLinear is meant.
+OUTPUT = Use(-1, -1)
+
+
 @dataclass(slots=True)
 class Written:
-    """What leaves a tensor: its QuantizeLinear nodes, each with the number of its readers (a graph output counts), its
-    float readers, and whether the float value itself is a graph output."""
+    """What leaves a tensor: its QuantizeLinear nodes, each with its readers (a graph output is `OUTPUT`), its float
+    readers, and whether the float value itself is a graph output."""
 
     quants: list[Quant] = field(default_factory=list)
-    readers: list[int] = field(default_factory=list)
+    readers: list[list[Use]] = field(default_factory=list)
     floats: list[Use] = field(default_factory=list)
     graph_output: bool = False
+
+    def add(self, quant: Quant, readers: Sequence[Use]) -> None:
+        """A QuantizeLinear with its readers; one that stands there already gets more readers."""
+        if quant not in self.quants:
+            self.quants.append(quant)
+            self.readers.append([])
+        self.readers[self.quants.index(quant)] += readers
+
+    def swap(self, old: Use, new: Use | None) -> None:
+        """`new` reads instead of `old`; None: nobody does. A QuantizeLinear that nobody reads is gone."""
+        instead = [] if new is None else [new]
+        for uses in (self.floats, *self.readers):
+            uses[:] = [kept for use in uses for kept in (instead if use == old else [use])]
+        live = [(quant, uses) for quant, uses in zip(self.quants, self.readers, strict=True) if uses]
+        self.quants, self.readers = [quant for quant, _ in live], [uses for _, uses in live]
 
     @property
     def edges(self) -> int:
@@ -74,10 +93,7 @@ class Edges:
         output then read through DQ."""
         out = self.written[tensor]
         moved = set(readers)
-        if quant not in out.quants:
-            out.quants.append(quant)
-            out.readers.append(0)
-        out.readers[out.quants.index(quant)] += len(moved) + to_output
+        out.add(quant, [*readers, OUTPUT] if to_output else list(readers))
         out.floats = [use for use in out.floats if use not in moved]
         out.graph_output = out.graph_output and not to_output
         self.reads.update(dict.fromkeys(readers, quant))

@@ -1,7 +1,7 @@
-"""Fusions that the runtime does before it looks at Q/DQ: two operators become one, and their edges with them.
+"""What the runtime makes of a graph before it looks at Q/DQ: equal nodes run once, and some pairs run as one operator.
 
-The table's `merge` rows name the operators; the checks here are their structural conditions. A merged graph keeps the
-index of every node: the one that stays stands at its own place, the one that goes is left without inputs and outputs.
+The table's `merge` rows name the pairs; the checks here are their structural conditions. A merged graph keeps the index
+of every node: the one that stays stands at its own place, the one that goes is left without inputs and outputs.
 """
 
 from __future__ import annotations
@@ -16,20 +16,28 @@ from qdsl.plan.predict_edges import Edges, Written
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """`gone` runs inside the kernel of `host`; both are names."""
+    """`gone` runs inside the kernel of `host`, or equals it (`equal`) and so never runs; both are names."""
 
     host: str
     gone: str
-    merge: Merge
+    because: str
+    equal: bool = False
 
 
 def merge_nodes(view: GraphView, edges: Edges, capability: Capability) -> tuple[GraphView, list[Merged]]:
-    """The graph after the table's merges; `edges` is changed along. The same graph when nothing merges."""
+    """The graph after equal nodes and then the table's pairs are merged; `edges` is changed along. The same graph when
+    nothing merges. Linear in the size of the graph."""
+    view, equal = _merge_equal(view, edges) if capability.merges_equal else (view, [])
+    view, pairs = _merge_pairs(view, edges, capability)
+    return view, equal + pairs
+
+
+def _merge_pairs(view: GraphView, edges: Edges, capability: Capability) -> tuple[GraphView, list[Merged]]:
     rules = {rule.first: rule for rule in capability.merges}
     graph = _Graph(view, edges)
     found = []
     for node in view.nodes:
-        rule = rules.get(node.op)
+        rule = rules.get(graph.node(node.index).op)
         second = _only_reader(view, edges, node) if rule and len(node.outputs) == 1 else None
         if rule and second and second.op in rule.seconds and CHECKS[rule.check](view, node, second):
             merge = _add_vector if rule.check == "adds_vector" else _take_over_input
@@ -54,6 +62,20 @@ class _Graph:
     def node(self, index: int) -> NodeView:
         return self.nodes.get(index, self.view.nodes[index])
 
+    def leave(self, index: int) -> None:
+        """The node goes, and with it its reads."""
+        node = self.node(index)
+        for port, name in enumerate(node.inputs):
+            use = Use(index, port)
+            self.edges.reads.pop(use, None)
+            if not name:
+                continue
+            known = self.tensors.get(name, self.view.tensors[name])
+            self.tensors[name] = replace(known, uses=tuple(u for u in known.uses if u != use))
+            if name in self.edges.written:
+                self.edges.written[name].swap(use, None)
+        self.drop(index)
+
     def drop(self, index: int) -> None:
         self.nodes[index] = replace(self.node(index), inputs=(), outputs=())
 
@@ -65,15 +87,67 @@ class _Graph:
         if quant is not None:
             self.edges.reads[new] = quant
         if tensor in self.edges.written:
-            floats = self.edges.written[tensor].floats
-            floats[:] = _swap(floats, old, new)
+            self.edges.written[tensor].swap(old, new)
+
+    def join(self, gone: str, kept: str) -> None:
+        """What read `gone` reads `kept`, in the way that it did."""
+        for name in (gone, kept):
+            self.tensors.setdefault(name, self.view.tensors[name])
+        out, into = self.edges.written[gone], self.edges.written[kept]
+        for use in self.tensors[gone].uses:
+            node = self.node(use.node)
+            inputs = tuple(kept if port == use.port else name for port, name in enumerate(node.inputs))
+            self.nodes[use.node] = replace(node, inputs=inputs)
+        uses = sorted((*self.tensors[kept].uses, *self.tensors[gone].uses), key=_place)
+        self.tensors[kept] = replace(self.tensors[kept], uses=tuple(uses))
+        self.tensors[gone] = replace(self.tensors[gone], uses=())
+        into.floats += out.floats
+        for quant, readers in zip(out.quants, out.readers, strict=True):
+            into.add(quant, readers)
+        self.edges.written[gone] = Written()
 
     def done(self) -> GraphView:
         nodes = tuple(self.nodes.get(node.index, node) for node in self.view.nodes)
         return replace(self.view, nodes=nodes, tensors={**self.view.tensors, **self.tensors})
 
 
-def _swap(uses: list[Use] | tuple[Use, ...], old: Use, new: Use) -> list[Use]:
+def _merge_equal(view: GraphView, edges: Edges) -> tuple[GraphView, list[Merged]]:
+    """Nodes that do the same to the same float values run once; one that writes a graph output stays."""
+    graph = _Graph(view, edges)
+    known: dict[tuple[object, ...], int] = {}
+    found = []
+    for index in range(len(view.nodes)):
+        node = graph.node(index)
+        if not node.outputs or not _mergeable(graph, node):
+            continue
+        first = known.setdefault(_identity(graph, node), index)
+        writes_output = any(edges.written[name].graph_output for name in node.outputs if name)
+        if first == index or writes_output:
+            continue
+        kept = graph.node(first)
+        for gone, stays in zip(node.outputs, kept.outputs, strict=True):
+            graph.join(gone, stays)
+        graph.leave(index)
+        found.append(Merged(kept.name, node.name, f"equal to {kept.name}, which runs once for both", equal=True))
+    return (graph.done(), found) if found else (view, found)
+
+
+def _identity(graph: _Graph, node: NodeView) -> tuple[object, ...]:
+    """All that decides what a node computes; constants of few elements count by value."""
+    small = graph.view.small
+    inputs = tuple(small.get(name) or name for name in node.inputs)
+    kinds = tuple(graph.view.tensors[name].dtype if name in small else None for name in node.inputs)
+    attrs = tuple(sorted(node.attrs.items()))
+    return node.op, node.domain, inputs, kinds, attrs, len(node.outputs)
+
+
+def _mergeable(graph: _Graph, node: NodeView) -> bool:
+    """A DequantizeLinear belongs to one reader, so two that read through them never read the same."""
+    reads_integers = any(Use(node.index, port) in graph.edges.reads for port in range(len(node.inputs)))
+    return not reads_integers and all(value is not None for value in node.attrs.values())
+
+
+def _swap(uses: tuple[Use, ...], old: Use, new: Use) -> list[Use]:
     return [new if use == old else use for use in uses]
 
 
@@ -91,20 +165,20 @@ def _add_vector(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -
     graph.tensors[output] = replace(graph.view.tensors[output], producer=first.index)
     graph.edges.written[between] = Written()
     graph.drop(second.index)
-    return Merged(first.name, second.name, rule)
+    return Merged(first.name, second.name, rule.because)
 
 
 def _take_over_input(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -> Merged:
-    """The second reads what the first read."""
+    """The second reads what the first read, and may merge further."""
     source, between = graph.node(first.index).inputs[0], first.outputs[0]
     port = second.inputs.index(between)
     graph.move_read(source, Use(first.index, 0), Use(second.index, port))
     kept = graph.node(second.index)
     inputs = tuple(source if name == between else name for name in kept.inputs)
-    graph.nodes[second.index] = replace(kept, inputs=inputs)
+    graph.nodes[second.index] = replace(kept, op=rule.op or kept.op, inputs=inputs)
     graph.edges.written[between] = Written()
     graph.drop(first.index)
-    return Merged(second.name, first.name, rule)
+    return Merged(second.name, first.name, rule.because)
 
 
 def _adds_vector(view: GraphView, first: NodeView, second: NodeView) -> bool:
@@ -133,7 +207,14 @@ def _pads_zeros(view: GraphView, first: NodeView, second: NodeView) -> bool:
     return not any((*pads[:2], *pads[half : half + 2])) and min(pads) >= 0
 
 
+def _plain(view: GraphView, first: NodeView, second: NodeView) -> bool:
+    """The second works on what the first writes, and every size is known."""
+    shape = view.tensors[second.outputs[0]].shape
+    return second.inputs[0] == first.outputs[0] and shape is not None and all(isinstance(dim, int) for dim in shape)
+
+
 CHECKS: Mapping[str, Callable[[GraphView, NodeView, NodeView], bool]] = {
     "adds_vector": _adds_vector,
     "pads_zeros": _pads_zeros,
+    "plain": _plain,
 }

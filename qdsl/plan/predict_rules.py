@@ -187,7 +187,7 @@ class Judge:
         if not self._capability.signed_pairs or quant.dtype is not DTYPES["int8"]:
             return quant.dtype
         readers = written.readers[written.quants.index(quant)]
-        return DTYPES["uint8"] if readers == 1 else quant.dtype
+        return DTYPES["uint8"] if len(readers) == 1 else quant.dtype
 
     def _bias(self, node: NodeView, row: Row, found: _Exit | None) -> Miss | None:
         """A bias is int32, or float and quantized by the runtime itself in front of a QuantizeLinear."""

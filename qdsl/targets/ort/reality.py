@@ -27,6 +27,7 @@ _FLOATS = frozenset(getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT
 _FUSION_SUFFIXES = ("/MatMulAddFusion", "/MatMulAddFusion/")
 _FLOAT = int(onnx.TensorProto.FLOAT)
 _QGEMM_OUTPUT_SCALE = 7
+_SMALL_TENSOR = 1024
 # What a tensor is called once the runtime has put a Q/DQ pair after it and kept its name for the dequantized value.
 _RENAMED = "_pre_q"
 _FLAT_ONLY = frozenset({"Relu", "Clip"})
@@ -98,6 +99,11 @@ class _Reader:
         self._types = _types(fused.graph)
         self._by_name = {node.name: node for node in fused.graph.node}
         self._writer = {name: node for node in fused.graph.node for name in node.output}
+        self._twins = _twins(emitted.graph)
+        self._quantized: dict[str, list[str]] = {}
+        for node in emitted.graph.node:
+            if node.op_type == "QuantizeLinear":
+                self._quantized.setdefault(node.input[0], []).append(node.output[0])
         self._readers: dict[str, list[str]] = {}
         for node in self._nodes:
             for name in node.input:
@@ -108,7 +114,11 @@ class _Reader:
         # Backwards, so that the reader of a node that vanished is already judged.
         for node in reversed(self._nodes):
             found[node.name] = self._ran(node, found)
-        return dict(reversed(found.items()))
+        alive = {self._twins[node.name]: node.name for node in self._nodes if self._kernel(node) is not None}
+        for node in self._nodes:
+            if self._kernel(node) is None and self._twins[node.name] in alive:
+                found[node.name] = found[alive[self._twins[node.name]]]
+        return {node.name: found[node.name] for node in self._nodes}
 
     def _ran(self, node: onnx.NodeProto, found: Mapping[str, Ran]) -> Ran:
         if not any(self._declared.get(name, _FLOAT) in _FLOATS for name in (*node.input[:1], *node.output)):
@@ -131,12 +141,40 @@ class _Reader:
             writer = self._writer.get(name) or self._writer.get(name + _RENAMED)
             if writer is not None and writer.op_type not in _QDQ:
                 return Ran("absorbed" if _is_integer_kernel(writer) else "float", writer.op_type)
+            for quantized in self._quantized.get(name, []):
+                if quantized in self._writer and self._writer[quantized].op_type == node.op_type:
+                    return Ran("integer", node.op_type)
         if node.op_type in _FLAT_ONLY:
             return Ran("absorbed", "")
         inner = [found[reader] for name in node.output for reader in self._readers.get(name, [])]
         if inner and all(ran.runs == "float" for ran in inner):
             return inner[0]
         return Ran("absorbed", "")
+
+
+def _twins(graph: onnx.GraphProto) -> dict[str, str]:
+    """Per node the first that does the same to the same values: the runtime runs one of them."""
+    first: dict[tuple[object, ...], onnx.NodeProto] = {}
+    same = {tensor.name: _content(tensor) for tensor in graph.initializer}
+    found = {}
+    for node in graph.node:
+        attributes = sorted(a.SerializeToString(deterministic=True) for a in node.attribute)
+        inputs = tuple(same.get(name, name) for name in node.input)
+        twin = first.setdefault((node.op_type, node.domain, inputs, *attributes, len(node.output)), node)
+        found[node.name] = twin.name
+        if twin is not node:
+            same.update(zip(node.output, (same.get(name, name) for name in twin.output), strict=True))
+    return found
+
+
+def _content(tensor: onnx.TensorProto) -> object:
+    """What makes two stored tensors the same; a large one is only the same as itself."""
+    if tensor.ByteSize() > _SMALL_TENSOR or tensor.external_data:
+        return tensor.name
+    nameless = onnx.TensorProto()
+    nameless.CopyFrom(tensor)
+    nameless.ClearField("name")
+    return nameless.SerializeToString(deterministic=True)
 
 
 def _is_integer_kernel(node: onnx.NodeProto) -> bool:
