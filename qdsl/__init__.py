@@ -1,7 +1,7 @@
 """qdsl: recipes in, quantized and audited ONNX models out.
 
-import qdsl
-qdsl.check("recipe.q"); qdsl.fmt(text); qdsl.plan("recipe.q"); qdsl.explain("recipe.q", "/conv1"); qdsl.compile("recipe.q")
+Each verb is a call: `qdsl.check("recipe.q").ok`, `qdsl.fmt(text)`, `qdsl.plan("recipe.q").plans`,
+`qdsl.explain("recipe.q", "/conv1/Conv")`, `qdsl.compile("recipe.q").targets`. See `qdsl.api` for what they return.
 """
 
 from __future__ import annotations
