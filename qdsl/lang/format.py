@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qdsl.diag import QdslError
-from qdsl.lang.layout import Comment, Entry, Gap, Line, Piece, Statement, entries
+from qdsl.lang.layout import Block, Comment, Entry, Gap, Line, Piece, Statement, entries
 from qdsl.lang.parse import grammar, parse, tokenize
 from qdsl.lang.tokens import Faults
 from qdsl.spec import UNITS
@@ -89,16 +89,22 @@ def _flat(statement: Statement) -> str | None:
         words.append(_space(statement.pieces, index) + piece.text)
     if statement.block is None:
         return "".join(words)
-    if not statement.block.inline:
+    inside = _flat_block(statement.block)
+    return None if inside is None else f"{''.join(words)} {inside}"
+
+
+def _flat_block(block: Block) -> str | None:
+    """A block on one line; None when its author gave it lines."""
+    if not block.inline:
         return None
     inner: list[str] = []
-    for entry in statement.block.entries:
+    for entry in block.entries:
         for one in entry.statements if isinstance(entry, Line) else ():
             said = _flat(one)
             if said is None:
                 return None
             inner.append(said)
-    return f"{''.join(words)} {{ {'; '.join(inner)} }}" if inner else f"{''.join(words)} {{ }}"
+    return f"{{ {'; '.join(inner)} }}" if inner else "{ }"
 
 
 def _space(pieces: Sequence[Piece], index: int) -> str:
@@ -120,8 +126,18 @@ def _statement(statement: Statement, indent: str) -> list[str]:
     lines = _filled(statement.pieces, indent, room=2 if statement.block else 0)
     if statement.block is None:
         return lines
+    inside = _flat_block(statement.block)
+    if inside is not None and len(lines) > 1 and len(f"{lines[-1]} {inside}") <= _WIDTH:
+        return [*lines[:-1], f"{lines[-1]} {inside}"]
     lines[-1] += " {" + (f"  {statement.block.comment}" if statement.block.comment else "")
-    return [*lines, *_block(statement.block.entries, indent + _STEP), indent + "}"]
+    return [*lines, *_block(_spread(statement.block), indent + _STEP), indent + "}"]
+
+
+def _spread(block: Block) -> list[Entry]:
+    """The entries of a block that gets lines: a line per statement where its author had it on one line."""
+    if not block.inline:
+        return block.entries
+    return [Line([one]) for entry in block.entries if isinstance(entry, Line) for one in entry.statements]
 
 
 def _filled(pieces: Sequence[Piece], indent: str, room: int) -> list[str]:
