@@ -119,7 +119,7 @@ def test_fmt_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 def test_fmt_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "a.q", "recipe   a")
     assert main(["fmt", "--json", path]) == 0
-    assert json.loads(capsys.readouterr().out) == {"recipes": {path: "changed"}}
+    assert json.loads(capsys.readouterr().out) == {"recipes": {path: "changed"}, "diagnostics": []}
 
 
 def test_the_library_takes_texts() -> None:

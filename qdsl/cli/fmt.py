@@ -20,18 +20,21 @@ def add(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Format every recipe; 1 when one has errors or, under --check, would change."""
-    from qdsl.cli.output import print_json, show_diagnostics
+    from qdsl.cli.output import diagnostic_json, print_json, show_diagnostics
     from qdsl.diag import QdslError
 
     results: dict[str, str] = {}
+    found: list[Any] = []
     for path in args.recipes:
         try:
             results[path] = _format(path, write=not args.check)
         except QdslError as wrong:
-            show_diagnostics(wrong.diagnostics)
+            found += [diagnostic_json(d) for d in wrong.diagnostics]
+            if not args.json:
+                show_diagnostics(wrong.diagnostics)
             results[path] = "errors"
     if args.json:
-        print_json({"recipes": results})
+        print_json({"recipes": results, "diagnostics": found})
     else:
         words = {"changed": "would change" if args.check else "formatted"}
         lines = [f"{path}: {words[state]}" for path, state in results.items() if state in words]
