@@ -25,8 +25,7 @@ import onnx_graphsurgeon as gs
 
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import number_of, numpy_type
-from qdsl.graph.edit import add_constant, add_node, bypass, move_outputs, remove_node, rename_node
-from qdsl.graph.meta import meta_of
+from qdsl.graph.edit import add_constant, become, bypass
 from qdsl.graph.model import Model
 from qdsl.rewrite import Changes, Outcome, Rewrite
 from qdsl.rewrite.facts import bypass_obstacle, is_op
@@ -186,21 +185,14 @@ def _only_use(model: Model, node: gs.Node) -> bool:
 
 
 def _become(model: Model, node: gs.Node, data: gs.Tensor, ends: tuple[float, float]) -> None:
-    """Put a Relu or Clip of `data` in the place of `node`: same name, same output. What stood between is left for dead
-    code, and so are the bounds."""
-    name, metadata = node.name, dict(meta_of(node).metadata)
-    relu = ends == (0.0, np.inf)
-    attrs: dict[str, float] = {}
-    inputs: list[gs.Tensor | None] = [data]
-    if not relu and model.opset < _INPUT_FORM:
-        attrs = {key: end for key, end in zip(("min", "max"), ends, strict=True) if np.isfinite(end)}
-    elif not relu:
-        kind = np.dtype(numpy_type(number_of(node.outputs[0].dtype)))
-        inputs += [
-            add_constant(model, f"{name}_{key}", np.array(end, kind)) if np.isfinite(end) else None
-            for key, end in zip(("min", "max"), ends, strict=True)
-        ]
-    made = add_node(model, "Relu" if relu else "Clip", inputs, attrs=attrs, metadata=metadata)
-    move_outputs(model, node, made)
-    remove_node(model, node)
-    rename_node(model, made, name)
+    """Turn `node` into the Relu or Clip of `data`. What stood between is left for dead code, and so are the bounds."""
+    if ends == (0.0, np.inf):
+        become(model, node, "Relu", [data])
+        return
+    finite = {key: end for key, end in zip(("min", "max"), ends, strict=True) if np.isfinite(end)}
+    if model.opset < _INPUT_FORM:
+        become(model, node, "Clip", [data], finite)
+        return
+    kind = np.dtype(numpy_type(number_of(node.outputs[0].dtype)))
+    tensors = {key: add_constant(model, f"{node.name}_{key}", np.array(end, kind)) for key, end in finite.items()}
+    become(model, node, "Clip", [data, tensors.get("min"), tensors.get("max")][: 3 if "max" in tensors else 2])

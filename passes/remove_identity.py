@@ -34,7 +34,7 @@ class RemoveIdentity(Rewrite):
         for node in model.nodes():
             if not is_op(node, "Identity", "Dropout"):
                 continue
-            reason = _trains(node) or bypass_obstacle(model, node)
+            reason = _trains(model, node) or bypass_obstacle(model, node)
             if reason is not None:
                 changes.refuse(node.name, reason)
                 continue
@@ -43,11 +43,11 @@ class RemoveIdentity(Rewrite):
         return changes.outcome()
 
 
-def _trains(node: gs.Node) -> str | None:
+def _trains(model: Model, node: gs.Node) -> str | None:
     """Why a Dropout is more than a copy; None for an Identity and for an inference Dropout."""
     if node.op == "Identity":
         return None
-    if len(node.outputs) > 1 and node.outputs[1].outputs:
+    if any(mask.outputs or model.is_output(mask) or model.captured(mask) for mask in node.outputs[1:]):
         return "its mask is read"
     mode = node.inputs[2] if len(node.inputs) > 2 else None
     if mode is None or not mode.name:

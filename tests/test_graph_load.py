@@ -15,6 +15,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper, parser
 
 import qdsl.graph
 from qdsl.diag import QdslError
+from qdsl.graph import edit
 from qdsl.graph.meta import scopes_of
 from qdsl.graph.view import Use
 
@@ -203,7 +204,7 @@ def test_sparse_initializers_pass_through_and_read_dense() -> None:
 def test_a_copy_is_independent_and_shares_values() -> None:
     model = qdsl.graph.from_proto(conv_model())
     twin = model.copy()
-    qdsl.graph.edit.rename_tensor(twin, twin.tensor("c"), "other")
+    edit.rename_tensor(twin, twin.tensor("c"), "other")
     assert model.view().nodes[0].outputs == ("c",) and twin.view().nodes[0].outputs == ("other",)
     assert model.lazy("w") is twin.lazy("w")
 

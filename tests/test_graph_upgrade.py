@@ -11,6 +11,7 @@ from graph_cases import conv_model, parse, weight_bytes, with_external
 
 import qdsl.graph
 from qdsl.diag import QdslError
+from qdsl.graph import edit
 from qdsl.graph.model import Model
 
 
@@ -38,7 +39,7 @@ def test_changed_operators_are_converted_bodies_included() -> None:
 def test_names_metadata_and_lazy_weights_are_carried_over(tmp_path: Path) -> None:
     with_external(tmp_path / "m.onnx", "w.bin", weight_bytes())
     model = qdsl.graph.load(tmp_path / "m.onnx")
-    qdsl.graph.edit.set_metadata(model.nodes()[0], "origin", "line 3")
+    edit.set_metadata(model.nodes()[0], "origin", "line 3")
     raised = qdsl.graph.upgrade_opset(model, 21)
     assert [node.name for node in raised.nodes()] == [node.name for node in model.nodes()]
     assert raised.values("w").tobytes() == weight_bytes()

@@ -193,7 +193,7 @@ def _rule(op: str, opset: int) -> _Rule | None:
     return _Rule(
         (schema.min_input, schema.max_input),
         (schema.min_output, schema.max_output),
-        {name: int(attribute.type) for name, attribute in schema.attributes.items()},
+        {name: attribute.type.value for name, attribute in schema.attributes.items()},  # type: ignore[attr-defined]
         tuple(name for name, attribute in schema.attributes.items() if attribute.required),
     )
 

@@ -244,6 +244,22 @@ def to_constant(model: Model, variable: gs.Variable, value: Lazy | np.ndarray[An
     return made
 
 
+def become(
+    model: Model, node: gs.Node, op: str, inputs: Sequence[gs.Tensor | None], attrs: Mapping[str, Any] | None = None
+) -> None:
+    """Turn a node into another operator of ai.onnx with other inputs and attributes; its name, outputs and metadata
+    stay."""
+    for tensor in node.inputs:
+        _drop(tensor.outputs, node)
+    list.clear(node.inputs)
+    for new in inputs:
+        _link_input(node, gs.Variable.empty() if new is None else new)
+    node.op, node.domain = op, ""
+    node.attrs.clear()
+    node.attrs.update(attrs or {})
+    meta_of(node).attr_types.clear()
+
+
 def rename_tensor(model: Model, tensor: gs.Tensor, name: str) -> None:
     """Give a tensor another name, which must be free."""
     if tensor.name == name:

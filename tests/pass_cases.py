@@ -1,0 +1,251 @@
+"""Graphs in ONNX's text form for the canonicalising passes: per pass, cases where it fires and where it refuses."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Case(NamedTuple):
+    """`fires` and `refuses`: how many times the pass must."""
+
+    title: str
+    text: str
+    fires: int
+    refuses: int = 0
+    opset: int = 17
+
+
+_CONV = "c = Conv <kernel_shape = [1, 1]> (x, w, b)"
+_CONSTANTS = (
+    "float[2, 2, 1, 1] w = {1, 2, 3, 4}, float[2] b = {1, -1}, float[2] gamma = {2, 0.5}, float[2] beta = {0.25, 3}, "
+    "float[2] mean = {1, 2}, float[2] var = {4, 0.25}"
+)
+
+
+def _norm(body: str, outputs: str = "float[1, 2, 3, 3] y", constants: str = _CONSTANTS) -> str:
+    return f"g (float[1, 2, 3, 3] x) => ({outputs}) <{constants}> {{ {body} }}"
+
+
+CASES: dict[str, tuple[Case, ...]] = {
+    "constant_nodes": (
+        Case(
+            "each form of value",
+            """g (float[2] x) => (float[2] y, int64[2] z) {
+              a = Constant <value = float[2] {1, 2}> () b = Constant <value_float = 3.0> ()
+              c = Constant <value_floats = [1.0, 2.0]> () z = Constant <value_ints = [4, 5]> ()
+              d = Add (a, b) e = Add (d, c) y = Add (e, x) }""",
+            4,
+        ),
+        Case(
+            "a value that a body reads keeps its name",
+            """g (bool c, float[2] x) => (float[2] y) {
+              k = Constant <value = float[2] {1, 2}> ()
+              y = If (c) <then_branch = a () => (float[2] p) { p = Add (x, k) },
+                else_branch = b () => (float[2] q) { q = Sub (x, k) }> }""",
+            1,
+        ),
+    ),
+    "fold_constants": (
+        Case(
+            "a chain on the shape of a known tensor",
+            """g (float[2, 3, 4] x) => (float[2, 12] y) <int64 one = {1}, int64[1] last = {-1}> {
+              s = Shape (x) n = Gather (s, one) m = Mul (n, n) k = Sub (m, n) u = Unsqueeze (k, zero)
+              v = Concat <axis = 0> (u, last)
+              w = Slice (s, zero, ones) z = Concat <axis = 0> (w, last) y = Reshape (x, z)
+              zero = Constant <value_ints = [0]> () ones = Constant <value_ints = [1]> () }""",
+            8,
+        ),
+        Case("a free dimension is not known", "g (float[N, 3] x) => (int64[2] y) { y = Shape (x) }", 0),
+        Case(
+            "a stored integer weight stays one",
+            """g (float[2] x) => (float[2] y) <int8[2] q = {1, 2}, float s = {0.5}> {
+              w = DequantizeLinear (q, s) y = Add (x, w) }""",
+            0,
+        ),
+        Case(
+            "what would be huge is refused",
+            """g (float[1] x) => (float[N] y) <int64[2] s = {65536, 65536}> {
+              e = ConstantOfShape (s) y = Add (e, x) }""",
+            0,
+            1,
+        ),
+        Case(
+            "what cannot be computed is refused",
+            """g (float[1] x) => (float[N] y) <int64[2] s = {1, 5}, float[2] k = {1, 2}> {
+              e = Reshape (k, s) y = Add (e, x) }""",
+            0,
+            1,
+        ),
+    ),
+    "remove_identity": (
+        Case(
+            "outputs keep their names",
+            """g (float[2] x) => (float[2] y, float[2] z) { a = Identity (x) b = Relu (a) y = Identity (b)
+              c = Dropout (b) z = Neg (c) }""",
+            3,
+        ),
+        Case(
+            "two names that must both stay",
+            """g (float[2] x) => (float[2] x2, float[2] a, float[2] b) {
+              x2 = Identity (x) a = Relu (x) b = Identity (a) }""",
+            0,
+            2,
+        ),
+        Case(
+            "a body reads the name",
+            """g (bool c, float[2] x) => (float[2] y) { r = Relu (x) k = Identity (r)
+              y = If (c) <then_branch = a () => (float[2] p) { p = Neg (k) },
+                else_branch = b () => (float[2] q) { q = Abs (k) }> }""",
+            0,
+            1,
+        ),
+        Case(
+            "a Dropout that drops, and one whose mask is read",
+            """g (float[2] x) => (float[2] y, bool[2] m) <float r = {0.5}, bool t = {1}> {
+              a = Dropout (x, r, t) b, m = Dropout (a) y = Relu (b) }""",
+            0,
+            2,
+        ),
+    ),
+    "dead_code": (
+        Case(
+            "a branch without an end, and its constants",
+            """g (float[2] x) => (float[2] y) <float[2] k = {1, 2}> {
+              a = Add (x, k) b = Neg (a) y = Relu (x) c = Abs (b) }""",
+            3,
+        ),
+        Case(
+            "what a body reads is alive",
+            """g (bool c, float[2] x) => (float[2] y) { r = Relu (x) s = Neg (x)
+              y = If (c) <then_branch = a () => (float[2] p) { p = Neg (r) },
+                else_branch = b () => (float[2] q) { q = Abs (x) }> }""",
+            1,
+        ),
+    ),
+    "share_initializers": (
+        Case(
+            "equal in type, shape and value",
+            """g (float[2] x) => (float[2] y)
+              <float[2] a = {1, 2}, float[2] b = {1, 2}, float[2] c = {1, 3}, float[1, 2] d = {1, 2}> {
+              p = Add (x, a) q = Add (p, b) r = Add (q, c) s = Add (r, d) t = Add (s, b) y = Squeeze (t, axes)
+              axes = Constant <value_ints = [0]> () }""",
+            1,
+        ),
+        Case(
+            "a constant that is an output stays",
+            """g (float[2] x) => (float[2] y, float[2] b) <float[2] a = {1, 2}, float[2] b = {1, 2}> {
+              p = Add (x, a) y = Add (p, b) }""",
+            0,
+        ),
+    ),
+    "fold_batchnorm": (
+        Case("after a Conv with a bias", _norm(f"{_CONV} y = BatchNormalization (c, gamma, beta, mean, var)"), 1),
+        Case(
+            "after a Conv without one, another epsilon",
+            _norm("c = Conv (x, w) y = BatchNormalization <epsilon = 0.5> (c, gamma, beta, mean, var)"),
+            1,
+        ),
+        Case(
+            "after a grouped ConvTranspose",
+            _norm(
+                "c = ConvTranspose <group = 2> (x, w2) y = BatchNormalization (c, gamma, beta, mean, var)",
+                constants=_CONSTANTS + ", float[2, 1, 1, 1] w2 = {3, 5}",
+            ),
+            1,
+        ),
+        Case(
+            "the convolution has another reader",
+            _norm(
+                f"{_CONV} n = BatchNormalization (c, gamma, beta, mean, var) y = Add (n, c)",
+            ),
+            0,
+            1,
+        ),
+        Case(
+            "the convolution is an output",
+            _norm(
+                f"{_CONV} y = BatchNormalization (c, gamma, beta, mean, var)",
+                "float[1, 2, 3, 3] y, float[1, 2, 3, 3] c",
+            ),
+            0,
+            1,
+        ),
+        Case(
+            "the weights are computed",
+            _norm(
+                "v = Relu (w) u = ReduceMax <keepdims = 1> (x) t = Mul (v, u) c = Conv (x, t) "
+                "y = BatchNormalization (c, gamma, beta, mean, var)"
+            ),
+            0,
+            1,
+        ),
+        Case(
+            "training mode",
+            _norm(f"{_CONV} y, m, v = BatchNormalization <training_mode = 1> (c, gamma, beta, mean, var)"),
+            0,
+            1,
+        ),
+        Case(
+            "a variance below zero",
+            _norm(
+                f"{_CONV} y = BatchNormalization (c, gamma, beta, mean, bad)",
+                constants=_CONSTANTS + ", float[2] bad = {-1, 1}",
+            ),
+            0,
+            1,
+        ),
+        Case("nothing to fold into", _norm("r = Relu (x) y = BatchNormalization (r, gamma, beta, mean, var)"), 0),
+    ),
+    "normalise_clip": (
+        Case(
+            "Clip from zero up, and without bounds",
+            """g (float[2] x) => (float[2] y, float[2] z) <float zero = {0}, float top = {3.4028235e38}> {
+              a = Clip (x) b = Clip (a, zero) y = Neg (b) c = Clip (a, zero, top) z = Neg (c) }""",
+            3,
+        ),
+        Case(
+            "attributes, before opset 11",
+            """g (float[2] x) => (float[2] y) {
+              a = Clip <min = 0.0, max = 3.4028235e38> (x) b = Clip <min = 0.0, max = 6.0> (a)
+              y = Neg (b) }""",
+            1,
+            opset=9,
+        ),
+        Case(
+            "Max and Min around each other",
+            """g (float[2] x) => (float[2] y, float[2] z, float[2] u)
+              <float zero = {0}, float[1] six = {6}, float one = {1}> {
+              a = Max (x, zero) y = Min (a, six) b = Min (six, x) z = Max (one, b) c = Max (zero, x) u = Neg (c) }""",
+            4,
+        ),
+        Case(
+            "Max and Min as one, before opset 11",
+            """g (float[2] x) => (float[2] y) <float one = {1}, float six = {6}> {
+              a = Max (x, one) y = Min (a, six) }""",
+            1,
+            opset=9,
+        ),
+        Case(
+            "a Relu of what is never negative",
+            """g (float[2] x) => (float[2] y, float[2] z) <float one = {1}, float six = {6}> {
+              a = Relu (x) y = Relu (a) b = Clip (x, one, six) z = Relu (b) }""",
+            2,
+        ),
+        Case("a double Relu", "g (float[2] x) => (float[2] y) { a = Relu (x) b = Relu (a) y = Neg (b) }", 1),
+        Case(
+            "computed bounds, shapes that would change, the wrong order, other readers",
+            """g (float[2] x, float h) => (float[2] y, float[1] z, float[2] u, float[2] v, float[2] w)
+              <float zero = {0}, float[1] one = {1}, float six = {6}> {
+              y = Clip (x, zero, h) z = Max (h, one)
+              a = Max (x, six) u = Min (a, one)
+              b = Max (x, one) v = Min (b, six) w = Neg (b) }""",
+            0,
+            1,
+        ),
+        Case(
+            "integers are left alone",
+            "g (int64[2] x) => (int64[2] y) <int64 zero = {0}> { y = Max (x, zero) }",
+            0,
+        ),
+    ),
+}
