@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bad_setups import build
 
 from qdsl.diag import QdslError, render_all
 from qdsl.diag.codes.lang import CODES
@@ -88,23 +89,10 @@ def test_every_golden_has_its_case() -> None:
     assert stored == set(CASES)
 
 
-def prepare(directory: Path, setup: str) -> None:
-    """What must stand beside a code's example."""
-    if setup == "base":
-        (directory / "base.q").write_text("recipe base\n")
-    elif setup == "chain":
-        for index in range(20):
-            (directory / f"chain_{index}.q").write_text(f'extends "chain_{index + 1}.q"\n')
-    elif setup == "large":
-        (directory / "large.q").write_text("#" * (1 << 20) + "\n")
-    elif setup == "latin1":
-        (directory / "latin1.q").write_bytes(b"recipe latin1\n# caf\xe9\n")
-
-
 @pytest.mark.parametrize("code", [code for code, doc in CODES.items() if doc.verb == "check"])
 def test_example_raises_its_code(code: str, tmp_path: Path) -> None:
     doc = CODES[code]
-    prepare(tmp_path, doc.setup)
+    build(doc.setup, tmp_path)
     path = tmp_path / "example.q"
     path.write_text(doc.example, encoding="utf-8")
     with pytest.raises(QdslError) as found:

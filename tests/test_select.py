@@ -22,7 +22,13 @@ from qdsl.plan.select import names_tensors, select_edges, select_nodes, select_t
 from qdsl.rewrite import canonicalise
 
 DATA = Path(__file__).parent / "data"
-HEADER = 'recipe example\nmodel onnx "yolov8n.onnx"\nquantize float { weights int8 }\ntarget ort\n'
+HEADER = """\
+recipe example
+model onnx "yolov8n.onnx"
+data calib from npz "calib.npz"
+quantize static { weights int8; activations uint8; calibrate minmax on calib }
+target ort
+"""
 
 
 @cache

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )  # the reader left: nothing to say, nowhere to say it
         return EXIT_FINE
     except Exception as fault:
-        return _failed(fault)
+        return _failed(fault, as_json=bool(getattr(args, "json", False)))
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -62,14 +62,18 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _failed(fault: Exception) -> int:
-    """Errors in what the user gave are told with their places; anything else is a fault of ours, and says so."""
+def _failed(fault: Exception, *, as_json: bool) -> int:
+    """Errors in what the user gave are told with their places, as data on stdout where that was asked for; anything
+    else is a fault of ours, and says so."""
     from qdsl.diag import QdslError
 
     if isinstance(fault, QdslError):
-        from qdsl.cli.output import show_diagnostics
+        from qdsl.cli.output import diagnostic_json, print_json, show_diagnostics
 
-        show_diagnostics(fault.diagnostics)
+        if as_json:
+            print_json({"diagnostics": [diagnostic_json(d) for d in fault.diagnostics]})
+        else:
+            show_diagnostics(fault.diagnostics)
         return EXIT_ERRORS
     if os.environ.get("QDSL_TRACEBACK"):
         raise fault

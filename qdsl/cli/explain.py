@@ -51,6 +51,8 @@ def _subject(args: argparse.Namespace) -> int:
 
 
 def _code(code: str, as_json: bool) -> int:
+    import dataclasses
+
     from qdsl.cli.output import print_json
     from qdsl.diag import Diagnostic, QdslError, nearest
     from qdsl.diag.codes import all_codes
@@ -63,10 +65,12 @@ def _code(code: str, as_json: bool) -> int:
         raise QdslError([Diagnostic("code-unknown", f"there is no diagnostic code `{code[:80]}`", help=tuple(cures))])
     doc = known[code]
     if as_json:
-        print_json({"code": code, "summary": doc.summary, "explanation": doc.explanation, "example": doc.example})
+        print_json({"code": code, **dataclasses.asdict(doc)})
         return 0
     print(f"{code}: {doc.summary}\n\n{doc.explanation.strip()}")
     if doc.example:
-        print("\nA recipe that raises it:\n")
+        raised = "by a call of the library" if doc.verb == "library" else f"by `qdsl {doc.verb}`"
+        beside = f", where: {doc.setup}" if doc.setup else ""
+        print(f"\nRaised {raised} on this recipe{beside}\n")
         print("\n".join(f"    {line}" for line in doc.example.strip("\n").split("\n")))
     return 0

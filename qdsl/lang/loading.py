@@ -117,7 +117,7 @@ def require_complete(recipe: Recipe) -> None:
     report = Report()
     what: list[tuple[bool, str, str]] = [
         (recipe.model is not None, "model", 'model onnx "model.onnx"'),
-        (recipe.mode is not None, "quantize", "quantize static { ... }"),
+        (recipe.mode is not None or any(t.mode for t in recipe.targets), "quantize", "quantize static { ... }"),
         (bool(recipe.targets), "target", "target ort"),
     ]
     for there, word, example in what:

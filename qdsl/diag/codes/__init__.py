@@ -15,7 +15,7 @@ _PARTS = ("lang", "graph", "select", "plan", "data", "target", "api")
 class CodeDoc:
     """One code. `example` is a recipe that raises it; `setup` names what must stand beside the recipe (a truncated
     model, an empty folder: built by the tests), "" when the recipe alone is enough. `verb` is the command that
-    raises it."""
+    raises it, `library` where only a call of the library can."""
 
     summary: str
     explanation: str

@@ -15,7 +15,13 @@ CODES: dict[str, CodeDoc] = {
     "target-not-in-recipe": CodeDoc(
         summary="`--target` names a target that the recipe does not have",
         explanation="`--target` picks one of the recipe's own `target` statements; it does not add one.",
-        example="",
+        example="""recipe example
+model onnx "two_convs.onnx"
+data calib from npz "calib.npz"
+quantize static { weights int8; activations uint8; calibrate minmax on calib }
+target ort
+""",
+        setup="two_convs.onnx: conv1, relu, conv2, sub in a row",
         verb="plan",
     ),
 }

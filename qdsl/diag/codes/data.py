@@ -8,13 +8,13 @@ _IMAGES = 'data calib from images "photos"'
 _RESIZE = "input { resize 8 stretch }"
 
 
-def _doc(summary: str, explanation: str, data: str, setup: str, block: str = _RESIZE) -> CodeDoc:
+def _doc(summary: str, explanation: str, data: str, setup: str, block: str = _RESIZE, verb: str = "compile") -> CodeDoc:
     """`data` and `block` are the lines that matter; the rest of the example is the smallest recipe around them."""
     example = (
         f'recipe bad\nmodel onnx "model.onnx"\n{block}\n{data}\n'
         "quantize static { weights int8; activations uint8; calibrate minmax on calib }\ntarget ort\n"
     )
-    return CodeDoc(summary, explanation, example, setup, verb="compile")
+    return CodeDoc(summary, explanation, example, setup, verb)
 
 
 _FINDING = {
@@ -29,7 +29,7 @@ _FINDING = {
         "a file or folder of a dataset cannot be read",
         "Permissions are missing, the name is not that of a regular file, or a text file is not UTF-8.",
         'data calib from images "photos/a.jpg"',
-        "a folder called photos/a.jpg",
+        "a pipe called photos/a.jpg",
     ),
     "data-size": _doc(
         "a file of a dataset is larger than the limit for its kind",
@@ -207,6 +207,7 @@ _CALIBRATING = {
         "Tensors are named as in the canonical graph; constants are not calibrated.",
         _IMAGES,
         "a call of the library with a tensor the model does not have",
+        verb="library",
     ),
     "calibration-load": _doc(
         "ONNX Runtime refuses the float model",
@@ -231,6 +232,7 @@ _CALIBRATING = {
         "Ranges are JSON: samples, settled_after, and [low, high] for each tensor, finite and in order.",
         _IMAGES,
         "a call of the library with another text",
+        verb="library",
     ),
 }
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from qdsl.diag.codes import CodeDoc
 
-_RECIPE = 'recipe bad\nmodel onnx "model.onnx"\nquantize dynamic { weights uint8 }\ntarget ort\n'
+_RECIPE = """recipe bad
+model onnx "model.onnx"
+data calib from npz "calib.npz"
+quantize static { weights int8; activations uint8; calibrate minmax on calib }
+target ort
+"""
 
 
-def _doc(summary: str, explanation: str, setup: str, verb: str = "plan") -> CodeDoc:
-    return CodeDoc(summary, explanation, _RECIPE, setup, verb)
+def _doc(summary: str, explanation: str, setup: str, verb: str = "plan", more: str = "") -> CodeDoc:
+    """`more` is a line that the recipe needs beside the usual ones."""
+    return CodeDoc(summary, explanation, _RECIPE.replace("data calib", f"{more}data calib"), setup, verb)
 
 
 _FILE = {
@@ -46,7 +52,7 @@ _FILE = {
         "the model cannot be written",
         "The folder is missing or not writable, or the disk is full. What stood there before is unharmed.",
         "the build folder is a file",
-        "compile",
+        "library",
     ),
 }
 
@@ -93,12 +99,14 @@ _GRAPH = {
         "`shape` in an `input` block fixes free dimensions of an input that the model has; it cannot change "
         "fixed ones.",
         "model.onnx has another input",
+        more="input { shape [1, 3, 9, 9] }\n",
     ),
     "model-non-finite": _doc(
         "weights hold NaN or infinity",
         "Such a tensor has no range to quantize to. Infinities are accepted where they are meant, as in "
         "attention masks.",
         "a weight of model.onnx is NaN",
+        "compile",
     ),
     "model-upgrade": _doc(
         "the model's opset cannot be raised to one that a choice in the recipe needs",
@@ -106,6 +114,7 @@ _GRAPH = {
         "operator in every version.",
         "model.onnx, of opset 9, has an operator that ONNX does not know",
         "compile",
+        'layers tensor "*" { range [0, 1] }\n',
     ),
 }
 

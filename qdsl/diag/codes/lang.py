@@ -252,7 +252,7 @@ _MERGING: dict[str, CodeDoc] = {
         "`extends` stands below other statements",
         "`extends` stands once, under `recipe`.",
         'target ort\nextends "base.q"\n',
-        setup="base",
+        setup="base.q is a recipe",
     ),
     "extends-cycle": CodeDoc(
         "a recipe extends itself, directly or through its bases",
@@ -263,7 +263,7 @@ _MERGING: dict[str, CodeDoc] = {
         "too many files extend each other",
         "A chain of bases has at most 16 files.",
         'extends "chain_0.q"\n',
-        setup="chain",
+        setup="chain_0.q to chain_19.q each extend the next",
     ),
     "file-missing": CodeDoc(
         "a named file does not exist",
@@ -279,20 +279,20 @@ _MERGING: dict[str, CodeDoc] = {
         "a formatted recipe cannot be written back",
         "`qdsl fmt` writes beside the recipe and renames; the directory has to allow that.",
         "recipe  example\n",
-        setup="read-only directory",
+        setup="the directory may not be written",
         verb="fmt",
     ),
     "file-too-large": CodeDoc(
         "a file is too large for a recipe",
         "A recipe has at most 1 MiB and 50,000 words, signs and lines.",
         'extends "large.q"\n',
-        setup="large",
+        setup="large.q has more than 1 MiB",
     ),
     "file-encoding": CodeDoc(
         "a recipe is not UTF-8 text",
         "Recipes are UTF-8, with or without a byte order mark.",
         'extends "latin1.q"\n',
-        setup="latin1",
+        setup="latin1.q is not UTF-8",
     ),
     "incomplete": CodeDoc(
         "something is missing that compiling needs",

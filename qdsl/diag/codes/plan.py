@@ -138,7 +138,11 @@ target ort
     "mode-missing": CodeDoc(
         summary="The recipe does not say how to quantize.",
         explanation="Every recipe that is planned needs a `quantize` statement, in it, in its base or in the target.",
-        example='recipe example\nmodel onnx "two_convs.onnx"\ntarget ort\n',
+        example="""recipe example
+model onnx "two_convs.onnx"
+target ort
+target tensorrt { quantize static { weights int8; activations int8 } }
+""",
         setup=_MODEL,
         verb="plan",
     ),
@@ -154,6 +158,6 @@ target ort
         explanation="The file is damaged, or another version of the program wrote it. Plans are cheap: make it anew.",
         example=_recipe(""),
         setup="plan.json of another version",
-        verb="plan",
+        verb="library",
     ),
 }

@@ -8,7 +8,8 @@ _SETUP = "yolov8n.onnx: the detector of examples/people, beside the recipe"
 _RECIPE = """\
 recipe example
 model onnx "yolov8n.onnx"
-quantize float {{ weights int8 }}
+data calib from npz "calib.npz"
+quantize static {{ weights int8; activations uint8; calibrate minmax on calib }}
 {line}
 target ort
 """

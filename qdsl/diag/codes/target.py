@@ -11,6 +11,9 @@ quantize static { weights int8 symmetric per_channel; activations uint8 affine p
 target ort
 """
 
+# No calibration, so that what is wrong with the float model is found later.
+_BY_HAND = _STATIC + 'layers tensor "*" { range [0, 1] }\n'
+
 CODES: dict[str, CodeDoc] = {
     "weight-not-finite": CodeDoc(
         "a constant that is to be quantized holds NaN or infinity",
@@ -18,7 +21,7 @@ CODES: dict[str, CodeDoc] = {
         "spoils its whole channel. The message names the tensor and where the first such value stands.",
         _STATIC,
         setup="model.onnx is a Conv whose weight holds a NaN",
-        verb="compile",
+        verb="library",
     ),
     "range-not-finite": CodeDoc(
         "the range of a tensor holds NaN or infinity",
@@ -26,7 +29,7 @@ CODES: dict[str, CodeDoc] = {
         "overflow float32 is the one to look at.",
         _STATIC,
         setup="the range of x is infinite",
-        verb="compile",
+        verb="library",
     ),
     "range-missing": CodeDoc(
         "a tensor that the plan quantizes was never measured",
@@ -34,7 +37,7 @@ CODES: dict[str, CodeDoc] = {
         "whose scale it shares. Ranges of another plan, or of another model, do not fit this one.",
         _STATIC,
         setup="the ranges lack x",
-        verb="compile",
+        verb="library",
     ),
     "bias-scale-overflow": CodeDoc(
         "a bias has no int32 scale",
@@ -55,7 +58,7 @@ CODES: dict[str, CodeDoc] = {
         "the quantized model is not valid ONNX",
         "Before an artifact is put in its place, ONNX's own checker reads it. What it refuses was most often wrong in "
         "the float model already: an attribute that the operator does not have.",
-        _STATIC,
+        _BY_HAND,
         setup="model.onnx has a Relu with an attribute of its own",
         verb="compile",
     ),
@@ -63,7 +66,7 @@ CODES: dict[str, CodeDoc] = {
         "ONNX Runtime does not load or run a model",
         "The artifact is run beside the float model on calibration samples. Either the float model does not run in "
         "ONNX Runtime at all, or it holds an operator that this release lacks.",
-        _STATIC,
+        _BY_HAND,
         setup="model.onnx has an operator that ONNX Runtime does not know",
         verb="compile",
     ),

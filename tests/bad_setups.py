@@ -1,0 +1,394 @@
+"""What must stand beside a recipe for it to raise a diagnostic: one builder for each `CodeDoc.setup`, by its words.
+
+`SETUPS[words](folder)` writes the models, data and files that an example of `qdsl.diag.codes` needs into `folder`;
+`CALLS[code](folder)` raises a code that no recipe can raise, by a call of the library.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from data_cases import bomb, graph_of, picture
+from graph_cases import CASES as MODEL_CASES
+from onnx import ModelProto, helper
+from structure_graphs import Net, backbone
+from test_data_sources import coco_tree, yolo_tree
+
+import qdsl.api
+from qdsl.calibrate import Ranges, minmax
+from qdsl.graph import load
+from qdsl.plan import from_json, to_json
+from qdsl.targets.ort.emit import emit
+
+ROOT = Path(__file__).resolve().parent.parent
+Setup = Callable[[Path], object]
+
+
+def build(setup: str, folder: Path) -> None:
+    """Write what `setup` says; nothing when it says nothing."""
+    if setup:
+        SETUPS[setup](folder)
+
+
+# ---- models ----------------------------------------------------------------------------------------------------------
+
+
+def save(model: ModelProto, folder: Path, name: str = "model.onnx") -> None:
+    (folder / name).write_bytes(model.SerializeToString())
+
+
+def conv(
+    size: int | str = 8, *, inside: int = 3, weight: float = 0.5, opset: int = 17, batch: int | str = 1
+) -> ModelProto:
+    """images -> conv1 -> relu1 -> y."""
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv1", kernel_shape=[1, 1]),
+        helper.make_node("Relu", ["c"], ["y"], name="relu1"),
+    ]
+    weights = {"w": np.full((4, inside, 1, 1), weight, dtype=np.float32)}
+    return graph_of(nodes, ["y"], shape=(batch, inside, size, size), constants=weights, opset=opset)
+
+
+def two_convs(folder: Path) -> None:
+    """x -> conv1 -> relu -> conv2 -> sub, and four samples for it."""
+    net = Net()
+    x = net.conv(net.input("x", 1, 3, 8, 8), 4, kernel=3, name="conv1")
+    x = net.conv(net.op("Relu", x, name="relu"), 4, name="conv2")
+    save(net.model(net.op("Sub", x, net.constant(1), name="sub")), folder, "two_convs.onnx")
+    np.savez(folder / "calib.npz", x=np.random.default_rng(1).random((4, 3, 8, 8), dtype=np.float32))
+
+
+def detector(folder: Path) -> None:
+    """Per level a box and a score convolution; the decoding ends in one Concat of both."""
+    net = Net()
+    boxes, scores = [], []
+    for x, size in zip(backbone(net), (32, 16, 8), strict=True):
+        boxes.append(net.op("Reshape", net.conv(x, 4), net.values([1, 4, size * size])))
+        scores.append(net.op("Reshape", net.conv(x, 3), net.values([1, 3, size * size])))
+    box = net.op("Mul", net.op("Concat", *boxes, axis=2), net.values([8.0]))
+    score = net.op("Sigmoid", net.op("Concat", *scores, axis=2))
+    save(net.model(net.op("Concat", box, score, axis=1, name="detections")), folder, "detector.onnx")
+    np.savez(folder / "calib.npz", images=np.zeros((4, 3, 64, 64), dtype=np.float32))
+
+
+def quantized(folder: Path) -> None:
+    """A Conv behind QuantizeLinear and DequantizeLinear."""
+    net = Net()
+    scale, zero = net.values([0.5]), net.constant(dtype="uint8")
+    x = net.op("QuantizeLinear", net.input("x", 1, 3, 8, 8), scale, zero, name="quantize")
+    x = net.op("DequantizeLinear", x, scale, zero, name="dequantize")
+    save(net.model(net.conv(x, 4, name="conv", inside=3)), folder, "quantized.onnx")
+
+
+def yolov8n(folder: Path) -> None:
+    shutil.copy(ROOT / "examples" / "people" / "yolov8n.onnx", folder / "yolov8n.onnx")
+
+
+def after_conv(*nodes: Any, opset: int = 17, **constants: Any) -> Setup:
+    """The small Conv model with more nodes behind its output y, and noise to calibrate on."""
+
+    def write(folder: Path) -> None:
+        model = conv(opset=opset)
+        more = graph_of(nodes, [nodes[-1].output[0]], constants=constants).graph
+        model.graph.node.extend(more.node)
+        model.graph.initializer.extend(more.initializer)
+        model.graph.output[0].CopyFrom(more.output[0])
+        if any(node.domain for node in nodes):  # nobody can infer what it writes
+            model.graph.output[0].CopyFrom(helper.make_tensor_value_info(nodes[-1].output[0], 1, [1, 4, 8, 8]))
+        domains = {node.domain for node in nodes} - {""}
+        model.opset_import.extend(helper.make_opsetid(domain, 1) for domain in sorted(domains))
+        save(model, folder)
+        noise(folder)
+        photos(folder)
+
+    return write
+
+
+def two_inputs(folder: Path) -> None:
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["s"], name="add1"),
+        helper.make_node("Conv", ["s", "w"], ["y"], name="conv1"),
+    ]
+    weights = {"w": np.ones((4, 3, 1, 1), dtype=np.float32)}
+    save(graph_of(nodes, ["y"], constants=weights, inputs=("a", "b")), folder)
+    photos(folder)
+
+
+def takes_bytes(folder: Path) -> None:
+    model = conv()
+    model.graph.input[0].type.tensor_type.elem_type = 2
+    model.graph.node[0].input[0] = "f"
+    model.graph.node.insert(0, helper.make_node("Cast", ["images"], ["f"], name="cast1", to=1))
+    save(model, folder)
+    photos(folder)
+
+
+def huge_values(folder: Path) -> None:
+    """A Conv with a bias; input scale times weight scale is past float32, and no product of the two is."""
+    model = conv(weight=0.0)
+    weights = np.zeros((4, 3, 1, 1), dtype=np.float32)
+    weights[:, 0] = 1e35
+    model.graph.initializer[0].raw_data = weights.tobytes()
+    model.graph.initializer.append(helper.make_tensor("b", 1, [4], [1.0] * 4))
+    model.graph.node[0].input.append("b")
+    save(model, folder)
+    values = np.zeros((1, 3, 8, 8), dtype=np.float32)
+    values[:, 1] = 1e35
+    np.savez(folder / "calib.npz", images=values)
+
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+
+
+def photos(folder: Path, names: Sequence[str] = ("a.jpg",), size: tuple[int, int] = (8, 8)) -> None:
+    for name in names:
+        picture(folder / "photos" / name, size)
+
+
+def noise(folder: Path, samples: int = 4) -> None:
+    values = np.random.default_rng(2).random((samples, 3, 8, 8), dtype=np.float32)
+    np.savez(folder / "calib.npz", images=values)
+
+
+def beside_conv(write: Setup) -> Setup:
+    """The small Conv model and what `write` adds."""
+
+    def both(folder: Path) -> None:
+        save(conv(), folder)
+        write(folder)
+
+    return both
+
+
+def arrays(**values: Any) -> Setup:
+    return lambda folder: np.savez(folder / "calib.npz", **values)
+
+
+def cut_picture(folder: Path) -> None:
+    photos(folder, size=(64, 64))
+    path = folder / "photos" / "a.jpg"
+    path.write_bytes(path.read_bytes()[:400])
+
+
+def claims_too_much(folder: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (1, 1 << 38)})
+    with zipfile.ZipFile(folder / "calib.npz", "w") as archive:
+        archive.writestr("images.npy", header.getvalue() + bytes(8))
+
+
+def cut_label(folder: Path) -> None:
+    yolo_tree(folder)
+    (folder / "labels/train/1.txt").write_text("0 0.5 0.5 0.2 0.2\n0 0.5 0.5\n")
+
+
+def cut_coco(folder: Path) -> None:
+    text = coco_tree(folder).read_text()
+    (folder / "instances.json").write_text(text[:-9])
+
+
+def half_masked(folder: Path) -> None:
+    for name in ("images/a.png", "images/b.png", "masks/a.png"):
+        picture(folder / "road" / name)
+
+
+def pipe(folder: Path) -> None:
+    (folder / "photos").mkdir()
+    os.mkfifo(folder / "photos" / "a.jpg")
+
+
+# ---- recipes and folders ---------------------------------------------------------------------------------------------
+
+
+def chain(folder: Path, length: int = 20) -> None:
+    for index in range(length):
+        (folder / f"chain_{index}.q").write_text(f'extends "chain_{index + 1}.q"\n')
+
+
+def read_only(folder: Path) -> None:
+    folder.chmod(0o555)
+
+
+def build_is_a_file(folder: Path) -> None:
+    save(conv(), folder)
+    noise(folder)
+    (folder / "build").write_text("in the way")
+
+
+def target_is_a_file(folder: Path) -> None:
+    save(conv(), folder)
+    noise(folder)
+    (folder / "build" / "example").mkdir(parents=True)
+    (folder / "build" / "example" / "ort").write_text("in the way")
+
+
+def _models() -> dict[str, Setup]:
+    def named(case: Callable[[Path], object]) -> Setup:
+        return lambda folder: case(folder / "model.onnx")
+
+    return {words: named(case) for words, case in MODEL_CASES.items()}
+
+
+def half_typed(folder: Path) -> None:
+    """An output that is declared int64 and computed float32."""
+    model = conv()
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", 7, [1, 4, 8, 8]))
+    save(model, folder)
+
+
+def nameless(folder: Path) -> None:
+    model = conv()
+    for node in model.graph.node:
+        node.name = ""
+    save(model, folder)
+
+
+def with_if(folder: Path) -> None:
+    model = conv()
+    bodies = [
+        helper.make_graph([helper.make_node(op, ["y"], [op])], op, [], [helper.make_tensor_value_info(op, 1, None)])
+        for op in ("Neg", "Abs")
+    ]
+    branch = helper.make_node("If", ["c2"], ["z"], name="if1", then_branch=bodies[0], else_branch=bodies[1])
+    model.graph.node.append(branch)
+    model.graph.input.append(helper.make_tensor_value_info("c2", 9, []))
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("z", 1, None))
+    save(model, folder)
+
+
+SETUPS: dict[str, Setup] = {
+    **_models(),
+    # models that have something to quantize, beside what the words say
+    "model.onnx has another input": beside_conv(noise),
+    "a weight of model.onnx is NaN": lambda folder: (save(conv(weight=np.nan), folder), noise(folder)),
+    "model.onnx, of opset 9, has an operator that ONNX does not know": after_conv(
+        helper.make_node("NotAnOperator", ["y"], ["z"], name="more"), opset=9
+    ),
+    "model.onnx declares an output of another type than is computed": half_typed,
+    "the nodes of model.onnx have no names": nameless,
+    "model.onnx has an If": with_if,
+    "the build folder is a file": build_is_a_file,
+    # the language
+    "base.q is a recipe": lambda folder: (folder / "base.q").write_text("recipe base\n"),
+    "chain_0.q to chain_19.q each extend the next": chain,
+    "large.q has more than 1 MiB": lambda folder: (folder / "large.q").write_text("#" * (1 << 20) + "\n"),
+    "latin1.q is not UTF-8": lambda folder: (folder / "latin1.q").write_bytes(b"recipe latin1\n# caf\xe9\n"),
+    "the directory may not be written": read_only,
+    # selectors and the plan
+    "yolov8n.onnx: the detector of examples/people, beside the recipe": yolov8n,
+    "two_convs.onnx: conv1, relu, conv2, sub in a row": two_convs,
+    "detector.onnx: a detector whose decoding ends in one Concat": detector,
+    "quantized.onnx: a Conv behind QuantizeLinear and DequantizeLinear": quantized,
+    # data
+    "no folder photos": beside_conv(lambda folder: None),
+    "a pipe called photos/a.jpg": beside_conv(pipe),
+    "an npz whose header claims a sample of 1 TiB": beside_conv(claims_too_much),
+    "an empty folder photos": beside_conv(lambda folder: (folder / "photos").mkdir()),
+    "a people.yaml whose train is ../../secret": beside_conv(
+        lambda folder: yolo_tree(folder, "train: ../../secret\nnames: [a]\n")
+    ),
+    "two folders": beside_conv(lambda folder: [picture(folder / name / "a/a.png") for name in ("photos", "more")]),
+    "a people.yaml with train and val": beside_conv(yolo_tree),
+    "a folder photos with crack and clean": beside_conv(lambda folder: photos(folder, ("crack/a.png", "clean/b.png"))),
+    "a label file with three numbers": beside_conv(cut_label),
+    "a people.yaml with the key download": beside_conv(
+        lambda folder: yolo_tree(folder, "train: images/train\nnames: [a]\ndownload: |\n  rm")
+    ),
+    "an instances.json that is cut off": beside_conv(cut_coco),
+    "a folder photos with one picture": beside_conv(photos),
+    "a folder road with two images and one mask": beside_conv(half_masked),
+    "a folder photos with a cut-off picture": beside_conv(cut_picture),
+    "a folder photos with a picture of 65000 x 65000": beside_conv(lambda folder: bomb(folder / "photos/a.png")),
+    "an npz with a NaN": beside_conv(arrays(images=np.full((2, 3, 8, 8), np.nan, np.float32))),
+    "a calib.npz of random bytes": beside_conv(
+        lambda folder: (folder / "calib.npz").write_bytes(b"PK" + bytes(range(200)))
+    ),
+    "an npz with an array of objects": beside_conv(arrays(images=np.array([{}], dtype=object))),
+    "a model that takes [1, 3, 8, 8] and a folder photos": beside_conv(photos),
+    "a folder photos with a picture of 8 x 6": beside_conv(lambda folder: photos(folder, size=(8, 6))),
+    "a model that takes uint8 and a folder photos": takes_bytes,
+    "an npz with a float array": beside_conv(noise),
+    "a model with two inputs and a folder photos": two_inputs,
+    "a model with an operator nobody has": after_conv(
+        helper.make_node("Nobody", ["y"], ["z"], name="nobody1", domain="none.such")
+    ),
+    "a model that reshapes its input to an impossible shape": after_conv(
+        helper.make_node("Shape", ["y"], ["s"], name="shape1"),
+        helper.make_node("Add", ["s", "one"], ["t"], name="add1"),
+        helper.make_node("Reshape", ["y", "t"], ["z"], name="reshape1"),
+        one=np.array([1]),
+    ),
+    "a model that takes the logarithm of its input": after_conv(
+        helper.make_node("Sub", ["y", "far"], ["n"], name="sub1"),
+        helper.make_node("Log", ["n"], ["l"], name="log1"),
+        helper.make_node("Conv", ["l", "v"], ["z"], name="conv2"),
+        far=np.float32([1e9]),
+        v=np.ones((2, 4, 1, 1), np.float32),
+    ),
+    # artifacts
+    "model.onnx is a Conv whose weight holds a NaN": lambda folder: (save(conv(weight=np.nan), folder), noise(folder)),
+    "model.onnx is a Conv whose input and weight reach 1e35": huge_values,
+    "a file stands where the target's folder should be": target_is_a_file,
+    "model.onnx has a Relu with an attribute of its own": after_conv(
+        helper.make_node("Neg", ["y"], ["n"], name="between"),
+        helper.make_node("Relu", ["n"], ["z"], name="more", odd=1),
+    ),
+    "model.onnx has an operator that ONNX Runtime does not know": after_conv(
+        helper.make_node("Mystery", ["y"], ["z"], name="more", domain="nowhere")
+    ),
+}
+
+
+# ---- what only a call of the library raises --------------------------------------------------------------------------
+
+
+def small(folder: Path) -> tuple[Any, Any]:
+    """The small Conv model and its plan."""
+    save(conv(), folder)
+    noise(folder)
+    (folder / "example.q").write_text(
+        'recipe example\nmodel onnx "model.onnx"\ndata calib from npz "calib.npz"\n'
+        "quantize static { weights int8; activations uint8; calibrate minmax on calib }\ntarget ort\n"
+    )
+    return load(folder / "model.onnx"), qdsl.api.plan(folder / "example.q").plans[0]
+
+
+def emit_with(folder: Path, edit: Callable[[dict[str, float]], object], weight: float = 0.5) -> None:
+    """Emit with ranges of 0 to 1, changed by `edit`."""
+    model, plan = small(folder)
+    if weight != 0.5:
+        save(conv(weight=weight), folder)
+        model = load(folder / "model.onnx")
+    names = [tensor.tensor for tensor in plan.tensors]
+    low, high = dict.fromkeys(names, 0.0), dict.fromkeys(names, 1.0)
+    edit(high)
+    emit(model, plan, Ranges({name: low[name] for name in high}, high, 1, 1), folder / "build")
+
+
+def calibrate_unknown(folder: Path) -> None:
+    model, _ = small(folder)
+    minmax(model, ["no_such_tensor"], ())  # type: ignore[arg-type]
+
+
+def save_below_a_file(folder: Path) -> None:
+    model, _ = small(folder)
+    (folder / "build").write_text("in the way")
+    qdsl.graph.save(model, folder / "build" / "model.onnx")
+
+
+CALLS: dict[str, Setup] = {
+    "calibration-tensor": calibrate_unknown,
+    "calibration-ranges": lambda folder: Ranges.from_json('{"samples": 1, "tensors": {"a": [2, 1]}}'),
+    "plan-file": lambda folder: from_json(to_json(small(folder)[1]).replace('"version": 1', '"version": 9')),
+    "range-missing": lambda folder: emit_with(folder, lambda high: high.pop("images")),
+    "range-not-finite": lambda folder: emit_with(folder, lambda high: high.update(images=float("inf"))),
+    "weight-not-finite": lambda folder: emit_with(folder, lambda high: None, weight=float("nan")),
+    "model-write": save_below_a_file,
+}

@@ -1,0 +1,155 @@
+"""Every diagnostic code: documented, raised somewhere, and raised by its own example through the verb it names."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+from bad_setups import CALLS, SETUPS, build
+
+from qdsl.cli import main
+from qdsl.diag import QdslError
+from qdsl.diag.codes import CodeDoc, all_codes
+
+ROOT = Path(__file__).resolve().parent.parent
+CODES = all_codes()
+VERBS = ("check", "fmt", "plan", "explain", "compile")
+KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+# What the command line needs beside the recipe.
+MORE_WORDS = {
+    "unknown-name": ["no/such/node"],
+    "target-not-in-recipe": ["--target", "orr"],
+    "mode-missing": ["--target", "ort"],
+}
+# A file may be one letter too long for what is written aside: this binds the superuser, too.
+FILE_NAMES = {"file-unwritable": "e" * 250}
+# Without a recipe at all.
+WORDS = {"code-unknown": ["explain", "selector-emty"]}
+
+# Calls whose first argument is a code; `unknown("data", ...)` says `unknown-data`.
+SAYS = frozenset({"Diagnostic", "Flag", "add", "error", "_error", "warning", "problem", "failure", "note"})
+
+
+def written(folder: Path, code: str, doc: CodeDoc) -> str:
+    """Writes the example and what stands beside it; returns the recipe's file name."""
+    named = re.search(r"^recipe\s+(\w+)$", doc.example, re.MULTILINE)
+    plain = "example" if named is None or doc.verb in ("check", "fmt") else named[1]
+    name = FILE_NAMES.get(code, plain) + ".q"
+    (folder / name).write_text(doc.example, encoding="utf-8")
+    build(doc.setup, folder)
+    return name
+
+
+def told(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The codes that a command tells, as data. A plan's flags are told inside it."""
+    exit_code = main([*words, "--json"])
+    captured = capsys.readouterr()
+    assert exit_code in (0, 1), captured.err
+    document = json.loads(captured.out)
+    found = list(document.get("diagnostics", []))
+    for value in document.get("recipes", {}).values():
+        found += value if isinstance(value, list) else []
+    for plan in document.get("plans", []):
+        found += plan["flags"]
+    return [one["code"] for one in found]
+
+
+@pytest.mark.parametrize("code", sorted(code for code, doc in CODES.items() if doc.verb != "library"))
+def test_the_example_raises_its_code(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doc = CODES[code]
+    monkeypatch.chdir(tmp_path)
+    words = WORDS.get(code)
+    if words is None:
+        words = [doc.verb, written(tmp_path, code, doc), *MORE_WORDS.get(code, [])]
+    try:
+        found = told(words, capsys)
+    finally:
+        tmp_path.chmod(0o755)
+    if doc.verb == "check" and code != "file-missing":
+        found = [other for other in found if other != "file-missing"]  # examples name models that are not there
+    assert set(found) == {code}
+
+
+@pytest.mark.parametrize("code", sorted(code for code, doc in CODES.items() if doc.verb == "library"))
+def test_the_call_raises_its_code(code: str, tmp_path: Path) -> None:
+    with pytest.raises(QdslError) as caught:
+        CALLS[code](tmp_path)
+    assert {d.code for d in caught.value.diagnostics} == {code}
+
+
+def test_calls_and_setups_belong_to_codes() -> None:
+    assert set(CALLS) == {code for code, doc in CODES.items() if doc.verb == "library"}
+    used = {doc.setup for doc in CODES.values()}
+    assert set(SETUPS) <= used
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_every_code_is_documented(code: str) -> None:
+    doc = CODES[code]
+    assert KEBAB.fullmatch(code)
+    assert len(doc.summary) > 15 and len(doc.explanation) > 15
+    assert "\n" not in doc.summary
+    assert doc.verb in (*VERBS, "library")
+    assert doc.example or code in WORDS
+
+
+def trees() -> list[tuple[str, ast.Module]]:
+    """Every module that can raise something, by its path."""
+    return [
+        (str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8")))
+        for folder in ("qdsl", "passes")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if "codes" not in path.parts
+    ]
+
+
+def test_what_is_raised_is_registered() -> None:
+    unknown = []
+    for path, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and node.args:
+                unknown += [f"{path}:{node.lineno}: {code}" for code in _codes_of(node) if code not in CODES]
+    assert not unknown
+
+
+def _codes_of(call: ast.Call) -> list[str]:
+    """The codes that a call gives literally."""
+    named = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    texts = _texts(call.args[0])
+    if named == "unknown":
+        return [f"unknown-{text.replace(' ', '-')}" for text in texts]
+    return [text for text in texts if KEBAB.fullmatch(text)] if named in SAYS else []
+
+
+def _texts(node: ast.expr) -> list[str]:
+    """The literal texts that an expression can be: `"a"`, `"a" if x else "b"`."""
+    if isinstance(node, ast.IfExp):
+        return [*_texts(node.body), *_texts(node.orelse)]
+    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
+
+
+def test_what_is_registered_stands_in_the_source() -> None:
+    """As a text of its own, or as the kind of thing that is unknown (`"data"` for `unknown-data`)."""
+    texts = {
+        node.value
+        for _, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    kinds = {f"unknown-{text.replace(' ', '-')}" for text in texts}
+    assert not [code for code in CODES if code not in texts | kinds]
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_explain_shows_every_code(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", code]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"{code}: ") and CODES[code].setup in shown
+    assert main(["explain", code, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verb"] == CODES[code].verb
