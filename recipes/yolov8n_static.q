@@ -19,7 +19,7 @@ quantize static {
 }
 
 # Decoding mixes pixels (0..640) and probabilities (0..1): everything after the last convolutions stays in float.
-select decode = decode_head
+select decode = decode_head expect 24
 keep decode in float32
 
 target ort { threads auto }
