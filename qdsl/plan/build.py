@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from qdsl.capability import FLOAT, Capability, load
 from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.graph.collector import collector_paused
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import cascade as cascades
@@ -73,21 +72,8 @@ def decide(
     capability: Capability | None = None,
 ) -> Decisions:
     """As `make`, with everything that `explain` needs."""
-    with _collector_paused():
+    with collector_paused():
         return _decide(recipe, view, target, float_bytes, report, capability)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """No garbage collection meanwhile: a plan is many small objects and no cycles, and looking through all of them
-    again and again makes a large graph cost more than its size."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _decide(
