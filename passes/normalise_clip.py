@@ -25,7 +25,7 @@ import onnx_graphsurgeon as gs
 
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import number_of, numpy_type
-from qdsl.graph.edit import add_constant, become, bypass
+from qdsl.graph.edit import add_constant, become, bypass, remove_node
 from qdsl.graph.model import Model
 from qdsl.rewrite import Changes, Outcome, Rewrite
 from qdsl.rewrite.facts import bypass_obstacle, is_op
@@ -167,7 +167,7 @@ def _min_max(model: Model, node: gs.Node) -> Match | None:
     low, high = max(near[0], far[0]), min(near[1], far[1])
     if low > high or (low, high) == (-np.inf, np.inf):
         return None
-    return Match("min_max_is_clip", (inner, node), lambda: _become(model, node, _data(inner), (low, high)))
+    return Match("min_max_is_clip", (inner, node), lambda: _merge(model, inner, node, (low, high)))
 
 
 def _data(node: gs.Node) -> gs.Tensor:
@@ -184,8 +184,13 @@ def _only_use(model: Model, node: gs.Node) -> bool:
     return len(tensor.outputs) == 1 and not model.is_output(tensor) and not model.captured(tensor)
 
 
+def _merge(model: Model, inner: gs.Node, node: gs.Node, ends: tuple[float, float]) -> None:
+    _become(model, node, _data(inner), ends)
+    remove_node(model, inner)
+
+
 def _become(model: Model, node: gs.Node, data: gs.Tensor, ends: tuple[float, float]) -> None:
-    """Turn `node` into the Relu or Clip of `data`. What stood between is left for dead code, and so are the bounds."""
+    """Turn `node` into the Relu or Clip of `data`. The old bounds are left for dead code."""
     if ends == (0.0, np.inf):
         become(model, node, "Relu", [data])
         return

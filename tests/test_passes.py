@@ -210,7 +210,8 @@ def test_the_index_names_every_pass_once_and_repeats_its_summary() -> None:
         found = pass_class(name)
         assert (found.name, found.summary) == (name, entry.summary)
         assert set(found.requires) | set(found.ensures) <= set(FACTS)
-    assert [entry.name for entry in ENTRIES][: len(CANONICAL)] == list(CANONICAL), "the index is in running order"
+    last_runs = list(dict.fromkeys(reversed(CANONICAL)))[::-1]
+    assert [entry.name for entry in ENTRIES][: len(last_runs)] == last_runs, "the index is in running order"
     with pytest.raises(ValueError, match="two passes are called"):
         table([*ENTRIES, Entry("dead_code", "elsewhere:Other", "")])
 

@@ -10,6 +10,7 @@ from qdsl.rewrite.runner import run
 CANONICAL = (
     "constant_nodes",  # one form of constant, so that the stages below need to know only initializers
     "fold_constants",  # shapes, axes and bounds become numbers
+    "dead_code",  # what folding left behind would count as a reader below
     "remove_identity",  # neighbours meet
     "fold_batchnorm",  # a Conv and its BatchNormalization become one Conv
     "normalise_clip",  # one spelling of Relu and of bounded Relu
