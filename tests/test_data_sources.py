@@ -192,3 +192,13 @@ def test_all_errors_of_a_dataset_come_at_once(tmp_path: Path) -> None:
     with pytest.raises(QdslError) as caught:
         opened(spec, (block(("resize", 9, 9, "stretch")),))
     assert {d.code for d in caught.value.diagnostics} == {"data-missing", "data-setting", "input-shape"}
+
+
+def test_npz_rows_fill_inputs_that_have_no_batch(tmp_path: Path) -> None:
+    states, rates = np.random.default_rng(4).random((3, 2, 5), np.float32), np.array([8, 16, 24])
+    np.savez(tmp_path / "c.npz", state=states, rate=rates)
+    takes = {"state": ("float32", (2, 5)), "rate": ("int64", ())}
+    dataset = opened(data_spec("npz", tmp_path / "c.npz"), (), takes)
+    arrays = dataset.sample(1).arrays
+    np.testing.assert_array_equal(arrays["state"], states[1])
+    assert arrays["rate"].shape == () and arrays["rate"] == 16

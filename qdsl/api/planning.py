@@ -25,8 +25,9 @@ def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str]
     """The plan of a recipe for each of its targets, or for `target` alone. Raises QdslError with every error."""
     prepared = prepare(path, sets)
     report = Report()
+    report.extend(prepared.warnings)  # told beside the errors, too
     decided = decide_all(prepared, target, report)
-    return PlanResult(tuple(d.plan for d in decided), (*prepared.warnings, *report.sorted()))
+    return PlanResult(tuple(d.plan for d in decided), report.sorted())
 
 
 def explain(

@@ -193,12 +193,17 @@ class Pipeline:
                 moved = np.moveaxis(array, axis, -1)
                 moved = apply_numbers(step.name, moved, per_channel(step, moved.shape[-1]))
                 array = np.moveaxis(moved, -1, axis)
-        return self.finish(array)
+        return self.finish(array[0] if self._without_batch(array.shape[1:]) else array)
+
+    def _without_batch(self, row: tuple[int, ...]) -> bool:
+        """Whether one row of an array is all that the input takes: a state, a number, a batch of its own."""
+        expected = self.takes.shape
+        return expected is not None and len(expected) == len(row) and _agrees(expected, row)
 
     def finish(self, array: Array) -> Array:
         """Shape checked, cast to the model's type, contiguous."""
         check_shape(self, array.shape)
-        return np.ascontiguousarray(cast(self, array))
+        return np.asarray(cast(self, array), order="C")
 
     def check_ahead(self) -> None:
         """Raise `input-shape` now where the steps alone already decide the shape."""
