@@ -12,22 +12,18 @@ Guarantees that outputs keep their names; the same model gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
-from onnx import ModelProto, TensorProto
-from onnx.reference import ReferenceEvaluator
+from onnx import TensorProto
 
-from qdsl.graph.constants import Array, Deferred, Held, Lazy, Sparse, lazy_of, to_proto
-from qdsl.graph.dtypes import byte_count, number_of, numpy_type
+from qdsl.graph.constants import Array, Deferred, Held, Lazy, Sparse, lazy_of
+from qdsl.graph.dtypes import number_of, numpy_type
 from qdsl.graph.edit import remove_node, to_constant
-from qdsl.graph.exporter import ir_for, node_proto
-from qdsl.graph.importer import set_type
+from qdsl.graph.evaluate import evaluate, one_node_model, output_bytes
 from qdsl.graph.model import Model
 from qdsl.rewrite import Changes, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
@@ -95,16 +91,16 @@ class FoldConstants(Rewrite):
     def _values(self, model: Model, node: gs.Node, inputs: list[Lazy | None]) -> list[Lazy] | str:
         """What the node writes, or why it is not computed."""
         given = sum(value.nbytes for value in inputs if value is not None)
-        size = _output_bytes(model, node, inputs)
+        size = output_bytes(node, inputs, model.opset)
         if size is None and (given > _COMPUTED_NOW or node.op in _GROWING):
             return "the size of its result is unknown"
         if size is not None and size > max(self.largest, given):
             return f"its result would take {size} bytes"
 
         def compute() -> list[Array]:
-            return _evaluate(node_model, inputs)
+            return evaluate(node_model, inputs)
 
-        node_model = _one_node_model(node, model.opset)
+        node_model = one_node_model(node, model.opset)
         if size is not None and size > _COMPUTED_NOW and len(node.outputs) == 1:
             tensor = node.outputs[0]
             return [Deferred(number_of(tensor.dtype), tuple(tensor.shape), lambda: compute()[0])]
@@ -140,64 +136,3 @@ def _inputs(node: gs.Node) -> list[Lazy | None] | None:
             return None
         found.append(value)
     return found
-
-
-def _output_bytes(model: Model, node: gs.Node, inputs: list[Lazy | None]) -> int | None:
-    """Bytes of all outputs together, by the shapes in the graph or, where those are open, by inference on this node."""
-    if node.op == "Range":
-        return _range_bytes(inputs)
-    if any(t.dtype is None or not _static(t.shape) for t in node.outputs if t.name):
-        _infer_outputs(model, node, inputs)
-    sizes = [
-        byte_count(number_of(t.dtype), prod(t.shape)) if t.dtype is not None and _static(t.shape) else None
-        for t in node.outputs
-        if t.name
-    ]
-    return None if None in sizes else sum(size or 0 for size in sizes)
-
-
-def _range_bytes(inputs: Sequence[Lazy | None]) -> int | None:
-    """Counted in Python's integers: shape inference and numpy both overflow to nothing near 2^63."""
-    start, limit, delta = (0 if value is None else value.load().reshape(-1)[0].item() for value in inputs)
-    if not delta or inputs[0] is None or not all(np.isfinite([start, limit, delta])):
-        return None
-    return max(0, int((limit - start) / delta) + 1) * (inputs[0].nbytes or 1)
-
-
-def _static(shape: Sequence[int | str | None] | None) -> bool:
-    return shape is not None and all(isinstance(dim, int) for dim in shape)
-
-
-def _infer_outputs(model: Model, node: gs.Node, inputs: list[Lazy | None]) -> None:
-    """Types of the node's outputs from the values of its inputs; what cannot be inferred stays open."""
-    named = [(tensor.name, value) for tensor, value in zip(node.inputs, inputs, strict=True) if value is not None]
-    types = {name: onnx.helper.make_tensor_type_proto(value.element_type, value.shape) for name, value in named}
-    data = {name: to_proto(name, value) for name, value in named if value.nbytes <= _COMPUTED_NOW}
-    try:
-        schema = onnx.defs.get_schema(node.op, model.opset)
-        found = onnx.shape_inference.infer_node_outputs(schema, node_proto(node), types, data)
-    except Exception:  # the C++ side throws several unrelated types; the node is then judged by its inputs alone
-        return
-    for tensor in node.outputs:
-        if tensor.name in found:
-            set_type(tensor, found[tensor.name])
-
-
-def _one_node_model(node: gs.Node, opset: int) -> ModelProto:
-    proto = ModelProto(ir_version=ir_for(opset, 0))
-    proto.opset_import.add(domain="", version=opset)
-    proto.graph.node.append(node_proto(node))
-    for name in dict.fromkeys(tensor.name for tensor in node.inputs if tensor.name):
-        proto.graph.input.add(name=name)
-    for tensor in node.outputs:
-        if tensor.name:
-            proto.graph.output.add(name=tensor.name)
-    return proto
-
-
-def _evaluate(proto: ModelProto, inputs: Sequence[Lazy | None]) -> list[Array]:
-    """Run a model of one node on constants; values in the order of the node's outputs."""
-    names = proto.graph.node[0].input
-    feeds = {name: np.asarray(value.load()) for name, value in zip(names, inputs, strict=True) if value is not None}
-    with np.errstate(all="ignore"):
-        return [np.asarray(array) for array in ReferenceEvaluator(proto).run(None, feeds)]

@@ -23,7 +23,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from qdsl.graph.constants import lazy_of
+from qdsl.graph.bounds import bounds, data_and_bound
 from qdsl.graph.dtypes import number_of, numpy_type
 from qdsl.graph.edit import add_constant, become, bypass, remove_node
 from qdsl.graph.model import Model
@@ -74,61 +74,11 @@ def first_match(model: Model, node: gs.Node) -> Match | None:
     return _plain_clip(model, node) or _nested(model, node) or _min_max(model, node)
 
 
-def bounds(node: gs.Node) -> tuple[float, float] | None:
-    """What a Clip, Relu, Max or Min with constants bounds its first non-constant input to; None when unknown."""
-    if node.op == "Relu":
-        return 0.0, np.inf
-    if node.op == "Clip":
-        ends = [_end(node, 1, "min", -np.inf), _end(node, 2, "max", np.inf)]
-        return None if None in ends else (float(ends[0] or 0.0), float(ends[1] or 0.0))
-    pair = _split(node)
-    if pair is None:
-        return None
-    return (pair[1], np.inf) if node.op == "Max" else (-np.inf, pair[1])
-
-
-def _end(node: gs.Node, port: int, attribute: str, default: float) -> float | None:
-    """One bound of a Clip; the largest numbers of its type count as no bound."""
-    if attribute in node.attrs:
-        return _opened(float(node.attrs[attribute]), float(np.finfo(np.float32).max))
-    tensor = node.inputs[port] if len(node.inputs) > port else None
-    if tensor is None or not tensor.name:
-        return default
-    return _scalar(tensor)
-
-
-def _scalar(tensor: gs.Tensor) -> float | None:
-    if not isinstance(tensor, gs.Constant) or lazy_of(tensor).shape not in ((), (1,)):
-        return None
-    value = lazy_of(tensor).load()
-    if value.dtype.kind != "f":
-        return None
-    return _opened(float(value.reshape(())), float(np.finfo(value.dtype).max))
-
-
-def _opened(value: float, largest: float) -> float:
-    return float(np.copysign(np.inf, value)) if abs(value) >= largest else value
-
-
 def _is_float(node: gs.Node) -> bool:
     tensor = node.outputs[0] if node.outputs else None
     kind = None if tensor is None or isinstance(tensor, gs.Constant) else tensor.dtype
     plain = numpy_type(kind) if isinstance(kind, int) else kind
     return plain is not None and np.dtype(plain).kind == "f"
-
-
-def _split(node: gs.Node) -> tuple[gs.Tensor, float] | None:
-    """The data and the constant of a two-input Max or Min that cannot change the data's shape."""
-    if node.op not in ("Max", "Min") or len(node.inputs) != 2:
-        return None
-    for data, other in (node.inputs, node.inputs[::-1]):
-        value = _scalar(other)
-        if value is None or isinstance(data, gs.Constant):
-            continue
-        rank = 0 if data.shape is None else len(data.shape)
-        if rank >= len(lazy_of(other).shape):
-            return data, value
-    return None
 
 
 def _plain_clip(model: Model, node: gs.Node) -> Match | None:
@@ -157,7 +107,7 @@ def _nested(model: Model, node: gs.Node) -> Match | None:
 
 def _min_max(model: Model, node: gs.Node) -> Match | None:
     """Max and Min around each other, or Min around a Relu."""
-    pair = _split(node)
+    pair = data_and_bound(node)
     inner = None if pair is None else _producer(pair[0])
     if inner is None or not is_op(inner, "Max", "Min", "Relu") or inner.op == node.op or not _only_use(model, inner):
         return None
@@ -171,7 +121,7 @@ def _min_max(model: Model, node: gs.Node) -> Match | None:
 
 
 def _data(node: gs.Node) -> gs.Tensor:
-    pair = _split(node)
+    pair = data_and_bound(node)
     return node.inputs[0] if pair is None else pair[0]
 
 

@@ -102,6 +102,9 @@ def test_a_constant_in_an_attribute_is_checked_like_any_other() -> None:
         " d = Constant <value_int=1> () y = Range (a, b, d) }",
         "g (float[4] x) => (float[N] y) { o = Constant <value_floats=[1.0]> ()"
         " r = Constant <value_ints=[9223372036854775807]> () y = Tile (o, r) }",
+        "g (float[4] x) => (float[N] y) { a = Constant <value_float=0.0> () b = Constant <value_float=3e38> ()"
+        " d = Constant <value_float=1e-38> () y = Range (a, b, d) }",
+        "g (float[4] x) => (int64[N] y) { a = Constant <value_ints=[]> () y = Range (a, a, a) }",
         "g (float[4] x) => (float[N] y) { s = Constant <value_ints=[-5, -7]> () y = ConstantOfShape (s) }",
     ],
 )
