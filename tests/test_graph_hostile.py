@@ -104,7 +104,7 @@ def test_a_constant_in_an_attribute_is_checked_like_any_other() -> None:
         " r = Constant <value_ints=[9223372036854775807]> () y = Tile (o, r) }",
         "g (float[4] x) => (float[N] y) { a = Constant <value_float=0.0> () b = Constant <value_float=3e38> ()"
         " d = Constant <value_float=1e-38> () y = Range (a, b, d) }",
-        "g (float[4] x) => (int64[N] y) { a = Constant <value_ints=[]> () y = Range (a, a, a) }",
+        "g (float[4] x) => (int64[N] y) <int64[0] a = {}> { y = Range (a, a, a) }",
         "g (float[4] x) => (float[N] y) { s = Constant <value_ints=[-5, -7]> () y = ConstantOfShape (s) }",
     ],
 )
