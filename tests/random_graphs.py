@@ -39,6 +39,7 @@ class Builder:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.read: set[str] = set()
         self.made: dict[tuple[str, tuple[str | bytes, ...], str], list[str]] = {}
+        self.reshaped: dict[str, str] = {}
         self.value_of: dict[str, bytes] = {}
 
     def name(self, stem: str) -> str:
@@ -57,12 +58,17 @@ class Builder:
         key = (op, tuple(self.value_of.get(i, i) for i in inputs), repr(sorted(attrs.items())))
         if key in self.made and self.rng.random() < 0.7:  # sometimes two equal nodes
             return self.made[key]
+        source = self.reshaped.get(inputs[0]) if op == "Reshape" else None
+        if source is not None and self.shapes[source] == shapes[0]:
+            return [source]  # there and back again: nothing to run
         name = self.name(op)
         outputs = [f"{name}_out{i}" for i in range(len(shapes))]
         self.nodes.append(helper.make_node(op, list(inputs), outputs, name=name, **attrs))
         self.read.update(inputs)
         self.shapes.update(zip(outputs, shapes, strict=True))
         self.made[key] = outputs
+        if op == "Reshape":
+            self.reshaped[outputs[0]] = self.reshaped.get(inputs[0], inputs[0])
         return outputs
 
     def one(self, op: str, inputs: Sequence[str], shape: tuple[int, ...], **attrs: object) -> str:
@@ -87,6 +93,8 @@ def activation(b: Builder, x: str) -> str:
     kind = b.rng.choice(
         ["Relu", "Relu", "Clip", "SiLU", "SiLU", "Sigmoid", "HardSwish", "LeakyRelu", "Tanh", "HardSigmoid"]
     )
+    if kind in ("Relu", "Clip") and any(n.output[0] == x and n.op_type in ("Relu", "Clip") for n in b.nodes):
+        kind = "Tanh"  # a canonical graph has one Clip for the two
     if kind == "SiLU":
         return b.one("Mul", [x, b.one("Sigmoid", [x], shape)], shape)
     if kind == "Clip":
@@ -173,6 +181,17 @@ def select(b: Builder, x: str, y: str) -> str:
     return b.one("Where", [condition, x, other], b.shapes[x])
 
 
+def attention(b: Builder, x: str, y: str) -> str:
+    """The product of two computed matrices, softmax in between."""
+    n, c, h, w = b.shapes[x]
+    left = b.one("Reshape", [x, b.constant(np.array([n, c, h * w], np.int64))], (n, c, h * w))
+    right = b.one("Reshape", [y, b.constant(np.array([n, h * w, c], np.int64))], (n, h * w, c))
+    scores = b.one("MatMul", [left, right], (n, c, c))
+    scores = b.one("Softmax", [scores], (n, c, c), axis=-1) if b.rng.random() < 0.7 else scores
+    mixed = b.one("MatMul", [scores, left], (n, c, h * w))
+    return b.one("Reshape", [mixed, b.constant(np.array([n, c, h, w], np.int64))], (n, c, h, w))
+
+
 def transposed_conv(b: Builder, x: str) -> str:
     n, c, h, w = b.shapes[x]
     if max(h, w) > 16:
@@ -247,7 +266,9 @@ def _step(b: Builder, known: list[str]) -> list[str]:
         others = b.rng.sample(same, min(len(same), b.rng.randint(1, 2)))
         n, _, h, w = b.shapes[x]
         return [b.one("Concat", [x, *others], (n, sum(b.shapes[t][1] for t in [x, *others]), h, w), axis=1)]
-    if kind < 0.68 and same:
+    if kind < 0.66 and same:
+        return [attention(b, x, b.rng.choice(same))]
+    if kind < 0.69 and same:
         return [select(b, x, b.rng.choice(same))]
     if kind < 0.75:
         return split(b, x)

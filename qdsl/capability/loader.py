@@ -300,6 +300,7 @@ def _merge(table: _Table) -> Merge:
     made = Merge(
         first=table.sentence("first"),
         seconds=table.texts("seconds"),
+        stays=table.word("stays", ("first", "second")),
         op=table.text("op", ""),
         check=table.sentence("check"),
         because=table.sentence("because"),

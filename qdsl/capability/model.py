@@ -123,10 +123,12 @@ class WeightOnly:
 @dataclass(frozen=True, slots=True)
 class Merge:
     """Two operators of which the runtime makes one before it looks at Q/DQ: `first` and one of `seconds`, which alone
-    reads what it writes. They run as `op` ("": the second's own). `check` names the structural condition."""
+    reads what it writes. `stays` says whose name the kernel keeps ("first" or "second"); it runs as `op` ("": its own).
+    `check` names the structural condition."""
 
     first: str
     seconds: tuple[str, ...]
+    stays: str
     op: str
     check: str
     because: str

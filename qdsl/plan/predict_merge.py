@@ -36,18 +36,23 @@ def _merge_pairs(view: GraphView, edges: Edges, capability: Capability) -> tuple
     rules = {rule.first: rule for rule in capability.merges}
     graph = _Graph(view, edges)
     found = []
-    for node in view.nodes:
-        rule = rules.get(graph.node(node.index).op)
-        second = _only_reader(view, edges, node) if rule and len(node.outputs) == 1 else None
-        if rule and second and second.op in rule.seconds and CHECKS[rule.check](view, node, second):
-            merge = _add_vector if rule.check == "adds_vector" else _take_over_input
-            found.append(merge(graph, node, second, rule))
+    for index in range(len(view.nodes)):
+        while (pair := _pair(graph, rules, index)) is not None:
+            found.append(_into_first(graph, *pair) if pair[2].stays == "first" else _into_second(graph, *pair))
     return (graph.done(), found) if found else (view, found)
 
 
-def _only_reader(view: GraphView, edges: Edges, node: NodeView) -> NodeView | None:
-    use = edges.written[node.outputs[0]].only_float
-    return None if use is None else view.nodes[use.node]
+def _pair(graph: _Graph, rules: Mapping[str, Merge], index: int) -> tuple[NodeView, NodeView, Merge] | None:
+    """A node, the one that alone reads its result, and the rule by which the two merge."""
+    node = graph.node(index)
+    rule = rules.get(node.op)
+    if rule is None or len(node.outputs) != 1:
+        return None
+    use = graph.edges.written[node.outputs[0]].only_float
+    second = None if use is None else graph.node(use.node)
+    if second is None or second.op not in rule.seconds or not CHECKS[rule.check](graph.view, node, second):
+        return None
+    return node, second, rule
 
 
 class _Graph:
@@ -155,27 +160,27 @@ def _place(use: Use) -> tuple[int, int]:
     return use.node, use.port
 
 
-def _add_vector(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -> Merged:
-    """The first becomes the merged operator and takes the second's constant as its last input."""
+def _into_first(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -> Merged:
+    """The first writes what the second wrote, and reads its other inputs after its own."""
     between, output = first.outputs[0], second.outputs[0]
-    port = 1 - second.inputs.index(between)
-    vector = second.inputs[port]
-    graph.move_read(vector, Use(second.index, port), Use(first.index, len(first.inputs)))
-    graph.nodes[first.index] = replace(first, op=rule.op, inputs=(*first.inputs, vector), outputs=(output,))
-    graph.tensors[output] = replace(graph.view.tensors[output], producer=first.index)
+    others = [(port, name) for port, name in enumerate(second.inputs) if name not in ("", between)]
+    inputs = first.inputs
+    for port, name in others:
+        graph.move_read(name, Use(second.index, port), Use(first.index, len(inputs)))
+        inputs = (*inputs, name)
+    graph.nodes[first.index] = replace(first, op=rule.op or first.op, inputs=inputs, outputs=(output,))
+    graph.tensors[output] = replace(graph.tensors.get(output, graph.view.tensors[output]), producer=first.index)
     graph.edges.written[between] = Written()
     graph.drop(second.index)
     return Merged(first.name, second.name, rule.because)
 
 
-def _take_over_input(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -> Merged:
-    """The second reads what the first read, and may merge further."""
-    source, between = graph.node(first.index).inputs[0], first.outputs[0]
-    port = second.inputs.index(between)
-    graph.move_read(source, Use(first.index, 0), Use(second.index, port))
-    kept = graph.node(second.index)
-    inputs = tuple(source if name == between else name for name in kept.inputs)
-    graph.nodes[second.index] = replace(kept, op=rule.op or kept.op, inputs=inputs)
+def _into_second(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -> Merged:
+    """The second reads what the first read."""
+    source, between = first.inputs[0], first.outputs[0]
+    graph.move_read(source, Use(first.index, 0), Use(second.index, second.inputs.index(between)))
+    inputs = tuple(source if name == between else name for name in second.inputs)
+    graph.nodes[second.index] = replace(second, op=rule.op or second.op, inputs=inputs)
     graph.edges.written[between] = Written()
     graph.drop(first.index)
     return Merged(second.name, first.name, rule.because)

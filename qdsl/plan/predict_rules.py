@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qdsl.capability import ABSORBED, COMPUTE, MOVES, Capability, Row
 from qdsl.graph.view import GraphView, NodeView, Use
@@ -11,7 +11,13 @@ from qdsl.plan.predict_edges import INT32, Edges, Quant, Written
 from qdsl.plan.types import Prediction
 from qdsl.spec import DTYPES, DType
 
+# Limits are compared as integers where a kernel takes the activation in, else as they are (up to float32's precision).
+_ROUNDED, _EXACT = 0.499, 1e-6
 _FLOATS = ("float32", "float16", "float64", "bfloat16")
+
+
+# A type as planned and as it runs: an int8 pair may run as uint8.
+_Types = tuple[DType, DType]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,11 @@ class Judge:
         kernel = row.kernel_for(node) if found else row.float_output_kernel or row.kernel_for(node)
         if miss is None and found is not None:
             self._absorbed.update(dict.fromkeys(found.folded, kernel))
-        return self._verdict(node, row, miss, kernel)
+        verdict = self._verdict(node, row, miss, kernel)
+        bare = [port for port in row.weight_ports(node, self._view) if Use(node.index, port) not in self._edges.reads]
+        if miss is not None or not bare:
+            return verdict
+        return replace(verdict, because=self._say("runtime_weight", because=row.because, type=str(row.runtime_weight)))
 
     def _inputs(self, node: NodeView, row: Row) -> Miss | None:
         """Every data and weight port must read integers of a type the kernel takes."""
@@ -115,12 +125,10 @@ class Judge:
     def _exit(self, node: NodeView, row: Row) -> _Exit | Miss | None:
         """Where the result is quantized; None when the kernel writes floats; a Miss when neither works."""
         written = self._edges.written[node.outputs[0]]
-        folded = self._foldable(row, written)
-        if folded is not None:
-            quant = self._edges.written[folded.outputs[0]].only_quant
-            if quant is None or not self._redundant(folded, quant):
-                return _miss("not_redundant", op=folded.op)
-            return _Exit(folded.outputs[0], (folded.index,))
+        first = self._foldable(row, written)
+        if first is not None:
+            folded = self._fold(first, _ROUNDED)
+            return folded if folded is not None else _miss("not_redundant", op=first.op)
         if written.quants:
             return _Exit(node.outputs[0]) if written.only_quant else _shared(written)
         if row.output == "optional":
@@ -137,31 +145,38 @@ class Judge:
         after = self._edges.written[reader.outputs[0]]
         return reader if after.edges == 1 and not after.graph_output else None
 
-    def _redundant(self, node: NodeView, quant: Quant) -> bool:
-        """Whether the QuantizeLinear after a Relu or Clip cuts off at least what the node cuts off."""
+    def _fold(self, node: NodeView, slack: float) -> _Exit | None:
+        """The QuantizeLinear right behind an activation, when it makes the activation redundant."""
+        quant = self._edges.written[node.outputs[0]].only_quant
+        if quant is None or not self._redundant(node, quant, slack):
+            return None
+        return _Exit(node.outputs[0], (node.index,))
+
+    def _redundant(self, node: NodeView, quant: Quant, slack: float) -> bool:
+        """Whether the QuantizeLinear after a Relu or Clip cuts off at least what the node cuts off, give or take
+        `slack` steps."""
         if node.op == "Relu":
             return quant.lowest_zero
         limits = clip_limits(node, self._view)
         if limits is None or quant.reach is None:
             return False
-        # Both sides are compared as integers, so half a step does not count.
-        slack = quant.step * 0.499
+        slack *= quant.step
         return limits[0] <= quant.reach[0] + slack and quant.reach[1] - slack <= limits[1]
 
     def _types(self, node: NodeView, row: Row, output: str | None) -> Miss | None:
         ports = row.activation_ports(node, self._view) + row.constant_ports(node, self._view)
         stored = [port for port in ports if port not in row.weights and Use(node.index, port) in self._edges.reads]
-        inputs = [self._type_read(node, port) for port in stored]
-        if row.same_type and len(set(inputs)) > 1:
-            return _miss("type_mix", types=_names(inputs))
-        written = inputs[0] if output is None else self._type_written(output)
-        if row.same_type and written != inputs[0]:
-            return _miss("output_types", types=_names([inputs[0], written]))
-        return self._signed(node, row, inputs)
+        inputs = [self._read_as(node, port) for port in stored]
+        outputs = [] if output is None else [self._written_as(output)]
+        if row.same_type and len({run for _, run in inputs}) > 1:
+            return _mixed("type_mix", inputs)
+        if row.same_type and len({run for _, run in (*inputs, *outputs)}) > 1:
+            return _mixed("output_types", [inputs[0], *outputs])
+        return self._signed(node, row, inputs[0][1])
 
-    def _signed(self, node: NodeView, row: Row, inputs: list[DType]) -> Miss | None:
+    def _signed(self, node: NodeView, row: Row, data: DType) -> Miss | None:
         """Kernels of this target that read int8 activations: some not at all, some with int8 weights only."""
-        if not self._capability.signed_pairs or not inputs[0].signed:
+        if not self._capability.signed_pairs or not data.signed:
             return None
         if "unsigned" in row.requires:
             return _miss("unsigned")
@@ -172,15 +187,15 @@ class Judge:
                 return _miss("signed_weight", type=dtype)
         return None
 
-    def _type_read(self, node: NodeView, port: int) -> DType:
+    def _read_as(self, node: NodeView, port: int) -> _Types:
         quant = self._edges.reads[Use(node.index, port)]
         written = self._edges.written.get(node.inputs[port])
-        return quant.dtype if written is None else self._as_run(quant, written)
+        return quant.dtype, quant.dtype if written is None else self._as_run(quant, written)
 
-    def _type_written(self, tensor: str) -> DType:
-        """The type in which a tensor that has one QuantizeLinear is written."""
+    def _written_as(self, tensor: str) -> _Types:
+        """The types of a tensor that has one QuantizeLinear."""
         written = self._edges.written[tensor]
-        return self._as_run(written.quants[0], written)
+        return written.quants[0].dtype, self._as_run(written.quants[0], written)
 
     def _as_run(self, quant: Quant, written: Written) -> DType:
         """An int8 pair becomes uint8 where one Q feeds one DQ, on targets that rewrite it."""
@@ -194,6 +209,8 @@ class Judge:
         if row.bias is None or row.bias >= len(node.inputs) or not node.inputs[row.bias]:
             return None
         quant = self._edges.reads.get(Use(node.index, row.bias))
+        if "unit_beta" in row.requires and node.attrs.get("beta", 1) != 1:
+            return _miss("unit_beta")
         if quant is not None:
             return None if quant.dtype is INT32 else _miss("bias_type")
         if found is None or not self._view.is_constant(node.inputs[row.bias]):
@@ -206,7 +223,15 @@ class Judge:
             return self._runtime_stores_weight(node, row)
         if not row.runtime_scalars or not self._view.is_constant(node.inputs[port]):
             return False
-        return self._view.tensors[node.inputs[port]].shape == () and isinstance(self._exit(node, row), _Exit)
+        if self._view.tensors[node.inputs[port]].shape != ():
+            return False
+        found = self._exit(node, row)
+        others = [self._edges.reads.get(Use(node.index, other)) for other in row.activations if other != port]
+        if not isinstance(found, _Exit) or None in others:
+            return False
+        # The scalar takes the type of the other input, which must be the output's before anything is rewritten.
+        types = {quant.dtype for quant in (*others, *self._edges.written[found.tensor].quants) if quant}
+        return len(types) == 1
 
     def _runtime_stores_weight(self, node: NodeView, row: Row) -> bool:
         """Whether the runtime itself makes integers of this node's float weight: input and output must be quantized,
@@ -221,7 +246,11 @@ class Judge:
         only = row.weight_only
         if only is None or miss.key != "input_float" or not only.when.holds(node, self._view):
             return self._verdict(node, row, miss, "")
-        quant = self._edges.reads.get(Use(node.index, row.weights[0]))
+        port = row.weights[0]
+        matrix = (
+            self._view.is_constant(node.inputs[port]) and len(self._view.tensors[node.inputs[port]].shape or ()) == 2
+        )
+        quant = self._edges.reads.get(Use(node.index, port)) if matrix else None
         written = self._edges.written[node.outputs[0]]
         fits = quant is not None and quant.dtype in only.types and quant.granularity in only.granularities
         in_blocks = quant is not None and (quant.block is None or quant.block in only.blocks)
@@ -244,14 +273,16 @@ class Judge:
                 return _shared(written)
             if written.only_quant.params != read.params:
                 return _miss("scale_differs")
-            types = [self._type_read(node, port), self._type_written(name)]
-            if types[0] != types[1]:
-                return _miss("output_types", types=_names(types))
+            types = [self._read_as(node, port), self._written_as(name)]
+            if types[0][1] != types[1][1]:
+                return _mixed("output_types", types)
         return None
 
     def _activation(self, node: NodeView, row: Row) -> Prediction:
-        quant = self._edges.written[node.outputs[0]].only_quant
-        if quant is not None and self._redundant(node, quant):
+        from_outside = self._view.producer(node.inputs[0]) is None and Use(node.index, 0) not in self._edges.reads
+        if from_outside and "on_graph_input" in row.requires:
+            return Prediction("float", node.op, row.name, self._say("on_graph_input"))
+        if self._fold(node, _EXACT) is not None:
             return Prediction("absorbed", "QuantizeLinear", row.name, self._say("folded"))
         return Prediction("float", node.op, row.name, row.because)
 
@@ -272,8 +303,10 @@ def _shared(written: Written) -> Miss:
     return _miss("output_graph" if written.graph_output and not written.floats else "output_shared")
 
 
-def _names(types: list[DType]) -> str:
-    return ", ".join(dict.fromkeys(t.name for t in types))
+def _mixed(key: str, types: list[_Types]) -> Miss:
+    """Types differ; where they do so only as they run, an int8 tensor with several readers is why."""
+    planned = list(dict.fromkeys(plan.name for plan, _ in types))
+    return _miss("signed_shared") if len(planned) == 1 else _miss(key, types=", ".join(planned))
 
 
 def judge(view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:

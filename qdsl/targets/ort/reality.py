@@ -23,8 +23,10 @@ _SMALL_INTEGERS = frozenset(
     getattr(onnx.TensorProto, name) for name in ("INT8", "UINT8", "INT16", "UINT16", "INT4", "UINT4", "INT32")
 )
 _FLOATS = frozenset(getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"))
+_RESHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze"})
+_RESHAPED = "_new_reshape"
 # Suffixes that the runtime gives to a kernel which replaces several nodes, after the name of the first.
-_FUSION_SUFFIXES = ("/MatMulAddFusion", "/MatMulAddFusion/")
+_FUSION_SUFFIXES = ("/MatMulAddFusion", _RESHAPED)
 _FLOAT = int(onnx.TensorProto.FLOAT)
 _QGEMM_OUTPUT_SCALE = 7
 _SMALL_TENSOR = 1024
@@ -99,6 +101,7 @@ class _Reader:
         self._types = _types(fused.graph)
         self._by_name = {node.name: node for node in fused.graph.node}
         self._writer = {name: node for node in fused.graph.node for name in node.output}
+        self._author = {name: node for node in self._nodes for name in node.output}
         self._twins = _twins(emitted.graph)
         self._quantized: dict[str, list[str]] = {}
         for node in emitted.graph.node:
@@ -128,8 +131,19 @@ class _Reader:
             return self._vanished(node, found)
         if _is_integer_kernel(kernel):
             return Ran("integer", kernel.op_type)
-        data = self._types.get(kernel.input[0] if kernel.input else "", _FLOAT)
-        return Ran("integer" if data in _SMALL_INTEGERS else "float", kernel.op_type)
+        return Ran("integer" if self._reads_integers(kernel) else "float", kernel.op_type)
+
+    def _reads_integers(self, kernel: onnx.NodeProto) -> bool:
+        return self._types.get(kernel.input[0] if kernel.input else "", _FLOAT) in _SMALL_INTEGERS
+
+    def _merged_reshape(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        """The one Reshape that stands for a chain of them, when `node` was in one."""
+        while node.op_type in _RESHAPES and node.input[0] in self._author:
+            node = self._author[node.input[0]]
+            merged: onnx.NodeProto | None = self._by_name.get(node.name + _RESHAPED)
+            if merged is not None:
+                return merged
+        return None
 
     def _kernel(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
         names = (node.name, *(node.name + suffix for suffix in _FUSION_SUFFIXES))
@@ -146,6 +160,9 @@ class _Reader:
                     return Ran("integer", node.op_type)
         if node.op_type in _FLAT_ONLY:
             return Ran("absorbed", "")
+        merged = self._merged_reshape(node)
+        if merged is not None:
+            return Ran("absorbed" if self._reads_integers(merged) else "float", merged.op_type)
         inner = [found[reader] for name in node.output for reader in self._readers.get(name, [])]
         if inner and all(ran.runs == "float" for ran in inner):
             return inner[0]
