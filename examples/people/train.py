@@ -2,6 +2,7 @@
 
     python examples/people/train.py --data build/people --out build/people/best.pt --steps 6000 --size 640
 
+With `--state FILE` everything is saved there now and then, and the same command goes on from it after an interruption.
 SGD with Nesterov momentum (or AdamW), linear warm-up, cosine decay, and an exponential moving average of the weights,
 which is what is written. Images are letterboxed at random scale and place, mirrored, and changed in colour.
 """
@@ -13,6 +14,7 @@ import copy
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -143,12 +145,15 @@ def train(args: argparse.Namespace) -> None:
     model.train()
     optimizer = make_optimizer(model, args.optimizer, args.rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, args.steps))
+    parts_of_state: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
+    first = restore(args.state, parts_of_state, device)
     scenes = Scenes(args.data, args.size, args.seed, args.steps * args.batch)
-    loader = torch.utils.data.DataLoader(scenes, args.batch, num_workers=args.workers, collate_fn=collate)
+    rest = torch.utils.data.Subset(scenes, range(first * args.batch, len(scenes)))
+    loader = torch.utils.data.DataLoader(rest, args.batch, num_workers=args.workers, collate_fn=collate)
     # bfloat16 needs no loss scaling and is fast on current GPUs; the loss itself is computed in float32.
     half = device.type == "cuda"
     began = time.perf_counter()
-    for step, (images, targets) in enumerate(loader):
+    for step, (images, targets) in enumerate(loader, first):
         targets = Targets(targets.boxes.to(device), targets.classes.to(device), targets.valid.to(device))
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             maps = model(images.to(device))
@@ -160,11 +165,30 @@ def train(args: argparse.Namespace) -> None:
         schedule.step()
         update_average(average, model, step)
         if step % args.log == 0 or step == args.steps - 1:
-            spent = (time.perf_counter() - began) / (step + 1)
+            spent = (time.perf_counter() - began) / (step + 1 - first)
             shown = "  ".join(f"{name} {value:.3f}" for name, value in parts.items())
             print(f"step {step + 1}/{args.steps}  {shown}  {spent:.2f} s/step", flush=True)
+        if args.state and (step + 1) % args.save == 0:
+            save(args.state, {name: part.state_dict() for name, part in parts_of_state.items()} | {"step": step + 1})
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({name: value.cpu() for name, value in average.state_dict().items()}, args.out)
+    save(args.out, {name: value.cpu() for name, value in average.state_dict().items()})
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write aside and rename: a kill leaves the last whole file."""
+    aside = path.with_name(f"{path.name}.tmp")
+    torch.save(state, aside)
+    aside.replace(path)
+
+
+def restore(path: Path | None, parts: dict[str, Any], device: torch.device) -> int:
+    """Load a saved state into `parts` and return the steps already taken; 0 when there is none."""
+    if path is None or not path.exists():
+        return 0
+    state = torch.load(path, map_location=device, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return int(state["step"])
 
 
 def main() -> None:
@@ -182,6 +206,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--log", type=int, default=20)
+    parser.add_argument("--state", type=Path, help="save everything here now and then, and go on from it")
+    parser.add_argument("--save", type=int, default=200, help="steps between two savings of --state")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     train(args)
