@@ -10,7 +10,7 @@ from pathlib import Path
 from qdsl import calibrate, data
 from qdsl.api.budgets import Budget, decide_budgets
 from qdsl.api.planning import decide_all
-from qdsl.api.prepare import Prepared, prepare
+from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
 from qdsl.api.writing import write_text
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
@@ -87,16 +87,18 @@ def compile(
     written; a broken `require` raises nothing: see `CompileResult.holds`.
     """
     tell = listener or (lambda event: None)
-    prepared = prepare(path, sets)
-    recipe = prepared.recipe
+    loaded = read(path, sets)
     report = Report()
-    report.extend(prepared.warnings)
-    chosen = [t for t in recipe.targets if target in (None, t.name)]
-    for each in chosen:
-        report.extend(gate(recipe, each.name))
+    report.extend(loaded.diagnostics)
+    for each in loaded.recipe.targets:
+        report.extend(gate(loaded.recipe, each.name) if target in (None, each.name) else ())
     report.raise_errors()
+    prepared = prepare(loaded)
+    recipe = prepared.recipe
+    report.extend(prepared.warnings)
     plans = [decided.plan for decided in decide_all(prepared, target, report)]
-    require_finite(prepared.model)
+    with placed_at(model_span(prepared)):
+        require_finite(prepared.model)
     tell(Event("model", _model_line(prepared)))
     datasets = _open(prepared, plans, report)
     ranges = _calibrate(prepared, plans, datasets, workers, batch, tell)
@@ -153,9 +155,10 @@ def _calibrate(
         def progress(done: int, total: int, rate: float, method: str = method) -> None:
             tell(Event("calibrate", method, done, total, rate))
 
-        found = calibrate.minmax(
-            prepared.model, tensors, datasets[name], workers=workers, batch=batch, progress=progress
-        )
+        with placed_at(prepared.recipe.dataset(name).span):
+            found = calibrate.minmax(
+                prepared.model, tensors, datasets[name], workers=workers, batch=batch, progress=progress
+            )
         low.update(found.low)
         high.update(found.high)
         samples, settled = samples + found.samples, max(settled, found.settled_after)
@@ -174,11 +177,13 @@ def _target(
     """Emit and verify for one target."""
     recipe = prepared.recipe
     module = target_module(plan.target)
-    emitted = module.emit(prepared.model, plan, ranges, directory, inputs=recipe.inputs)
+    with placed_at(model_span(prepared)):
+        emitted = module.emit(prepared.model, plan, ranges, directory, inputs=recipe.inputs)
     tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes)))
     dataset = next(iter(datasets.values()), None)
     samples = islice(dataset, VERIFY_SAMPLES) if dataset is not None else ()
-    verification = module.verify(prepared.model, emitted, plan, samples, count=VERIFY_SAMPLES)
+    with placed_at(model_span(prepared)):
+        verification = module.verify(prepared.model, emitted, plan, samples, count=VERIFY_SAMPLES)
     block = next(t for t in recipe.targets if t.name == plan.target)
     measured = {"size": float(emitted.size), "size ratio": emitted.size / max(1, prepared.file_bytes)}
     return TargetResult(plan.target, plan, emitted, verification, decide_budgets(recipe, block, measured))

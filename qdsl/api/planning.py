@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdsl.api.prepare import Prepared, prepare
+from qdsl.api.prepare import Prepared, prepare, read
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.graph.collector import collector_paused
 from qdsl.plan import Decisions, Explanation, Plan, decide
@@ -23,7 +23,7 @@ class PlanResult:
 
 def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str] | None = None) -> PlanResult:
     """The plan of a recipe for each of its targets, or for `target` alone. Raises QdslError with every error."""
-    prepared = prepare(path, sets)
+    prepared = prepare(read(path, sets))
     report = Report()
     report.extend(prepared.warnings)  # told beside the errors, too
     decided = decide_all(prepared, target, report)
@@ -34,7 +34,7 @@ def explain(
     path: str | Path, subject: str, *, target: str | None = None, sets: Mapping[str, str] | None = None
 ) -> tuple[Explanation, ...]:
     """Why the node or tensor called `subject` is as it is, once per target. Raises QdslError when there is none."""
-    prepared = prepare(path, sets)
+    prepared = prepare(read(path, sets))
     return tuple(explain_decisions(decided, subject) for decided in decide_all(prepared, target, Report()))
 
 
@@ -63,7 +63,7 @@ def _targets(prepared: Prepared, only: str | None) -> tuple[str, ...]:
                     "target-not-in-recipe",
                     f"the recipe has no `target {only}`",
                     prepared.recipe.span,
-                    help=(f"its targets are {', '.join(names)}",),
+                    help=(f"its targets are {', '.join(f'`{name}`' for name in names)}",),
                 )
             ]
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,10 +12,15 @@ from qdsl.graph import Model, load
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.constants import External
 from qdsl.graph.view import GraphView
+from qdsl.lang import Loaded, require_complete
 from qdsl.lang import load as load_recipe
-from qdsl.lang import require_complete
 from qdsl.lang.recipe import InputSpec, Recipe
+from qdsl.plan.gate import model_absent
 from qdsl.rewrite import Trace, canonicalise
+
+
+# What cannot be written has nothing to do with the line that names the model.
+_ABOUT_RESULTS = frozenset({"artifact-write", "model-write"})
 
 
 @dataclass(frozen=True)
@@ -31,27 +37,40 @@ class Prepared:
     warnings: tuple[Diagnostic, ...]
 
 
-@collector_paused()
-def prepare(path: str | Path, sets: Mapping[str, str] | None) -> Prepared:
-    """Raises QdslError with everything wrong in the recipe, or with what is wrong with the model."""
+def read(path: str | Path, sets: Mapping[str, str] | None) -> Loaded:
+    """A recipe that says everything a model needs. Raises QdslError with everything wrong in it."""
     loaded = load_recipe(path, sets=sets or {})
     require_complete(loaded.recipe)
+    return loaded
+
+
+@collector_paused()
+def prepare(loaded: Loaded) -> Prepared:
+    """The recipe's model, loaded and in canonical form. Raises QdslError with what is wrong with it."""
     model = load_model(loaded.recipe)
     file_nodes = len(model.graph.nodes)
     file_bytes = _bytes_of(model)
     trace = canonicalise(model)
-    warnings = (*loaded.diagnostics, *model.diagnostics)
-    return Prepared(loaded.recipe, model, model.view(), trace, file_bytes, file_nodes, warnings)
+    prepared = Prepared(loaded.recipe, model, model.view(), trace, file_bytes, file_nodes, loaded.diagnostics)
+    told = tuple(_placed(d, model_span(prepared)) for d in model.diagnostics)
+    return replace(prepared, warnings=(*loaded.diagnostics, *told))
+
+
+def model_span(prepared: Prepared) -> Span:
+    """The place of the `model` statement."""
+    reference = prepared.recipe.model
+    return reference.span if reference is not None else prepared.recipe.span
 
 
 def load_model(recipe: Recipe) -> Model:
     """The float model with the free dimensions that the recipe's `input` blocks fix; errors stand at its line."""
     reference = recipe.model
     assert reference is not None, "require_complete has seen to it"
-    try:
+    absent = model_absent(recipe)
+    if absent is not None:
+        raise QdslError([absent])
+    with placed_at(reference.span):
         model = load(reference.location)
-    except QdslError as found:
-        raise QdslError(_placed(d, reference.span) for d in found.diagnostics) from None
     report = Report()
     for spec in recipe.inputs:
         _fix_shape(model, spec, report)
@@ -65,7 +84,10 @@ def _fix_shape(model: Model, spec: InputSpec, report: Report) -> None:
     name = spec.name if spec.name is not None else names[0] if len(names) == 1 else None
     if name is None:
         report.error(
-            "input-unknown", "the model has several inputs: name the block's", spec.span, help=[_inputs_are(names)]
+            "input-unknown",
+            "this `input` block does not say which of the model's inputs it is for",
+            spec.span,
+            help=[f'write `input "{name[:80]}" {{ ... }}`' for name in names[:2]],
         )
         return
     if name not in names:
@@ -81,11 +103,21 @@ def _fix_shape(model: Model, spec: InputSpec, report: Report) -> None:
 
 
 def _inputs_are(names: list[str]) -> str:
-    return f"its inputs are {', '.join(f'`{name[:80]}`' for name in names[:5])}"
+    return f"the model's inputs are {', '.join(f'`{name[:80]}`' for name in names[:5])}"
+
+
+@contextmanager
+def placed_at(span: Span) -> Iterator[None]:
+    """Errors about a model or dataset that have no place of their own stand at the recipe's line that names it."""
+    try:
+        yield
+    except QdslError as found:
+        raise QdslError(_placed(d, span) for d in found.diagnostics) from None
 
 
 def _placed(diagnostic: Diagnostic, span: Span) -> Diagnostic:
-    """A finding about the model, at the recipe's line that names it."""
+    if diagnostic.code in _ABOUT_RESULTS:
+        return diagnostic
     return diagnostic if diagnostic.span else replace(diagnostic, span=span)
 
 

@@ -5,10 +5,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from qdsl.diag import Diagnostic, QdslError
+
 
 def write_text(path: Path, text: str) -> None:
-    """Write aside and rename, so that whoever reads `path` sees the old text or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write aside and rename, so that whoever reads `path` sees the old text or the new one.
+
+    Raises QdslError (artifact-write).
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, text)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise QdslError([Diagnostic("artifact-write", f"`{path}` cannot be written: {reason}")]) from None
+
+
+def _replace(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with aside.open("w", encoding="utf-8", newline="\n") as file:

@@ -35,6 +35,13 @@ def target_absent(target: str, block: Target | None) -> Diagnostic | None:
     )
 
 
+def model_absent(recipe: Recipe) -> Diagnostic | None:
+    """The error for a model in a format that nothing imports yet; None for ONNX."""
+    if recipe.model is None or recipe.model.format == "onnx":
+        return None
+    return _not_yet(f"`model {recipe.model.format}`", recipe.model.span, "export the model to ONNX: `model onnx`")
+
+
 def table_name(target: str) -> str:
     """The capability table of a target: ONNX Runtime's is that of its CPU provider."""
     return "ort_cpu" if target == "ort" else target
@@ -44,8 +51,9 @@ def _absent(recipe: Recipe, target: str, block: Target | None) -> Iterator[Diagn
     missing = target_absent(target, block)
     if missing is not None:
         yield missing
-    if recipe.model is not None and recipe.model.format != "onnx":
-        yield _not_yet(f"`model {recipe.model.format}`", recipe.model.span, "export the model to ONNX: `model onnx`")
+    foreign = model_absent(recipe)
+    if foreign is not None:
+        yield foreign
     for word, statement in (("allocate", recipe.allocate), ("improve", recipe.improve), ("train", recipe.train)):
         if statement is not None:
             yield _not_yet(f"`{word}`", statement.span, f"take the `{word}` block out")

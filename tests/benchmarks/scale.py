@@ -18,7 +18,7 @@ from common import Row, alternate, arguments, finish, machine, median
 from onnx import TensorProto, helper, numpy_helper
 
 from qdsl.api.planning import decide_all
-from qdsl.api.prepare import prepare
+from qdsl.api.prepare import prepare, read
 from qdsl.calibrate import Ranges
 from qdsl.diag import Report
 from qdsl.graph import to_proto
@@ -74,7 +74,7 @@ def ours(folder: Path) -> float:
     """Seconds from the recipe's text to the QDQ model in memory: load, canonicalise, plan, insert, export. The ranges
     are given, since calibration is the runtime's time and not ours."""
     start = time.perf_counter()
-    prepared = prepare(folder / "scale.q", {})
+    prepared = prepare(read(folder / "scale.q", {}))
     (decided,) = decide_all(prepared, None, Report())
     names = sorted(tensor.tensor for tensor in decided.plan.tensors)
     ranges = Ranges(dict.fromkeys(names, -1.0), dict.fromkeys(names, 1.0), 1, 1)
