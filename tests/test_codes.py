@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bad_setups import CALLS, SETUPS, build
@@ -27,6 +28,8 @@ MORE_WORDS = {
 }
 # A file may be one letter too long for what is written aside: this binds the superuser, too.
 FILE_NAMES = {"file-unwritable": "e" * 250}
+# What no line of a recipe has to do with.
+PLACELESS = {"artifact-write", "code-unknown", "file-unwritable", "unknown-name"}
 # Without a recipe at all.
 WORDS = {"code-unknown": ["explain", "selector-emty"]}
 
@@ -44,8 +47,8 @@ def written(folder: Path, code: str, doc: CodeDoc) -> str:
     return name
 
 
-def told(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """The codes that a command tells, as data. A plan's flags are told inside it."""
+def told(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """What a command tells, as data. A plan's flags are told inside it."""
     exit_code = main([*words, "--json"])
     captured = capsys.readouterr()
     assert exit_code in (0, 1), captured.err
@@ -55,7 +58,7 @@ def told(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
         found += value if isinstance(value, list) else []
     for plan in document.get("plans", []):
         found += plan["flags"]
-    return [one["code"] for one in found]
+    return found
 
 
 @pytest.mark.parametrize("code", sorted(code for code, doc in CODES.items() if doc.verb != "library"))
@@ -72,8 +75,12 @@ def test_the_example_raises_its_code(
     finally:
         tmp_path.chmod(0o755)
     if doc.verb == "check" and code != "file-missing":
-        found = [other for other in found if other != "file-missing"]  # examples name models that are not there
-    assert set(found) == {code}
+        found = [one for one in found if one["code"] != "file-missing"]  # examples name models that are not there
+    assert {one["code"] for one in found} == {code}
+    for one in found:
+        if one.get("severity") == "error":
+            assert one["help"], "an error says what helps"
+            assert one["span"] or code in PLACELESS, "an error has a place"
 
 
 @pytest.mark.parametrize("code", sorted(code for code, doc in CODES.items() if doc.verb == "library"))

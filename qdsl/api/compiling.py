@@ -155,7 +155,8 @@ def _calibrate(
         def progress(done: int, total: int, rate: float, method: str = method) -> None:
             tell(Event("calibrate", method, done, total, rate))
 
-        with placed_at(prepared.recipe.dataset(name).span):
+        model_line, data_line = model_span(prepared), prepared.recipe.dataset(name).span
+        with placed_at(data_line), placed_at(model_line, "calibration-load", "calibration-tensor"):
             found = calibrate.minmax(
                 prepared.model, tensors, datasets[name], workers=workers, batch=batch, progress=progress
             )

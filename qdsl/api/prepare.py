@@ -18,7 +18,6 @@ from qdsl.lang.recipe import InputSpec, Recipe
 from qdsl.plan.gate import model_absent
 from qdsl.rewrite import Trace, canonicalise
 
-
 # What cannot be written has nothing to do with the line that names the model.
 _ABOUT_RESULTS = frozenset({"artifact-write", "model-write"})
 
@@ -107,12 +106,14 @@ def _inputs_are(names: list[str]) -> str:
 
 
 @contextmanager
-def placed_at(span: Span) -> Iterator[None]:
-    """Errors about a model or dataset that have no place of their own stand at the recipe's line that names it."""
+def placed_at(span: Span, *codes: str) -> Iterator[None]:
+    """Errors about a model or dataset (those with `codes`, or all) that have no place of their own stand at the
+    recipe's line that names it."""
     try:
         yield
     except QdslError as found:
-        raise QdslError(_placed(d, span) for d in found.diagnostics) from None
+        moved = (_placed(d, span) if d.code in codes or not codes else d for d in found.diagnostics)
+        raise QdslError(moved) from None
 
 
 def _placed(diagnostic: Diagnostic, span: Span) -> Diagnostic:

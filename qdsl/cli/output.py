@@ -32,6 +32,8 @@ def print_json(value: Any) -> None:
 
 def diagnostic_json(diagnostic: Diagnostic) -> dict[str, Any]:
     """A diagnostic as JSON; the span is null where there is no place."""
+    from qdsl.diag.codes import cures
+
     span = diagnostic.span
     place = None
     if span is not None:
@@ -48,7 +50,7 @@ def diagnostic_json(diagnostic: Diagnostic) -> dict[str, Any]:
         "headline": diagnostic.headline,
         "span": place,
         "label": diagnostic.label,
-        "help": list(diagnostic.help),
+        "help": list(cures(diagnostic)),
         "notes": list(diagnostic.notes),
     }
 

@@ -59,6 +59,9 @@ class PictureReader:
     def mask(self, index: int) -> Path | None:
         return self.items[index].mask
 
+    def file(self, index: int) -> tuple[str, Path]:
+        return self.items[index].id, self.items[index].path
+
 
 def open_dataset(
     spec: DataSpec,
@@ -99,8 +102,8 @@ def _pipelines(
         if name is None or name not in model_inputs:
             known = tuple(model_inputs)
             close = nearest(name or "", known) or known[:4]
-            headline = f"the model has no input `{name}`" if name else "the model has several inputs: name the block's"
-            help = [f"its inputs are {', '.join(f'`{c}`' for c in close)}"]
+            headline = f"the model has no input `{name}`" if name else "this `input` block names no input of the model"
+            help = [f"the model's inputs are {', '.join(f'`{c}`' for c in close)}"]
             found.error("input-unknown", headline, block.span, help=help)
         else:
             by_name[name] = block

@@ -193,16 +193,16 @@ class Pipeline:
                 moved = np.moveaxis(array, axis, -1)
                 moved = apply_numbers(step.name, moved, per_channel(step, moved.shape[-1]))
                 array = np.moveaxis(moved, -1, axis)
-        return self.finish(array[0] if self._without_batch(array.shape[1:]) else array)
+        return self.finish(array[0] if self._without_batch(array.shape[1:]) else array, stored=True)
 
     def _without_batch(self, row: tuple[int, ...]) -> bool:
         """Whether one row of an array is all that the input takes: a state, a number, a batch of its own."""
         expected = self.takes.shape
         return expected is not None and len(expected) == len(row) and _agrees(expected, row)
 
-    def finish(self, array: Array) -> Array:
-        """Shape checked, cast to the model's type, contiguous."""
-        check_shape(self, array.shape)
+    def finish(self, array: Array, *, stored: bool = False) -> Array:
+        """Shape checked, cast to the model's type, contiguous. `stored`: not made of a picture by the steps."""
+        check_shape(self, array.shape, stored=stored)
         return np.asarray(cast(self, array), order="C")
 
     def check_ahead(self) -> None:
@@ -249,14 +249,14 @@ def cast(pipeline: Pipeline, array: Array) -> Array:
     raise failure("input-dtype", headline, steps[0].span if steps else pipeline.span, help=help)
 
 
-def check_shape(pipeline: Pipeline, found: tuple[int, ...]) -> None:
+def check_shape(pipeline: Pipeline, found: tuple[int, ...], *, stored: bool = False) -> None:
     """Raise `input-shape` unless `found` agrees with the numbers among the model input's dims."""
     expected = pipeline.takes.shape
     if expected is None or _agrees(expected, found):
         return
     shown = ", ".join("?" if d is None else str(d) for d in expected)
     headline = f"input {pipeline.name} takes [{shown}], but the data gives {list(found)}"
-    step, help = _cure(pipeline, expected, found)
+    step, help = (None, _array_cure(expected)) if stored else _cure(pipeline, expected, found)
     label = f"expected [{shown}], found {list(found)}"
     raise failure("input-shape", headline, step.span if step else pipeline.span, label=label, help=(help,))
 
@@ -264,6 +264,11 @@ def check_shape(pipeline: Pipeline, found: tuple[int, ...]) -> None:
 def _agrees(expected: tuple[int | str | None, ...], found: tuple[int, ...]) -> bool:
     pairs = zip(expected, found, strict=False)
     return len(expected) == len(found) and all(not isinstance(e, int) or e == f for e, f in pairs)
+
+
+def _array_cure(expected: tuple[int | str | None, ...]) -> str:
+    rows = expected[1:] if expected[:1] == (1,) or not isinstance(next(iter(expected), 1), int) else expected
+    return f"store an array of shape [{', '.join('?' if d is None else str(d) for d in ('samples', *rows))}]"
 
 
 def _cure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from qdsl.diag.codes import cures
 from qdsl.diag.model import Diagnostic, Span
 
 _TAB = "    "
@@ -25,7 +26,7 @@ def render(diagnostic: Diagnostic, sources: Mapping[str, str]) -> str:
     elif diagnostic.label:
         lines.append(f"  = {diagnostic.label}")
     lines += [f"note: {note}" for note in diagnostic.notes]
-    lines += [f"help: {cure}" for cure in diagnostic.help]
+    lines += [f"help: {cure}" for cure in cures(diagnostic)]
     return "\n".join(lines)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto
 
-from qdsl.diag import Diagnostic, Report
+from qdsl.diag import Diagnostic, Report, nearest
 from qdsl.graph.checks import bodies, check_versions, opset_of
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.functions import inline_functions
@@ -21,6 +22,7 @@ from qdsl.graph.naming import name_nodes
 from qdsl.graph.problems import note, problem, shown, warning
 from qdsl.graph.text import check_text
 
+_MOST_NAMES = 2000
 _FALLBACK_OPSET = 17  # for a model whose nodes are all of other domains
 
 
@@ -38,7 +40,7 @@ def _bytes_of(file: Path, limits: Limits) -> bytes:
     try:
         found = file.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise problem("model-unreadable", f"`{name}` is not a file")
+            raise problem("model-unreadable", f"`{name}` is not a file", "name the model file itself")
         if found.st_size > limits.file_bytes:
             raise problem(
                 "model-too-large",
@@ -47,19 +49,34 @@ def _bytes_of(file: Path, limits: Limits) -> bytes:
             )
         return file.read_bytes()
     except FileNotFoundError:
-        raise problem("model-missing", f"there is no model file `{name}`", "check the path in the recipe") from None
+        raise problem("model-missing", f"there is no model file `{name[:200]}`", *_near(file)) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable path"
         raise problem("model-unreadable", f"`{name[:200]}` cannot be read: {reason}") from None
+
+
+def _near(file: Path) -> tuple[str, ...]:
+    """The models beside a file that is not there whose names are like its name."""
+    try:
+        names = [path.name for path in islice(file.parent.iterdir(), _MOST_NAMES)]
+    except OSError:
+        return (f"there is no folder `{file.parent.name[:200]}` either",)
+    close = nearest(file.name, [name for name in names if name.endswith(file.suffix)])
+    return (f"the nearest there: {', '.join(f'`{name}`' for name in close)}",) if close else ()
+
+
+def _cure(data: bytes) -> tuple[str, ...]:
+    if data.startswith(b"version https://git-lfs"):
+        return ("it is a pointer of Git LFS: fetch the file itself with `git lfs pull`",)
+    return ()
 
 
 def _parsed(file: Path, data: bytes) -> ModelProto:
     try:
         proto: ModelProto = ModelProto.FromString(data)
     except (DecodeError, RuntimeError, ValueError):
-        raise problem(
-            "model-unreadable", f"`{file.name}` is not an ONNX model, or it is cut short", "export or download it again"
-        ) from None
+        headline = f"`{file.name}` is not an ONNX model, or it is cut short"
+        raise problem("model-unreadable", headline, *_cure(data)) from None
     if not proto.HasField("graph") or not (proto.ir_version or proto.opset_import):
         raise problem("model-unreadable", f"`{file.name}` is not an ONNX model: it has no graph", "export it again")
     return proto

@@ -204,7 +204,7 @@ def _check_dims(tensor: gs.Variable, dims: Sequence[int | str | None], limits: L
         raise problem(
             "model-input-shape",
             f"input `{tensor.name[:80]}` cannot have the shape {list(dims)}; the model declares {list(had or ())}",
-            "only free dimensions can be fixed",
+            "leave out `shape`, or export the model with free dimensions: only those can be fixed",
         )
 
 

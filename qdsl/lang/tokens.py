@@ -177,6 +177,7 @@ class _Balance:
         self.placed: list[Placed] = []
         self.faults: list[tuple[str, str, Tok, str, tuple[str, ...]]] = []
         self.chain = _Chain()
+        self.deep = False
 
     def run(self) -> None:
         for index, tok in enumerate(self.toks):
@@ -199,7 +200,8 @@ class _Balance:
         self.placed.append(Placed(tok, len(self.stack), inside, spoilt or tok.kind == "BAD"))
 
     def _deep(self, tok: Tok) -> bool:
-        if not any(fault[0] == "nested-too-deep" for fault in self.faults):
+        if not self.deep:
+            self.deep = True
             cures = ("give a part a name with `select` and use the name",)
             self.faults.append(
                 ("nested-too-deep", f"nested more than {DEEPEST} levels deep", tok, "one level too many", cures)
@@ -234,7 +236,7 @@ class _Balance:
         else by spoiling the statement it stands in."""
         tok, index = self.stack.pop()
         self.chain.close()
-        if not self.placed[index].spoilt:
+        if not self.placed[index].spoilt and not self.deep:  # one message for all brackets of a nest
             label = f"no `{_CLOSER[tok.kind]}` closes it"
             self.faults.append(("unbalanced", f"this `{tok.kind}` is never closed", tok, label, ()))
         if tok.kind == "{":

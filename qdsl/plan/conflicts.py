@@ -52,9 +52,15 @@ def _kept_conflict(context: Context, cascade: Cascade, keep: int, layers: int, n
         f"`{kept.origin.rule}` and `{typed.origin.rule}` ask for opposite things",
         _types(typed),
         f"quantizes `{first}`{more}, which line {kept.origin.line} keeps in float",
-        (f"exclude them here: `{typed.origin.rule} and not ({kept.origin.rule.removeprefix('keep ')})`",),
+        (_cure(kept.origin.rule.removeprefix("keep "), typed.origin.rule.removeprefix("layers ")),),
         (f"the other rule is at {kept.rule.span}",),
     )
+
+
+def _cure(kept: str, typed: str) -> str:
+    if kept == typed:
+        return "remove one of the two: they pick the same nodes"
+    return f"exclude them here: `layers {typed} and not ({kept})`"
 
 
 def _types(spoken: Spoken) -> Span | None:

@@ -8,13 +8,15 @@ _IMAGES = 'data calib from images "photos"'
 _RESIZE = "input { resize 8 stretch }"
 
 
-def _doc(summary: str, explanation: str, data: str, setup: str, block: str = _RESIZE, verb: str = "compile") -> CodeDoc:
+def _doc(
+    summary: str, explanation: str, data: str, setup: str, block: str = _RESIZE, verb: str = "compile", cure: str = ""
+) -> CodeDoc:
     """`data` and `block` are the lines that matter; the rest of the example is the smallest recipe around them."""
     example = (
         f'recipe bad\nmodel onnx "model.onnx"\n{block}\n{data}\n'
         "quantize static { weights int8; activations uint8; calibrate minmax on calib }\ntarget ort\n"
     )
-    return CodeDoc(summary, explanation, example, setup, verb)
+    return CodeDoc(summary, explanation, example, setup, verb, cure)
 
 
 _FINDING = {
@@ -24,24 +26,28 @@ _FINDING = {
         "dataset's root.",
         _IMAGES,
         "no folder photos",
+        cure="a path starts from the folder of the recipe that writes it",
     ),
     "data-unreadable": _doc(
         "a file or folder of a dataset cannot be read",
         "Permissions are missing, the name is not that of a regular file, or a text file is not UTF-8.",
         'data calib from images "photos/a.jpg"',
         "a pipe called photos/a.jpg",
+        cure="name a regular file that you may read; text files are UTF-8",
     ),
     "data-size": _doc(
         "a file of a dataset is larger than the limit for its kind",
         "Datasets are not trusted: sizes are bounded before anything is read or allocated.",
         'data calib from npz "calib.npz"',
         "an npz whose header claims a sample of 1 TiB",
+        cure="split the dataset, or take out what is so large",
     ),
     "data-empty": _doc(
         "a dataset has no samples",
         "The path is right but nothing in it is a sample of this source, or `take` or `classes` leave none.",
         _IMAGES,
         "an empty folder photos",
+        cure="look at the path, and at `take`, `split` and `classes`",
     ),
     "data-escape": _doc(
         "a dataset lists a file outside its own folder",
@@ -56,12 +62,14 @@ _FINDING = {
         "`images` and `npz` take any number.",
         'data calib from folder ["photos", "more"]',
         "two folders",
+        cure="give the source as many paths as it takes; two datasets are two `data` statements",
     ),
     "data-split": _doc(
         "a dataset has no such split, or the choice is open",
         "`split` names one of the splits that the dataset describes; it is needed where there are several.",
         'data calib from yolo "people.yaml" { split trian }',
         "a people.yaml with train and val",
+        cure="name a split that the dataset has",
     ),
     "data-class": _doc(
         "a dataset has no such class",
@@ -75,6 +83,7 @@ _FINDING = {
         "category, an image with width and height.",
         'data calib from yolo "people.yaml" { split train; classes ["person"] }',
         "a label file with three numbers",
+        cure="mend the label file, or take the sample out",
     ),
     "data-yaml": _doc(
         "a dataset's yaml holds something that is not read",
@@ -82,6 +91,7 @@ _FINDING = {
         "Everything else is refused rather than passed over.",
         'data calib from yolo "people.yaml" { split train }',
         "a people.yaml with the key download",
+        cure="keep path, train, val, test, nc and names, written plainly",
     ),
     "data-coco": _doc(
         "a COCO description cannot be read",
@@ -89,6 +99,7 @@ _FINDING = {
         "`categories` (id, name).",
         'data calib from coco "instances.json"',
         "an instances.json that is cut off",
+        cure="write the file again, with `images`, `annotations` and `categories`",
     ),
     "data-setting": _doc(
         "a setting says nothing to this source",
@@ -102,6 +113,7 @@ _FINDING = {
         "A picture without a mask, or one that shows none of the `classes` asked for, is left out; the rest is used.",
         'data calib from masks "road"',
         "a folder road with two images and one mask",
+        cure="add what is missing, or leave these files out of the dataset",
     ),
     "take-short": _doc(
         "a dataset has fewer samples than `take` asks for",
@@ -142,6 +154,7 @@ _READING = {
         "It is no zip file, it is cut off, or an array's header disagrees with its size.",
         'data calib from npz "calib.npz"',
         "a calib.npz of random bytes",
+        cure="write the file again with numpy.savez",
     ),
     "npz-array": _doc(
         "the arrays of an npz file do not fit the model",
@@ -149,6 +162,7 @@ _READING = {
         "Objects are refused because reading them can run code.",
         'data calib from npz "calib.npz"',
         "an npz with an array of objects",
+        cure="save one array of plain numbers per input, one sample per row",
     ),
     "input-shape": _doc(
         "the preprocessed samples do not have the model input's shape",
@@ -156,6 +170,7 @@ _READING = {
         _IMAGES,
         "a model that takes [1, 3, 8, 8] and a folder photos",
         "input { resize 16 stretch }",
+        cure="change the steps of the `input` block, or the arrays, to the shape that the model takes",
     ),
     "input-crop": _doc(
         "a picture is smaller than the crop",
@@ -170,6 +185,7 @@ _READING = {
         _IMAGES,
         "a folder photos with one picture",
         "input { resize 8 stretch; mean [0.5, 0.5] }",
+        cure="write one number for all channels, or one for each",
     ),
     "input-dtype": _doc(
         "the samples cannot become the model input's type",
@@ -177,6 +193,7 @@ _READING = {
         _IMAGES,
         "a model that takes uint8 and a folder photos",
         "input { resize 8 stretch; rescale 1/255 }",
+        cure="store arrays of the type that the model takes",
     ),
     "input-not-picture": _doc(
         "a step for pictures stands on an array",
@@ -208,18 +225,21 @@ _CALIBRATING = {
         _IMAGES,
         "a call of the library with a tensor the model does not have",
         verb="library",
+        cure="name a tensor as `qdsl plan` shows it",
     ),
     "calibration-load": _doc(
         "ONNX Runtime refuses the float model",
         "The reason is its own: an operator or type that its CPU provider does not have, or a broken model.",
         _IMAGES,
         "a model with an operator nobody has",
+        cure="try the float model in ONNX Runtime: what it refuses there cannot be calibrated",
     ),
     "calibration-run": _doc(
         "the float model does not run on a sample",
         "The reason is ONNX Runtime's own; the sample is named.",
         _IMAGES,
         "a model that reshapes its input to an impossible shape",
+        cure="run the float model on this sample in ONNX Runtime, and compare its inputs with the data",
     ),
     "calibration-non-finite": _doc(
         "a tensor holds NaN or infinity for a sample",
@@ -233,6 +253,7 @@ _CALIBRATING = {
         _IMAGES,
         "a call of the library with another text",
         verb="library",
+        cure="calibrate again",
     ),
 }
 

@@ -12,9 +12,9 @@ target ort
 """
 
 
-def _doc(summary: str, explanation: str, setup: str, verb: str = "plan", more: str = "") -> CodeDoc:
+def _doc(summary: str, explanation: str, setup: str, verb: str = "plan", more: str = "", cure: str = "") -> CodeDoc:
     """`more` is a line that the recipe needs beside the usual ones."""
-    return CodeDoc(summary, explanation, _RECIPE.replace("data calib", f"{more}data calib"), setup, verb)
+    return CodeDoc(summary, explanation, _RECIPE.replace("data calib", f"{more}data calib"), setup, verb, cure)
 
 
 _FILE = {
@@ -22,6 +22,7 @@ _FILE = {
         "there is no model file at the path",
         "The path of a `model` statement is taken from the folder of the recipe that wrote it.",
         "no model.onnx",
+        cure="the path starts from the folder of the recipe",
     ),
     "model-unreadable": _doc(
         "the model file is not ONNX, is cut short or cannot be read",
@@ -29,12 +30,14 @@ _FILE = {
         "pointer of a "
         "version control system is none.",
         "model.onnx is cut short",
+        cure="export or download it again",
     ),
     "model-too-large": _doc(
         "the model exceeds a limit on file size, nodes or nesting, or one proto cannot hold it",
         "Models are not trusted: sizes are bounded before anything is built. Weights of more than 2 GB need "
         "external data.",
         "model.onnx has bodies nested 20 deep",
+        cure="take apart what nests, or what has so many nodes",
     ),
     "model-opset": _doc(
         "the model's ONNX opset is missing, too old or too new",
@@ -47,12 +50,14 @@ _FILE = {
         "nodes. As a note, "
         "the code says that functions were expanded.",
         "model.onnx has a function that calls itself",
+        cure="export the model again without local functions",
     ),
     "model-write": _doc(
         "the model cannot be written",
         "The folder is missing or not writable, or the disk is full. What stood there before is unharmed.",
         "the build folder is a file",
         "library",
+        cure="look at the permissions and the free space of the folder",
     ),
 }
 
@@ -62,27 +67,32 @@ _GRAPH = {
         "ONNX graphs are in single assignment form: each tensor is a graph input, a constant or one output "
         "of one node.",
         "two nodes of model.onnx write the same tensor",
+        cure="export the model again: each tensor is written once",
     ),
     "model-dangling": _doc(
         "something reads a tensor that nothing writes",
         "Every input of a node and every graph output must be a graph input, a constant or an output of a node.",
         "a node of model.onnx reads an unknown tensor",
+        cure="export the model again: the graph lacks a part",
     ),
     "model-cycle": _doc(
         "nodes wait for each other",
         "An ONNX graph has no cycles; loops are Loop and Scan nodes with a body.",
         "two nodes of model.onnx read each other",
+        cure="export the model again: a graph has no cycles",
     ),
     "model-node": _doc(
         "a node does not fit its operator",
         "The number of inputs and outputs and the types of attributes are held against the operator's definition in "
         "ONNX.",
         "a Relu of model.onnx has two inputs",
+        cure="export the model again, or mend the node",
     ),
     "model-dtype": _doc(
         "a tensor has an element type that is not supported",
         "The element type is not one that ONNX defines, or one that no supported opset has.",
         "a constant of model.onnx has element type 99",
+        cure="export the model again with element types that ONNX defines",
     ),
     "model-dims": _doc(
         "a declared dimension or size is beyond any bound",
@@ -141,6 +151,7 @@ _NOTES = {
         "shapes could not be inferred (warning)",
         "Selectors on channels and predictions of size then know declared shapes only.",
         "model.onnx declares an output of another type than is computed",
+        cure="mend the types and shapes that the model declares, or export it again",
     ),
     "model-node-names": _doc(
         "nodes without a name of their own were given one (note)",

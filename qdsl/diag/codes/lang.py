@@ -15,61 +15,73 @@ _SYNTAX: dict[str, CodeDoc] = {
         "a word or sign stands where it cannot",
         "The statement made sense up to the marked place. What could have stood there is listed.",
         "keep op Conv as float32\n",
+        cure="write one of what is expected, or remove it",
     ),
     "unfinished-statement": CodeDoc(
         "a statement stops too early",
         "A statement ends at the line end, unless a bracket is open or the line ends in `,`, `and` or `or`.",
         "keep op Conv in\n",
+        cure="write what is missing, on the same line",
     ),
     "two-statements": CodeDoc(
         "two statements stand on one line",
         "A statement ends at the line end or at `;`.",
         "recipe example model onnx\n",
+        cure="write `;` or a line end before this word",
     ),
     "bad-expect": CodeDoc(
         "`expect`, `first` or `last` without a whole number",
         "`expect N` pins how many nodes a selector picks; `first N of` and `last N of` pick so many.",
         'keep under "/head" expect many in float32\n',
+        cure="write a whole number, such as `expect 24` or `first 2 of`",
     ),
     "brace-alone": CodeDoc(
         "an opening brace stands on a line of its own",
         "`{` stands on the line of its header, since a line end ends a statement.",
         "quantize static\n{\n  weights int8\n}\n",
+        cure="write `{` at the end of the line above",
     ),
     "unbalanced": CodeDoc(
         "a bracket is never closed, or closes nothing",
         "Brackets come in pairs. An open one is reported where it opens; the rest of the recipe is still read.",
         "quantize static {\n  weights int8\n\nkeep all in float32\n",
+        cure="add the bracket that is missing, or remove this one",
     ),
     "nested-too-deep": CodeDoc(
         "brackets, `not`, `between` or names within names nest too deep",
         "Nesting is bounded, at 64 levels and at 32 names within names, so that every recipe can be read.",
         "keep " + "not " * 70 + "all in float32\n",
+        cure="give a part a name with `select` and use the name",
     ),
     "unclosed-text": CodeDoc(
         "a text has no closing quote",
         "A text starts and ends with a double quote on one line.",
         'model onnx "model.onnx\n',
+        cure='write `"` where the text ends',
     ),
     "bad-escape": CodeDoc(
         "a backslash in a text stands before a character that it cannot",
         'A text knows the escapes \\\\, \\", \\n and \\t.',
         'model onnx "models\\m.onnx"\n',
+        cure="write `\\\\` for a backslash, or `/` between the parts of a path",
     ),
     "bad-character": CodeDoc(
         "a character that means nothing in a recipe",
         "Outside texts and comments a recipe holds words, numbers and a few signs.",
         "recipe my-model\n",
+        cure="remove it, or put the name it belongs to in double quotes",
     ),
     "bad-number": CodeDoc(
         "digits that are no number",
         "A number has digits on both sides of its point. Versions are texts.",
         "target tensorrt { version 10.3.1 }\n",
+        cure="write a number such as 8, 0.5, 1e-3 or 1/255; a version is a text in quotes",
     ),
     "number-out-of-range": CodeDoc(
         "a number that cannot be held",
         "Numbers have at most 64 characters, are finite, and are not divided by zero.",
         "input { rescale 1/0 }\n",
+        cure="write a number such as 0.5, 1e-3 or 1/255",
     ),
 }
 
@@ -78,11 +90,13 @@ _NAMES: dict[str, CodeDoc] = {
         "a word that this block does not know",
         "Each block has its own settings; docs/language.md lists them.",
         "quantize static { weigths int8 }\n",
+        cure="remove it, or write one of the settings of this block",
     ),
     "setting-value": CodeDoc(
         "a setting has a value that it cannot have, or says too little",
         "Each setting says what it takes: words of a list, numbers, texts, or a list of these.",
         "input { resize 640 leterbox }\n",
+        cure="`qdsl explain setting-value` and docs/language.md say what each setting takes",
     ),
     "two-settings": CodeDoc(
         "a setting has one value too many",
@@ -93,6 +107,7 @@ _NAMES: dict[str, CodeDoc] = {
         "two words of one statement ask for opposite things",
         "A type is symmetric or affine, and has one granularity; float types are not quantized at all.",
         "quantize static { weights int8 symmetric affine }\n",
+        cure="keep one of the two",
     ),
     "unknown-type": CodeDoc(
         "a number type that does not exist",
@@ -108,6 +123,7 @@ _NAMES: dict[str, CodeDoc] = {
         "a unit that does not measure what the metric does",
         "Sizes are bytes, latencies are seconds, and a drop is in `pp` or in `%` of the float model's value.",
         "target ort { require size <= 3 ms }\n",
+        cure="write one of the expected units after the number",
     ),
     "unknown-metric": CodeDoc(
         "a metric that does not exist",
@@ -118,11 +134,13 @@ _NAMES: dict[str, CodeDoc] = {
         "a metric that does not belong here, or not with these words",
         "Each task has its metrics; a class or output stands in quotes after those that have one.",
         'data d from images "*.jpg"\nevaluate classification on d { measure map50 }\n',
+        cure="docs/language.md lists the metrics of each task and the words after them",
     ),
     "bound-missing": CodeDoc(
         "a `require` without a bound",
         "A budget compares: `require size <= 3 MiB`. Only conditions such as `qdq survives` stand alone.",
         "target ort { require size }\n",
+        cure="compare it, as in `require size <= 3 MiB`",
     ),
     "unknown-data": CodeDoc(
         "a dataset that no `data` statement defines",
@@ -153,6 +171,7 @@ _NAMES: dict[str, CodeDoc] = {
         "a parameter with a value outside its list",
         "`param x = value from [...]` lists what x may be.",
         "param bits = int2 from [int8, int4]\n",
+        cure="take a value of the list, or add this one to it",
     ),
     "unknown-mode": CodeDoc(
         "`quantize` with an unknown mode",
@@ -213,6 +232,7 @@ _NAMES: dict[str, CodeDoc] = {
         "the text after `matching` is no regular expression",
         "`matching` takes a regular expression; a text alone is a pattern with `*` and `?`.",
         'keep matching "layer[" in float32\n',
+        cure="a text without `matching` takes `*` and `?`, which is often enough",
     ),
     "place-nodes": CodeDoc(
         "`quantize` or `leave` in `place` names nodes where tensors are meant",
@@ -237,11 +257,13 @@ _MERGING: dict[str, CodeDoc] = {
         "a `select` has a selector word as its name",
         "Words of the selector language keep their meaning.",
         "select depthwise = op Conv\n",
+        cure="choose a name that selectors do not use",
     ),
     "select-cycle": CodeDoc(
         "a `select` is defined by itself",
         "Names may use names, but none may lead back to itself.",
         "select a = b or op Conv\nselect b = not a\n",
+        cure="define one of them without the others",
     ),
     "name-mismatch": CodeDoc(
         "`recipe NAME` differs from its file's name",
@@ -253,27 +275,32 @@ _MERGING: dict[str, CodeDoc] = {
         "`extends` stands once, under `recipe`.",
         'target ort\nextends "base.q"\n',
         setup="base.q is a recipe",
+        cure="move it up, under `recipe`",
     ),
     "extends-cycle": CodeDoc(
         "a recipe extends itself, directly or through its bases",
         "Bases chain, but no file may come twice.",
         'extends "example.q"\n',
+        cure="remove this `extends`, or the one that leads back here",
     ),
     "extends-depth": CodeDoc(
         "too many files extend each other",
         "A chain of bases has at most 16 files.",
         'extends "chain_0.q"\n',
         setup="chain_0.q to chain_19.q each extend the next",
+        cure="join some of the files: a chain has at most 16",
     ),
     "file-missing": CodeDoc(
         "a named file does not exist",
         "Paths start from the directory of the recipe that writes them. The nearest names there are shown.",
         'extends "base.q"\n',
+        cure="a path starts from the folder of the file that writes it",
     ),
     "file-unreadable": CodeDoc(
         "a named file is a directory, or may not be read",
         "A recipe is a regular file.",
         'extends "."\n',
+        cure="name a recipe, a .q file that you may read",
     ),
     "file-unwritable": CodeDoc(
         "a formatted recipe cannot be written back",
@@ -281,12 +308,14 @@ _MERGING: dict[str, CodeDoc] = {
         "recipe  example\n",
         setup="the directory may not be written",
         verb="fmt",
+        cure="look at the permissions and the free space of its folder",
     ),
     "file-too-large": CodeDoc(
         "a file is too large for a recipe",
         "A recipe has at most 1 MiB and 50,000 words, signs and lines.",
         'extends "large.q"\n',
         setup="large.q has more than 1 MiB",
+        cure="move what several recipes share into a base, and `extends` it",
     ),
     "file-encoding": CodeDoc(
         "a recipe is not UTF-8 text",

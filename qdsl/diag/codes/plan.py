@@ -145,6 +145,7 @@ target tensorrt { quantize static { weights int8; activations int8 } }
 """,
         setup=_MODEL,
         verb="plan",
+        cure="write `quantize static { ... }`",
     ),
     "unknown-name": CodeDoc(
         summary="No node or tensor of the model has this name.",
@@ -152,6 +153,7 @@ target tensorrt { quantize static { weights int8; activations int8 } }
         example=_recipe(""),
         setup=_MODEL,
         verb="explain",
+        cure="`qdsl plan` shows the names of all nodes",
     ),
     "plan-file": CodeDoc(
         summary="A plan.json cannot be read.",

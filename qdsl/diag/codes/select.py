@@ -69,6 +69,7 @@ CODES: dict[str, CodeDoc] = {
         _example('keep matching "^(?!/model)" in float32'),
         _SETUP,
         "plan",
+        cure="rewrite the pattern without it, or name the nodes by a text with `*` and `?`",
     ),
     "selector-kind": CodeDoc(
         "nodes are named where tensors are expected, or the other way round",

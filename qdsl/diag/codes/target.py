@@ -22,6 +22,7 @@ CODES: dict[str, CodeDoc] = {
         _STATIC,
         setup="model.onnx is a Conv whose weight holds a NaN",
         verb="library",
+        cure="export the model again from a checkpoint without NaN and infinity",
     ),
     "range-not-finite": CodeDoc(
         "the range of a tensor holds NaN or infinity",
@@ -53,6 +54,7 @@ CODES: dict[str, CodeDoc] = {
         _STATIC,
         setup="a file stands where the target's folder should be",
         verb="compile",
+        cure="clear the path, or give another folder with `--out`",
     ),
     "artifact-invalid": CodeDoc(
         "the quantized model is not valid ONNX",
@@ -69,5 +71,6 @@ CODES: dict[str, CodeDoc] = {
         _BY_HAND,
         setup="model.onnx has an operator that ONNX Runtime does not know",
         verb="compile",
+        cure="try the float model in ONNX Runtime: what it refuses there cannot be verified here",
     ),
 }
