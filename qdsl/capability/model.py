@@ -182,7 +182,7 @@ class Row:
     @property
     def same_scale(self) -> bool:
         """Input and output must share scale, zero point and type: give them one group."""
-        return self.kind == MOVES
+        return self.kind == MOVES and self.output_quantized
 
     @property
     def output_quantized(self) -> bool:

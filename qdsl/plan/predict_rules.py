@@ -267,7 +267,7 @@ class Judge:
             return _miss("input_float", port=port)
         if read.dtype not in row.activation_types:
             return _miss("activation_type", type=read.dtype)
-        for name in node.outputs:
+        for name in node.outputs if row.output_quantized else ():
             written = self._edges.written[name]
             if written.only_quant is None:
                 return _shared(written)

@@ -151,6 +151,9 @@ class _Reader:
 
     def _vanished(self, node: onnx.NodeProto, found: Mapping[str, Ran]) -> Ran:
         """A node without a kernel of its own: fused into a float kernel, into an integer one, or removed."""
+        merged = self._merged_reshape(node)
+        if merged is not None:
+            return Ran("absorbed" if self._reads_integers(merged) else "float", merged.op_type)
         for name in node.output:
             writer = self._writer.get(name) or self._writer.get(name + _RENAMED)
             if writer is not None and writer.op_type not in _QDQ:
@@ -160,9 +163,6 @@ class _Reader:
                     return Ran("integer", node.op_type)
         if node.op_type in _FLAT_ONLY:
             return Ran("absorbed", "")
-        merged = self._merged_reshape(node)
-        if merged is not None:
-            return Ran("absorbed" if self._reads_integers(merged) else "float", merged.op_type)
         inner = [found[reader] for name in node.output for reader in self._readers.get(name, [])]
         if inner and all(ran.runs == "float" for ran in inner):
             return inner[0]
