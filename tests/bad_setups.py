@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
@@ -229,6 +230,48 @@ def target_is_a_file(folder: Path) -> None:
     (folder / "build" / "example" / "ort").write_text("in the way")
 
 
+# ---- locks -----------------------------------------------------------------------------------------------------------
+
+
+def locked(change: Setup) -> Setup:
+    """The small Conv model, its data and its lock, and then what `change` does."""
+
+    def write(folder: Path) -> None:
+        save(conv(), folder)
+        noise(folder)
+        qdsl.api.compile(folder / "example.q", out=folder / "build")
+        change(folder)
+
+    return write
+
+
+def edited(old: str, new: str) -> Setup:
+    """Another text in the lock; the last line agrees with it."""
+
+    def write(folder: Path) -> None:
+        path = folder / "example.lock"
+        body = path.read_text(encoding="utf-8").replace(old, new).rpartition("sum ")[0]
+        path.write_text(f"{body}sum {hashlib.sha256(body.encode()).hexdigest()}\n", encoding="utf-8")
+
+    return write
+
+
+def edited_range(folder: Path) -> None:
+    path = folder / "example.lock"
+    path.write_text(path.read_text(encoding="utf-8").replace("range ", "range  ", 1), encoding="utf-8")
+
+
+def data_moves(folder: Path) -> None:
+    """The data is written anew while it is calibrated on."""
+    small(folder)
+
+    def disturb(event: Any) -> None:
+        if event.stage == "calibrate":
+            noise(folder, samples=5)
+
+    qdsl.api.compile(folder / "example.q", out=folder / "build", listener=disturb)
+
+
 def _models() -> dict[str, Setup]:
     def named(case: Callable[[Path], object]) -> Setup:
         return lambda folder: case(folder / "model.onnx")
@@ -286,6 +329,15 @@ SETUPS: dict[str, Setup] = {
     "two_convs.onnx: conv1, relu, conv2, sub in a row": two_convs,
     "detector.onnx: a detector whose decoding ends in one Concat": detector,
     "quantized.onnx: a Conv behind QuantizeLinear and DequantizeLinear": quantized,
+    # locks
+    "a lock, and another calib.npz than it was made from": locked(lambda folder: noise(folder, samples=5)),
+    "model.onnx and calib.npz, and no lock": beside_conv(noise),
+    "a lock with an edited range": locked(edited_range),
+    "a folder stands where the lock should be": beside_conv(
+        lambda folder: (noise(folder), (folder / "example.lock").mkdir())
+    ),
+    "a lock that was made with another version of numpy": locked(edited('tool "numpy" "', 'tool "numpy" "0.')),
+    "a lock, and no calib.npz any more": locked(lambda folder: (folder / "calib.npz").unlink()),
     # data
     "no folder photos": beside_conv(lambda folder: None),
     "a pipe called photos/a.jpg": beside_conv(pipe),
@@ -391,4 +443,5 @@ CALLS: dict[str, Setup] = {
     "range-not-finite": lambda folder: emit_with(folder, lambda high: high.update(images=float("inf"))),
     "weight-not-finite": lambda folder: emit_with(folder, lambda high: None, weight=float("nan")),
     "model-write": save_below_a_file,
+    "lock-moved": data_moves,
 }

@@ -25,6 +25,9 @@ MORE_WORDS = {
     "unknown-name": ["no/such/node"],
     "target-not-in-recipe": ["--target", "orr"],
     "mode-missing": ["--target", "ort"],
+    "lock-missing": ["--locked"],
+    "lock-unchecked": ["--locked"],
+    "lock-unwritable": ["--update"],
 }
 # A file may be one letter too long for what is written aside: this binds the superuser, too.
 FILE_NAMES = {"file-unwritable": "e" * 250}

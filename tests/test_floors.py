@@ -21,6 +21,7 @@ FLOOR = {
     "qdsl.rewrite": 2,
     "qdsl.quant": 2,
     "qdsl.calibrate": 2,
+    "qdsl.lock": 2,
     "qdsl.lang": 1,
     "qdsl.graph": 1,
     "qdsl.data": 1,

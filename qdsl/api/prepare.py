@@ -25,7 +25,7 @@ _ABOUT_RESULTS = frozenset({"artifact-write", "model-write"})
 @dataclass(frozen=True)
 class Prepared:
     """A recipe with its model in canonical form. `file_bytes` is the size of the model as given, external data
-    included; `file_nodes` the nodes it had before canonicalising."""
+    included; `file_nodes` the nodes it had before canonicalising; `external` the files of its external data."""
 
     recipe: Recipe
     model: Model
@@ -34,6 +34,7 @@ class Prepared:
     file_bytes: int
     file_nodes: int
     warnings: tuple[Diagnostic, ...]
+    external: tuple[Path, ...] = ()
 
 
 def read(path: str | Path, sets: Mapping[str, str] | None) -> Loaded:
@@ -48,9 +49,9 @@ def prepare(loaded: Loaded) -> Prepared:
     """The recipe's model, loaded and in canonical form. Raises QdslError with what is wrong with it."""
     model = load_model(loaded.recipe)
     file_nodes = len(model.graph.nodes)
-    file_bytes = _bytes_of(model)
+    file_bytes, external = _bytes_of(model), _external(model)
     trace = canonicalise(model)
-    prepared = Prepared(loaded.recipe, model, model.view(), trace, file_bytes, file_nodes, loaded.diagnostics)
+    prepared = Prepared(loaded.recipe, model, model.view(), trace, file_bytes, file_nodes, loaded.diagnostics, external)
     told = tuple(_placed(d, model_span(prepared)) for d in model.diagnostics)
     return replace(prepared, warnings=(*loaded.diagnostics, *told))
 
@@ -127,3 +128,9 @@ def _bytes_of(model: Model) -> int:
     external = (model.lazy(c.name) for c in model.constants())
     outside = sum(value.nbytes for value in external if isinstance(value, External))
     return outside + (model.path.stat().st_size if model.path else 0)
+
+
+def _external(model: Model) -> tuple[Path, ...]:
+    """The files beside the model that hold its constants, in order."""
+    values = (model.lazy(constant.name) for constant in model.constants())
+    return tuple(sorted({value.path for value in values if isinstance(value, External)}))

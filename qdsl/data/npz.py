@@ -149,6 +149,9 @@ class ArrayReader:
     def mask(self, index: int) -> Path | None:
         return None
 
+    def file(self, index: int) -> tuple[str, Path]:
+        return self.rows[index].shown, self.rows[index].file
+
     def _row(self, row: Row, member: Member) -> Array:
         try:
             handle = self._handle(row.file, member.name)

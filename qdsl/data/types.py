@@ -76,6 +76,8 @@ class Reader(Protocol):
 
     def mask(self, index: int) -> Path | None: ...
 
+    def file(self, index: int) -> tuple[str, Path]: ...
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -106,6 +108,10 @@ class Dataset:
     def mask(self, index: int) -> Path | None:
         """The file with the class of each pixel of sample `index` (source `masks` only)."""
         return self.reader.mask(index)
+
+    def file(self, index: int) -> tuple[str, Path]:
+        """The file that holds the values of sample `index`, with its name in the dataset: the same on every machine."""
+        return self.reader.file(index)
 
     def prefetch(self, workers: int) -> Iterator[Sample]:
         """The samples in order, decoded ahead by `workers` threads; at most 2 * workers samples wait in memory."""

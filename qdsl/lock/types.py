@@ -1,0 +1,47 @@
+"""What a lock holds: the facts a compilation depended on, and what its data decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LOCK_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DataFile:
+    """One file that calibration read: `name` as the dataset calls it, seen `times` times (an npz once per row)."""
+
+    data: str
+    name: str
+    times: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LockedRange:
+    """The range of one tensor in its real values, and the method that found it ("minmax on calib")."""
+
+    tensor: str
+    low: float
+    high: float
+    method: str
+
+
+Named = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Every sequence is sorted. `recipe`, `model` and `capability` pair a name with a SHA-256, `tools` with a version,
+    `cpu` with a word or two, `tuned` with a choice. `samples` and `settled` are those of the calibration."""
+
+    recipe: Named
+    model: Named
+    capability: Named
+    tools: Named
+    cpu: Named
+    data: tuple[DataFile, ...] = ()
+    samples: int = 0
+    settled: int = 0
+    ranges: tuple[LockedRange, ...] = ()
+    tuned: Named = ()
