@@ -73,7 +73,8 @@ def default_placement(context: Context, active: frozenset[int], bare: frozenset[
         if row.same_scale and node.index in active and node.inputs and node.inputs[0] in wanted:
             for tensor in node.outputs:
                 want(tensor, row.name)
-    return {tensor: dict.fromkeys(slots(context, tensor), origin) for tensor, origin in wanted.items()}
+    placed = {tensor: dict.fromkeys(slots(context, tensor), origin) for tensor, origin in wanted.items()}
+    return {tensor: places for tensor, places in placed.items() if places}  # no pair on what nobody reads
 
 
 def behind(context: Context, tensor: str, active: frozenset[int]) -> str:
