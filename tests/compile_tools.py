@@ -37,8 +37,16 @@ net (float[1, 3, 8, 8] x) => (float[1, 5] y) {
 }
 """
 SHAPES = {
-    **{"w1": (4, 3, 3, 3), "b1": (4,), "w2": (4, 4, 3, 3), "b2": (4,), "w3": (4, 4, 1, 1), "b3": (4,)},
-    **{"w4": (4, 4, 1, 1), "b4": (4,), "w5": (5, 8), "b5": (5,)},
+    "w1": (4, 3, 3, 3),
+    "b1": (4,),
+    "w2": (4, 4, 3, 3),
+    "b2": (4,),
+    "w3": (4, 4, 1, 1),
+    "b3": (4,),
+    "w4": (4, 4, 1, 1),
+    "b4": (4,),
+    "w5": (5, 8),
+    "b5": (5,),
 }
 HEAD = """recipe demo
 model onnx "demo.onnx"
@@ -77,9 +85,7 @@ def project(folder: Path, rules: str = "", *, head: str = HEAD, proto: onnx.Mode
 def cli(*words: object, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """`python -m qdsl ...` in a process of its own."""
     said = [sys.executable, "-m", "qdsl", *map(str, words)]
-    return subprocess.run(
-        said, capture_output=True, text=True, cwd=cwd, env=environment(env), check=False, timeout=280
-    )
+    return subprocess.run(said, capture_output=True, text=True, cwd=cwd, env=environment(env), check=False, timeout=280)
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from compile_tools import HEAD, ROOT, cli, project, residual_net, samples, session, tree
+from compile_tools import ROOT, project, samples, session, tree
 
 import qdsl
-from qdsl.diag import QdslError, Severity
 from qdsl.plan import Plan, from_json, to_json
 
 QDQ = ("QuantizeLinear", "DequantizeLinear")
@@ -152,9 +151,20 @@ WEIGHTS = {
     **{f"{node}:{port}": f"{word}_scale" for node, port, word in (("gemm", 1, "w5"), ("gemm", 2, "b5"))},
 }
 PLAIN = WEIGHTS | {
-    **{"stem:0": "x_scale", "relu1:0": "float", "inner:0": "r_scale", "add:0": "c_scale", "add:1": "r_scale"},
-    **{"relu2:0": "float", "left:0": "t_scale", "right:0": "t_scale", "concat:0": "l_scale", "concat:1": "q_scale"},
-    **{"pool:0": "j_scale", "flatten:0": "p_scale", "gemm:0": "p_scale", "y": "y_scale"},
+    "stem:0": "x_scale",
+    "relu1:0": "float",
+    "inner:0": "r_scale",
+    "add:0": "c_scale",
+    "add:1": "r_scale",
+    "relu2:0": "float",
+    "left:0": "t_scale",
+    "right:0": "t_scale",
+    "concat:0": "l_scale",
+    "concat:1": "q_scale",
+    "pool:0": "j_scale",
+    "flatten:0": "p_scale",
+    "gemm:0": "p_scale",
+    "y": "y_scale",
 }
 
 

@@ -40,7 +40,9 @@ def test_a_size_that_is_broken_is_written_and_exits_4(tmp_path: Path, capsys: py
 
 def test_a_target_speaks_before_evaluate(tmp_path: Path) -> None:
     head = HEAD.replace("target ort", "target ort { require size <= 5 KiB }")
-    result = qdsl.compile(project(tmp_path, "evaluate fidelity on calib { require size <= 9 KiB }\n", head=head), out=tmp_path)
+    result = qdsl.compile(
+        project(tmp_path, "evaluate fidelity on calib { require size <= 9 KiB }\n", head=head), out=tmp_path
+    )
     assert [(b.text, b.verdict) for b in result.targets[0].budgets] == [("size <= 5 KiB", "broken")]
     assert not result.holds
 
@@ -123,7 +125,7 @@ def test_a_second_compile_replaces_the_first(tmp_path: Path) -> None:
     assert compiled(recipe) == 0
     before = tree(tmp_path / "build")
     recipe = project(tmp_path, "keep op Gemm in float32\n")
-    assert compiled(recipe) == 0
+    assert compiled(recipe, "--update") == 0
     after = tree(tmp_path / "build")
     assert set(after) == set(before)
     assert after["demo/ort/model.onnx"] != before["demo/ort/model.onnx"]

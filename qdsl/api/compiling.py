@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qdsl import calibrate, data
 from qdsl.api.budgets import Budget, decide_budgets
+from qdsl.api.locking import Pinned, Wish
 from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
 from qdsl.api.writing import write_text
@@ -17,6 +18,7 @@ from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report
 from qdsl.graph.finite import require_finite
 from qdsl.plan import Plan, gate, to_json
+from qdsl.plan.render import mebibytes, plain, times_smaller
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted, Verification
 
@@ -26,8 +28,8 @@ VERIFY_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: `stage` is model, calibrate, rewrite, a target's name, verify or require; `text` says
-    what. While calibrating, `done` of `total` samples at `rate` samples per second."""
+    """Something that happened: `stage` is model, calibrate or a target's name; `text` says what. While calibrating,
+    `done` of `total` samples at `rate` samples per second; both are 0 when it speaks of the whole stage."""
 
     stage: str
     text: str
@@ -50,13 +52,16 @@ class TargetResult:
 @dataclass(frozen=True)
 class CompileResult:
     """`directory` is `<out>/<recipe>`; `ranges` what calibration measured; `diagnostics` warnings; `holds` is False
-    when a `require` is broken (P8: an undecided one does not count as passed, but breaks nothing)."""
+    when a `require` is broken (P8: an undecided one does not count as passed, but breaks nothing). `lock` is the lock
+    beside the recipe, None where none was used or written; `from_lock` says that it gave the ranges."""
 
     recipe: str
     directory: Path
     targets: tuple[TargetResult, ...]
     ranges: Ranges
     diagnostics: tuple[Diagnostic, ...]
+    lock: Path | None = None
+    from_lock: bool = False
 
     @property
     def holds(self) -> bool:
@@ -79,13 +84,21 @@ def compile(
     workers: int | None = None,
     batch: int | None = None,
     listener: Listener | None = None,
+    locked: bool = False,
+    update: bool = False,
+    lock: bool = True,
 ) -> CompileResult:
     """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, and verify.
 
     `workers` calibration threads take `batch` samples at a time (None: chosen by the machine); neither changes a byte
     of what is written. `listener` hears what happens. Raises QdslError with every error found before any file is
     written; a broken `require` raises nothing: see `CompileResult.holds`.
+
+    A fresh `<recipe>.lock` beside the recipe gives the ranges, a stale one is refused (`lock-stale`), and where there
+    is none one is written. `update` measures anew and rewrites it; `locked` needs the lock and no data; `lock=False`
+    neither reads nor writes one.
     """
+    wish = Wish(lock=lock, locked=locked, update=update)
     tell = listener or (lambda event: None)
     loaded = read(path, sets)
     report = Report()
@@ -93,6 +106,7 @@ def compile(
     for each in loaded.recipe.targets:
         report.extend(gate(loaded.recipe, each.name) if target in (None, each.name) else ())
     report.raise_errors()
+    pinned = Pinned(loaded.recipe, wish, [t.name for t in loaded.recipe.targets if target in (None, t.name)])
     prepared = prepare(loaded)
     recipe = prepared.recipe
     report.extend(prepared.warnings)
@@ -100,21 +114,31 @@ def compile(
     with placed_at(model_span(prepared)):
         require_finite(prepared.model)
     tell(Event("model", _model_line(prepared)))
-    datasets = _open(prepared, plans, report)
-    ranges = _calibrate(prepared, plans, datasets, workers, batch, tell)
+    datasets = _open(prepared, plans, pinned, report)
+    known = pinned.ranges(prepared, plans, datasets, report)
+    if known is None:
+        ranges = _calibrate(prepared, plans, datasets, workers, batch, tell)
+        pinned.require_unmoved()
+    else:
+        ranges, datasets = known, pinned.readable(datasets)
+        tell(Event("lock", f"{len(ranges.low)} ranges from {pinned.path.name}, nothing to calibrate"))
     directory = Path(out) / recipe.name
     results = tuple(_target(prepared, plan, ranges, datasets, directory, tell) for plan in plans)
     write_text(directory / "plan.json", _plans_json(plans))
     write_text(directory / "ranges.json", ranges.to_json())
-    return CompileResult(recipe.name, directory, results, ranges, report.sorted())
+    pinned.write(ranges, plans)
+    if pinned.writes:
+        tell(Event("lock", f"{pinned.path}   {len(ranges.low)} ranges"))
+    used = pinned.path if pinned.writes or known is not None else None
+    return CompileResult(recipe.name, directory, results, ranges, report.sorted(), used, known is not None)
 
 
 def _model_line(prepared: Prepared) -> str:
-    parameters = prepared.model.parameters / 1e6
-    size = prepared.file_bytes / 2**20
+    count = prepared.model.parameters
+    parameters = f"{count / 1e6:.2f} M" if count >= 1e5 else f"{count:,}"
     return (
-        f"{prepared.model.name}   {len(prepared.view.nodes)} nodes, {parameters:.2f} M parameters, {size:.1f} MiB, "
-        f"opset {prepared.view.opset}"
+        f"{plain(prepared.model.name)}   {len(prepared.view.nodes)} nodes, {parameters} parameters, "
+        f"{mebibytes(prepared.file_bytes)}, opset {prepared.view.opset}"
     )
 
 
@@ -128,14 +152,18 @@ def _observed(plans: list[Plan]) -> dict[str, list[str]]:
     return {name: sorted(tensors) for name, tensors in sorted(wanted.items())}
 
 
-def _open(prepared: Prepared, plans: list[Plan], report: Report) -> dict[str, Dataset]:
+def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report) -> dict[str, Dataset]:
     """Every dataset that calibration needs; what is wrong with any of them is raised at once."""
     view = prepared.view
     takes = {
         name: data.ModelInput(view.tensors[name].dtype or "float32", view.tensors[name].shape) for name in view.inputs
     }
     recipe = prepared.recipe
-    return {name: data.open(recipe.dataset(name), recipe.inputs, takes, report) for name in _observed(plans)}
+
+    def opened(name: str) -> Dataset:
+        return data.open(recipe.dataset(name), recipe.inputs, takes, report)
+
+    return pinned.open(list(_observed(plans)), opened, report)
 
 
 def _calibrate(
@@ -163,7 +191,7 @@ def _calibrate(
         low.update(found.low)
         high.update(found.high)
         samples, settled = samples + found.samples, max(settled, found.settled_after)
-        tell(Event("calibrated", f"{method}   {found.samples} samples, settled after {found.settled_after}"))
+        tell(Event("calibrate", f"{method}   {found.samples} samples, ranges settled after {found.settled_after}"))
     return Ranges(dict(sorted(low.items())), dict(sorted(high.items())), samples, settled)
 
 
@@ -191,8 +219,7 @@ def _target(
 
 
 def _emitted_line(emitted: Emitted, float_bytes: int) -> str:
-    size = emitted.size / 2**20
-    return f"{emitted.model}   {size:.2f} MiB, {float_bytes / max(1, emitted.size):.1f}x smaller"
+    return f"{plain(str(emitted.model))}   {mebibytes(emitted.size)}, {times_smaller(float_bytes, emitted.size)}"
 
 
 def _plans_json(plans: list[Plan]) -> str:

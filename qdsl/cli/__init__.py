@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 EXIT_FINE, EXIT_ERRORS, EXIT_USAGE, EXIT_FAULT, EXIT_BUDGET, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 # One verb per module of this package, in the order in which people meet them.
 VERBS: dict[str, str] = {
@@ -34,9 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the reader left: nothing to say, nowhere to say it
+        _abandon_stdout()  # the reader left: nothing to say, nowhere to say it
         return EXIT_FINE
     except Exception as fault:
         return _failed(fault, as_json=bool(getattr(args, "json", False)))
@@ -75,6 +75,10 @@ def _failed(fault: Exception, *, as_json: bool) -> int:
         else:
             show_diagnostics(fault.diagnostics)
         return EXIT_ERRORS
+    if isinstance(fault, OSError) and fault.errno in _NO_ROOM:
+        _abandon_stdout()
+        print(f"qdsl: the results cannot be written: {fault.strerror}", file=sys.stderr)
+        return EXIT_ERRORS
     if os.environ.get("QDSL_TRACEBACK"):
         raise fault
     where = f"{type(fault).__name__}: {fault}".splitlines()[0][:300]
@@ -82,3 +86,8 @@ def _failed(fault: Exception, *, as_json: bool) -> int:
     print("help: this is an error in qdsl, not in your recipe; please report it with", file=sys.stderr)
     print("      what `QDSL_TRACEBACK=1 qdsl ...` prints", file=sys.stderr)
     return EXIT_FAULT
+
+
+def _abandon_stdout() -> None:
+    """What is still unwritten goes nowhere, or the interpreter would fail once more on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from qdsl.targets.results import Fidelity, Verification
 
 _STAGE = 10
+_WIDEST = 64  # columns for the names of tensors
 
 
 def add(verbs: Any) -> None:
@@ -28,8 +29,16 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--batch", type=at_least_one, help="samples that a worker takes at a time; never changes a result"
     )
+    _add_lock(parser)
     parser.add_argument("--strict", action="store_true", help="exit 4 for an undecided budget, too")
     add_json(parser)
+
+
+def _add_lock(parser: argparse.ArgumentParser) -> None:
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--locked", action="store_true", help="take the ranges from the lock; the data may be gone")
+    choice.add_argument("--update", action="store_true", help="measure anew and rewrite the lock")
+    choice.add_argument("--no-lock", action="store_true", help="neither read nor write the lock beside the recipe")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
             workers=args.workers,
             batch=args.batch,
             listener=progress.hear,
+            locked=args.locked,
+            update=args.update,
+            lock=not args.no_lock,
         )
     show_diagnostics(result.diagnostics)
     if args.json:
@@ -59,51 +71,56 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_target(target: TargetResult) -> None:
-    from qdsl.plan.render import totals
+    from qdsl.plan.render import mebibytes, times_smaller, totals
 
+    emitted = target.emitted
+    smaller = times_smaller(target.plan.totals.float_bytes, emitted.size)
     _line("rewrite", totals(target.plan))
-    _line(target.target, f"{target.emitted.model}   {target.emitted.size / 2**20:.2f} MiB")
-    for node, reason in target.emitted.refused:
+    _line(target.target, f"{emitted.model}   {mebibytes(emitted.size)}, {smaller}")
+    for node, reason in emitted.refused:
         _line("refused", f"{node}: {reason}")
     _print_verification(target.verification)
+    width = max((len(budget.text) for budget in target.budgets), default=0)
     for budget in target.budgets:
-        _line("require", f"{budget.text:<26} {_verdict(budget)}")
+        _line("require", f"{budget.text:<{width}}   {_verdict(budget)}")
 
 
 def _print_verification(found: Verification) -> None:
-    kernels = "   ".join(f"{k.kernel} {k.real} of {k.predicted}" for k in found.kernels)
-    _line("verify", f"{'as predicted' if found.as_predicted else 'NOT AS PREDICTED'}: {kernels}")
+    kernels = ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in found.kernels)
+    _line("verify", f"{'as predicted' if found.as_predicted else 'NOT AS PREDICTED'}, in integers: {kernels}")
     for miss in found.mismatches:
         _line("", f"! {miss.node} ({miss.op}): predicted {miss.predicted}, runs {miss.real}")
-    for output in found.outputs:
-        _line("output", f"{output.tensor}   {_fidelity(output)}   ({output.samples} samples)")
-    for tensor in found.worst:
-        _line("worst", f"{tensor.tensor}   {_fidelity(tensor)}   ({tensor.samples} samples)")
+    width = min(max((len(f.tensor) for f in (*found.outputs, *found.worst)), default=0), _WIDEST)
+    for stage, tensors in (("outputs", found.outputs), ("worst", found.worst)):
+        for number, each in enumerate(tensors):
+            samples = f"{each.samples} sample{'' if each.samples == 1 else 's'}"
+            _line("" if number else stage, f"{each.tensor:<{width}}   {_fidelity(each)}   {samples}")
 
 
 def _fidelity(found: Fidelity) -> str:
     if found.sqnr_db is None:
         return "cannot be compared"
-    cosine = "" if found.cosine is None else f", cosine {found.cosine:.5f}"
-    return f"{found.sqnr_db:.1f} dB{cosine}"
+    return f"{found.sqnr_db:5.1f} dB" + ("" if found.cosine is None else f"   cosine {found.cosine:.5f}")
 
 
 def _verdict(budget: Budget) -> str:
+    from qdsl.plan.render import mebibytes
+
     if budget.value is None or budget.bound is None:
-        return "undecided   not measured"
-    shown = (
-        f"{budget.value / 2**20:.2f} MiB"
-        if budget.text.startswith("size ") and budget.value > 1
-        else f"{budget.value:.3f}"
-    )
+        return "undecided: not measured"
+    in_bytes = budget.text.startswith("size ") and not budget.text.startswith("size ratio")
+    shown = mebibytes(int(budget.value)) if in_bytes else f"{budget.value:.3f}"
+    word = "holds" if budget.verdict == "holds" else "BROKEN"
     if budget.margin is None:
-        return f"{shown}   {budget.verdict}"
-    left = f"{abs(budget.margin):.0%}"
-    return f"{shown}   holds, {left} to spare" if budget.verdict == "holds" else f"{shown}   BROKEN, {left} over"
+        return f"{shown}   {word}"
+    return f"{shown}   {word}, {abs(budget.margin):.0%} {'to spare' if word == 'holds' else 'over'}".replace("%", " %")
 
 
 def _line(stage: str, text: str) -> None:
-    print(f"{stage:<{_STAGE}} {text}")
+    """One line of the result. Names in it come from untrusted files: nothing in them may steer a terminal."""
+    from qdsl.plan.render import plain
+
+    print(f"{stage:<{_STAGE}} {plain(text)}")
 
 
 def _as_json(result: CompileResult) -> dict[str, Any]:
@@ -135,6 +152,8 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
         "recipe": result.recipe,
         "directory": str(result.directory),
         "holds": result.holds,
+        "lock": None if result.lock is None else str(result.lock),
+        "from_lock": result.from_lock,
         "targets": targets,
         "diagnostics": [diagnostic_json(d) for d in result.diagnostics],
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+_WIDEST = 100  # columns of an explanation
+
 
 def add(verbs: Any) -> None:
     from qdsl.cli.common import add_json, add_sets, add_target
@@ -67,10 +69,18 @@ def _code(code: str, as_json: bool) -> int:
     if as_json:
         print_json({"code": code, **dataclasses.asdict(doc)})
         return 0
-    print(f"{code}: {doc.summary}\n\n{doc.explanation.strip()}")
+    print(f"{code}: {doc.summary}\n\n{_wrapped(doc.explanation)}")
     if doc.example:
         raised = "by a call of the library" if doc.verb == "library" else f"by `qdsl {doc.verb}`"
         beside = f", where: {doc.setup}" if doc.setup else ""
         print(f"\nRaised {raised} on this recipe{beside}\n")
         print("\n".join(f"    {line}" for line in doc.example.strip("\n").split("\n")))
     return 0
+
+
+def _wrapped(text: str) -> str:
+    """Paragraphs of at most `_WIDEST` columns; indented lines stay as they are."""
+    import textwrap
+
+    paragraphs = text.strip().split("\n\n")
+    return "\n\n".join(p if p.startswith(" ") else textwrap.fill(" ".join(p.split()), _WIDEST) for p in paragraphs)

@@ -26,8 +26,8 @@ def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Results for machines: one JSON document on stdout."""
-    print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+    """Results for machines: one JSON document on stdout, in ASCII, so that no name in it steers a terminal."""
+    print(json.dumps(value, indent=2, sort_keys=True))
 
 
 def diagnostic_json(diagnostic: Diagnostic) -> dict[str, Any]:

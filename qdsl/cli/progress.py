@@ -11,6 +11,9 @@ from qdsl.cli.output import on_terminal
 if TYPE_CHECKING:
     from qdsl.api.compiling import Event
 
+# What targets say of themselves stands in the results.
+_TOLD = ("model", "calibrate", "lock")
+
 
 class Progress:
     """Hears events. A context manager, so that the bar leaves the terminal clean whatever happens."""
@@ -33,7 +36,8 @@ class Progress:
             self._count(event)
             return
         self._stop()
-        print(f"{event.stage:<10} {event.text}", file=sys.stderr)
+        if event.stage in _TOLD:
+            print(f"{event.stage:<10} {event.text}", file=sys.stderr)
 
     def _count(self, event: Event) -> None:
         if not on_terminal():

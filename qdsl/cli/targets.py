@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import Any
+
+_OPS = 36  # columns for the operators of a row
 
 
 def add(verbs: Any) -> None:
@@ -28,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
             print_json([{"name": t.name, "title": t.title, "table": t.table} for t in found])
             return 0
         for target in found:
-            print(f"{target.name:8} {target.title} ({target.table}.toml)")
+            print(f"{target.name:8} {target.title}   table {target.table}.toml, {target.evidence}")
         return 0
     rows = targets.rows(args.name)
     if args.json:
@@ -39,7 +42,10 @@ def run(args: argparse.Namespace) -> int:
             ]
         )
         return 0
-    width = max(len(", ".join(r.ops)) for r in rows)
+    name_width, kind_width = max(len(r.name) for r in rows), max(len(r.kind) for r in rows)
     for row in rows:
-        print(f"{row.name:18} {row.kind:9} {', '.join(row.ops):{min(width, 44)}}  {row.because}")
+        ops, *more = textwrap.wrap(", ".join(row.ops), _OPS)
+        print(f"{row.name:{name_width}}  {row.kind:{kind_width}}  {ops:{_OPS}}  {row.because}")
+        for line in more:
+            print(f"{'':{name_width}}  {'':{kind_width}}  {line}")
     return 0

@@ -15,7 +15,7 @@ def one_line(diagnostic: Diagnostic) -> str:
     """`file:line:col: error[code]: headline (label)`."""
     place = f"{diagnostic.span}: " if diagnostic.span else ""
     label = f" ({diagnostic.label})" if diagnostic.label else ""
-    return f"{place}{diagnostic.severity.value}[{diagnostic.code}]: {diagnostic.headline}{label}"
+    return _plain(f"{place}{diagnostic.severity.value}[{diagnostic.code}]: {diagnostic.headline}{label}")
 
 
 def render(diagnostic: Diagnostic, sources: Mapping[str, str]) -> str:
@@ -27,7 +27,7 @@ def render(diagnostic: Diagnostic, sources: Mapping[str, str]) -> str:
         lines.append(f"  = {diagnostic.label}")
     lines += [f"note: {note}" for note in diagnostic.notes]
     lines += [f"help: {cure}" for cure in cures(diagnostic)]
-    return "\n".join(lines)
+    return "\n".join(_plain(line) for line in lines)
 
 
 def render_all(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> str:
@@ -61,5 +61,5 @@ def _cut(source: str, span: Span) -> tuple[str, str, str]:
 
 
 def _plain(text: str) -> str:
-    """Tabs as spaces and control characters as `?`: a recipe must not steer the reader's terminal."""
+    """Tabs as spaces and control characters as `?`: recipes, models and paths must not steer the reader's terminal."""
     return "".join(c if c.isprintable() else "?" for c in text.replace("\t", _TAB))

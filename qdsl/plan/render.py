@@ -38,7 +38,7 @@ def totals(plan: Plan) -> str:
         f"{heavy} in integers{share}, {plan.totals.kept_float} {_nodes(plan.totals.kept_float)} float by request, "
         f"{plan.totals.refused} by target; "
         f"predicted {mebibytes(plan.totals.predicted_bytes)}"
-        f" ({_times_smaller(plan.totals.float_bytes, plan.totals.predicted_bytes)})"
+        f" ({times_smaller(plan.totals.float_bytes, plan.totals.predicted_bytes)})"
     )
 
 
@@ -53,6 +53,13 @@ def mebibytes(size: int) -> str:
     if size < 1 << 20:
         return f"{size / 1024:.1f} KiB"
     return f"{size / (1 << 20):.2f} MiB"
+
+
+def times_smaller(before: int, after: int) -> str:
+    """How two sizes in bytes compare: `3.5x smaller`."""
+    if after <= 0 or before <= 0:
+        return "of nothing"
+    return f"{before / after:.1f}x smaller" if after <= before else f"{after / before:.1f}x larger"
 
 
 def place(origin: Origin) -> str:
@@ -101,9 +108,3 @@ def _count(count: Count) -> str:
         f"note: {count.setting} of `{plain(count.origin.rule)}` ({place(count.origin)}) takes "
         f"{count.applied} of {total} picked"
     )
-
-
-def _times_smaller(before: int, after: int) -> str:
-    if after <= 0 or before <= 0:
-        return "of nothing"
-    return f"{before / after:.1f}x smaller" if after <= before else f"{after / before:.1f}x larger"
