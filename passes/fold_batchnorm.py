@@ -13,21 +13,20 @@ Guarantees that the convolution keeps its name and writes the tensor that the Ba
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from qdsl.graph.constants import Array, Lazy, lazy_of
+from qdsl.graph.constants import Array, lazy_of
 from qdsl.graph.dtypes import numpy_type
-from qdsl.graph.edit import add_constant, add_deferred, move_outputs, remove_node, replace_input
+from qdsl.graph.edit import add_constant, move_outputs, remove_node, replace_input
 from qdsl.graph.model import Model
+from qdsl.passes.output_channels import channels_of, groups_of, plain_float, scaled_constant
 from qdsl.rewrite import Changes, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
 
 _DEFAULT_EPSILON = 1e-5
-_COMPUTED_NOW = 2**20  # bytes of weights; larger ones are deferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def foldable(model: Model, norm: gs.Node) -> tuple[gs.Node, Array, Array] | str 
     with np.errstate(all="ignore"):
         scale = gamma / np.sqrt(var + float(norm.attrs.get("epsilon", _DEFAULT_EPSILON)))
         shift = beta - mean * scale
-    if scale.shape != (_channels(conv),) or shift.shape != scale.shape:
+    if scale.shape != (channels_of(conv),) or shift.shape != scale.shape:
         return "its parameters do not match the convolution's channels"
     if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
         return "its parameters are not finite (a variance below zero?)"
@@ -81,7 +80,7 @@ def _obstacle(model: Model, conv: gs.Node, norm: gs.Node) -> str | None:
         return "its running statistics are read"
     if len(between.outputs) != 1 or model.is_output(between) or model.captured(between):
         return "the convolution's output has another use"
-    if len(norm.inputs) != 5 or not all(_plain_float(tensor) for tensor in (*norm.inputs[1:], *_parameters(conv))):
+    if len(norm.inputs) != 5 or not all(plain_float(tensor) for tensor in (*norm.inputs[1:], *_parameters(conv))):
         return "a parameter is not a constant of a float type"
     return None
 
@@ -90,51 +89,14 @@ def _parameters(conv: gs.Node) -> list[gs.Tensor]:
     return [tensor for tensor in conv.inputs[1:] if tensor.name]
 
 
-def _plain_float(tensor: gs.Tensor) -> bool:
-    if not isinstance(tensor, gs.Constant):
-        return False
-    plain = numpy_type(lazy_of(tensor).element_type)
-    return plain is not None and plain.kind == "f"
-
-
-def _groups(conv: gs.Node) -> int:
-    """The groups that count for the channel order of the weights: output channels are axis 0 of a Conv's weights
-    [O, I/g, ...] and, group by group, axis 1 of a ConvTranspose's [I, O/g, ...]."""
-    return int(conv.attrs.get("group", 1)) if conv.op == "ConvTranspose" else 0
-
-
-def _channels(conv: gs.Node) -> int:
-    shape = lazy_of(conv.inputs[1]).shape
-    if len(shape) < 2:
-        return -1
-    return shape[1] * _groups(conv) if _groups(conv) else shape[0]
-
-
-def scaled(weights: Array, scale: Array, groups: int) -> Array:
-    """weights * k per output channel, in the type of the weights. `groups` 0: channels on axis 0."""
-    wide = weights.astype(np.float64)
-    if not groups:
-        product = wide * scale.reshape(-1, *[1] * (wide.ndim - 1))
-    else:
-        split = wide.reshape(groups, wide.shape[0] // groups, *wide.shape[1:])
-        product = split * scale.reshape(groups, 1, -1, *[1] * (wide.ndim - 2))
-    return product.reshape(weights.shape).astype(weights.dtype)
-
-
 def _fold(model: Model, conv: gs.Node, norm: gs.Node, scale: Array, shift: Array) -> None:
     weights = conv.inputs[1]
     bias = conv.inputs[2] if len(conv.inputs) > 2 and conv.inputs[2].name else None
     value = lazy_of(weights)
-    replace_input(model, conv, 1, _scaled_constant(model, f"{weights.name}_folded", value, scale, _groups(conv)))
+    replace_input(model, conv, 1, scaled_constant(model, f"{weights.name}_folded", value, scale, groups_of(conv)))
     before: Any = 0.0 if bias is None else lazy_of(bias).load().astype(np.float64)
     folded = (before * scale + shift).astype(numpy_type(value.element_type))
     name = f"{weights.name}_bias" if bias is None else bias.name
     replace_input(model, conv, 2, add_constant(model, f"{name}_folded", folded))
     move_outputs(model, norm, conv)
     remove_node(model, norm)
-
-
-def _scaled_constant(model: Model, name: str, value: Lazy, scale: Array, groups: int) -> gs.Constant:
-    if prod(value.shape) * 8 <= _COMPUTED_NOW:
-        return add_constant(model, name, scaled(value.load(), scale, groups))
-    return add_deferred(model, name, value.element_type, value.shape, lambda: scaled(value.load(), scale, groups))

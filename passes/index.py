@@ -38,14 +38,19 @@ ENTRIES = (
         "take out Identity and inference Dropout",
     ),
     Entry(
+        "normalise_clip",
+        "qdsl.passes.normalise_clip:NormaliseClip",
+        "spell Relu and bounded Relu in one way",
+    ),
+    Entry(
         "fold_batchnorm",
         "qdsl.passes.fold_batchnorm:FoldBatchnorm",
         "fold BatchNormalization into the convolution before it",
     ),
     Entry(
-        "normalise_clip",
-        "qdsl.passes.normalise_clip:NormaliseClip",
-        "spell Relu and bounded Relu in one way",
+        "fold_affine",
+        "qdsl.passes.fold_affine:FoldAffine",
+        "fold Mul, Add, Sub and Div per channel into the convolution before them",
     ),
     Entry(
         "share_initializers",

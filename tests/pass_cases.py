@@ -26,6 +26,16 @@ def _norm(body: str, outputs: str = "float[1, 2, 3, 3] y", constants: str = _CON
     return f"g (float[1, 2, 3, 3] x) => ({outputs}) <{constants}> {{ {body} }}"
 
 
+_AFFINE = (
+    "float[2, 2, 1, 1] w = {1, 2, 3, 4}, float[2] b = {1, -1}, float[1, 2, 1, 1] k = {2, 0.5}, "
+    "float[2, 1, 1] s = {0.25, 3}, float[2] v = {4, 0.25}, float half = {0.5}, float[1] one = {1}, float zero = {0}"
+)
+
+
+def _affine(body: str, constants: str = _AFFINE, outputs: str = "float[1, 2, 3, 3] y") -> str:
+    return f"g (float[1, 2, 3, 3] x) => ({outputs}) <{constants}> {{ {body} }}"
+
+
 CASES: dict[str, tuple[Case, ...]] = {
     "constant_nodes": (
         Case(
@@ -195,6 +205,83 @@ CASES: dict[str, tuple[Case, ...]] = {
             1,
         ),
         Case("nothing to fold into", _norm("r = Relu (x) y = BatchNormalization (r, gamma, beta, mean, var)"), 0),
+    ),
+    "fold_affine": (
+        Case(
+            "Mul, Add, Mul and a division, as one",
+            _affine("c = Conv (x, w, b) m = Mul (c, k) a = Add (s, m) n = Mul (a, k) y = Div (n, s)"),
+            4,
+        ),
+        Case(
+            "one value for all, subtracted both ways",
+            _affine("c = Conv (x, w) m = Sub (c, half) y = Sub (one, m)"),
+            2,
+        ),
+        Case(
+            "after a grouped ConvTranspose",
+            _affine(
+                "c = ConvTranspose <group = 2> (x, w2) m = Mul (c, k) y = Add (m, s)",
+                _AFFINE + ", float[2, 1, 1, 1] w2 = {3, 5}",
+            ),
+            2,
+        ),
+        Case(
+            "a BatchNormalization behind",
+            _affine("c = Conv (x, w) m = Mul (c, k) n = BatchNormalization (m, b, b, b, v) y = Add (n, s)"),
+            3,
+        ),
+        Case(
+            "Gemm with a bias per row of its weights, and with one for all",
+            """g (float[3, 2] x) => (float[3, 2] y, float[3, 2] z)
+              <float[2, 2] w = {1, 2, 3, 4}, float[1, 2] b = {1, -1}, float[1] d = {3}, float[2] k = {2, 0.5}> {
+              g = Gemm <alpha = 0.5, beta = 2.0> (x, w, b) m = Mul (g, k) y = Add (m, k)
+              h = Gemm <transB = 1> (x, w, d) z = Div (h, k) }""",
+            3,
+        ),
+        Case(
+            "a Gemm whose bias differs along the rows",
+            """g (float[3, 2] x) => (float[3, 2] y)
+              <float[2, 2] w = {1, 2, 3, 4}, float[3, 1] b = {1, -1, 2}, float[2] k = {2, 0.5}> {
+              g = Gemm (x, w, b) y = Mul (g, k) }""",
+            0,
+            1,
+        ),
+        Case(
+            "a residual addition and a SiLU",
+            _affine("c = Conv (x, w, b) a = Add (c, x) d = Conv (a, w) e = Sigmoid (d) y = Mul (d, e)"),
+            0,
+        ),
+        Case(
+            "an anchor grid, along the height, the width, and both",
+            _affine(
+                "c = Conv (x, w) m = Mul (c, grid) d = Conv (m, w) a = Add (d, wide) e = Conv (a, w) y = Add (e, high)",
+                _AFFINE + ", float[1, 1, 3, 3] grid = {1, 2, 3, 4, 5, 6, 7, 8, 9}, float[3] wide = {1, 2, 3}, "
+                "float[3, 1] high = {1, 2, 3}",
+            ),
+            0,
+            3,
+        ),
+        Case(
+            "a constant that broadens the result",
+            """g (float[1, 2, 3, 3] x) => (float[1, 2, 3, 3] y, float[2, 1, 3, 3] z, float[1, 1, 1, 3, 3] u)
+              <float[1, 2, 1, 1] w = {1, 2}, float[2, 1, 1] k = {2, 0.5}, float[2, 1, 1, 1] n = {2, 0.5},
+              float[1, 1, 1, 1, 1] five = {2}> {
+              c = Conv (x, w) y = Mul (c, k) d = Conv (x, w) z = Mul (d, n) e = Conv (x, w) u = Mul (e, five) }""",
+            0,
+            3,
+        ),
+        Case(
+            "another reader, an output, computed weights, a division by zero",
+            _affine(
+                "c = Conv (x, w) m = Mul (c, k) n = Add (m, c) o = Conv (n, w) p = Add (o, s) "
+                "u = ReduceMax <keepdims = 1> (x) t = Mul (w, u) q = Conv (p, t) r = Sub (q, s) h = Conv (r, w) "
+                "y = Div (h, zero)",
+                outputs="float[1, 2, 3, 3] y, float[1, 2, 3, 3] o",
+            ),
+            0,
+            4,
+        ),
+        Case("a division by the convolution", _affine("c = Conv (x, w, b) y = Div (one, c)"), 0),
     ),
     "normalise_clip": (
         Case(

@@ -189,6 +189,7 @@ def test_every_fact_can_break() -> None:
         "no_identity": CASES["remove_identity"][0].text,
         "no_dead_nodes": CASES["dead_code"][0].text,
         "distinct_initializers": CASES["share_initializers"][0].text,
+        "no_affine_after_conv": CASES["fold_affine"][0].text,
         "no_batchnorm_after_conv": CASES["fold_batchnorm"][0].text,
         "clips_normal": CASES["normalise_clip"][0].text,
     }

@@ -99,6 +99,14 @@ def _if(b: _Builder, x: str) -> str:
     return b.add("If", [b.constant(np.array(True))], **bodies)
 
 
+def _affine(b: _Builder, x: str) -> str:
+    """By a constant per channel, for all, or along the width."""
+    shape = [(1, 4, 1, 1), (4, 1, 1), (), (1,), (3,)][b.random.integers(0, 5)]
+    op = str(b.random.choice(["Mul", "Add", "Sub", "Div"]))
+    inputs = [x, b.floats(*shape, low=0.5, high=2)]
+    return b.add(op, inputs[::-1] if op != "Div" and b.random.random() < 0.3 else inputs)
+
+
 _UNARY: dict[str, Callable[[_Builder, str], str]] = {
     "conv": _conv,
     "convtranspose": _transposed,
@@ -115,7 +123,9 @@ _UNARY: dict[str, Callable[[_Builder, str], str]] = {
     "dropout": lambda b, x: b.add("Dropout", [x]),
     "relu": lambda b, x: b.add("Relu", [x]),
     "sigmoid": lambda b, x: b.add("Sigmoid", [x]),
-    "add constant": lambda b, x: b.add("Add", [x, b.floats(1, 4, 1, 1)]),
+    "affine": _affine,
+    "affine after conv": lambda b, x: _affine(b, _conv(b, x)),
+    "affine after convtranspose": lambda b, x: _affine(b, _transposed(b, x)),
     "constant": lambda b, x: b.add("Mul", [b.floats(*SHAPE), b.floats(1)]),
 }
 STEPS = st.lists(

@@ -77,6 +77,13 @@ def no_batchnorm_after_conv(model: Model) -> Iterator[str]:
     return (node.name for node in model.nodes() if isinstance(foldable(model, node), tuple))
 
 
+def no_affine_after_conv(model: Model) -> Iterator[str]:
+    """No Mul, Add, Sub or Div by a constant per channel as the only reader of a Conv with constant weights."""
+    from qdsl.passes.fold_affine import foldable
+
+    return (node.name for node in model.nodes() if isinstance(foldable(model, node), tuple))
+
+
 def distinct_initializers(model: Model) -> Iterator[str]:
     """No two stored constants with equal type, shape and bytes."""
     from qdsl.passes.share_initializers import duplicates
@@ -96,6 +103,7 @@ FACTS: dict[str, Fact] = {
     "constants_are_initializers": constants_are_initializers,
     "distinct_initializers": distinct_initializers,
     "linked": linked,
+    "no_affine_after_conv": no_affine_after_conv,
     "no_batchnorm_after_conv": no_batchnorm_after_conv,
     "no_dead_nodes": no_dead_nodes,
     "no_identity": no_identity,

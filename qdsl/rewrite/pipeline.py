@@ -9,11 +9,13 @@ from qdsl.rewrite.runner import run
 
 CANONICAL = (
     "constant_nodes",  # one form of constant, so that the stages below need to know only initializers
+    "remove_identity",  # a Dropout of a constant would keep it from being folded
     "fold_constants",  # shapes, axes and bounds become numbers
     "dead_code",  # what folding left behind would count as a reader below
-    "remove_identity",  # neighbours meet
+    "remove_identity",  # of what folding made known, and neighbours meet
+    "normalise_clip",  # one spelling of Relu and of bounded Relu; a Clip that does nothing no longer parts neighbours
     "fold_batchnorm",  # a Conv and its BatchNormalization become one Conv
-    "normalise_clip",  # one spelling of Relu and of bounded Relu
+    "fold_affine",  # so do a Conv and what scales or shifts its channels
     "share_initializers",  # equal constants become one
     "dead_code",  # what nobody reads any more is gone
 )
