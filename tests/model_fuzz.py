@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def _flip(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
 def _header(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
     """Bytes near the end, where graph inputs, outputs and versions stand, rather than among the weights."""
     for _ in range(rng.choice((1, 3))):
-        data[-rng.randrange(1, min(len(data), 400))] = rng.randrange(256)
+        data[-rng.randrange(1, min(len(data), 400) + 1)] = rng.randrange(256)
 
 
 def _cut(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> None:
@@ -72,8 +73,9 @@ def _structure(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> 
     except DecodeError:
         return
     for _ in range(rng.choice((1, 2, 5))):
-        if model.graph.node:
-            rng.choice(CHANGES)(rng, model.graph)
+        with suppress(UnicodeDecodeError):  # a name that an earlier damage spoilt
+            if model.graph.node:
+                rng.choice(CHANGES)(rng, model.graph)
     data[:] = model.SerializeToString()
 
 

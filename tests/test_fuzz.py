@@ -19,6 +19,7 @@ from graph_cases import IF_TEXT, conv_model, parse
 from model_fuzz import RECIPE, run
 from onnx import helper
 
+import qdsl.api
 from qdsl.diag import Report
 from qdsl.graph import from_proto
 from qdsl.lang import loads
@@ -94,3 +95,19 @@ def test_an_output_that_nobody_reads_holds_no_pair() -> None:
     view = from_proto(graph_of(nodes, ["y"], constants=constants)).view()
     plan = decide(loads(RECIPE, name="fuzz.q").recipe, view, "ort", float_bytes=1000, report=Report()).plan
     assert {tensor.tensor for tensor in plan.tensors} == {"images", "c1", "kept", "y"}
+
+
+def test_an_output_of_unknown_rank_is_no_fault(tmp_path: Path) -> None:
+    """Found by damaging models: ONNX's checker asks for a shape, ONNX Runtime does not."""
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv1"),
+        helper.make_node("Reshape", ["c", "to"], ["y"], name="reshape1"),
+    ]
+    model = graph_of(nodes, ["y"], constants={"w": np.ones((2, 3, 1, 1), np.float32)})
+    model.graph.input.append(helper.make_tensor_value_info("to", 7, ["rank"]))
+    (tmp_path / "fuzz.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "fuzz.q").write_text(RECIPE)
+    np.savez(tmp_path / "calib.npz", images=np.ones((2, 3, 8, 8), np.float32), to=np.array([[2, 64]] * 2))
+    result = qdsl.api.compile(tmp_path / "fuzz.q", out=tmp_path / "build", workers=1)
+    assert result.targets[0].verification.as_predicted
+    assert sorted(path.name for path in (tmp_path / "build/fuzz/ort").iterdir()) == ["manifest.json", "model.onnx"]

