@@ -32,6 +32,8 @@ _QGEMM_OUTPUT_SCALE = 7
 _SMALL_TENSOR = 1024
 # What a tensor is called once the runtime has put a Q/DQ pair after it and kept its name for the dequantized value.
 _RENAMED = "_pre_q"
+# What a tensor is called once the runtime has moved the DequantizeLinear before its writer behind it.
+_PUSHED = "_post_dq"
 _FLAT_ONLY = frozenset({"Relu", "Clip"})
 
 
@@ -149,6 +151,9 @@ class _Reader:
         names = (node.name, *(node.name + suffix for suffix in _FUSION_SUFFIXES))
         return next((self._by_name[name] for name in names if name in self._by_name), None)
 
+    def _wrote(self, name: str, op: str) -> bool:
+        return name in self._writer and self._writer[name].op_type == op
+
     def _vanished(self, node: onnx.NodeProto, found: Mapping[str, Ran]) -> Ran:
         """A node without a kernel of its own: fused into a float kernel, into an integer one, or removed."""
         merged = self._merged_reshape(node)
@@ -158,8 +163,11 @@ class _Reader:
             writer = self._writer.get(name) or self._writer.get(name + _RENAMED)
             if writer is not None and writer.op_type not in _QDQ:
                 return Ran("absorbed" if _is_integer_kernel(writer) else "float", writer.op_type)
+            pushed = self._writer.get(name + _PUSHED)
+            if pushed is not None and self._wrote(pushed.input[0], node.op_type):
+                return Ran("integer", node.op_type)
             for quantized in self._quantized.get(name, []):
-                if quantized in self._writer and self._writer[quantized].op_type == node.op_type:
+                if self._wrote(quantized, node.op_type):
                     return Ran("integer", node.op_type)
         if node.op_type in _FLAT_ONLY:
             return Ran("absorbed", "")
