@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 
 import qdsl.api
@@ -127,9 +128,10 @@ def _compile(recipe: Path, file: Path, outcome: Outcome) -> str:
 
 
 def _compare(file: Path, outcome: Outcome) -> None:
-    """An artifact that is refused is our fault where the float model is not."""
-    ours = {"artifact-invalid", "artifact-refused", "calibration-load"} & set(outcome.compile.split())
-    if ours and _loads(file):
+    """An artifact that is refused is our fault where the float model is not, by whom it may be."""
+    codes = set(outcome.compile.split())
+    loads = codes & {"artifact-refused", "calibration-load"} and _loads(file)
+    if loads or ("artifact-invalid" in codes and _loads(file) and _valid(file)):
         outcome.faults.append(f"{outcome.compile}, but the float model loads: {outcome.headline}")
 
 
@@ -139,6 +141,14 @@ def _loads(file: Path) -> bool:
     options.intra_op_num_threads = 1
     try:
         onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception:
+        return False
+    return True
+
+
+def _valid(file: Path) -> bool:
+    try:
+        onnx.checker.check_model(str(file))
     except Exception:
         return False
     return True

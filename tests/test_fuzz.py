@@ -111,3 +111,16 @@ def test_an_output_of_unknown_rank_is_no_fault(tmp_path: Path) -> None:
     result = qdsl.api.compile(tmp_path / "fuzz.q", out=tmp_path / "build", workers=1)
     assert result.targets[0].verification.as_predicted
     assert sorted(path.name for path in (tmp_path / "build/fuzz/ort").iterdir()) == ["manifest.json", "model.onnx"]
+
+
+def test_a_constant_that_is_an_output_is_no_fault(tmp_path: Path) -> None:
+    """Found by damaging models: detectors give their anchors out."""
+    nodes = [helper.make_node("Conv", ["images", "w"], ["y"], name="conv1")]
+    constants = {"w": np.ones((2, 3, 1, 1), np.float32), "anchors": np.ones((4, 2), np.float32)}
+    model = graph_of(nodes, ["y", "anchors"], constants=constants)
+    model.graph.output[1].CopyFrom(helper.make_tensor_value_info("anchors", 1, [4, 2]))
+    (tmp_path / "fuzz.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "fuzz.q").write_text(RECIPE)
+    np.savez(tmp_path / "calib.npz", images=np.ones((2, 3, 8, 8), np.float32))
+    result = qdsl.api.compile(tmp_path / "fuzz.q", out=tmp_path / "build", workers=1)
+    assert result.targets[0].verification.as_predicted

@@ -52,7 +52,8 @@ def instrument(proto: ModelProto, view: GraphView, ways: Shortcuts) -> Readout:
     extremes = {tensor: writer.extremes(tensor) for tensor in ways.reduced}
     for tensor, (op, of) in ways.mapped.items():
         extremes[tensor] = writer.mapped(tensor, op, extremes[of])
-    floats = [o for o in view.outputs if view.tensors[o].dtype in FLOATS]
+    written = [view.tensors[o] for o in view.outputs if view.tensors[o].kind != "constant"]  # nobody writes a constant
+    floats = [tensor.name for tensor in written if tensor.dtype in FLOATS]
     sums = tuple(writer.sum(tensor) for tensor in dict.fromkeys([*ways.summed, *floats]))
     readout = Readout(extremes, sums)
     writer.finish(readout.names)
