@@ -1,8 +1,8 @@
 """What a recipe says that calibration depends on, statement by statement, as hashes.
 
-Comments, spacing, the order of statements that have none, and the names of selections do not count; neither do
-`evaluate`, `require`, `measure`, `profile` and `allow`, nor datasets that only those read: changing them changes no
-range.
+Comments, spacing, parentheses, the order of statements that have none, the names of selections and what they `expect`
+do not count; neither do `evaluate`, `require`, `measure`, `profile` and `allow`, nor datasets that only those read:
+changing them changes no range.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from qdsl.diag import Span
 from qdsl.lang.recipe import DataSpec, KeepRule, LayersRule, ModelRef, PlaceRule, Recipe, Settings, Target, UsePass
-from qdsl.lang.selectors import Named, Picks
+from qdsl.lang.selectors import Group, Named, Picks
 from qdsl.spec import DType
 
 # Fields that say nothing of their own: where a piece stands, paths as resolved on this machine, what only measures.
@@ -87,6 +87,10 @@ def _plain(value: Any) -> Any:
         return value.value
     if isinstance(value, Named) and value.definition is not None:
         return _plain(value.definition)
+    if isinstance(value, Group):
+        return _plain(value.picks)
+    if isinstance(value, Picks) and len(value.parts) == 1:
+        return _plain(value.parts[0])
     if is_dataclass(value) and not isinstance(value, type):
         silent = _SILENT.get(type(value), frozenset()) | {"level"}
         named = ((f.name, getattr(value, f.name)) for f in fields(value) if f.name not in silent)
