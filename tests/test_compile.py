@@ -211,3 +211,26 @@ def test_placement_is_honoured_edge_by_edge(name: str, tmp_path: Path) -> None:
     found = made(tmp_path, rules)
     assert {k: v for k, v in found.items() if wanted[k] != v} == {}
     assert set(found) == set(wanted)
+
+
+# --- predicted size -------------------------------------------------------------------------------------------------
+
+
+def test_the_predicted_size_counts_what_canonicalising_changes(tmp_path: Path) -> None:
+    """Weights stored twice become one; large constants in Constant nodes are no news."""
+    draw = np.random.default_rng(0)
+    weight = draw.standard_normal((64, 64, 3, 3)).astype(np.float32)
+    text = """agraph (float[1, 64, 8, 8] x) => (float[1, 64, 8, 8] y) {
+      [one] a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w1)
+      [two] b = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (a, w2)
+      [three] y = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (b, w3)
+    }"""
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {text}')
+    proto.graph.initializer.extend(onnx.numpy_helper.from_array(weight, name) for name in ("w1", "w2"))
+    third = onnx.numpy_helper.from_array(draw.standard_normal(weight.shape).astype(np.float32), "value")
+    proto.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["w3"], name="third", value=third))
+    result = qdsl.compile(project(tmp_path, proto=proto), out=tmp_path / "build", lock=False)
+    emitted, totals = result.targets[0].emitted, result.targets[0].plan.totals
+    assert 2 * weight.size < emitted.size < 2.2 * weight.size
+    assert abs(emitted.size - totals.predicted_bytes) <= 0.05 * emitted.size
+    assert totals.float_bytes == (tmp_path / "demo.onnx").stat().st_size

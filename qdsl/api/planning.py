@@ -45,11 +45,16 @@ def decide_all(prepared: Prepared, target: str | None, report: Report) -> tuple[
     decided = []
     for name in _targets(prepared, target):
         try:
-            decided.append(decide(prepared.recipe, prepared.view, name, float_bytes=prepared.file_bytes, report=report))
+            decided.append(_decide(prepared, name, report))
         except QdslError as found:
             errors.extend(found.diagnostics)
     errors.raise_errors()
     return tuple(decided)
+
+
+def _decide(prepared: Prepared, target: str, report: Report) -> Decisions:
+    sizes = {"float_bytes": prepared.file_bytes, "canonical_bytes": prepared.canonical_bytes}
+    return decide(prepared.recipe, prepared.view, target, report=report, **sizes)
 
 
 def _targets(prepared: Prepared, only: str | None) -> tuple[str, ...]:

@@ -15,8 +15,10 @@ from qdsl.graph.view import GraphView
 from qdsl.lang import Loaded, require_complete
 from qdsl.lang import load as load_recipe
 from qdsl.lang.recipe import InputSpec, Recipe
+from qdsl.passes.constant_nodes import dense_value
 from qdsl.plan.gate import model_absent
 from qdsl.rewrite import Trace, canonicalise
+from qdsl.rewrite.facts import is_op
 
 # What cannot be written has nothing to do with the line that names the model.
 _ABOUT_RESULTS = frozenset({"artifact-write", "model-write"})
@@ -25,13 +27,15 @@ _ABOUT_RESULTS = frozenset({"artifact-write", "model-write"})
 @dataclass(frozen=True)
 class Prepared:
     """A recipe with its model in canonical form. `file_bytes` is the size of the model as given, external data
-    included; `file_nodes` the nodes it had before canonicalising; `external` the files of its external data."""
+    included; `canonical_bytes` what it would be with the constants of the canonical form; `file_nodes` the nodes it had
+    before canonicalising; `external` the files of its external data."""
 
     recipe: Recipe
     model: Model
     view: GraphView
     trace: Trace
     file_bytes: int
+    canonical_bytes: int
     file_nodes: int
     warnings: tuple[Diagnostic, ...]
     external: tuple[Path, ...] = ()
@@ -50,8 +54,19 @@ def prepare(loaded: Loaded) -> Prepared:
     model = load_model(loaded.recipe)
     file_nodes = len(model.graph.nodes)
     file_bytes, external = _bytes_of(model), _external(model)
+    constants = _constants_of(model)
     trace = canonicalise(model)
-    prepared = Prepared(loaded.recipe, model, model.view(), trace, file_bytes, file_nodes, loaded.diagnostics, external)
+    prepared = Prepared(
+        recipe=loaded.recipe,
+        model=model,
+        view=model.view(),
+        trace=trace,
+        file_bytes=file_bytes,
+        canonical_bytes=max(0, file_bytes + _constants_of(model) - constants),
+        file_nodes=file_nodes,
+        warnings=loaded.diagnostics,
+        external=external,
+    )
     told = tuple(_placed(d, model_span(prepared)) for d in model.diagnostics)
     return replace(prepared, warnings=(*loaded.diagnostics, *told))
 
@@ -128,6 +143,12 @@ def _bytes_of(model: Model) -> int:
     external = (model.lazy(c.name) for c in model.constants())
     outside = sum(value.nbytes for value in external if isinstance(value, External))
     return outside + (model.path.stat().st_size if model.path else 0)
+
+
+def _constants_of(model: Model) -> int:
+    """Bytes of all constants, those in Constant nodes included."""
+    values = (dense_value(node) for node in model.nodes() if is_op(node, "Constant"))
+    return model.constant_bytes + sum(value.nbytes for value in values if value is not None)
 
 
 def _external(model: Model) -> tuple[Path, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from qdsl.capability import FLOAT, Capability, load
 from qdsl.diag import Diagnostic, QdslError, Report
@@ -68,16 +69,26 @@ def decide(
     target: str,
     *,
     float_bytes: int,
+    canonical_bytes: int | None = None,
     report: Report,
     capability: Capability | None = None,
 ) -> Decisions:
-    """As `make`, with everything that `explain` needs."""
+    """As `make`, with everything that `explain` needs. `canonical_bytes` is the size of the model in canonical form,
+    from which the emitted size is predicted; None: the same as `float_bytes`."""
+    sizes = _Sizes(float_bytes, float_bytes if canonical_bytes is None else canonical_bytes)
     with collector_paused():
-        return _decide(recipe, view, target, float_bytes, report, capability)
+        return _decide(recipe, view, target, sizes, report, capability)
+
+
+class _Sizes(NamedTuple):
+    """Bytes of the float model: the file as given, and in canonical form."""
+
+    given: int
+    canonical: int
 
 
 def _decide(
-    recipe: Recipe, view: GraphView, target: str, float_bytes: int, report: Report, capability: Capability | None
+    recipe: Recipe, view: GraphView, target: str, sizes: _Sizes, report: Report, capability: Capability | None
 ) -> Decisions:
     block = find_target(recipe, target)
     _refuse_absent(recipe, target, block, capability)
@@ -90,12 +101,12 @@ def _decide(
     check_conflicts(context, changes, bare)
     settled = Settling(context, rules, changes, bare).run()
     counts = _check_settled(context, settled)
-    plan = replace(_plan(recipe, block, target, context, settled, float_bytes), counts=counts)
+    plan = replace(_plan(recipe, block, target, context, settled, sizes), counts=counts)
     return Decisions(plan, context, settled.draft, changes)
 
 
 def _plan(
-    recipe: Recipe, block: Target | None, target: str, context: Context, settled: Settled, float_bytes: int
+    recipe: Recipe, block: Target | None, target: str, context: Context, settled: Settled, sizes: _Sizes
 ) -> Plan:
     draft = settled.draft
     verdicts = Verdicts(context, draft, settled.predictions, settled.refused).all()
@@ -110,7 +121,7 @@ def _plan(
         weights=tuple(sorted(draft.weights, key=lambda plan: (plan.node, plan.port))),
         biases=tuple(sorted(draft.biases, key=lambda plan: (plan.node, plan.port))),
         flags=flags(context, recipe, block, draft.tensors),
-        totals=_totals(context, draft, verdicts, float_bytes),
+        totals=_totals(context, draft, verdicts, sizes),
         open=_open(recipe, draft),
         facts=facts(recipe, block),
     )
@@ -239,7 +250,7 @@ def _nothing_quantized(context: Context, draft: Draft) -> None:
     )
 
 
-def _totals(context: Context, draft: Draft, nodes: tuple[NodePlan, ...], float_bytes: int) -> Totals:
+def _totals(context: Context, draft: Draft, nodes: tuple[NodePlan, ...], sizes: _Sizes) -> Totals:
     integer = [node for node in nodes if node.prediction.runs in INTEGER_RUNS and node.mark == "+"]
     return Totals(
         nodes=len(nodes),
@@ -248,9 +259,9 @@ def _totals(context: Context, draft: Draft, nodes: tuple[NodePlan, ...], float_b
         refused=sum(node.mark == REFUSED for node in nodes),
         macs=sum(node.macs or 0 for node in nodes),
         integer_macs=sum(node.macs or 0 for node in integer),
-        float_bytes=float_bytes,
+        float_bytes=sizes.given,
         predicted_bytes=predicted_bytes(
-            context.view, float_bytes, draft.tensors.values(), draft.weights, draft.biases
+            context.view, sizes.canonical, draft.tensors.values(), draft.weights, draft.biases
         ),
     )
 

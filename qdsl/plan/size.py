@@ -30,7 +30,7 @@ def predicted_bytes(
     biases: Iterable[BiasPlan],
 ) -> int:
     """Bytes of the emitted file: each constant at its new width, plus scales, zero points and Q/DQ nodes with their
-    names and types. What canonicalising adds or removes is not counted."""
+    names and types. `float_bytes` is the size of the model in canonical form."""
     parts = [*_weights(view, weights), *_biases(view, biases), *(_tensor(view, plan) for plan in tensors)]
     return max(0, float_bytes + sum(parts))
 

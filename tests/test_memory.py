@@ -1,0 +1,89 @@
+"""Models larger than memory should hold are planned without reading their weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from compile_tools import HEAD, ROOT, environment
+from onnx import TensorProto, helper
+
+SIDE = 4096
+LAYERS = 32
+GIB = 2**30
+
+
+def large_model(folder: Path) -> int:
+    """A chain of Gemm, MatMul and Conv with 4096 x 4096 float weights outside the file; the bytes outside it. The data
+    file is sparse: zeros that take no disk."""
+    nodes, weights, last = [], [], "x"
+    for index in range(LAYERS):
+        op = ("Gemm", "MatMul", "Conv")[index % 3]
+        weight, out = f"w{index}", f"t{index}"
+        if op == "Conv":
+            nodes.append(helper.make_node("Reshape", [last, "image"], [f"r{index}"], name=f"to_image{index}"))
+            nodes.append(helper.make_node("Conv", [f"r{index}", weight], [f"c{index}"], name=f"conv{index}"))
+            nodes.append(helper.make_node("Reshape", [f"c{index}", "row"], [out], name=f"to_row{index}"))
+        else:
+            nodes.append(helper.make_node(op, [last, weight], [out], name=f"{op.lower()}{index}"))
+        dims = [SIDE, SIDE, 1, 1] if op == "Conv" else [SIDE, SIDE]
+        tensor = TensorProto(name=weight, data_type=TensorProto.FLOAT, dims=dims, data_location=TensorProto.EXTERNAL)
+        place = {"location": "weights.bin", "offset": index * SIDE * SIDE * 4, "length": SIDE * SIDE * 4}
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=str(value))
+        weights.append(tensor)
+        last = out
+    shapes = {"image": [1, SIDE, 1, 1], "row": [1, SIDE]}
+    for name, shape in shapes.items():
+        weights.append(helper.make_tensor(name, TensorProto.INT64, [len(shape)], shape))
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, SIDE]) for name in ("x", last)]
+    graph = helper.make_graph(nodes, "large", ends[:1], ends[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (folder / "demo.onnx").write_bytes(model.SerializeToString())
+    with (folder / "weights.bin").open("wb") as file:
+        file.truncate(LAYERS * SIDE * SIDE * 4)
+        for index in range(LAYERS):  # no two alike, or they would be stored once
+            file.seek(index * SIDE * SIDE * 4)
+            file.write(struct.pack("<f", index + 1))
+    return LAYERS * SIDE * SIDE * 4
+
+
+def peak_of(words: list[str], stdout: Path) -> tuple[int, int]:
+    """Exit code and peak resident bytes of a process, which alone is waited for."""
+    with stdout.open("wb") as sink:
+        process = os.posix_spawn(
+            sys.executable,
+            [sys.executable, *words],
+            environment(),
+            file_actions=[(os.POSIX_SPAWN_DUP2, sink.fileno(), 1)],
+        )
+        _, status, usage = os.wait4(process, 0)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return os.waitstatus_to_exitcode(status), usage.ru_maxrss * unit
+
+
+@pytest.mark.slow
+def test_two_gigabytes_are_planned_in_less_than_one(tmp_path: Path, record_property: pytest.RecordProperty) -> None:
+    size = large_model(tmp_path)
+    assert size >= 2 * GIB
+    (tmp_path / "demo.q").write_text(HEAD, encoding="utf-8")
+    code, peak = peak_of(["-m", "qdsl", "plan", str(tmp_path / "demo.q"), "--json"], tmp_path / "plan.json")
+    record_property("peak_mib", peak // 2**20)
+    assert code == 0
+    (plan,) = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["plans"]
+    assert len(plan["weights"]) == LAYERS
+    assert abs(plan["totals"]["predicted_bytes"] - size / 4) < 0.01 * size
+    assert peak < GIB
+
+
+def test_the_large_model_is_large_on_paper_alone(tmp_path: Path) -> None:
+    size = large_model(tmp_path)
+    assert (tmp_path / "weights.bin").stat().st_size == size == 2 * GIB
+    assert (tmp_path / "weights.bin").stat().st_blocks * 512 < size // 100
+    onnx.checker.check_model(str(tmp_path / "demo.onnx"))
+    assert ROOT not in tmp_path.parents
