@@ -59,5 +59,5 @@ def refused_tensors(view: GraphView, edges: Edges, capability: Capability) -> tu
         return ()
     merged_view, _ = merge_nodes(view, edges, capability)
     reached = spread(merged_view, edges, capability)
-    written = [(name, edges.written[name]) for name in reached]
-    return tuple(sorted(name for name, out in written if out.quants[0].dtype.signed and len(out.readers[0]) == 1))
+    pairs = [(name, quant, uses) for name in reached for quant, uses in edges.written[name].quants.items()]
+    return tuple(sorted(name for name, quant, uses in pairs if quant.dtype.signed and len(uses) == 1))

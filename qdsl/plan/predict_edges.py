@@ -7,7 +7,7 @@ its Q/DQ nodes. Nothing here knows a target.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qdsl.graph.view import GraphView, Use
@@ -43,27 +43,25 @@ OUTPUT = Use(-1, -1)
 @dataclass(slots=True)
 class Written:
     """What leaves a tensor: its QuantizeLinear nodes, each with its readers (a graph output is `OUTPUT`), its float
-    readers, and whether the float value itself is a graph output."""
+    readers, and whether the float value itself is a graph output. Readers are ordered sets."""
 
-    quants: list[Quant] = field(default_factory=list)
-    readers: list[list[Use]] = field(default_factory=list)
-    floats: list[Use] = field(default_factory=list)
+    quants: dict[Quant, dict[Use, None]] = field(default_factory=dict)
+    floats: dict[Use, None] = field(default_factory=dict)
     graph_output: bool = False
 
-    def add(self, quant: Quant, readers: Sequence[Use]) -> None:
+    def add(self, quant: Quant, readers: Iterable[Use]) -> None:
         """A QuantizeLinear with its readers; one that stands there already gets more readers."""
-        if quant not in self.quants:
-            self.quants.append(quant)
-            self.readers.append([])
-        self.readers[self.quants.index(quant)] += readers
+        self.quants.setdefault(quant, {}).update(dict.fromkeys(readers))
 
-    def swap(self, old: Use, new: Use | None) -> None:
-        """`new` reads instead of `old`; None: nobody does. A QuantizeLinear that nobody reads is gone."""
-        instead = [] if new is None else [new]
-        for uses in (self.floats, *self.readers):
-            uses[:] = [kept for use in uses for kept in (instead if use == old else [use])]
-        live = [(quant, uses) for quant, uses in zip(self.quants, self.readers, strict=True) if uses]
-        self.quants, self.readers = [quant for quant, _ in live], [uses for _, uses in live]
+    def swap(self, old: Use, new: Use | None, quant: Quant | None) -> None:
+        """`new` reads instead of `old`, through `quant` (None: floats); new None: nobody does. A QuantizeLinear that
+        nobody reads is gone."""
+        uses = self.floats if quant is None else self.quants[quant]
+        del uses[old]
+        if new is not None:
+            uses[new] = None
+        if quant is not None and not uses:
+            del self.quants[quant]
 
     @property
     def edges(self) -> int:
@@ -72,12 +70,12 @@ class Written:
     @property
     def only_quant(self) -> Quant | None:
         """The one Quant, when nothing else leaves the tensor."""
-        return self.quants[0] if self.edges == 1 and self.quants and not self.graph_output else None
+        return next(iter(self.quants), None) if self.edges == 1 and not self.graph_output else None
 
     @property
     def only_float(self) -> Use | None:
         """The one float reader, when nothing else leaves the tensor."""
-        return self.floats[0] if self.edges == 1 and self.floats and not self.graph_output else None
+        return next(iter(self.floats), None) if self.edges == 1 and not self.graph_output else None
 
 
 @dataclass(slots=True)
@@ -92,9 +90,9 @@ class Edges:
         """Puts a Q after `tensor`, unless the same stands there; `readers`, which read floats so far, and the graph
         output then read through DQ."""
         out = self.written[tensor]
-        moved = set(readers)
-        out.add(quant, [*readers, OUTPUT] if to_output else list(readers))
-        out.floats = [use for use in out.floats if use not in moved]
+        out.add(quant, [*readers, OUTPUT] if to_output else readers)
+        for use in readers:
+            del out.floats[use]
         out.graph_output = out.graph_output and not to_output
         self.reads.update(dict.fromkeys(readers, quant))
 
@@ -102,7 +100,7 @@ class Edges:
 def float_edges(view: GraphView) -> Edges:
     """The edges of a graph in which nothing is quantized."""
     written = {
-        name: Written(floats=list(tensor.uses), graph_output=tensor.is_output)
+        name: Written(floats=dict.fromkeys(tensor.uses), graph_output=tensor.is_output)
         for name, tensor in view.tensors.items()
         if tensor.kind != "constant"
     }

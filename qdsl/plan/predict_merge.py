@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from qdsl.capability import Capability, Merge
-from qdsl.graph.view import GraphView, NodeView, TensorView, Use
+from qdsl.graph.view import GraphView, NodeView, Use
 from qdsl.plan.predict_edges import Edges, Written
 
 
@@ -44,76 +44,85 @@ def _merge_pairs(view: GraphView, edges: Edges, capability: Capability) -> tuple
 
 def _pair(graph: _Graph, rules: Mapping[str, Merge], index: int) -> tuple[NodeView, NodeView, Merge] | None:
     """A node, the one that alone reads its result, and the rule by which the two merge."""
-    node = graph.node(index)
-    rule = rules.get(node.op)
-    if rule is None or len(node.outputs) != 1:
+    first = graph.known(index)
+    rule = rules.get(first.op)
+    if rule is None or len(first.outputs) != 1:
         return None
-    use = graph.edges.written[node.outputs[0]].only_float
-    second = None if use is None else graph.node(use.node)
-    if second is None or second.op not in rule.seconds or not CHECKS[rule.check](graph.view, node, second):
+    use = graph.edges.written[first.outputs[0]].only_float
+    if use is None or graph.known(use.node).op not in rule.seconds:
         return None
-    return node, second, rule
+    first, second = graph.node(index), graph.node(use.node)
+    return (first, second, rule) if CHECKS[rule.check](graph.view, first, second) else None
 
 
 class _Graph:
-    """A view being changed: nodes by index, tensors by name."""
+    """A view being changed: nodes by index, readers and producers of tensors by name. Linear: a tensor that stands for
+    another is only noted, and put in where a node is looked at."""
 
     def __init__(self, view: GraphView, edges: Edges) -> None:
         self.view = view
         self.edges = edges
         self.nodes: dict[int, NodeView] = {}
-        self.tensors: dict[str, TensorView] = {}
+        self.alias: dict[str, str] = {}
+        self.uses: dict[str, dict[Use, None]] = {}
+        self.producers: dict[str, int] = {}
+
+    def known(self, index: int) -> NodeView:
+        """The node, its inputs under the names they had."""
+        return self.nodes.get(index, self.view.nodes[index])
 
     def node(self, index: int) -> NodeView:
-        return self.nodes.get(index, self.view.nodes[index])
+        node = self.known(index)
+        if not any(name in self.alias for name in node.inputs):
+            return node
+        return replace(node, inputs=tuple(self.alias.get(name, name) for name in node.inputs))
+
+    def readers(self, tensor: str) -> dict[Use, None]:
+        if tensor not in self.uses:
+            self.uses[tensor] = dict.fromkeys(self.view.tensors[tensor].uses)
+        return self.uses[tensor]
+
+    def drop(self, index: int) -> None:
+        self.nodes[index] = replace(self.known(index), inputs=(), outputs=())
 
     def leave(self, index: int) -> None:
         """The node goes, and with it its reads."""
-        node = self.node(index)
-        for port, name in enumerate(node.inputs):
-            use = Use(index, port)
-            self.edges.reads.pop(use, None)
-            if not name:
-                continue
-            known = self.tensors.get(name, self.view.tensors[name])
-            self.tensors[name] = replace(known, uses=tuple(u for u in known.uses if u != use))
-            if name in self.edges.written:
-                self.edges.written[name].swap(use, None)
+        for port, name in enumerate(self.node(index).inputs):
+            if name:
+                self.move_read(name, Use(index, port), None)
         self.drop(index)
 
-    def drop(self, index: int) -> None:
-        self.nodes[index] = replace(self.node(index), inputs=(), outputs=())
-
-    def move_read(self, tensor: str, old: Use, new: Use) -> None:
-        """`new` reads `tensor` instead of `old`, in the way that `old` did."""
-        known = self.tensors.get(tensor, self.view.tensors[tensor])
-        self.tensors[tensor] = replace(known, uses=tuple(sorted(_swap(known.uses, old, new), key=_place)))
+    def move_read(self, tensor: str, old: Use, new: Use | None) -> None:
+        """`new` reads `tensor` instead of `old`, in the way that `old` did; None: nobody does."""
+        readers = self.readers(tensor)
+        del readers[old]
         quant = self.edges.reads.pop(old, None)
-        if quant is not None:
-            self.edges.reads[new] = quant
         if tensor in self.edges.written:
-            self.edges.written[tensor].swap(old, new)
+            self.edges.written[tensor].swap(old, new, quant)
+        if new is not None:
+            readers[new] = None
+            if quant is not None:
+                self.edges.reads[new] = quant
 
     def join(self, gone: str, kept: str) -> None:
         """What read `gone` reads `kept`, in the way that it did."""
-        for name in (gone, kept):
-            self.tensors.setdefault(name, self.view.tensors[name])
         out, into = self.edges.written[gone], self.edges.written[kept]
-        for use in self.tensors[gone].uses:
-            node = self.node(use.node)
-            inputs = tuple(kept if port == use.port else name for port, name in enumerate(node.inputs))
-            self.nodes[use.node] = replace(node, inputs=inputs)
-        uses = sorted((*self.tensors[kept].uses, *self.tensors[gone].uses), key=_place)
-        self.tensors[kept] = replace(self.tensors[kept], uses=tuple(uses))
-        self.tensors[gone] = replace(self.tensors[gone], uses=())
-        into.floats += out.floats
-        for quant, readers in zip(out.quants, out.readers, strict=True):
+        self.readers(kept).update(self.readers(gone))
+        self.readers(gone).clear()
+        into.floats.update(out.floats)
+        for quant, readers in out.quants.items():
             into.add(quant, readers)
         self.edges.written[gone] = Written()
+        self.alias[gone] = kept
 
     def done(self) -> GraphView:
-        nodes = tuple(self.nodes.get(node.index, node) for node in self.view.nodes)
-        return replace(self.view, nodes=nodes, tensors={**self.view.tensors, **self.tensors})
+        nodes = tuple(self.node(node.index) for node in self.view.nodes)
+        tensors = dict(self.view.tensors)
+        for name, uses in self.uses.items():
+            tensors[name] = replace(tensors[name], uses=tuple(sorted(uses, key=lambda use: (use.node, use.port))))
+        for name, producer in self.producers.items():
+            tensors[name] = replace(tensors[name], producer=producer)
+        return replace(self.view, nodes=nodes, tensors=tensors)
 
 
 def _merge_equal(view: GraphView, edges: Edges) -> tuple[GraphView, list[Merged]]:
@@ -152,14 +161,6 @@ def _mergeable(graph: _Graph, node: NodeView) -> bool:
     return not reads_integers and all(value is not None for value in node.attrs.values())
 
 
-def _swap(uses: tuple[Use, ...], old: Use, new: Use) -> list[Use]:
-    return [new if use == old else use for use in uses]
-
-
-def _place(use: Use) -> tuple[int, int]:
-    return use.node, use.port
-
-
 def _into_first(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -> Merged:
     """The first writes what the second wrote, and reads its other inputs after its own."""
     between, output = first.outputs[0], second.outputs[0]
@@ -169,7 +170,7 @@ def _into_first(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -
         graph.move_read(name, Use(second.index, port), Use(first.index, len(inputs)))
         inputs = (*inputs, name)
     graph.nodes[first.index] = replace(first, op=rule.op or first.op, inputs=inputs, outputs=(output,))
-    graph.tensors[output] = replace(graph.tensors.get(output, graph.view.tensors[output]), producer=first.index)
+    graph.producers[output] = first.index
     graph.edges.written[between] = Written()
     graph.drop(second.index)
     return Merged(first.name, second.name, rule.because)

@@ -139,7 +139,7 @@ class Judge:
         """The Relu or Clip that alone reads the result and is alone with its own reader."""
         if len(written.floats) != 1 or written.quants:
             return None
-        reader = self._view.nodes[written.floats[0].node]
+        reader = self._view.nodes[next(iter(written.floats)).node]
         if reader.op not in row.absorbs:
             return None
         after = self._edges.written[reader.outputs[0]]
@@ -195,14 +195,14 @@ class Judge:
     def _written_as(self, tensor: str) -> _Types:
         """The types of a tensor that has one QuantizeLinear."""
         written = self._edges.written[tensor]
-        return written.quants[0].dtype, self._as_run(written.quants[0], written)
+        quant = next(iter(written.quants))
+        return quant.dtype, self._as_run(quant, written)
 
     def _as_run(self, quant: Quant, written: Written) -> DType:
         """An int8 pair becomes uint8 where one Q feeds one DQ, on targets that rewrite it."""
         if not self._capability.signed_pairs or quant.dtype is not DTYPES["int8"]:
             return quant.dtype
-        readers = written.readers[written.quants.index(quant)]
-        return DTYPES["uint8"] if len(readers) == 1 else quant.dtype
+        return DTYPES["uint8"] if len(written.quants[quant]) == 1 else quant.dtype
 
     def _bias(self, node: NodeView, row: Row, found: _Exit | None) -> Miss | None:
         """A bias is int32, or float and quantized by the runtime itself in front of a QuantizeLinear."""

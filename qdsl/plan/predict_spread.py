@@ -40,7 +40,7 @@ def _may_rise(view: GraphView, edges: Edges, capability: Capability, mover: Node
     source = edges.written[mover.inputs[0]]
     if view.producer(mover.inputs[0]) is None:
         return use in source.floats
-    if source.floats != [use] or source.quants:
+    if len(source.floats) != 1 or use not in source.floats or source.quants:
         return False
     return not source.graph_output or mover.op in capability.spread_past_outputs
 
