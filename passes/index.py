@@ -67,6 +67,11 @@ ENTRIES = (
         "qdsl.passes.insert_qdq:InsertQDQ",
         "store planned weights as integers, write QuantizeLinear and DequantizeLinear on planned tensors",
     ),
+    Entry(
+        "softmax_last",
+        "qdsl.passes.softmax_last:SoftmaxLast",
+        "take the Softmax before a 1x1 Conv to one channel over the last axis",
+    ),
 )
 
 

@@ -19,6 +19,7 @@ from qdsl.graph import Model, save, upgrade_opset
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.edit_qdq import set_model_metadata
 from qdsl.lang.recipe import InputSpec
+from qdsl.passes.index import make
 from qdsl.passes.insert_qdq import InsertQDQ, least_opset
 from qdsl.plan import Plan, plan_hash
 from qdsl.rewrite import Trace, run
@@ -27,6 +28,8 @@ from qdsl.targets.results import Emitted, EmittedFile
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
+# What the runtime computes faster in another form, on nodes that the plan leaves in float. They keep their names.
+LOWERINGS = ("softmax_last",)
 _DATA_FILE = re.compile(re.escape(MODEL_FILE) + r"\.[0-9a-f]{12}\.data")
 
 
@@ -53,6 +56,7 @@ def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
     """A quantized copy of `model`, ready to save, and what was done to it."""
     quantized = upgrade_opset(model.copy(), least_opset(plan))
     trace = run([InsertQDQ(plan, ranges)], quantized)
+    run([make(name) for name in LOWERINGS], quantized)
     quantized.sweep()
     stamp = {"qdsl.recipe": plan.recipe, "qdsl.plan_sha256": plan_hash(plan), "qdsl.version": __version__}
     set_model_metadata(quantized, stamp)
