@@ -315,6 +315,23 @@ def test_wishes_that_contradict() -> None:
             qdsl.compile("nothing.q", **settings)
 
 
+def test_a_lock_covers_every_target(tmp_path: Path) -> None:
+    recipe = project(tmp_path, "target stm32 { io int8 }\n")
+    heard: list[str] = []
+    result = compiled(recipe, target="ort", listener=lambda event: heard.append(f"{event.stage} {event.text}"))
+    assert (result.lock, result.from_lock) == (None, False)
+    assert [text for text in heard if text.startswith("lock demo.lock is not written")]
+    assert not (tmp_path / "demo.lock").exists()
+
+
+def test_a_parameter_given_another_value_is_another_recipe(tmp_path: Path) -> None:
+    head = HEAD.replace("weights int8 symmetric", "weights $kind symmetric")
+    recipe = project(tmp_path, "param kind = int8 from [int8, uint8]\n", head=head)
+    compiled(recipe)
+    assert compiled(recipe, sets={"kind": "int8"}).from_lock
+    assert "`weights of quantize` changed" in stale(recipe, sets={"kind": "uint8"}).headline
+
+
 def test_a_broken_budget_still_locks(tmp_path: Path) -> None:
     recipe = project(tmp_path, head=HEAD.replace("target ort", "target ort { require size <= 1 KiB }"))
     assert not compiled(recipe).holds

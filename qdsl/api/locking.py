@@ -110,10 +110,13 @@ class Pinned:
         """The datasets whose files are all there: without data, the artifact is compared on none."""
         return {name: dataset for name, dataset in datasets.items() if locks.complete(dataset)}
 
-    def write(self, ranges: Ranges, plans: Sequence[Plan]) -> None:
-        """Write the lock, if this compilation makes one. Raises QdslError `lock-unwritable`."""
-        if not self.writes or self.now is None:
-            return
+    def write(self, ranges: Ranges, plans: Sequence[Plan]) -> str:
+        """Write the lock, if this compilation makes one, and say what was done, "" for nothing to do. Raises QdslError
+        `lock-unwritable`."""
+        if self.now is None or self.found is not None:
+            return ""
+        if not self.whole:
+            return f"{self.path.name} is not written: it covers every target of the recipe, and this was not all"
         methods = _methods(plans)
         made = Lock(
             recipe=self.now.recipe,
@@ -131,6 +134,7 @@ class Pinned:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise self._error("lock-unwritable", f"`{self.path.name}` cannot be written: {reason}") from None
+        return f"{self.path}   {len(made.ranges)} ranges"
 
     def _facts(self, prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset]) -> Lock:
         """The world as it is now, as a lock without ranges."""

@@ -15,7 +15,18 @@ from enum import Enum
 from typing import Any
 
 from qdsl.diag import Span
-from qdsl.lang.recipe import DataSpec, KeepRule, LayersRule, ModelRef, PlaceRule, Recipe, Settings, Target, UsePass
+from qdsl.lang.recipe import (
+    DataSpec,
+    Edge,
+    KeepRule,
+    LayersRule,
+    ModelRef,
+    PlaceRule,
+    Recipe,
+    Settings,
+    Target,
+    UsePass,
+)
 from qdsl.lang.selectors import Group, Named, Picks
 from qdsl.spec import DType
 
@@ -26,6 +37,7 @@ _SILENT: dict[type, frozenset[str]] = {
     UsePass: frozenset({"path"}),
     Target: frozenset({"requires", "profile", "allows", "name"}),
     Picks: frozenset({"expect", "expect_span"}),
+    Edge: frozenset({"expect"}),
 }
 _WORDS: dict[type, str] = {LayersRule: "layers", KeepRule: "keep", PlaceRule: "place"}
 
