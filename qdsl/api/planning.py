@@ -53,8 +53,14 @@ def decide_all(prepared: Prepared, target: str | None, report: Report) -> tuple[
 
 
 def _decide(prepared: Prepared, target: str, report: Report) -> Decisions:
-    sizes = {"float_bytes": prepared.file_bytes, "canonical_bytes": prepared.canonical_bytes}
-    return decide(prepared.recipe, prepared.view, target, report=report, **sizes)
+    return decide(
+        prepared.recipe,
+        prepared.view,
+        target,
+        float_bytes=prepared.file_bytes,
+        canonical_bytes=prepared.canonical_bytes,
+        report=report,
+    )
 
 
 def _targets(prepared: Prepared, only: str | None) -> tuple[str, ...]:
