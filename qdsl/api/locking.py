@@ -24,6 +24,7 @@ from qdsl.plan.targets import table_of
 
 SUFFIX = ".lock"
 _SHOWN = 20
+_WEIGHING = ("entropy", "percentile", "mse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +179,16 @@ class Pinned:
 
 
 def _methods(plans: Sequence[Plan]) -> dict[str, str]:
-    """How each observed tensor is calibrated, by name: "percentile 99.99 on calib"."""
+    """How each observed tensor is calibrated, by name: "minmax on calib". Methods that weigh what rounding costs depend
+    on the scheme, too: "mse on calib for int8 symmetric per_tensor"."""
     found: dict[str, set[str]] = {}
     for plan in plans:
         for tensor in plan.tensors:
             how = tensor.calibration
             if tensor.observe and how.data is not None:
-                share = "" if how.percentile is None else f" {how.percentile:g}"
-                words = f"{how.method}{share}{' symmetric' if how.symmetric else ''} on {how.data}"
+                share = "" if how.percentile is None else f" {how.percentile!r}"
+                scheme = f" for {tensor.scheme}" if how.method in _WEIGHING else ""
+                words = f"{how.method}{share}{' symmetric' if how.symmetric else ''} on {how.data}{scheme}"
                 found.setdefault(tensor.tensor, set()).add(words)
     return {tensor: "; ".join(sorted(words)) for tensor, words in sorted(found.items())}
 
