@@ -210,6 +210,10 @@ def activations() -> Iterator[Case]:
         (pair("y", OUT),),
         ranges=at_zero,
     )
+    text = f"{{ [r] a = Abs (x) [n] c = MaxPool {POOL} (a) [act] y = Relu (c) }}"
+    said = {"n": "integer MaxPool", "act": "absorbed QuantizeLinear"}
+    passed = f"g ({IMAGE} x) => (float[?,?,?,?] y) {text}"
+    yield Case("relu after a mover", passed, said, io("n", "a", group="a"), ranges={"a": (0.0, 4.0), "y": (0.0, 4.0)})
 
 
 def moving() -> Iterator[Case]:

@@ -227,7 +227,7 @@ class Judge:
             return False
         found = self._exit(node, row)
         others = [self._edges.reads.get(Use(node.index, other)) for other in row.activations if other != port]
-        if not isinstance(found, _Exit) or None in others:
+        if not isinstance(found, _Exit) or found.folded or None in others:
             return False
         # The scalar takes the type of the other input, which must be the output's before anything is rewritten.
         types = {quant.dtype for quant in (*others, *self._edges.written[found.tensor].quants) if quant}
@@ -267,7 +267,7 @@ class Judge:
             return _miss("input_float", port=port)
         if read.dtype not in row.activation_types:
             return _miss("activation_type", type=read.dtype)
-        for name in node.outputs if row.output_quantized else ():
+        for name in map(self._behind, node.outputs if row.output_quantized else ()):
             written = self._edges.written[name]
             if written.only_quant is None:
                 return _shared(written)
@@ -277,6 +277,14 @@ class Judge:
             if types[0][1] != types[1][1]:
                 return _mixed("output_types", types)
         return None
+
+    def _behind(self, tensor: str) -> str:
+        """`tensor`, or what an activation that is removed makes of it."""
+        use = self._edges.written[tensor].only_float
+        if use is None or self._rows[use.node].kind != ABSORBED:
+            return tensor
+        found = self._fold(self._view.nodes[use.node], _EXACT)
+        return tensor if found is None else found.tensor
 
     def _activation(self, node: NodeView, row: Row) -> Prediction:
         from_outside = self._view.producer(node.inputs[0]) is None and Use(node.index, 0) not in self._edges.reads
