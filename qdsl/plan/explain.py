@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qdsl.diag import Diagnostic, QdslError, nearest
 from qdsl.graph.view import NodeView
@@ -78,8 +78,16 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
         steps += _tensor_steps(decisions, tensor)
     if not any(step.what == "activations" for step in steps):
         steps += _chain("activations", context.cascade.resolve("activations", rules), "")
+    if node.index in context.kept:
+        steps = _overruled(decisions, node, steps)
     steps += _keeps(decisions, node)
     return Explanation(node.name, "node", _title(decisions, node), tuple(steps), _verdict(decisions, plan))
+
+
+def _overruled(decisions: Decisions, node: NodeView, steps: list[Step]) -> list[Step]:
+    """What a `keep` leaves of the settings: none on the weights, and none on an output that nobody reads in integers."""
+    pairs = any(tensor in decisions.draft.tensors for tensor in node.outputs)
+    return [step if pairs and step.what != "weights" else replace(step, won=False) for step in steps]
 
 
 def _tensor(decisions: Decisions, name: str) -> Explanation:
