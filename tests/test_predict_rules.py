@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 from quantized import S8, U8, Measured, SmallPlan, bias, scheme, tensor, weight
 
-from qdsl.capability import load
+from qdsl.capability import MOVES, load
 from qdsl.graph import Model, from_proto, to_bytes
 from qdsl.graph.view import GraphView, Use
 from qdsl.passes.insert_qdq import InsertQDQ
@@ -226,6 +226,8 @@ def moving() -> Iterator[Case]:
     linear = one("Resize", '<mode = "linear">', ", , s")
     yield Case("resize linear", linear, {"n": "float because"}, same, constants=SCALES)
     yield Case("reduce max", one("ReduceMax"), {"n": "integer ReduceMax"}, same)
+    blocks = one("DepthToSpace", "<blocksize = 2>")
+    yield Case("depth to space", blocks, {"n": "integer DepthToSpace"}, same)
     yield Case("transpose, uint16", one("Transpose"), {"n": "integer Transpose"}, io("n", of=U16, group="x"), opset=21)
     halves = f"g ({IMAGE} x) => (float[1,2,8,8] y, float[1,2,8,8] z) {{ [n] y, z = Split <axis = 1> (x) }}"
     yield Case("split", halves, {"n": "integer Split"}, (*same, pair("z", OUT, group="x")), opset=13)
@@ -263,6 +265,42 @@ def by_itself() -> Iterator[Case]:
     )
 
 
+def ints(*values: int) -> Any:
+    return np.array(values, np.int64)
+
+
+# One node of each operator that moves data: attributes, further inputs, constants.
+MOVERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "ArgMax": ("", "", {}),
+    "DepthToSpace": ("<blocksize = 2>", "", {}),
+    "Expand": ("", ", s", {"s": ints(2, 4, 8, 8)}),
+    "Flatten": ("", "", {}),
+    "Gather": ("<axis = 1>", ", i", {"i": ints(0, 2)}),
+    "GatherElements": ("<axis = 1>", ", i", {"i": np.zeros((1, 4, 8, 8), np.int64)}),
+    "MaxPool": (POOL, "", {}),
+    "ReduceMax": ("", "", {}),
+    "ReduceMin": ("", "", {}),
+    "Reshape": ("", ", s", {"s": ints(1, 8, 4, 8)}),
+    "Resize": ("", ", , s", SCALES),
+    "Slice": ("", ", a, b, c", {"a": ints(0), "b": ints(2), "c": ints(1)}),
+    "Split": ("<axis = 1>", ", s", {"s": ints(4)}),
+    "Squeeze": ("", ", a", {"a": ints(0)}),
+    "Tile": ("", ", s", {"s": ints(2, 1, 1, 1)}),
+    "Transpose": ("", "", {}),
+    "Unsqueeze": ("", ", a", {"a": ints(0)}),
+}
+
+
+def mover(op: str, of: Any) -> Case:
+    attrs, more, constants = MOVERS[op]
+    place = op == "ArgMax"
+    graph = f"g ({IMAGE} x) => ({'int64' if place else 'float'}[] y) {{ [n] y = {op} {attrs} (x{more}) }}"
+    graph = graph.replace("[] y", f"[{','.join('?' * RANKS.get(op, 4))}] y")
+    pairs = (pair("x", "n", of=of),) if place else io("n", of=of, group="x")
+    return Case(op, graph, {}, pairs, constants=constants, opset=17 if of is not U16 else 21)
+
+
+RANKS = {"Flatten": 2, "Squeeze": 3, "Unsqueeze": 5}
 CASES = list(cases())
 
 
@@ -309,6 +347,20 @@ def test_rule(case: Case) -> None:
             assert said[node].because.startswith("equal to n,")
         else:
             assert said[node].kernel == word
+
+
+@pytest.mark.parametrize("of", [U8, S8, U16], ids=str)
+@pytest.mark.parametrize("op", MOVERS)
+def test_operators_that_move_data(op: str, of: Any) -> None:
+    case = mover(op, of)
+    view, said = predicted(case)
+    assert said["n"].runs == really(case)["n"].runs
+    takes = of.dtype in TABLE.row_for(view.node("n"), view).activation_types
+    assert said["n"].runs == ("integer" if takes else "float")
+
+
+def test_each_mover_of_the_table_is_run() -> None:
+    assert set(MOVERS) == {op for row in TABLE.rows if row.kind == MOVES for op in row.ops}
 
 
 def test_every_row_is_reached() -> None:
