@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,8 +107,7 @@ LOCK = Lock(
 )
 
 
-def test_a_lock_reads_as_its_golden(golden: object) -> None:
-    assert callable(golden)
+def test_a_lock_reads_as_its_golden(golden: Callable[[str, str], None]) -> None:
     golden("lock/small.lock", render(LOCK))
 
 

@@ -105,8 +105,10 @@ def _plain(value: Any) -> Any:
         return _plain(value.parts[0])
     if is_dataclass(value) and not isinstance(value, type):
         silent = _SILENT.get(type(value), frozenset()) | {"level"}
-        named = ((f.name, getattr(value, f.name)) for f in fields(value) if f.name not in silent)
-        return [type(value).__name__, *([n, _plain(v)] for n, v in named if not isinstance(v, Span))]
+        named = ((f.name, getattr(value, f.name), f.default) for f in fields(value) if f.name not in silent)
+        # What is not said is left out, so that a setting that the language learns later makes no lock stale.
+        said = [[name, _plain(v)] for name, v, default in named if v != default and not isinstance(v, Span)]
+        return [type(value).__name__, *said]
     if isinstance(value, tuple):
         return [_plain(item) for item in value if not isinstance(item, Span)]
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
