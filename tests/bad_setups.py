@@ -23,7 +23,7 @@ from structure_graphs import Net, backbone
 from test_data_sources import coco_tree, yolo_tree
 
 import qdsl.api
-from qdsl.calibrate import Ranges, minmax
+from qdsl.calibrate import Observations, Ranges, merged, minmax
 from qdsl.graph import load
 from qdsl.plan import from_json, to_json
 from qdsl.targets.ort.emit import emit
@@ -266,7 +266,7 @@ def data_moves(folder: Path) -> None:
     small(folder)
 
     def disturb(event: Any) -> None:
-        if event.stage == "calibrate":
+        if event.stage == "calibrate" and event.done == event.total:
             noise(folder, samples=5)
 
     qdsl.api.compile(folder / "example.q", out=folder / "build", listener=disturb)
@@ -437,6 +437,7 @@ def save_below_a_file(folder: Path) -> None:
 
 CALLS: dict[str, Setup] = {
     "calibration-tensor": calibrate_unknown,
+    "calibration-parts": lambda folder: merged([Observations("key", 2, {0}), Observations("key", 2, {0, 1})]),
     "calibration-ranges": lambda folder: Ranges.from_json('{"samples": 1, "tensors": {"a": [2, 1]}}'),
     "plan-file": lambda folder: from_json(to_json(small(folder)[1]).replace('"version": 1', '"version": 9')),
     "range-missing": lambda folder: emit_with(folder, lambda high: high.pop("images")),

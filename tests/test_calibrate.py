@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from onnx import ModelProto, helper
 
 import qdsl.data
-from qdsl.calibrate import MinMax, Ranges, minmax
+from qdsl.calibrate import Ranges, minmax
+from qdsl.calibrate.extremes import Records
 from qdsl.calibrate.shortcuts import shortcuts
 from qdsl.diag import QdslError
 from qdsl.graph import from_proto, load
@@ -247,28 +248,33 @@ def test_weights_too_many_for_one_proto_go_through_a_file(tmp_path: Path, monkey
     assert minmax(from_proto(small_net()), WANTED, dataset).to_json() == inline.to_json()
 
 
-@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=30), st.randoms(use_true_random=False))
-def test_observers_merge_in_any_order(values: list[float], random: Any) -> None:
-    whole = MinMax()
-    whole.update(np.float32(values))
-    parts = [MinMax() for _ in range(4)]
-    for value in values:
-        parts[random.randrange(4)].update(np.float32([value]))
-    random.shuffle(parts)
-    merged = MinMax()
-    for part in parts:
+PAIRS = st.lists(st.tuples(*[st.floats(-8, 8, width=32)] * 2), min_size=1, max_size=30)
+
+
+@given(PAIRS, st.randoms(use_true_random=False))
+def test_records_are_the_same_in_any_order_and_any_parts(ends: list[tuple[float, float]], random: Any) -> None:
+    ranges = [(min(pair), max(pair)) for pair in ends]
+    whole = Records()
+    for index, pair in enumerate(ranges):
+        whole.add(index, *pair)
+    parts = [Records() for _ in range(4)]
+    for index, pair in random.sample(list(enumerate(ranges)), len(ranges)):
+        parts[random.randrange(4)].add(index, *pair)
+    merged = Records()
+    for part in random.sample([part for part in parts if part.lows], len([part for part in parts if part.lows])):
         merged.merge(part)
-    assert (
-        repr(merged.state()) == repr(whole.state()) == repr((float(np.min(values)) + 0.0, float(np.max(values)) + 0.0))
-    )
+    assert repr(merged) == repr(whole)
+    assert (whole.low, whole.high) == (min(p[0] for p in ranges), max(p[1] for p in ranges))
+    assert merged.settled(0.01) == settled_one_by_one(ranges)
 
 
-def test_observers_keep_nan_and_know_nothing_at_first() -> None:
-    assert MinMax().state() == (float("inf"), float("-inf")) and not MinMax().finite
-    seen = MinMax(1, 2)
-    seen.merge(MinMax(float("nan"), 0))
-    seen.update(np.float32([]))
-    assert np.isnan(seen.low) and seen.high == 2
+def settled_one_by_one(ranges: list[tuple[float, float]]) -> int:
+    settled, (low, high) = 1, ranges[0]
+    for index, (below, above) in enumerate(ranges):
+        width = high - low
+        low, high = min(low, below), max(high, above)
+        settled = index + 1 if high - low > width * 1.01 else settled
+    return settled
 
 
 @given(

@@ -73,7 +73,8 @@ def test_ranges_are_those_of_the_data(compiled: Any) -> None:
     stored = json.loads((result.directory / "ranges.json").read_text(encoding="utf-8"))
     arrays = [dict(each) for each in samples(recipe)]
     assert stored["samples"] == len(arrays) == 6
-    low, high = stored["tensors"]["x"]
+    low, high, how = stored["tensors"]["x"]
+    assert how == "minmax on calib"
     assert low == min(float(a["x"].min()) for a in arrays)
     assert high == max(float(a["x"].max()) for a in arrays)
     observed = {t.tensor for t in result.targets[0].plan.tensors if t.observe}

@@ -18,7 +18,7 @@ from onnx import helper
 from test_data_sources import coco_tree, yolo_tree
 
 import qdsl.data
-from qdsl.calibrate import Ranges, minmax
+from qdsl.calibrate import Observations, Ranges, merged, minmax
 from qdsl.data.image import decode
 from qdsl.data.yolo_yaml import parse
 from qdsl.diag import QdslError, Report, render_all
@@ -240,6 +240,7 @@ CASES: dict[str, dict[str, Callable[[Path], Any]]] = {
     "calibration-load": {"": unknown_operator},
     "calibration-run": {"": impossible_shape},
     "calibration-non-finite": {"": logarithm},
+    "calibration-parts": {"": lambda root: merged([Observations("key", 1, {0}), Observations("key", 1, {0})])},
     "calibration-ranges": {"": lambda root: Ranges.from_json('{"samples": 1, "tensors": {"a": [2, 1]}}')},
 }
 

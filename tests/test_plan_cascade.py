@@ -151,7 +151,6 @@ def test_rules_of_one_kind_do_not_contradict() -> None:
         ("keep op Conv in float16", "target-cannot"),
         ("layers op Relu { weights int8 }", "setting-unused"),
         ('layers tensor "sub_out" { range [0, 1] }', "setting-unused"),
-        ("layers op Conv { calibrate entropy on calib }", "not-yet"),
         ("keep all in float32", "nothing-to-quantize"),
     ],
 )

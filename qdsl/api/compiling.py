@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from qdsl import calibrate, data
+from qdsl import data
 from qdsl.api.budgets import Budget, decide_budgets
+from qdsl.api.calibrating import measure, named, requests
 from qdsl.api.locking import Pinned, Wish
 from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
@@ -115,14 +116,19 @@ def compile(
         require_finite(prepared.model)
     tell(Event("model", _model_line(prepared)))
     datasets = _open(prepared, plans, pinned, report)
+    directory = Path(out) / recipe.name
     known = pinned.ranges(prepared, plans, datasets, report)
     if known is None:
-        ranges = _calibrate(prepared, plans, datasets, workers, batch, tell)
+
+        def heard(text: str, done: int, total: int, rate: float) -> None:
+            tell(Event("calibrate", text, done, total, rate))
+
+        ranges = measure(prepared, plans, datasets, directory, heard, workers=workers, batch=batch)
         pinned.require_unmoved()
     else:
         ranges, datasets = known, pinned.readable(datasets)
         tell(Event("lock", f"{len(ranges.low)} ranges from {pinned.path.name}, nothing to calibrate"))
-    directory = Path(out) / recipe.name
+    ranges = named(ranges, plans)
     results = tuple(_target(prepared, plan, ranges, datasets, directory, tell) for plan in plans)
     write_text(directory / "plan.json", _plans_json(plans))
     write_text(directory / "ranges.json", ranges.to_json())
@@ -142,16 +148,6 @@ def _model_line(prepared: Prepared) -> str:
     )
 
 
-def _observed(plans: list[Plan]) -> dict[str, list[str]]:
-    """Dataset name -> tensors whose ranges it gives, over all targets."""
-    wanted: dict[str, dict[str, None]] = {}
-    for plan in plans:
-        for tensor in plan.tensors:
-            if tensor.observe and tensor.calibration.data is not None:
-                wanted.setdefault(tensor.calibration.data, {})[tensor.tensor] = None
-    return {name: sorted(tensors) for name, tensors in sorted(wanted.items())}
-
-
 def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report) -> dict[str, Dataset]:
     """Every dataset that calibration needs; what is wrong with any of them is raised at once."""
     view = prepared.view
@@ -163,36 +159,7 @@ def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report)
     def opened(name: str) -> Dataset:
         return data.open(recipe.dataset(name), recipe.inputs, takes, report)
 
-    return pinned.open(list(_observed(plans)), opened, report)
-
-
-def _calibrate(
-    prepared: Prepared,
-    plans: list[Plan],
-    datasets: Mapping[str, Dataset],
-    workers: int | None,
-    batch: int | None,
-    tell: Listener,
-) -> Ranges:
-    low: dict[str, float] = {}
-    high: dict[str, float] = {}
-    samples = settled = 0
-    for name, tensors in _observed(plans).items():
-        method = f"minmax on {name}"
-
-        def progress(done: int, total: int, rate: float, method: str = method) -> None:
-            tell(Event("calibrate", method, done, total, rate))
-
-        model_line, data_line = model_span(prepared), prepared.recipe.dataset(name).span
-        with placed_at(data_line), placed_at(model_line, "calibration-load", "calibration-tensor"):
-            found = calibrate.minmax(
-                prepared.model, tensors, datasets[name], workers=workers, batch=batch, progress=progress
-            )
-        low.update(found.low)
-        high.update(found.high)
-        samples, settled = samples + found.samples, max(settled, found.settled_after)
-        tell(Event("calibrate", f"{method}   {found.samples} samples, ranges settled after {found.settled_after}"))
-    return Ranges(dict(sorted(low.items())), dict(sorted(high.items())), samples, settled)
+    return pinned.open(list(requests(plans)), opened, report)
 
 
 def _target(

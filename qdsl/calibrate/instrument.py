@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from qdsl.calibrate.shortcuts import FLOATS, Shortcuts
 from qdsl.graph.view import GraphView
@@ -36,18 +36,24 @@ _ONNX_NAMES = {"float64": "DOUBLE"} | {
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """Where the numbers come out: for each tensor the names of its smallest and largest value; and the sums."""
+    """Where the numbers come out: for each tensor the names of its smallest and largest value; the sums; and the
+    tensors that come out whole."""
 
     extremes: Mapping[str, tuple[str, str]]
     sums: tuple[str, ...]
+    counted: tuple[str, ...] = ()
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        return (*(name for pair in self.extremes.values() for name in pair), *self.sums)
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (*(name for pair in self.extremes.values() for name in pair), *self.sums)
+        return (*self.scalars, *self.counted)
 
 
-def instrument(proto: ModelProto, view: GraphView, ways: Shortcuts) -> Readout:
-    """Put the reductions that `ways` asks for into `proto`, in place, and make them its only outputs."""
+def instrument(proto: ModelProto, view: GraphView, ways: Shortcuts, counted: Sequence[str] = ()) -> Readout:
+    """Put the reductions that `ways` asks for into `proto`, in place, and make them and `counted` its only outputs."""
     writer = _Writer(proto, view)
     extremes = {tensor: writer.extremes(tensor) for tensor in ways.reduced}
     for tensor, (op, of) in ways.mapped.items():
@@ -55,16 +61,21 @@ def instrument(proto: ModelProto, view: GraphView, ways: Shortcuts) -> Readout:
     written = [view.tensors[o] for o in view.outputs if view.tensors[o].kind != "constant"]  # nobody writes a constant
     floats = [tensor.name for tensor in written if tensor.dtype in FLOATS]
     sums = tuple(writer.sum(tensor) for tensor in dict.fromkeys([*ways.summed, *floats]))
-    readout = Readout(extremes, sums)
-    writer.finish(readout.names)
+    readout = Readout(extremes, sums, tuple(counted))
+    writer.finish(readout.scalars)
+    proto.graph.output.extend(_output(view, name) for name in counted)
     return readout
 
 
 def expose(proto: ModelProto, view: GraphView, tensors: Sequence[str]) -> None:
     """Make `tensors` the only outputs of `proto`, in place."""
-    types = {name: getattr(TensorProto, _ONNX_NAMES.get(view.tensors[name].dtype or "", "FLOAT")) for name in tensors}
     del proto.graph.output[:]
-    proto.graph.output.extend(helper.make_tensor_value_info(name, types[name], None) for name in tensors)
+    proto.graph.output.extend(_output(view, name) for name in tensors)
+
+
+def _output(view: GraphView, tensor: str) -> ValueInfoProto:
+    kind = getattr(TensorProto, _ONNX_NAMES.get(view.tensors[tensor].dtype or "", "FLOAT"))
+    return helper.make_tensor_value_info(tensor, kind, None)
 
 
 class _Writer:

@@ -1,11 +1,11 @@
-"""Min-max calibration: the float model runs over a dataset, and every wanted tensor's range comes back.
+"""Calibration: the float model runs over a dataset, and every wanted tensor's range comes back.
 
-Each sample is one run on one thread, several runs side by side; what is remembered of a sample is two numbers a tensor,
-and samples are merged in dataset order. So the ranges are the same to the bit for any number of workers and any
-batch, and memory does not grow with the number of samples.
+Each sample is one run on one thread, several runs side by side. What is remembered merges in any order, so the ranges
+are the same to the bit for any number of workers, any batch, any split into shards, and after an interruption; memory
+does not grow with the number of samples.
 
-A NaN can hide from a minimum, so sums look for it, at the model's outputs and wherever it might be lost on the way
-there; a sample that looks suspicious is run again with all tensors in the open.
+A NaN can hide from a minimum inside the graph, so sums look for it, at the model's outputs and wherever it might be
+lost on the way there; a sample that looks suspicious is run again with all tensors in the open.
 """
 
 from __future__ import annotations
@@ -15,24 +15,33 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
+from qdsl.calibrate.checkpoint import Checkpoint
+from qdsl.calibrate.fingerprint import fingerprint
+from qdsl.calibrate.histogram import count
 from qdsl.calibrate.instrument import Readout, expose, instrument
-from qdsl.calibrate.observers import MinMax
+from qdsl.calibrate.observations import Observations, Ways
 from qdsl.calibrate.ranges import Ranges
+from qdsl.calibrate.request import Request
 from qdsl.calibrate.session import runtime_reason, session
-from qdsl.calibrate.shortcuts import Shortcuts, shortcuts
+from qdsl.calibrate.shortcuts import shortcuts
+from qdsl.calibrate.sources import sources
 from qdsl.data import Dataset, Sample
 from qdsl.diag import Diagnostic, QdslError, nearest
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView
 
 Progress = Callable[[int, int, float], None]
-_SETTLED = 0.01
+SAVE_EVERY = 15.0
 _MOST_WORKERS = 8
+# Exposed tensors of all samples under way at once; the next worker would have to be worth more than this.
+_MOST_EXPOSED = 192 << 20
 
 
 def minmax(
@@ -44,24 +53,83 @@ def minmax(
     batch: int | None = None,
     progress: Progress | None = None,
 ) -> Ranges:
-    """The smallest and largest value of each of `tensors` over all samples, in the tensor's real values.
+    """The smallest and largest value of each of `tensors` over all samples: see `calibrate`."""
+    requests = [Request(name) for name in tensors]
+    return calibrate(model, requests, dataset, workers=workers, batch=batch, progress=progress)
+
+
+def calibrate(
+    model: Model,
+    requests: Sequence[Request],
+    dataset: Dataset,
+    *,
+    workers: int | None = None,
+    batch: int | None = None,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+) -> Ranges:
+    """The range of each requested tensor over all samples, in the tensor's real values, in one pass over `dataset`.
 
     `workers` threads (None: the processors there are, at most 8) take `batch` samples at a time (None: 1); neither
     changes the result. `progress` is called in the caller's thread with (samples done, samples in all, samples per
-    second). Raises QdslError: calibration-tensor, calibration-load, calibration-run, calibration-non-finite, and
-    those of the dataset; the first in dataset order.
+    second). `checkpoint` is a file that keeps what was seen: an interrupted calibration goes on from there, a finished
+    one removes it. Raises QdslError: calibration-tensor, calibration-load, calibration-run, calibration-non-finite,
+    and those of the dataset; the first in dataset order.
     """
+    ways = plan_ways(model, requests)
+    found = observe(model, requests, dataset, workers=workers, batch=batch, progress=progress, checkpoint=checkpoint)
+    ranges = found.ranges(ways)
+    if checkpoint is not None:
+        Checkpoint(checkpoint).remove()
+    return ranges
+
+
+def plan_ways(model: Model, requests: Sequence[Request]) -> Ways:
+    """How the requests are answered on `model`. Raises QdslError `calibration-tensor`."""
     view = model.view()
-    _check(view, tensors)
-    ways = shortcuts(view, tuple(dict.fromkeys(tensors)))
+    _check(view, [request.tensor for request in requests])
+    unique = {request.tensor: request for request in requests}
+    counted = [name for name, request in unique.items() if request.counted]
+    ends = [name for name, request in unique.items() if not request.counted]
+    return Ways(tuple(unique.values()), shortcuts(view, ends), sources(view, counted))
+
+
+def observe(
+    model: Model,
+    requests: Sequence[Request],
+    dataset: Dataset,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    workers: int | None = None,
+    batch: int | None = None,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+) -> Observations:
+    """What shard `shard` (number, of how many) of `dataset` shows: every so many-th sample. All shards of one model and
+    dataset `merge`, in any order, to the same state as one pass; `Observations.ranges` of it gives the ranges. The rest
+    is as in `calibrate`, but a checkpoint stays."""
+    ways = plan_ways(model, requests)
+    view = model.view()
     found: list[Readout] = []
-    run = session(model, lambda proto: found.append(instrument(proto, view, ways)))
-    job = _Job(model, view, ways, dataset, run, found[0])
-    return _gather(job, workers or min(_MOST_WORKERS, _processors()), batch or 1, progress)
+    counted = tuple(name for name in ways.sources.counted if name not in view.inputs)
+    run = session(model, lambda proto: found.append(instrument(proto, view, ways.extremes, counted)))
+    total = len(dataset)
+    state = Observations(fingerprint(model, requests, dataset), total)
+    keeper = Checkpoint(checkpoint) if checkpoint is not None else None
+    state = state if keeper is None else keeper.load(state)
+    indices = [index for index in range(total) if index % shard[1] == shard[0]]
+    job = _Job(model, view, ways, dataset, run, found[0], state)
+    _carry_out(job, [i for i in indices if i not in state.done], len(indices), workers, batch or 1, progress, keeper)
+    return state
 
 
 def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _workers(job: _Job, asked: int | None) -> int:
+    exposed = sum((job.view.tensors[name].elements or 1 << 20) * 4 for name in job.readout.counted)
+    return asked or max(1, min(_MOST_WORKERS, _processors(), _MOST_EXPOSED // max(1, exposed)))
 
 
 def _check(view: GraphView, tensors: Sequence[str]) -> None:
@@ -75,35 +143,43 @@ def _check(view: GraphView, tensors: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Everything that a worker needs; nothing in it changes while workers run."""
+    """Everything that a worker needs. Only `state` changes, under `lock`."""
 
     model: Model
     view: GraphView
-    ways: Shortcuts
+    ways: Ways
     dataset: Dataset
     session: Any
     readout: Readout
+    state: Observations
+    lock: Lock = field(default_factory=Lock)
 
-    def measure(self, indices: range) -> list[dict[str, MinMax]]:
-        """The observations of some samples, by tensor that is measured."""
-        return [self._one(self.dataset.sample(index)) for index in indices]
+    def measure(self, indices: Sequence[int]) -> int:
+        """Add some samples to the state; how many."""
+        for index in indices:
+            self._one(self.dataset.sample(index))
+        return len(indices)
 
-    def _one(self, sample: Sample) -> dict[str, MinMax]:
-        numbers = _run(self.session, self.readout.names, sample)
-        seen = {tensor: MinMax(numbers[low], numbers[high]) for tensor, (low, high) in self.readout.extremes.items()}
-        for name in self.view.inputs:
-            if name in sample.arrays:
-                seen[name] = MinMax()
-                seen[name].update(sample.arrays[name])
+    def _one(self, sample: Sample) -> None:
+        values = _fetch(self.session, self.readout.names, sample)
+        numbers = {name: float(values[name]) for name in self.readout.scalars}
+        seen = {tensor: (numbers[low], numbers[high]) for tensor, (low, high) in self.readout.extremes.items()}
+        shown = {name: values[name] for name in self.readout.counted}
+        shown |= {name: sample.arrays[name] for name in self.view.inputs if name in sample.arrays}
+        seen |= {name: (float(v.min()), float(v.max())) for name, v in shown.items() if v.size}
         lost = any(np.isnan(numbers[name]) for name in self.readout.sums)
-        if lost or not all(observed.finite for observed in seen.values()):
+        if lost or not np.isfinite(list(seen.values())).all():
             self._locate(sample)
-        return seen
+        with self.lock:  # a sample is in the state as a whole or not at all
+            self.state.add(sample.index, seen, self.ways)
+            for name in self.ways.sources.counted:
+                count(shown[name], self.state.counters(name))
 
     def _locate(self, sample: Sample) -> None:
         """Raise for the first wanted tensor, in graph order, that is not finite; a mere suspicion raises nothing."""
+        asked = {request.tensor for request in self.ways.requests}
         order = [*self.view.inputs, *(o for node in self.view.nodes for o in node.outputs)]
-        wanted = [t for t in order if t in self.ways.parts]
+        wanted = [t for t in order if t in asked]
         made = [t for t in wanted if t not in self.view.inputs]
         shown = session(self.model, lambda proto: expose(proto, self.view, made))
         values = {**sample.arrays, **_fetch(shown, made, sample)}
@@ -118,10 +194,6 @@ class _Job:
             raise QdslError([Diagnostic("calibration-non-finite", headline, label=f"{name}{by}", help=help)])
 
 
-def _run(run: Any, names: Sequence[str], sample: Sample) -> dict[str, float]:
-    return {name: float(value) for name, value in _fetch(run, names, sample).items()}
-
-
 def _fetch(run: Any, names: Sequence[str], sample: Sample) -> dict[str, Any]:
     """The outputs `names` for one sample. QdslError `calibration-run` with ONNX Runtime's reason."""
     if not names:
@@ -134,48 +206,50 @@ def _fetch(run: Any, names: Sequence[str], sample: Sample) -> dict[str, Any]:
         raise QdslError([Diagnostic("calibration-run", headline)]) from None
 
 
-def _gather(job: _Job, workers: int, batch: int, progress: Progress | None) -> Ranges:
-    """Merge the samples in dataset order."""
-    total = len(job.dataset)
-    whole: dict[str, MinMax] = {}
-    settled, started = 0, time.monotonic()
-    for done, seen in enumerate(_in_order(job, workers, batch), start=1):
-        if _merge(whole, seen):
-            settled = done
-        if progress is not None:
-            progress(done, total, done / max(time.monotonic() - started, 1e-9))
-    low, high = {}, {}
-    for name, parts in sorted(job.ways.parts.items()):
-        union = MinMax()
-        for part in parts:
-            union.merge(whole[part])
-        low[name], high[name] = union.state()
-    return Ranges(low, high, total, settled)
+def _carry_out(
+    job: _Job,
+    indices: Sequence[int],
+    total: int,
+    workers: int | None,
+    batch: int,
+    progress: Progress | None,
+    keeper: Checkpoint | None,
+) -> None:
+    """Measure the samples, tell of each in dataset order, and keep the state every so often and when interrupted."""
+    before = done = total - len(indices)
+    started = saved = time.monotonic()
+    try:
+        for step in _in_order(job, indices, _workers(job, workers), batch):
+            for _ in range(step):
+                done += 1
+                if progress is not None:
+                    progress(done, total, (done - before) / max(time.monotonic() - started, 1e-9))
+            if keeper is not None and time.monotonic() - saved > SAVE_EVERY:
+                _save(job, keeper)
+                saved = time.monotonic()
+    except BaseException:
+        if keeper is not None and job.state.done:
+            _save(job, keeper)
+        raise
 
 
-def _merge(whole: dict[str, MinMax], seen: dict[str, MinMax]) -> bool:
-    """Merge one sample; True when a range grew by more than 1 % of the width it had."""
-    grew = False
-    for name, observed in seen.items():
-        known = whole.setdefault(name, MinMax())
-        before = known.high - known.low
-        known.merge(observed)
-        grew |= known.high - known.low > before * (1 + _SETTLED) if before >= 0 else True
-    return grew
+def _save(job: _Job, keeper: Checkpoint) -> None:
+    with job.lock:
+        text = job.state.to_json()
+    keeper.save(text)
 
 
-def _in_order(job: _Job, workers: int, batch: int) -> Iterator[dict[str, MinMax]]:
-    """The observations of every sample in dataset order, a few samples measured ahead by `workers` threads."""
-    total = len(job.dataset)
+def _in_order(job: _Job, indices: Sequence[int], workers: int, batch: int) -> Iterator[int]:
+    """Measures everything, a few batches ahead, by `workers` threads; yields the size of each batch in order."""
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="qdsl-calibrate") as pool:
-        waiting: deque[Future[list[dict[str, MinMax]]]] = deque()
+        waiting: deque[Future[int]] = deque()
         try:
-            for start in range(0, total, max(1, batch)):
-                waiting.append(pool.submit(job.measure, range(start, min(total, start + max(1, batch)))))
+            for start in range(0, len(indices), max(1, batch)):
+                waiting.append(pool.submit(job.measure, indices[start : start + max(1, batch)]))
                 if len(waiting) > 2 * workers:
-                    yield from waiting.popleft().result()
+                    yield waiting.popleft().result()
             while waiting:
-                yield from waiting.popleft().result()
+                yield waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()

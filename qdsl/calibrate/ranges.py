@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from qdsl.diag import Diagnostic, QdslError
@@ -17,12 +17,14 @@ class Ranges:
 
     `samples` counts what was measured. `settled_after` is the number of samples, in dataset order, after which no
     sample widened any range by more than 1 % of the width it had: a hint whether more data would change the scales.
+    `methods` says how each range was found ("minmax", "percentile 99.99"), where that is known.
     """
 
     low: Mapping[str, float]
     high: Mapping[str, float]
     samples: int
     settled_after: int
+    methods: Mapping[str, str] = field(default_factory=dict)
 
     def merge(self, other: Ranges) -> Ranges:
         """The ranges of both sets of samples together. Settling is not known of a union: it counts all samples."""
@@ -31,28 +33,33 @@ class Ranges:
         low = {n: min(self.low.get(n, inf), other.low.get(n, inf)) for n in names}
         high = {n: max(self.high.get(n, -inf), other.high.get(n, -inf)) for n in names}
         total = self.samples + other.samples
-        return Ranges(low, high, total, total)
+        return Ranges(low, high, total, total, {**self.methods, **other.methods})
 
     def to_json(self) -> str:
         """Sorted JSON, one tensor a line; every number reads back to the same bits."""
         lines = [
-            f"    {json.dumps(name)}: [{float(self.low[name])!r}, {float(self.high[name])!r}]"
+            f"    {json.dumps(name)}: [{float(self.low[name])!r}, {float(self.high[name])!r}{self._method(name)}]"
             for name in sorted(self.low)
         ]
         body = ",\n".join(lines)
         head = f'  "samples": {self.samples},\n  "settled_after": {self.settled_after},\n'
         return "{\n" + head + '  "tensors": {' + (f"\n{body}\n  " if lines else "") + "}\n}\n"
 
+    def _method(self, name: str) -> str:
+        return f", {json.dumps(self.methods[name])}" if name in self.methods else ""
+
     @staticmethod
     def from_json(text: str) -> Ranges:
         """What `to_json` wrote. Raises QdslError `calibration-ranges` for any other text."""
         try:
             found = json.loads(text)
-            pairs = {str(name): _pair(pair) for name, pair in sorted(found["tensors"].items())}
+            pairs = {str(name): _pair(told[:2]) for name, told in sorted(found["tensors"].items())}
+            methods = {str(n): _word(told[2]) for n, told in sorted(found["tensors"].items()) if len(told) > 2}
             samples, settled = int(found["samples"]), int(found["settled_after"])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise QdslError([Diagnostic("calibration-ranges", "this is not a file of calibrated ranges")]) from None
-        return Ranges({n: p[0] for n, p in pairs.items()}, {n: p[1] for n, p in pairs.items()}, samples, settled)
+        low, high = ({name: pair[i] for name, pair in pairs.items()} for i in (0, 1))
+        return Ranges(low, high, samples, settled, methods)
 
 
 def _pair(found: Any) -> tuple[float, float]:
@@ -60,3 +67,9 @@ def _pair(found: Any) -> tuple[float, float]:
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError("not a range")
     return low, high
+
+
+def _word(found: Any) -> str:
+    if not isinstance(found, str):
+        raise ValueError("not a method")
+    return found

@@ -24,6 +24,7 @@ def session(model: Model, edit: Callable[[ModelProto], None]) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
     options.use_deterministic_compute = True
+    options.enable_mem_pattern = False  # a pattern keeps room for all tensors of a run at once: 100 MB on YOLOv8n
     options.log_severity_level = 4
     try:
         if model.constant_bytes <= LARGEST_INLINE:

@@ -10,7 +10,7 @@ from qdsl.plan.cascade import Voice
 from qdsl.plan.context import Context
 from qdsl.plan.types import Calibration, TensorPlan
 
-_TODAY = "minmax"
+_DEFAULT = "minmax"
 
 
 def calibration(context: Context, tensor: str, speakers: tuple[int, ...]) -> Calibration:
@@ -24,15 +24,7 @@ def calibration(context: Context, tensor: str, speakers: tuple[int, ...]) -> Cal
         return Calibration("fixed", low=fixed.low, high=fixed.high, origin=ranged.voices[-1].origin)
     said = observed.value
     if not isinstance(said, Calibrate):
-        return Calibration(_TODAY)
-    if said.method != _TODAY:
-        context.report.error(
-            "not-yet",
-            f"`calibrate {said.method}` is not carried out yet",
-            said.span,
-            label="planned, not built",
-            help=["`calibrate minmax on DATA` works today", "`range [low, high]` sets a range by hand"],
-        )
+        return Calibration(_DEFAULT)
     origin = observed.voices[-1].origin
     return Calibration(said.method, said.data, said.percentile, said.symmetric, origin=origin)
 

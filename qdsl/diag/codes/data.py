@@ -247,9 +247,18 @@ _CALIBRATING = {
         _IMAGES,
         "a model that takes the logarithm of its input",
     ),
+    "calibration-parts": _doc(
+        "parts of a calibration do not make a whole",
+        "Shards merge when they are of the same model, requests and dataset, and no sample is in two of them; ranges "
+        "need all samples.",
+        _IMAGES,
+        "a call of the library that merges a shard with itself",
+        verb="library",
+        cure="observe every shard once, with the same model, requests and dataset",
+    ),
     "calibration-ranges": _doc(
         "a text is not a file of calibrated ranges",
-        "Ranges are JSON: samples, settled_after, and [low, high] for each tensor, finite and in order.",
+        "Ranges are JSON: samples, settled_after, and [low, high, method] for each tensor, finite and in order.",
         _IMAGES,
         "a call of the library with another text",
         verb="library",

@@ -58,9 +58,9 @@ CODES: dict[str, CodeDoc] = {
             "The language is checked as a whole, so that recipes keep their meaning. What nothing carries out is an "
             "error where it would change the result: it is never passed over."
         ),
-        example=_recipe("", calibrate="entropy on calib"),
+        example=_recipe("improve { equalize }"),
         setup=_MODEL,
-        verb="plan",
+        verb="compile",
     ),
     "undecided": CodeDoc(
         summary="A measurement or budget cannot be decided by this version.",

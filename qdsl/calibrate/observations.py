@@ -1,0 +1,172 @@
+"""Everything remembered of the samples seen so far. Parts of a dataset merge to the whole, in any order, exactly."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from qdsl.calibrate.extremes import Means, Records, span
+from qdsl.calibrate.histogram import BINS, Counts, Distribution, from_counts
+from qdsl.calibrate.ranges import Ranges
+from qdsl.calibrate.request import Request
+from qdsl.calibrate.shortcuts import Shortcuts
+from qdsl.calibrate.sources import Sources
+from qdsl.calibrate.thresholds import find
+from qdsl.diag import Diagnostic, QdslError
+
+_SETTLED = 0.01
+_VERSION = 1
+Extremes = Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How each request is answered: `extremes` for minmax and mean_minmax, `sources` for the methods that count."""
+
+    requests: tuple[Request, ...]
+    extremes: Shortcuts
+    sources: Sources
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        return tuple(r.tensor for r in self.requests if r.method == "mean_minmax")
+
+
+@dataclass
+class Observations:
+    """Of `total` samples those in `done` have been seen. `key` says of which model, tensors and data, so that only
+    parts of one calibration are merged. `records` and `counts` are by measured tensor, `means` by wanted tensor."""
+
+    key: str
+    total: int
+    done: set[int] = field(default_factory=set)
+    records: dict[str, Records] = field(default_factory=dict)
+    means: dict[str, Means] = field(default_factory=dict)
+    counts: dict[str, Counts] = field(default_factory=dict)
+
+    def add(self, index: int, seen: Extremes, ways: Ways) -> None:
+        """Take in the range of every measured tensor in one sample; its values are counted apart."""
+        self.done.add(index)
+        for name, (low, high) in seen.items():
+            self.records.setdefault(name, Records()).add(index, low, high)
+        for name in ways.averaged:
+            self.means.setdefault(name, Means()).add(*span(ways.extremes.parts[name], seen))
+
+    def counters(self, tensor: str) -> Counts:
+        return self.counts.setdefault(tensor, np.zeros(BINS, np.int64))
+
+    def merge(self, other: Observations) -> None:
+        """Take in another part. Raises QdslError `calibration-parts` for parts that do not belong together or
+        overlap."""
+        if self.key != other.key or self.total != other.total or self.done & other.done:
+            why = "share samples" if self.key == other.key else "are of different calibrations"
+            raise QdslError([Diagnostic("calibration-parts", f"these two parts {why}")])
+        self.done |= other.done
+        for name, records in other.records.items():
+            self.records.setdefault(name, Records()).merge(records)
+        for name, means in other.means.items():
+            self.means.setdefault(name, Means()).merge(means)
+        for name, counts in other.counts.items():
+            counters = self.counters(name)
+            counters += counts
+
+    def ranges(self, ways: Ways) -> Ranges:
+        """The range of every request. Raises QdslError `calibration-parts` when samples are missing."""
+        if len(self.done) != self.total:
+            headline = f"only {len(self.done)} of {self.total} samples have been seen"
+            raise QdslError([Diagnostic("calibration-parts", headline)])
+        whole = {name: (records.low, records.high) for name, records in self.records.items()}
+        counted = {name: Distribution((from_counts(self.counts[name], *whole[name]),)) for name in ways.sources.counted}
+        found = {request.tensor: self._range(request, ways, whole, counted) for request in ways.requests}
+        settled = max((records.settled(_SETTLED) for records in self.records.values()), default=0)
+        names = sorted(found)
+        return Ranges(
+            {name: found[name][0] for name in names},
+            {name: found[name][1] for name in names},
+            self.total,
+            settled,
+            {request.tensor: str(request) for request in sorted(ways.requests)},
+        )
+
+    def _range(
+        self, request: Request, ways: Ways, whole: Extremes, counted: Mapping[str, Distribution]
+    ) -> tuple[float, float]:
+        if request.method == "mean_minmax":
+            return self.means[request.tensor].range()
+        if request.method == "minmax":
+            return span(ways.extremes.parts[request.tensor], whole)
+        return find(request, ways.sources.distribution(request.tensor, counted))
+
+    def to_json(self) -> str:
+        """Text that `from_json` reads back to the same state."""
+        state = {
+            "version": _VERSION,
+            "key": self.key,
+            "total": self.total,
+            "done": sorted(self.done),
+            "records": {n: [self.records[n].lows, self.records[n].highs] for n in sorted(self.records)},
+            "means": {
+                n: [hex(self.means[n].low), hex(self.means[n].high), self.means[n].samples] for n in sorted(self.means)
+            },
+            "counts": {n: _packed(self.counts[n]) for n in sorted(self.counts)},
+        }
+        return json.dumps(state, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> Observations:
+        """What `to_json` wrote. Raises QdslError `calibration-parts` for any other text."""
+        try:
+            return _read(json.loads(text))
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError, zlib.error):
+            raise QdslError([Diagnostic("calibration-parts", "this is not a part of a calibration")]) from None
+
+
+def merged(parts: Sequence[Observations]) -> Observations:
+    """All parts together, none of them changed."""
+    first, *rest = parts
+    whole = Observations(first.key, first.total)
+    for part in (first, *rest):
+        whole.merge(part)
+    return whole
+
+
+def _packed(counts: Counts) -> str:
+    """Counters as text: zlib, since most are 0."""
+    return base64.b64encode(zlib.compress(counts.astype("<i8").tobytes(), 1)).decode("ascii")
+
+
+def _unpacked(text: str) -> Counts:
+    reader = zlib.decompressobj()
+    data = reader.decompress(base64.b64decode(text, validate=True), BINS * 8)
+    if len(data) != BINS * 8 or not reader.eof:
+        raise ValueError("not the counters of one tensor")
+    counts = np.frombuffer(data, "<i8").astype(np.int64)
+    if counts.min() < 0:
+        raise ValueError("a negative count")
+    return counts
+
+
+def _read(state: Any) -> Observations:
+    total = int(state["total"])
+    done = {int(index) for index in state["done"]}
+    if state["version"] != _VERSION or any(not 0 <= index < total for index in done):
+        raise ValueError("another version or foreign samples")
+    found = Observations(str(state["key"]), total, done)
+    for name, (lows, highs) in state["records"].items():
+        found.records[name] = records = Records()
+        for index, low in lows:
+            records.merge(Records([(int(index), float(low))], []))
+        for index, high in highs:
+            records.merge(Records([], [(int(index), float(high))]))
+        if not records.lows or not records.highs:
+            raise ValueError("a tensor without a range")
+    for name, (low, high, samples) in state["means"].items():
+        found.means[name] = Means(int(low, 16), int(high, 16), int(samples))
+    found.counts = {name: _unpacked(text) for name, text in state["counts"].items()}
+    return found

@@ -1,0 +1,35 @@
+"""What calibration is asked for: one method per tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EXTREMES = ("minmax", "mean_minmax")
+COUNTED = ("entropy", "percentile", "mse")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Request:
+    """The range of `tensor` by `method`: minmax, mean_minmax, entropy, mse, or percentile (with `percentile`, its P).
+
+    `symmetric`: values will be stored around 0, or the percentile is one of absolute values. `levels` is the number
+    of integers that the scheme has; entropy and mse depend on it.
+    """
+
+    tensor: str
+    method: str = "minmax"
+    percentile: float | None = None
+    symmetric: bool = False
+    levels: int = 256
+
+    @property
+    def counted(self) -> bool:
+        """Whether the method looks at the distribution and not only at the ends."""
+        return self.method in COUNTED
+
+    def __str__(self) -> str:
+        words = [self.method]
+        if self.percentile is not None:
+            words.append(f"{self.percentile:g}")
+            words += ["symmetric"] if self.symmetric else []
+        return " ".join(words)

@@ -1,0 +1,59 @@
+"""Recipes that mix calibration methods and datasets, compiled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from compile_tools import HEAD, project
+
+import qdsl
+
+TWO = HEAD.replace('npz "calib.npz"\n', 'npz "calib.npz"\ndata rare from npz "rare.npz"\n')
+
+
+def compiled(folder: Path, rules: str, head: str = TWO) -> dict[str, Any]:
+    recipe = project(folder, rules, head=head)
+    values = np.random.default_rng(9).standard_normal((5, 3, 8, 8)).astype(np.float32) * 4
+    np.savez(folder / "rare.npz", x=values)
+    qdsl.compile(recipe, out=folder / "build")
+    assert not list((folder / "build/demo").glob(".calibration*"))
+    found = json.loads((folder / "build/demo/ranges.json").read_text())
+    return dict(found["tensors"])
+
+
+@pytest.mark.parametrize("method", ["minmax", "mean_minmax", "entropy", "percentile 99", "mse"])
+def test_each_method_compiles_and_stays_within_minmax(tmp_path: Path, method: str) -> None:
+    whole = compiled(tmp_path / "a", "")
+    found = compiled(tmp_path / "b", "", TWO.replace("calibrate minmax on", f"calibrate {method} on"))
+    assert {told[2] for told in found.values()} == {f"{method} on calib"}
+    assert sorted(found) == sorted(whole)
+    for name, (low, high, _) in found.items():
+        slack = 0.01 * (whole[name][1] - whole[name][0])
+        assert whole[name][0] - slack <= low <= high <= whole[name][1] + slack
+
+
+def test_methods_and_datasets_mix_in_one_recipe(tmp_path: Path) -> None:
+    rules = 'layers "inner" { calibrate percentile 99 symmetric on rare }\nlayers tensor "x" { calibrate mse }\n'
+    found = compiled(tmp_path, rules)
+    told = {name: how for name, (_, _, how) in found.items()}
+    assert told["x"] == "mse on calib"
+    assert told["t"] == "minmax on calib"
+    assert "percentile 99 symmetric on rare" in told.values()
+
+
+def test_a_symmetric_scheme_calibrates_on_absolute_values(tmp_path: Path) -> None:
+    head = TWO.replace("uint8 affine", "int8 symmetric").replace("minmax on", "percentile 95 on")
+    symmetric = compiled(tmp_path / "a", "", head)
+    both = compiled(
+        tmp_path / "b",
+        "",
+        head.replace("int8 symmetric", "int8 affine").replace("int8 affine per_channel", "int8 symmetric per_channel"),
+    )
+    values = np.load(tmp_path / "a/calib.npz")["x"]
+    assert symmetric["x"][1] == pytest.approx(np.quantile(np.abs(values), 0.95), rel=0.02)
+    assert both["x"][1] == pytest.approx(np.quantile(values, 0.975), rel=0.02)
+    assert symmetric["x"][2] == "percentile 95 symmetric on calib"
