@@ -16,11 +16,16 @@ import numpy as np
 import onnx
 import pytest
 from compile_tools import HEAD, ROOT, cli, environment, project, residual_net, tree
-from data_cases import picture
+from PIL import Image
 
 import qdsl
+from qdsl.api.locking import Pinned, Wish
+from qdsl.api.planning import decide_all
+from qdsl.api.prepare import prepare, read
 from qdsl.cli import main
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.data import Dataset, ModelInput
+from qdsl.data import open as open_data
+from qdsl.diag import Diagnostic, QdslError, Report
 
 PICTURES = HEAD.replace('npz "calib.npz"', 'images "photos" { take 6 seed 3 }').replace(
     "data calib", "input { resize 8 stretch; rescale 1/255 }\ndata calib"
@@ -30,12 +35,10 @@ PICTURES = HEAD.replace('npz "calib.npz"', 'images "photos" { take 6 seed 3 }').
 def photos(folder: Path) -> Path:
     """The small network with six of nine pictures to calibrate on, and its lock."""
     recipe = project(folder, head=PICTURES)
+    (folder / "photos").mkdir()
     draw = np.random.default_rng(4)
     for index in range(9):
-        picture(folder / "photos" / f"{index:02}.png", (12, 10))
         pixels = draw.integers(0, 256, (10, 12, 3), dtype=np.uint8)
-        from PIL import Image
-
         Image.fromarray(pixels).save(folder / "photos" / f"{index:02}.png")
     return recipe
 
@@ -363,6 +366,12 @@ def test_the_command_says_where_ranges_come_from(recipe: Path, capsys: pytest.Ca
     assert caught.value.code == 2
 
 
+def run(program: str) -> int:
+    """The exit code of a Python program in a process of its own."""
+    words = [sys.executable, "-c", program]
+    return subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, check=False).returncode
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_the_old_lock_survives_a_kill(number: int, tmp_path: Path) -> None:
     recipe = photos(tmp_path)
@@ -375,11 +384,74 @@ def test_the_old_lock_survives_a_kill(number: int, tmp_path: Path) -> None:
         f"stop = lambda event: os.kill(os.getpid(), {int(number)}) if event.stage == 'ort' else None\n"
         f"qdsl.compile({str(recipe)!r}, out={str(tmp_path / 'build')!r}, update=True, listener=stop)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment(), capture_output=True, check=False
-    )
-    assert done.returncode != 0
+    assert run(program) != 0
     assert (tmp_path / "demo.lock").read_bytes() == before
     assert [p.name for p in tmp_path.glob(".*")] == []
     compiled(recipe, update=True)
     assert (tmp_path / "demo.lock").read_bytes() != before
+
+
+def test_a_kill_while_the_lock_is_written_leaves_the_old_one(recipe: Path) -> None:
+    before = (recipe.parent / "demo.lock").read_bytes()
+    rewrite(recipe, "keep op Gemm in float32\n", "")
+    program = (
+        "import os, pathlib, signal, qdsl\n"
+        "rename = pathlib.Path.replace\n"
+        "def replace(self, target):\n"
+        "    if str(target).endswith('.lock'):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return rename(self, target)\n"
+        "pathlib.Path.replace = replace\n"
+        f"qdsl.compile({str(recipe)!r}, out={str(recipe.parent / 'build')!r}, update=True)\n"
+    )
+    assert run(program) == -signal.SIGKILL
+    assert (recipe.parent / "demo.lock").read_bytes() == before
+    compiled(recipe, update=True)
+    assert (recipe.parent / "demo.lock").read_bytes() != before
+
+
+def test_a_lock_that_cannot_be_written_leaves_the_old_one(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (recipe.parent / "demo.lock").read_bytes()
+    rewrite(recipe, "keep op Gemm in float32\n", "")
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("qdsl.api.locking.write_text", full)
+    with pytest.raises(QdslError, match="cannot be written: No space left") as caught:
+        compiled(recipe, update=True)
+    assert [d.code for d in caught.value.diagnostics] == ["lock-unwritable"]
+    assert (recipe.parent / "demo.lock").read_bytes() == before
+
+
+@pytest.mark.parametrize("method", ["entropy", "mse", "percentile 99.9", "mean_minmax"])
+def test_every_method_is_taken_from_the_lock_to_the_bit(method: str, tmp_path: Path) -> None:
+    recipe = project(tmp_path, head=HEAD.replace("calibrate minmax", f"calibrate {method}"))
+    first = compiled(recipe)
+    before = tree(tmp_path)
+    (tmp_path / "calib.npz").unlink()
+    second = compiled(recipe, locked=True)
+    assert second.from_lock and second.ranges == first.ranges
+    assert {**tree(tmp_path), "calib.npz": before["calib.npz"]} == before
+    assert f'"{method} on calib' in (tmp_path / "demo.lock").read_text(encoding="utf-8")
+
+
+# ---- what ships ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "recipes").glob("*.lock")), ids=lambda path: path.stem)
+def test_a_shipped_lock_is_fresh(lock: Path) -> None:
+    """After a change of its recipe, model or data: `qdsl compile --update`, and commit the lock."""
+    loaded = read(lock.with_suffix(".q"), {})
+    prepared = prepare(loaded)
+    plans = [decided.plan for decided in decide_all(prepared, None, Report())]
+    names = sorted({t.calibration.data for plan in plans for t in plan.tensors if t.observe and t.calibration.data})
+    pinned = Pinned(loaded.recipe, Wish())
+    inputs = {name: prepared.view.tensors[name] for name in prepared.view.inputs}
+    takes = {name: ModelInput(tensor.dtype or "float32", tensor.shape) for name, tensor in inputs.items()}
+
+    def opened(name: str) -> Dataset:
+        return open_data(loaded.recipe.dataset(name), loaded.recipe.inputs, takes, Report())
+
+    ranges = pinned.ranges(prepared, plans, pinned.open(names, opened, Report()), Report())
+    assert ranges is not None and len(ranges.low) > 0

@@ -107,7 +107,7 @@ def compile(
     for each in loaded.recipe.targets:
         report.extend(gate(loaded.recipe, each.name) if target in (None, each.name) else ())
     report.raise_errors()
-    pinned = Pinned(loaded.recipe, wish, [t.name for t in loaded.recipe.targets if target in (None, t.name)])
+    pinned = Pinned(loaded.recipe, wish, target)
     prepared = prepare(loaded)
     recipe = prepared.recipe
     report.extend(prepared.warnings)
@@ -132,11 +132,9 @@ def compile(
     results = tuple(_target(prepared, plan, ranges, datasets, directory, tell) for plan in plans)
     write_text(directory / "plan.json", _plans_json(plans))
     write_text(directory / "ranges.json", ranges.to_json())
-    pinned.write(ranges, plans)
-    if pinned.writes:
-        tell(Event("lock", f"{pinned.path}   {len(ranges.low)} ranges"))
-    used = pinned.path if pinned.writes or known is not None else None
-    return CompileResult(recipe.name, directory, results, ranges, report.sorted(), used, known is not None)
+    if told := pinned.write(ranges, plans):
+        tell(Event("lock", told))
+    return CompileResult(recipe.name, directory, results, ranges, report.sorted(), pinned.used, known is not None)
 
 
 def _model_line(prepared: Prepared) -> str:

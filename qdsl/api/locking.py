@@ -24,6 +24,7 @@ from qdsl.plan.targets import table_of
 
 SUFFIX = ".lock"
 _SHOWN = 20
+_LONGEST = 200  # characters of one change: names come from files that nobody vouches for
 _WEIGHING = ("entropy", "percentile", "mse")
 
 
@@ -43,12 +44,12 @@ class Wish:
 class Pinned:
     """The lock of one compilation: read first, compared once the plans and the data are known, written last."""
 
-    def __init__(self, recipe: Recipe, wish: Wish, targets: Sequence[str]) -> None:
-        """`targets` are those compiled now. Raises QdslError: lock-invalid, lock-missing, lock-unwritable."""
+    def __init__(self, recipe: Recipe, wish: Wish, target: str | None = None) -> None:
+        """`target` is the only one compiled now. Raises QdslError: lock-invalid, lock-missing, lock-unwritable."""
         self.recipe = recipe
         self.wish = wish
         self.path = Path(recipe.path).with_suffix(SUFFIX)
-        self.whole = len(targets) == len(recipe.targets)
+        self.whole = target is None or len(recipe.targets) == 1
         self.prints = Fingerprints()
         self.found: Lock | None = None
         self.now: Lock | None = None
@@ -63,6 +64,11 @@ class Pinned:
     def writes(self) -> bool:
         """Whether this compilation ends with a new lock: one for some of the targets would not hold for all."""
         return self.wish.lock and self.found is None and self.whole
+
+    @property
+    def used(self) -> Path | None:
+        """The lock that gave the ranges or was written; None where none was."""
+        return self.path if self.writes or self.found is not None else None
 
     def open(self, names: Sequence[str], opened: Callable[[str], Dataset], report: Report) -> dict[str, Dataset]:
         """The datasets by name; with `locked`, those that are still there, and a note for each that is not."""
@@ -166,11 +172,11 @@ class Pinned:
 
     def _stale(self, changes: Sequence[Change]) -> QdslError:
         more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
-        notes = [change.text for change in changes[1 : _SHOWN + 1]]
+        notes = [change.text[:_LONGEST] for change in changes[1 : _SHOWN + 1]]
         if len(changes) > _SHOWN + 1:
             notes.append(f"and {len(changes) - _SHOWN - 1} more")
         first = changes[0]
-        headline = f"`{self.path.name}` is stale: {first.text}{more}"
+        headline = f"`{self.path.name}` is stale: {first.text[:_LONGEST]}{more}"
         span = first.span or self.recipe.span
         return QdslError([Diagnostic("lock-stale", headline, span, notes=tuple(notes))])
 
