@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from compile_tools import ROOT, project, samples, session, tree
+from compile_tools import ROOT, project, residual_net, samples, session, tree
 
 import qdsl
 from qdsl.plan import Plan, from_json, to_json
@@ -235,3 +235,33 @@ def test_the_predicted_size_counts_what_canonicalising_changes(tmp_path: Path) -
     assert 2 * weight.size < emitted.size < 2.2 * weight.size
     assert abs(emitted.size - totals.predicted_bytes) <= 0.05 * emitted.size
     assert totals.float_bytes == (tmp_path / "demo.onnx").stat().st_size
+
+
+# --- bodies that read from outside -----------------------------------------------------------------------------------
+
+
+def test_what_the_body_of_an_if_reads_stays_float(tmp_path: Path) -> None:
+    """A body names the tensor it reads, so no pair can stand in between: the Relu that writes it computes in float, and
+    the Conv before it stays in integers with a pair of its own."""
+    bodies = [
+        onnx.helper.make_graph(
+            [onnx.helper.make_node(op, ["r"], ["z"])],
+            op,
+            [],
+            [onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, [1, 4, 8, 8])],
+        )
+        for op in ("Neg", "Abs")
+    ]
+    proto = residual_net()
+    proto.graph.node.append(onnx.helper.make_node("ReduceMax", ["y"], ["top"], "top", keepdims=0))
+    proto.graph.node.append(onnx.helper.make_node("Cast", ["top"], ["yes"], "yes", to=onnx.TensorProto.BOOL))
+    branch = onnx.helper.make_node("If", ["yes"], ["chosen"], "choose", then_branch=bodies[0], else_branch=bodies[1])
+    proto.graph.node.append(branch)
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("chosen", onnx.TensorProto.FLOAT, [1, 4, 8, 8]))
+    (made,) = qdsl.compile(project(tmp_path, proto=proto), out=tmp_path / "build").targets
+    readers = {tensor.tensor: [reader.node for reader in tensor.readers] for tensor in made.plan.tensors}
+    assert "choose" not in readers.get("r", [])
+    runs = {node.node: node.prediction.runs for node in made.plan.nodes}
+    assert (runs["stem"], runs["relu1"]) == ("integer", "float")
+    assert made.verification.as_predicted
+    assert made.emitted.refused == ()

@@ -75,9 +75,16 @@ def mismatches(plan: Plan, ran: Reality) -> tuple[Mismatch, ...]:
         if node.op in ("QuantizeLinear", "DequantizeLinear"):
             continue  # those that the float model had already: `read` speaks of the others
         real = ran.nodes.get(node.node, Ran("absent", ""))
+        if _removed(real):
+            continue
         if real.runs != node.prediction.runs and node.prediction.runs != _ANYTHING:
             found.append(Mismatch(node.node, node.op, _words(node.prediction), _words(real)))
     return tuple(found)
+
+
+def _removed(real: Ran) -> bool:
+    """The runtime found the node to do nothing (`x - 0`, two Transposes that cancel out): nothing runs, in no type."""
+    return real.runs == "absorbed" and not real.kernel
 
 
 def _words(runs: Any) -> str:
