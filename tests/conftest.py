@@ -13,9 +13,7 @@ TESTDATA = ROOT.parent / "shared" / "testdata"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--regen", action="store_true", help="write the goldens anew; then read the diff"
-    )
+    parser.addoption("--regen", action="store_true", help="write the goldens anew; then read the diff")
 
 
 @pytest.fixture

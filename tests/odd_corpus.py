@@ -83,7 +83,7 @@ def _recipe(file: Path, folder: Path, outcome: Outcome) -> Path | None:
             tensor = view.tensors[input_name]
             dims = enumerate(tensor.shape or ())
             free = LONGER.get(file.name, FREE)
-            fixed = [d if isinstance(d, int) else 1 if i == 0 or d and d in batches else free for i, d in dims]
+            fixed = [d if isinstance(d, int) else 1 if i == 0 or (d and d in batches) else free for i, d in dims]
             if tensor.shape and fixed != list(tensor.shape):
                 lines.append(f"input {json.dumps(input_name)} {{ shape {fixed} }}")
             if tensor.dtype in TYPES and np.prod(fixed, dtype=object) < LARGEST_SAMPLE:

@@ -11,8 +11,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import ModelProto
-from qdsl.passes.index import make
-from qdsl.passes.insert_qdq import InsertQDQ, least_opset
 from quantized import (
     OUT,
     PER_BLOCK,
@@ -34,6 +32,8 @@ from quantized import (
 
 from qdsl.diag import QdslError
 from qdsl.graph import Model, to_proto
+from qdsl.passes.index import make
+from qdsl.passes.insert_qdq import InsertQDQ, least_opset
 from qdsl.plan.types import Calibration, Origin
 from qdsl.quant import QParams, quantize
 from qdsl.rewrite import run as run_passes

@@ -10,13 +10,13 @@ import onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, numpy_helper
-from qdsl.passes.insert_qdq import InsertQDQ, least_opset
 from quantized import Measured, SmallPlan, origins
 from random_graphs import random_decisions, random_model
 
 from qdsl.capability import load as load_table
 from qdsl.graph import from_proto, to_proto
 from qdsl.graph.view import GraphView
+from qdsl.passes.insert_qdq import InsertQDQ, least_opset
 from qdsl.rewrite import run
 
 Array = np.ndarray[Any, Any]
@@ -70,7 +70,9 @@ def check(view: GraphView, plan: SmallPlan, after: Quantized, constants: Mapping
 def within_half_a_scale(after: Quantized, stored: str, dequantize: NodeProto, value: Array) -> None:
     """The stored integers stand for `value`."""
     q, scale = (numpy_helper.to_array(after.stored[name]) for name in (stored, dequantize.input[1]))
-    zero = numpy_helper.to_array(after.stored[dequantize.input[2]]) if len(dequantize.input) > 2 else np.zeros(scale.shape)
+    zero = (
+        numpy_helper.to_array(after.stored[dequantize.input[2]]) if len(dequantize.input) > 2 else np.zeros(scale.shape)
+    )
     axes = [attribute.i for attribute in dequantize.attribute if attribute.name == "axis"]
     along = [-1 if axes == [i] else 1 for i in range(q.ndim)]
     steps, zeros = (part.astype(np.float64).reshape(along if part.ndim and axes else ()) for part in (scale, zero))

@@ -92,7 +92,7 @@ def test_a_node_refused_by_the_target_takes_its_pairs_along() -> None:
 
 
 def test_an_activation_that_would_not_fold_gets_its_pair_before() -> None:
-    plan = planned(TWO, "layers op Conv { activations int8 symmetric }\nlayers tensor \"x\" { activations int8 }\n")
+    plan = planned(TWO, 'layers op Conv { activations int8 symmetric }\nlayers tensor "x" { activations int8 }\n')
     assert nodes(plan)["conv1"].prediction.runs == "integer"
     assert "conv1_out" in readers(plan)
 
@@ -104,9 +104,7 @@ def test_leave_takes_one_edge_and_nothing_else() -> None:
     before = readers(planned(RESIDUAL))
     after = readers(planned(RESIDUAL, 'place { leave "relu1" -> "add" expect 1 }\n'))
     assert after["relu1_out"] == ("conv2:0",)
-    assert {k: v for k, v in after.items() if k != "relu1_out"} == {
-        k: v for k, v in before.items() if k != "relu1_out"
-    }
+    assert {k: v for k, v in after.items() if k != "relu1_out"} == {k: v for k, v in before.items() if k != "relu1_out"}
 
 
 def test_leave_a_tensor_takes_the_whole_pair() -> None:

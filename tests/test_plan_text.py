@@ -192,9 +192,7 @@ _PLANS = st.builds(
     target=_WORDS,
     mode=_WORDS,
     nodes=_few(
-        st.builds(
-            NodePlan, _WORDS, _WORDS, _WORDS, _WORDS, _ORIGINS, _PREDICTIONS, st.none() | st.integers(0, 2**60)
-        )
+        st.builds(NodePlan, _WORDS, _WORDS, _WORDS, _WORDS, _ORIGINS, _PREDICTIONS, st.none() | st.integers(0, 2**60))
     ),
     tensors=_few(
         st.builds(TensorPlan, _WORDS, _SCHEMES, _READERS, _WORDS, st.booleans(), _CALIBRATIONS, _ORIGINS, _ORIGINS)

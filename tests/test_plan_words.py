@@ -26,8 +26,7 @@ AROUND = {
     "calibrate": HEAD.replace("  calibrate minmax on calib\n", "  @\n").replace(
         "data calib", 'data other from npz "other.npz"\ndata calib'
     ),
-    "layers": HEAD.replace("data calib", 'data other from npz "other.npz"\ndata calib')
-    + "layers op Conv {\n  @\n}\n",
+    "layers": HEAD.replace("data calib", 'data other from npz "other.npz"\ndata calib') + "layers op Conv {\n  @\n}\n",
     "sensitivity": HEAD
     + "allocate weights from [int8, int4] {\n"
     + "  sensitivity gradient on calib { @ }\n  minimize loss under size <= 1 MB\n}\n",

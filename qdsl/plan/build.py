@@ -105,9 +105,7 @@ def _decide(
     return Decisions(plan, context, settled.draft, changes)
 
 
-def _plan(
-    recipe: Recipe, block: Target | None, target: str, context: Context, settled: Settled, sizes: _Sizes
-) -> Plan:
+def _plan(recipe: Recipe, block: Target | None, target: str, context: Context, settled: Settled, sizes: _Sizes) -> Plan:
     draft = settled.draft
     verdicts = Verdicts(context, draft, settled.predictions, settled.refused).all()
     return Plan(
@@ -161,9 +159,7 @@ def _refuse_quantized(recipe: Recipe, view: GraphView) -> None:
         )
 
 
-def _context(
-    recipe: Recipe, block: Target | None, view: GraphView, table: Capability, report: Report
-) -> Context:
+def _context(recipe: Recipe, block: Target | None, view: GraphView, table: Capability, report: Report) -> Context:
     mode = _mode(recipe, block)
     selection = Selection(view, report, dict(recipe.selects))
     cascade = cascades.build(recipe, block, mode, view, selection)

@@ -111,9 +111,7 @@ def _weights(context: Context, active: frozenset[int], tensors: dict[str, Tensor
                 yield WeightPlan(node.name, port, node.inputs[port], through.scheme, None, through.origin)
 
 
-def _first_pair(
-    context: Context, node: NodeView, row: Row, tensors: dict[str, TensorPlan]
-) -> TensorPlan | None:
+def _first_pair(context: Context, node: NodeView, row: Row, tensors: dict[str, TensorPlan]) -> TensorPlan | None:
     """The plan of the first data input that `node` reads through a pair."""
     for port in row.activation_ports(node, context.view):
         plan = tensors.get(node.inputs[port])

@@ -85,7 +85,8 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
 
 
 def _overruled(decisions: Decisions, node: NodeView, steps: list[Step]) -> list[Step]:
-    """What a `keep` leaves of the settings: none on the weights, and none on an output that nobody reads in integers."""
+    """What a `keep` leaves of the settings: none on the weights, and none on an output that nobody reads in
+    integers."""
     pairs = any(tensor in decisions.draft.tensors for tensor in node.outputs)
     return [step if pairs and step.what != "weights" else replace(step, won=False) for step in steps]
 

@@ -88,8 +88,8 @@ def behind(context: Context, tensor: str, active: frozenset[int]) -> str:
 
 
 def slots(context: Context, tensor: str) -> list[Slot]:
-    """Every place that can read `tensor` through a pair: input ports of nodes, then the graph output. The body of an If,
-    Loop or Scan reads by name (port -1) and stays on the float value."""
+    """Every place that can read `tensor` through a pair: input ports of nodes, then the graph output. The body of an
+    If, Loop or Scan reads by name (port -1) and stays on the float value."""
     found = context.view.tensors[tensor]
     ports = [(use.node, use.port) for use in found.uses if use.port >= 0]
     return ports + ([GRAPH_OUTPUT] if found.is_output else [])

@@ -98,9 +98,7 @@ def _read_in_pairs(context: Context, index: int, placement: Placement) -> list[s
     return [tensor for tensor, slot in reads if slot in placement.get(tensor, ())]
 
 
-def _join(
-    context: Context, members: list[str], schemes: Mapping[str, Scheme], groups: Groups, span: Span
-) -> None:
+def _join(context: Context, members: list[str], schemes: Mapping[str, Scheme], groups: Groups, span: Span) -> None:
     first = members[0]
     for other in members[1:]:
         if schemes[other] == schemes[first]:

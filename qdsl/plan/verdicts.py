@@ -36,9 +36,7 @@ class Verdicts:
         mark, note, origin = self._judge(node, weights, prediction)
         return NodePlan(node.name, node.op, mark, note, origin, prediction, macs(self.context.view, node))
 
-    def _judge(
-        self, node: NodeView, weights: list[WeightPlan], prediction: Prediction
-    ) -> tuple[str, str, Origin]:
+    def _judge(self, node: NodeView, weights: list[WeightPlan], prediction: Prediction) -> tuple[str, str, Origin]:
         kept = self.context.kept.get(node.index)
         if kept is not None:
             return UNTOUCHED, "float32", kept
