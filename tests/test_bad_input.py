@@ -192,7 +192,7 @@ LANGUAGE = {
     "recipe_is_a_folder": Case("check", None, lambda folder: (folder / "bad.q").mkdir(), placeless=True),
     "files_missing": Case("check", text(), lambda folder: (folder / "modle.onnx").touch()),
     "no_model_statement": Case("plan", text(model=""), good),
-    "calibrate_method": Case("compile", text(calibrate="entropy on calib"), good),
+    "calibrate_method": Case("compile", text(calibrate="entropi on calib"), good),
 }
 
 SELECTORS = {

@@ -123,10 +123,11 @@ def long_detector(folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [0.1, 1.0])
-def test_ctrl_c_while_calibrating_leaves_nothing(after: float, tmp_path: Path) -> None:
+def test_ctrl_c_while_calibrating_leaves_at_most_what_to_go_on_from(after: float, tmp_path: Path) -> None:
     recipe = long_detector(tmp_path / "a")
     assert interrupted(recipe, tmp_path / "out", signal.SIGINT, after) == 130
-    assert not (tmp_path / "out").exists()
+    left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert left in ([], [".calibration-calib.json"])
     assert sorted(p.name for p in recipe.parent.iterdir()) == ["detector.q", "images", "tiny.onnx"]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from qdsl import calibrate
 from qdsl.api.prepare import Prepared, model_span, placed_at
 from qdsl.calibrate import Ranges, Request
 from qdsl.data import Dataset
+from qdsl.diag import QdslError
 from qdsl.plan import Plan
 from qdsl.plan.types import TensorPlan
 from qdsl.quant.scales import limits
@@ -46,25 +48,61 @@ def measure(
     `heard` is told (text, samples done, samples in all, samples per second); zeros where it speaks of a whole dataset.
     """
     found: dict[str, Ranges] = {}
-    for name, asked in requests(plans).items():
-        how = f"{_words(asked)} on {name}"
-
-        def progress(done: int, total: int, rate: float, how: str = how) -> None:
-            heard(how, done, total, rate)
-
-        model_line, data_line = model_span(prepared), prepared.recipe.dataset(name).span
-        with placed_at(data_line), placed_at(model_line, "calibration-load", "calibration-tensor"):
-            found[name] = calibrate.calibrate(
-                prepared.model,
-                asked,
-                datasets[name],
-                workers=workers,
-                batch=batch,
-                progress=progress,
-                checkpoint=folder / f".calibration-{name}.json",
-            )
-        heard(f"{how}   {found[name].samples} samples, ranges settled after {found[name].settled_after}", 0, 0, 0.0)
+    with _nothing_left(folder):
+        for name, asked in requests(plans).items():
+            found[name] = _measure(prepared, name, asked, datasets[name], folder, heard, workers, batch)
     return _together(tuple(found.values()))
+
+
+def _measure(
+    prepared: Prepared,
+    name: str,
+    asked: tuple[Request, ...],
+    dataset: Dataset,
+    folder: Path,
+    heard: Heard,
+    workers: int | None,
+    batch: int | None,
+) -> Ranges:
+    """One pass over one dataset."""
+    how = f"{_words(asked)} on {name}"
+
+    def progress(done: int, total: int, rate: float) -> None:
+        heard(how, done, total, rate)
+
+    model_line, data_line = model_span(prepared), prepared.recipe.dataset(name).span
+    with placed_at(data_line), placed_at(model_line, "calibration-load", "calibration-tensor"):
+        found = calibrate.calibrate(
+            prepared.model,
+            asked,
+            dataset,
+            workers=workers,
+            batch=batch,
+            progress=progress,
+            checkpoint=folder / _checkpoint(name),
+        )
+    heard(f"{how}   {found.samples} samples, ranges settled after {found.settled_after}", 0, 0, 0.0)
+    return found
+
+
+def _checkpoint(dataset: str) -> str:
+    return f".calibration-{dataset}.json"
+
+
+@contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Take away checkpoints, and the folders made for them, when the data or the model turn out to be wrong: what cures
+    that makes a checkpoint useless. An interruption leaves them, to go on from."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except QdslError:
+        for path in sorted(folder.glob(_checkpoint("*"))):
+            path.unlink(missing_ok=True)
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def _together(found: Sequence[Ranges]) -> Ranges:
