@@ -89,7 +89,7 @@ CASES: dict[tuple[str, str, int], tuple[str, str, str]] = {
     ("target", "threads", 0): ("target", "threads auto", "threads 2"),
     ("target", "io", 0): ("target", "io int8", "io uint8"),
     ("evaluate", "output", 0): ("evaluate", 'output "a"', 'output "b"'),
-    ("evaluate", "decode", 0): ("detection", "decode yolov8", "decode yolov5"),
+    ("evaluate", "decode", 0): ("detection", "decode yolov8", "decode yolox"),
     ("evaluate", "confidence", 0): ("detection", "confidence 0.1", "confidence 0.2"),
     ("evaluate", "nms", 0): ("detection", "nms 0.5", "nms 0.7"),
     ("profile", "runs", 0): ("profile", "runs 10", "runs 20"),

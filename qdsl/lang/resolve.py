@@ -18,7 +18,7 @@ from qdsl.lang.picking import Picker
 from qdsl.lang.schemes import dtype, settings
 from qdsl.lang.scope import Scope, shown
 from qdsl.lang.values import fit, table
-from qdsl.lang.vocabulary import FORMATS, MODES, SELECTOR_WORDS, STAGES, TARGETS
+from qdsl.lang.vocabulary import FINDINGS, FORMATS, MODES, SELECTOR_WORDS, STAGES, TARGETS
 from qdsl.spec import DTYPES
 
 _SUFFIX = ".q"
@@ -159,8 +159,9 @@ class _Resolver:
         return found
 
     def allow(self, statement: syntax.Allow) -> list[made.Allow]:
+        code = self.scope.one_of("finding", statement.code, FINDINGS)
         picks = self.picker.picks(statement.picks)
-        return [made.Allow(statement.code.name, picks, statement.because.value, statement.span)]
+        return [] if code is None else [made.Allow(code, picks, statement.because.value, statement.span)]
 
     def target(self, statement: syntax.Target) -> list[made.Target | None]:
         name = self.scope.one_of("target", statement.name, TARGETS)

@@ -78,7 +78,7 @@ TABLE: tuple[Row, ...] = (
     Row("target", "threads", "auto|N", "how many threads run the model"),
     Row("target", "io", "int8|uint8", "integer graph inputs and outputs"),
     Row("evaluate", "output", "S ..", "the model outputs to read"),
-    Row("evaluate", "decode", "W", "how raw outputs become boxes"),
+    Row("evaluate", "decode", "yolov8|yolox|boxes", "how raw outputs become boxes; `boxes`: they are boxes already"),
     Row("evaluate", "confidence", "F", "boxes below this score are dropped"),
     Row("evaluate", "nms", "F", "boxes that overlap more are merged"),
     Row("profile", "runs", "N", "measured runs"),
@@ -119,6 +119,7 @@ TRAIN_METHODS = ("qat",)
 SENSITIVITIES = ("gradient", "sqnr", "hessian")
 ALLOCATED = ("weights", "activations")
 MINIMIZED = ("loss", "size", "latency", "macs")
+FINDINGS = ("half_quantized_op", "shared_range")
 STAGES = ("canonicalise", "equalize", "calibrate", "quantize", "emit")
 
 # A `select` may not take one of these as its name.

@@ -81,7 +81,7 @@ target stm32 {
   quantize static { activations int8 affine per_tensor; calibrate percentile 99.99 on rare }
   layers op Conv { weights int8 }
   place { leave tensor "x" }
-  allow slow_op on op Resize because "small"
+  allow shared_range on op Resize because "small"
   passes { use "./mine.rule" after equalize }
   profile latency p50, energy { runs 10; threads 1 }
 }

@@ -208,6 +208,12 @@ _NAMES: dict[str, CodeDoc] = {
         "A rule file runs before or after a stage of compiling.",
         'passes { use "my.rule" before quantise }\n',
     ),
+    "unknown-finding": CodeDoc(
+        "`allow` with an unknown finding",
+        "What can be allowed is `shared_range` (boxes and scores under one scale) and `half_quantized_op` (an operator "
+        "that reads integers and computes in float, or the other way round).",
+        'allow shared_ranges on op Concat because "rescaled"\n',
+    ),
     "unknown-sensitivity": CodeDoc(
         "`sensitivity` with an unknown method",
         "Methods are gradient, sqnr and hessian.",
