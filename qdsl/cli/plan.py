@@ -35,5 +35,5 @@ def run(args: argparse.Namespace) -> int:
     for plan in result.plans:
         if len(result.plans) > 1:
             print(f"target {plan.target}")
-        print(render(plan))
+        print(render(plan), end="")
     return 0
