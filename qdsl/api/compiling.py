@@ -53,7 +53,7 @@ class TargetResult:
 @dataclass(frozen=True)
 class CompileResult:
     """`directory` is `<out>/<recipe>`; `ranges` what calibration measured; `diagnostics` warnings; `holds` is False
-    when a `require` is broken (P8: an undecided one does not count as passed, but breaks nothing). `lock` is the lock
+    when a `require` is broken (an undecided one does not count as passed, but breaks nothing). `lock` is the lock
     beside the recipe, None where none was used or written; `from_lock` says that it gave the ranges."""
 
     recipe: str
