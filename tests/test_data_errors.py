@@ -215,7 +215,17 @@ CASES: dict[str, dict[str, Callable[[Path], Any]]] = {
     "data-setting": {"": lambda root: use(data_spec("images", photos(root), split="train"))},
     "data-skipped": {"": skipped},
     "take-short": {"": lambda root: use(data_spec("images", photos(root), take=(300, None)))},
-    "sampling-unsupported": {"": lambda root: use(data_spec("folder", photos(root, "a/a.png"), balance=True))},
+    "sampling-value": {
+        "sum": lambda root: use(data_spec("folder", photos(root, "a/a.png"), ratio=(("a", 0.9),))),
+        "factor": lambda root: use(data_spec("folder", photos(root, "a/a.png"), oversample=(("a", 2.5),))),
+        "twice": lambda root: use(data_spec("folder", photos(root, "a/a.png"), oversample=(("a", 2), ("a", 3)))),
+    },
+    "sampling-empty": {
+        "ratio": lambda root: use(
+            data_spec("folder", photos(root, "a/a.png"), ratio=(("a", 0.5), ("background", 0.5)))
+        ),
+        "balance": lambda root: use(data_spec("yolo", yolo_tree(root), split="train", balance=True)),
+    },
     "image-broken": {"cut": cut_picture, "text": no_picture, "empty": zero_bytes},
     "image-bomb": {"": bombs, "small": small_bomb},
     "data-non-finite": {

@@ -12,6 +12,7 @@ from qdsl.data.folders import folder, images, masks
 from qdsl.data.image import decode
 from qdsl.data.npz import ArrayReader, npz_rows
 from qdsl.data.preprocess import Pipeline, build
+from qdsl.data.sampling import Sampled, sampled, wanted
 from qdsl.data.types import Array, Dataset, Dim, Item, Label, Listing, ModelInput, failure
 from qdsl.data.yolo import yolo
 from qdsl.diag import QdslError, Report, Span, nearest
@@ -33,9 +34,9 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "ignore": ("masks",),
     "arrays": ("npz",),
     "label": ("npz",),
-    "oversample": (),
-    "ratio": (),
-    "balance": (),
+    "oversample": ("folder", "yolo", "coco"),
+    "ratio": ("folder", "yolo", "coco"),
+    "balance": ("folder", "yolo", "coco"),
 }
 _SPELLED = {"arrays": "array", "balance": "balance classes"}
 
@@ -72,7 +73,7 @@ def open_dataset(
     """The dataset of one `data` statement, ready for a model with `model_inputs` (name -> element type and dims).
 
     Finds and chooses the samples and checks what can be known before one is read. Warnings go to `report`; errors are
-    raised together as QdslError: data-*, image-*, input-*, npz-*, sampling-unsupported (see `qdsl.diag.codes.data`).
+    raised together as QdslError: data-*, image-*, input-*, npz-*, sampling-* (see `qdsl.diag.codes.data`).
     """
     report = Report() if report is None else report
     found = Report()
@@ -80,7 +81,7 @@ def open_dataset(
     _check_settings(spec, found)
     dataset: Dataset | None = None
     try:
-        dataset = _npz(spec, pipelines) if spec.source == "npz" else _pictures(spec, pipelines)
+        dataset = _npz(spec, pipelines) if spec.source == "npz" else _pictures(spec, pipelines, report)
     except QdslError as error:
         found.extend(error.diagnostics)
     found.raise_errors()
@@ -127,21 +128,21 @@ def _check_settings(spec: DataSpec, found: Report) -> None:
         if getattr(spec, setting) in (None, (), False) or spec.source in sources:
             continue
         word = _SPELLED.get(setting, setting)
-        if not sources:
-            headline = f"`{word}` cannot be carried out yet"
-            found.error("sampling-unsupported", headline, spec.span, help=["choose samples with `take` and `classes`"])
-            continue
         headline = f"`{word}` says nothing to the source `{spec.source}`"
         found.error("data-setting", headline, spec.span, help=[f"it belongs to {', '.join(sources)}"])
 
 
-def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Dataset:
+def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], report: Report) -> Dataset:
     listing = _PICTURES[spec.source](spec)
     _check_count(spec, len(listing.items), len(listing.skipped))
-    items = chosen(listing.items, item_names(listing.items), spec.take)
-    ids = tuple(item.id for item in items)
-    reader = PictureReader(items, pipelines, spec.span)
-    return Dataset(spec.name, spec.source, ids, len(listing.items), listing.classes, listing.skipped, reader)
+    if wanted(spec) and spec.source in _SETTINGS["ratio"]:
+        drawn = sampled(spec, listing, report)
+    else:
+        items = chosen(listing.items, item_names(listing.items), spec.take)
+        drawn = Sampled(items, len(listing.items), listing.skipped)
+    ids = tuple(item.id for item in drawn.items)
+    reader = PictureReader(drawn.items, pipelines, spec.span)
+    return Dataset(spec.name, spec.source, ids, drawn.available, listing.classes, drawn.skipped, reader)
 
 
 def _npz(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Dataset:

@@ -121,11 +121,21 @@ _FINDING = {
         'data calib from images "photos" { take 300 }',
         "a folder photos with one picture",
     ),
-    "sampling-unsupported": _doc(
-        "`oversample`, `ratio` and `balance` cannot be carried out yet",
-        "They change how often a sample is seen, which a minimum and a maximum do not depend on.",
-        'data calib from folder "photos" { balance classes }',
+    "sampling-value": _doc(
+        "a number of `oversample` or `ratio` makes no sense",
+        "Shares sum to 100 %, factors are whole numbers from 1 on, and each class is named once. A minimum and a "
+        "maximum do not depend on repeats; the other calibration methods do.",
+        'data calib from folder "photos" { ratio "crack" 50 %, "clean" 40 % }',
         "a folder photos with crack and clean",
+        cure="let the shares sum to 100 %, use whole factors, and name each class once",
+    ),
+    "sampling-empty": _doc(
+        "`ratio` or `balance` asks for a class that has no sample",
+        "A picture belongs to one class: of those asked for, the one that the fewest pictures show; without labels it "
+        "is `background`. `balance` goes on with the other classes unless `classes` names the empty one.",
+        'data calib from folder "photos" { ratio "crack" 50 %, "background" 50 % }',
+        "a folder photos with crack and clean",
+        cure="add samples of the class, or leave it out",
     ),
 }
 
