@@ -215,6 +215,9 @@ CASES: dict[str, dict[str, Callable[[Path], Any]]] = {
     "data-setting": {"": lambda root: use(data_spec("images", photos(root), split="train"))},
     "data-skipped": {"": skipped},
     "take-short": {"": lambda root: use(data_spec("images", photos(root), take=(300, None)))},
+    "data-duplicates": {
+        "": lambda root: [photos(root, f"{i}.png") for i in range(5)] and use(data_spec("images", root / "photos"))
+    },
     "sampling-value": {
         "sum": lambda root: use(data_spec("folder", photos(root, "a/a.png"), ratio=(("a", 0.9),))),
         "factor": lambda root: use(data_spec("folder", photos(root, "a/a.png"), oversample=(("a", 2.5),))),

@@ -116,6 +116,17 @@ def _class(index: int) -> tuple[Label, ...]:
     return (Label(index),)
 
 
+def test_equal_files_are_named_and_repeats_asked_for_are_not(tmp_path: Path) -> None:
+    root = folder(tmp_path / "d")
+    (root / "clean/9.png").write_bytes((root / "clean/2.png").read_bytes())
+    other = bytearray((root / "clean/2.png").read_bytes())
+    other[-1] ^= 1
+    (root / "clean/8.png").write_bytes(other)
+    report = Report()
+    opened("folder", root, report, oversample=(("crack", 5),))
+    assert [(d.code, d.label) for d in report] == [("data-duplicates", "clean/9.png")]
+
+
 def listing(groups: list[int]) -> Listing:
     items = [
         Item(f"{c}/{i}", Path(f"{c}/{i}"), partial(_class, c)) for c, size in enumerate(groups) for i in range(size)

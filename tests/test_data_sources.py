@@ -161,7 +161,7 @@ def test_take_with_seed_is_pinned_and_more_than_there_is_warned_of(tmp_path: Pat
     names = [f"{i:02d}" for i in range(20)]
     assert chosen(names, names, (5, 7)) == ("00", "03", "10", "15", "17")
     for name in names[:3]:
-        picture(tmp_path / "p" / f"{name}.png")
+        picture(tmp_path / "p" / f"{name}.png", seed=int(name))
     report = Report()
     assert len(opened(data_spec("images", tmp_path / "p", take=(9, 1)), report=report)) == 3
     assert [d.code for d in report] == ["take-short"]

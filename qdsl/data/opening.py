@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qdsl.data.coco import coco
+from qdsl.data.duplicates import duplicates
 from qdsl.data.files import chosen, item_names
 from qdsl.data.folders import folder, images, masks
 from qdsl.data.image import decode
@@ -140,9 +141,19 @@ def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], report: Report)
     else:
         items = chosen(listing.items, item_names(listing.items), spec.take)
         drawn = Sampled(items, len(listing.items), listing.skipped)
+    _warn_duplicates(spec, drawn.items, report)
     ids = tuple(item.id for item in drawn.items)
     reader = PictureReader(drawn.items, pipelines, spec.span)
     return Dataset(spec.name, spec.source, ids, drawn.available, listing.classes, drawn.skipped, reader)
+
+
+def _warn_duplicates(spec: DataSpec, items: Sequence[Item], report: Report) -> None:
+    same = duplicates(items)
+    if same:
+        headline = f"{len(same)} of the files of dataset {spec.name} have the content of another"
+        more = ", ..." if len(same) > 3 else ""
+        help = ["take them out; `oversample` and `ratio` repeat samples on purpose"]
+        report.warning("data-duplicates", headline, spec.span, label=", ".join(same[:3]) + more, help=help)
 
 
 def _npz(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Dataset:

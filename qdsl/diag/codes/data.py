@@ -121,6 +121,13 @@ _FINDING = {
         'data calib from images "photos" { take 300 }',
         "a folder photos with one picture",
     ),
+    "data-duplicates": _doc(
+        "files of a dataset hold the same bytes",
+        "Such a sample counts more than once without having been asked for; in a test set it flatters the result.",
+        'data calib from folder "photos"',
+        "a folder photos with crack and clean",
+        cure="take the copies out",
+    ),
     "sampling-value": _doc(
         "a number of `oversample` or `ratio` makes no sense",
         "Shares sum to 100 %, factors are whole numbers from 1 on, and each class is named once. A minimum and a "
