@@ -240,3 +240,9 @@ def test_boxes_and_scores_under_one_scale_are_flagged_and_the_cure_works() -> No
     assert (flag.code, flag.nodes, flag.help) == ("shared-range", ("detections",), ("keep decode_head in float32",))
     assert not planned(view, flag.help[0] + "\n").flags
     assert not planned(view, 'allow shared_range on "detections" because "scores are rescaled"\n').flags
+
+
+def test_a_select_that_no_rule_uses_has_to_match_too() -> None:
+    assert codes(TWO, "select none = op MaxPool\n") == ["selector-empty"]
+    assert codes(TWO, "select none = op Foo\n") == ["unknown-op"]
+    assert not planned(TWO, 'select first_one = "conv1"\nselect input = tensor "x"\n').flags

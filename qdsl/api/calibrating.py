@@ -81,7 +81,8 @@ def _measure(
             progress=progress,
             checkpoint=folder / _checkpoint(name),
         )
-    heard(f"{how}   {found.samples} samples, ranges settled after {found.settled_after}", 0, 0, 0.0)
+    count = "1 sample" if found.samples == 1 else f"{found.samples} samples"
+    heard(f"{how}   {count}, ranges settled after {found.settled_after}", 0, 0, 0.0)
     return found
 
 

@@ -162,6 +162,8 @@ def _refuse_quantized(recipe: Recipe, view: GraphView) -> None:
 def _context(recipe: Recipe, block: Target | None, view: GraphView, table: Capability, report: Report) -> Context:
     mode = _mode(recipe, block)
     selection = Selection(view, report, dict(recipe.selects))
+    for _, picks in recipe.selects:
+        selection.nodes_and_tensors(picks)  # one that no rule uses has to match something, too
     cascade = cascades.build(recipe, block, mode, view, selection)
     kept: dict[int, Origin] = {}
     for node in range(len(view.nodes)):
