@@ -9,17 +9,20 @@ from collections.abc import Sequence
 from qdsl.data.types import Item
 
 _CHUNK = 2**20
+_LARGEST = 64 * 2**20  # bytes of a file; larger ones are not worth a second reading
 
 
 def duplicates(items: Sequence[Item]) -> tuple[str, ...]:
-    """The names of files whose bytes an earlier file of `items` has. Only files of equal size are read; a file that
-    cannot be read is passed over here, since reading its sample says why."""
+    """The names of files whose bytes an earlier file of `items` has. Only files of equal size, and at most
+    64 MiB, are read; a file that cannot be read is passed over here, since reading its sample says why."""
     by_size: dict[int, dict[str, Item]] = defaultdict(dict)
     for item in items:
         try:
-            by_size[item.path.stat().st_size].setdefault(item.id, item)
+            size = item.path.stat().st_size
         except (OSError, ValueError):
             continue
+        if size <= _LARGEST:
+            by_size[size].setdefault(item.id, item)
     found: set[str] = set()
     for same in by_size.values():
         found |= _repeated(list(same.values())) if len(same) > 1 else set()
