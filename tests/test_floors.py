@@ -25,6 +25,7 @@ FLOOR = {
     "qdsl.lang": 1,
     "qdsl.graph": 1,
     "qdsl.data": 1,
+    "qdsl.metrics": 1,
     "qdsl.capability": 1,
     "qdsl.grammars": 1,
     "qdsl.recipes": 1,
