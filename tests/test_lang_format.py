@@ -205,6 +205,7 @@ STATEMENT = st.one_of(
     words("place", block(PLACING)),
     words("allocate", NAMES, "from", listed(NAMES), block(words("pin", PICKS, "to", NAMES))),
     words("train", NAMES, "on", NAMES, block(SETTING)),
+    words("tune", NAMES, "on", NAMES, block(st.one_of(SETTING, REQUIRE))),
     words("target", NAMES, block(st.one_of(SETTING, REQUIRE, words("keep", PICKS, "in", NAMES)))),
     words("evaluate", NAMES, "on", NAMES, block(st.one_of(REQUIRE, words("measure", METRIC, ",", METRIC)))),
     words("passes", block(words("use", TEXTS, "before", NAMES))),

@@ -59,6 +59,7 @@ AROUND = {
     "sensitivity": 'data d from npz "d.npz"\nallocate weights from [int8] {{ sensitivity sqnr on d {{ {} }} }}',
     "improve": "improve {{ {} }}",
     "train": 'data d from npz "d.npz"\ntrain qat on d {{ {} }}',
+    "tune": "tune latency {{ {} }}",
     "target": "target ort {{ {} }}",
     "evaluate": 'data d from npz "d.npz"\nevaluate detection on d {{ {} }}',
     "profile": "target ort {{ profile latency {{ {} }} }}",

@@ -20,11 +20,12 @@ from qdsl.lang.recipe import (
     Require,
     Sensitivity,
     Train,
+    Tune,
 )
 from qdsl.lang.schemes import data_name, dtype
 from qdsl.lang.scope import Scope, shown
 from qdsl.lang.values import Plain, fit, table
-from qdsl.lang.vocabulary import ALLOCATED, MINIMIZED, SENSITIVITIES, SOURCES, TASKS, TRAIN_METHODS
+from qdsl.lang.vocabulary import ALLOCATED, MINIMIZED, SENSITIVITIES, SOURCES, TASKS, TRAIN_METHODS, TUNED
 
 
 def input_block(statement: syntax.Input, scope: Scope) -> InputSpec:
@@ -178,3 +179,34 @@ def train(statement: syntax.Train, scope: Scope) -> Train | None:
     if method is None or (statement.data is not None and name is None):
         return None
     return Train(method, name, tuple(found), statement.span)
+
+
+def tune(statement: syntax.Tune, scope: Scope) -> Tune | None:
+    """Choices by measurement; None after an error in its header."""
+    goal = scope.one_of("goal", statement.goal, TUNED)
+    name = data_name(statement.data, scope) if statement.data else None
+    bounds = [_tune_bound(item, scope) for item in statement.body if isinstance(item, syntax.Require)]
+    plain: dict[str, Any] = {}
+    body = [item for item in statement.body if isinstance(item, syntax.Setting)]
+    for setting, forms in table("tune", body, scope):
+        got = fit(setting, forms, scope)
+        if got is not None:
+            plain[setting.word.name] = got[0][0]
+    if goal is None or (statement.data is not None and name is None):
+        return None
+    return Tune(goal, statement.span, name, requires=tuple(b for b in bounds if b is not None), **plain)
+
+
+def _tune_bound(item: syntax.Require, scope: Scope) -> Require | None:
+    """What an alternative may cost: `sqnr >= X dB`, or `sqnr drop <= X dB` against the build before it."""
+    found = require(item, "fidelity", scope)
+    if found is None:
+        return None
+    forms = {"value": (">", ">="), "drop": ("<", "<=")}
+    absolute = found.bound is None or found.bound.unit != "%"
+    if found.metric.name == "sqnr" and absolute and found.comparison in forms.get(found.form, ()):
+        return found
+    cures = ("require sqnr >= 30 dB", "require sqnr drop <= 0.5 dB")
+    headline = "`tune` bounds what it changes by the signal-to-noise ratio of the outputs"
+    scope.error("wrong-metric", headline, item.span, "expected a bound on `sqnr`", [f"such as `{c}`" for c in cures])
+    return None

@@ -76,7 +76,7 @@ def _with_body(kind: Callable[..., Any]) -> Callable[[Span, list[Any]], Any]:
     return lambda span, children: kind(span, *children[:-1], children[-1] or ())
 
 
-_LISTS = frozenset({"settings", "words", "goals", "target_body", "evaluate_body", "op_names", "patterns"})
+_LISTS = frozenset({"settings", "words", "goals", "target_body", "evaluate_body", "tune_body", "op_names", "patterns"})
 
 _MAKE: dict[str, Callable[[Span, list[Any]], Any]] = {
     "word": lambda span, children: syntax.Word(span, str(children[0])),
@@ -123,6 +123,7 @@ _MAKE: dict[str, Callable[[Span, list[Any]], Any]] = {
     "group": _plain(syntax.GroupGoal),
     "improve": _with_body(syntax.Improve),
     "train": _with_body(syntax.Train),
+    "tune": _with_body(syntax.Tune),
     "target": _with_body(syntax.Target),
     "evaluate": _with_body(syntax.Evaluate),
     "measure": lambda span, children: syntax.Measure(span, _metrics(children)),

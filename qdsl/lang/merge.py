@@ -40,6 +40,7 @@ WORDS: dict[type[Any], str] = {
     syntax.Allocate: "allocate",
     syntax.Improve: "improve",
     syntax.Train: "train",
+    syntax.Tune: "tune",
     syntax.Target: "target",
     syntax.Evaluate: "evaluate",
 }
@@ -77,6 +78,10 @@ def overlay(base: Any, later: Any, scope: Scope) -> Any:
         if base.method != later.method:
             return later
         return syntax.Train(later.span, later.method, later.data or base.data, body)
+    if isinstance(later, syntax.Tune):
+        if base.goal != later.goal:
+            return later
+        return syntax.Tune(later.span, later.goal, later.data or base.data, body)
     if isinstance(later, syntax.Allocate):
         if base.what != later.what:
             return later
@@ -137,8 +142,9 @@ def _metric_key(what: syntax.Bound | syntax.Metric) -> tuple[str, ...]:
 
 
 def within(statement: Any, scope: Scope) -> None:
-    """Report what stands twice in the block of a target, `evaluate` or `allocate` (settings: see `values.table`)."""
-    if not isinstance(statement, syntax.Target | syntax.Evaluate | syntax.Allocate):
+    """Report what stands twice in the block of a target, `evaluate`, `tune` or `allocate` (settings: see
+    `values.table`)."""
+    if not isinstance(statement, syntax.Target | syntax.Evaluate | syntax.Tune | syntax.Allocate):
         return
     seen: dict[tuple[str, ...], Span] = {}
     for item in statement.body:

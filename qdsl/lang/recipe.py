@@ -295,6 +295,19 @@ class Train:
 
 
 @dataclass(frozen=True, slots=True)
+class Tune:
+    """`tune GOAL [on DATA] { ... }`: choose among a target's alternatives by measurement. None: not said."""
+
+    goal: str
+    span: Span
+    data: str | None = None
+    trials: int | None = None
+    blocks: int | None = None
+    threads: int | None = None
+    requires: tuple[Require, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Improve:
     """`improve { ... }`: steps without training, as (name, words as written)."""
 
@@ -338,6 +351,7 @@ class Recipe:
     allocate: Allocate | None = None
     improve: Improve | None = None
     train: Train | None = None
+    tune: Tune | None = None
     targets: tuple[Target, ...] = ()
     evaluates: tuple[Evaluate, ...] = ()
     allows: tuple[Allow, ...] = ()

@@ -10,7 +10,7 @@ from typing import Any
 from qdsl.diag import Span
 from qdsl.lang import recipe as made
 from qdsl.lang import syntax
-from qdsl.lang.blocks import allocate, data, evaluate, improve, input_block, train
+from qdsl.lang.blocks import allocate, data, evaluate, improve, input_block, train, tune
 from qdsl.lang.budgets import profile, require
 from qdsl.lang.merge import merge
 from qdsl.lang.params import params
@@ -72,7 +72,7 @@ class _Resolver:
                 continue
             slot, method = make
             found.setdefault(slot, []).extend(one for one in method(self, statement) if one is not None)
-        ones = ("model", "mode", "allocate", "improve", "train")
+        ones = ("model", "mode", "allocate", "improve", "train", "tune")
         single: dict[str, Any] = {slot: (found.get(slot) or [None])[0] for slot in ones}
         many = ("inputs", "data", "rules", "selects", "targets", "evaluates", "allows", "uses")
         single.update((slot, tuple(found.get(slot, ()))) for slot in many)
@@ -146,6 +146,9 @@ class _Resolver:
     def train(self, statement: syntax.Train) -> list[made.Train | None]:
         return [train(statement, self.scope)]
 
+    def tune(self, statement: syntax.Tune) -> list[made.Tune | None]:
+        return [tune(statement, self.scope)]
+
     def evaluate(self, statement: syntax.Evaluate) -> list[made.Evaluate | None]:
         return [evaluate(statement, self.scope)]
 
@@ -213,6 +216,7 @@ _MAKE: dict[type[Any], tuple[str, Any]] = {
     syntax.Allocate: ("allocate", _Resolver.allocate),
     syntax.Improve: ("improve", _Resolver.improve),
     syntax.Train: ("train", _Resolver.train),
+    syntax.Tune: ("tune", _Resolver.tune),
     syntax.Target: ("targets", _Resolver.target),
     syntax.Evaluate: ("evaluates", _Resolver.evaluate),
     syntax.Passes: ("uses", _Resolver.passes),

@@ -301,6 +301,12 @@ class Train(Node):
     body: Settings
 
 
+class Tune(Node):
+    goal: Word
+    data: Word | None
+    body: tuple[Require | Setting, ...]
+
+
 class Use(Node):
     path: Text
     order: str
@@ -343,6 +349,7 @@ Statement = (
     | Allocate
     | Improve
     | Train
+    | Tune
     | Target
     | Evaluate
     | Passes

@@ -73,6 +73,9 @@ TABLE: tuple[Row, ...] = (
     Row("train", "class_weights", "S F ..", "these classes count so much"),
     Row("train", "validate", "D", "the data that schedule and best checkpoint watch"),
     Row("train", "loss", "labels|float_model", "learn from labels or from the float model"),
+    Row("tune", "trials", "N", "at most so many alternatives are built and timed"),
+    Row("tune", "blocks", "N", "blocks of runs, taken in turns, per comparison"),
+    Row("tune", "threads", "N", "threads while timing; without it those of the target"),
     Row("target", "device", "S", "the device that decides latency, energy and memory"),
     Row("target", "version", "S", "the version of the target's software, as a text"),
     Row("target", "threads", "auto|N", "how many threads run the model"),
@@ -103,6 +106,7 @@ def rows(block: str) -> dict[str, tuple[Row, ...]]:
 # Statements that may stand in a block beside its settings.
 NESTED: dict[str, tuple[str, ...]] = {
     "target": ("quantize", "layers", "keep", "place", "allow", "passes", "profile", "require"),
+    "tune": ("require",),
     "evaluate": ("measure", "profile", "require"),
 }
 
@@ -116,6 +120,7 @@ TYPES = tuple(DTYPES)
 SCHEME_WORDS = ("symmetric", "affine", "per_tensor", "per_channel", "per_block", "reduce_range", "storage_only")
 PORTS = ("inputs", "outputs", "skip")
 TRAIN_METHODS = ("qat",)
+TUNED = ("latency",)
 SENSITIVITIES = ("gradient", "sqnr", "hessian")
 ALLOCATED = ("weights", "activations")
 MINIMIZED = ("loss", "size", "latency", "macs")

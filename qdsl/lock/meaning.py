@@ -61,7 +61,7 @@ def _parts(recipe: Recipe) -> Iterator[Part]:
         yield _part("model", recipe.model, recipe.model.span)
     for spec in recipe.inputs:
         yield _part(f"input {spec.name}" if spec.name is not None else "input", spec, spec.span)
-    used = frozenset(_datasets((recipe.mode, recipe.rules, recipe.targets, recipe.allocate, recipe.train)))
+    used = frozenset(_datasets((recipe.mode, recipe.rules, recipe.targets, recipe.allocate, recipe.train, recipe.tune)))
     for data in recipe.data:
         if data.name in used:
             yield _part(f"data {data.name}", data, data.span)
@@ -72,7 +72,7 @@ def _parts(recipe: Recipe) -> Iterator[Part]:
         yield _part(f"rule {number:04} {_WORDS[type(rule)]}", rule, rule.span)
     for number, use in enumerate(recipe.uses, start=1):
         yield _part(f"use {number:04}", use, use.span)
-    for one in (recipe.allocate, recipe.improve, recipe.train):
+    for one in (recipe.allocate, recipe.improve, recipe.train, recipe.tune):
         if one is not None:
             yield _part(type(one).__name__.lower(), one, one.span)
     for target in recipe.targets:

@@ -15,6 +15,7 @@ from qdsl.lang.recipe import (
     Recipe,
     Require,
     Target,
+    Tune,
     UsePass,
 )
 from qdsl.plan.origins import Origins
@@ -45,6 +46,8 @@ def _recipe_facts(recipe: Recipe, words: Origins) -> Iterator[Fact]:
     if recipe.train is not None:
         settings = tuple((name, _join(args)) for name, args in recipe.train.settings)
         yield Fact("train", recipe.train.method, (("on", recipe.train.data or ""), *settings))
+    if recipe.tune is not None:
+        yield _tune(recipe.tune)
     yield from (_allow(allow, words) for allow in recipe.allows)
     yield from (_use(use) for use in recipe.uses)
     if recipe.params:
@@ -110,6 +113,13 @@ def _allocate(spec: Allocate, words: Origins) -> Fact:
     settings += [("pin", f"{words.words(pin.picks.span)} to {pin.dtype}") for pin in spec.pins]
     settings += [("group", words.words(picks.span)) for picks in spec.groups]
     return Fact("allocate", spec.what, tuple(settings))
+
+
+def _tune(spec: Tune) -> Fact:
+    settings: list[Setting] = [("on", spec.data)] if spec.data is not None else []
+    counts = (("trials", spec.trials), ("blocks", spec.blocks), ("threads", spec.threads))
+    settings += [(name, str(count)) for name, count in counts if count is not None]
+    return Fact("tune", spec.goal, (*settings, *_requires(spec.requires)))
 
 
 def _allow(allow: Allow, words: Origins) -> Fact:

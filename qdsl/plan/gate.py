@@ -54,7 +54,8 @@ def _absent(recipe: Recipe, target: str, block: Target | None) -> Iterator[Diagn
     foreign = model_absent(recipe)
     if foreign is not None:
         yield foreign
-    for word, statement in (("allocate", recipe.allocate), ("improve", recipe.improve), ("train", recipe.train)):
+    parts = (("allocate", recipe.allocate), ("improve", recipe.improve), ("train", recipe.train), ("tune", recipe.tune))
+    for word, statement in parts:
         if statement is not None:
             yield _not_yet(f"`{word}`", statement.span, f"take the `{word}` block out")
     for use in (*recipe.uses, *(block.uses if block else ())):

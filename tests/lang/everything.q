@@ -63,6 +63,11 @@ allocate weights from [int8, int4, int2] {
 
 improve { equalize; bias_correct; round adaptive }
 
+tune latency on rare {
+  trials 12; blocks 15; threads 1
+  require sqnr drop <= 0.5 dB
+}
+
 train qat on rare {
   epochs 10
   batch 32
