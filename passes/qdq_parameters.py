@@ -73,11 +73,28 @@ def parameters(plan: PlanLike, ranges: RangesLike, view: GraphView, values: Valu
     Raises QdslError for ranges that are missing or not finite and for weights that hold NaN or infinity, all at once.
     """
     found: list[Diagnostic] = []
-    groups = _collect(_by_group(plan.tensors), lambda members: _group(members, ranges, view, values), found)
+    groups = _groups(plan.tensors, ranges, view, values, found)
     weights = _collect(_by_key(plan.weights, view), lambda plans: _weight(plans, view, values), found)
     if found:
         raise QdslError(found)
     return Parameters(groups, _raised(plan, groups, weights, view, values))
+
+
+def activation_parameters(
+    tensors: Sequence[TensorPlan], ranges: RangesLike, view: GraphView, values: Values
+) -> dict[str, QParams]:
+    """The scales and zero points of activations alone, by group. Raises as `parameters` does."""
+    found: list[Diagnostic] = []
+    groups = _groups(tensors, ranges, view, values, found)
+    if found:
+        raise QdslError(found)
+    return groups
+
+
+def _groups(
+    tensors: Sequence[TensorPlan], ranges: RangesLike, view: GraphView, values: Values, found: list[Diagnostic]
+) -> dict[str, QParams]:
+    return _collect(_by_group(tensors), lambda members: _group(members, ranges, view, values), found)
 
 
 def weight_key(plan: WeightPlan, view: GraphView) -> WeightKey:

@@ -112,6 +112,40 @@ def after_conv(*nodes: Any, opset: int = 17, **constants: Any) -> Setup:
     return write
 
 
+def unlike_joined(folder: Path) -> None:
+    """Two Conv of one input, the second with values 1000 times as large, and a Concat of both."""
+    nodes = [
+        helper.make_node("Conv", ["images", "small"], ["a"], name="small1", kernel_shape=[1, 1]),
+        helper.make_node("Conv", ["images", "large"], ["b"], name="large1", kernel_shape=[1, 1]),
+        helper.make_node("Concat", ["a", "b"], ["y"], name="join1", axis=1),
+    ]
+    weights = np.random.default_rng(5).standard_normal((2, 3, 3, 1, 1)).astype(np.float32)
+    save(graph_of(nodes, ["y"], constants={"small": weights[0], "large": 1000 * weights[1]}), folder)
+    noise(folder)
+
+
+def a_small_channel(folder: Path) -> None:
+    model = conv()
+    weights = np.full((4, 3, 1, 1), 0.5, np.float32)
+    weights[1] = 0.0005
+    model.graph.initializer[0].raw_data = weights.tobytes()
+    save(model, folder)
+    noise(folder)
+
+
+def clipped_far_outside(folder: Path) -> None:
+    """images -> conv1 -> clip1 (-300 to 600) -> conv2 -> y."""
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv1", kernel_shape=[1, 1]),
+        helper.make_node("Clip", ["c", "low", "high"], ["r"], name="clip1"),
+        helper.make_node("Conv", ["r", "v"], ["y"], name="conv2", kernel_shape=[1, 1]),
+    ]
+    weights = {"w": np.full((4, 3, 1, 1), 0.5, np.float32), "low": np.float32(-300), "high": np.float32(600)}
+    weights["v"] = np.full((4, 4, 1, 1), 0.5, np.float32)
+    save(graph_of(nodes, ["y"], constants=weights), folder)
+    noise(folder)
+
+
 def two_inputs(folder: Path) -> None:
     nodes = [
         helper.make_node("Add", ["a", "b"], ["s"], name="add1"),
@@ -384,6 +418,11 @@ SETUPS: dict[str, Setup] = {
         far=np.float32([1e9]),
         v=np.ones((2, 4, 1, 1), np.float32),
     ),
+    # what measured ranges show
+    "model.onnx joins two convolutions, one of which writes values 1000 times as large": unlike_joined,
+    "model.onnx is a Conv with a channel 1000 times smaller than the others": a_small_channel,
+    "model.onnx and calib.npz": beside_conv(noise),
+    "model.onnx clips a convolution far outside of its values": clipped_far_outside,
     # artifacts
     "model.onnx is a Conv whose weight holds a NaN": lambda folder: (save(conv(weight=np.nan), folder), noise(folder)),
     "model.onnx is a Conv whose input and weight reach 1e35": huge_values,

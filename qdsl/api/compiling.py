@@ -10,6 +10,7 @@ from pathlib import Path
 from qdsl import data
 from qdsl.api.budgets import Budget, decide_budgets
 from qdsl.api.calibrating import measure, named, requests
+from qdsl.api.findings import findings
 from qdsl.api.locking import Pinned, Wish
 from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
@@ -111,7 +112,8 @@ def compile(
     prepared = prepare(loaded)
     recipe = prepared.recipe
     report.extend(prepared.warnings)
-    plans = [decided.plan for decided in decide_all(prepared, target, report)]
+    decisions = decide_all(prepared, target, report)
+    plans = [decided.plan for decided in decisions]
     with placed_at(model_span(prepared)):
         require_finite(prepared.model)
     tell(Event("model", _model_line(prepared)))
@@ -130,6 +132,8 @@ def compile(
         tell(Event("lock", f"{len(ranges.low)} ranges from {pinned.path.name}, nothing to calibrate"))
     ranges = named(ranges, plans)
     results = tuple(_target(prepared, plan, ranges, datasets, directory, tell) for plan in plans)
+    with placed_at(model_span(prepared)):
+        report.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets or {}))
     write_text(directory / "plan.json", _plans_json(plans))
     write_text(directory / "ranges.json", ranges.to_json())
     if told := pinned.write(ranges, plans):

@@ -18,14 +18,19 @@ _KEEPS_VALUES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transp
 def flags(context: Context, recipe: Recipe, target: Target | None, tensors: dict[str, TensorPlan]) -> tuple[Flag, ...]:
     """Concats that would hold boxes (pixels) and scores (0..1) under one scale, unless `allow shared-range` covers
     them."""
-    allowed = {
+    allowed = allowed_nodes(context, recipe, target)
+    found = (node for node in _mixed_concats(context.view) if node.index not in allowed)
+    return tuple(_flag(node) for node in found if any(tensor in tensors for tensor in node.outputs))
+
+
+def allowed_nodes(context: Context, recipe: Recipe, target: Target | None) -> frozenset[int]:
+    """The nodes for which `allow shared_range` says that one scale for everything is meant."""
+    return frozenset(
         node
         for allow in (*recipe.allows, *(target.allows if target else ()))
         if allow.code.replace("_", "-") == SHARED_RANGE
         for node in context.selection.nodes(allow.picks)
-    }
-    found = (node for node in _mixed_concats(context.view) if node.index not in allowed)
-    return tuple(_flag(node) for node in found if any(tensor in tensors for tensor in node.outputs))
+    )
 
 
 def _mixed_concats(view: GraphView) -> Iterator[NodeView]:

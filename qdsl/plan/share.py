@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from qdsl.diag import Span
@@ -76,6 +76,19 @@ def by_request(
                 label="a shared scale needs at least two tensors that hold a Q/DQ pair",
                 help=["`quantize` them in the same `place` block"],
             )
+
+
+def joining_rule(
+    context: Context, rules: Iterable[PlaceRule], placement: Placement, tensors: Container[str]
+) -> PlaceRule | None:
+    """The last `share scale across` rule that joins two of `tensors`; None when no rule does."""
+    found = None
+    for rule in rules:
+        if rule.action == "share" and any(
+            len({name for name in members if name in tensors}) > 1 for members in _sets(context, rule, placement)
+        ):
+            found = rule
+    return found
 
 
 def _sets(context: Context, rule: PlaceRule, placement: Placement) -> list[list[str]]:

@@ -1,0 +1,35 @@
+"""What a plan cannot know without data and measured ranges decide: whether a Clip cuts anything off.
+
+A plan takes the cautious side, so that the file is the same whatever the data; where the runtime then does better than
+planned, that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qdsl.calibrate import Ranges
+from qdsl.diag import Diagnostic, Severity
+from qdsl.plan import Decisions
+from qdsl.plan.predict import predict
+from qdsl.plan.render import plain
+
+_SHOWN = 3
+
+
+def moved_verdicts(decided: Decisions, ranges: Ranges) -> Iterable[Diagnostic]:
+    """A note that names the nodes which run otherwise than planned, with these ranges."""
+    plan, context = decided.plan, decided.context
+    tensors = {tensor.tensor: tensor for tensor in plan.tensors}
+    known = {name: (ranges.low[name], ranges.high[name]) for name in ranges.low}
+    now = predict(context.view, tensors, plan.weights, plan.biases, context.capability, known)
+    planned = {node.node: node.prediction.runs for node in plan.nodes}
+    # `moves` runs as its input does, in integers or floats: no verdict to differ from.
+    moved = [n for n, found in now.items() if found.runs != planned[n] and "moves" not in (found.runs, planned[n])]
+    if not moved:
+        return
+    count = "1 node runs" if len(moved) == 1 else f"{len(moved)} nodes run"
+    notes = [f"{plain(name)}: planned {planned[name]}, now {now[name].runs}" for name in moved[:_SHOWN]]
+    notes += [f"and {len(moved) - _SHOWN} more"] if len(moved) > _SHOWN else []
+    headline = f"with the measured ranges, {count} otherwise than planned without data"
+    yield Diagnostic("verdict-moved", headline, context.cascade.mode.span, notes=tuple(notes), severity=Severity.NOTE)

@@ -1,0 +1,69 @@
+"""Diagnostic codes of what measured ranges and weights show once a plan is carried out."""
+
+from __future__ import annotations
+
+from qdsl.diag.codes import CodeDoc
+
+_RECIPE = """recipe example
+model onnx "model.onnx"
+data calib from npz "calib.npz"
+quantize static {{
+  weights int8 symmetric {weights}
+  activations {activations} per_tensor
+  calibrate minmax on calib
+}}
+{rest}target ort
+"""
+
+
+def _recipe(rest: str = "", *, weights: str = "per_channel", activations: str = "uint8 affine") -> str:
+    return _RECIPE.format(weights=weights, activations=activations, rest=rest and f"{rest}\n")
+
+
+CODES: dict[str, CodeDoc] = {
+    "range-disparity": CodeDoc(
+        summary="Tensors of very different ranges share one scale.",
+        explanation=(
+            "A Concat that is stored as integers, and `share scale across`, put several tensors under one scale. A "
+            "tensor whose measured range keeps less than 1 in 16 of the levels (16 of 256) is named: it loses 24 dB "
+            "against a scale of its own. The cure was tried: with it, the recipe plans and the tensor keeps its steps. "
+            'Where the loss is meant, write `allow shared_range on X because "..."`.'
+        ),
+        example=_recipe(),
+        setup="model.onnx joins two convolutions, one of which writes values 1000 times as large",
+        verb="compile",
+    ),
+    "weight-disparity": CodeDoc(
+        summary="Weights with one scale per tensor lose whole channels.",
+        explanation=(
+            "Channels that are over 100 times smaller than the largest one keep -1, 0 and 1 of an int8 scale that all "
+            "of them share. A scale per channel costs nothing where the target takes it. Channels a million times "
+            "smaller are switched off and do not count."
+        ),
+        example=_recipe(weights="per_tensor"),
+        setup="model.onnx is a Conv with a channel 1000 times smaller than the others",
+        verb="compile",
+    ),
+    "range-by-hand": CodeDoc(
+        summary="A range by hand does not fit what the tensor holds.",
+        explanation=(
+            "Held against a few calibration samples: what the range cuts off has more than 1 % of the tensor's energy "
+            "(it then agrees with the float model to less than 20 dB), or more than half of the values lie outside, or "
+            "the range is so wide that the values keep less than 1 in 16 of its levels. Cutting rare outliers is "
+            "none of these. Without data nothing is said."
+        ),
+        example=_recipe('layers tensor "y" { range [0, 0.001] }'),
+        setup="model.onnx and calib.npz",
+        verb="compile",
+    ),
+    "verdict-moved": CodeDoc(
+        summary="With the measured ranges, a node runs otherwise than planned.",
+        explanation=(
+            "A plan is made without data and takes the cautious side: whether a QuantizeLinear makes a Clip redundant "
+            "may depend on the range. The file is as planned; the runtime drops the Clip by itself."
+        ),
+        example=_recipe(activations="int8 symmetric"),
+        setup="model.onnx clips a convolution far outside of its values",
+        verb="compile",
+    ),
+}
