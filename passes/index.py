@@ -77,6 +77,11 @@ ENTRIES = (
 
 def table(entries: Iterable[Entry]) -> dict[str, Entry]:
     """Entries by name, in order; two with one name is an error."""
+    Entry(
+        "weights_only",
+        "qdsl.passes.weights_only:WeightsOnly",
+        "MatMul and Gemm with stored weights and float activations in the form that has a kernel",
+    ),
     found: dict[str, Entry] = {}
     for entry in entries:
         if entry.name in found:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from qdsl import data
+from qdsl.api import comparing
 from qdsl.api.budgets import Budget, decide_budgets
 from qdsl.api.calibrating import measure, named, requests
 from qdsl.api.findings import findings
@@ -152,14 +152,10 @@ def _model_line(prepared: Prepared) -> str:
 
 def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report) -> dict[str, Dataset]:
     """Every dataset that calibration needs; what is wrong with any of them is raised at once."""
-    view = prepared.view
-    takes = {
-        name: data.ModelInput(view.tensors[name].dtype or "float32", view.tensors[name].shape) for name in view.inputs
-    }
-    recipe = prepared.recipe
+    recipe, wanted = prepared.recipe, comparing.takes(prepared)
 
     def opened(name: str) -> Dataset:
-        return data.open(recipe.dataset(name), recipe.inputs, takes, report)
+        return data.open(recipe.dataset(name), recipe.inputs, wanted, report)
 
     return pinned.open(list(requests(plans)), opened, report)
 
@@ -178,10 +174,9 @@ def _target(
     with placed_at(model_span(prepared)):
         emitted = module.emit(prepared.model, plan, ranges, directory, inputs=recipe.inputs)
     tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes)))
-    dataset = next(iter(datasets.values()), None)
-    samples = islice(dataset, VERIFY_SAMPLES) if dataset is not None else ()
+    samples, source = comparing.samples(prepared, plan, datasets, VERIFY_SAMPLES)
     with placed_at(model_span(prepared)):
-        verification = module.verify(prepared.model, emitted, plan, samples, count=VERIFY_SAMPLES)
+        verification = module.verify(prepared.model, emitted, plan, samples, count=VERIFY_SAMPLES, source=source)
     block = next(t for t in recipe.targets if t.name == plan.target)
     measured = {"size": float(emitted.size), "size ratio": emitted.size / max(1, prepared.file_bytes)}
     return TargetResult(plan.target, plan, emitted, verification, decide_budgets(recipe, block, measured))

@@ -11,14 +11,13 @@ from qdsl.diag import Diagnostic, QdslError, Report, Span
 from qdsl.graph import Model, load
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.constants import External
+from qdsl.graph.saving import written_bytes
 from qdsl.graph.view import GraphView
 from qdsl.lang import Loaded, require_complete
 from qdsl.lang import load as load_recipe
 from qdsl.lang.recipe import InputSpec, Recipe
-from qdsl.passes.constant_nodes import dense_value
 from qdsl.plan.gate import model_absent
 from qdsl.rewrite import Trace, canonicalise
-from qdsl.rewrite.facts import is_op
 
 # What cannot be written has nothing to do with the line that names the model.
 _ABOUT_RESULTS = frozenset({"artifact-write", "model-write"})
@@ -27,7 +26,7 @@ _ABOUT_RESULTS = frozenset({"artifact-write", "model-write"})
 @dataclass(frozen=True)
 class Prepared:
     """A recipe with its model in canonical form. `file_bytes` is the size of the model as given, external data
-    included; `canonical_bytes` what it would be with the constants of the canonical form; `file_nodes` the nodes it had
+    included; `canonical_bytes` that of its canonical form; `file_nodes` the nodes it had
     before canonicalising; `external` the files of its external data."""
 
     recipe: Recipe
@@ -54,7 +53,6 @@ def prepare(loaded: Loaded) -> Prepared:
     model = load_model(loaded.recipe)
     file_nodes = len(model.graph.nodes)
     file_bytes, external = _bytes_of(model), _external(model)
-    constants = _constants_of(model)
     trace = canonicalise(model)
     prepared = Prepared(
         recipe=loaded.recipe,
@@ -62,7 +60,7 @@ def prepare(loaded: Loaded) -> Prepared:
         view=model.view(),
         trace=trace,
         file_bytes=file_bytes,
-        canonical_bytes=max(0, file_bytes + _constants_of(model) - constants),
+        canonical_bytes=written_bytes(model),
         file_nodes=file_nodes,
         warnings=loaded.diagnostics,
         external=external,
@@ -143,12 +141,6 @@ def _bytes_of(model: Model) -> int:
     external = (model.lazy(c.name) for c in model.constants())
     outside = sum(value.nbytes for value in external if isinstance(value, External))
     return outside + (model.path.stat().st_size if model.path else 0)
-
-
-def _constants_of(model: Model) -> int:
-    """Bytes of all constants, those in Constant nodes included."""
-    values = (dense_value(node) for node in model.nodes() if is_op(node, "Constant"))
-    return model.constant_bytes + sum(value.nbytes for value in values if value is not None)
 
 
 def _external(model: Model) -> tuple[Path, ...]:

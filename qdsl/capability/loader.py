@@ -209,6 +209,7 @@ def _type_row(table: _Table) -> TypeRow:
     table.done()
     return made
 
+        alone=table.flag("alone", False),
 
 def _role(table: _Table) -> RoleTypes:
     granularities = tuple(_granularity(table, word) for word in table.texts("granularities"))
@@ -341,3 +342,9 @@ def _granularity(table: _Table, word: str) -> Granularity:
         return Granularity(word)
     except ValueError:
         raise table.fail(f"{word!r} is no granularity") from None
+        lowered=table.texts("lowered"),
+        columns=_multiples(table.table("columns")),
+def _multiples(table: _Table) -> dict[str, int]:
+    return {_dtype(table, word).name: table.number(word) for word in table.left()}
+
+

@@ -7,8 +7,8 @@ plan places Q/DQ by these rows and the predictor (`qdsl.plan.predict`) judges no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
 from qdsl.spec import DType, Granularity, Scheme
 
@@ -56,7 +56,8 @@ class RoleTypes:
 @dataclass(frozen=True, slots=True)
 class TypeRow:
     """One number type: what it can do as an activation and as a weight. `min_opset` overrides the ONNX opset that first
-    quantizes to it; None means that one (`DType.qdq_opset`)."""
+    quantizes to it; None means that one (`DType.qdq_opset`). `alone`: as a weight only beside float activations; the
+    runtime refuses the file otherwise."""
 
     dtype: DType
     activation: RoleTypes
@@ -65,6 +66,7 @@ class TypeRow:
     evidence: str
 
     def role(self, role: str) -> RoleTypes:
+    alone: bool = False
         return self.activation if role == ACTIVATION else self.weight
 
 
@@ -109,8 +111,23 @@ class ChannelAxis:
 
 @dataclass(frozen=True, slots=True)
 class WeightOnly:
+class SchemeLike(Protocol):
+    """What the weights-only kernel asks of a scheme."""
+
+    @property
+    def dtype(self) -> DType: ...
+
+    @property
+    def granularity(self) -> Granularity: ...
+
+    @property
+    def block(self) -> int | None: ...
+
+
     """The kernel that computes with integer weights and float activations. `blocks` are the block sizes it takes;
-    `when` is what it asks of the node beyond the row."""
+    `when` is what it asks of the node beyond the row, but for the attributes in `lowered`, which the emitter rewrites
+    to suit. `columns`: by number type, what the number of output channels must be a multiple of; where it is not, the
+    kernel runs all the same and answers wrongly."""
 
     kernel: str
     types: tuple[DType, ...]
@@ -120,6 +137,21 @@ class WeightOnly:
     when: When = When()
 
 
+    lowered: tuple[str, ...] = ()
+    columns: Mapping[str, int] = field(default_factory=dict)
+
+    def takes(self, node: NodeView, view: GraphView, port: int, scheme: SchemeLike, *, lowered: bool) -> bool:
+        """Whether the kernel computes with the constant matrix at `port`, stored as `scheme` says. `lowered`: the
+        emitter has yet to write the node."""
+        free = self.lowered if lowered else ()
+        when = replace(self.when, attrs={k: v for k, v in self.when.attrs.items() if k not in free})
+        if not when.holds(node, view) or not view.is_constant(node.inputs[port]):
+            return False
+        if len(view.tensors[node.inputs[port]].shape or ()) != 2:
+            return False
+        if scheme.block is not None and scheme.block not in self.blocks:
+            return False
+        return scheme.dtype in self.types and scheme.granularity in self.granularities
 @dataclass(frozen=True, slots=True)
 class Merge:
     """Two operators of which the runtime makes one before it looks at Q/DQ: `first` and one of `seconds`, which alone

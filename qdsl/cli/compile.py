@@ -86,15 +86,22 @@ def _print_target(target: TargetResult) -> None:
 
 
 def _print_verification(found: Verification) -> None:
-    kernels = ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in found.kernels)
+    kernels = ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in found.kernels) or "nothing"
     _line("verify", f"{'as predicted' if found.as_predicted else 'NOT AS PREDICTED'}, in integers: {kernels}")
     for miss in found.mismatches:
         _line("", f"! {miss.node} ({miss.op}): predicted {miss.predicted}, runs {miss.real}")
     width = min(max((len(f.tensor) for f in (*found.outputs, *found.worst)), default=0), _WIDEST)
     for stage, tensors in (("outputs", found.outputs), ("worst", found.worst)):
         for number, each in enumerate(tensors):
-            samples = f"{each.samples} sample{'' if each.samples == 1 else 's'}"
+            samples = f"{each.samples} {_of(each.samples, found.source)}"
             _line("" if number else stage, f"{each.tensor:<{width}}   {_fidelity(each)}   {samples}")
+
+
+def _of(count: int, source: str) -> str:
+    """`samples of calib`, `drawn inputs`."""
+    if source == "drawn inputs":
+        return source if count != 1 else source.removesuffix("s")
+    return ("sample" if count == 1 else "samples") + (f" of {source}" if source else "")
 
 
 def _fidelity(found: Fidelity) -> str:

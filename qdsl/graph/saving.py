@@ -37,6 +37,12 @@ def to_bytes(model: Model) -> bytes:
     return bytes(to_proto(model).SerializeToString(deterministic=True))
 
 
+def written_bytes(model: Model) -> int:
+    """Bytes of the model with its constants as one file, to within a few per constant; no constant is read."""
+    shells = export_model(model, lambda name, value: TensorProto(name=name, data_type=value.element_type))
+    return int(shells.ByteSize()) + model.constant_bytes
+
+
 def save(model: Model, path: str | os.PathLike[str]) -> tuple[Path, ...]:
     """Write the model; returns the files written, the model first.
 

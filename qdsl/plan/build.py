@@ -12,6 +12,7 @@ from qdsl.graph.collector import collector_paused
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import cascade as cascades
+from qdsl.plan import weight_only
 from qdsl.plan.calibration import missing_data
 from qdsl.plan.conflicts import check_conflicts
 from qdsl.plan.context import Context
@@ -129,6 +130,7 @@ def _check_settled(context: Context, settled: Settled) -> tuple[Count, ...]:
     """How far each rule reached. Raises everything found so far; then what only a sound draft can show."""
     context.report.raise_errors()
     missing_data(context, settled.draft.tensors.values())
+    weight_only.check(context, settled.draft.weights, settled.draft.tensors)
     counts = Counter(context, settled.draft, _reasons(context, settled.refused)).all()
     _nothing_quantized(context, settled.draft)
     context.report.raise_errors()
@@ -161,6 +163,7 @@ def _refuse_quantized(recipe: Recipe, view: GraphView) -> None:
 
 def _context(recipe: Recipe, block: Target | None, view: GraphView, table: Capability, report: Report) -> Context:
     mode = _mode(recipe, block)
+    origins = Origins(recipe)
     selection = Selection(view, report, dict(recipe.selects))
     for _, picks in recipe.selects:
         selection.nodes_and_tensors(picks)  # one that no rule uses has to match something, too
@@ -174,9 +177,9 @@ def _context(recipe: Recipe, block: Target | None, view: GraphView, table: Capab
         view=view,
         capability=table,
         cascade=cascade,
-        schemes=Schemes(table, report),
+        schemes=Schemes(table, report, origins.of_mode(mode, mode.span) if mode.kind == "float" else None),
         selection=selection,
-        origins=Origins(recipe),
+        origins=origins,
         report=report,
         rows=tuple(table.row_for(node, view) for node in view.nodes),
         kept=kept,
@@ -189,7 +192,7 @@ def _mode(recipe: Recipe, block: Target | None) -> Mode:
     over = block.mode if block else None
     mode = cascades.merge_modes(recipe.mode, over) if recipe.mode else over
     assert mode is not None
-    if mode.kind != "static":
+    if mode.kind == "dynamic":
         raise QdslError(
             [
                 Diagnostic(
@@ -197,7 +200,7 @@ def _mode(recipe: Recipe, block: Target | None) -> Mode:
                     f"`quantize {mode.kind}` is not carried out yet",
                     mode.span,
                     "understood, but not built",
-                    ("`quantize static` works today",),
+                    ("`quantize static` and `quantize float` work today",),
                 )
             ]
         )

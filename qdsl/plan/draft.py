@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from qdsl.capability import Row
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import PlaceRule
-from qdsl.plan import share
+from qdsl.plan import share, weight_only
 from qdsl.plan.calibration import calibration, settle_groups
 from qdsl.plan.context import Context
 from qdsl.plan.place import GRAPH_OUTPUT, Edit, Placement, Slot, apply_edits, default_placement
@@ -43,6 +43,7 @@ def make_draft(
     placement = {tensor: placement[tensor] for tensor in schemes}
     groups = share.by_structure(context, placement, schemes)
     share.by_request(context, rules, placement, schemes, groups)
+    share.by_choice(context, placement, schemes, groups)
     plans = settle_groups(context, _tensor_plans(context, placement, chosen, schemes, groups))
     tensors = {plan.tensor: plan for plan in plans}
     weights = tuple(_weights(context, active, tensors))
@@ -101,8 +102,11 @@ def _weights(context: Context, active: frozenset[int], tensors: dict[str, Tensor
         through = _first_pair(context, node, row, tensors)
         asked = context.weight(node.index)
         for port in row.weight_ports(node, context.view):
+            if not _is_float32(context, node, port) or asked.scheme is None:
+                continue
             wanted = through is not None and node.index in active
-            if _is_float32(context, node, port) and asked.scheme and (wanted or asked.scheme.storage_only):
+            alone = through is None and weight_only.executes(context, node, port, asked.scheme)
+            if wanted or alone or asked.scheme.storage_only:
                 yield _weight(context, node, row, port, asked)
         if through is None or node.index not in active:
             continue

@@ -22,14 +22,19 @@ def predict(
     biases: Sequence[BiasPlan],
     capability: Capability,
     ranges: Mapping[str, Interval] | None = None,
+    *,
+    lowered: bool = False,
 ) -> dict[str, Prediction]:
     """The prediction for every node of `view`, by node name, in graph order. Linear in the size of the graph.
 
     `tensors` is keyed by tensor name. `ranges` are measured ranges (low, high) per tensor; without them the predictor
     uses what the graph proves (a Relu's output starts at 0), which calibrated ranges may only narrow. Ranges can turn
-    a "float" into "absorbed", where a range happens to start at 0, never the reverse.
+    a "float" into "absorbed", where a range happens to start at 0, never the reverse. `lowered`: the emitter's own
+    rewrites for the target will run before the runtime sees the graph.
     """
-    return predict_edges(view, edges_of_plan(view, tensors, weights, biases, ranges), capability)
+    edges = edges_of_plan(view, tensors, weights, biases, ranges)
+    edges.lowered = lowered
+    return predict_edges(view, edges, capability)
 
 
 def predict_edges(view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:

@@ -81,10 +81,12 @@ class Written:
 @dataclass(slots=True)
 class Edges:
     """`reads`: how a node's port reads its tensor through DequantizeLinear; a port that is absent reads floats.
-    `written`: what leaves each tensor that a node or the caller writes."""
+    `written`: what leaves each tensor that a node or the caller writes. `lowered`: the emitter has yet to rewrite nodes
+    to suit the target."""
 
     reads: dict[Use, Quant]
     written: dict[str, Written]
+    lowered: bool = False
 
     def quantize(self, tensor: str, quant: Quant, readers: Sequence[Use], to_output: bool = False) -> None:
         """Puts a Q after `tensor`, unless the same stands there; `readers`, which read floats so far, and the graph

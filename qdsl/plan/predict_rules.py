@@ -244,19 +244,23 @@ class Judge:
     def _weight_only(self, node: NodeView, row: Row, miss: Miss) -> Prediction:
         """Integer weights with float activations: a kernel of its own, when nothing folds into the output."""
         only = row.weight_only
-        if only is None or miss.key != "input_float" or not only.when.holds(node, self._view):
+        if only is None or miss.key != "input_float":
             return self._verdict(node, row, miss, "")
         port = row.weights[0]
-        matrix = (
-            self._view.is_constant(node.inputs[port]) and len(self._view.tensors[node.inputs[port]].shape or ()) == 2
-        )
-        quant = self._edges.reads.get(Use(node.index, port)) if matrix else None
-        written = self._edges.written[node.outputs[0]]
-        fits = quant is not None and quant.dtype in only.types and quant.granularity in only.granularities
-        in_blocks = quant is not None and (quant.block is None or quant.block in only.blocks)
-        if not fits or not in_blocks or written.quants or self._foldable(row, written) is not None:
+        quant = self._edges.reads.get(Use(node.index, port))
+        fits = quant is not None and only.takes(node, self._view, port, quant, lowered=self._edges.lowered)
+        if not fits or self._taken_up(node, row):
             return self._verdict(node, row, miss, "")
         return Prediction("integer", only.kernel, row.name, only.because)
+
+    def _taken_up(self, node: NodeView, row: Row) -> bool:
+        """Whether the runtime first joins what reads the result to the node: a QuantizeLinear, or an activation that
+        would fold into it. A Relu before floats is none where the emitter writes it as a Max (`weights_only`)."""
+        written = self._edges.written[node.outputs[0]]
+        first = self._foldable(row, written)
+        if first is None or written.quants:
+            return bool(written.quants)
+        return not self._edges.lowered or first.op != "Relu" or bool(self._edges.written[first.outputs[0]].quants)
 
     # --- rows that move, and activations ----------------------------------------------------------------------------
 

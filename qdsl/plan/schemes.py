@@ -17,21 +17,27 @@ _DEFAULT_BITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A scheme and the statement that decided it last. `scheme` None: float32 by request. `explicit`: a `layers` rule
-    decided, not the mode or the table. `span` is None for a default."""
+    """A scheme and the statement that decided it last. `scheme` None: no integers, which is float32 by request, or
+    float16 where `half` is set. `explicit`: a `layers` rule decided, not the mode or the table. `span` is None for a
+    default."""
 
     scheme: Scheme | None
     origin: Origin
     explicit: bool
     span: Span | None
+    half: bool = False
 
 
 @dataclass
 class Schemes:
-    """Completes requests by the target's table. Each distinct request is judged once; refusals go to `report`."""
+    """Completes requests by the target's table. Each distinct request is judged once; refusals go to `report`.
+
+    `floats` is the origin of `quantize float` where that is the mode: what nobody speaks of then stays float32, and
+    whether integer weights run is a matter of each node (`qdsl.plan.weight_only`)."""
 
     capability: Capability
     report: Report
+    floats: Origin | None = None
     _known: dict[tuple[str, TypeRequest | None], Scheme | None] = field(default_factory=dict)
     _answers: dict[tuple[str, int], tuple[Resolved, Chosen]] = field(default_factory=dict)
 
@@ -54,14 +60,15 @@ class Schemes:
         if key not in self._known:
             self._known[key] = self._scheme(role, request)
         last = asked.voices[-1] if asked.voices else None
-        origin = last.origin if last else table_default(self.capability.name)
-        return Chosen(self._known[key], origin, asked.explicit, last.span if last else None)
+        origin = last.origin if last else self.floats or table_default(self.capability.name)
+        half = request is not None and request.dtype is not None and request.dtype.name == "float16"
+        return Chosen(self._known[key], origin, asked.explicit, last.span if last else None, half)
 
     def _scheme(self, role: str, request: TypeRequest | None) -> Scheme | None:
         """The scheme, or None for float32; a refused request is reported and stands as asked, so that the rest of the
         plan can still be looked at."""
         if request is None:
-            return self.capability.complete(role, self._width(role, _DEFAULT_BITS))
+            return None if self.floats else self.capability.complete(role, self._width(role, _DEFAULT_BITS))
         if request.dtype is not None and not request.dtype.integer:
             self._judge_float(role, request)
             return None
@@ -101,6 +108,8 @@ class Schemes:
         return next(iter(computed or wider), None)
 
     def _judge(self, role: str, scheme: Scheme, request: TypeRequest) -> None:
+        if self.floats and role == WEIGHT:
+            return
         verdict = self.capability.accepts(role, scheme)
         if verdict.executed or (verdict.storable and scheme.storage_only):
             return
@@ -108,11 +117,14 @@ class Schemes:
         self._refuse(role, str(scheme), verdict.because, request.span, cures)
 
     def _judge_float(self, role: str, request: TypeRequest) -> None:
+        """float16 is a matter of whole nodes: of `quantize float`, or of `keep X in float16`."""
         assert request.dtype is not None
-        if request.dtype.name != "float32":
-            row = self.capability.type_row(request.dtype)
-            because = row.because if row else "the target's table has no such type"
-            self._refuse(role, request.dtype.name, because, request.span, ["write float32: nothing is lost here"])
+        if request.dtype.name == "float32" or self.floats:
+            return
+        row = self.capability.type_row(request.dtype)
+        because = row.because if row else "the target's table has no such type"
+        cures = ["`keep X in float16` leaves nodes X in float16", "`quantize float` makes a float16 build"]
+        self._refuse(role, request.dtype.name, because, request.span, cures)
 
     def _refuse(self, role: str, what: str, because: str, span: Span, cures: list[str] | None = None) -> None:
         allowed = ", ".join(t.name for t in self.capability.executed_types(role))

@@ -48,7 +48,12 @@ class Settling:
             active = Components(self._context, able).active
             draft = make_draft(self._context, self._rules, self._edits, active, self._unfolded, self._bare)
             predictions = predict(
-                self._context.view, draft.tensors, draft.weights, draft.biases, self._context.capability
+                self._context.view,
+                draft.tensors,
+                draft.weights,
+                draft.biases,
+                self._context.capability,
+                lowered=True,
             )
             if not self._learn(draft, predictions, active):
                 break

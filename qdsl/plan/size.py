@@ -37,6 +37,7 @@ def predicted_bytes(
 
 def _weights(view: GraphView, weights: Iterable[WeightPlan]) -> Iterator[int]:
     stored: set[tuple[str, object]] = set()
+    zeros: set[object] = set()
     for weight in weights:
         yield len("_dequantized")
         if (weight.tensor, weight.scheme) in stored:
@@ -49,6 +50,11 @@ def _weights(view: GraphView, weights: Iterable[WeightPlan]) -> Iterator[int]:
         yield _node(_DEQUANTIZE, weight.tensor, ("_quantized", "_scale"), "_dequantized", weight.origin)
         yield _AXIS if weight.axis is not None else 0
         yield _value_info(view, weight.tensor, "_dequantized")
+        # Zero points that are all zero are stored once per type and shape.
+        zero = (weight.scheme.dtype, scales) if weight.scheme.symmetric else weight.tensor
+        if zero not in zeros:
+            zeros.add(zero)
+            yield (scales * weight.scheme.dtype.bits + 7) // 8 + _CONSTANT + _DIM + len(_ZERO_POINT)
 
 
 def _biases(view: GraphView, biases: Iterable[BiasPlan]) -> Iterator[int]:

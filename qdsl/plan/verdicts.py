@@ -125,6 +125,8 @@ class Verdicts:
             words = [f"folds into {prediction.kernel or 'its neighbour'}", *words]
         elif prediction.runs == "float":
             words.append("stored only, computes in float")
+        elif own and not reads:
+            words.insert(1, "float activations")
         return "   ".join(words) or prediction.kernel
 
     def _after(self, node: NodeView, writes: list[TensorPlan]) -> str:

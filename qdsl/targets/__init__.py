@@ -34,10 +34,10 @@ class TargetModule:
         return made
 
     def verify(
-        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8
+        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
     ) -> Verification:
-        """Run the artifact beside the canonical float `model` on the first `count` samples."""
-        found: Verification = self._call("verify")(model, emitted, plan, samples, count=count)
+        """Run the artifact beside the canonical float `model` on the first `count` samples, which come from `source`."""
+        found: Verification = self._call("verify")(model, emitted, plan, samples, count=count, source=source)
         return found
 
     def _call(self, verb: str) -> Any:

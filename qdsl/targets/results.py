@@ -77,7 +77,8 @@ class Verification:
 
     `outputs` over `samples` calibration samples; `worst` are the five tensors of lowest SQNR inside the graph, over
     `layer_samples`; `kernels` counts nodes that run in integers, by operator; `op_counts` are the nodes of the graph
-    that really runs.
+    that really runs. `source` is where the samples come from: the name of a dataset, or "drawn inputs" (uniform from 0
+    to 1) where a build needs no data and the recipe has none; "" for none.
     """
 
     samples: int
@@ -87,6 +88,7 @@ class Verification:
     kernels: tuple[KernelCount, ...]
     mismatches: tuple[Mismatch, ...]
     op_counts: tuple[tuple[str, int], ...]
+    source: str = ""
 
     @property
     def as_predicted(self) -> bool:

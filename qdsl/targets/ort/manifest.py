@@ -14,6 +14,7 @@ from qdsl import __version__
 from qdsl.graph.dtypes import type_name
 from qdsl.lang.recipe import InputSpec
 from qdsl.plan import Plan, plan_hash
+from qdsl.targets.ort.session import session_options
 from qdsl.targets.results import EmittedFile
 
 MANIFEST_VERSION = 1
@@ -37,6 +38,7 @@ def manifest(plan: Plan, proto: ModelProto, files: Iterable[EmittedFile], inputs
         "bytes": {"emitted": sum(file.bytes for file in files), "predicted": plan.totals.predicted_bytes},
         "nodes": dict(sorted(Counter(node.op_type for node in proto.graph.node).items())),
         "predicted": _predicted(plan),
+        "session_options": dict(session_options(plan)),
         "inputs": _inputs(proto, inputs),
         "outputs": [_value(info) for info in proto.graph.output],
     }

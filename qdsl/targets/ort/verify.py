@@ -23,6 +23,7 @@ from qdsl.plan import Plan
 from qdsl.targets.ort.agreement import Agreement
 from qdsl.targets.ort.layers import Layer, chunks, layers
 from qdsl.targets.ort.reality import Ran, Reality, read
+from qdsl.targets.ort.session import FLOAT_PRODUCTS
 from qdsl.targets.results import Emitted, Fidelity, KernelCount, Mismatch, Verification
 
 DEFAULT_SAMPLES = 8
@@ -42,12 +43,14 @@ def verify(
     count: int = DEFAULT_SAMPLES,
     layer_samples: int = LAYER_SAMPLES,
     reality: Reality | None = None,
+    source: str = "",
 ) -> Verification:
     """Compare the artifact with `model` (canonical, float) on the first `count` samples.
 
     Layers are compared on the first `layer_samples` of them: those are kept in memory, the others only seen. Both
     models run on one thread, so that the figures are the same on every call. `reality` is read from the artifact when
-    it is not given. Raises QdslError (artifact-refused) when ONNX Runtime does not load or run one of the two.
+    it is not given; `source` says where the samples come from. Raises QdslError (artifact-refused) when ONNX Runtime
+    does not load or run one of the two.
     """
     view = model.view()
     with _sources(model, emitted) as (reference, quantized):
@@ -65,6 +68,7 @@ def verify(
         kernels=_kernels(plan, ran),
         mismatches=mismatches(plan, ran),
         op_counts=tuple(sorted(ran.op_counts.items())),
+        source=source,
     )
 
 
@@ -179,8 +183,8 @@ class _Session:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.use_deterministic_compute = True
         options.log_severity_level = 4
-        # Else a weight-only MatMul would compute in int8 on some machines: another answer, not another error.
-        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+        for option, value in FLOAT_PRODUCTS.items():
+            options.add_session_config_entry(option, value)
         if folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         self._what = what

@@ -1,0 +1,118 @@
+"""Let integer weights with float activations run in MatMulNBits: two obstacles of ONNX Runtime, written around.
+
+    gemm(x, dequantize(w), b; transB=1) = gemm(x, dequantize(transpose(w)), b)
+    relu(matmul(x, dequantize(w))) = max(matmul(x, dequantize(w)), 0)
+
+The kernel takes a stored matrix [in, out] alone, and the runtime joins a Relu to its product before it looks at the
+weight. Fires where a MatMul or Gemm reads a stored weight through DequantizeLinear and float activations: a lowering,
+run after the plan was carried out.
+Refuses a Gemm whose weight is not a matrix, and leaves a Relu whose values are quantized or that is not the only
+reader. Guarantees that nodes keep their names and outputs the same values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from qdsl.graph.constants import lazy_of
+from qdsl.graph.edit import add_constant, add_deferred, add_node, become, remove_node, replace_input, set_attr
+from qdsl.graph.meta import meta_of
+from qdsl.graph.model import Model
+from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite.facts import is_op
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsOnly(Rewrite):
+    """No options."""
+
+    name: ClassVar[str] = "weights_only"
+    summary: ClassVar[str] = "MatMul and Gemm with stored weights and float activations in the form that has a kernel"
+
+    def apply(self, model: Model) -> Outcome:
+        changes = Changes()
+        for node in model.nodes():
+            if not is_op(node, "MatMul", "Gemm") or len(node.inputs) < 2:
+                continue
+            stored = _dequantized(node.inputs[1])
+            if stored is None or _reads_integers(node):
+                continue
+            if node.attrs.get("transB", 0) and _transpose(model, node, stored, changes):
+                changes.fire("transposed_weight", [node.name])
+            relu = _relu_alone(model, node)
+            if relu is not None:
+                become(model, relu, "Max", [relu.inputs[0], add_constant(model, "zero", np.zeros((), np.float32))])
+                changes.fire("relu_as_max", [relu.name])
+        return changes.outcome()
+
+
+def _dequantized(tensor: gs.Tensor) -> gs.Node | None:
+    """The DequantizeLinear of a stored constant that writes `tensor`."""
+    writer = tensor.inputs[0] if tensor.inputs else None
+    if writer is None or writer.op != "DequantizeLinear" or not isinstance(writer.inputs[0], gs.Constant):
+        return None
+    return writer
+
+
+def _reads_integers(node: gs.Node) -> bool:
+    writer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
+    return writer is not None and writer.op == "DequantizeLinear"
+
+
+def _transpose(model: Model, node: gs.Node, stored: gs.Node, changes: Changes) -> bool:
+    """Let `node` read a transposed copy of its stored weight; the old one goes when nobody else reads it."""
+    weight = lazy_of(stored.inputs[0])
+    if len(weight.shape) != 2:
+        changes.refuse(node.name, "its weight is not a matrix")
+        return False
+    inputs = [_transposed(model, tensor) for tensor in stored.inputs]
+    attrs = dict(stored.attrs)
+    if "axis" in attrs:
+        attrs["axis"] = 1 - int(attrs["axis"]) % 2
+    made = add_node(
+        model,
+        "DequantizeLinear",
+        inputs,
+        name=f"{stored.name}_transposed",
+        output_name=f"{stored.outputs[0].name}_transposed",
+        attrs=attrs,
+        domain=stored.domain,
+        like=inputs[0],
+        element_type="float32",
+        metadata=meta_of(stored).metadata,
+    )
+    replace_input(model, node, 1, made.outputs[0])
+    set_attr(node, "transB", None)
+    old = stored.outputs[0]
+    if not old.outputs and not model.is_output(old):
+        remove_node(model, stored)
+    return True
+
+
+def _transposed(model: Model, tensor: gs.Constant) -> gs.Constant:
+    """A matrix with its axes swapped; scales and zero points of fewer dimensions as they are."""
+    value = lazy_of(tensor)
+    if len(value.shape) != 2:
+        return tensor
+    return add_deferred(
+        model,
+        f"{tensor.name}_transposed",
+        value.element_type,
+        value.shape[::-1],
+        lambda: np.ascontiguousarray(value.load().T),
+    )
+
+
+def _relu_alone(model: Model, node: gs.Node) -> gs.Node | None:
+    """The Relu that alone reads what `node` writes, before float readers."""
+    tensor = node.outputs[0]
+    if len(tensor.outputs) != 1 or model.is_output(tensor) or model.captured(tensor):
+        return None
+    reader = tensor.outputs[0]
+    if not is_op(reader, "Relu") or any(after.op == "QuantizeLinear" for after in reader.outputs[0].outputs):
+        return None
+    return reader

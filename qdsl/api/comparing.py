@@ -1,0 +1,98 @@
+"""What the artifact is held against the float model on: calibration data, other data of the recipe, or drawn inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from qdsl import data
+from qdsl.api.calibrating import requests
+from qdsl.api.prepare import Prepared
+from qdsl.data import Dataset, ModelInput, Sample
+from qdsl.diag import QdslError, Report
+from qdsl.lock import complete
+from qdsl.plan import Plan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DRAWN = "drawn inputs"
+# What free dims are where inputs are drawn: one sample, of a side that a few halvings leave something of.
+_BATCH, _SIDE = 1, 64
+_LARGEST = 1 << 26  # elements of a drawn input
+_SEED = 0
+
+
+def samples(
+    prepared: Prepared, plan: Plan, datasets: Mapping[str, Dataset], count: int
+) -> tuple[Iterable[Sample], str]:
+    """At most `count` samples for comparing, and where they come from: the name of a dataset, or DRAWN.
+
+    A plan that needs no calibration needs no data; then any dataset of the recipe whose files are there serves, else
+    inputs are drawn, uniform from 0 to 1 and the same on every call. None where the model does not say what it takes.
+    """
+    for name, dataset in datasets.items():
+        return islice(dataset, count), name
+    if requests([plan]):
+        return (), ""
+    found = _readable(prepared)
+    if found is not None:
+        return islice(found[1], count), found[0]
+    return tuple(_drawn(prepared, count)), DRAWN
+
+
+def takes(prepared: Prepared) -> dict[str, ModelInput]:
+    """What each input of the model takes."""
+    view = prepared.view
+    return {name: ModelInput(view.tensors[name].dtype or "float32", view.tensors[name].shape) for name in view.inputs}
+
+
+def _readable(prepared: Prepared) -> tuple[str, Dataset] | None:
+    """The first dataset of the recipe that opens and whose files are all there."""
+    for spec in prepared.recipe.data:
+        try:
+            dataset = data.open(spec, prepared.recipe.inputs, takes(prepared), Report())
+        except QdslError:
+            continue
+        if complete(dataset):
+            return spec.name, dataset
+    return None
+
+
+def _drawn(prepared: Prepared, count: int) -> Iterator[Sample]:
+    import numpy as np
+
+    draw = np.random.default_rng(_SEED)
+    shapes = {name: _shape(wanted) for name, wanted in takes(prepared).items()}
+    if not shapes or any(shape is None for shape in shapes.values()):
+        return
+    for index in range(count):
+        arrays = {name: _array(draw, wanted.dtype, shapes[name] or ()) for name, wanted in takes(prepared).items()}
+        if any(array is None for array in arrays.values()):
+            return
+        yield Sample(index, f"drawn {index}", {name: array for name, array in arrays.items() if array is not None})
+
+
+def _shape(wanted: ModelInput) -> Sequence[int] | None:
+    """The shape to draw, with a size in place of each free dim; None where the rank is free or it is too large."""
+    if wanted.shape is None:
+        return None
+    shape = [dim if isinstance(dim, int) else _SIDE if i else _BATCH for i, dim in enumerate(wanted.shape)]
+    elements = 1
+    for dim in shape:
+        elements *= dim
+    return shape if elements <= _LARGEST else None
+
+
+def _array(draw: Any, dtype: str, shape: Sequence[int]) -> NDArray[Any] | None:
+    """Values from 0 to 1; None for a type that numpy lacks."""
+    import numpy as np
+
+    if dtype == "bool":
+        return np.asarray(draw.random(shape) < 0.5)
+    if dtype.rstrip("0123456789") not in ("int", "uint", "float"):
+        return None
+    kind = np.dtype(dtype)
+    values = draw.random(shape) if kind.kind == "f" else draw.integers(0, 2, shape)
+    return np.asarray(values).astype(kind)

@@ -1,0 +1,108 @@
+"""Integer weights with float activations: where they execute, and what a recipe is told that asks for more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from qdsl.capability import Row
+from qdsl.diag import Span
+from qdsl.graph.view import NodeView
+from qdsl.plan.context import Context
+from qdsl.plan.types import TensorPlan, WeightPlan
+from qdsl.spec import Scheme
+
+_SHOWN = 3
+
+
+def executes(context: Context, node: NodeView, port: int, scheme: Scheme) -> bool:
+    """Whether `quantize float` leaves `node` to a kernel that computes with the weight at `port` as it is stored."""
+    only = context.rows[node.index].weight_only
+    if only is None or context.schemes.floats is None:
+        return False
+    return only.takes(node, context.view, port, scheme, lowered=True)
+
+
+def check(context: Context, weights: Sequence[WeightPlan], tensors: Mapping[str, TensorPlan]) -> None:
+    """Report, once per request, the nodes whose integer weights would neither run nor be stored only, and those that
+    would not load or give wrong answers."""
+    _check_sound(context, weights, tensors)
+    if context.schemes.floats is None:
+        return
+    stored = {(weight.node, weight.port) for weight in weights}
+    left: dict[tuple[Span, Scheme], list[NodeView]] = {}
+    for node in context.view.nodes:
+        row = context.rows[node.index]
+        asked = context.weight(node.index)
+        if not row.weights or node.index in context.kept or asked.scheme is None or asked.span is None:
+            continue
+        ports = [port for port in row.weight_ports(node, context.view) if context.is_float32(node.inputs[port])]
+        if any((node.name, port) not in stored for port in ports):
+            left.setdefault((asked.span, asked.scheme), []).append(node)
+    for (span, scheme), nodes in sorted(left.items(), key=lambda item: (item[0][0], str(item[0][1]))):
+        _refuse(context, span, scheme, nodes)
+
+
+def _check_sound(context: Context, weights: Sequence[WeightPlan], tensors: Mapping[str, TensorPlan]) -> None:
+    found: dict[Span, tuple[WeightPlan, str]] = {}
+    for weight in weights:
+        node = context.view.node(weight.node)
+        span = context.weight(node.index).span
+        reason = _unsound(context, node, weight, tensors)
+        if reason and span is not None:
+            found.setdefault(span, (weight, reason))
+    for span, (weight, reason) in sorted(found.items()):
+        context.report.error(
+            "target-cannot",
+            f"{context.capability.title} cannot run `{weight.node}` with {weight.scheme.dtype} weights",
+            span,
+            label=reason,
+            help=['take a type of 4 or 8 bits for this node: `layers "..." { weights int4 storage_only }`'],
+        )
+
+
+def _unsound(context: Context, node: NodeView, weight: WeightPlan, tensors: Mapping[str, TensorPlan]) -> str:
+    """Why the runtime would refuse or miscompute the node; "" where it does neither."""
+    row, dtype = context.rows[node.index], weight.scheme.dtype
+    kind = context.capability.type_row(dtype)
+    pairs = [tensors[name] for name in node.inputs if name in tensors]
+    if any(reader.node == node.name for pair in pairs for reader in pair.readers):
+        return context.capability.reasons["alone"].format(type=dtype) if kind and kind.alone else ""
+    only = row.weight_only
+    if only is None or not only.takes(node, context.view, weight.port, weight.scheme, lowered=True):
+        return ""
+    multiple = only.columns.get(dtype.name, 1)
+    columns = (context.view.tensors[weight.tensor].shape or (0,))[row.channel_axis.of(node) if row.channel_axis else 0]
+    if not isinstance(columns, int) or columns % multiple == 0:
+        return ""
+    return context.capability.reasons["columns"].format(
+        kernel=only.kernel, type=dtype, multiple=multiple, columns=columns
+    )
+
+
+def _refuse(context: Context, span: Span, scheme: Scheme, nodes: list[NodeView]) -> None:
+    first = nodes[0]
+    ops = sorted({node.op for node in nodes})
+    names = ", ".join(f"`{node.name}`" for node in nodes[:_SHOWN])
+    more = f" and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
+    able = sorted({op for row in context.capability.rows if row.weight_only for op in row.ops})
+    context.report.error(
+        "target-cannot",
+        f"{context.capability.title} does not compute with {scheme} weights and float activations in "
+        f"{len(nodes)} {', '.join(ops)}: {names}{more}",
+        span,
+        label=_why(context, context.rows[first.index], first),
+        help=[
+            "add `storage_only` to store the type and compute in float: "
+            f"`layers op [{', '.join(ops)}] {{ weights {scheme.dtype} storage_only }}`",
+            f"or ask it of what executes it: `layers op [{', '.join(able)}] {{ weights {scheme.dtype} }}`",
+        ],
+    )
+
+
+def _why(context: Context, row: Row, node: NodeView) -> str:
+    only = row.weight_only
+    if only is None:
+        return context.capability.reasons["no_weight_only"].format(op=node.op)
+    blocks = ", ".join(map(str, only.blocks))
+    types = ", ".join(dtype.name for dtype in only.types)
+    return context.capability.reasons["weight_only"].format(op=node.op, kernel=only.kernel, types=types, blocks=blocks)
