@@ -72,16 +72,16 @@ ENTRIES = (
         "qdsl.passes.softmax_last:SoftmaxLast",
         "take the Softmax before a 1x1 Conv to one channel over the last axis",
     ),
-)
-
-
-def table(entries: Iterable[Entry]) -> dict[str, Entry]:
-    """Entries by name, in order; two with one name is an error."""
     Entry(
         "weights_only",
         "qdsl.passes.weights_only:WeightsOnly",
         "MatMul and Gemm with stored weights and float activations in the form that has a kernel",
     ),
+)
+
+
+def table(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """Entries by name, in order; two with one name is an error."""
     found: dict[str, Entry] = {}
     for entry in entries:
         if entry.name in found:

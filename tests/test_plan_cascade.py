@@ -172,7 +172,7 @@ def test_storage_only_opens_a_type_that_is_stored_and_not_computed_in() -> None:
     assert "stored only" in nodes(plan)["conv1"].note
 
 
-@pytest.mark.parametrize("mode", ["dynamic", "float"])
+@pytest.mark.parametrize("mode", ["dynamic"])
 def test_modes_of_later_work_say_so(mode: str) -> None:
     head = f'recipe demo\nmodel onnx "m.onnx"\nquantize {mode} {{ weights int8 }}\ntarget ort\n'
     assert codes(TWO, "", head=head) == ["not-yet"]

@@ -205,11 +205,11 @@ def _type_row(table: _Table) -> TypeRow:
         weight=_role(table.table(WEIGHT)),
         because=table.sentence("because"),
         evidence=table.sentence("evidence"),
+        alone=table.flag("alone", False),
     )
     table.done()
     return made
 
-        alone=table.flag("alone", False),
 
 def _role(table: _Table) -> RoleTypes:
     granularities = tuple(_granularity(table, word) for word in table.texts("granularities"))
@@ -318,9 +318,15 @@ def _weight_only(table: _Table) -> WeightOnly:
         blocks=table.numbers("blocks"),
         because=table.sentence("because"),
         when=_when(table.table("when")),
+        lowered=table.texts("lowered"),
+        columns=_multiples(table.table("columns")),
     )
     table.done()
     return made
+
+
+def _multiples(table: _Table) -> dict[str, int]:
+    return {_dtype(table, word).name: table.number(word) for word in table.left()}
 
 
 def _optional(table: _Table, key: str) -> int | None:
@@ -342,9 +348,3 @@ def _granularity(table: _Table, word: str) -> Granularity:
         return Granularity(word)
     except ValueError:
         raise table.fail(f"{word!r} is no granularity") from None
-        lowered=table.texts("lowered"),
-        columns=_multiples(table.table("columns")),
-def _multiples(table: _Table) -> dict[str, int]:
-    return {_dtype(table, word).name: table.number(word) for word in table.left()}
-
-

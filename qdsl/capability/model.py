@@ -64,9 +64,9 @@ class TypeRow:
     weight: RoleTypes
     because: str
     evidence: str
+    alone: bool = False
 
     def role(self, role: str) -> RoleTypes:
-    alone: bool = False
         return self.activation if role == ACTIVATION else self.weight
 
 
@@ -109,8 +109,6 @@ class ChannelAxis:
         return self.by_value.get(_attr_text(node, self.attr), self.axis) if self.attr else self.axis
 
 
-@dataclass(frozen=True, slots=True)
-class WeightOnly:
 class SchemeLike(Protocol):
     """What the weights-only kernel asks of a scheme."""
 
@@ -124,6 +122,8 @@ class SchemeLike(Protocol):
     def block(self) -> int | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class WeightOnly:
     """The kernel that computes with integer weights and float activations. `blocks` are the block sizes it takes;
     `when` is what it asks of the node beyond the row, but for the attributes in `lowered`, which the emitter rewrites
     to suit. `columns`: by number type, what the number of output channels must be a multiple of; where it is not, the
@@ -135,8 +135,6 @@ class SchemeLike(Protocol):
     blocks: tuple[int, ...]
     because: str
     when: When = When()
-
-
     lowered: tuple[str, ...] = ()
     columns: Mapping[str, int] = field(default_factory=dict)
 
@@ -152,6 +150,8 @@ class SchemeLike(Protocol):
         if scheme.block is not None and scheme.block not in self.blocks:
             return False
         return scheme.dtype in self.types and scheme.granularity in self.granularities
+
+
 @dataclass(frozen=True, slots=True)
 class Merge:
     """Two operators of which the runtime makes one before it looks at Q/DQ: `first` and one of `seconds`, which alone

@@ -29,20 +29,20 @@ class Context:
     report: Report
     rows: tuple[Row, ...]
     kept: dict[int, Origin]
-    _folds: dict[str, int | None] = field(default_factory=dict, repr=False)
     shared: tuple[int, ...] = ()
+    _folds: dict[str, int | None] = field(default_factory=dict, repr=False)
 
     def quantizable(self, tensor: str) -> bool:
         """A computed float32 tensor (or graph input): only those are stored as integers."""
         found = self.view.tensors.get(tensor)
         return found is not None and found.kind != "constant" and found.dtype == "float32"
 
-    def data_ports(self, node: NodeView) -> tuple[int, ...]:
     def is_float32(self, tensor: str) -> bool:
         """Known to hold float32, whatever writes it."""
         found = self.view.tensors.get(tensor)
         return found is not None and found.dtype == "float32"
 
+    def data_ports(self, node: NodeView) -> tuple[int, ...]:
         """Ports that read a quantizable tensor."""
         return tuple(port for port, name in enumerate(node.inputs) if name and self.quantizable(name))
 
