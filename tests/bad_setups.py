@@ -19,6 +19,7 @@ import numpy as np
 from data_cases import bomb, graph_of, picture
 from graph_cases import CASES as MODEL_CASES
 from onnx import ModelProto, helper
+from PIL import Image
 from structure_graphs import Net, backbone
 from test_data_sources import coco_tree, yolo_tree
 
@@ -144,6 +145,14 @@ def clipped_far_outside(folder: Path) -> None:
     weights["v"] = np.full((4, 4, 1, 1), 0.5, np.float32)
     save(graph_of(nodes, ["y"], constants=weights), folder)
     noise(folder)
+
+
+_TWO = ("crack/a.png", "clean/b.png")
+
+
+def black(folder: Path) -> None:
+    photos(folder)
+    Image.new("RGB", (8, 8)).save(folder / "photos" / "b.png")
 
 
 def two_inputs(folder: Path) -> None:
@@ -383,6 +392,10 @@ SETUPS: dict[str, Setup] = {
     "two folders": beside_conv(lambda folder: [picture(folder / name / "a/a.png") for name in ("photos", "more")]),
     "a people.yaml with train and val": beside_conv(yolo_tree),
     "a folder photos with crack and clean": beside_conv(lambda folder: photos(folder, ("crack/a.png", "clean/b.png"))),
+    "a folder photos with crack and clean, of different pictures": beside_conv(
+        lambda folder: [picture(folder / "photos" / name, (8, 8), seed=at) for at, name in enumerate(_TWO)]
+    ),
+    "a folder photos with a black picture": beside_conv(black),
     "a label file with three numbers": beside_conv(cut_label),
     "a people.yaml with the key download": beside_conv(
         lambda folder: yolo_tree(folder, "train: images/train\nnames: [a]\ndownload: |\n  rm")

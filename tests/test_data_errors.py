@@ -223,6 +223,10 @@ CASES: dict[str, dict[str, Callable[[Path], Any]]] = {
         "factor": lambda root: use(data_spec("folder", photos(root, "a/a.png"), oversample=(("a", 2.5),))),
         "twice": lambda root: use(data_spec("folder", photos(root, "a/a.png"), oversample=(("a", 2), ("a", 3)))),
     },
+    "sampling-no-effect": {
+        "factor": lambda root: use(data_spec("folder", photos(root, "a/a.png"), oversample=(("a", 2),))),
+        "class": lambda root: use(data_spec("folder", photos(root, "a/a.png"), oversample=(("background", 2),))),
+    },
     "sampling-empty": {
         "ratio": lambda root: use(
             data_spec("folder", photos(root, "a/a.png"), ratio=(("a", 0.5), ("background", 0.5)))

@@ -127,6 +127,51 @@ def test_equal_files_are_named_and_repeats_asked_for_are_not(tmp_path: Path) -> 
     assert [(d.code, d.label) for d in report] == [("data-duplicates", "clean/9.png")]
 
 
+NO_EFFECT: dict[str, tuple[dict[str, Any], str]] = {
+    "factor 1": ({"oversample": (("crack", 1),)}, "`oversample` changes nothing"),
+    "the same factor for all": (
+        {"oversample": (("crack", 3), ("clean", 3), ("particle", 3))},
+        "`oversample` changes nothing",
+    ),
+    "what is there already": (
+        {"ratio": (("clean", 4 / 6), ("crack", 1 / 6), ("particle", 1 / 6))},
+        "`ratio` changes nothing",
+    ),
+    "as many of each already": (
+        {"balance": True, "classes": ("crack", "particle")},
+        "`balance classes` changes nothing",
+    ),
+    "no picture shows it": (
+        {"oversample": (("background", 5),)},
+        "`oversample` finds no picture of class `background`",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", sorted(NO_EFFECT))
+def test_what_changes_nothing_is_told(case: str, tmp_path: Path) -> None:
+    setting, said = NO_EFFECT[case]
+    report = Report()
+    opened("folder", folder(tmp_path / "d"), report, **setting)
+    (told,) = report
+    assert told.code == "sampling-no-effect" and told.headline.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"oversample": (("crack", 2),)},
+        {"ratio": (("clean", 0.5), ("crack", 0.5))},
+        {"balance": True},
+        {"oversample": (("crack", 2),), "take": (2, 1)},
+    ],
+)
+def test_what_changes_something_is_not(setting: dict[str, Any], tmp_path: Path) -> None:
+    report = Report()
+    opened("folder", folder(tmp_path / "d"), report, **setting)
+    assert "sampling-no-effect" not in [found.code for found in report]
+
+
 def listing(groups: list[int]) -> Listing:
     items = [
         Item(f"{c}/{i}", Path(f"{c}/{i}"), partial(_class, c)) for c, size in enumerate(groups) for i in range(size)

@@ -11,11 +11,14 @@ from qdsl import calibrate
 from qdsl.api.prepare import Prepared, model_span, placed_at
 from qdsl.calibrate import Ranges, Request
 from qdsl.data import Dataset
-from qdsl.diag import QdslError
+from qdsl.diag import QdslError, Report
+from qdsl.lang.recipe import DataSpec
 from qdsl.plan import Plan
 from qdsl.plan.types import TensorPlan
 from qdsl.quant.scales import limits
 
+_NO_EFFECT = "sampling-no-effect"
+_SHOWN = 3
 Heard = Callable[[str, int, int, float], None]
 
 
@@ -40,17 +43,22 @@ def measure(
     datasets: Mapping[str, Dataset],
     folder: Path,
     heard: Heard,
+    report: Report,
     *,
     workers: int | None,
     batch: int | None,
 ) -> Ranges:
-    """The ranges of all plans. What was seen so far is kept in `folder` and taken up again after an interruption.
+    """The ranges of all plans. What the samples themselves show goes to `report`. What was seen so far is kept in
+    `folder` and taken up again after an interruption.
     `heard` is told (text, samples done, samples in all, samples per second); zeros where it speaks of a whole dataset.
     """
     found: dict[str, Ranges] = {}
     with _nothing_left(folder):
         for name, asked in requests(plans).items():
             found[name] = _measure(prepared, name, asked, datasets[name], folder, heard, workers, batch)
+            spec = prepared.recipe.dataset(name)
+            _warn_flat(spec, datasets[name], found[name].flat, report)
+            _warn_repeats(spec, datasets[name], asked, report)
     return _together(tuple(found.values()))
 
 
@@ -84,6 +92,34 @@ def _measure(
     count = "1 sample" if found.samples == 1 else f"{found.samples} samples"
     heard(f"{how}   {count}, ranges settled after {found.settled_after}", 0, 0, 0.0)
     return found
+
+
+def _warn_flat(spec: DataSpec, dataset: Dataset, flat: Sequence[int], report: Report) -> None:
+    """Name the pictures that show nothing."""
+    names = list(dict.fromkeys(dataset.ids[index] for index in flat))
+    if not names:
+        return
+    which = "1 picture of dataset" if len(names) == 1 else f"{len(names)} pictures of dataset"
+    more = ", ..." if len(names) > _SHOWN else ""
+    help = ["take them out of the dataset, or look at what made them"]
+    headline = f"{which} {spec.name} {'is' if len(names) == 1 else 'are'} of one colour"
+    report.warning("data-flat", headline, spec.span, label=", ".join(names[:_SHOWN]) + more, help=help)
+
+
+def _warn_repeats(spec: DataSpec, dataset: Dataset, asked: Sequence[Request], report: Report) -> None:
+    """Repeats alone move no minimum and no maximum."""
+    word = "oversample" if spec.oversample else "ratio" if spec.ratio else "balance classes" if spec.balance else ""
+    if not word or dataset.skipped or any(request.method != "minmax" for request in asked):
+        return
+    if any(found.code == _NO_EFFECT and found.span == spec.span for found in report):
+        return
+    drawn = len(dataset) if spec.oversample else len(set(dataset.ids))
+    if drawn < dataset.available or len(set(dataset.ids)) == len(dataset):
+        return
+    headline = f"`{word}` of dataset {spec.name} changes no range: it leaves no picture out"
+    label = "`calibrate minmax` takes the smallest and the largest value, however often they occur"
+    help = ["leave it out, or calibrate by `mean_minmax`, `entropy`, `percentile` or `mse`"]
+    report.warning(_NO_EFFECT, headline, spec.span, label=label, help=help)
 
 
 def _checkpoint(dataset: str) -> str:

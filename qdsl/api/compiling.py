@@ -125,7 +125,7 @@ def compile(
         def heard(text: str, done: int, total: int, rate: float) -> None:
             tell(Event("calibrate", text, done, total, rate))
 
-        ranges = measure(prepared, plans, datasets, directory, heard, workers=workers, batch=batch)
+        ranges = measure(prepared, plans, datasets, directory, heard, report, workers=workers, batch=batch)
         pinned.require_unmoved()
     else:
         ranges, datasets = known, pinned.readable(datasets)

@@ -172,6 +172,7 @@ class _Job:
             self._locate(sample)
         with self.lock:  # a sample is in the state as a whole or not at all
             self.state.add(sample.index, seen, self.ways)
+            self.state.flat |= {sample.index} if sample.flat else set()
             for name in self.ways.sources.counted:
                 count(shown[name], self.state.counters(name))
 

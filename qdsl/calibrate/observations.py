@@ -21,7 +21,7 @@ from qdsl.calibrate.thresholds import find
 from qdsl.diag import Diagnostic, QdslError
 
 _SETTLED = 0.01
-_VERSION = 1
+_VERSION = 2
 Extremes = Mapping[str, tuple[float, float]]
 
 
@@ -41,7 +41,8 @@ class Ways:
 @dataclass
 class Observations:
     """Of `total` samples those in `done` have been seen. `key` says of which model, tensors and data, so that only
-    parts of one calibration are merged. `records` and `counts` are by measured tensor, `means` by wanted tensor."""
+    parts of one calibration are merged. `records` and `counts` are by measured tensor, `means` by wanted tensor; `flat`
+    are the samples whose picture is of one colour."""
 
     key: str
     total: int
@@ -49,6 +50,7 @@ class Observations:
     records: dict[str, Records] = field(default_factory=dict)
     means: dict[str, Means] = field(default_factory=dict)
     counts: dict[str, Counts] = field(default_factory=dict)
+    flat: set[int] = field(default_factory=set)
 
     def add(self, index: int, seen: Extremes, ways: Ways) -> None:
         """Take in the range of every measured tensor in one sample; its values are counted apart."""
@@ -68,6 +70,7 @@ class Observations:
             why = "share samples" if self.key == other.key else "are of different calibrations"
             raise QdslError([Diagnostic("calibration-parts", f"these two parts {why}")])
         self.done |= other.done
+        self.flat |= other.flat
         for name, records in other.records.items():
             self.records.setdefault(name, Records()).merge(records)
         for name, means in other.means.items():
@@ -92,6 +95,7 @@ class Observations:
             self.total,
             settled,
             {request.tensor: str(request) for request in sorted(ways.requests)},
+            tuple(sorted(self.flat)),
         )
 
     def _range(
@@ -110,6 +114,7 @@ class Observations:
             "key": self.key,
             "total": self.total,
             "done": sorted(self.done),
+            "flat": sorted(self.flat),
             "records": {n: [self.records[n].lows, self.records[n].highs] for n in sorted(self.records)},
             "means": {
                 n: [hex(self.means[n].low), hex(self.means[n].high), self.means[n].samples] for n in sorted(self.means)
@@ -157,7 +162,7 @@ def _read(state: Any) -> Observations:
     done = {int(index) for index in state["done"]}
     if state["version"] != _VERSION or any(not 0 <= index < total for index in done):
         raise ValueError("another version or foreign samples")
-    found = Observations(str(state["key"]), total, done)
+    found = Observations(str(state["key"]), total, done, flat={int(index) for index in state["flat"]} & done)
     for name, (lows, highs) in state["records"].items():
         found.records[name] = records = Records()
         for index, low in lows:

@@ -22,6 +22,10 @@ MAX_PIXELS = 64 * 10**6
 MAX_FILE_BYTES = 256 * 2**20
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
+# Of 255. A lens cap, an empty scan or a grey placeholder stay below, JPEG noise included; bare concrete has 4 and more.
+FLAT = 2.0
+_GLANCE = 64
+
 # A closed list: Pillow's EPS reader starts Ghostscript, and the rarer readers are rarely tested against bad files.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
 _ORIENTATION = 0x0112
@@ -58,6 +62,19 @@ def decode(path: Path, name: str, span: Span | None) -> NDArray[np.uint8]:
         # Pillow's readers meet bad bytes with OSError, SyntaxError, ValueError, struct.error, zlib.error and more.
         except Exception as error:
             raise _broken(path, name, span, error) from None
+
+
+def is_flat(pixels: NDArray[np.uint8]) -> bool:
+    """Whether a picture [height, width, channels] is of one colour, or nearly: no channel's standard deviation reaches
+    FLAT. About 64 x 64 of its pixels are looked at first, and all of them only where those look flat."""
+    step = max(1, min(pixels.shape[:2]) // _GLANCE)
+    return all(_spread(part) < FLAT for part in (pixels[::step, ::step], pixels))
+
+
+def _spread(pixels: NDArray[np.uint8]) -> float:
+    """The largest standard deviation of a channel."""
+    spreads = pixels.reshape(-1, pixels.shape[2]).std(axis=0, dtype=np.float32)
+    return float(spreads.max(initial=0.0))
 
 
 def open_file(path: Path, name: str, span: Span | None, limit: int) -> IO[bytes]:

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from qdsl.data.files import expand
-from qdsl.data.image import open_file, reason
+from qdsl.data.image import is_flat, open_file, reason
 from qdsl.data.preprocess import Pipeline
 from qdsl.data.types import Array, Label, failure
 from qdsl.diag import Span, nearest
@@ -131,6 +131,7 @@ class ArrayReader:
     rows: tuple[Row, ...]
     pipelines: Mapping[str, Pipeline]
     span: Span
+    flat: set[int] = field(default_factory=set)
     _open: threading.local = field(default_factory=threading.local)
 
     def arrays(self, index: int) -> Mapping[str, Array]:
@@ -140,6 +141,8 @@ class ArrayReader:
             array = self._row(row, row.members[name])
             _check_finite(array, name, f"{row.shown}[{row.index}]", self.span)
             picture = array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] in (1, 3)
+            if picture and is_flat(array[0]):
+                self.flat.add(index)
             made[name] = pipeline.picture(array[0]) if picture else pipeline.values(array)
         return made
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qdsl.data.coco import coco
 from qdsl.data.duplicates import duplicates
 from qdsl.data.files import chosen, item_names
 from qdsl.data.folders import folder, images, masks
-from qdsl.data.image import decode
+from qdsl.data.image import decode, is_flat
 from qdsl.data.npz import ArrayReader, npz_rows
 from qdsl.data.preprocess import Pipeline, build
 from qdsl.data.sampling import Sampled, sampled, wanted
@@ -49,10 +49,13 @@ class PictureReader:
     items: tuple[Item, ...]
     pipelines: Mapping[str, Pipeline]
     span: Span
+    flat: set[int] = field(default_factory=set)
 
     def arrays(self, index: int) -> Mapping[str, Array]:
         item = self.items[index]
         pixels = decode(item.path, item.id, self.span)
+        if is_flat(pixels):
+            self.flat.add(index)
         return {name: pipeline.picture(pixels) for name, pipeline in self.pipelines.items()}
 
     def labels(self, index: int) -> tuple[Label, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from qdsl.data.files import MAX_FILES
+from qdsl.data.files import MAX_FILES, chosen, item_names
 from qdsl.data.folders import unknown_class
 from qdsl.data.types import Item, Listing, failure
 from qdsl.diag import Report
@@ -42,9 +42,31 @@ def sampled(spec: DataSpec, listing: Listing, report: Report) -> Sampled:
     """
     _check_names(spec, listing)
     shown = [frozenset(label.index for label in item.labels()) for item in listing.items]
-    if spec.oversample:
-        return _oversampled(spec, listing, shown)
-    return _shared(spec, listing, shown, report)
+    drawn = _oversampled(spec, listing, shown) if spec.oversample else _shared(spec, listing, shown, report)
+    _report_no_effect(spec, listing, shown, drawn, report)
+    return drawn
+
+
+def _report_no_effect(
+    spec: DataSpec, listing: Listing, shown: Sequence[frozenset[int]], drawn: Sampled, report: Report
+) -> None:
+    """Warn of what changes nothing: a class that no picture shows, and a draw that is the same without the setting."""
+    showing = Counter(number for indices in shown for number in _shows(indices))
+    factors = {_number(name, listing.classes): int(factor) for name, factor in spec.oversample}
+    absent = [name for name, _ in spec.oversample if not showing[_number(name, listing.classes)]]
+    if absent:
+        headline = f"`oversample` finds no picture of class `{absent[0]}` in dataset {spec.name}"
+        report.warning("sampling-no-effect", headline, spec.span, help=["leave the class out, or add pictures of it"])
+        return
+    plain = chosen(listing.items, item_names(listing.items), spec.take)
+    alike = len({max((factors.get(i, 1) for i in _shows(indices)), default=1) for indices in shown}) == 1
+    same = Counter(item.id for item in drawn.items) == Counter(item.id for item in plain)
+    if not same and not (factors and alike):
+        return
+    word = "oversample" if spec.oversample else "ratio" if spec.ratio else "balance classes"
+    why = "every picture gets the same factor" if factors else "the classes have these shares already"
+    headline = f"`{word}` changes nothing in dataset {spec.name}"
+    report.warning("sampling-no-effect", headline, spec.span, label=why, help=["leave it out"])
 
 
 def quotas(count: int, shares: Sequence[Fraction]) -> tuple[int, ...]:

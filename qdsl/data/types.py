@@ -37,11 +37,13 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample, ready for the model: each array has a leading batch of 1, the model input's type and shape."""
+    """One sample, ready for the model: each array has a leading batch of 1, the model input's type and shape. `flat`:
+    its picture is of one colour, or nearly."""
 
     index: int
     id: str
     arrays: Mapping[str, Array]
+    flat: bool = False
 
 
 def no_labels() -> tuple[Label, ...]:
@@ -68,7 +70,11 @@ class Listing:
 
 
 class Reader(Protocol):
-    """Turns the number of a sample into arrays; called from several threads at once."""
+    """Turns the number of a sample into arrays; called from several threads at once. `flat` are the numbers of those
+    read so far whose picture is of one colour, or nearly."""
+
+    @property
+    def flat(self) -> set[int]: ...
 
     def arrays(self, index: int) -> Mapping[str, Array]: ...
 
@@ -99,7 +105,8 @@ class Dataset:
 
     def sample(self, index: int) -> Sample:
         """Sample `index`, decoded and preprocessed; QdslError where its file cannot be used. Safe from any thread."""
-        return Sample(index, self.ids[index], self.reader.arrays(index))
+        arrays = self.reader.arrays(index)
+        return Sample(index, self.ids[index], arrays, index in self.reader.flat)
 
     def labels(self, index: int) -> tuple[Label, ...]:
         """The labels of sample `index`, read on demand; none where the source has none."""

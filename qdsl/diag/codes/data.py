@@ -136,6 +136,14 @@ _FINDING = {
         "a folder photos with crack and clean",
         cure="let the shares sum to 100 %, use whole factors, and name each class once",
     ),
+    "sampling-no-effect": _doc(
+        "`oversample`, `ratio` or `balance` changes nothing",
+        "No picture shows the class, all of them get the same factor, the classes have these shares already, or only "
+        "repeats are added for `calibrate minmax`, which repeats cannot move.",
+        'data calib from folder "photos" { oversample "crack" 3, "clean" 3 }',
+        "a folder photos with crack and clean, of different pictures",
+        cure="leave it out",
+    ),
     "sampling-empty": _doc(
         "`ratio` or `balance` asks for a class that has no sample",
         "A picture belongs to one class: of those asked for, the one that the fewest pictures show; without labels it "

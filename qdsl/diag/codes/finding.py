@@ -1,4 +1,4 @@
-"""Diagnostic codes of what measured ranges and weights show once a plan is carried out."""
+"""Diagnostic codes of what data, measured ranges and weights show once a plan is carried out."""
 
 from __future__ import annotations
 
@@ -55,6 +55,20 @@ CODES: dict[str, CodeDoc] = {
         example=_recipe('layers tensor "y" { range [0, 0.001] }'),
         setup="model.onnx and calib.npz",
         verb="compile",
+    ),
+    "data-flat": CodeDoc(
+        summary="Pictures of a dataset are of one colour.",
+        explanation=(
+            "No channel of such a picture has a standard deviation of 2 (of 255): a covered lens, an empty scan. It "
+            "widens no range and says nothing about accuracy. Pictures are looked at while they are measured, not when "
+            "the ranges come from the lock."
+        ),
+        example=_recipe()
+        .replace('npz "calib.npz"', 'images "photos"')
+        .replace("data", "input { resize 8 stretch }\ndata"),
+        setup="a folder photos with a black picture",
+        verb="compile",
+        cure="take them out of the dataset",
     ),
     "verdict-moved": CodeDoc(
         summary="With the measured ranges, a node runs otherwise than planned.",
