@@ -121,7 +121,7 @@ class _Writer:
         if (plan.tensor, group, key) not in self._biases:
             step, of_weight = np.float32(self._found.groups[group].scale), self._found.weights[key].scale
             value = self._model.values(plan.tensor)
-            if value.size == 1:
+            if value.size == 1 and of_weight.ndim:
                 value = np.broadcast_to(value.reshape(()), of_weight.shape)
             ints, scales = quantize_bias(value, step, of_weight, plan.tensor)
             axis = None if scales.ndim == 0 else value.ndim - 1

@@ -258,6 +258,17 @@ def test_a_bias_that_would_overflow_raises_the_scale_of_its_channel() -> None:
     np.testing.assert_allclose(run(proto, x=x)[0][0, :, 0, 0], [1.0, 2.55], atol=0.011)
 
 
+def test_the_bias_of_a_single_channel_keeps_its_axis_under_one_scale(tmp_path: Path) -> None:
+    plan = replace(CONV_PLAN, weights=(weight("conv", 1, "w", scheme("int8", True), None),))
+    text = CONV_RELU.replace("1,2,4,4] y", "1,1,4,4] y")
+    model = model_of(text, w=np.array([1.27, -0.5]).reshape(1, 2, 1, 1), b=np.array([0.5]))
+    proto = inserted(model, plan, CONV_RANGES)
+    (stored,) = [t for t in proto.graph.initializer if t.name == "b_quantized"]
+    assert list(stored.dims) == [1]
+    assert runs_as(proto, tmp_path)["QLinearConv"] == 1
+    assert run(proto, x=np.full((1, 2, 4, 4), 0.5))[0] == pytest.approx(0.5 * (1.27 - 0.5) + 0.5, abs=0.02)
+
+
 def test_what_is_missing_and_what_is_not_finite_is_said_at_once_and_changes_nothing() -> None:
     model = model_of(CONV_RELU, w=np.full((2, 2, 1, 1), np.nan), b=np.zeros(2))
     before = to_proto(model).SerializeToString(deterministic=True)
