@@ -144,9 +144,9 @@ def test_a_state_of_something_else_or_damaged_is_passed_over(tmp_path: Path, dat
     [
         "",
         "{}",
-        '{"version":1,"key":"k","total":1,"done":[1],"records":{},"means":{},"counts":{}}',
-        '{"version":1,"key":"k","total":1,"done":[],"records":{"a":[[],[]]},"means":{},"counts":{}}',
-        '{"version":1,"key":"k","total":1,"done":[],"records":{},"means":{},"counts":{"a":"AAAA"}}',
+        '{"version":2,"key":"k","total":1,"done":[1],"flat":[],"records":{},"means":{},"counts":{}}',
+        '{"version":2,"key":"k","total":1,"done":[],"flat":[],"records":{"a":[[],[]]},"means":{},"counts":{}}',
+        '{"version":2,"key":"k","total":1,"done":[],"flat":[],"records":{},"means":{},"counts":{"a":"AAAA"}}',
     ],
 )
 def test_other_texts_are_no_parts(text: str) -> None:

@@ -15,7 +15,7 @@ def fingerprint(model: Model, requests: Sequence[Request], dataset: Dataset) -> 
     of last change and identity."""
     digest = hashlib.sha256()
     digest.update(_model_digest(model))
-    parts = [repr(request) for request in sorted(requests)]
+    parts = sorted(repr(request) for request in requests)
     parts += [dataset.source, repr(getattr(dataset.reader, "pipelines", None)), *_samples(dataset)]
     for part in parts:
         digest.update(part.encode("utf-8", "surrogateescape") + b"\0")

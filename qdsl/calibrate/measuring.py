@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from qdsl.calibrate.channels import check_axes, slices
 from qdsl.calibrate.checkpoint import Checkpoint
 from qdsl.calibrate.fingerprint import fingerprint
 from qdsl.calibrate.histogram import count
@@ -69,6 +70,7 @@ def calibrate(
     checkpoint: Path | None = None,
 ) -> Ranges:
     """The range of each requested tensor over all samples, in the tensor's real values, in one pass over `dataset`.
+    Requests with an `axis` are answered slice by slice, in `Ranges.channels`; the others in `low` and `high`.
 
     `workers` threads (None: the processors there are, at most 8) take `batch` samples at a time (None: 1); neither
     changes the result. `progress` is called in the caller's thread with (samples done, samples in all, samples per
@@ -88,10 +90,12 @@ def plan_ways(model: Model, requests: Sequence[Request]) -> Ways:
     """How the requests are answered on `model`. Raises QdslError `calibration-tensor`."""
     view = model.view()
     _check(view, [request.tensor for request in requests])
-    unique = {request.tensor: request for request in requests}
+    sliced = {(request.tensor, request.axis): request for request in requests if request.axis is not None}
+    check_axes(view, list(sliced.values()))
+    unique = {request.tensor: request for request in requests if request.axis is None}
     counted = [name for name, request in unique.items() if request.counted]
     ends = [name for name, request in unique.items() if not request.counted]
-    return Ways(tuple(unique.values()), shortcuts(view, ends), sources(view, counted))
+    return Ways(tuple(unique.values()), shortcuts(view, ends), sources(view, counted), tuple(sliced.values()))
 
 
 def observe(
@@ -111,7 +115,8 @@ def observe(
     ways = plan_ways(model, requests)
     view = model.view()
     found: list[Readout] = []
-    counted = tuple(name for name in ways.sources.counted if name not in view.inputs)
+    whole = dict.fromkeys([*ways.sources.counted, *(request.tensor for request in ways.sliced)])
+    counted = tuple(name for name in whole if name not in view.inputs)
     run = session(model, lambda proto: found.append(instrument(proto, view, ways.extremes, counted)))
     total = len(dataset)
     state = Observations(fingerprint(model, requests, dataset), total)
@@ -170,15 +175,18 @@ class _Job:
         lost = any(np.isnan(numbers[name]) for name in self.readout.sums)
         if lost or not np.isfinite(list(seen.values())).all():
             self._locate(sample)
+        parts = [(request, slices(request, shown[request.tensor])) for request in self.ways.sliced]
         with self.lock:  # a sample is in the state as a whole or not at all
             self.state.add(sample.index, seen, self.ways)
             self.state.flat |= {sample.index} if sample.flat else set()
             for name in self.ways.sources.counted:
                 count(shown[name], self.state.counters(name))
+            for request, found in parts:
+                self.state.add_slices(sample.index, request, found)
 
     def _locate(self, sample: Sample) -> None:
         """Raise for the first wanted tensor, in graph order, that is not finite; a mere suspicion raises nothing."""
-        asked = {request.tensor for request in self.ways.requests}
+        asked = {request.tensor for request in (*self.ways.requests, *self.ways.sliced)}
         order = [*self.view.inputs, *(o for node in self.view.nodes for o in node.outputs)]
         wanted = [t for t in order if t in asked]
         made = [t for t in wanted if t not in self.view.inputs]

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from qdsl.calibrate.channels import Slices, names_of, slice_name
 from qdsl.calibrate.extremes import Means, Records, span
-from qdsl.calibrate.histogram import BINS, Counts, Distribution, from_counts
+from qdsl.calibrate.histogram import BINS, Counts, Distribution, count, from_counts
 from qdsl.calibrate.ranges import Ranges
 from qdsl.calibrate.request import Request
 from qdsl.calibrate.shortcuts import Shortcuts
@@ -27,11 +28,13 @@ Extremes = Mapping[str, tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """How each request is answered: `extremes` for minmax and mean_minmax, `sources` for the methods that count."""
+    """How each request is answered: `extremes` for minmax and mean_minmax, `sources` for the methods that count.
+    `sliced` are the requests along an axis, answered from the tensors themselves."""
 
     requests: tuple[Request, ...]
     extremes: Shortcuts
     sources: Sources
+    sliced: tuple[Request, ...] = ()
 
     @property
     def averaged(self) -> tuple[str, ...]:
@@ -59,6 +62,20 @@ class Observations:
             self.records.setdefault(name, Records()).add(index, low, high)
         for name in ways.averaged:
             self.means.setdefault(name, Means()).add(*span(ways.extremes.parts[name], seen))
+
+    def add_slices(self, index: int, request: Request, found: Slices) -> None:
+        """Take in one sample of a tensor that is asked for along an axis, as [slices, elements]."""
+        if not found.size:
+            return
+        assert request.axis is not None
+        for number, values in enumerate(found):
+            name = slice_name(request.tensor, request.axis, number)
+            low, high = float(values.min()), float(values.max())
+            self.records.setdefault(name, Records()).add(index, low, high)
+            if request.method == "mean_minmax":
+                self.means.setdefault(name, Means()).add(low, high)
+            if request.counted:
+                count(values, self.counters(name))
 
     def counters(self, tensor: str) -> Counts:
         return self.counts.setdefault(tensor, np.zeros(BINS, np.int64))
@@ -94,9 +111,22 @@ class Observations:
             {name: found[name][1] for name in names},
             self.total,
             settled,
-            {request.tensor: str(request) for request in sorted(ways.requests)},
+            {request.tensor: str(request) for request in sorted(ways.requests, key=lambda r: r.tensor)},
             tuple(sorted(self.flat)),
+            {(r.tensor, r.axis): self._slices(r, whole) for r in ways.sliced if r.axis is not None},
         )
+
+    def _slices(self, request: Request, whole: Extremes) -> tuple[tuple[float, float], ...]:
+        """The range of every slice of a request along an axis."""
+        found = []
+        for name in names_of(request, whole):
+            if request.method == "mean_minmax":
+                found.append(self.means[name].range())
+            elif request.counted:
+                found.append(find(request, Distribution((from_counts(self.counts[name], *whole[name]),))))
+            else:
+                found.append(whole[name])
+        return tuple(found)
 
     def _range(
         self, request: Request, ways: Ways, whole: Extremes, counted: Mapping[str, Distribution]

@@ -18,7 +18,8 @@ class Ranges:
     `samples` counts what was measured. `settled_after` is the number of samples, in dataset order, after which no
     sample widened any range by more than 1 % of the width it had: a hint whether more data would change the scales.
     `methods` says how each range was found ("minmax", "percentile 99.99"), where that is known. `flat` are the numbers
-    of the samples whose picture is of one colour; they are not written to text.
+    of the samples whose picture is of one colour, and `channels` ranges (low, high) by tensor and axis, one for each
+    slice along it; these two are not written to text.
     """
 
     low: Mapping[str, float]
@@ -27,6 +28,7 @@ class Ranges:
     settled_after: int
     methods: Mapping[str, str] = field(default_factory=dict)
     flat: tuple[int, ...] = ()
+    channels: Mapping[tuple[str, int], tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
     def merge(self, other: Ranges) -> Ranges:
         """The ranges of both sets of samples together. Settling is not known of a union: it counts all samples."""

@@ -1,4 +1,4 @@
-"""What calibration is asked for: one method per tensor."""
+"""What calibration is asked for: one method per tensor, or per tensor and axis."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ EXTREMES = ("minmax", "mean_minmax")
 COUNTED = ("entropy", "percentile", "mse")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """The range of `tensor` by `method`: minmax, mean_minmax, entropy, mse, or percentile (with `percentile`, its P).
 
     `symmetric`: values will be stored around 0, or the percentile is one of absolute values. `levels` is the number
-    of integers that the scheme has; entropy and mse depend on it.
+    of integers that the scheme has; entropy and mse depend on it. `axis`, counted from 0, asks for one range for each
+    slice along it (per channel); counting then takes 512 KiB for each slice.
     """
 
     tensor: str
@@ -21,6 +22,7 @@ class Request:
     percentile: float | None = None
     symmetric: bool = False
     levels: int = 256
+    axis: int | None = None
 
     @property
     def counted(self) -> bool:
