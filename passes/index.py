@@ -68,6 +68,11 @@ ENTRIES = (
         "store planned weights as integers, write QuantizeLinear and DequantizeLinear on planned tensors",
     ),
     Entry(
+        "quantize_dynamic",
+        "qdsl.passes.quantize_dynamic:QuantizeDynamic",
+        "compute planned Conv, MatMul and Gemm in integers, activations quantized at run time",
+    ),
+    Entry(
         "softmax_last",
         "qdsl.passes.softmax_last:SoftmaxLast",
         "take the Softmax before a 1x1 Conv to one channel over the last axis",

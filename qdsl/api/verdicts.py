@@ -20,6 +20,8 @@ _SHOWN = 3
 def moved_verdicts(decided: Decisions, ranges: Ranges) -> Iterable[Diagnostic]:
     """A note that names the nodes which run otherwise than planned, with these ranges."""
     plan, context = decided.plan, decided.context
+    if plan.mode == "dynamic":
+        return  # no verdict depends on ranges: they are found at run time
     tensors = {tensor.tensor: tensor for tensor in plan.tensors}
     known = {name: (ranges.low[name], ranges.high[name]) for name in ranges.low}
     now = predict(context.view, tensors, plan.weights, plan.biases, context.capability, known)

@@ -1,5 +1,6 @@
 """What each target can run: one table per target, read once, as typed rows. See docs/targets.md."""
 
+from qdsl.capability.dynamic import Dynamic
 from qdsl.capability.loader import TableError, load, loads, names
 from qdsl.capability.model import (
     ABSORBED,
@@ -28,6 +29,7 @@ __all__ = [
     "WEIGHT",
     "Capability",
     "ChannelAxis",
+    "Dynamic",
     "Merge",
     "RoleTypes",
     "Row",

@@ -8,6 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeVar
 
+from qdsl.capability.dynamic import Dynamic
 from qdsl.capability.model import (
     ABSORBED,
     ACTIVATION,
@@ -166,6 +167,7 @@ def _capability(table: _Table, name: str) -> Capability:
         signed_spread_max_opset=_optional(table, "signed_spread_max_opset"),
         merges_equal=table.flag("merges_equal", False),
         merges=tuple(_merge(raw) for raw in table.tables("merge")),
+        dynamic=tuple(_dynamic(raw) for raw in table.tables("dynamic")),
         _by_op=index_rows(rows),
     )
     table.done()
@@ -307,6 +309,34 @@ def _merge(table: _Table) -> Merge:
         because=table.sentence("because"),
     )
     table.done()
+    return made
+
+
+def _dynamic(table: _Table) -> Dynamic:
+    made = Dynamic(
+        name=table.sentence("name"),
+        ops=table.texts("ops"),
+        kernel=table.sentence("kernel"),
+        fused=table.text("fused", ""),
+        unshared=table.text("unshared", ""),
+        activation=_dtype(table, table.text("activation")),
+        weight=_dtype(table, table.text("weight")),
+        weight_types=_listed(table, "weight_types", _dtype),
+        slow=_listed(table, "slow", _dtype),
+        slow_because=table.text("slow_because", ""),
+        least_channels=table.number("least_channels", 1),
+        small_because=table.text("small_because", ""),
+        most_products=table.number("most_products"),
+        because=table.sentence("because"),
+        evidence=table.sentence("evidence"),
+    )
+    table.done()
+    if made.weight not in made.weight_types or bool(made.slow) != bool(made.slow_because):
+        raise table.fail("`weight` is one of `weight_types`, and `slow` needs `slow_because`")
+    if bool(made.fused) != bool(made.unshared):
+        raise table.fail("`fused` and `unshared` go together")
+    if (made.least_channels > 1) != bool(made.small_because):
+        raise table.fail("`least_channels` needs `small_because`")
     return made
 
 

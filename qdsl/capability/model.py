@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from qdsl.capability.dynamic import Dynamic
 from qdsl.spec import DType, Granularity, Scheme
 
 if TYPE_CHECKING:
@@ -271,6 +272,7 @@ class Capability:
     turns a signed Q/DQ pair into an unsigned one only where one Q feeds one DQ. `merges_equal`: equal nodes run once.
     `merges`: pairs that run as one operator. `spread`: operators over which it spreads a neighbouring Q/DQ pair,
     `spread_past_outputs` those that it spreads upwards even when what they read is a graph output.
+    `dynamic`: what runs with activations quantized at run time.
     `signed_spread_max_opset`: from the next opset on it refuses a file in which it spreads a signed pair.
     """
 
@@ -289,6 +291,7 @@ class Capability:
     merges: tuple[Merge, ...] = ()
     merges_equal: bool = False
     signed_spread_max_opset: int | None = None
+    dynamic: tuple[Dynamic, ...] = ()
     _by_op: Mapping[str, tuple[Row, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def row_for(self, node: NodeView, view: GraphView) -> Row:
@@ -297,6 +300,12 @@ class Capability:
             if row.matches(node, view):
                 return row
         raise LookupError(f"{self.name}.toml has no row for {node.op}")
+
+    def dynamic_for(self, node: NodeView) -> Dynamic | None:
+        """What runs for `node` with its activations quantized at run time; None when nothing does."""
+        if node.domain not in ("", "ai.onnx"):
+            return None
+        return next((found for found in self.dynamic if node.op in found.ops), None)
 
     def row(self, name: str) -> Row:
         """The row called `name`; KeyError when there is none."""

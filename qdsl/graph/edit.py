@@ -209,6 +209,19 @@ def move_outputs(model: Model, source: gs.Node, target: gs.Node) -> None:
     list.clear(source.outputs)
 
 
+def exchange_outputs(model: Model, one: gs.Node, other: gs.Node) -> None:
+    """Let each of two nodes write what the other wrote: how a node hands its public tensors to the end of a chain that
+    it now begins."""
+    before, after = list(one.outputs), list(other.outputs)
+    for node, written in ((one, before), (other, after)):
+        for tensor in written:
+            _drop(tensor.inputs, node)
+        list.clear(node.outputs)
+    for node, written in ((one, after), (other, before)):
+        for tensor in written:
+            _link_output(node, tensor)
+
+
 def bypass(model: Model, node: gs.Node) -> None:
     """Take out a node whose first output equals its first input. A graph output keeps its name: the tensor before takes
     it over, which must then be written by a node and be no output itself. Bodies must not read the output by name."""

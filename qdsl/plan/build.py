@@ -12,12 +12,16 @@ from qdsl.graph.collector import collector_paused
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import cascade as cascades
-from qdsl.plan import weight_only
+from qdsl.plan import dynamic, weight_only
 from qdsl.plan.calibration import missing_data
 from qdsl.plan.conflicts import check_conflicts
 from qdsl.plan.context import Context
 from qdsl.plan.counts import Counter
 from qdsl.plan.draft import Draft
+from qdsl.plan.dynamic_schemes import DynamicSchemes
+from qdsl.plan.dynamic_size import predicted_dynamic_bytes
+from qdsl.plan.dynamic_verdicts import slow_weights
+from qdsl.plan.dynamic_verdicts import verdicts as dynamic_verdicts
 from qdsl.plan.facts import facts, requirement_text
 from qdsl.plan.flags import flags
 from qdsl.plan.gate import find_target, table_name, target_absent
@@ -27,7 +31,7 @@ from qdsl.plan.schemes import Schemes
 from qdsl.plan.selection import Selection
 from qdsl.plan.settle import Settled, Settling
 from qdsl.plan.size import predicted_bytes
-from qdsl.plan.types import PLAN_VERSION, Count, NodePlan, Origin, Plan, Prediction, Totals
+from qdsl.plan.types import PLAN_VERSION, Count, Flag, NodePlan, Origin, Plan, Prediction, Totals
 from qdsl.plan.verdicts import INTEGER_RUNS, REFUSED, Verdicts
 
 _QUANTIZED_OPS = frozenset(
@@ -100,15 +104,35 @@ def _decide(
     changes = edits(context, rules)
     bare = _bare(context)
     check_conflicts(context, changes, bare)
-    settled = Settling(context, rules, changes, bare).run()
+    settled = _settled(context, rules, changes, bare)
     counts = _check_settled(context, settled)
     plan = replace(_plan(recipe, block, target, context, settled, sizes), counts=counts)
     return Decisions(plan, context, settled.draft, changes)
 
 
+def _settled(
+    context: Context, rules: tuple[PlaceRule, ...], changes: tuple[Edit, ...], bare: frozenset[str]
+) -> Settled:
+    if context.cascade.mode.kind == "dynamic":
+        return dynamic.settle(context, rules, changes)
+    return Settling(context, rules, changes, bare).run()
+
+
+def _verdicts(context: Context, settled: Settled) -> tuple[NodePlan, ...]:
+    if isinstance(settled, dynamic.DynamicSettled):
+        return dynamic_verdicts(context, settled)
+    return Verdicts(context, settled.draft, settled.predictions, settled.refused).all()
+
+
+def _flags(recipe: Recipe, block: Target | None, context: Context, draft: Draft) -> tuple[Flag, ...]:
+    found = flags(context, recipe, block, draft.tensors)
+    slow = slow_weights(context, draft.weights) if context.cascade.mode.kind == "dynamic" else ()
+    return (*found, *slow)
+
+
 def _plan(recipe: Recipe, block: Target | None, target: str, context: Context, settled: Settled, sizes: _Sizes) -> Plan:
     draft = settled.draft
-    verdicts = Verdicts(context, draft, settled.predictions, settled.refused).all()
+    verdicts = _verdicts(context, settled)
     return Plan(
         version=PLAN_VERSION,
         recipe=recipe.name,
@@ -119,7 +143,7 @@ def _plan(recipe: Recipe, block: Target | None, target: str, context: Context, s
         tensors=tuple(sorted(draft.tensors.values(), key=lambda plan: plan.tensor)),
         weights=tuple(sorted(draft.weights, key=lambda plan: (plan.node, plan.port))),
         biases=tuple(sorted(draft.biases, key=lambda plan: (plan.node, plan.port))),
-        flags=flags(context, recipe, block, draft.tensors),
+        flags=_flags(recipe, block, context, draft),
         totals=_totals(context, draft, verdicts, sizes),
         open=_open(recipe, draft),
         facts=facts(recipe, block),
@@ -130,7 +154,8 @@ def _check_settled(context: Context, settled: Settled) -> tuple[Count, ...]:
     """How far each rule reached. Raises everything found so far; then what only a sound draft can show."""
     context.report.raise_errors()
     missing_data(context, settled.draft.tensors.values())
-    weight_only.check(context, settled.draft.weights, settled.draft.tensors)
+    if not isinstance(settled, dynamic.DynamicSettled):
+        weight_only.check(context, settled.draft.weights, settled.draft.tensors)
     counts = Counter(context, settled.draft, _reasons(context, settled.refused)).all()
     _nothing_quantized(context, settled.draft)
     context.report.raise_errors()
@@ -177,7 +202,7 @@ def _context(recipe: Recipe, block: Target | None, view: GraphView, table: Capab
         view=view,
         capability=table,
         cascade=cascade,
-        schemes=Schemes(table, report, origins.of_mode(mode, mode.span) if mode.kind == "float" else None),
+        schemes=_schemes(mode)(table, report, origins.of_mode(mode, mode.span) if mode.kind == "float" else None),
         selection=selection,
         origins=origins,
         report=report,
@@ -192,19 +217,11 @@ def _mode(recipe: Recipe, block: Target | None) -> Mode:
     over = block.mode if block else None
     mode = cascades.merge_modes(recipe.mode, over) if recipe.mode else over
     assert mode is not None
-    if mode.kind == "dynamic":
-        raise QdslError(
-            [
-                Diagnostic(
-                    "not-yet",
-                    f"`quantize {mode.kind}` is not carried out yet",
-                    mode.span,
-                    "understood, but not built",
-                    ("`quantize static` and `quantize float` work today",),
-                )
-            ]
-        )
     return mode
+
+
+def _schemes(mode: Mode) -> type[Schemes]:
+    return DynamicSchemes if mode.kind == "dynamic" else Schemes
 
 
 def _check_keeps(context: Context) -> None:
@@ -261,10 +278,14 @@ def _totals(context: Context, draft: Draft, nodes: tuple[NodePlan, ...], sizes: 
         macs=sum(node.macs or 0 for node in nodes),
         integer_macs=sum(node.macs or 0 for node in integer),
         float_bytes=sizes.given,
-        predicted_bytes=predicted_bytes(
-            context.view, sizes.canonical, draft.tensors.values(), draft.weights, draft.biases
-        ),
+        predicted_bytes=_bytes(context, draft, sizes.canonical),
     )
+
+
+def _bytes(context: Context, draft: Draft, canonical: int) -> int:
+    if context.cascade.mode.kind == "dynamic":
+        return predicted_dynamic_bytes(context.view, canonical, draft.tensors, draft.weights)
+    return predicted_bytes(context.view, canonical, draft.tensors.values(), draft.weights, draft.biases)
 
 
 def _open(recipe: Recipe, draft: Draft) -> tuple[str, ...]:

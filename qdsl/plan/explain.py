@@ -113,7 +113,8 @@ def _tensor_steps(decisions: Decisions, tensor: str) -> list[Step]:
         fixed = _chain("range", context.asked("range", tensor, speakers), "")
         winner = "range" if plan.calibration.method == "fixed" else "calibrate"
         steps += [Step(s.what, s.value, s.origin, s.won and s.what == winner) for s in calibration + fixed]
-        steps.append(Step("placed", f"Q/DQ, {_readers(plan)}", plan.placed, True))
+        how = "at run time" if plan.calibration.method == "dynamic" else "Q/DQ"
+        steps.append(Step("placed", f"{how}, {_readers(plan)}", plan.placed, True))
     for change in decisions.edits:
         if change.tensor == tensor and (plan is None or change.origin != plan.placed):
             where = "the graph output" if change.slot[0] < 0 else context.view.nodes[change.slot[0]].name

@@ -20,6 +20,13 @@ def _recipe(rest: str, calibrate: str = "minmax on calib", target: str = "target
     return _HEAD.format(name="example", calibrate=calibrate, rest=f"{rest}\n{target}".strip())
 
 
+def _dynamic(rest: str) -> str:
+    """A dynamic recipe; a setting of `quantize`, or a statement, is put in."""
+    head = 'recipe example\nmodel onnx "two_convs.onnx"\ndata calib from npz "calib.npz"\n'
+    inside, after = ("", rest) if rest.startswith("layers") else (f"; {rest}", "")
+    return f"{head}quantize dynamic {{ weights 8 bit{inside} }}\n{after}\ntarget ort\n"
+
+
 _MODEL = "two_convs.onnx: conv1, relu, conv2, sub in a row"
 
 CODES: dict[str, CodeDoc] = {
@@ -49,6 +56,27 @@ CODES: dict[str, CodeDoc] = {
         summary="The recipe names a target that this version does not emit for.",
         explanation="The statement is understood and checked, but there is no table and no emitter for it.",
         example=_recipe("", target='target stm32 { device "STM32H7B3I-DK" }'),
+        setup=_MODEL,
+        verb="plan",
+    ),
+    "dynamic-range": CodeDoc(
+        summary="A dynamic build finds its ranges while the model runs.",
+        explanation=(
+            "`calibrate`, `range` and `share scale across` decide scales before the model runs. In `quantize dynamic` "
+            "each tensor takes the range that it has at that moment, so they have nothing to decide. Take them out, or "
+            "write `quantize static`."
+        ),
+        example=_dynamic("calibrate minmax on calib"),
+        setup=_MODEL,
+        verb="plan",
+    ),
+    "slow-weights": CodeDoc(
+        summary="The target computes with these weights, but slowly, where another type stores the same values.",
+        explanation=(
+            "The table of a target says which 8 bit type each of its kernels is made for. `weights 8 bit` takes that "
+            "one; a type by name is taken as it is written."
+        ),
+        example=_dynamic("layers op Conv { weights int8 }"),
         setup=_MODEL,
         verb="plan",
     ),

@@ -21,6 +21,7 @@ from qdsl.graph.edit_qdq import set_model_metadata
 from qdsl.lang.recipe import InputSpec
 from qdsl.passes.index import make
 from qdsl.passes.insert_qdq import InsertQDQ, least_opset
+from qdsl.passes.quantize_dynamic import QuantizeDynamic
 from qdsl.plan import Plan, plan_hash
 from qdsl.rewrite import Trace, run
 from qdsl.targets.ort.manifest import manifest
@@ -56,7 +57,7 @@ def emit(model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Ite
 def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
     """A quantized copy of `model`, ready to save, and what was done to it."""
     quantized = upgrade_opset(model.copy(), least_opset(plan))
-    trace = run([InsertQDQ(plan, ranges)], quantized)
+    trace = run([QuantizeDynamic(plan) if plan.mode == "dynamic" else InsertQDQ(plan, ranges)], quantized)
     run([make(name) for name in LOWERINGS], quantized)
     quantized.sweep()
     stamp = {"qdsl.recipe": plan.recipe, "qdsl.plan_sha256": plan_hash(plan), "qdsl.version": __version__}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from qdsl.graph.view import GraphView
+from qdsl.plan import Plan
 
 # Bytes of float tensors that one run may hand over at once.
 _LARGEST_CHUNK = 1 << 28
@@ -32,6 +33,15 @@ class Layer:
         if self.scale is None or self.zero_point is None:
             return read
         return (read.astype(np.float32) - self.zero_point.astype(np.float32)) * self.scale
+
+
+def written_layers(plan: Plan, view: GraphView) -> tuple[Layer, ...]:
+    """What the quantized nodes of a dynamic `plan` write, in graph order: floats under their own names. Graph outputs
+    are left out."""
+    written = (view.node(weight.node).outputs[0] for weight in plan.weights)
+    inner = [name for name in written if not view.tensors[name].is_output]
+    order = {name: i for i, node in enumerate(view.nodes) for name in node.outputs}
+    return tuple(Layer(name, name) for name in sorted(inner, key=order.__getitem__))
 
 
 def layers(proto: ModelProto, tensors: Iterable[str]) -> tuple[Layer, ...]:

@@ -15,9 +15,12 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
-_QDQ = ("QuantizeLinear", "DequantizeLinear")
+_QDQ = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 _INTEGER_KERNELS = frozenset(
-    {"QLinearConv", "QLinearMatMul", "QGemm", "MatMulIntegerToFloat", "MatMulNBits", "MatMulInteger", "ConvInteger"}
+    [
+        *("QLinearConv", "QLinearMatMul", "QGemm", "MatMulIntegerToFloat", "MatMulNBits"),
+        *("MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul"),
+    ]
 )
 _SMALL_INTEGERS = frozenset(
     getattr(onnx.TensorProto, name) for name in ("INT8", "UINT8", "INT16", "UINT16", "INT4", "UINT4", "INT32")
@@ -126,7 +129,9 @@ class _Reader:
         return {node.name: found[node.name] for node in self._nodes}
 
     def _ran(self, node: onnx.NodeProto, found: Mapping[str, Ran]) -> Ran:
-        if not any(self._declared.get(name, _FLOAT) in _FLOATS for name in (*node.input[:1], *node.output)):
+        names = (*node.input[:1], *node.output)
+        floats = any(self._declared.get(name, _FLOAT) in _FLOATS for name in names)
+        if not floats and node.op_type not in _INTEGER_KERNELS:
             return Ran("moves", node.op_type)
         kernel = self._kernel(node)
         if kernel is None:
@@ -216,19 +221,25 @@ def _types(graph: onnx.GraphProto) -> dict[str, int]:
     """Element types along the optimized graph, which declares few: an operator of old writes what it reads."""
     found = _declared(graph)
     for node in graph.node:
-        for name in node.output:
-            found.setdefault(name, _written_type(node, found))
+        for port, name in enumerate(node.output):
+            found.setdefault(name, _written_type(node, port, found))
     return found
 
 
-def _written_type(node: onnx.NodeProto, known: Mapping[str, int]) -> int:
+def _written_type(node: onnx.NodeProto, port: int, known: Mapping[str, int]) -> int:
+    if node.op_type == "DynamicQuantizeLinear":
+        return _FLOAT if port == 1 else int(onnx.TensorProto.UINT8)
+    if node.op_type in ("ConvInteger", "MatMulInteger"):
+        return int(onnx.TensorProto.INT32)
+    if node.op_type == "Cast":
+        return int(next(attribute.i for attribute in node.attribute if attribute.name == "to"))
     if node.op_type == "DequantizeLinear":
         return _FLOAT
     if node.op_type == "QuantizeLinear" or node.op_type.startswith("QLinear"):
         return int(onnx.TensorProto.UINT8)
     if node.op_type == "QGemm":
         return int(onnx.TensorProto.UINT8) if len(node.input) > _QGEMM_OUTPUT_SCALE else _FLOAT
-    if node.op_type in ("MatMulIntegerToFloat", "MatMulNBits"):
+    if node.op_type in ("MatMulIntegerToFloat", "MatMulNBits", "DynamicQuantizeMatMul"):
         return _FLOAT
     data = node.input[1] if node.op_type == "Where" else node.input[0] if node.input else ""
     return known.get(data, _FLOAT)

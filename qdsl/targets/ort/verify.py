@@ -21,7 +21,7 @@ from qdsl.graph.saving import LARGEST_INLINE
 from qdsl.graph.view import GraphView
 from qdsl.plan import Plan
 from qdsl.targets.ort.agreement import Agreement
-from qdsl.targets.ort.layers import Layer, chunks, layers
+from qdsl.targets.ort.layers import Layer, chunks, layers, written_layers
 from qdsl.targets.ort.reality import Ran, Reality, read
 from qdsl.targets.ort.session import FLOAT_PRODUCTS
 from qdsl.targets.results import Emitted, Fidelity, KernelCount, Mismatch, Verification
@@ -128,11 +128,8 @@ def _worst(
 ) -> tuple[Fidelity, ...]:
     """The tensors inside the graph that lost most, worst first."""
     inner = [t.tensor for t in plan.tensors if t.tensor in view.tensors and _writer(view, t.tensor)]
-    found = [
-        fidelity
-        for part in chunks(layers(quantized[0], inner), view)
-        for fidelity in _part(view, part, reference, quantized, kept)
-    ]
+    compared = written_layers(plan, view) if plan.mode == "dynamic" else layers(quantized[0], inner)
+    found = [fidelity for part in chunks(compared, view) for fidelity in _part(view, part, reference, quantized, kept)]
     ranked = sorted((f for f in found if f.sqnr_db is not None), key=lambda f: (f.sqnr_db or 0.0, f.tensor))
     return tuple(f for f in ranked[:WORST] if f.sqnr_db != math.inf)
 
