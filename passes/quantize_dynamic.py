@@ -68,6 +68,8 @@ def _parameters(model: Model, weights: Sequence[WeightPlan]) -> dict[WeightPlan,
         key = (plan.tensor, plan.scheme, plan.axis)
         if plan.tensor in wrong:
             continue
+        if model.tensor(plan.tensor) is None:
+            raise ValueError(f"the plan names weight {plan.tensor}, which this model does not have: another model?")
         try:
             if key not in known:
                 known[key] = weight_parameters(model.values(plan.tensor), plan.scheme, plan.axis, plan.tensor)

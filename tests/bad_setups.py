@@ -67,6 +67,13 @@ def two_convs(folder: Path) -> None:
     np.savez(folder / "calib.npz", x=np.random.default_rng(1).random((4, 3, 8, 8), dtype=np.float32))
 
 
+def free_conv(folder: Path) -> None:
+    """x -> conv1, for pictures of any size."""
+    net = Net()
+    x = net.input("x", 1, 3, "height", "width")
+    save(net.model(net.op("Relu", net.conv(x, 4, name="conv1"), name="relu")), folder, "free.onnx")
+
+
 def detector(folder: Path) -> None:
     """Per level a box and a score convolution; the decoding ends in one Concat of both."""
     net = Net()
@@ -370,6 +377,7 @@ SETUPS: dict[str, Setup] = {
     # selectors and the plan
     "yolov8n.onnx: the detector of examples/people, beside the recipe": yolov8n,
     "two_convs.onnx: conv1, relu, conv2, sub in a row": two_convs,
+    "free.onnx: a Conv on a picture of any size": free_conv,
     "detector.onnx: a detector whose decoding ends in one Concat": detector,
     "quantized.onnx: a Conv behind QuantizeLinear and DequantizeLinear": quantized,
     # locks

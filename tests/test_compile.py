@@ -161,8 +161,9 @@ PLAIN = WEIGHTS | {
     "left:0": "t_scale",
     "right:0": "t_scale",
     "concat:0": "l_scale",
-    "concat:1": "q_scale",
-    "pool:0": "j_scale",
+    # l and q have one reader, the Concat, so they share its scale at no cost
+    "concat:1": "l_scale",
+    "pool:0": "l_scale",
     "flatten:0": "p_scale",
     "gemm:0": "p_scale",
     "y": "y_scale",
@@ -184,14 +185,11 @@ PLACEMENTS: dict[str, tuple[str, dict[str, str]]] = {
         changed(stem_0="float", stem_1="float", stem_2="float"),
     ),
     "leave one edge of two": ('place { leave "relu1" -> "add" }\n', changed(add_1="float")),
-    "leave a tensor": ('place { leave tensor "j" }\n', changed(pool_0="float")),
-    "share over a concat": (
-        "place { share scale across op Concat }\n",
-        changed(concat_1="l_scale", pool_0="l_scale"),
-    ),
+    "leave a tensor": ('place { leave tensor "j" }\n', changed(concat_1="q_scale", pool_0="float")),
+    "share over a concat": ("place { share scale across op Concat }\n", PLAIN),
     "share over its inputs": (
         "place { share scale across inputs of op Concat }\n",
-        changed(concat_1="l_scale"),
+        changed(pool_0="j_scale"),
     ),
     # r reaches below zero with c's scale, so that Relu is no longer part of what quantizes r: s gets a pair of its own
     "share tensors": (

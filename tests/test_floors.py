@@ -22,6 +22,7 @@ FLOOR = {
     "qdsl.quant": 2,
     "qdsl.calibrate": 2,
     "qdsl.lock": 2,
+    "qdsl.search": 2,
     "qdsl.lang": 1,
     "qdsl.graph": 1,
     "qdsl.data": 1,

@@ -13,7 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdsl.diag import Diagnostic, QdslError
-from qdsl.lock import DataFile, Lock, LockedRange, cpu_kind, parse, read, render, table_hashes, tool_versions
+from qdsl.lock import (
+    DataFile,
+    Lock,
+    LockedChoice,
+    LockedRange,
+    cpu_kind,
+    parse,
+    read,
+    render,
+    table_hashes,
+    tool_versions,
+)
 from qdsl.lock.words import number, read_number
 
 # Every text: quotes, control characters, letters of all scripts, halves of surrogate pairs (undecodable file names).
@@ -37,6 +48,13 @@ def ranges(found: dict[str, tuple[list[float], str]]) -> tuple[LockedRange, ...]
     return tuple(sorted(LockedRange(name, *sorted(ends), how) for name, (ends, how) in found.items()))
 
 
+choices = st.builds(LockedChoice, names, names, names, st.booleans(), names)
+
+
+def ordered(found: list[LockedChoice]) -> tuple[LockedChoice, ...]:
+    return tuple(sorted(found))
+
+
 @st.composite
 def locks(draw: st.DrawFn) -> Lock:
     ends = st.lists(values, min_size=2, max_size=2)
@@ -51,7 +69,7 @@ def locks(draw: st.DrawFn) -> Lock:
         samples=draw(counts) if found else 0,
         settled=draw(counts) if found else 0,
         ranges=found,
-        tuned=draw(named(names)),
+        tuned=draw(st.lists(choices, max_size=3, unique_by=lambda c: (c.target, c.alternative, c.node)).map(ordered)),
     )
 
 
@@ -103,7 +121,10 @@ LOCK = Lock(
     samples=4,
     settled=2,
     ranges=(LockedRange("c", -1.5, 2.25, "minmax on calib"), LockedRange("x", 0.0, 255.0, "minmax on calib")),
-    tuned=(),
+    tuned=(
+        LockedChoice("ort", "common_scale", "/a/Concat", True, "every range keeps 93 % of its steps"),
+        LockedChoice("ort", "stem_float", "/a/Conv", False, "0.82x [0.80, 0.84], 14.2 to 17.3 ms, 15 blocks, 1 thread"),
+    ),
 )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from qdsl import data
-from qdsl.api import comparing
+from qdsl.api import comparing, tuning
 from qdsl.api.budgets import Budget, decide_budgets
 from qdsl.api.calibrating import measure, named, requests
+from qdsl.api.choices import recall
 from qdsl.api.findings import findings
 from qdsl.api.locking import Pinned, Wish
 from qdsl.api.planning import decide_all
@@ -19,7 +20,8 @@ from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report
 from qdsl.graph.finite import require_finite
-from qdsl.plan import Plan, gate, to_json
+from qdsl.lock import LockedChoice
+from qdsl.plan import Decisions, Plan, gate, to_json
 from qdsl.plan.render import mebibytes, plain, times_smaller
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted, Verification
@@ -30,8 +32,9 @@ VERIFY_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: `stage` is model, calibrate or a target's name; `text` says what. While calibrating,
-    `done` of `total` samples at `rate` samples per second; both are 0 when it speaks of the whole stage."""
+    """Something that happened: `stage` is model, calibrate, tune, lock or a target's name; `text` says what. While
+    calibrating, `done` of `total` samples at `rate` samples per second, while tuning `done` of `total` blocks; zeros
+    when it speaks of the whole stage."""
 
     stage: str
     text: str
@@ -131,14 +134,36 @@ def compile(
         ranges, datasets = known, pinned.readable(datasets)
         tell(Event("lock", f"{len(ranges.low)} ranges from {pinned.path.name}, nothing to calibrate"))
     ranges = named(ranges, plans)
+    if known is not None:
+        tuned: list[LockedChoice] = []
+        decisions = tuple(recall(prepared, each, pinned.choices) for each in decisions)
+    else:
+        decisions, tuned = _choose(prepared, decisions, ranges, datasets, tell)
+    measured, plans = plans, [decided.plan for decided in decisions]
     results = tuple(_target(prepared, plan, ranges, datasets, directory, tell) for plan in plans)
     with placed_at(model_span(prepared)):
         report.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets or {}))
     write_text(directory / "plan.json", _plans_json(plans))
     write_text(directory / "ranges.json", ranges.to_json())
-    if told := pinned.write(ranges, plans):
+    if told := pinned.write(ranges, measured, tuned):
         tell(Event("lock", told))
     return CompileResult(recipe.name, directory, results, ranges, report.sorted(), pinned.used, known is not None)
+
+
+def _choose(
+    prepared: Prepared,
+    decisions: Sequence[Decisions],
+    ranges: Ranges,
+    datasets: Mapping[str, Dataset],
+    tell: Listener,
+) -> tuple[tuple[Decisions, ...], list[LockedChoice]]:
+    """The plans under what measurements choose, and those choices for the lock."""
+
+    def heard(text: str, done: int, total: int) -> None:
+        tell(Event("tune", text, done, total))
+
+    found = [tuning.choose(prepared, each, ranges, datasets, heard) for each in decisions]
+    return tuple(one.decisions for one in found), [choice for one in found for choice in one.choices]
 
 
 def _model_line(prepared: Prepared) -> str:
@@ -157,7 +182,10 @@ def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report)
     def opened(name: str) -> Dataset:
         return data.open(recipe.dataset(name), recipe.inputs, wanted, report)
 
-    return pinned.open(list(requests(plans)), opened, report)
+    names = dict.fromkeys(requests(plans))
+    if recipe.tune is not None and recipe.tune.data is not None:
+        names[recipe.tune.data] = None
+    return pinned.open(list(names), opened, report)
 
 
 def _target(

@@ -18,7 +18,7 @@ from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.lang.recipe import Recipe
-from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedRange
+from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, LockedRange
 from qdsl.plan import Plan
 from qdsl.plan.targets import table_of
 
@@ -109,6 +109,11 @@ class Pinned:
         low, high = {r.tensor: r.low for r in kept}, {r.tensor: r.high for r in kept}
         return Ranges(low, high, self.found.samples, self.found.settled)
 
+    @property
+    def choices(self) -> tuple[LockedChoice, ...]:
+        """What the lock says of alternatives."""
+        return () if self.found is None else self.found.tuned
+
     def require_unmoved(self) -> None:
         """Raises QdslError `lock-moved` when a file is no longer what was hashed before it was measured."""
         self.prints.require_unmoved()
@@ -117,9 +122,9 @@ class Pinned:
         """The datasets whose files are all there: without data, the artifact is compared on none."""
         return {name: dataset for name, dataset in datasets.items() if locks.complete(dataset)}
 
-    def write(self, ranges: Ranges, plans: Sequence[Plan]) -> str:
-        """Write the lock, if this compilation makes one, and say what was done, "" for nothing to do. Raises QdslError
-        `lock-unwritable`."""
+    def write(self, ranges: Ranges, plans: Sequence[Plan], tuned: Sequence[LockedChoice] = ()) -> str:
+        """Write the lock, if this compilation makes one, and say what was done, "" for nothing to do. `plans` are those
+        before any choice: they need every range. Raises QdslError `lock-unwritable`."""
         if self.now is None or self.found is not None:
             return ""
         if not self.whole:
@@ -135,6 +140,7 @@ class Pinned:
             samples=ranges.samples,
             settled=ranges.settled_after,
             ranges=tuple(LockedRange(t, ranges.low[t], ranges.high[t], methods[t]) for t in sorted(methods)),
+            tuned=tuple(tuned),
         )
         try:
             write_text(self.path, locks.render(made))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.graph.collector import collector_paused
 from qdsl.plan import Decisions, Explanation, Plan, decide
 from qdsl.plan import explain as explain_decisions
+from qdsl.plan.types import Choice
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str]
     prepared = prepare(read(path, sets))
     report = Report()
     report.extend(prepared.warnings)  # told beside the errors, too
-    decided = decide_all(prepared, target, report)
+    decided = _foreseen(prepared, decide_all(prepared, target, report))
     return PlanResult(tuple(d.plan for d in decided), report.sorted())
 
 
@@ -35,7 +36,14 @@ def explain(
 ) -> tuple[Explanation, ...]:
     """Why the node or tensor called `subject` is as it is, once per target. Raises QdslError when there is none."""
     prepared = prepare(read(path, sets))
-    return tuple(explain_decisions(decided, subject) for decided in decide_all(prepared, target, Report()))
+    decided = _foreseen(prepared, decide_all(prepared, target, Report()))
+    return tuple(explain_decisions(each, subject) for each in decided)
+
+
+def _foreseen(prepared: Prepared, decided: Sequence[Decisions]) -> tuple[Decisions, ...]:
+    from qdsl.api.choices import foreseen  # it decides again, through this module
+
+    return foreseen(prepared, decided)
 
 
 @collector_paused()
@@ -43,23 +51,28 @@ def decide_all(prepared: Prepared, target: str | None, report: Report) -> tuple[
     """Decide for every target; errors of all of them are raised at once."""
     errors = Report()
     decided = []
+    _check_outputs(prepared)
     for name in _targets(prepared, target):
         try:
-            decided.append(_decide(prepared, name, report))
+            decided.append(decide_one(prepared, name, report=report))
         except QdslError as found:
             errors.extend(found.diagnostics)
     errors.raise_errors()
     return tuple(decided)
 
 
-def _decide(prepared: Prepared, target: str, report: Report) -> Decisions:
+def decide_one(
+    prepared: Prepared, target: str, *, report: Report | None = None, choices: tuple[Choice, ...] = ()
+) -> Decisions:
+    """Decide for one target, under the alternatives that measurements chose."""
     return decide(
         prepared.recipe,
         prepared.view,
         target,
         float_bytes=prepared.file_bytes,
         canonical_bytes=prepared.canonical_bytes,
-        report=report,
+        report=report or Report(),
+        choices=choices,
     )
 
 
@@ -79,3 +92,21 @@ def _targets(prepared: Prepared, only: str | None) -> tuple[str, ...]:
             ]
         )
     return (only,)
+
+
+def _check_outputs(prepared: Prepared) -> None:
+    """Raise QdslError `unknown-name` for an output in a `require` of `tune` that the model does not have."""
+    tune, known = prepared.recipe.tune, prepared.view.outputs
+    wrong = [
+        Diagnostic(
+            "unknown-name",
+            f"the model has no output `{name[:80]}`",
+            require.span,
+            help=(f"its outputs are {', '.join(f'`{output[:80]}`' for output in list(known)[:5])}",),
+        )
+        for require in (tune.requires if tune is not None else ())
+        for name in require.metric.qualifiers
+        if name not in known
+    ]
+    if wrong:
+        raise QdslError(wrong)

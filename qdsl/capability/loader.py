@@ -8,6 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeVar
 
+from qdsl.capability.alternatives import ALL, BY_RANGES, BY_TIMING, DECIDED, EDITS, REGIONS, SHARED, Alternative
 from qdsl.capability.dynamic import Dynamic
 from qdsl.capability.model import (
     ABSORBED,
@@ -167,6 +168,7 @@ def _capability(table: _Table, name: str) -> Capability:
         signed_spread_max_opset=_optional(table, "signed_spread_max_opset"),
         merges_equal=table.flag("merges_equal", False),
         merges=tuple(_merge(raw) for raw in table.tables("merge")),
+        alternatives=tuple(_alternative(raw) for raw in table.tables("alternative")),
         dynamic=tuple(_dynamic(raw) for raw in table.tables("dynamic")),
         _by_op=index_rows(rows),
     )
@@ -247,7 +249,6 @@ def _row(table: _Table) -> Row:
         absorbs=table.texts("absorbs"),
         requires=table.texts("requires"),
         weight_only=_weight_only(table.table("weight_only")) if table.has("weight_only") else None,
-        share_inputs=table.flag("share_inputs", False),
         runtime_weight=_dtype(table, table.text("runtime_weight")) if table.has("runtime_weight") else None,
         runtime_scalars=table.flag("runtime_scalars", False),
         because=table.sentence("because"),
@@ -337,6 +338,28 @@ def _dynamic(table: _Table) -> Dynamic:
         raise table.fail("`fused` and `unshared` go together")
     if (made.least_channels > 1) != bool(made.small_because):
         raise table.fail("`least_channels` needs `small_because`")
+    return made
+
+
+def _alternative(table: _Table) -> Alternative:
+    made = Alternative(
+        name=table.sentence("name"),
+        edit=table.word("edit", EDITS),
+        ops=table.texts("ops"),
+        when=_when(table.table("when")),
+        regions=table.word("regions", REGIONS, ALL),
+        most=table.number("most", 1),
+        through=table.texts("through"),
+        decided_by=table.word("decided_by", DECIDED, BY_TIMING),
+        keeps_steps=table.number("keeps_steps", 100),
+        because=table.sentence("because"),
+        evidence=table.sentence("evidence"),
+    )
+    table.done()
+    if not made.ops or made.most < 1 or not 1 <= made.keeps_steps <= 100:
+        raise table.fail("`ops` is empty, or `most` or `keeps_steps` is out of range")
+    if made.decided_by == BY_RANGES and made.edit != SHARED:
+        raise table.fail("only a `share` can be decided by ranges")
     return made
 
 

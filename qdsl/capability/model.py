@@ -14,6 +14,7 @@ from qdsl.capability.dynamic import Dynamic
 from qdsl.spec import DType, Granularity, Scheme
 
 if TYPE_CHECKING:
+    from qdsl.capability.alternatives import Alternative
     from qdsl.graph.view import AttrValue, GraphView, NodeView
 
 ACTIVATION = "activation"
@@ -179,7 +180,6 @@ class Row:
     `same_type`: activations in and out share one number type. `requires` names further checks of the predictor.
     `runtime_weight`: the type, per tensor, that the runtime itself gives a float constant weight between a quantized
     input and output; None when it leaves it alone. `runtime_scalars`: so it does with a scalar constant on a data port.
-    `share_inputs`: one scale over inputs and output is faster.
     """
 
     name: str
@@ -204,7 +204,6 @@ class Row:
     absorbs: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     weight_only: WeightOnly | None = None
-    share_inputs: bool = False
     runtime_weight: DType | None = None
     runtime_scalars: bool = False
 
@@ -266,7 +265,7 @@ class Row:
 class Capability:
     """A target's table. `title` is for people; `evidence` names the runtime and version it was checked with.
 
-    `reasons` are the predictor's sentences, by key.
+    `reasons` are the predictor's sentences, by key; `alternatives` what a measurement may choose.
 
     The rest is what the runtime does by itself before it fuses. `signed_pairs`: it computes in unsigned integers and
     turns a signed Q/DQ pair into an unsigned one only where one Q feeds one DQ. `merges_equal`: equal nodes run once.
@@ -289,6 +288,7 @@ class Capability:
     spread: tuple[str, ...]
     spread_past_outputs: tuple[str, ...] = ()
     merges: tuple[Merge, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
     merges_equal: bool = False
     signed_spread_max_opset: int | None = None
     dynamic: tuple[Dynamic, ...] = ()

@@ -71,11 +71,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_target(target: TargetResult) -> None:
-    from qdsl.plan.render import mebibytes, times_smaller, totals
+    from qdsl.plan.render import choice_words, mebibytes, times_smaller, totals
 
     emitted = target.emitted
     smaller = times_smaller(target.plan.totals.float_bytes, emitted.size)
     _line("rewrite", totals(target.plan))
+    for choice in target.plan.choices:
+        _line("tuned", choice_words(choice))
     _line(target.target, f"{emitted.model}   {mebibytes(emitted.size)}, {smaller}")
     for node, reason in emitted.refused:
         _line("refused", f"{node}: {reason}")

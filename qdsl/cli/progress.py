@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from qdsl.api.compiling import Event
 
 # What targets say of themselves stands in the results.
-_TOLD = ("model", "calibrate", "lock")
+_TOLD = ("model", "calibrate", "tune", "lock")
 
 
 class Progress:

@@ -5,7 +5,7 @@ from qdsl.lock.files import Fingerprints, complete
 from qdsl.lock.machine import cpu_kind, table_hashes, tool_versions
 from qdsl.lock.meaning import Part, meaning
 from qdsl.lock.text import parse, read, render
-from qdsl.lock.types import LOCK_VERSION, DataFile, Lock, LockedRange
+from qdsl.lock.types import LOCK_VERSION, DataFile, Lock, LockedChoice, LockedRange
 
 __all__ = [
     "LOCK_VERSION",
@@ -13,6 +13,7 @@ __all__ = [
     "DataFile",
     "Fingerprints",
     "Lock",
+    "LockedChoice",
     "LockedRange",
     "Part",
     "complete",

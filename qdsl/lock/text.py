@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from qdsl.diag import Diagnostic, QdslError, Span
-from qdsl.lock.types import LOCK_VERSION, DataFile, Lock, LockedRange, Named
+from qdsl.lock.types import LOCK_VERSION, DataFile, Lock, LockedChoice, LockedRange, Named
 from qdsl.lock.words import TOKEN, WordError, count, number, quoted, read_number, sha256, unquoted
 
 LARGEST = 1 << 26
@@ -22,6 +22,7 @@ _LONGEST_LINE = 1 << 14
 _MOST_LINES = 1 << 20
 _HEADER = f"qdsl-lock {LOCK_VERSION}"
 _ABOUT = "# What `qdsl compile` depended on, and the ranges it measured. `qdsl compile --update` writes it anew."
+_TAKEN = ("left", "taken")
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 
 
@@ -48,7 +49,9 @@ def _lines(lock: Lock) -> Iterator[str]:
         yield f"samples {lock.samples} {lock.settled}"
     for found in sorted(lock.ranges):
         yield f"range {quoted(found.tensor)} {number(found.low)} {number(found.high)} {quoted(found.method)}"
-    yield from (f"tuned {quoted(name)} {quoted(value)}" for name, value in sorted(lock.tuned))
+    for choice in sorted(lock.tuned):
+        names = f"{quoted(choice.target)} {quoted(choice.alternative)} {quoted(choice.node)}"
+        yield f"tuned {names} {_TAKEN[choice.taken]} {quoted(choice.evidence)}"
 
 
 def read(path: Path) -> Lock | None:
@@ -109,11 +112,10 @@ class _Reader:
     """Collects the facts of the lines, each checked for its own shape."""
 
     def __init__(self) -> None:
-        self.named: dict[str, dict[str, str]] = {
-            word: {} for word in ("recipe", "model", "capability", "tool", "cpu", "tuned")
-        }
+        self.named: dict[str, dict[str, str]] = {word: {} for word in ("recipe", "model", "capability", "tool", "cpu")}
         self.data: dict[tuple[str, str], DataFile] = {}
         self.ranges: dict[str, LockedRange] = {}
+        self.tuned: dict[tuple[str, str, str], LockedChoice] = {}
         self.counts: tuple[int, int] | None = None
 
     def line(self, line: str) -> None:
@@ -122,7 +124,7 @@ class _Reader:
         if " ".join(words) != line or not words:
             raise WordError("expected words with one space between them")
         kind, values = words[0], words[1:]
-        wanted = {"data": 4, "samples": 2, "range": 4, **dict.fromkeys(self.named, 2)}.get(kind)
+        wanted = {"data": 4, "samples": 2, "range": 4, "tuned": 5, **dict.fromkeys(self.named, 2)}.get(kind)
         if wanted is None:
             raise WordError(f"`{kind[:40]}` begins no line of a lock of this version")
         if len(values) != wanted:
@@ -135,8 +137,17 @@ class _Reader:
             self.data[file.data, file.name] = file
         elif kind == "samples":
             self.counts = (count(values[0]), count(values[1]))
+        elif kind == "tuned":
+            self._tuned(values)
         else:
             self._range(values)
+
+    def _tuned(self, values: list[str]) -> None:
+        if values[3] not in _TAKEN:
+            raise WordError("expected `taken` or `left`")
+        target, alternative, node, evidence = (unquoted(values[at]) for at in (0, 1, 2, 4))
+        taken = values[3] == _TAKEN[True]
+        self.tuned[target, alternative, node] = LockedChoice(target, alternative, node, taken, evidence)
 
     def _range(self, values: list[str]) -> None:
         low, high = read_number(values[1]), read_number(values[2])
@@ -158,7 +169,7 @@ class _Reader:
             samples=samples,
             settled=settled,
             ranges=tuple(sorted(self.ranges.values())),
-            tuned=pairs["tuned"],
+            tuned=tuple(sorted(self.tuned.values())),
         )
 
 

@@ -27,13 +27,24 @@ class LockedRange:
     method: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LockedChoice:
+    """What a measurement said of an alternative at one node of one target: taken or left, and what showed it."""
+
+    target: str
+    alternative: str
+    node: str
+    taken: bool
+    evidence: str
+
+
 Named = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
     """Every sequence is sorted. `recipe`, `model` and `capability` pair a name with a SHA-256, `tools` with a version,
-    `cpu` with a word or two, `tuned` with a choice. `samples` and `settled` are those of the calibration."""
+    `cpu` with a word or two. `samples` and `settled` are those of the calibration."""
 
     recipe: Named
     model: Named
@@ -44,4 +55,4 @@ class Lock:
     samples: int = 0
     settled: int = 0
     ranges: tuple[LockedRange, ...] = ()
-    tuned: Named = ()
+    tuned: tuple[LockedChoice, ...] = ()

@@ -14,6 +14,7 @@ from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import cascade as cascades
 from qdsl.plan import dynamic, weight_only
 from qdsl.plan.calibration import missing_data
+from qdsl.plan.choices import with_choices
 from qdsl.plan.conflicts import check_conflicts
 from qdsl.plan.context import Context
 from qdsl.plan.counts import Counter
@@ -31,7 +32,7 @@ from qdsl.plan.schemes import Schemes
 from qdsl.plan.selection import Selection
 from qdsl.plan.settle import Settled, Settling
 from qdsl.plan.size import predicted_bytes
-from qdsl.plan.types import PLAN_VERSION, Count, Flag, NodePlan, Origin, Plan, Prediction, Totals
+from qdsl.plan.types import PLAN_VERSION, Choice, Count, Flag, NodePlan, Origin, Plan, Prediction, Totals
 from qdsl.plan.verdicts import INTEGER_RUNS, REFUSED, Verdicts
 
 _QUANTIZED_OPS = frozenset(
@@ -50,6 +51,8 @@ class Decisions:
     context: Context
     draft: Draft
     edits: tuple[Edit, ...]
+    predictions: Mapping[str, Prediction]
+    rules: tuple[PlaceRule, ...]
 
 
 def make(
@@ -77,12 +80,14 @@ def decide(
     canonical_bytes: int | None = None,
     report: Report,
     capability: Capability | None = None,
+    choices: tuple[Choice, ...] = (),
 ) -> Decisions:
-    """As `make`, with everything that `explain` needs. `canonical_bytes` is the size of the model in canonical form,
-    from which the emitted size is predicted; None: the same as `float_bytes`."""
+    """As `make`, with everything that `explain` needs. `choices` are the alternatives that measurements chose.
+    `canonical_bytes` is the size of the model in canonical form, from which the emitted size is predicted; None: the
+    same as `float_bytes`."""
     sizes = _Sizes(float_bytes, float_bytes if canonical_bytes is None else canonical_bytes)
     with collector_paused():
-        return _decide(recipe, view, target, sizes, report, capability)
+        return _decide(recipe, view, target, sizes, report, capability, choices)
 
 
 class _Sizes(NamedTuple):
@@ -93,21 +98,27 @@ class _Sizes(NamedTuple):
 
 
 def _decide(
-    recipe: Recipe, view: GraphView, target: str, sizes: _Sizes, report: Report, capability: Capability | None
+    recipe: Recipe,
+    view: GraphView,
+    target: str,
+    sizes: _Sizes,
+    report: Report,
+    capability: Capability | None,
+    choices: tuple[Choice, ...],
 ) -> Decisions:
     block = find_target(recipe, target)
     _refuse_absent(recipe, target, block, capability)
     table = capability or load(table_name(target))
     _refuse_quantized(recipe, view)
-    context = _context(recipe, block, view, table, report)
+    context = with_choices(_context(recipe, block, view, table, report), choices)
     rules = tuple(r for r in cascades.all_rules(recipe, block) if isinstance(r, PlaceRule))
     changes = edits(context, rules)
     bare = _bare(context)
     check_conflicts(context, changes, bare)
     settled = _settled(context, rules, changes, bare)
     counts = _check_settled(context, settled)
-    plan = replace(_plan(recipe, block, target, context, settled, sizes), counts=counts)
-    return Decisions(plan, context, settled.draft, changes)
+    plan = replace(_plan(recipe, block, target, context, settled, sizes), counts=counts, choices=choices)
+    return Decisions(plan, context, settled.draft, changes, settled.predictions, rules)
 
 
 def _settled(

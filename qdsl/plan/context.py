@@ -18,7 +18,8 @@ from qdsl.plan.types import Origin
 
 @dataclass(frozen=True)
 class Context:
-    """Shared by the steps of one plan. `rows` holds the table's row per node, `kept` the `keep` rule per kept node."""
+    """Shared by the steps of one plan. `rows` holds the table's row per node, `kept` the `keep` rule
+    (or the choice of an alternative) per kept node, `shared` the nodes that a choice gives one scale."""
 
     view: GraphView
     capability: Capability

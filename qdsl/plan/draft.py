@@ -43,6 +43,7 @@ def make_draft(
     placement = {tensor: placement[tensor] for tensor in schemes}
     groups = share.by_structure(context, placement, schemes)
     share.by_request(context, rules, placement, schemes, groups)
+    share.by_choice(context, placement, schemes, groups)
     plans = settle_groups(context, _tensor_plans(context, placement, chosen, schemes, groups))
     tensors = {plan.tensor: plan for plan in plans}
     weights = tuple(_weights(context, active, tensors))

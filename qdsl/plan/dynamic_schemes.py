@@ -73,7 +73,7 @@ class WeightSchemes:
         if request.storage_only:
             self._refuse(rule, f"{dtype} storage_only", request, "a dynamic build computes with what it stores")
             return None
-        if bits > dtype.bits or not dtype.integer:
+        if not dtype.integer or (request.dtype is None and bits > dtype.bits):
             what = f"{bits} bit" if dtype.integer else dtype.name
             self._refuse(rule, what, request, f"{rule.kernel} reads weights of {_types(rule)}")
             return None

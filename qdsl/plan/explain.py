@@ -81,6 +81,7 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
     if node.index in context.kept:
         steps = _overruled(decisions, node, steps)
     steps += _keeps(decisions, node)
+    steps += _chosen(decisions, node)
     return Explanation(node.name, "node", _title(decisions, node), tuple(steps), _verdict(decisions, plan))
 
 
@@ -145,6 +146,13 @@ def _keeps(decisions: Decisions, node: NodeView) -> Iterable[Step]:
             yield Step("keep", spoken.rule.dtype.name, spoken.origin, True)
         else:
             yield Step("considered", f"{spoken.origin.rule}: not in it", spoken.origin, False)
+
+
+def _chosen(decisions: Decisions, node: NodeView) -> Iterable[Step]:
+    """What measurements chose for the node, with what showed it."""
+    for choice in decisions.plan.choices:
+        if node.name in choice.nodes:
+            yield Step("tuned", choice.evidence, choice.origin, True)
 
 
 def _stored(decisions: Decisions, node: NodeView) -> str:

@@ -54,8 +54,7 @@ def _absent(recipe: Recipe, target: str, block: Target | None) -> Iterator[Diagn
     foreign = model_absent(recipe)
     if foreign is not None:
         yield foreign
-    parts = (("allocate", recipe.allocate), ("improve", recipe.improve), ("train", recipe.train), ("tune", recipe.tune))
-    for word, statement in parts:
+    for word, statement in (("allocate", recipe.allocate), ("improve", recipe.improve), ("train", recipe.train)):
         if statement is not None:
             yield _not_yet(f"`{word}`", statement.span, f"take the `{word}` block out")
     for use in (*recipe.uses, *(block.uses if block else ())):
@@ -74,6 +73,11 @@ def _undecided(recipe: Recipe, block: Target | None) -> Iterator[Diagnostic]:
         if spec.profile is not None:
             yield _warning("`profile` is not measured yet", spec.profile.span)
         yield from _budgets(spec.requires)
+    if recipe.tune is not None and block is not None and block.device is not None:
+        yield _warning(
+            f"`tune {recipe.tune.goal}` is left out: `device` decides latency, and this machine is not it",
+            recipe.tune.span,
+        )
     if block is not None:
         if block.profile is not None:
             yield _warning("`profile` is not measured yet", block.profile.span)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from qdsl.diag import Span
-from qdsl.lang.recipe import KeepRule, LayersRule, Mode, PlaceRule, Recipe
+from qdsl.lang.recipe import KeepRule, LayersRule, Mode, PlaceRule, Recipe, Tune
 from qdsl.plan.types import Origin
 
 _LONGEST = 60
@@ -30,6 +30,9 @@ class Origins:
     def of_place(self, rule: PlaceRule) -> Origin:
         verb = "share scale across" if rule.action == "share" else rule.action
         return self._at(f"{verb} {self.words(rule.where.span)}", rule.span)
+
+    def of_tune(self, tune: Tune, alternative: str) -> Origin:
+        return self._at(f"tune {tune.goal}: {alternative}", tune.span)
 
     def words(self, span: Span) -> str:
         """The recipe's own words at `span` on one line, cut when long."""
@@ -55,6 +58,11 @@ class Origins:
 def table_row(capability: str, row: str) -> Origin:
     """The origin of what a target's table decides."""
     return Origin(f"{capability}.toml, row {row}")
+
+
+def table_alternative(capability: str, name: str) -> Origin:
+    """The origin of an alternative that the measured ranges decided."""
+    return Origin(f"{capability}.toml, alternative {name}")
 
 
 def table_default(capability: str) -> Origin:

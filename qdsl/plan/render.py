@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qdsl.plan.types import Count, NodePlan, Origin, Plan
+from qdsl.plan.types import Choice, Count, NodePlan, Origin, Plan
 
 _NAME_WIDEST = 44
 _NOTE_WIDEST = 60
@@ -24,6 +24,7 @@ def render(plan: Plan, *, rich: bool = False) -> str:
     lines = [_node(node, name, name_width, note_width, rich) for node, name in zip(plan.nodes, names, strict=True)]
     lines += _flags(plan)
     lines += [_count(count) for count in plan.counts if count.passed]
+    lines += [f"tuned: {choice_words(choice)}" for choice in plan.choices]
     lines += [f"open: {plain(text)}" for text in plan.open]
     return "\n".join([*lines, totals(plan)]) + "\n"
 
@@ -100,6 +101,13 @@ def _flags(plan: Plan) -> list[str]:
         lines.append(f"flag[{flag.code}]: {plain(flag.message)}")
         lines += [f"  help: {plain(cure)}" for cure in flag.help]
     return lines
+
+
+def choice_words(choice: Choice) -> str:
+    """`stem_float at /model.0/conv/Conv and 2 more: 1.29x [1.27, 1.31], ..   line 21`."""
+    more = f" and {len(choice.nodes) - 1} more" if len(choice.nodes) > 1 else ""
+    why = place(choice.origin)
+    return plain(f"{choice.alternative} at {choice.nodes[0]}{more}: {choice.evidence}   {why}")
 
 
 def _count(count: Count) -> str:

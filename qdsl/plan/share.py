@@ -91,6 +91,16 @@ def joining_rule(
     return found
 
 
+def by_choice(context: Context, placement: Placement, schemes: Mapping[str, Scheme], groups: Groups) -> None:
+    """One scale around each node for which a measurement chose it, among tensors of one scheme."""
+    for index in context.shared:
+        members = [*_read_in_pairs(context, index, placement), *context.view.nodes[index].outputs]
+        placed = [tensor for tensor in members if tensor in placement]
+        for other in placed[1:]:
+            if schemes[other] == schemes[placed[0]]:
+                groups.join(placed[0], other)
+
+
 def _sets(context: Context, rule: PlaceRule, placement: Placement) -> list[list[str]]:
     where = rule.where
     if isinstance(where, Port):

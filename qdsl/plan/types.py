@@ -149,6 +149,17 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """An alternative of the target's table that a measurement chose for `nodes` (in graph order), and what showed it.
+    `origin` is the `tune` statement, or the table's row where the ranges decided."""
+
+    alternative: str
+    nodes: tuple[str, ...]
+    evidence: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Predictions over the whole graph. Bytes are of the emitted file; `integer_macs` counts multiply-accumulates in
     nodes predicted to run in integers."""
@@ -181,3 +192,4 @@ class Plan:
     open: tuple[str, ...] = ()
     counts: tuple[Count, ...] = ()
     facts: tuple[Fact, ...] = ()
+    choices: tuple[Choice, ...] = ()
