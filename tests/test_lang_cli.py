@@ -39,7 +39,7 @@ def test_check_reports_every_recipe(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_check_asks_for_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path / "files.q", 'recipe files\nmodel onnx "m.onnx"\n')
     assert main(["check", path]) == 1
-    assert "error[file-missing]" in capsys.readouterr().err
+    assert "error[model-missing]" in capsys.readouterr().err
     assert main(["check", "--no-files", path]) == 0
 
 

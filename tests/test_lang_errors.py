@@ -144,7 +144,7 @@ def test_files_that_a_recipe_names(tmp_path: Path) -> None:
     (tmp_path / "here" / "people.yaml").write_text("")
     (tmp_path / "yolov8.onnx").write_text("")
     found = missing_files(loads(text, directory=tmp_path).recipe)
-    assert {d.code for d in found} == {"file-missing"}
+    assert {d.code for d in found} == {"file-missing", "model-missing"}
     said = [(d.headline.split("`")[1].removeprefix(str(tmp_path)), "".join(d.help)) for d in found]
     assert [name for name, _ in said] == ["/yolo.onnx", "/there", "/here/people.yml", "/my.rule", "/his.rule"]
     assert "yolov8.onnx" in said[0][1] and "here" in said[1][1] and "people.yaml" in said[2][1]

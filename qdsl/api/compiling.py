@@ -15,7 +15,7 @@ from qdsl.api.findings import findings
 from qdsl.api.locking import Pinned, Wish
 from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
-from qdsl.api.writing import write_text
+from qdsl.api.writing import require_place, write_text
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report
@@ -122,6 +122,7 @@ def compile(
     tell(Event("model", _model_line(prepared)))
     datasets = _open(prepared, plans, pinned, report)
     directory = Path(out) / recipe.name
+    _require_emittable(prepared, plans, directory)
     known = pinned.ranges(prepared, plans, datasets, report)
     if known is None:
 
@@ -164,6 +165,15 @@ def _choose(
 
     found = [tuning.choose(prepared, each, ranges, datasets, heard) for each in decisions]
     return tuple(one.decisions for one in found), [choice for one in found for choice in one.choices]
+
+
+def _require_emittable(prepared: Prepared, plans: list[Plan], directory: Path) -> None:
+    """Raise what would stop writing the artifacts, before anything is measured for them."""
+    require_place(directory)
+    for plan in plans:
+        require_place(directory / plan.target)
+        with placed_at(model_span(prepared)):
+            target_module(plan.target).require_emittable(prepared.model, plan)
 
 
 def _model_line(prepared: Prepared) -> str:

@@ -8,6 +8,21 @@ from pathlib import Path
 from qdsl.diag import Diagnostic, QdslError
 
 
+def require_place(path: Path) -> None:
+    """Raise QdslError (artifact-write) when a folder `path` cannot be made or written: before hours of work, not after.
+    Makes nothing."""
+    at = path
+    while not os.path.lexists(at) and at != at.parent:
+        at = at.parent
+    if not at.is_dir():
+        reason = f"`{at}` is a file" if at.is_file() else f"`{at}` is not a folder"
+    elif not os.access(at, os.W_OK | os.X_OK):
+        reason = f"`{at}` may not be written" if at != path else "Permission denied"
+    else:
+        return
+    raise QdslError([Diagnostic("artifact-write", f"`{path}` cannot be written: {reason}")])
+
+
 def write_text(path: Path, text: str) -> None:
     """Write aside and rename, so that whoever reads `path` sees the old text or the new one.
 

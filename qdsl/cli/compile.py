@@ -88,6 +88,10 @@ def _print_target(target: TargetResult) -> None:
 
 
 def _print_verification(found: Verification) -> None:
+    import sys
+
+    from qdsl.plan.render import shortened
+
     kernels = ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in found.kernels) or "nothing"
     _line("verify", f"{'as predicted' if found.as_predicted else 'NOT AS PREDICTED'}, in integers: {kernels}")
     for miss in found.mismatches:
@@ -96,7 +100,8 @@ def _print_verification(found: Verification) -> None:
     for stage, tensors in (("outputs", found.outputs), ("worst", found.worst)):
         for number, each in enumerate(tensors):
             samples = f"{each.samples} {_of(each.samples, found.source)}"
-            _line("" if number else stage, f"{each.tensor:<{width}}   {_fidelity(each)}   {samples}")
+            name = shortened(each.tensor, _WIDEST) if sys.stdout.isatty() else each.tensor
+            _line("" if number else stage, f"{name:<{width}}   {_fidelity(each)}   {samples}")
 
 
 def _of(count: int, source: str) -> str:
@@ -122,7 +127,15 @@ def _verdict(budget: Budget) -> str:
     word = "holds" if budget.verdict == "holds" else "BROKEN"
     if budget.margin is None:
         return f"{shown}   {word}"
-    return f"{shown}   {word}, {abs(budget.margin):.0%} {'to spare' if word == 'holds' else 'over'}".replace("%", " %")
+    return f"{shown}   {word}, {_distance(budget.value, budget.bound, word == 'holds')}"
+
+
+def _distance(value: float, bound: float, holds: bool) -> str:
+    """How far a figure is from its bound: a share, or how many times the bound where that is far over it."""
+    if not holds and value >= 2 * bound > 0:
+        return f"{value / bound:.{0 if value >= 10 * bound else 1}f} times the bound"
+    share = f"{abs(value - bound) / abs(bound):.0%}".replace("%", " %")
+    return f"{share} {'to spare' if holds else 'over' if value > bound else 'short'}"
 
 
 def _line(stage: str, text: str) -> None:

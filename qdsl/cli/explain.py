@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _subject(args: argparse.Namespace) -> int:
     import dataclasses
+    import sys
 
     import qdsl.api
     from qdsl.cli.output import print_json
@@ -48,7 +49,7 @@ def _subject(args: argparse.Namespace) -> int:
         print_json([dataclasses.asdict(explanation) for explanation in found])
         return 0
     for explanation in found:
-        print(explanation.text, end="")
+        print(explanation.render(narrow=sys.stdout.isatty()), end="")
     return 0
 
 

@@ -21,6 +21,7 @@ def add(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import json
+    import sys
 
     import qdsl.api
     from qdsl.cli.output import diagnostic_json, print_json, show_diagnostics
@@ -35,5 +36,5 @@ def run(args: argparse.Namespace) -> int:
     for plan in result.plans:
         if len(result.plans) > 1:
             print(f"target {plan.target}")
-        print(render(plan), end="")
+        print(render(plan, narrow=sys.stdout.isatty()), end="")
     return 0

@@ -94,6 +94,8 @@ def _missing(path: str, span: Span | None, what: str) -> Diagnostic:
     label = f"no directory `{lost}`" if lost is not None else "no such file"
     near = nearest(parent.name, _names(parent.parent))
     cures = (f"the nearest there: {', '.join(f'`{parent.parent / name}`' for name in near)}",) if near else ()
+    if what == "model":
+        return Diagnostic("model-missing", f"there is no model file `{shown}`", span, label, cures)
     return Diagnostic("file-missing", f"the {what} `{shown}` does not exist", span, label, cures)
 
 

@@ -10,11 +10,13 @@ from qdsl.lang.expect import told
 from qdsl.lang.parse import parse
 from qdsl.lang.scope import Scope, shown
 
+_LONGEST = 80
+
 
 def params(found: Sequence[syntax.Param], sets: Mapping[str, str], scope: Scope) -> tuple[tuple[str, str], ...]:
     """Fill the scope's parameters; returns (name, value as written) in the order of the recipe."""
     for name in sorted(set(sets) - {param.name.name for param in found}):
-        scope.unknown("param", name, Span("--set", 1, 1, 1, 1 + len(name)), [param.name.name for param in found])
+        scope.unknown("param", name, None, [param.name.name for param in found], f"in `{_option(name, sets[name])}`")
     for param in found:
         value = _value(param, sets.get(param.name.name), scope)
         if value is not None:
@@ -37,9 +39,9 @@ def _value(param: syntax.Param, given: str | None, scope: Scope) -> syntax.Value
     read = read_value(given, param)
     if read is None:
         label = 'expected one value, such as `int4`, `0.5` or `"text"`'
-        scope.error("setting-value", f"`--set {param.name.name}` is no value", param.span, label)
+        scope.error("setting-value", f"`{_option(param.name.name, given)}` gives no value", param.span, label)
         return param.value
-    return read if _chosen(param, read, param.span, scope) else param.value
+    return read if _chosen(param, read, param.span, scope, given) else param.value
 
 
 def _uses(value: syntax.Value) -> bool:
@@ -48,11 +50,19 @@ def _uses(value: syntax.Value) -> bool:
     return isinstance(value, syntax.UseParam)
 
 
-def _chosen(param: syntax.Param, value: syntax.Value, span: Span, scope: Scope) -> bool:
+def _option(name: str, value: str) -> str:
+    """What stood on the command line, cut when long."""
+    text = f"--set {name}={value}"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def _chosen(param: syntax.Param, value: syntax.Value, span: Span, scope: Scope, given: str | None = None) -> bool:
     if param.choices is None or value in param.choices.items:
         return True
     known = told([f"`{shown(item)}`" for item in param.choices.items], "or") if param.choices.items else "nothing"
-    scope.error("param-choice", f"`{param.name.name}` cannot be `{shown(value)[:60]}`", span, f"expected {known}")
+    by = "" if given is None else f", as `{_option(param.name.name, given)}` asks"
+    headline = f"`{param.name.name}` cannot be `{shown(value)[:60]}`{by}"
+    scope.error("param-choice", headline, span, f"expected {known}")
     return False
 
 

@@ -209,7 +209,10 @@ class _Feeder:
             self.faults.add("unfinished-statement", f"this `{head.text[:60]}` is not finished", at, f"expected {what}")
         elif accepted == {"_END"} and tok.kind == "NAME":
             label = "the statement is complete before this word"
-            self.faults.add("two-statements", "two statements on one line need `;`", tok, label)
+            belongs = (
+                ("`expect` belongs to the selector: `keep X expect 3 in float32`",) if tok.text == "expect" else ()
+            )
+            self.faults.add("two-statements", "two statements on one line need `;`", tok, label, belongs)
         else:
             cures = self._cures(head, accepted)
             self.faults.add("unexpected", f"unexpected `{_short(tok)}`", tok, f"expected {what}", cures)

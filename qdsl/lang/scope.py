@@ -30,7 +30,7 @@ class Scope:
         if len(self.report) < MOST_ERRORS:
             self.report.error(code, headline, span, label=label, help=help)
 
-    def unknown(self, what: str, name: str, span: Span, known: Iterable[str]) -> None:
+    def unknown(self, what: str, name: str, span: Span | None, known: Iterable[str], label: str = "") -> None:
         """An unknown name, with the nearest known ones or, when nothing is near, all of them."""
         if len(self.report) >= MOST_ERRORS:
             return
@@ -42,7 +42,7 @@ class Scope:
         elif not near:
             cures = [f"known: {told([f'`{n}`' for n in pool], 'and')}"]
         shown = name if len(name) <= 60 else name[:57] + "..."
-        self.error(f"unknown-{what.replace(' ', '-')}", f"unknown {what} `{shown}`", span, "", cures)
+        self.error(f"unknown-{what.replace(' ', '-')}", f"unknown {what} `{shown}`", span, label, cures)
 
     def one_of(self, what: str, word: syntax.Word, known: Iterable[str]) -> str | None:
         """The word's name when it is known; None, with an error, when not."""

@@ -10,8 +10,10 @@ from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Calibrate, FixedRange, KeepRule, TypeRequest
 from qdsl.plan.build import Decisions
 from qdsl.plan.cascade import Resolved, Value
-from qdsl.plan.render import place, plain
+from qdsl.plan.render import place, plain, shortened
 from qdsl.plan.types import NodePlan, Origin, TensorPlan
+
+_WIDEST = 72
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,16 @@ class Explanation:
     @property
     def text(self) -> str:
         """What `qdsl explain` prints."""
-        width = max((len(step.value) for step in self.steps), default=0)
+        return self.render()
+
+    def render(self, *, narrow: bool = False) -> str:
+        """The text; with `narrow`, long values are cut in the middle, for a terminal."""
+        values = [shortened(step.value, _WIDEST) if narrow else step.value for step in self.steps]
+        width = max(map(len, values), default=0)
         lines = [f"{plain(self.name)}   {plain(self.title)}"]
-        for step in self.steps:
+        for step, value in zip(self.steps, values, strict=True):
             lost = "" if step.won else "  (overridden)" if step.what not in ("considered", "read by") else ""
-            lines.append(f"  {step.what:<12} {plain(step.value):<{width}}   {_because(step.origin)}{lost}".rstrip())
+            lines.append(f"  {step.what:<12} {plain(value):<{width}}   {_because(step.origin)}{lost}".rstrip())
         return "\n".join([*lines, f"  {'runs':<12} {plain(self.verdict)}"]) + "\n"
 
 

@@ -12,13 +12,14 @@ _COLOURS = {"+": "\x1b[32m", "!": "\x1b[33m", "=": "\x1b[2m"}
 _PLAIN = "\x1b[0m"
 
 
-def render(plan: Plan, *, rich: bool = False) -> str:
-    """What `qdsl plan` prints; with `rich`, marks are coloured for a terminal.
+def render(plan: Plan, *, rich: bool = False, narrow: bool = False) -> str:
+    """What `qdsl plan` prints; with `rich`, marks are coloured for a terminal, and with `narrow`, long names are cut in
+    the middle.
 
     `+` quantized, `!` asked for but stays float (and why), `=` untouched. Names come from an untrusted file: characters
     that steer a terminal are shown as `?`.
     """
-    names = [plain(node.node) for node in plan.nodes]
+    names = [shortened(plain(node.node)) if narrow else plain(node.node) for node in plan.nodes]
     name_width = min(max(map(len, names), default=0), _NAME_WIDEST)
     note_width = min(max((len(plain(node.note)) for node in plan.nodes), default=0), _NOTE_WIDEST)
     lines = [_node(node, name, name_width, note_width, rich) for node, name in zip(plan.nodes, names, strict=True)]
@@ -71,6 +72,14 @@ def place(origin: Origin) -> str:
 def plain(text: str) -> str:
     """`text` with every character that is not printable as `?`."""
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def shortened(name: str, widest: int = _NAME_WIDEST) -> str:
+    """A name that fits a column: its start and its end, with an ellipsis between them."""
+    if len(name) <= widest:
+        return name
+    head = (widest - 1) // 2
+    return f"{name[:head]}…{name[len(name) - (widest - 1 - head) :]}"
 
 
 def _node(node: NodePlan, name: str, name_width: int, note_width: int, rich: bool) -> str:

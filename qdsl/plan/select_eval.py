@@ -210,8 +210,14 @@ class Evaluator:
             return set(range(len(self.names)))
         found = set(_PREDICATES[selector.name](self.view))
         if not found:
-            self._blank(selector.span, f"{self.view.model_name} has no `{selector.name}`")
+            self._blank(selector.span, f"{self.view.model_name} has no `{selector.name}`", self._structures())
         return found
+
+    def _structures(self) -> tuple[str, ...]:
+        """What the graph does have of the words that select by structure."""
+        sizes = {word: len(found(self.view)) for word, found in _PREDICATES.items()}
+        there = [f"`{word}` ({counted(size, NODES)})" for word, size in sizes.items() if size]
+        return (f"of these words, it has {', '.join(there)}" if there else "select by name, `op` or `under` instead",)
 
     def _op(self, selector: Op) -> set[int]:
         present = Counter(node.op for node in self.view.nodes)
@@ -243,7 +249,7 @@ class Evaluator:
             return (f'that is a tensor: write `tensor "{pattern}"`',)
         if any(in_scope(node.scopes, pattern.rstrip("/")) for node in self.view.nodes):
             return (f'that is a scope: write `under "{pattern}"`',)
-        return _near("names", close_names(pattern, self.names))
+        return _near("names", close_names(pattern, self.names)) or _looks(self.names)
 
     def _matching(self, selector: Matching) -> set[int]:
         try:
@@ -302,7 +308,7 @@ class Evaluator:
         if pattern in self.view.node_index:
             outputs = self.view.node(pattern).outputs
             return (f"that is a node: it writes {listed(name for name in outputs if name)}",)
-        return _near("tensors", close_names(pattern, self.names))
+        return _near("tensors", close_names(pattern, self.names)) or _looks(self.names)
 
     def _between(self, selector: Between) -> set[int]:
         start, end = self._end(selector.start, first=True), self._end(selector.end, first=False)
@@ -351,6 +357,11 @@ def _matched(pattern: str, names: Sequence[str]) -> set[int]:
         return {i for i, name in enumerate(names) if name == pattern}
     test = glob(pattern)
     return {i for i, name in enumerate(names) if test(name)}
+
+
+def _looks(names: Sequence[str]) -> tuple[str, ...]:
+    """What names are like, where none is near."""
+    return (f"names look like {listed(names)}",) if names else ()
 
 
 def _near(what: str, close: tuple[str, ...]) -> tuple[str, ...]:

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TargetModule:
-    """A target's package, with the two calls that every target has."""
+    """A target's package, with the calls that every target has."""
 
     name: str
     package: str
+
+    def require_emittable(self, model: Model, plan: Plan) -> None:
+        """Raise QdslError for what `emit` could not do, as far as that is known without ranges."""
+        import_module(f"{self.package}.emit").require_emittable(model, plan)
 
     def emit(
         self, model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()

@@ -53,6 +53,12 @@ def emit(model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Ite
         raise QdslError([Diagnostic("artifact-write", f"`{directory}` cannot be written: {reason}")]) from None
 
 
+def require_emittable(model: Model, plan: Plan) -> None:
+    """Raise `model-upgrade` when the types of `plan` need an opset that `model` cannot be raised to."""
+    if model.opset < least_opset(plan):
+        upgrade_opset(model.copy(), least_opset(plan))
+
+
 @collector_paused()
 def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
     """A quantized copy of `model`, ready to save, and what was done to it."""
