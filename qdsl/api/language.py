@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag import Diagnostic, QdslError, Severity
 from qdsl.lang import format_text, load
 from qdsl.lang.recipe import Recipe
+from qdsl.plan.precheck import selector_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,9 @@ def check(path: str | Path, *, sets: Mapping[str, str] | None = None) -> CheckRe
         loaded = load(path, sets=sets or {})
     except QdslError as found:
         return CheckResult(None, found.diagnostics)
-    return CheckResult(loaded.recipe, loaded.diagnostics)
+    told = (*loaded.diagnostics, *selector_problems(loaded.recipe))
+    wrong = any(found.severity is Severity.ERROR for found in told)
+    return CheckResult(None if wrong else loaded.recipe, told)
 
 
 def fmt(text: str, *, name: str = "<text>") -> str:

@@ -11,7 +11,8 @@ def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "check",
         help="say everything that is wrong with recipes, without a model",
-        description="Parse recipes with their bases, look up every name, and see whether the files they name exist.",
+        description="Parse recipes with their bases, look up the names that need no model, and see whether the files "
+        "they name exist. What selectors match in the model, `qdsl plan` says.",
     )
     parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="recipe files (.q)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="give a parameter a value")
@@ -47,12 +48,14 @@ def _check(path: str, sets: dict[str, str], with_files: bool) -> tuple[Any, ...]
     from qdsl.diag import QdslError
     from qdsl.lang.files import missing_files
     from qdsl.lang.loading import load
+    from qdsl.plan.precheck import selector_problems
 
     try:
         loaded = load(path, sets=sets)
     except QdslError as wrong:
         return wrong.diagnostics
-    return (*loaded.diagnostics, *(missing_files(loaded.recipe) if with_files else ()))
+    files = missing_files(loaded.recipe) if with_files else ()
+    return (*loaded.diagnostics, *selector_problems(loaded.recipe), *files)
 
 
 def _sets(given: list[str]) -> dict[str, str] | None:
