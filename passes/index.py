@@ -82,6 +82,11 @@ ENTRIES = (
         "qdsl.passes.weights_only:WeightsOnly",
         "MatMul and Gemm with stored weights and float activations in the form that has a kernel",
     ),
+    Entry(
+        "store_float16",
+        "qdsl.passes.store_float16:StoreFloat16",
+        "planned nodes and constants in float16, with one Cast per tensor where neighbours differ",
+    ),
 )
 
 

@@ -108,11 +108,17 @@ def _transposed(model: Model, tensor: gs.Constant) -> gs.Constant:
 
 
 def _relu_alone(model: Model, node: gs.Node) -> gs.Node | None:
-    """The Relu that alone reads what `node` writes, before float readers."""
+    """The Relu that alone reads what `node` writes, at once or after the addition of a constant, before float
+    readers."""
+    reader = _only_reader(model, node)
+    if reader is not None and is_op(reader, "Add") and any(isinstance(t, gs.Constant) for t in reader.inputs):
+        reader = _only_reader(model, reader)
+    if reader is None or not is_op(reader, "Relu"):
+        return None
+    return None if any(after.op == "QuantizeLinear" for after in reader.outputs[0].outputs) else reader
+
+
+def _only_reader(model: Model, node: gs.Node) -> gs.Node | None:
     tensor = node.outputs[0]
-    if len(tensor.outputs) != 1 or model.is_output(tensor) or model.captured(tensor):
-        return None
-    reader = tensor.outputs[0]
-    if not is_op(reader, "Relu") or any(after.op == "QuantizeLinear" for after in reader.outputs[0].outputs):
-        return None
-    return reader
+    alone = len(tensor.outputs) == 1 and not model.is_output(tensor) and not model.captured(tensor)
+    return tensor.outputs[0] if alone else None

@@ -74,6 +74,14 @@ def free_conv(folder: Path) -> None:
     save(net.model(net.op("Relu", net.conv(x, 4, name="conv1"), name="relu")), folder, "free.onnx")
 
 
+def wide_range(folder: Path, largest: float) -> None:
+    """A MatMul by a matrix of ones, with one value of 1e-9 and one that is `largest`."""
+    weight = np.ones((32, 32), dtype=np.float32)
+    weight[0, 0], weight[1, 1] = 1e-9, largest
+    nodes = [helper.make_node("MatMul", ["images", "w"], ["y"], name="matmul1")]
+    save(graph_of(nodes, ["y"], shape=(1, 32), constants={"w": weight}), folder)
+
+
 def detector(folder: Path) -> None:
     """Per level a box and a score convolution; the decoding ends in one Concat of both."""
     net = Net()
@@ -380,6 +388,9 @@ SETUPS: dict[str, Setup] = {
     "free.onnx: a Conv on a picture of any size": free_conv,
     "detector.onnx: a detector whose decoding ends in one Concat": detector,
     "quantized.onnx: a Conv behind QuantizeLinear and DequantizeLinear": quantized,
+    # float16
+    "model.onnx is a MatMul by numbers up to 1e5, some of them 1e-9": lambda folder: wide_range(folder, 1e5),
+    "model.onnx is a MatMul by numbers of which some are 1e-9": lambda folder: wide_range(folder, 2.0),
     # locks
     "a lock, and another calib.npz than it was made from": locked(lambda folder: noise(folder, samples=5)),
     "model.onnx and calib.npz, and no lock": beside_conv(noise),

@@ -148,7 +148,6 @@ def test_rules_of_one_kind_do_not_contradict() -> None:
         ("layers op Sub { weights int8 }", "target-cannot"),
         ("layers op Conv { activations int16 }", "target-cannot"),
         ("layers op Conv { weights float16 }", "target-cannot"),
-        ("keep op Conv in float16", "target-cannot"),
         ("layers op Relu { weights int8 }", "setting-unused"),
         ('layers tensor "sub_out" { range [0, 1] }', "setting-unused"),
         ("keep all in float32", "nothing-to-quantize"),
@@ -172,12 +171,6 @@ def test_storage_only_opens_a_type_that_is_stored_and_not_computed_in() -> None:
     assert "stored only" in nodes(plan)["conv1"].note
 
 
-@pytest.mark.parametrize("mode", ["dynamic"])
-def test_modes_of_later_work_say_so(mode: str) -> None:
-    head = f'recipe demo\nmodel onnx "m.onnx"\nquantize {mode} {{ weights int8 }}\ntarget ort\n'
-    assert codes(TWO, "", head=head) == ["not-yet"]
-
-
 def test_a_target_without_a_table_says_so() -> None:
     head = HEAD.replace("target ort", 'target stm32 { device "STM32H7B3I-DK" }')
     assert codes(TWO, "", head=head, target="stm32") == ["target-absent"]
@@ -189,7 +182,7 @@ def test_static_without_data_says_so() -> None:
 
 
 def test_all_errors_are_raised_at_once() -> None:
-    rules = "layers op Conv { weights int16 }\nlayers op Relu { activations int16 }\nkeep op Sub in float16\n"
+    rules = "layers op Conv { weights int16 }\nlayers op Relu { activations int16 }\nlayers op Sub { activations int4 }\n"
     assert codes(TWO, rules) == ["target-cannot"] * 3
 
 

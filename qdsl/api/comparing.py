@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from qdsl import data
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DRAWN = "drawn inputs"
-# What free dims are where inputs are drawn: one sample, of a side that a few halvings leave something of.
-_BATCH, _SIDE = 1, 64
 _LARGEST = 1 << 26  # elements of a drawn input
 _SEED = 0
 
@@ -30,7 +29,8 @@ def samples(
     """At most `count` samples for comparing, and where they come from: the name of a dataset, or DRAWN.
 
     A plan that needs no calibration needs no data; then any dataset of the recipe whose files are there serves, else
-    inputs are drawn, uniform from 0 to 1 and the same on every call. None where the model does not say what it takes.
+    inputs are drawn, uniform from 0 to 1 and the same on every call. None where dims beside the first are free, or too
+    large.
     """
     for name, dataset in datasets.items():
         return islice(dataset, count), name
@@ -75,14 +75,12 @@ def _drawn(prepared: Prepared, count: int) -> Iterator[Sample]:
 
 
 def _shape(wanted: ModelInput) -> Sequence[int] | None:
-    """The shape to draw, with a size in place of each free dim; None where the rank is free or it is too large."""
-    if wanted.shape is None:
+    """The shape to draw, a free first dim as 1; None where others are free, or it is too large."""
+    dims = wanted.shape or ()
+    shape = [dim if isinstance(dim, int) else 1 for dim in dims]
+    if wanted.shape is None or any(not isinstance(dim, int) for dim in dims[1:]):
         return None
-    shape = [dim if isinstance(dim, int) else _SIDE if i else _BATCH for i, dim in enumerate(wanted.shape)]
-    elements = 1
-    for dim in shape:
-        elements *= dim
-    return shape if elements <= _LARGEST else None
+    return shape if prod(shape) <= _LARGEST else None
 
 
 def _array(draw: Any, dtype: str, shape: Sequence[int]) -> NDArray[Any] | None:

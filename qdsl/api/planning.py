@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qdsl.api.half_range import half_losses
 from qdsl.api.prepare import Prepared, prepare, read
-from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.graph.collector import collector_paused
 from qdsl.plan import Decisions, Explanation, Plan, decide
 from qdsl.plan import explain as explain_decisions
@@ -55,10 +56,17 @@ def decide_all(prepared: Prepared, target: str | None, report: Report) -> tuple[
     for name in _targets(prepared, target):
         try:
             decided.append(decide_one(prepared, name, report=report))
+            _tell_losses(prepared, decided[-1], report, errors)
         except QdslError as found:
             errors.extend(found.diagnostics)
     errors.raise_errors()
     return tuple(decided)
+
+
+def _tell_losses(prepared: Prepared, decided: Decisions, report: Report, errors: Report) -> None:
+    """What float16 makes of constants: errors beside the others, warnings to `report`."""
+    for found in half_losses(prepared, decided):
+        (errors if found.severity is Severity.ERROR else report).add(found)
 
 
 def decide_one(

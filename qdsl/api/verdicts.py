@@ -25,9 +25,11 @@ def moved_verdicts(decided: Decisions, ranges: Ranges) -> Iterable[Diagnostic]:
     tensors = {tensor.tensor: tensor for tensor in plan.tensors}
     known = {name: (ranges.low[name], ranges.high[name]) for name in ranges.low}
     now = predict(context.view, tensors, plan.weights, plan.biases, context.capability, known)
+    halves = {half.node for half in plan.halves}
     planned = {node.node: node.prediction.runs for node in plan.nodes}
     # `moves` runs as its input does, in integers or floats: no verdict to differ from.
-    moved = [n for n, found in now.items() if found.runs != planned[n] and "moves" not in (found.runs, planned[n])]
+    steady = {n for n, found in now.items() if "moves" in (found.runs, planned[n])} | halves
+    moved = [n for n, found in now.items() if found.runs != planned[n] and n not in steady]
     if not moved:
         return
     count = "1 node runs" if len(moved) == 1 else f"{len(moved)} nodes run"

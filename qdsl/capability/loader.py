@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from qdsl.capability.alternatives import ALL, BY_RANGES, BY_TIMING, DECIDED, EDITS, REGIONS, SHARED, Alternative
 from qdsl.capability.dynamic import Dynamic
+from qdsl.capability.half import read_halves, read_multiples
 from qdsl.capability.model import (
     ABSORBED,
     ACTIVATION,
@@ -166,10 +167,11 @@ def _capability(table: _Table, name: str) -> Capability:
         spread=table.texts("spread"),
         spread_past_outputs=table.texts("spread_past_outputs"),
         signed_spread_max_opset=_optional(table, "signed_spread_max_opset"),
+        halves=read_halves(table.tables("float16")),
         merges_equal=table.flag("merges_equal", False),
         merges=tuple(_merge(raw) for raw in table.tables("merge")),
-        alternatives=tuple(_alternative(raw) for raw in table.tables("alternative")),
         dynamic=tuple(_dynamic(raw) for raw in table.tables("dynamic")),
+        alternatives=tuple(_alternative(raw) for raw in table.tables("alternative")),
         _by_op=index_rows(rows),
     )
     table.done()
@@ -313,6 +315,28 @@ def _merge(table: _Table) -> Merge:
     return made
 
 
+def _alternative(table: _Table) -> Alternative:
+    made = Alternative(
+        name=table.sentence("name"),
+        edit=table.word("edit", EDITS),
+        ops=table.texts("ops"),
+        when=_when(table.table("when")),
+        regions=table.word("regions", REGIONS, ALL),
+        most=table.number("most", 1),
+        through=table.texts("through"),
+        decided_by=table.word("decided_by", DECIDED, BY_TIMING),
+        keeps_steps=table.number("keeps_steps", 100),
+        because=table.sentence("because"),
+        evidence=table.sentence("evidence"),
+    )
+    table.done()
+    if not made.ops or made.most < 1 or not 1 <= made.keeps_steps <= 100:
+        raise table.fail("`ops` is empty, or `most` or `keeps_steps` is out of range")
+    if made.decided_by == BY_RANGES and made.edit != SHARED:
+        raise table.fail("only a `share` can be decided by ranges")
+    return made
+
+
 def _dynamic(table: _Table) -> Dynamic:
     made = Dynamic(
         name=table.sentence("name"),
@@ -341,28 +365,6 @@ def _dynamic(table: _Table) -> Dynamic:
     return made
 
 
-def _alternative(table: _Table) -> Alternative:
-    made = Alternative(
-        name=table.sentence("name"),
-        edit=table.word("edit", EDITS),
-        ops=table.texts("ops"),
-        when=_when(table.table("when")),
-        regions=table.word("regions", REGIONS, ALL),
-        most=table.number("most", 1),
-        through=table.texts("through"),
-        decided_by=table.word("decided_by", DECIDED, BY_TIMING),
-        keeps_steps=table.number("keeps_steps", 100),
-        because=table.sentence("because"),
-        evidence=table.sentence("evidence"),
-    )
-    table.done()
-    if not made.ops or made.most < 1 or not 1 <= made.keeps_steps <= 100:
-        raise table.fail("`ops` is empty, or `most` or `keeps_steps` is out of range")
-    if made.decided_by == BY_RANGES and made.edit != SHARED:
-        raise table.fail("only a `share` can be decided by ranges")
-    return made
-
-
 def _weight_only(table: _Table) -> WeightOnly:
     made = WeightOnly(
         kernel=table.sentence("kernel"),
@@ -372,14 +374,10 @@ def _weight_only(table: _Table) -> WeightOnly:
         because=table.sentence("because"),
         when=_when(table.table("when")),
         lowered=table.texts("lowered"),
-        columns=_multiples(table.table("columns")),
+        columns=read_multiples(table.table("columns")),
     )
     table.done()
     return made
-
-
-def _multiples(table: _Table) -> dict[str, int]:
-    return {_dtype(table, word).name: table.number(word) for word in table.left()}
 
 
 def _optional(table: _Table, key: str) -> int | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from qdsl.capability.dynamic import Dynamic
+from qdsl.capability.half import Half
 from qdsl.spec import DType, Granularity, Scheme
 
 if TYPE_CHECKING:
@@ -269,9 +270,9 @@ class Capability:
 
     The rest is what the runtime does by itself before it fuses. `signed_pairs`: it computes in unsigned integers and
     turns a signed Q/DQ pair into an unsigned one only where one Q feeds one DQ. `merges_equal`: equal nodes run once.
-    `merges`: pairs that run as one operator. `spread`: operators over which it spreads a neighbouring Q/DQ pair,
-    `spread_past_outputs` those that it spreads upwards even when what they read is a graph output.
-    `dynamic`: what runs with activations quantized at run time.
+    `merges`: pairs that run as one operator. `halves`: what float16 is to it. `spread`: operators over which it spreads
+    a neighbouring Q/DQ pair, `spread_past_outputs` those that it spreads upwards even when what they read is a graph
+    output. `dynamic`: what runs with activations quantized at run time.
     `signed_spread_max_opset`: from the next opset on it refuses a file in which it spreads a signed pair.
     """
 
@@ -289,6 +290,7 @@ class Capability:
     spread_past_outputs: tuple[str, ...] = ()
     merges: tuple[Merge, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+    halves: tuple[Half, ...] = ()
     merges_equal: bool = False
     signed_spread_max_opset: int | None = None
     dynamic: tuple[Dynamic, ...] = ()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import onnx_graphsurgeon as gs
 from onnx import ModelProto
 
+from qdsl.graph.dtypes import type_number
 from qdsl.graph.model import Model
 
 
@@ -20,3 +22,8 @@ def set_model_metadata(model: Model, entries: Mapping[str, str]) -> None:
     for key in sorted(entries):
         shell.metadata_props.add(key=key, value=entries[key])
     model.shell = shell
+
+
+def set_element_type(tensor: gs.Variable, name: str) -> None:
+    """What a tensor that a node writes is declared to hold: "float16", "float32", .."""
+    tensor.dtype = type_number(name)

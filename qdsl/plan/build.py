@@ -12,7 +12,7 @@ from qdsl.graph.collector import collector_paused
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import cascade as cascades
-from qdsl.plan import dynamic, weight_only
+from qdsl.plan import dynamic, half, weight_only
 from qdsl.plan.calibration import missing_data
 from qdsl.plan.choices import with_choices
 from qdsl.plan.conflicts import check_conflicts
@@ -26,6 +26,9 @@ from qdsl.plan.dynamic_verdicts import verdicts as dynamic_verdicts
 from qdsl.plan.facts import facts, requirement_text
 from qdsl.plan.flags import flags
 from qdsl.plan.gate import find_target, table_name, target_absent
+from qdsl.plan.half import Halves
+from qdsl.plan.half_size import half_bytes
+from qdsl.plan.half_verdicts import with_halves
 from qdsl.plan.origins import Origins
 from qdsl.plan.place import Edit, edits
 from qdsl.plan.schemes import Schemes
@@ -116,8 +119,9 @@ def _decide(
     bare = _bare(context)
     check_conflicts(context, changes, bare)
     settled = _settled(context, rules, changes, bare)
-    counts = _check_settled(context, settled)
-    plan = replace(_plan(recipe, block, target, context, settled, sizes), counts=counts, choices=choices)
+    halves = half.decide(context, settled.draft)
+    counts = _check_settled(context, settled, halves)
+    plan = replace(_plan(recipe, block, target, context, settled, halves, sizes), counts=counts, choices=choices)
     return Decisions(plan, context, settled.draft, changes, settled.predictions, rules)
 
 
@@ -141,9 +145,17 @@ def _flags(recipe: Recipe, block: Target | None, context: Context, draft: Draft)
     return (*found, *slow)
 
 
-def _plan(recipe: Recipe, block: Target | None, target: str, context: Context, settled: Settled, sizes: _Sizes) -> Plan:
+def _plan(
+    recipe: Recipe,
+    block: Target | None,
+    target: str,
+    context: Context,
+    settled: Settled,
+    halves: Halves,
+    sizes: _Sizes,
+) -> Plan:
     draft = settled.draft
-    verdicts = _verdicts(context, settled)
+    verdicts = with_halves(context, halves, _verdicts(context, settled))
     return Plan(
         version=PLAN_VERSION,
         recipe=recipe.name,
@@ -155,20 +167,23 @@ def _plan(recipe: Recipe, block: Target | None, target: str, context: Context, s
         weights=tuple(sorted(draft.weights, key=lambda plan: (plan.node, plan.port))),
         biases=tuple(sorted(draft.biases, key=lambda plan: (plan.node, plan.port))),
         flags=_flags(recipe, block, context, draft),
-        totals=_totals(context, draft, verdicts, sizes),
+        totals=_totals(context, draft, halves, verdicts, sizes),
         open=_open(recipe, draft),
         facts=facts(recipe, block),
+        halves=tuple(halves.nodes.values()),
+        half_weights=halves.weights,
     )
 
 
-def _check_settled(context: Context, settled: Settled) -> tuple[Count, ...]:
+def _check_settled(context: Context, settled: Settled, halves: Halves) -> tuple[Count, ...]:
     """How far each rule reached. Raises everything found so far; then what only a sound draft can show."""
     context.report.raise_errors()
     missing_data(context, settled.draft.tensors.values())
     if not isinstance(settled, dynamic.DynamicSettled):
         weight_only.check(context, settled.draft.weights, settled.draft.tensors)
-    counts = Counter(context, settled.draft, _reasons(context, settled.refused)).all()
-    _nothing_quantized(context, settled.draft)
+    counts = Counter(context, settled.draft, halves, _reasons(context, settled.refused)).all()
+    half.check(context, halves)
+    _nothing_quantized(context, settled.draft, halves)
     context.report.raise_errors()
     return counts
 
@@ -238,7 +253,7 @@ def _schemes(mode: Mode) -> type[Schemes]:
 def _check_keeps(context: Context) -> None:
     for spoken in context.cascade.spoken:
         dtype = getattr(spoken.rule, "dtype", None)
-        if dtype is None or dtype.name == "float32":
+        if dtype is None or dtype.name == "float32" or (dtype.name == "float16" and context.capability.halves):
             continue
         row = context.capability.type_row(dtype)
         context.report.error(
@@ -265,8 +280,8 @@ def _reasons(context: Context, refused: Mapping[int, Prediction]) -> dict[int, s
     return floats | {node: prediction.because for node, prediction in refused.items()}
 
 
-def _nothing_quantized(context: Context, draft: Draft) -> None:
-    if draft.tensors or draft.weights or context.report.has_errors:
+def _nothing_quantized(context: Context, draft: Draft, halves: Halves) -> None:
+    if draft.tensors or draft.weights or halves.nodes or halves.weights or context.report.has_errors:
         return
     able = ", ".join(sorted({op for row in context.capability.rows if row.weights for op in row.ops}))
     kept = len(context.kept)
@@ -279,7 +294,7 @@ def _nothing_quantized(context: Context, draft: Draft) -> None:
     )
 
 
-def _totals(context: Context, draft: Draft, nodes: tuple[NodePlan, ...], sizes: _Sizes) -> Totals:
+def _totals(context: Context, draft: Draft, halves: Halves, nodes: tuple[NodePlan, ...], sizes: _Sizes) -> Totals:
     integer = [node for node in nodes if node.prediction.runs in INTEGER_RUNS and node.mark == "+"]
     return Totals(
         nodes=len(nodes),
@@ -289,7 +304,7 @@ def _totals(context: Context, draft: Draft, nodes: tuple[NodePlan, ...], sizes: 
         macs=sum(node.macs or 0 for node in nodes),
         integer_macs=sum(node.macs or 0 for node in integer),
         float_bytes=sizes.given,
-        predicted_bytes=_bytes(context, draft, sizes.canonical),
+        predicted_bytes=_bytes(context, draft, sizes.canonical) + half_bytes(context, halves),
     )
 
 

@@ -8,16 +8,20 @@ from qdsl.lang.recipe import LayersRule, TypeRequest
 from qdsl.plan.cascade import SETTINGS, Spoken, Value
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
+from qdsl.plan.half import Halves
 from qdsl.plan.types import Count
 
 
 class Counter:
-    """Counts over one settled draft. `refused` holds the nodes that the target turned back to float, and why."""
+    """Counts over one settled draft and its float16 nodes. `refused` holds the nodes that the target turned back to
+    float, and why."""
 
-    def __init__(self, context: Context, draft: Draft, refused: Mapping[int, str]) -> None:
+    def __init__(self, context: Context, draft: Draft, halves: Halves, refused: Mapping[int, str]) -> None:
         self._context = context
         self._draft = draft
+        self._halves = halves
         self._refused = refused
+        self._half_weighted = frozenset(weight.node for weight in halves.weights)
         view = context.view
         weighted = {view.node_index[w.node]: w.port for w in draft.weights}
         self._weighted = frozenset(n for n, port in weighted.items() if port in context.rows[n].weights)
@@ -49,6 +53,8 @@ class Counter:
     def _takes(self, node: int, what: str, said: Value) -> bool:
         floats = isinstance(said, TypeRequest) and said.dtype is not None and said.dtype.name == "float32"
         view = self._context.view
+        if isinstance(said, TypeRequest) and said.dtype is not None and said.dtype.name == "float16":
+            return node in self._halves.nodes or (what == "weights" and view.nodes[node].name in self._half_weighted)
         if what == "weights":
             row = self._context.rows[node]
             return bool(row.weight_ports(view.nodes[node], view)) if floats else node in self._weighted

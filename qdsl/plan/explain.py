@@ -183,7 +183,7 @@ def _written(decisions: Decisions, node: NodeView) -> list[str]:
 def _verdict(decisions: Decisions, plan: NodePlan) -> str:
     prediction = plan.prediction
     table = f"({decisions.context.capability.name}.toml, row {prediction.row})"
-    if plan.mark == "=":
+    if plan.mark == "=" or any(half.node == plan.node for half in decisions.plan.halves):
         return f"{plan.note} {table}"
     if prediction.runs == "integer":
         return f"in integers on {decisions.plan.target}: {prediction.kernel} {table}"

@@ -37,11 +37,25 @@ def totals(plan: Plan) -> str:
         share = f" ({percent(integer, plan.totals.macs)} of MACs)"
     heavy = _heavy_counts(plan.nodes)
     return (
-        f"{heavy} in integers{share}, {plan.totals.kept_float} {_nodes(plan.totals.kept_float)} float by request, "
+        f"{_halves(plan)}{heavy} in integers{share}, "
+        f"{plan.totals.kept_float} {_nodes(plan.totals.kept_float)} float by request, "
         f"{plan.totals.refused} by target; "
         f"predicted {mebibytes(plan.totals.predicted_bytes)}"
         f" ({times_smaller(plan.totals.float_bytes, plan.totals.predicted_bytes)})"
     )
+
+
+def _halves(plan: Plan) -> str:
+    """`211 of 233 nodes float16 (36 with a kernel for it, the others ..), `; "" without float16."""
+    half = {found.node for found in plan.halves if found.writes}
+    able = sum(node.prediction.runs == "float16" for node in plan.nodes)
+    words = (
+        f"{len(half)} of {len(plan.nodes)} nodes float16 "
+        f"({able} with a kernel for it, the others compute in float32), "
+    )
+    stored = len({weight.tensor for weight in plan.half_weights})
+    kept = f"{stored} {'constant' if stored == 1 else 'constants'} stored as float16 for float32 nodes, "
+    return (words if half else "") + (kept if stored else "")
 
 
 def percent(part: int, whole: int) -> str:

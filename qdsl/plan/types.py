@@ -91,10 +91,31 @@ class BiasPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class HalfNode:
+    """A node that reads float16 at the ports `reads` and writes it at `writes`. Constants it reads are stored so; Casts
+    stand where a neighbour has another type, one per tensor and type."""
+
+    node: str
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class HalfWeight:
+    """A constant stored as float16 and widened by a Cast before its node reads it."""
+
+    node: str
+    port: int
+    tensor: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
-    """What will run: "integer", "float", "absorbed" (fused into a neighbour) or "moves" (copies or reshapes integers or
-    floats as they come). `kernel` is the operator that the runtime executes; `row` the table row; `because` why, in a
-    few words."""
+    """What will run: "integer", "float" (float32), "float16" (has a kernel for it, and runs in it where its neighbours
+    do, too), "absorbed" (fused into a neighbour) or "moves" (copies or reshapes integers or floats as they come).
+    `kernel` is the operator that the runtime executes; `row` the table row; `because` why, in a few words."""
 
     runs: str
     kernel: str
@@ -193,3 +214,5 @@ class Plan:
     counts: tuple[Count, ...] = ()
     facts: tuple[Fact, ...] = ()
     choices: tuple[Choice, ...] = ()
+    halves: tuple[HalfNode, ...] = ()
+    half_weights: tuple[HalfWeight, ...] = ()

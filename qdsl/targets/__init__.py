@@ -40,7 +40,7 @@ class TargetModule:
     def verify(
         self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
     ) -> Verification:
-        """Run the artifact beside the canonical float `model` on the first `count` samples, which come from `source`."""
+        """Run the artifact beside the canonical float `model` on the first `count` samples; `source` says whose."""
         found: Verification = self._call("verify")(model, emitted, plan, samples, count=count, source=source)
         return found
 

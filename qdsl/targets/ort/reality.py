@@ -31,6 +31,7 @@ _RESHAPED = "_new_reshape"
 # Suffixes that the runtime gives to a kernel which replaces several nodes, after the name of the first.
 _FUSION_SUFFIXES = ("/MatMulAddFusion", _RESHAPED)
 _FLOAT = int(onnx.TensorProto.FLOAT)
+_FLOAT16 = int(onnx.TensorProto.FLOAT16)
 _QGEMM_OUTPUT_SCALE = 7
 _SMALL_TENSOR = 1024
 # What a tensor is called once the runtime has put a Q/DQ pair after it and kept its name for the dequantized value.
@@ -42,9 +43,9 @@ _FLAT_ONLY = frozenset({"Relu", "Clip"})
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What runs for one node. `runs` is "integer", "float", "absorbed" (nothing of its own runs: it was folded into a
-    neighbour's integer kernel or removed) or "moves" (no float data to quantize: shapes, indices). `kernel` is the
-    operator that runs, "" when none does."""
+    """What runs for one node. `runs` is "integer", "float", "float16" (reads it, with no Cast before), "absorbed"
+    (nothing of its own runs: it was folded into a neighbour's integer kernel or removed) or "moves" (no float data to
+    quantize: shapes, indices). `kernel` is the operator that runs, "" when none does."""
 
     runs: str
     kernel: str
@@ -138,10 +139,16 @@ class _Reader:
             return self._vanished(node, found)
         if _is_integer_kernel(kernel):
             return Ran("integer", kernel.op_type)
-        return Ran("integer" if self._reads_integers(kernel) else "float", kernel.op_type)
+        if self._reads_integers(kernel):
+            return Ran("integer", kernel.op_type)
+        return Ran("float16" if self._reads(kernel) == _FLOAT16 else "float", kernel.op_type)
 
     def _reads_integers(self, kernel: onnx.NodeProto) -> bool:
-        return self._types.get(kernel.input[0] if kernel.input else "", _FLOAT) in _SMALL_INTEGERS
+        return self._reads(kernel) in _SMALL_INTEGERS
+
+    def _reads(self, kernel: onnx.NodeProto) -> int:
+        """The element type of the kernel's first input; float where it is not known."""
+        return self._types.get(kernel.input[0] if kernel.input else "", _FLOAT)
 
     def _merged_reshape(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
         """The one Reshape that stands for a chain of them, when `node` was in one."""
@@ -231,6 +238,8 @@ def _written_type(node: onnx.NodeProto, port: int, known: Mapping[str, int]) -> 
         return _FLOAT if port == 1 else int(onnx.TensorProto.UINT8)
     if node.op_type in ("ConvInteger", "MatMulInteger"):
         return int(onnx.TensorProto.INT32)
+    if node.op_type == "Cast":
+        return int(next(attribute.i for attribute in node.attribute if attribute.name == "to"))
     if node.op_type == "Cast":
         return int(next(attribute.i for attribute in node.attribute if attribute.name == "to"))
     if node.op_type == "DequantizeLinear":

@@ -1,0 +1,50 @@
+"""The verdict on nodes that are float16, that store their constants so, or that were asked to and stay float32."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qdsl.capability.half import RUNS_HALF, half_for
+from qdsl.plan.context import Context
+from qdsl.plan.half import Halves
+from qdsl.plan.types import HalfNode, NodePlan, Prediction
+from qdsl.plan.verdicts import QUANTIZED, REFUSED, UNTOUCHED
+
+
+def with_halves(context: Context, halves: Halves, nodes: tuple[NodePlan, ...]) -> tuple[NodePlan, ...]:
+    """`nodes`, in graph order, with what `halves` changes in them."""
+    if halves == Halves():
+        return nodes
+    stored = {context.view.node_index[weight.node]: weight for weight in halves.weights}
+    found = []
+    for index, plan in enumerate(nodes):
+        if index in halves.nodes:
+            found.append(_half(context, index, halves.nodes[index], plan))
+        elif index in halves.refused:
+            reason, origin = halves.refused[index]
+            found.append(replace(plan, mark=REFUSED, note=f"stays float32: {reason}", origin=origin))
+        elif index in stored:
+            note = "weights stored as float16, computes in float32"
+            found.append(replace(plan, mark=QUANTIZED, note=note, origin=stored[index].origin))
+        elif plan.note == "float32 weights" and context.weight(index).half:
+            found.append(replace(plan, note="float32: too few weights to be worth a Cast"))
+        elif index in halves.left:
+            note = "stays float32: nothing beside it is float16"
+            found.append(replace(plan, mark=UNTOUCHED, note=note, origin=halves.left[index]))
+        else:
+            found.append(plan)
+        if index in stored and index in halves.refused:
+            found[-1] = replace(found[-1], note=f"{found[-1].note}; weights stored as float16")
+    return tuple(found)
+
+
+def _half(context: Context, index: int, half: HalfNode, plan: NodePlan) -> NodePlan:
+    node = context.view.nodes[index]
+    row = half_for(context.capability.halves, node)
+    assert row is not None
+    if not half.writes:
+        return replace(plan, mark=UNTOUCHED, note="reads float16 as it comes", origin=half.origin)
+    computes = row.runs == RUNS_HALF
+    prediction = Prediction("float16" if computes else "float", node.op, row.name, row.because)
+    note = "float16" if computes else "stored float16, computes in float32 on this CPU"
+    return replace(plan, mark=QUANTIZED, note=note, origin=half.origin, prediction=prediction)
