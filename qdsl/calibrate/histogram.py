@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 BINS = 1 << 16
 _SIGN = 1 << 15
-# Elements at a time: numpy widens them to 8 bytes each.
-_BLOCK = 1 << 20
+# Elements at a time: numpy widens them to 8 bytes each, and 2 MB of those stay in a core's cache.
+_BLOCK = 1 << 18
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
