@@ -15,6 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:  # this checkout is what is measured, not one installed elsewhere
+    sys.path.insert(0, str(ROOT))
+# Instructions that decide how fast 8-bit arithmetic is.
+FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,14 @@ def machine() -> str:
         f"{name} {version(name)}" for name in ("onnx", "onnxruntime", "onnx-graphsurgeon", "numpy", "lark")
     )
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
+
+
+def flags() -> str:
+    """One line: which of FLAGS the processor has, and how busy the machine is."""
+    info = Path("/proc/cpuinfo")
+    words = set(info.read_text().split()) if info.exists() else set()
+    found = ", ".join(name for name in FLAGS if name in words) or "unknown"
+    return f"processor flags {found}; load {', '.join(f'{load:.1f}' for load in os.getloadavg())}"
 
 
 def finish(rows: Sequence[Row], check: bool) -> int:

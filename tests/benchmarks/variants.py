@@ -1,0 +1,106 @@
+"""Quantized builds of YOLOv8n: ours from its recipes, and those of ONNX Runtime's `quantize_static` beside them.
+
+All are calibrated by smallest and largest values on the same pictures of the recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from common import ROOT
+from peers.shared import Pictures, Reader
+from pictures import decode
+
+import qdsl
+
+STATIC, STUDY = ROOT / "recipes" / "yolov8n_static.q", ROOT / "recipes" / "yolov8n_study.q"
+DEFAULTS = "quantize_static, defaults"
+DECODE = "/model.22/"  # everything below it but the convolutions of its branches cv2 and cv3
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """What someone sets by hand: uint8 activations, the sign of the weights, per channel or not, decoding in float."""
+
+    name: str
+    signed: bool
+    per_channel: bool
+    decode_excluded: bool
+
+
+HANDS = (
+    Hand("u8s8 per channel, decode excluded", True, True, True),
+    Hand("u8s8 per tensor, decode excluded", True, False, True),
+    Hand("u8u8 per channel, decode excluded", False, True, True),
+    Hand("u8u8 per tensor, decode excluded", False, False, True),
+    Hand("u8s8 per channel", True, True, False),
+    Hand("u8s8 per tensor", True, False, False),
+)
+
+
+def ours(recipe: Path, model: Path, images: int, folder: Path) -> Path:
+    """The recipe compiled for another model and number of calibration pictures, without its lock."""
+    name = f"{recipe.stem}_{images}"
+    text = (
+        f'recipe {name}\nextends "{recipe}"\nmodel onnx "{model}"\n'
+        f'data calib from yolo "{ROOT}/examples/people/people.yaml" {{ split train; take {images} seed 7 }}\n'
+    )
+    path = folder / f"{name}.q"
+    path.write_text(text, encoding="utf-8")
+    (target,) = qdsl.compile(path, out=folder / "build", lock=False).targets
+    return target.emitted.model
+
+
+def prepared(model: Path, folder: Path) -> Path:
+    """The float model after ONNX Runtime's own preparation for its quantizer."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    path = folder / f"{model.stem}_prepared.onnx"
+    if not path.exists():
+        quant_pre_process(str(model), str(path), skip_symbolic_shape=True)
+    return path
+
+
+def by_hand(model: Path, pictures: Pictures, input_name: str, hand: Hand | None, out: Path) -> Path:
+    """`quantize_static` of a prepared model; without `hand` as it comes."""
+    from onnxruntime.quantization import QuantType, quantize_static
+
+    reader = Reader(input_name, pictures)
+    if hand is None:
+        quantize_static(str(model), str(out), reader)
+        return out
+    names = [node.name for node in onnx.load(model).graph.node]
+    decode_nodes = [n for n in names if n.startswith(DECODE) and not n.startswith((f"{DECODE}cv2", f"{DECODE}cv3"))]
+    if hand.decode_excluded and not decode_nodes:
+        raise SystemExit(f"{model} has no nodes below {DECODE}")
+    quantize_static(
+        str(model),
+        str(out),
+        reader,
+        per_channel=hand.per_channel,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8 if hand.signed else QuantType.QUInt8,
+        nodes_to_exclude=decode_nodes if hand.decode_excluded else None,
+    )
+    return out
+
+
+def build(model: Path, images: int, folder: Path, wanted: str = "all") -> Iterator[tuple[str, Path]]:
+    """(name, model file), float first; `wanted` is ours, few (ours, defaults and the first by hand) or all."""
+    yield "float", model
+    yield STATIC.stem, ours(STATIC, model, images, folder)
+    if STUDY.exists():
+        yield STUDY.stem, ours(STUDY, model, images, folder)
+    if wanted == "ours":
+        return
+    decoded = decode(STATIC, images, folder / "pictures.u8")
+    pictures = Pictures(decoded.path, decoded.shape, decoded.count)
+    ready = prepared(model, folder)
+    yield DEFAULTS, by_hand(ready, pictures, decoded.input, None, folder / "defaults.onnx")
+    for number, hand in enumerate(HANDS[: 1 if wanted == "few" else None]):
+        made = by_hand(ready, pictures, decoded.input, hand, folder / f"hand_{number}.onnx")
+        yield f"quantize_static, {hand.name}", made
+    decoded.path.unlink()
