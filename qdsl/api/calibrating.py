@@ -111,7 +111,8 @@ def _warn_repeats(spec: DataSpec, dataset: Dataset, asked: Sequence[Request], re
     word = "oversample" if spec.oversample else "ratio" if spec.ratio else "balance classes" if spec.balance else ""
     if not word or dataset.skipped or any(request.method != "minmax" for request in asked):
         return
-    if any(found.code == _NO_EFFECT and found.span == spec.span for found in report):
+    where = spec.at("oversample", "ratio", "balance")
+    if any(found.code == _NO_EFFECT and found.span == where for found in report):
         return
     drawn = len(dataset) if spec.oversample else len(set(dataset.ids))
     if drawn < dataset.available or len(set(dataset.ids)) == len(dataset):
@@ -119,7 +120,7 @@ def _warn_repeats(spec: DataSpec, dataset: Dataset, asked: Sequence[Request], re
     headline = f"`{word}` of dataset {spec.name} changes no range: it leaves no picture out"
     label = "`calibrate minmax` takes the smallest and the largest value, however often they occur"
     help = ["leave it out, or calibrate by `mean_minmax`, `entropy`, `percentile` or `mse`"]
-    report.warning(_NO_EFFECT, headline, spec.span, label=label, help=help)
+    report.warning(_NO_EFFECT, headline, where, label=label, help=help)
 
 
 def _checkpoint(dataset: str) -> str:

@@ -49,7 +49,7 @@ def _json_file(spec: DataSpec) -> tuple[Path, str]:
     if not path.is_dir():
         if spec.split is not None:
             help = ("leave out `split`, or name the folder above `annotations` instead of a file",)
-            raise failure("data-split", f"{shown} is one file and has no splits", spec.span, help=help)
+            raise failure("data-split", f"{shown} is one file and has no splits", spec.at("split"), help=help)
         return path, shown
     if spec.split is None:
         help = ("write `split` and the name of one, or name the json file itself",)
@@ -60,7 +60,7 @@ def _json_file(spec: DataSpec) -> tuple[Path, str]:
         if (path / part).is_file():
             return path / part, f"{shown}/{part}"
     help = (f"looked for {', '.join(tried)}",)
-    raise failure("data-missing", f"{shown} has no annotations for split `{split}`", spec.span, help=help)
+    raise failure("data-missing", f"{shown} has no annotations for split `{split}`", spec.at("split"), help=help)
 
 
 def _read(file: Path, name: str, span: Span) -> Any:

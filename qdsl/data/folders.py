@@ -66,14 +66,14 @@ def single_path(spec: DataSpec, most: int = 1) -> None:
     if not 1 <= len(spec.paths) <= most:
         takes = "one path" if most == 1 else f"one to {most} paths"
         headline = f"`{spec.source}` takes {takes}, found {len(spec.paths)}"
-        raise failure("data-paths", headline, spec.span)
+        raise failure("data-paths", headline, spec.at("from"))
 
 
 def safe_split(spec: DataSpec) -> str:
     """`split W` as one path part: no separator, not `..`."""
     split = spec.split or ""
     if split in ("", ".", "..") or any(c in split for c in "/\\\0*?["):
-        raise failure("data-split", f"`{split[:60]}` is not the name of a split", spec.span)
+        raise failure("data-split", f"`{split[:60]}` is not the name of a split", spec.at("split"))
     return split
 
 
@@ -83,7 +83,13 @@ def unknown_class(name: str, known: list[str] | tuple[str, ...], spec: DataSpec)
     if close:
         cure = f"did you mean {' or '.join(f'`{c}`' for c in close)}?"
     headline = f"dataset {spec.name} has no class `{name[:80]}`"
-    return failure("data-class", headline, spec.span, label=f"among {len(known)} classes", help=(cure,))
+    return failure(
+        "data-class",
+        headline,
+        spec.at("oversample", "ratio", "classes"),
+        label=f"among {len(known)} classes",
+        help=(cure,),
+    )
 
 
 def _whole(index: int) -> tuple[Label, ...]:

@@ -109,7 +109,7 @@ def _mapped(found: dict[str, Member], spec: DataSpec, inputs: Sequence[str], sho
         if target not in inputs:
             close = nearest(target, inputs) or tuple(inputs)[:3]
             help = (f"the model's inputs are {', '.join(f'`{c}`' for c in close)}",)
-            raise failure("npz-array", f"the model has no input `{target[:80]}`", spec.span, help=help)
+            raise failure("npz-array", f"the model has no input `{target[:80]}`", spec.at("array"), help=help)
     only = [name for name in found if name != spec.label]
     if not pairs and len(only) == 1 and len(inputs) == 1 and inputs[0] not in found:
         pairs = {inputs[0]: only[0]}
@@ -119,7 +119,9 @@ def _mapped(found: dict[str, Member], spec: DataSpec, inputs: Sequence[str], sho
         if source not in found:
             known = ", ".join(f"`{k}`" for k in sorted(found)[:8]) or "none"
             cures = (f'write `array "in file" "{name}"`', f"{shown} holds {known}")
-            raise failure("npz-array", f"{shown} has no array `{source[:80]}` for input {name}", spec.span, help=cures)
+            raise failure(
+                "npz-array", f"{shown} has no array `{source[:80]}` for input {name}", spec.at("array"), help=cures
+            )
         mapped[name] = found[source]
     return mapped
 

@@ -133,7 +133,7 @@ def _check_settings(spec: DataSpec, found: Report) -> None:
             continue
         word = _SPELLED.get(setting, setting)
         headline = f"`{word}` says nothing to the source `{spec.source}`"
-        found.error("data-setting", headline, spec.span, help=[f"it belongs to {', '.join(sources)}"])
+        found.error("data-setting", headline, spec.at(word.split()[0]), help=[f"it belongs to {', '.join(sources)}"])
 
 
 def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], report: Report) -> Dataset:
@@ -169,20 +169,20 @@ def _npz(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Dataset:
 
 def _check_count(spec: DataSpec, count: int, skipped: int) -> None:
     if spec.take is not None and spec.take[0] < 1:
-        raise failure("data-empty", f"dataset {spec.name} takes {spec.take[0]} samples", spec.span)
+        raise failure("data-empty", f"dataset {spec.name} takes {spec.take[0]} samples", spec.at("take"))
     if count:
         return
     where = ", ".join(spec.written) or "there"
     why = f"{skipped} were passed over" if skipped else "nothing matches"
     help = ('a folder is not searched in depth by `images`: write a glob such as "folder/**/*.jpg"',)
     headline = f"dataset {spec.name} has no samples in {where}"
-    raise failure("data-empty", headline, spec.span, label=why, help=help if spec.source == "images" else ())
+    raise failure("data-empty", headline, spec.at("from"), label=why, help=help if spec.source == "images" else ())
 
 
 def _warn(spec: DataSpec, dataset: Dataset, report: Report) -> None:
     if spec.take is not None and spec.take[0] > dataset.available:
         headline = f"dataset {spec.name} has only {dataset.available} of the {spec.take[0]} samples asked for"
-        report.warning("take-short", headline, spec.span, help=["all of them are used"])
+        report.warning("take-short", headline, spec.at("take"), help=["all of them are used"])
     if dataset.skipped:
         headline = f"dataset {spec.name} passes over {len(dataset.skipped)} files"
         report.warning("data-skipped", headline, spec.span, label=f"the first: {dataset.skipped[0]}")

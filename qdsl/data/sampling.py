@@ -19,6 +19,7 @@ from qdsl.diag import Report
 from qdsl.lang.recipe import DataSpec
 
 BACKGROUND = "background"
+_DRAWS = ("oversample", "ratio", "balance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,9 @@ def _report_no_effect(
     absent = [name for name, _ in spec.oversample if not showing[_number(name, listing.classes)]]
     if absent:
         headline = f"`oversample` finds no picture of class `{absent[0]}` in dataset {spec.name}"
-        report.warning("sampling-no-effect", headline, spec.span, help=["leave the class out, or add pictures of it"])
+        report.warning(
+            "sampling-no-effect", headline, spec.at("oversample"), help=["leave the class out, or add pictures of it"]
+        )
         return
     plain = chosen(listing.items, item_names(listing.items), spec.take)
     alike = len({max((factors.get(i, 1) for i in _shows(indices)), default=1) for indices in shown}) == 1
@@ -66,7 +69,7 @@ def _report_no_effect(
     word = "oversample" if spec.oversample else "ratio" if spec.ratio else "balance classes"
     why = "every picture gets the same factor" if factors else "the classes have these shares already"
     headline = f"`{word}` changes nothing in dataset {spec.name}"
-    report.warning("sampling-no-effect", headline, spec.span, label=why, help=["leave it out"])
+    report.warning("sampling-no-effect", headline, spec.at(*_DRAWS), label=why, help=["leave it out"])
 
 
 def quotas(count: int, shares: Sequence[Fraction]) -> tuple[int, ...]:
@@ -98,7 +101,7 @@ def _check_names(spec: DataSpec, listing: Listing) -> None:
 
 
 def _bad(spec: DataSpec, headline: str, cure: str) -> Exception:
-    return failure("sampling-value", f"dataset {spec.name}: {headline}", spec.span, help=(cure,))
+    return failure("sampling-value", f"dataset {spec.name}: {headline}", spec.at(*_DRAWS), help=(cure,))
 
 
 def _number(name: str, classes: tuple[str, ...]) -> int:
@@ -123,7 +126,7 @@ def _oversampled(spec: DataSpec, listing: Listing, shown: Sequence[frozenset[int
     times = [max((factors.get(i, 1) for i in _shows(indices)), default=1) for indices in shown]
     total = sum(times)
     if total > MAX_FILES:
-        raise failure("data-size", f"dataset {spec.name} would have {total} samples", spec.span)
+        raise failure("data-size", f"dataset {spec.name} would have {total} samples", spec.at("oversample"))
     turns = [(place, turn) for place, count in enumerate(times) for turn in range(count)]
     if spec.take is not None and spec.take[0] < total:
         ranked = sorted(turns, key=lambda t: (_rank(spec, listing.items[t[0]].id, t[1]), t))
@@ -176,5 +179,5 @@ def _report_empty(spec: DataSpec, empty: Sequence[str], asked: int, report: Repo
     headline = f"dataset {spec.name} has no sample for {which}{more}, which {word} asks for"
     help = ("a picture counts for the rarest class it shows only",)
     if spec.ratio or spec.classes or len(empty) == asked:
-        raise failure("sampling-empty", headline, spec.span, help=help)
-    report.warning("sampling-empty", headline, spec.span, help=["the other classes share equally"])
+        raise failure("sampling-empty", headline, spec.at(*_DRAWS), help=help)
+    report.warning("sampling-empty", headline, spec.at(*_DRAWS), help=["the other classes share equally"])

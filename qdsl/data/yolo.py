@@ -65,7 +65,7 @@ def _split(spec: DataSpec, described: YoloYaml, name: str) -> str:
     else:
         close = nearest(spec.split, known)
         headline, help = f"{name} has no split `{spec.split[:60]}`", f"write `split {[*close, *known, 'train'][0]}`"
-    raise failure("data-split", headline, spec.span, label=f"it has {shown}", help=(help,))
+    raise failure("data-split", headline, spec.at("split"), label=f"it has {shown}", help=(help,))
 
 
 def _located(root: Path, location: str, name: str, span: Span) -> list[str]:

@@ -45,15 +45,17 @@ def data(statement: syntax.Data, scope: Scope) -> DataSpec:
     at = statement.location.span if statement.location else statement.span
     paths = tuple(scope.path(text, at) for text in written)
     found: dict[str, Any] = {}
+    places = [("from", at)] if statement.location else []
     for setting, forms in table("data", statement.body, scope):
         got = fit(setting, forms, scope)
         if got is not None:
+            places.append((setting.word.name, setting.span))
             _data_setting(setting.word.name, got, found)
     for first, second in (("ratio", "oversample"), ("balance", "oversample"), ("balance", "ratio")):
         if first in found and second in found:
             headline = f"`{first}` and `{second}` both decide how often classes are drawn"
             scope.error("contradiction", headline, statement.span, "keep one of them")
-    return DataSpec(statement.name.name, source or "", paths, statement.span, written, **found)
+    return DataSpec(statement.name.name, source or "", paths, statement.span, written, places=tuple(places), **found)
 
 
 def _paths(location: syntax.Value, scope: Scope) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ class DataSpec:
 
     `take` is (count, seed); seed None means the first `count` in path order. `oversample` and `ratio` are
     (class name, number) pairs; a ratio is a fraction 0..1. `arrays` are (array in the file, model input) pairs.
+    `places` says where each setting stands, and where the path does (as "from").
     """
 
     name: str
@@ -71,6 +72,12 @@ class DataSpec:
     ignore: int | None = None
     arrays: tuple[tuple[str, str], ...] = ()
     label: str | None = None
+    places: tuple[tuple[str, Span], ...] = field(default=(), compare=False)
+
+    def at(self, *settings: str) -> Span:
+        """The place of the first of `settings` that is written; of the whole statement where none is."""
+        known = dict(self.places)
+        return next((known[name] for name in settings if name in known), self.span)
 
 
 @dataclass(frozen=True, slots=True)
