@@ -180,6 +180,20 @@ def test_what_cannot_apply_is_an_error_at_its_line(rules: str, settings: str, co
     assert found[0].span.line == (6 if rules else 3)
 
 
+def test_tuning_has_nothing_to_choose() -> None:
+    (found,) = refused("tune latency { trials 3 }\n")
+    assert (found.code, found.span.line if found.span else 0) == ("setting-unused", 6)
+
+
+def test_a_target_may_have_another_mode(tmp_path: Path) -> None:
+    static = "quantize static { weights int8; activations uint8; calibrate minmax on calib }\n"
+    head = 'recipe demo\nmodel onnx "demo.onnx"\ndata calib from npz "calib.npz"\n' + static
+    made = project(tmp_path, head=head + everything() + "target ort { quantize dynamic { weights 8 bit } }\n")
+    (target,) = qdsl.compile(made, out=tmp_path / "build").targets
+    assert target.plan.mode == "dynamic" and target.verification.as_predicted
+    assert all(weight.scheme.dtype.name != "int8" for weight in target.plan.weights if weight.node != "gemm")
+
+
 def test_a_build_without_integers_is_refused() -> None:
     assert [d.code for d in refused("keep all in float32\n")] == ["nothing-to-quantize"]
 

@@ -58,6 +58,20 @@ def check_settings(context: Context, rules: Iterable[PlaceRule]) -> None:
     for rule in rules:
         if rule.action == "share":
             _no_range(context, "share scale across", rule.where.span)
+    _nothing_to_tune(context)
+
+
+def _nothing_to_tune(context: Context) -> None:
+    recipe = context.origins.recipe
+    if recipe.tune is None or recipe.mode is None or recipe.mode.kind != "dynamic":
+        return
+    context.report.error(
+        "setting-unused",
+        f"`tune {recipe.tune.goal}` has nothing to choose in a dynamic build",
+        recipe.tune.span,
+        label="the alternatives of a target's table are changes of static plans",
+        help=["take it out, or write `quantize static`"],
+    )
 
 
 def _no_range(context: Context, word: str, span: Span) -> None:
