@@ -1,0 +1,143 @@
+"""Where a target's alternatives apply, what the ranges decide, and what a table may say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from plan_tools import HEAD, branches, decided, residual
+from structure_graphs import Net
+
+from qdsl.capability import TableError, load, loads
+from qdsl.diag import Report
+from qdsl.graph.view import GraphView
+from qdsl.lang import loads as recipe_of
+from qdsl.plan import decide, from_json, render, to_json
+from qdsl.plan.alternatives import candidates, settled_by_ranges, still_open
+from qdsl.plan.types import Choice, Origin
+
+
+def regions(view: GraphView, rules: str = "", name: str = "stem_float") -> list[tuple[str, ...]]:
+    found = candidates(decided(view, rules))
+    return [region for c in found if c.alternative.name == name for region in c.regions]
+
+
+def joined() -> GraphView:
+    """x -> a, b, c; cat1(a, b) -> d; cat2(b, c, d) -> output: b has two readers."""
+    net = Net()
+    x = net.input("x", 1, 3, 8, 8)
+    a, b, c = (net.conv(x, 4, name=name) for name in "abc")
+    d = net.conv(net.op("Concat", a, b, name="cat1", axis=1), 4, name="d")
+    return net.view(net.conv(net.op("Concat", b, c, d, name="cat2", axis=1), 4, name="last"))
+
+
+def settled(view: GraphView, rules: str = "", **highs: float) -> list[tuple[str, ...]]:
+    """The nodes that get one scale when the named convolutions reach so far (others: 1)."""
+    made = decided(view, rules)
+    low = {plan.tensor: 0.0 for plan in made.plan.tensors}
+    high = {t: highs.get(writer.name if (writer := view.producer(t)) else "", 1.0) for t in low}
+    return [choice.nodes for choice in settled_by_ranges(made, low, high)]
+
+
+def test_a_stem_grows_node_by_node_with_what_follows() -> None:
+    assert regions(residual()) == [("conv1", "relu1"), ("conv2",), ("conv3",)]
+
+
+def test_a_rule_on_a_node_leaves_no_alternative_there() -> None:
+    assert regions(residual(), 'keep "conv1" in float32\n')[0][0] == "conv2"
+    assert regions(residual(), 'layers "conv1" { weights int8 per_tensor }\n')[0][0] == "conv2"
+    assert regions(residual(), 'layers "conv1" { calibrate minmax on calib }\n')[0][0] == "conv1"
+
+
+def test_a_chosen_node_computes_in_float_and_says_why() -> None:
+    choice = Choice("stem_float", ("conv1", "relu1"), "1.2x", Origin("tune latency: stem_float", "demo.q", 12))
+    recipe = recipe_of(HEAD, name="demo.q").recipe
+    made = decide(recipe, residual(), "ort", float_bytes=1, report=Report(), choices=(choice,))
+    (node,) = (node for node in made.plan.nodes if node.node == "conv1")
+    assert (node.mark, node.note, node.origin.line) == ("=", "float32", 12)
+    assert "1.2x" in node.origin.rule
+    assert not [weight for weight in made.plan.weights if weight.node == "conv1"]
+    assert "tuned: stem_float at conv1 and 1 more: 1.2x   line 12" in render(made.plan)
+    assert from_json(to_json(made.plan)) == made.plan
+
+
+def test_ranges_of_one_reader_are_free() -> None:
+    """a is read by cat1 alone: rounding it to the scale of b costs nothing. b is read by cat2 as well."""
+    view = joined()
+    assert settled(view) == [("cat1",), ("cat2",)]
+    assert ("cat1",) in settled(view, a=0.01)
+    assert ("cat1",) not in settled(view, b=0.5, a=1.0)
+    assert ("cat1",) in settled(view, b=0.95, a=1.0)
+
+
+def test_a_range_by_request_stays() -> None:
+    assert ("cat1",) not in settled(joined(), "place { share scale across inputs of op Concat }\n")
+    assert ("cat1",) not in settled(joined(), 'place { leave tensor "a_out" }\n')
+
+
+def test_joining_carries_over_to_the_next_node() -> None:
+    """Once cat1 shares, its whole group counts at cat2: a wide tensor there would cost b and a steps."""
+    assert ("cat2",) not in settled(joined(), c=100.0)
+
+
+def test_shared_groups_are_one_in_the_plan() -> None:
+    view = joined()
+    made = decided(view)
+    low = {plan.tensor: 0.0 for plan in made.plan.tensors}
+    high = dict.fromkeys(low, 1.0)
+    recipe = recipe_of(HEAD, name="demo.q").recipe
+    choices = settled_by_ranges(made, low, high)
+    after = decide(recipe, view, "ort", float_bytes=1, report=Report(), choices=choices).plan
+    groups = {plan.tensor: plan.group for plan in after.tensors}
+    around = [*view.node("cat1").inputs, *view.node("cat1").outputs]
+    assert len({groups[tensor] for tensor in around}) == 1
+    assert replace(after, choices=()).tensors != made.plan.tensors
+
+
+def test_what_is_open_is_told_with_its_bounds() -> None:
+    told = still_open(decided(joined()), 12)
+    assert "concat_common_scale: at up to 2 nodes, where every range keeps 90 % of its steps" in told
+    assert any(text.startswith("stem_float: ") and "3 of 12 trials" in text for text in told)
+    assert not any("trials" in text for text in still_open(decided(joined()), 0))
+
+
+def test_other_modes_have_none() -> None:
+    head = HEAD.replace("static", "float").replace("  activations uint8 affine per_tensor\n", "")
+    for line in ("  calibrate minmax on calib\n", "  weights int8 symmetric per_channel\n"):
+        head = head.replace(line, "")
+    assert candidates(decided(branches(), "layers op Gemm { weights int8 }\n", head=head)) == ()
+
+
+ROW = """
+[[alternative]]
+name = "mine"
+edit = "share"
+ops = ["Concat"]
+because = "b"
+evidence = "e"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('edit = "share"', 'edit = "melt"', "`edit` must be one of float, share"),
+        ('ops = ["Concat"]', "ops = []", "`ops` is empty"),
+        ('edit = "share"', 'edit = "float"\ndecided_by = "ranges"', "only a `share`"),
+        ('because = "b"\n', "", "`because` is missing"),
+        ('because = "b"', 'because = "b"\nkeeps_steps = 101', "out of range"),
+        ('because = "b"', 'because = "b"\nwhatever = 1', "unknown key `whatever`"),
+    ],
+)
+def test_a_broken_row_is_refused(old: str, new: str, told: str) -> None:
+    from importlib import resources
+
+    text = (resources.files("qdsl.capability") / "ort_cpu.toml").read_text(encoding="utf-8")
+    assert loads(text + ROW, "mine").alternatives[-1].name == "mine"
+    with pytest.raises(TableError, match=told):
+        loads(text + ROW.replace(old, new), "mine")
+
+
+def test_rows_say_why_and_how_we_know() -> None:
+    for row in load("ort_cpu").alternatives:
+        assert row.because and row.evidence
