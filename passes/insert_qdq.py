@@ -37,6 +37,13 @@ from qdsl.spec import DType, Granularity
 ORIGIN_KEY = "qdsl.origin"
 _CONTRIB = "com.microsoft"
 _OUTPUTS = {"QuantizeLinear": "quantized", "DequantizeLinear": "dequantized", "Clip": "clipped"}
+# Operators that write only values which they read.
+_CHOOSES = frozenset(
+    {
+        *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather", "GatherElements", "Expand"),
+        *("Tile", "Split", "DepthToSpace", "MaxPool", "ReduceMax", "ReduceMin"),
+    }
+)
 _INT32 = DType("int32", 32, True, True, 10)
 Array = np.ndarray[Any, Any]
 
@@ -180,9 +187,16 @@ class _Writer:
                 value.shape,
                 lambda: quantize(value.load(), params, limits(plan.scheme)),
             )
-        if plan.scheme.emulated_bits:
+        if plan.scheme.emulated_bits and not self._inside(plan):
             tensor = self._clip(plan, tensor, params)
         return self._node("QuantizeLinear", plan.tensor, [tensor, *shared], params, plan.origin, params.dtype.name)
+
+    def _inside(self, plan: TensorPlan) -> bool:
+        """Whether the values come from a tensor of the same scale that was held to its limits already."""
+        writer = self._view.producer(plan.tensor)
+        if writer is None or writer.op not in _CHOOSES:
+            return False
+        return self._group_of.get(writer.inputs[0]) == plan.group
 
     def _clip(self, plan: TensorPlan, tensor: gs.Tensor, params: QParams) -> gs.Variable:
         """A width that no type has: the values are held to those that it can stand for."""

@@ -45,7 +45,7 @@ class TableLike(Protocol):
 
 
 def read_halves(tables: Iterable[TableLike]) -> tuple[Half, ...]:
-    """The rows `[[float16]]`. Raises the table's error where one is not well formed."""
+    """The rows `[[half]]`. Raises the table's error where one is not well formed."""
     return tuple(_half(table) for table in tables)
 
 

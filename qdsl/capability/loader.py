@@ -167,7 +167,7 @@ def _capability(table: _Table, name: str) -> Capability:
         spread=table.texts("spread"),
         spread_past_outputs=table.texts("spread_past_outputs"),
         signed_spread_max_opset=_optional(table, "signed_spread_max_opset"),
-        halves=read_halves(table.tables("float16")),
+        halves=read_halves(table.tables("half")),
         merges_equal=table.flag("merges_equal", False),
         merges=tuple(_merge(raw) for raw in table.tables("merge")),
         dynamic=tuple(_dynamic(raw) for raw in table.tables("dynamic")),
