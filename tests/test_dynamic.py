@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from quantized import model_of, origins, run
 from structure_graphs import Net
 
 import qdsl
+from qdsl.capability import TableError, loads
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import load, to_proto
 from qdsl.graph.view import GraphView
@@ -310,3 +313,24 @@ def test_yolov8_tiny_is_predicted_to_the_byte_count(tmp_path: Path) -> None:
     (target,) = qdsl.compile(tmp_path / "tiny" / "demo.q", out=tmp_path / "build").targets
     assert target.verification.as_predicted
     assert abs(target.plan.totals.predicted_bytes / target.emitted.size - 1) < 0.02
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('weight = "uint8"', 'weight = "int4"', "dynamic conv: `ops` is empty, or `weight` is none of"),
+        ('weight = "uint8"', 'weight = "int9"', "dynamic conv: 'int9' is no number type"),
+        ('slow = ["int8"]', "slow = []", "`slow` and `slow_because` go together"),
+        ('fused = "MatMulIntegerToFloat"', "", "`fused` and `unshared` go together"),
+        ("least_channels = 48", "", "`least_channels` needs `small_because`"),
+        ("most_products = 65536", "", "`most_products` is missing"),
+    ],
+)
+def test_a_broken_rule_is_refused_by_name_and_key(old: str, new: str, says: str) -> None:
+    text = (resources.files("qdsl.capability") / "ort_cpu.toml").read_text(encoding="utf-8")
+    head, mark, rules = text.partition("[[dynamic]]")
+    with pytest.raises(TableError, match=re.escape(says)):
+        loads(head + mark + rules.replace(old, new, 1), "ort_cpu")

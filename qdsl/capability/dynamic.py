@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
-from qdsl.spec import DType, Granularity, Scheme
+from qdsl.spec import DTYPES, DType, Granularity, Scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +57,59 @@ class Dynamic:
         if scheme.granularity is Granularity.PER_CHANNEL and not scheme.symmetric:
             return f"{self.kernel} has one zero point for all channels: per_channel weights are symmetric"
         return None
+
+
+class TableLike(Protocol):
+    """The part of a table being read that is needed here."""
+
+    def text(self, key: str, default: str | None = None) -> str: ...
+    def texts(self, key: str) -> tuple[str, ...]: ...
+    def sentence(self, key: str) -> str: ...
+    def number(self, key: str, default: int | None = None) -> int: ...
+    def done(self) -> None: ...
+    def fail(self, message: str) -> Exception: ...
+
+
+def read_dynamic(tables: Iterable[TableLike]) -> tuple[Dynamic, ...]:
+    """The rules `[[dynamic]]`. Raises the table's error where one is not well formed."""
+    return tuple(_rule(table) for table in tables)
+
+
+def _rule(table: TableLike) -> Dynamic:
+    made = Dynamic(
+        name=table.sentence("name"),
+        ops=table.texts("ops"),
+        kernel=table.sentence("kernel"),
+        fused=table.text("fused", ""),
+        unshared=table.text("unshared", ""),
+        activation=_dtype(table, table.text("activation")),
+        weight=_dtype(table, table.text("weight")),
+        weight_types=tuple(_dtype(table, word) for word in table.texts("weight_types")),
+        slow=tuple(_dtype(table, word) for word in table.texts("slow")),
+        slow_because=table.text("slow_because", ""),
+        least_channels=table.number("least_channels", 1),
+        small_because=table.text("small_because", ""),
+        most_products=table.number("most_products"),
+        because=table.sentence("because"),
+        evidence=table.sentence("evidence"),
+    )
+    table.done()
+    _check(table, made)
+    return made
+
+
+def _check(table: TableLike, made: Dynamic) -> None:
+    if not made.ops or made.weight not in made.weight_types:
+        raise table.fail("`ops` is empty, or `weight` is none of `weight_types`")
+    if bool(made.slow) != bool(made.slow_because):
+        raise table.fail("`slow` and `slow_because` go together")
+    if bool(made.fused) != bool(made.unshared):
+        raise table.fail("`fused` and `unshared` go together")
+    if (made.least_channels > 1) != bool(made.small_because):
+        raise table.fail("`least_channels` needs `small_because`")
+
+
+def _dtype(table: TableLike, word: str) -> DType:
+    if word not in DTYPES:
+        raise table.fail(f"{word!r} is no number type")
+    return DTYPES[word]

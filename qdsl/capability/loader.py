@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any, TypeVar
 
 from qdsl.capability.alternatives import ALL, BY_RANGES, BY_TIMING, DECIDED, EDITS, REGIONS, SHARED, Alternative
-from qdsl.capability.dynamic import Dynamic
+from qdsl.capability.dynamic import read_dynamic
 from qdsl.capability.half import read_halves, read_multiples
 from qdsl.capability.model import (
     ABSORBED,
@@ -170,7 +170,7 @@ def _capability(table: _Table, name: str) -> Capability:
         halves=read_halves(table.tables("half")),
         merges_equal=table.flag("merges_equal", False),
         merges=tuple(_merge(raw) for raw in table.tables("merge")),
-        dynamic=tuple(_dynamic(raw) for raw in table.tables("dynamic")),
+        dynamic=read_dynamic(table.tables("dynamic")),
         alternatives=tuple(_alternative(raw) for raw in table.tables("alternative")),
         _by_op=index_rows(rows),
     )
@@ -334,34 +334,6 @@ def _alternative(table: _Table) -> Alternative:
         raise table.fail("`ops` is empty, or `most` or `keeps_steps` is out of range")
     if made.decided_by == BY_RANGES and made.edit != SHARED:
         raise table.fail("only a `share` can be decided by ranges")
-    return made
-
-
-def _dynamic(table: _Table) -> Dynamic:
-    made = Dynamic(
-        name=table.sentence("name"),
-        ops=table.texts("ops"),
-        kernel=table.sentence("kernel"),
-        fused=table.text("fused", ""),
-        unshared=table.text("unshared", ""),
-        activation=_dtype(table, table.text("activation")),
-        weight=_dtype(table, table.text("weight")),
-        weight_types=_listed(table, "weight_types", _dtype),
-        slow=_listed(table, "slow", _dtype),
-        slow_because=table.text("slow_because", ""),
-        least_channels=table.number("least_channels", 1),
-        small_because=table.text("small_because", ""),
-        most_products=table.number("most_products"),
-        because=table.sentence("because"),
-        evidence=table.sentence("evidence"),
-    )
-    table.done()
-    if made.weight not in made.weight_types or bool(made.slow) != bool(made.slow_because):
-        raise table.fail("`weight` is one of `weight_types`, and `slow` needs `slow_because`")
-    if bool(made.fused) != bool(made.unshared):
-        raise table.fail("`fused` and `unshared` go together")
-    if (made.least_channels > 1) != bool(made.small_because):
-        raise table.fail("`least_channels` needs `small_because`")
     return made
 
 
