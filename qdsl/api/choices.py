@@ -11,7 +11,7 @@ from qdsl import lock as locks
 from qdsl.api.planning import decide_one
 from qdsl.api.prepare import Prepared, model_span
 from qdsl.diag import Diagnostic, QdslError
-from qdsl.lock import LockedChoice
+from qdsl.lock import Lock, LockedChoice
 from qdsl.plan import Decisions
 from qdsl.plan.alternatives import candidates, still_open
 from qdsl.plan.gate import find_target
@@ -80,11 +80,17 @@ def origin_of(prepared: Prepared, decided: Decisions, name: str) -> Origin:
 def tuned_before(prepared: Prepared) -> tuple[LockedChoice, ...] | None:
     """What the lock beside the recipe says of alternatives; None where there is none, or recipe or model changed since.
     Raises QdslError `lock-invalid`."""
-    path = Path(prepared.recipe.path).with_suffix(".lock")
-    found = locks.read(path)
-    if found is None or locks.recipe_changes(found, locks.meaning(prepared.recipe)):
+    found = fresh_lock(prepared)
+    return None if found is None else found.tuned
+
+
+def fresh_lock(prepared: Prepared) -> Lock | None:
+    """The lock beside the recipe; None where there is none, or recipe or model changed since. Raises QdslError
+    `lock-invalid`."""
+    found = locks.read(Path(prepared.recipe.path).with_suffix(".lock"))
+    if found is None or prepared.model.path is None:
         return None
-    if not found.tuned or prepared.model.path is None:
-        return found.tuned
+    if locks.recipe_changes(found, locks.meaning(prepared.recipe)):
+        return None
     now = locks.Fingerprints().model(prepared.model.path, prepared.external, model_span(prepared))
-    return None if locks.model_changes(found, now, None) else found.tuned
+    return None if locks.model_changes(found, now, None) else found

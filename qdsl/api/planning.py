@@ -17,10 +17,12 @@ from qdsl.plan.types import Choice
 
 @dataclass(frozen=True)
 class PlanResult:
-    """One plan per target, in the recipe's order; `diagnostics` are warnings."""
+    """One plan per target, in the recipe's order; `diagnostics` are warnings. `lock` is the lock beside the recipe that
+    gives the ranges, None where there is none or recipe or model changed since; the data is not looked at."""
 
     plans: tuple[Plan, ...]
     diagnostics: tuple[Diagnostic, ...]
+    lock: Path | None = None
 
 
 def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str] | None = None) -> PlanResult:
@@ -29,7 +31,8 @@ def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str]
     report = Report()
     report.extend(prepared.warnings)  # told beside the errors, too
     decided = _foreseen(prepared, decide_all(prepared, target, report))
-    return PlanResult(tuple(d.plan for d in decided), report.sorted())
+    plans = tuple(d.plan for d in decided)
+    return PlanResult(plans, report.sorted(), _lock_of(prepared, plans))
 
 
 def explain(
@@ -45,6 +48,16 @@ def _foreseen(prepared: Prepared, decided: Sequence[Decisions]) -> tuple[Decisio
     from qdsl.api.choices import foreseen  # it decides again, through this module
 
     return foreseen(prepared, decided)
+
+
+def _lock_of(prepared: Prepared, plans: Sequence[Plan]) -> Path | None:
+    from qdsl.api.choices import fresh_lock  # it decides again, through this module
+
+    needed = {t.tensor for plan in plans for t in plan.tensors if t.observe and t.calibration.data is not None}
+    found = fresh_lock(prepared) if needed else None
+    if found is None or not needed <= {locked.tensor for locked in found.ranges}:
+        return None
+    return Path(prepared.recipe.path).with_suffix(".lock")
 
 
 @collector_paused()

@@ -30,11 +30,13 @@ def run(args: argparse.Namespace) -> int:
     result = qdsl.api.plan(args.recipe, target=args.target, sets=dict(args.sets))
     if args.json:
         plans = [json.loads(to_json(plan)) for plan in result.plans]
-        print_json({"plans": plans, "diagnostics": [diagnostic_json(d) for d in result.diagnostics]})
+        told = [diagnostic_json(d) for d in result.diagnostics]
+        print_json({"plans": plans, "lock": None if result.lock is None else str(result.lock), "diagnostics": told})
         return 0
     show_diagnostics(result.diagnostics)
     for plan in result.plans:
         if len(result.plans) > 1:
             print(f"target {plan.target}")
-        print(render(plan, narrow=sys.stdout.isatty()), end="")
+        lock = result.lock.name if result.lock is not None else ""
+        print(render(plan, narrow=sys.stdout.isatty(), lock=lock), end="")
     return 0

@@ -12,9 +12,9 @@ _COLOURS = {"+": "\x1b[32m", "!": "\x1b[33m", "=": "\x1b[2m"}
 _PLAIN = "\x1b[0m"
 
 
-def render(plan: Plan, *, rich: bool = False, narrow: bool = False) -> str:
+def render(plan: Plan, *, rich: bool = False, narrow: bool = False, lock: str = "") -> str:
     """What `qdsl plan` prints; with `rich`, marks are coloured for a terminal, and with `narrow`, long names are cut in
-    the middle.
+    the middle. `lock` names the lock that has the ranges, which are open without.
 
     `+` quantized, `!` asked for but stays float (and why), `=` untouched. Names come from an untrusted file: characters
     that steer a terminal are shown as `?`.
@@ -26,8 +26,14 @@ def render(plan: Plan, *, rich: bool = False, narrow: bool = False) -> str:
     lines += _flags(plan)
     lines += [_count(count) for count in plan.counts if count.passed]
     lines += [f"tuned: {choice_words(choice)}" for choice in plan.choices]
-    lines += [f"open: {plain(text)}" for text in plan.open]
+    lines += [_open(plain(text), lock) for text in plan.open]
     return "\n".join([*lines, totals(plan)]) + "\n"
+
+
+def _open(text: str, lock: str) -> str:
+    if lock and text.startswith("ranges of "):
+        return f"locked: {text}, from {plain(lock)}"
+    return f"open: {text}"
 
 
 def totals(plan: Plan) -> str:
@@ -50,8 +56,7 @@ def _halves(plan: Plan) -> str:
     half = {found.node for found in plan.halves if found.writes}
     able = sum(node.prediction.runs == "float16" for node in plan.nodes)
     words = (
-        f"{len(half)} of {len(plan.nodes)} nodes float16 "
-        f"({able} with a kernel for it, the others compute in float32), "
+        f"{len(half)} of {len(plan.nodes)} nodes float16 ({able} with a kernel for it, the others compute in float32), "
     )
     stored = len({weight.tensor for weight in plan.half_weights})
     kept = f"{stored} {'constant' if stored == 1 else 'constants'} stored as float16 for float32 nodes, "
