@@ -181,6 +181,29 @@ def test_a_choice_without_a_place_is_stale(tmp_path: Path, clock: Callable[..., 
     assert "`stem_float` has no place at `gemm`" in caught.value.diagnostics[0].headline
 
 
+def test_a_mode_without_alternatives_is_refused(tmp_path: Path) -> None:
+    recipe = project(tmp_path, TUNE + 'layers op Gemm { weights int8 }\n')
+    text = recipe.read_text().replace("quantize static", "quantize float")
+    for line in ("  weights int8 symmetric per_channel\n", "  activations uint8 affine per_tensor\n"):
+        text = text.replace(line, "")
+    recipe.write_text(text.replace("  calibrate minmax on calib\n", ""))
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(recipe)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.headline) == (
+        "setting-unused",
+        "`tune latency` has nothing to choose under `quantize float`",
+    )
+
+
+def test_nothing_to_try_is_said(tmp_path: Path, clock: Callable[..., Clock]) -> None:
+    made = clock()
+    heard: list[Any] = []
+    compiled(project(tmp_path, TUNE + "layers all { weights int8; activations uint8 }\n"), listener=heard.append)
+    assert made.races == 0
+    assert [e.text for e in heard if e.stage == "tune"] == ["no alternative has a place here, nothing to time"]
+
+
 def test_progress_is_told(tmp_path: Path, clock: Callable[..., Clock]) -> None:
     clock(1.2, 1.0)
     heard: list[Any] = []

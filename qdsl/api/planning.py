@@ -69,6 +69,7 @@ def decide_all(prepared: Prepared, target: str | None, report: Report) -> tuple[
     for name in _targets(prepared, target):
         try:
             decided.append(decide_one(prepared, name, report=report))
+            _check_mode(prepared, decided[-1])
             _tell_losses(prepared, decided[-1], report, errors)
         except QdslError as found:
             errors.extend(found.diagnostics)
@@ -113,6 +114,16 @@ def _targets(prepared: Prepared, only: str | None) -> tuple[str, ...]:
             ]
         )
     return (only,)
+
+
+def _check_mode(prepared: Prepared, decided: Decisions) -> None:
+    """Raise QdslError `setting-unused` where `tune` stands beside a mode that has no alternatives."""
+    tune, mode = prepared.recipe.tune, decided.plan.mode
+    if tune is None or mode == "static":
+        return
+    headline = f"`tune {tune.goal}` has nothing to choose under `quantize {mode}`"
+    cures = ("the alternatives of a target belong to `quantize static`: take the `tune` block out",)
+    raise QdslError([Diagnostic("setting-unused", headline, tune.span, help=cures)])
 
 
 def _check_outputs(prepared: Prepared) -> None:

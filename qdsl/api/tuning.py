@@ -43,6 +43,8 @@ def choose(
     trials = trials_of(prepared, decided.plan.target)
     ladders = candidates(decided) if trials else ()
     if not ladders:
+        if trials:
+            heard("no alternative has a place here, nothing to time", 0, 0)
         return Tuned(decided, tuple(line for lines in found for line in lines))
     with TemporaryDirectory(prefix="qdsl-tune-") as folder:
         bench = Bench(prepared, decided, ranges, datasets, Path(folder), heard)

@@ -166,6 +166,7 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
             "emitted": plain(target.emitted),
             "verification": plain(target.verification),
             "budgets": plain(target.budgets),
+            "choices": plain(target.plan.choices),
             "totals": plain(target.plan.totals),
         }
         for target in result.targets
