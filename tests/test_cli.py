@@ -247,7 +247,7 @@ def parsed(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
 
 def test_json_of_plan(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = parsed(capsys, "plan", recipe)
-    assert set(found) == {"plans", "diagnostics"}
+    assert set(found) == {"plans", "lock", "diagnostics"}
     (plan,) = found["plans"]
     assert {"nodes", "tensors", "weights", "biases", "totals", "recipe", "target", "version"} <= set(plan)
     assert plan["recipe"] == "demo"
