@@ -67,8 +67,8 @@ def test_what_helps_is_taken_and_the_climb_ends_where_nothing_helps(
     assert result.targets[0].verification.as_predicted
     lines = tuned_lines(recipe)
     assert [line.split('"')[5] for line in lines] == ["inner", "relu1", "stem"]
-    assert '"inner" left "1.00x [1.00, 1.00], 10 to 10 ms, 15 blocks, 1 thread"' in lines[0]
-    assert '"stem" taken "1.20x [1.20, 1.20], 10 to 8.333 ms, 15 blocks, 1 thread"' in lines[2]
+    assert '"inner" left "1.00x [1.00, 1.00], 10 to 10 ms, 21 blocks, 1 thread"' in lines[0]
+    assert '"stem" taken "1.20x [1.20, 1.20], 10 to 8.333 ms, 21 blocks, 1 thread"' in lines[2]
 
 
 def test_a_fresh_lock_times_nothing_and_gives_the_same_bytes(tmp_path: Path, clock: Callable[..., Clock]) -> None:
@@ -150,7 +150,7 @@ def test_plan_and_explain_show_the_choice_with_its_line(tmp_path: Path, clock: C
     (told,) = qdsl.explain(recipe, "stem")
     line = recipe.read_text().split("\n").index(TUNE.strip()) + 1
     assert (
-        f"1.20x [1.20, 1.20], 10 to 8.333 ms, 15 blocks, 1 thread   tune latency: stem_float, line {line}" in told.text
+        f"1.20x [1.20, 1.20], 10 to 8.333 ms, 21 blocks, 1 thread   tune latency: stem_float, line {line}" in told.text
     )
 
 
@@ -182,7 +182,7 @@ def test_a_choice_without_a_place_is_stale(tmp_path: Path, clock: Callable[..., 
 
 
 def test_a_mode_without_alternatives_is_refused(tmp_path: Path) -> None:
-    recipe = project(tmp_path, TUNE + 'layers op Gemm { weights int8 }\n')
+    recipe = project(tmp_path, TUNE + "layers op Gemm { weights int8 }\n")
     text = recipe.read_text().replace("quantize static", "quantize float")
     for line in ("  weights int8 symmetric per_channel\n", "  activations uint8 affine per_tensor\n"):
         text = text.replace(line, "")
@@ -209,7 +209,7 @@ def test_progress_is_told(tmp_path: Path, clock: Callable[..., Clock]) -> None:
     heard: list[Any] = []
     compiled(project(tmp_path, TUNE), listener=heard.append)
     told = [event for event in heard if event.stage == "tune"]
-    assert [(e.done, e.total) for e in told] == [(15, 15), (0, 0), (15, 15), (0, 0), (0, 0)]
+    assert [(e.done, e.total) for e in told] == [(21, 21), (0, 0), (21, 21), (0, 0), (0, 0)]
     assert told[-1].text == "2 of at most 5 alternatives timed, 1 taken"
 
 
@@ -237,8 +237,7 @@ def test_a_race_takes_turns() -> None:
     )
     assert heard == [1, 2, 3, 4]
     assert base == pytest.approx([50.0] * 4) and other == pytest.approx([40.0] * 4)
-    counted = "".join(order[8:])
-    assert counted == "ababab" + "bababa" + "ababab" + "bababa"
+    assert "".join(order[8:]) == "aaaa" + "bbbb" + "bbbb" + "aaaa" + "aaaa" + "bbbb" + "bbbb" + "aaaa"
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from qdsl.plan.types import Choice, Origin
 from qdsl.search import Attempt, compare
 from qdsl.search.paired import LEAST_BLOCKS
 
-BLOCKS, SAMPLES = 15, 8
+BLOCKS, SAMPLES = 21, 8
 LARGEST_DROP = 0.5  # dB, where no `require` says what a choice may cost
 # Told (text, blocks done, blocks in all); zeros where it speaks of the whole.
 Heard = Callable[[str, int, int], None]
