@@ -43,7 +43,9 @@ def _half(context: Context, index: int, half: HalfNode, plan: NodePlan) -> NodeP
     row = half_for(context.capability.halves, node)
     assert row is not None
     if not half.writes:
-        return replace(plan, mark=UNTOUCHED, note="reads float16 as it comes", origin=half.origin)
+        note = "reads float16 as it comes"
+        moves = Prediction("moves", node.op, row.name, note)
+        return replace(plan, mark=UNTOUCHED, note=note, origin=half.origin, prediction=moves)
     computes = row.runs == RUNS_HALF
     prediction = Prediction("float16" if computes else "float", node.op, row.name, row.because)
     note = "float16" if computes else "stored float16, computes in float32 on this CPU"
