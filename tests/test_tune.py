@@ -204,6 +204,14 @@ def test_nothing_to_try_is_said(tmp_path: Path, clock: Callable[..., Clock]) -> 
     assert [e.text for e in heard if e.stage == "tune"] == ["no alternative has a place here, nothing to time"]
 
 
+def test_data_of_its_own_counts_in_the_lock(tmp_path: Path, clock: Callable[..., Clock]) -> None:
+    clock(1.2)
+    recipe = project(tmp_path, 'data more from npz "more.npz"\n' + TUNE.replace("latency", "latency on more"))
+    (tmp_path / "more.npz").write_bytes((tmp_path / "calib.npz").read_bytes())
+    assert chosen(compiled(recipe))
+    assert 'data "more" "more.npz" 6 ' in recipe.with_suffix(".lock").read_text()
+
+
 def test_progress_is_told(tmp_path: Path, clock: Callable[..., Clock]) -> None:
     clock(1.2, 1.0)
     heard: list[Any] = []

@@ -157,47 +157,48 @@ def _tensors(decisions: Decisions, node: NodeView) -> list[str]:
 
 
 class _Groups:
-    """The ranges of the groups that share a scale, joined step by step. Ends are real values that include 0."""
+    """The groups of a plan, joined step by step: what each covers by itself, and the range of the scale it has by now.
+    Ends are real values that include 0."""
 
     def __init__(self, decisions: Decisions, low: Mapping[str, float], high: Mapping[str, float]) -> None:
         self._decisions = decisions
         self._members: dict[str, list[TensorPlan]] = {}
         for plan in decisions.draft.tensors.values():
             self._members.setdefault(plan.group, []).append(plan)
-        self._known = {
-            group: _union(_ends(plan, low, high) for plan in members) for group, members in self._members.items()
-        }
-        self._now = {group: group for group in self._members}
+        self._own = {group: _union(_ends(plan, low, high) for plan in plans) for group, plans in self._members.items()}
+        self._scale = {group: group for group in self._members}
+        self._reach = dict(self._own)
+        self._sharing: set[str] = set()
 
     def kept_steps(self, node: NodeView) -> float | None:
-        """The least share of its steps that a group which others read keeps under the scale of all; None where a range
-        is not known or all share one already."""
-        groups = self._of(node)
-        spans = [self._known[group] for group in groups]
-        joined = _union(spans)
-        if joined is None or any(span is None for span in spans) or len(groups) < 2 or _width(joined) <= 0:
+        """The least share of its steps that a group which others read keeps under one scale around `node`, against
+        the scale it had of its own; None where a range is not known or all share one already."""
+        scales = self._scales(node)
+        joined = _union(self._reach[scale] for scale in scales)
+        inside = [group for group, scale in self._scale.items() if scale in scales]
+        if joined is None or len(scales) < 2 or any(self._own[group] is None for group in inside) or not _width(joined):
             return None
-        read = [group for group in groups if self._read_by_others(group, node)]
-        return min((_width(self._known[group]) / _width(joined) for group in read), default=1.0)
+        read = [group for group in inside if self._read_by_others(group, node)]
+        return min((_width(self._own[group]) / _width(joined) for group in read), default=1.0)
 
     def join(self, node: NodeView) -> None:
         """Give the groups around `node` one scale."""
-        first, *others = self._of(node)
-        self._known[first] = _union(self._known[group] for group in (first, *others))
-        for group in others:
-            self._members[first] += self._members.pop(group)
-        self._now = {name: first if now in others else now for name, now in self._now.items()}
+        scales = self._scales(node)
+        self._reach[scales[0]] = _union(self._reach[scale] for scale in scales)
+        self._scale = {group: scales[0] if scale in scales else scale for group, scale in self._scale.items()}
+        self._sharing.add(node.name)
 
-    def _of(self, node: NodeView) -> list[str]:
+    def _scales(self, node: NodeView) -> list[str]:
         tensors = self._decisions.draft.tensors
-        return list(dict.fromkeys(self._now[tensors[name].group] for name in _tensors(self._decisions, node)))
+        return list(dict.fromkeys(self._scale[tensors[name].group] for name in _tensors(self._decisions, node)))
 
     def _read_by_others(self, group: str, node: NodeView) -> bool:
-        """Whether a value of the group is used other than by `node` or by moving it within the group."""
+        """Whether a value of the group is used other than by `node`, by nodes that share one scale already (what reads
+        their outputs counts there), or by moving it within the group."""
         inside = {plan.tensor for plan in self._members[group]}
         view = self._decisions.context.view
         for reader in (reader for plan in self._members[group] for reader in plan.readers):
-            if reader.node == node.name:
+            if reader.node == node.name or reader.node in self._sharing:
                 continue
             moves = reader.node and self._decisions.predictions[reader.node].runs == "moves"
             if not moves or not inside.issuperset(t for t in view.node(reader.node).outputs if t):
