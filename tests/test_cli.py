@@ -267,7 +267,7 @@ def test_json_of_compile(recipe: Path, capsys: pytest.CaptureFixture[str]) -> No
     found = parsed(capsys, "compile", recipe, "--out", recipe.parent / "build")
     assert {"recipe", "directory", "holds", "targets", "diagnostics"} <= set(found)
     (target,) = found["targets"]
-    assert set(target) == {"target", "emitted", "verification", "budgets", "totals"}
+    assert set(target) == {"target", "emitted", "verification", "budgets", "choices", "totals"}
     assert Path(target["emitted"]["model"]).is_file()
     assert target["verification"]["outputs"][0]["sqnr_db"] > 20
 
