@@ -1,5 +1,5 @@
-# recipes/yolov8n_fp16.q: the same detector in float16, at half the size and without calibration. ONNX Runtime's CPU
-# provider widens it before it computes, so that it is smaller and not faster: `qdsl plan` says where.
+# The same detector in float16, at half the size and without calibration. ONNX Runtime's CPU provider widens it before it
+# computes, so that it is smaller and not faster: `qdsl plan` says where.
 recipe yolov8n_fp16
 
 extends "yolov8n_static.q"

@@ -185,6 +185,34 @@ def test_float16_inside_a_static_build(tmp_path: Path) -> None:
     assert STATIC.startswith("recipe demo")
 
 
+def test_weights_not_named_follow_the_activations(tmp_path: Path) -> None:
+    head = HALF.replace("weights float16; ", "")
+    _, graph, _ = written(model_of(f"{CONV} [relu] y = Relu (c)", w=W), tmp_path, head=head)
+    assert types(graph) == {"w_float16": TensorProto.FLOAT16}
+    fixed = HALF.replace("weights float16", "weights float32")
+    with pytest.raises(QdslError) as caught:
+        decided(from_proto(model_of("[conv] y = Conv <kernel_shape = [1, 1]> (x, w)", w=W)).view(), head=fixed)
+    assert caught.value.diagnostics[0].code == "nothing-to-quantize"
+
+
+def test_float16_inside_a_dynamic_build(tmp_path: Path) -> None:
+    head = STATIC.replace("quantize static", "quantize dynamic").split("quantize")[0]
+    head += "quantize dynamic { weights 8 bit; activations uint8 }\ntarget ort\n"
+    recipe = project(tmp_path, "layers op [Conv, Gemm] { weights 8 bit }\nkeep op Add in float16\n", head=head)
+    (target,) = qdsl.compile(recipe, out=tmp_path / "build", lock=False).targets
+    assert marks(target.plan)["add"][0] == "+" and "float16" in marks(target.plan)["add"][1]
+    assert target.verification.as_predicted, target.verification.mismatches
+
+
+def test_explain_says_where_float16_is() -> None:
+    from qdsl.plan import explain
+
+    model = from_proto(model_of(f"{CONV} [relu] y = Relu (c)", w=W))
+    found = decided(model.view(), head=HALF)
+    assert "stored float16, computes in float32 on this CPU (ort_cpu.toml" in explain(found, "conv").text
+    assert explain(found, "c").verdict == "float16"
+
+
 @pytest.mark.parametrize(
     ("rules", "head", "code"),
     [

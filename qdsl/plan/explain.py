@@ -105,7 +105,9 @@ def _tensor(decisions: Decisions, name: str) -> Explanation:
     origin = f"written by {writer.name}" if writer else "graph input"
     title = f"{tensor.dtype or 'unknown type'} {_shape(tensor.shape)}, {origin}"
     plan = decisions.draft.tensors.get(name)
-    verdict = "float: no Q/DQ pair here" if plan is None else f"stored as {plan.scheme}, one scale with `{plan.group}`"
+    halves = {half.node for half in decisions.plan.halves if half.writes}
+    bare = "float16" if writer is not None and writer.name in halves else "float: no Q/DQ pair here"
+    verdict = bare if plan is None else f"stored as {plan.scheme}, one scale with `{plan.group}`"
     if plan is not None and plan.group == name:
         verdict = f"stored as {plan.scheme}"
     return Explanation(name, "tensor", title, tuple(_tensor_steps(decisions, name)), verdict)
