@@ -157,7 +157,9 @@ def _weights(prepared: Prepared, one: Decisions, sets: Mapping[str, str]) -> Ite
         return not any(each.node in told for each in lost_channels(prepared.model, again))
 
     setting = f"weights {found[0].dtype} per_channel"
-    picks = [*([quoted] if quoted else []), "op Conv and depthwise", "op Conv"]
+    ops = sorted({one.context.view.node(each.node).op for each in found})
+    # All of an operator first: it costs nothing, and their neighbours lose less than whole channels, but do lose.
+    picks = [f"op {ops[0]}" if len(ops) == 1 else f"op [{', '.join(ops)}]", *([quoted] if quoted else [])]
     cures = [Cure(f"layers {each} {{ {setting} }}") for each in picks]
     cure = first_cure(cures, prepared, sets, one.plan.target, cured)
     worst = found[0]
