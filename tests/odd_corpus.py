@@ -25,6 +25,9 @@ from qdsl.graph import load
 FREE = 4  # what a free dimension becomes; the first is the batch, 1
 LONGER = {"silero_vad_16k_op15.onnx": 512}  # models that pad or pool a free dimension need more
 LARGEST_SAMPLE = 1 << 24
+STATIC = "quantize static { weights int8 per_channel; activations uint8; calibrate minmax on calib }"
+DYNAMIC = "quantize dynamic { weights 8 bit; activations uint8 }\nlayers all { weights 8 bit }"
+BUILDS = {"static": STATIC, "dynamic": DYNAMIC}
 TYPES = {"float32": "f4", "float16": "f2", "float64": "f8", "bool": "?"} | {
     f"{sign}int{bits}": f"{sign[:1] or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
@@ -45,15 +48,15 @@ class Outcome:
     peak_mib: float = 0.0
 
 
-def examine(file: Path, name: str, folder: Path) -> Outcome:
-    """Plan and compile `file` in the empty `folder`."""
+def examine(file: Path, name: str, folder: Path, build: str = "static") -> Outcome:
+    """Plan and compile `file` in the empty `folder`; `build` is one of `BUILDS`."""
     outcome = Outcome(name)
     started = time.monotonic()
-    recipe = _recipe(file, folder, outcome)
+    recipe = _recipe(file, folder, outcome, build)
     if recipe is not None:
         outcome.plan = _told(lambda: _plan(recipe), outcome)
         outcome.compile = _told(lambda: _compile(recipe, file, outcome), outcome)
-        _compare(file, outcome)
+        _compare(file, outcome, folder / "calib.npz")
     outcome.seconds = round(time.monotonic() - started, 1)
     outcome.peak_mib = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     return outcome
@@ -71,7 +74,7 @@ def _told(call: Callable[[], str], outcome: Outcome) -> str:
         return "FAULT"
 
 
-def _recipe(file: Path, folder: Path, outcome: Outcome) -> Path | None:
+def _recipe(file: Path, folder: Path, outcome: Outcome, build: str) -> Path | None:
     """A recipe for the file and samples for its inputs; None when the model is refused already."""
     lines = ["recipe odd", f"model onnx {json.dumps(str(file))}"]
     samples: dict[str, Any] = {}
@@ -96,7 +99,7 @@ def _recipe(file: Path, folder: Path, outcome: Outcome) -> Path | None:
     np.savez(folder / "calib.npz", **samples)
     lines += [
         'data calib from npz "calib.npz"',
-        "quantize static { weights int8 per_channel; activations uint8; calibrate minmax on calib }",
+        BUILDS[build],
         "target ort",
     ]
     (folder / "odd.q").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -127,10 +130,10 @@ def _compile(recipe: Path, file: Path, outcome: Outcome) -> str:
     return "artifact"
 
 
-def _compare(file: Path, outcome: Outcome) -> None:
+def _compare(file: Path, outcome: Outcome, samples: Path) -> None:
     """An artifact that is refused is our fault where the float model is not, by whom it may be."""
     codes = set(outcome.compile.split())
-    loads = codes & {"artifact-refused", "calibration-load"} and _loads(file)
+    loads = codes & {"artifact-refused", "calibration-load"} and _loads(file) and _runs(file, samples)
     if loads or ("artifact-invalid" in codes and _loads(file) and _valid(file)):
         outcome.faults.append(f"{outcome.compile}, but the float model loads: {outcome.headline}")
 
@@ -146,6 +149,22 @@ def _loads(file: Path) -> bool:
     return True
 
 
+def _runs(file: Path, samples: Path) -> bool:
+    """Whether the model as given runs on the first sample."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        with np.load(samples) as arrays:
+            rows = {i.name: arrays[i.name] for i in session.get_inputs()}
+            ranks = {i.name: len(i.shape) for i in session.get_inputs()}
+        session.run(None, {name: row[:1] if row.ndim == ranks[name] else row[0] for name, row in rows.items()})
+    except Exception:
+        return False
+    return True
+
+
 def _valid(file: Path) -> bool:
     try:
         onnx.checker.check_model(str(file))
@@ -154,10 +173,10 @@ def _valid(file: Path) -> bool:
     return True
 
 
-def report(file: Path, name: str, folder: Path, answer: Any) -> None:
+def report(file: Path, name: str, folder: Path, answer: Any, build: str = "static") -> None:
     """`examine` in a process of its own; the outcome goes through the pipe `answer`."""
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        outcome = examine(file, name, folder)
+        outcome = examine(file, name, folder, build)
     answer.send(asdict(outcome))
     answer.close()
     sys.stdout.flush()

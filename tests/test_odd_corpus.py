@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from odd_corpus import report
+from odd_corpus import BUILDS, report
 
 SECONDS = 60
 MIB = 1024
 
 
-def examined(file: Path, name: str, folder: Path) -> dict[str, Any]:
+def examined(file: Path, name: str, folder: Path, build: str) -> dict[str, Any]:
     """The outcome for one file, taken in a process of its own: a crash or endless work is an outcome as well."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["odd_corpus"])
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=report, args=(file, name, folder, theirs))
+    process = context.Process(target=report, args=(file, name, folder, theirs, build))
     process.start()
     theirs.close()
     try:
@@ -51,14 +51,15 @@ def files_of(folder: Path) -> list[Path]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["odd", "models"])
+@pytest.mark.parametrize("build", sorted(BUILDS))
 @pytest.mark.timeout(1800)
-def test_every_file_gives_an_artifact_or_diagnostics(part: str, testdata: Path, tmp_path: Path) -> None:
+def test_every_file_gives_an_artifact_or_diagnostics(build: str, part: str, testdata: Path, tmp_path: Path) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     outcomes = []
     for index, file in enumerate(files_of(testdata / part)):
         folder = tmp_path / str(index)
         folder.mkdir()
-        outcomes.append(examined(file, str(file.relative_to(testdata)), folder))
+        outcomes.append(examined(file, str(file.relative_to(testdata)), folder, build))
     print("\n" + "\n".join(map(line, outcomes)))  # noqa: T201 (shown under -s, and when the test fails)
     assert outcomes
     assert not [o["file"] for o in outcomes if o["faults"]]
