@@ -268,3 +268,14 @@ def test_a_whole_detector_from_the_recipe(tmp_path: Path) -> None:
     assert target.verification.as_predicted and target.verification.outputs[0].sqnr_db > 40
     again = qdsl.compile(tmp_path / "demo.q", out=tmp_path / "two", locked=True)
     assert again.from_lock and again.targets[0].emitted.files == target.emitted.files
+
+
+def test_a_model_that_does_not_run_on_drawn_inputs_is_compared_on_none(tmp_path: Path) -> None:
+    """Indices from 0 to 1 where the model wants others are no reason to refuse it: the recipe did not ask for them."""
+    body = f"{CONV} [pick] g = Gather <axis = 1> (c, i) [add] k = Sub (i, two) [again] y = Gather <axis = 1> (g, k)"
+    proto = model_of(body, "float[1, 1, 4, 4] y", w=W, two=np.asarray([9]))
+    proto.graph.input.append(onnx.helper.make_tensor_value_info("i", TensorProto.INT64, [1]))
+    recipe = project(tmp_path, head=HALF, proto=proto)
+    (target,) = qdsl.compile(recipe, out=tmp_path / "build", lock=False).targets
+    assert target.verification.samples == 0 and target.verification.source == ""
+    assert target.verification.as_predicted

@@ -14,6 +14,8 @@ from qdsl.data import Dataset, ModelInput, Sample
 from qdsl.diag import QdslError, Report
 from qdsl.lock import complete
 from qdsl.plan import Plan
+from qdsl.targets import TargetModule
+from qdsl.targets.results import Emitted, FloatModelError, Verification
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +42,20 @@ def samples(
     if found is not None:
         return islice(found[1], count), found[0]
     return tuple(_drawn(prepared, count)), DRAWN
+
+
+def verified(
+    module: TargetModule, prepared: Prepared, emitted: Emitted, plan: Plan, datasets: Mapping[str, Dataset], count: int
+) -> Verification:
+    """The artifact held against the float model. Samples that the recipe did not ask to be used, and that the float
+    model does not run on, are left out: the artifact is then compared on none."""
+    chosen, source = samples(prepared, plan, datasets, count)
+    try:
+        return module.verify(prepared.model, emitted, plan, chosen, count=count, source=source)
+    except FloatModelError:
+        if requests([plan]):
+            raise
+        return module.verify(prepared.model, emitted, plan, (), count=count)
 
 
 def takes(prepared: Prepared) -> dict[str, ModelInput]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl import data
@@ -130,6 +130,7 @@ def compile(
             tell(Event("calibrate", text, done, total, rate))
 
         ranges = measure(prepared, plans, datasets, directory, heard, report, workers=workers, batch=batch)
+        ranges = replace(ranges, means=measure_means(prepared, plans, datasets, heard))
         pinned.require_unmoved()
     else:
         ranges, datasets = known, pinned.readable(datasets)
@@ -212,9 +213,8 @@ def _target(
     with placed_at(model_span(prepared)):
         emitted = module.emit(prepared.model, plan, ranges, directory, inputs=recipe.inputs)
     tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes)))
-    samples, source = comparing.samples(prepared, plan, datasets, VERIFY_SAMPLES)
     with placed_at(model_span(prepared)):
-        verification = module.verify(prepared.model, emitted, plan, samples, count=VERIFY_SAMPLES, source=source)
+        verification = comparing.verified(module, prepared, emitted, plan, datasets, VERIFY_SAMPLES)
     block = next(t for t in recipe.targets if t.name == plan.target)
     measured = {"size": float(emitted.size), "size ratio": emitted.size / max(1, prepared.file_bytes)}
     return TargetResult(plan.target, plan, emitted, verification, decide_budgets(recipe, block, measured))

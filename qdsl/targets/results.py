@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from qdsl.diag import QdslError
+
+
+class FloatModelError(QdslError):
+    """The float model does not run on the samples that the artifact was to be compared on."""
+
 
 @dataclass(frozen=True, slots=True)
 class EmittedFile:

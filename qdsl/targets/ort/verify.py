@@ -24,13 +24,14 @@ from qdsl.targets.ort.agreement import Agreement
 from qdsl.targets.ort.layers import Layer, chunks, layers, written_layers
 from qdsl.targets.ort.reality import Ran, Reality, read
 from qdsl.targets.ort.session import FLOAT_PRODUCTS
-from qdsl.targets.results import Emitted, Fidelity, KernelCount, Mismatch, Verification
+from qdsl.targets.results import Emitted, Fidelity, FloatModelError, KernelCount, Mismatch, Verification
 
 DEFAULT_SAMPLES = 8
 LAYER_SAMPLES = 2
 WORST = 5
 # `moves` speaks of nodes that copy values as they come, integers or floats: nothing they run as contradicts it.
 _ANYTHING = "moves"
+_FLOAT = "the float model"
 Source = tuple[ModelProto, Path | None]
 
 
@@ -50,7 +51,7 @@ def verify(
     Layers are compared on the first `layer_samples` of them: those are kept in memory, the others only seen. Both
     models run on one thread, so that the figures are the same on every call. `reality` is read from the artifact when
     it is not given; `source` says where the samples come from. Raises QdslError (artifact-refused) when ONNX Runtime
-    does not load or run one of the two.
+    does not load or run one of the two (FloatModelError where it loads the float model and does not run it).
     """
     view = model.view()
     with _sources(model, emitted) as (reference, quantized):
@@ -117,7 +118,7 @@ def _outputs(
     view: GraphView, reference: Source, quantized: Source, samples: Iterable[Sample], count: int, keep: int
 ) -> tuple[tuple[Fidelity, ...], list[Mapping[str, Any]], int]:
     """How the graph outputs agree, and the inputs of the first `keep` samples."""
-    pair = _Session("the float model", reference), _Session("the quantized model", quantized)
+    pair = _Session(_FLOAT, reference), _Session("the quantized model", quantized)
     names = list(dict.fromkeys(view.outputs))
     sums = {name: Agreement() for name in names}
     kept: list[Mapping[str, Any]] = []
@@ -151,7 +152,7 @@ def _part(
     kept: Sequence[Mapping[str, Any]],
 ) -> Iterator[Fidelity]:
     names, doubles = [layer.tensor for layer in part], [layer.exposed for layer in part]
-    floats = _Session("the float model", reference, expose=names)
+    floats = _Session(_FLOAT, reference, expose=names)
     integers = _Session("the quantized model", quantized, expose=doubles)
     sums = [Agreement() for _ in part]
     for arrays in kept:
@@ -205,7 +206,8 @@ class _Session:
         try:
             found: list[Any] = self._session.run(list(names), {name: arrays[name] for name in self._inputs})
         except Exception as error:
-            raise _refused(self._what, error) from None
+            refused = _refused(self._what, error)
+            raise FloatModelError(refused.diagnostics) if self._what == _FLOAT else refused from None
         return found
 
 
