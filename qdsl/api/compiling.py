@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from qdsl import data
@@ -130,7 +130,6 @@ def compile(
             tell(Event("calibrate", text, done, total, rate))
 
         ranges = measure(prepared, plans, datasets, directory, heard, report, workers=workers, batch=batch)
-        ranges = replace(ranges, means=measure_means(prepared, plans, datasets, heard))
         pinned.require_unmoved()
     else:
         ranges, datasets = known, pinned.readable(datasets)
