@@ -132,7 +132,7 @@ def run(images: int, runs: int, methods: Sequence[str], threads: int) -> dict[st
                 taken["float"] += [before, after]
                 found["ratio"] = 2 * found["seconds"] / (before["seconds"] + after["seconds"])
                 taken[method].append(found)
-        few = min(50, images)
+        few = min(50, images // 2)
         flat = {method: child(method, pictures, few, threads)["peak_mb"] for method in methods}
     sides = {name: _medians(found) for name, found in taken.items()}
     return {"images": images, "threads": threads, "runs": runs, "sides": sides, "few": few, "few_mb": flat}
@@ -167,11 +167,11 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="counted runs of each method (default 3)")
     parser.add_argument("--methods", nargs="*", default=list(BOUNDS), choices=list(BOUNDS))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--quick", action="store_true", help="60 pictures, one run, minmax and entropy")
+    parser.add_argument("--quick", action="store_true", help="24 pictures, one run, minmax and entropy")
     parser.add_argument("--check", action="store_true", help="exit 1 when a bound is broken")
     args = parser.parse_args()
     if args.quick:
-        args.images, args.runs, args.methods = 60, 1, ["minmax", "entropy"]
+        args.images, args.runs, args.methods = 24, 1, ["minmax", "entropy"]
     found = run(args.images, args.runs, args.methods, args.threads)
     print(f"{machine()}; {args.images} pictures, {args.threads} threads on both sides, median of {args.runs} runs")
     for name, one in found["sides"].items():

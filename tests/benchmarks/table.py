@@ -136,7 +136,7 @@ def real_figures(found: Mapping[str, Any]) -> list[Figure]:
     for name, schemes in found.items():
         for kind, each in schemes.items():
             for key, value in each.items():
-                unit = "dB" if key == "sqnr" else ""
+                unit = "dB" if "sqnr" in key else ""
                 figures.append(
                     Figure("real models", f"{name}, {kind}, {key.replace('map50_95', 'mAP50-95')}", value, unit)
                 )
@@ -162,7 +162,7 @@ def measure(args: Namespace, folder: Path) -> dict[str, Any]:
     parts: dict[str, Callable[[], Any]] = {
         "accuracy": lambda: accuracy.run(args.model, 32 if quick else 300, "few" if quick else "all", folder, cores),
         "latency": lambda: latency.run(2 if quick else 15, networks),
-        "calibration": lambda: calibration.run(60 if quick else 300, 1 if quick else 3, methods, cores),
+        "calibration": lambda: calibration.run(24 if quick else 300, 1 if quick else 3, methods, cores),
         "peers": lambda: measure_peers(args, folder),
         "real": lambda: real.run(cores, folder) if real.TESTDATA.is_dir() else "real models and pictures are not here",
     }

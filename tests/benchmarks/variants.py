@@ -16,7 +16,8 @@ from pictures import decode
 
 import qdsl
 
-STATIC, STUDY = ROOT / "recipes" / "yolov8n_static.q", ROOT / "recipes" / "yolov8n_study.q"
+STATIC = ROOT / "recipes" / "yolov8n_static.q"
+RECIPES = (STATIC, *(ROOT / "recipes" / f"yolov8n_{kind}.q" for kind in ("study", "dynamic", "fp16")))
 DEFAULTS = "quantize_static, defaults"
 DECODE = "/model.22/"  # everything below it but the convolutions of its branches cv2 and cv3
 
@@ -44,10 +45,9 @@ HANDS = (
 def ours(recipe: Path, model: Path, images: int, folder: Path) -> Path:
     """The recipe compiled for another model and number of calibration pictures, without its lock."""
     name = f"{recipe.stem}_{images}"
-    text = (
-        f'recipe {name}\nextends "{recipe}"\nmodel onnx "{model}"\n'
-        f'data calib from yolo "{ROOT}/examples/people/people.yaml" {{ split train; take {images} seed 7 }}\n'
-    )
+    text = f'recipe {name}\nextends "{recipe}"\nmodel onnx "{model}"\n'
+    if "data calib" in recipe.read_text(encoding="utf-8"):
+        text += f'data calib from yolo "{ROOT}/examples/people/people.yaml" {{ split train; take {images} seed 7 }}\n'
     path = folder / f"{name}.q"
     path.write_text(text, encoding="utf-8")
     (target,) = qdsl.compile(path, out=folder / "build", lock=False).targets
@@ -91,9 +91,9 @@ def by_hand(model: Path, pictures: Pictures, input_name: str, hand: Hand | None,
 def build(model: Path, images: int, folder: Path, wanted: str = "all") -> Iterator[tuple[str, Path]]:
     """(name, model file), float first; `wanted` is ours, few (ours, defaults and the first by hand) or all."""
     yield "float", model
-    yield STATIC.stem, ours(STATIC, model, images, folder)
-    if STUDY.exists():
-        yield STUDY.stem, ours(STUDY, model, images, folder)
+    for recipe in RECIPES:
+        if recipe.exists():
+            yield recipe.stem, ours(recipe, model, images, folder)
     if wanted == "ours":
         return
     decoded = decode(STATIC, images, folder / "pictures.u8")
