@@ -30,7 +30,7 @@ from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
 from qdsl.passes.qdq_parameters import Parameters, PlanLike, RangesLike, WeightKey, parameters, weight_key
 from qdsl.plan.types import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
-from qdsl.quant import QParams, limits, quantize, quantize_bias, quantize_weight
+from qdsl.quant import QParams, dequantize, limits, mean_shift, quantize, quantize_bias, quantize_weight
 from qdsl.rewrite import Changes, Outcome, Rewrite
 from qdsl.spec import DType, Granularity
 
@@ -71,7 +71,7 @@ class InsertQDQ(Rewrite):
             raise QdslError([_too_old(model, least_opset(self.plan))])
         view = model.view()
         found = parameters(self.plan, self.ranges, view, model.values)
-        writer = _Writer(model, view, found, self.plan)
+        writer = _Writer(model, view, found, self)
         for weight in self.plan.weights:
             writer.weight(weight)
         for bias in self.plan.biases:
@@ -93,11 +93,13 @@ def least_opset(plan: PlanLike) -> int:
 class _Writer:
     """Writes into one model. What several places share (a scale, a zero point, a stored weight) is written once."""
 
-    def __init__(self, model: Model, view: GraphView, found: Parameters, plan: PlanLike) -> None:
+    def __init__(self, model: Model, view: GraphView, found: Parameters, job: InsertQDQ) -> None:
+        plan = job.plan
         self.changes = Changes()
         self._model = model
         self._view = view
         self._found = found
+        self._ranges = job.ranges
         self._recipe_file = f"{plan.recipe}.q"
         self._group_of = {tensor.tensor: tensor.group for tensor in plan.tensors}
         self._key_at = {(weight.node, weight.port): weight_key(weight, view) for weight in plan.weights}
@@ -105,7 +107,7 @@ class _Writer:
         self._scales: dict[str, gs.Constant] = {}
         self._zeros: dict[tuple[DType, tuple[int, ...], bytes], gs.Constant] = {}
         self._weights: dict[WeightKey, gs.Variable] = {}
-        self._biases: dict[tuple[str, str, WeightKey], gs.Variable] = {}
+        self._biases: dict[tuple[str, str, WeightKey, str], gs.Variable] = {}
 
     def weight(self, plan: WeightPlan) -> None:
         key = self._key_at[plan.node, plan.port]
@@ -125,20 +127,33 @@ class _Writer:
 
     def bias(self, plan: BiasPlan) -> None:
         key, group = self._key_at[plan.node, plan.weight_port], self._group_of[plan.activation]
-        if (plan.tensor, group, key) not in self._biases:
+        moved = plan.node if plan.corrected_on is not None else ""
+        known = (plan.tensor, group, key, moved)
+        if known not in self._biases:
             step, of_weight = np.float32(self._found.groups[group].scale), self._found.weights[key].scale
             value = self._model.values(plan.tensor)
             if value.size == 1 and of_weight.ndim:
                 value = np.broadcast_to(value.reshape(()), of_weight.shape)
+            value = self._moved(plan, value, key) if moved else value
             ints, scales = quantize_bias(value, step, of_weight, plan.tensor)
             axis = None if scales.ndim == 0 else value.ndim - 1
             params = QParams(scales, np.zeros(scales.shape, np.int32), _INT32, axis)
             stored = add_constant(self._model, f"{plan.tensor}_quantized", ints, "int32")
             scale = add_constant(self._model, f"{plan.tensor}_scale", scales, "float32")
             made = self._dequantize(plan.tensor, [stored, scale], params, plan.origin)
-            self._biases[plan.tensor, group, key] = made
-        self._redirect(plan.tensor, [Reader(plan.node, plan.port)], self._biases[plan.tensor, group, key])
+            self._biases[known] = made
+        self._redirect(plan.tensor, [Reader(plan.node, plan.port)], self._biases[known])
         self.changes.fire("bias", [plan.node])
+
+    def _moved(self, plan: BiasPlan, value: Array, key: WeightKey) -> Array:
+        """The bias `value` less what the rounded weights add to the mean of each output channel."""
+        weight, params = self._model.values(key.tensor), self._found.weights[key]
+        error = dequantize(quantize_weight(weight, key.scheme, params).values, params).astype(np.float64) - weight
+        node = self._nodes[plan.node]
+        if node.op == "Gemm" and not node.attrs.get("transB", 0):
+            error = error.T
+        shift = mean_shift(error, np.asarray(self._ranges.means[plan.activation], np.float64))
+        return np.asarray(value - (shift.reshape(value.shape) if value.size == shift.size else shift))
 
     def tensor(self, plan: TensorPlan) -> None:
         tensor = self._model.tensor(plan.tensor)

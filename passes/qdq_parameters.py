@@ -25,13 +25,17 @@ _EVERYTHING = (float("-inf"), float("inf"))
 
 
 class RangesLike(Protocol):
-    """Measured ranges: the lowest and highest value of each observed tensor."""
+    """Measured ranges: the lowest and highest value of each observed tensor, and the means of the channels of those
+    whose readers get a corrected bias."""
 
     @property
     def low(self) -> Mapping[str, float]: ...
 
     @property
     def high(self) -> Mapping[str, float]: ...
+
+    @property
+    def means(self) -> Mapping[str, Sequence[float]]: ...
 
 
 class PlanLike(Protocol):

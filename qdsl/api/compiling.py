@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl import data
@@ -11,6 +11,7 @@ from qdsl.api import comparing, tuning
 from qdsl.api.budgets import Budget, decide_budgets
 from qdsl.api.calibrating import measure, named, requests
 from qdsl.api.choices import recall
+from qdsl.api.correcting import measure_means
 from qdsl.api.findings import findings
 from qdsl.api.locking import Pinned, Wish
 from qdsl.api.planning import decide_all
@@ -130,6 +131,7 @@ def compile(
             tell(Event("calibrate", text, done, total, rate))
 
         ranges = measure(prepared, plans, datasets, directory, heard, report, workers=workers, batch=batch)
+        ranges = replace(ranges, means=measure_means(prepared, plans, datasets, heard))
         pinned.require_unmoved()
     else:
         ranges, datasets = known, pinned.readable(datasets)

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl import lock as locks
+from qdsl.api.correcting import wanted
 from qdsl.api.prepare import Prepared, model_span
 from qdsl.api.writing import write_text
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.lang.recipe import Recipe
-from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, LockedRange
+from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, LockedMeans, LockedRange
 from qdsl.plan import Plan
 from qdsl.plan.targets import table_of
 
@@ -98,7 +99,7 @@ class Pinned:
         if self.found is None or self.now is None:
             return None
         needed = _methods(plans)
-        changes = self._changes(prepared, self.now, needed)
+        changes = self._changes(prepared, self.now, needed, wanted(plans))
         if changes:
             raise self._stale(changes)
         told = tuple(locks.elsewhere(self.found, self.now.capability, self.now.tools, self.now.cpu))
@@ -107,7 +108,8 @@ class Pinned:
             report.add(Diagnostic("lock-elsewhere", headline, notes=told, severity=Severity.NOTE))
         kept = [found for found in self.found.ranges if found.tensor in needed]
         low, high = {r.tensor: r.low for r in kept}, {r.tensor: r.high for r in kept}
-        return Ranges(low, high, self.found.samples, self.found.settled)
+        means = {found.tensor: found.means for found in self.found.means}
+        return Ranges(low, high, self.found.samples, self.found.settled, means=means)
 
     @property
     def choices(self) -> tuple[LockedChoice, ...]:
@@ -141,6 +143,7 @@ class Pinned:
             settled=ranges.settled_after,
             ranges=tuple(LockedRange(t, ranges.low[t], ranges.high[t], methods[t]) for t in sorted(methods)),
             tuned=tuple(tuned),
+            means=tuple(LockedMeans(t, data, tuple(ranges.means[t])) for t, data in sorted(wanted(plans).items())),
         )
         try:
             write_text(self.path, locks.render(made))
@@ -167,14 +170,16 @@ class Pinned:
             return self.prints.present(dataset, span, {file.name for file in self.found.data if file.data == name})
         return self.prints.dataset(dataset, span)
 
-    def _changes(self, prepared: Prepared, now: Lock, needed: Mapping[str, str]) -> list[Change]:
+    def _changes(
+        self, prepared: Prepared, now: Lock, needed: Mapping[str, str], means: Mapping[str, str]
+    ) -> list[Change]:
         assert self.found is not None
         spans = {spec.name: spec.span for spec in self.recipe.data}
         changes = locks.recipe_changes(self.found, locks.meaning(self.recipe))
         changes += locks.model_changes(self.found, now.model, model_span(prepared))
         changes += locks.data_changes(self.found, now.data, spans, partly=self.wish.locked)
         # What is measured follows from the recipe and the model; alone, it changed with the target's table or with us.
-        return changes or locks.range_changes(self.found, needed)
+        return changes or [*locks.range_changes(self.found, needed), *locks.mean_changes(self.found, means)]
 
     def _stale(self, changes: Sequence[Change]) -> QdslError:
         more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""

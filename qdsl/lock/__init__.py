@@ -1,11 +1,19 @@
 """The lock beside a recipe: what a compilation depended on, and the ranges that its data decided. See docs/lock.md."""
 
-from qdsl.lock.compare import Change, data_changes, elsewhere, model_changes, range_changes, recipe_changes
+from qdsl.lock.compare import (
+    Change,
+    data_changes,
+    elsewhere,
+    mean_changes,
+    model_changes,
+    range_changes,
+    recipe_changes,
+)
 from qdsl.lock.files import Fingerprints, complete
 from qdsl.lock.machine import cpu_kind, table_hashes, tool_versions
 from qdsl.lock.meaning import Part, meaning
 from qdsl.lock.text import parse, read, render
-from qdsl.lock.types import LOCK_VERSION, DataFile, Lock, LockedChoice, LockedRange
+from qdsl.lock.types import LOCK_VERSION, DataFile, Lock, LockedChoice, LockedMeans, LockedRange
 
 __all__ = [
     "LOCK_VERSION",
@@ -14,12 +22,14 @@ __all__ = [
     "Fingerprints",
     "Lock",
     "LockedChoice",
+    "LockedMeans",
     "LockedRange",
     "Part",
     "complete",
     "cpu_kind",
     "data_changes",
     "elsewhere",
+    "mean_changes",
     "meaning",
     "model_changes",
     "parse",

@@ -105,6 +105,16 @@ def range_changes(lock: Lock, needed: Mapping[str, str]) -> list[Change]:
     ]
 
 
+def mean_changes(lock: Lock, needed: Mapping[str, str]) -> list[Change]:
+    """Tensors whose means are needed (by the dataset to measure them on) and that the lock does not have."""
+    known = {found.tensor: found.data for found in lock.means}
+    return [
+        Change(f"mean: `{tensor}` is needed, too" if tensor not in known else f"mean: `{tensor}` is measured on {data}")
+        for tensor, data in sorted(needed.items())
+        if known.get(tensor) != data
+    ]
+
+
 def _method(known: str | None, now: str) -> str:
     return "is needed, too" if known is None else f"is calibrated by `{now}`, was by `{known}`"
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from qdsl.diag import Diagnostic, QdslError, Span
-from qdsl.lock.types import LOCK_VERSION, DataFile, Lock, LockedChoice, LockedRange, Named
+from qdsl.lock.types import LOCK_VERSION, DataFile, Lock, LockedChoice, LockedMeans, LockedRange, Named
 from qdsl.lock.words import TOKEN, WordError, count, number, quoted, read_number, sha256, unquoted
 
 LARGEST = 1 << 26
-_LONGEST_LINE = 1 << 14
+_LONGEST_LINE = 1 << 18  # the means of some 20,000 channels
 _MOST_LINES = 1 << 20
 _HEADER = f"qdsl-lock {LOCK_VERSION}"
 _ABOUT = "# What `qdsl compile` depended on, and the ranges it measured. `qdsl compile --update` writes it anew."
@@ -49,6 +49,8 @@ def _lines(lock: Lock) -> Iterator[str]:
         yield f"samples {lock.samples} {lock.settled}"
     for found in sorted(lock.ranges):
         yield f"range {quoted(found.tensor)} {number(found.low)} {number(found.high)} {quoted(found.method)}"
+    for mean in sorted(lock.means):
+        yield f"mean {quoted(mean.tensor)} {quoted(mean.data)} {' '.join(map(number, mean.means))}"
     for choice in sorted(lock.tuned):
         names = f"{quoted(choice.target)} {quoted(choice.alternative)} {quoted(choice.node)}"
         yield f"tuned {names} {_TAKEN[choice.taken]} {quoted(choice.evidence)}"
@@ -116,6 +118,7 @@ class _Reader:
         self.data: dict[tuple[str, str], DataFile] = {}
         self.ranges: dict[str, LockedRange] = {}
         self.tuned: dict[tuple[str, str, str], LockedChoice] = {}
+        self.means: dict[str, LockedMeans] = {}
         self.counts: tuple[int, int] | None = None
 
     def line(self, line: str) -> None:
@@ -124,6 +127,9 @@ class _Reader:
         if " ".join(words) != line or not words:
             raise WordError("expected words with one space between them")
         kind, values = words[0], words[1:]
+        if kind == "mean":
+            self._mean(values)
+            return
         wanted = {"data": 4, "samples": 2, "range": 4, "tuned": 5, **dict.fromkeys(self.named, 2)}.get(kind)
         if wanted is None:
             raise WordError(f"`{kind[:40]}` begins no line of a lock of this version")
@@ -141,6 +147,12 @@ class _Reader:
             self._tuned(values)
         else:
             self._range(values)
+
+    def _mean(self, values: list[str]) -> None:
+        if len(values) < 3:
+            raise WordError(f"expected at least 3 values after `mean`, found {len(values)}")
+        found = LockedMeans(unquoted(values[0]), unquoted(values[1]), tuple(map(read_number, values[2:])))
+        self.means[found.tensor] = found
 
     def _tuned(self, values: list[str]) -> None:
         if values[3] not in _TAKEN:
@@ -170,6 +182,7 @@ class _Reader:
             settled=settled,
             ranges=tuple(sorted(self.ranges.values())),
             tuned=tuple(sorted(self.tuned.values())),
+            means=tuple(sorted(self.means.values())),
         )
 
 

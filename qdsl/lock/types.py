@@ -28,6 +28,15 @@ class LockedRange:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class LockedMeans:
+    """The mean of each channel of one tensor, over the first samples of a dataset."""
+
+    tensor: str
+    data: str
+    means: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class LockedChoice:
     """What a measurement said of an alternative at one node of one target: taken or left, and what showed it."""
 
@@ -56,3 +65,4 @@ class Lock:
     settled: int = 0
     ranges: tuple[LockedRange, ...] = ()
     tuned: tuple[LockedChoice, ...] = ()
+    means: tuple[LockedMeans, ...] = ()

@@ -12,7 +12,7 @@ from qdsl.graph.collector import collector_paused
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import cascade as cascades
-from qdsl.plan import dynamic, half, weight_only
+from qdsl.plan import dynamic, half, improve, weight_only
 from qdsl.plan.calibration import missing_data
 from qdsl.plan.choices import with_choices
 from qdsl.plan.conflicts import check_conflicts
@@ -155,6 +155,7 @@ def _plan(
     sizes: _Sizes,
 ) -> Plan:
     draft = settled.draft
+    biases = improve.with_corrections(recipe, context, draft)
     verdicts = with_halves(context, halves, _verdicts(context, settled))
     return Plan(
         version=PLAN_VERSION,
@@ -165,10 +166,10 @@ def _plan(
         nodes=verdicts,
         tensors=tuple(sorted(draft.tensors.values(), key=lambda plan: plan.tensor)),
         weights=tuple(sorted(draft.weights, key=lambda plan: (plan.node, plan.port))),
-        biases=tuple(sorted(draft.biases, key=lambda plan: (plan.node, plan.port))),
+        biases=tuple(sorted(biases, key=lambda plan: (plan.node, plan.port))),
         flags=_flags(recipe, block, context, draft),
         totals=_totals(context, draft, halves, verdicts, sizes),
-        open=_open(recipe, draft),
+        open=(*_open(recipe, draft), *improve.opened(biases)),
         facts=facts(recipe, block),
         halves=tuple(halves.nodes.values()),
         half_weights=halves.weights,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from qdsl.diag import Diagnostic, QdslError, nearest
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Calibrate, FixedRange, KeepRule, TypeRequest
+from qdsl.plan import improve
 from qdsl.plan.build import Decisions
 from qdsl.plan.cascade import Resolved, Value
 from qdsl.plan.render import place, plain, shortened
@@ -89,6 +90,7 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
         steps = _overruled(decisions, node, steps)
     steps += _keeps(decisions, node)
     steps += _chosen(decisions, node)
+    steps += _corrected(decisions, node)
     return Explanation(node.name, "node", _title(decisions, node), tuple(steps), _verdict(decisions, plan))
 
 
@@ -162,6 +164,15 @@ def _chosen(decisions: Decisions, node: NodeView) -> Iterable[Step]:
     for choice in decisions.plan.choices:
         if node.name in choice.nodes:
             yield Step("tuned", choice.evidence, choice.origin, True)
+
+
+def _corrected(decisions: Decisions, node: NodeView) -> Iterable[Step]:
+    """That the node's bias makes up for its rounded weights."""
+    asked = improve.origin(decisions.context.origins.recipe, decisions.context, "bias_correct")
+    for bias in decisions.plan.biases:
+        if bias.node == node.name and asked is not None:
+            held = f"moved by the mean shift of its weights, on {bias.corrected_on}"
+            yield Step("bias", held if bias.corrected_on else "as it is: no calibrated input", asked, True)
 
 
 def _stored(decisions: Decisions, node: NodeView) -> str:

@@ -8,6 +8,7 @@ from qdsl.capability import names
 from qdsl.diag import Diagnostic, Severity, Span
 from qdsl.lang.recipe import Recipe, Require, Target
 from qdsl.plan.facts import requirement_text
+from qdsl.plan.improve import BUILT
 
 
 def find_target(recipe: Recipe, name: str) -> Target | None:
@@ -54,9 +55,12 @@ def _absent(recipe: Recipe, target: str, block: Target | None) -> Iterator[Diagn
     foreign = model_absent(recipe)
     if foreign is not None:
         yield foreign
-    for word, statement in (("allocate", recipe.allocate), ("improve", recipe.improve), ("train", recipe.train)):
+    for word, statement in (("allocate", recipe.allocate), ("train", recipe.train)):
         if statement is not None:
             yield _not_yet(f"`{word}`", statement.span, f"take the `{word}` block out")
+    for step, _ in recipe.improve.steps if recipe.improve is not None else ():
+        if recipe.improve is not None and step not in BUILT:
+            yield _not_yet(f"`{step}` of `improve`", recipe.improve.span, f"take `{step}` out: `bias_correct` works")
     for use in (*recipe.uses, *(block.uses if block else ())):
         yield _not_yet("a rule file in `passes`", use.span, "take this `use` out")
     if block is not None and block.io is not None:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from qdsl.diag import Span
-from qdsl.lang.recipe import KeepRule, LayersRule, Mode, PlaceRule, Recipe, Tune
+from qdsl.lang.recipe import Improve, KeepRule, LayersRule, Mode, PlaceRule, Recipe, Tune
 from qdsl.plan.types import Origin
 
 _LONGEST = 60
@@ -33,6 +33,9 @@ class Origins:
 
     def of_tune(self, tune: Tune, alternative: str) -> Origin:
         return self._at(f"tune {tune.goal}: {alternative}", tune.span)
+
+    def of_improve(self, improve: Improve, step: str) -> Origin:
+        return self._at(f"improve {step}", improve.span)
 
     def words(self, span: Span) -> str:
         """The recipe's own words at `span` on one line, cut when long."""

@@ -80,7 +80,10 @@ class WeightPlan:
 
 @dataclass(frozen=True, slots=True)
 class BiasPlan:
-    """A bias stored as int32 with scale = input scale x weight scale (ONNX QLinearConv) and zero point 0."""
+    """A bias stored as int32 with scale = input scale x weight scale (ONNX QLinearConv) and zero point 0.
+
+    `corrected_on` names the dataset whose means of `activation` undo what rounded weights shift (`bias_correct`); None:
+    it is stored as it is."""
 
     node: str
     port: int
@@ -88,6 +91,7 @@ class BiasPlan:
     activation: str
     weight_port: int
     origin: Origin
+    corrected_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

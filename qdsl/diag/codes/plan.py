@@ -59,6 +59,17 @@ CODES: dict[str, CodeDoc] = {
         setup=_MODEL,
         verb="plan",
     ),
+    "nothing-to-correct": CodeDoc(
+        summary="`bias_correct` has no bias to move.",
+        explanation=(
+            "It makes up for what rounded weights add to the mean of each output channel, in the int32 bias of a Conv or "
+            "Gemm, by the means of its input over calibration data. `quantize dynamic` and `quantize float` have neither "
+            "such biases nor such data; a range by hand has no data, and a Conv without a bias has nothing to move."
+        ),
+        example=_recipe("improve { bias_correct }").replace("calibrate minmax on calib", "range [-4, 4]"),
+        setup=_MODEL,
+        verb="plan",
+    ),
     "dynamic-range": CodeDoc(
         summary="A dynamic build finds its ranges while the model runs.",
         explanation=(

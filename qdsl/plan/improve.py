@@ -1,0 +1,64 @@
+"""`improve { .. }`: what is made better after calibration, without training. Today the biases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from qdsl.graph.view import GraphView
+from qdsl.lang.recipe import Recipe
+from qdsl.plan.context import Context
+from qdsl.plan.draft import Draft
+from qdsl.plan.types import BiasPlan, Origin
+
+BUILT = ("bias_correct",)
+# Gemm: y = alpha x w + beta b
+_PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0}
+
+
+def with_corrections(recipe: Recipe, context: Context, draft: Draft) -> tuple[BiasPlan, ...]:
+    """The biases of `draft`, those marked that `bias_correct` moves. Raises QdslError `nothing-to-correct` where it
+    asks for that and there is none."""
+    step = origin(recipe, context, "bias_correct")
+    if step is None or recipe.improve is None:
+        return draft.biases
+    data = {tensor.tensor: tensor.calibration.data for tensor in draft.tensors.values()}
+    found = tuple(
+        replace(bias, corrected_on=data.get(bias.activation)) if _linear(context.view, bias) else bias
+        for bias in draft.biases
+    )
+    if not any(bias.corrected_on for bias in found):
+        context.report.error(
+            "nothing-to-correct",
+            "`bias_correct` finds no bias that it could move",
+            recipe.improve.span,
+            label="it moves int32 biases of Conv and Gemm, by means of their calibrated inputs",
+            help=["use it with `quantize static` and `calibrate ..`, or take it out"],
+        )
+        context.report.raise_errors()
+    return found
+
+
+def _linear(view: GraphView, bias: BiasPlan) -> bool:
+    """Whether the mean of what the node writes follows from the means of its input channels, on axis 1."""
+    node = view.node(bias.node)
+    if view.tensors[bias.activation].shape is None:
+        return False
+    plain = all(node.attrs.get(name, value) == value for name, value in _PLAIN.items())
+    return node.op == "Conv" or (node.op == "Gemm" and plain)
+
+
+def origin(recipe: Recipe, context: Context, step: str) -> Origin | None:
+    """Where the recipe asks for `step`; None where it does not."""
+    if recipe.improve is None or step not in {name for name, _ in recipe.improve.steps}:
+        return None
+    return context.origins.of_improve(recipe.improve, step)
+
+
+def opened(biases: Iterable[BiasPlan]) -> Iterator[str]:
+    """What data decides of `biases`, in the words of `plan`."""
+    counts: dict[str, int] = {}
+    for bias in biases:
+        if bias.corrected_on is not None:
+            counts[bias.corrected_on] = counts.get(bias.corrected_on, 0) + 1
+    return (f"biases of {n} nodes: bias_correct on {data}" for data, n in sorted(counts.items()))
