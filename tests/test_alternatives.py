@@ -64,6 +64,7 @@ def test_a_chosen_node_computes_in_float_and_says_why() -> None:
     assert "1.2x" in node.origin.rule
     assert not [weight for weight in made.plan.weights if weight.node == "conv1"]
     assert "tuned: stem_float at conv1 and 1 more: 1.2x   line 12" in render(made.plan)
+    assert "0 nodes float by request, 2 by tuning, " in render(made.plan)
     assert from_json(to_json(made.plan)) == made.plan
 
 

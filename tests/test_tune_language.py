@@ -39,6 +39,7 @@ def test_everything_may_be_said() -> None:
         ("tune accuracy", "unknown-goal"),
         ("tune latency on nowhere", "unknown-data"),
         ("tune latency { trials 0 }", "setting-value"),
+        ("tune latency { blocks 5 }", "setting-value"),
         ("tune latency { tries 3 }", "unknown-setting"),
         ("tune latency { trials 3; trials 4 }", "defined-twice"),
         ("tune latency { require map50 >= 0.5 }", "wrong-metric"),

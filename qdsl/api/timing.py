@@ -21,7 +21,6 @@ from qdsl.plan import Decisions
 from qdsl.plan.gate import find_target
 from qdsl.plan.types import Choice, Origin
 from qdsl.search import Attempt, compare
-from qdsl.search.paired import LEAST_BLOCKS
 
 BLOCKS, SAMPLES = 21, 8
 LARGEST_DROP = 0.5  # dB, where no `require` says what a choice may cost
@@ -75,7 +74,7 @@ class Bench:
         return Attempt(False, why) if why else self._race(build, f"{step.alternative} at {step.nodes[0]}")
 
     def _race(self, build: Any, text: str) -> Attempt:
-        blocks = max(LEAST_BLOCKS, self._tune.blocks or BLOCKS)
+        blocks = self._tune.blocks or BLOCKS
 
         def heard(done: int) -> None:
             self._heard(text, done, blocks)

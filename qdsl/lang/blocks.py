@@ -28,6 +28,9 @@ from qdsl.lang.values import Plain, fit, table
 from qdsl.lang.vocabulary import ALLOCATED, MINIMIZED, SENSITIVITIES, SOURCES, TASKS, TRAIN_METHODS, TUNED
 
 
+_FEWEST_BLOCKS = 6
+
+
 def input_block(statement: syntax.Input, scope: Scope) -> InputSpec:
     """The preprocessing of one input, in the order written."""
     steps = []
@@ -192,7 +195,10 @@ def tune(statement: syntax.Tune, scope: Scope) -> Tune | None:
     body = [item for item in statement.body if isinstance(item, syntax.Setting)]
     for setting, forms in table("tune", body, scope):
         got = fit(setting, forms, scope)
-        if got is not None:
+        if got is not None and setting.word.name == "blocks" and int(got[0][0]) < _FEWEST_BLOCKS:
+            label = f"expected {_FEWEST_BLOCKS} or more: fewer give no interval of 95 %"
+            scope.error("setting-value", "too few `blocks`", setting.span, label)
+        elif got is not None:
             plain[setting.word.name] = got[0][0]
     if goal is None or (statement.data is not None and name is None):
         return None

@@ -42,13 +42,21 @@ def totals(plan: Plan) -> str:
     if plan.totals.macs:
         share = f" ({percent(integer, plan.totals.macs)} of MACs)"
     heavy = _heavy_counts(plan.nodes)
+    tuned = _tuned_floats(plan)
+    asked = plan.totals.kept_float - tuned
     return (
         f"{_halves(plan)}{heavy} in integers{share}, "
-        f"{plan.totals.kept_float} {_nodes(plan.totals.kept_float)} float by request, "
+        f"{asked} {_nodes(asked)} float by request, {f'{tuned} by tuning, ' if tuned else ''}"
         f"{plan.totals.refused} by target; "
         f"predicted {mebibytes(plan.totals.predicted_bytes)}"
         f" ({times_smaller(plan.totals.float_bytes, plan.totals.predicted_bytes)})"
     )
+
+
+def _tuned_floats(plan: Plan) -> int:
+    """How many nodes a measurement put into float32."""
+    chosen = {node for choice in plan.choices for node in choice.nodes}
+    return sum(node.mark == "=" and node.node in chosen for node in plan.nodes)
 
 
 def _halves(plan: Plan) -> str:
