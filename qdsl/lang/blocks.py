@@ -1,4 +1,4 @@
-"""`input`, `data`, `evaluate`, `allocate`, `improve` and `train` blocks."""
+"""`input`, `data`, `evaluate`, `allocate`, `improve`, `train` and `tune` blocks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from qdsl.lang.schemes import data_name, dtype
 from qdsl.lang.scope import Scope, shown
 from qdsl.lang.values import Plain, fit, table
 from qdsl.lang.vocabulary import ALLOCATED, MINIMIZED, SENSITIVITIES, SOURCES, TASKS, TRAIN_METHODS, TUNED
-
 
 _FEWEST_BLOCKS = 6
 
