@@ -19,19 +19,25 @@ import qdsl
 STATIC = ROOT / "recipes" / "yolov8n_static.q"
 RECIPES = (STATIC, *(ROOT / "recipes" / f"yolov8n_{kind}.q" for kind in ("study", "dynamic", "fp16")))
 DEFAULTS = "quantize_static, defaults"
-DECODE = "/model.22/"  # everything below it but the convolutions of its branches cv2 and cv3
+DECODE = "/model.22/"  # everything below it but the convolutions of its two branches
+BRANCHES = (f"{DECODE}cv2", f"{DECODE}cv3")
 
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """What someone sets by hand: uint8 activations, the sign of the weights, per channel or not, decoding in float."""
+    """What someone sets by hand: uint8 activations, the sign of the weights, per channel or not, decoding in float; or
+    instead of that some operator types in float, and weights of 7 bits."""
 
     name: str
     signed: bool
     per_channel: bool
     decode_excluded: bool
+    types_excluded: tuple[str, ...] = ()
+    reduce_range: bool = False
 
 
+# What yolov8n_study.q says, for the other quantizer.
+STUDY = Hand("as yolov8n_study.q", True, False, False, ("Concat", "Reshape", "Softmax", "Sigmoid"), True)
 HANDS = (
     Hand("u8s8 per channel, decode excluded", True, True, True),
     Hand("u8s8 per tensor, decode excluded", True, False, True),
@@ -72,10 +78,11 @@ def by_hand(model: Path, pictures: Pictures, input_name: str, hand: Hand | None,
     if hand is None:
         quantize_static(str(model), str(out), reader)
         return out
-    names = [node.name for node in onnx.load(model).graph.node]
-    decode_nodes = [n for n in names if n.startswith(DECODE) and not n.startswith((f"{DECODE}cv2", f"{DECODE}cv3"))]
+    nodes = onnx.load(model).graph.node
+    decode_nodes = [n.name for n in nodes if n.name.startswith(DECODE) and not n.name.startswith(BRANCHES)]
     if hand.decode_excluded and not decode_nodes:
         raise SystemExit(f"{model} has no nodes below {DECODE}")
+    excluded = [n.name for n in nodes if n.op_type in hand.types_excluded]
     quantize_static(
         str(model),
         str(out),
@@ -83,13 +90,14 @@ def by_hand(model: Path, pictures: Pictures, input_name: str, hand: Hand | None,
         per_channel=hand.per_channel,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8 if hand.signed else QuantType.QUInt8,
-        nodes_to_exclude=decode_nodes if hand.decode_excluded else None,
+        reduce_range=hand.reduce_range,
+        nodes_to_exclude=decode_nodes if hand.decode_excluded else excluded,
     )
     return out
 
 
 def build(model: Path, images: int, folder: Path, wanted: str = "all") -> Iterator[tuple[str, Path]]:
-    """(name, model file), float first; `wanted` is ours, few (ours, defaults and the first by hand) or all."""
+    """(name, model file), float first; `wanted` is ours, few (with defaults, the study's, the first by hand) or all."""
     yield "float", model
     for recipe in RECIPES:
         if recipe.exists():
@@ -100,7 +108,7 @@ def build(model: Path, images: int, folder: Path, wanted: str = "all") -> Iterat
     pictures = Pictures(decoded.path, decoded.shape, decoded.count)
     ready = prepared(model, folder)
     yield DEFAULTS, by_hand(ready, pictures, decoded.input, None, folder / "defaults.onnx")
-    for number, hand in enumerate(HANDS[: 1 if wanted == "few" else None]):
+    for number, hand in enumerate((STUDY, *HANDS[: 1 if wanted == "few" else None])):
         made = by_hand(ready, pictures, decoded.input, hand, folder / f"hand_{number}.onnx")
         yield f"quantize_static, {hand.name}", made
     decoded.path.unlink()
