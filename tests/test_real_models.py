@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from math import log10
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from coco_reference import reference
 from compile_tools import ROOT, samples, session
 
 import qdsl
 from qdsl.diag import QdslError
+from qdsl.metrics import Truth, nms, yolox
 
 RECIPE = """recipe {name}
 model onnx "{model}"
@@ -74,30 +77,85 @@ def test_float_models_run_as_predicted(name: str, testdata: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_yolox_keeps_boxes_and_scores(testdata: Path, tmp_path: Path) -> None:
+def test_yolox_keeps_its_accuracy_with_most_of_its_macs_in_integers(testdata: Path, tmp_path: Path) -> None:
+    """All 113 Conv in integers with `minmax` lose 0.15 of 0.40 mAP50-95."""
     recipe = ROOT / "tests" / "recipes" / "yolox_nano.q"
     (made,) = qdsl.compile(recipe, out=tmp_path, workers=2, lock=False).targets
     assert made.verification.as_predicted
-    levels = part_levels(testdata / "models" / "yolox_nano.onnx", made.emitted.model, recipe)
-    assert levels["boxes"] > 20.0, levels
-    assert levels["scores"] > 20.0, levels
-    assert made.plan.totals.integer_nodes > 80
+    totals = made.plan.totals
+    assert totals.integer_macs / totals.macs > 0.75
+    assert [(k.predicted, k.real) for k in made.verification.kernels if k.kernel == "Conv"] == [(104, 104)]
+    truth = truths(testdata)
+    wanted = map50_95(testdata / "models" / "yolox_nano.onnx", recipe, truth)
+    got = map50_95(made.emitted.model, recipe, truth)
+    assert wanted > 0.39, "the float model itself"
+    assert got > wanted - 0.01, (wanted, got)
 
 
-def part_levels(reference: Path, made: Path, recipe: Path) -> dict[str, float]:
-    """SQNR in dB over all samples, columns 0..3 and the others apart."""
-    floats, integers = session(reference), session(made)
-    sums = {"boxes": [0.0, 0.0], "scores": [0.0, 0.0]}
-    count = 0
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One labelled picture: how much smaller it stands in the input, and its boxes in pixels of its own."""
+
+    scale: float
+    truth: Truth
+
+
+def truths(testdata: Path) -> list[Picture]:
+    """The labels of coco_ccby, in path order."""
+    labels = json.loads((testdata / "images" / "coco_ccby" / "annotations.json").read_text(encoding="utf-8"))
+    classes = {found["id"]: index for index, found in enumerate(sorted(labels["categories"], key=lambda c: c["id"]))}
+    found = []
+    for image in sorted(labels["images"], key=lambda image: image["file_name"]):
+        mine = [each for each in labels["annotations"] if each["image_id"] == image["id"]]
+        boxes = [[x, y, x + w, y + h] for x, y, w, h in (each["bbox"] for each in mine)]
+        crowd = [bool(each["iscrowd"]) for each in mine]
+        truth = Truth(boxes, [classes[each["category_id"]] for each in mine], crowd)
+        found.append(Picture(min(416 / image["height"], 416 / image["width"]), truth))
+    return found
+
+
+def map50_95(model: Path, recipe: Path, pictures: list[Picture]) -> float:
+    """COCO's mAP50-95 as pycocotools finds it, on the pictures that the recipe calibrates on."""
+    run = session(model)
+    found = []
+    for arrays, picture in zip(samples(recipe), pictures, strict=True):
+        boxes, scores = yolox(run.run(None, dict(arrays))[0], 416, 416)
+        found.append(nms(boxes / picture.scale, scores, overlap=0.65))
+    return reference(found, [picture.truth for picture in pictures]).map50_95
+
+
+# recipe -> least share of MACs in integers, SQNR of the scores in dB, agreement on mirrored pictures
+CLASSIFIERS = {"mobilenet_v1_025": (0.7, 20.0, 0.7), "mlperf_vww_96": (0.99, 25.0, 0.9)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifiers_agree_with_the_float_model(name: str, testdata: Path, tmp_path: Path) -> None:
+    """At least 90 % of the pictures keep their best class, and most mirrored ones, which calibration never saw."""
+    recipe = ROOT / "tests" / "recipes" / f"{name}.q"
+    (made,) = qdsl.compile(recipe, out=tmp_path, workers=2, lock=False).targets
+    assert made.verification.as_predicted
+    share, level, mirrored = CLASSIFIERS[name]
+    assert made.plan.totals.integer_macs / made.plan.totals.macs > share
+    (float_model,) = (testdata / "models").glob(f"{name[:12]}*float.onnx")
+    found = agreed(float_model, made.emitted.model, recipe)
+    assert found[0] >= 0.9 and found[1] >= mirrored and found[2] > level, found
+
+
+def agreed(reference: Path, made: Path, recipe: Path) -> tuple[float, float, float]:
+    """The shares of pictures and of mirrored pictures with the same best class, and the SQNR of the scores in dB."""
+    runs = [session(reference), session(made)]
+    scores: list[list[Any]] = [[], []]
     for arrays in samples(recipe):
-        count += 1
-        pair = [one.run(None, dict(arrays))[0].astype(np.float64) for one in (floats, integers)]
-        for part, columns in (("boxes", np.s_[..., :4]), ("scores", np.s_[..., 4:])):
-            wanted, got = (values[columns] for values in pair)
-            sums[part][0] += float((wanted * wanted).sum())
-            sums[part][1] += float(((wanted - got) ** 2).sum())
-    assert count == 33
-    return {part: 10 * log10(signal / noise) for part, (signal, noise) in sums.items()}
+        for step in (1, -1):
+            fed = {name: np.ascontiguousarray(value[..., ::step]) for name, value in arrays.items()}
+            for run, kept in zip(runs, scores, strict=True):
+                kept.append(run.run(None, fed)[0].astype(np.float64).ravel())
+    wanted, got = (np.stack(kept) for kept in scores)
+    assert len(wanted) == 66
+    noise = float(((wanted - got) ** 2).sum())
+    same = wanted.argmax(1) == got.argmax(1)
+    return float(same[::2].mean()), float(same[1::2].mean()), 10 * float(np.log10((wanted**2).sum() / noise))
 
 
 QUANTIZED: dict[str, tuple[str, str]] = {
