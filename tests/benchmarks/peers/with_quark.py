@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from quark.onnx import ModelQuantizer
-from quark.onnx.quantization.config import Int8Spec, QConfig, QLayerConfig, UInt8Spec
-from quark.onnx.quantization.config.spec import CalibMethod, QuantGranularity
+from quark.onnx.quantization.config.config import QConfig
+from quark.onnx.quantization.config.spec import CalibMethod, Int8Spec, QLayerConfig, QuantGranularity, UInt8Spec
 from shared import Job, Reader, main
 
 METHODS = {"minmax": CalibMethod.MinMax, "entropy": CalibMethod.Entropy}
