@@ -55,6 +55,7 @@ class Scenes(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         path = self.images[int(order[place])]
         label = path.parents[2] / "labels" / path.parent.name / f"{path.stem}.txt"
         with Image.open(path) as image:
+            image.draft("RGB", (self.size, self.size))  # JPEG decodes to half the size where that is enough
             pixels, boxes = augment(rng, image.convert("RGB"), read_boxes(label), self.size)
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255, torch.from_numpy(boxes)
 
@@ -138,7 +139,7 @@ def update_average(average: nn.Module, model: nn.Module, step: int) -> None:
 def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
-    model = YOLOv8().to(device)
+    model = YOLOv8().to(device, memory_format=torch.channels_last)
     if args.weights:
         model.load_state_dict(torch.load(args.weights, map_location=device, weights_only=True))
     average = copy.deepcopy(model).eval()
@@ -150,13 +151,12 @@ def train(args: argparse.Namespace) -> None:
     scenes = Scenes(args.data, args.size, args.seed, args.steps * args.batch)
     rest = torch.utils.data.Subset(scenes, range(first * args.batch, len(scenes)))
     loader = torch.utils.data.DataLoader(rest, args.batch, num_workers=args.workers, collate_fn=collate)
-    # bfloat16 needs no loss scaling and is fast on current GPUs; the loss itself is computed in float32.
-    half = device.type == "cuda"
     began = time.perf_counter()
     for step, (images, targets) in enumerate(loader, first):
         targets = Targets(targets.boxes.to(device), targets.classes.to(device), targets.valid.to(device))
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            maps = model(images.to(device))
+        # bfloat16 needs no loss scaling; the loss itself is computed in float32.
+        with torch.autocast(device.type, torch.bfloat16, enabled=args.bfloat16):
+            maps = model(images.to(device, memory_format=torch.channels_last))
         loss, parts = detection_loss(maps, targets)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -203,6 +203,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate; 0.01 suits sgd")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bfloat16", action="store_true", help="fast on GPUs and on CPUs with AMX or AVX512-BF16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--log", type=int, default=20)
