@@ -70,7 +70,7 @@ PEERS = (
         ("nvidia-modelopt",),
     ),
     Peer("quark", "with_quark.py", ("minmax", "entropy"), ("amd-quark", "onnxruntime<=1.28.0", "torch>=2.8")),
-    Peer("aimet", "with_aimet.py", ("min_max", "tf_enhanced"), ("aimet-onnx", "onnx==1.21.0", "onnxruntime==1.24.*")),
+    Peer("aimet", "with_aimet.py", ("min_max", "tf_enhanced"), ("aimet-onnx==2.42.*",)),
 )
 
 
