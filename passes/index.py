@@ -83,6 +83,11 @@ ENTRIES = (
         "MatMul and Gemm with stored weights and float activations in the form that has a kernel",
     ),
     Entry(
+        "keep_weights",
+        "qdsl.passes.keep_weights:KeepWeights",
+        "keep float weights between Q/DQ pairs from being stored as integers by the runtime",
+    ),
+    Entry(
         "store_float16",
         "qdsl.passes.store_float16:StoreFloat16",
         "planned nodes and constants in float16, with one Cast per tensor where neighbours differ",

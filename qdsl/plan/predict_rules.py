@@ -235,8 +235,8 @@ class Judge:
 
     def _runtime_stores_weight(self, node: NodeView, row: Row) -> bool:
         """Whether the runtime itself makes integers of this node's float weight: input and output must be quantized,
-        and a bias must still be float."""
-        if row.runtime_weight is None:
+        and a bias must still be float. Never where the emitter keeps it from that (`keep_weights`)."""
+        if row.runtime_weight is None or self._edges.lowered:
             return False
         bias_is_stored = row.bias is not None and Use(node.index, row.bias) in self._edges.reads
         return not bias_is_stored and isinstance(self._exit(node, row), _Exit)

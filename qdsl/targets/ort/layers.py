@@ -48,9 +48,11 @@ def layers(proto: ModelProto, tensors: Iterable[str]) -> tuple[Layer, ...]:
     """The planned `tensors` that the artifact `proto` quantizes, in graph order."""
     wanted = set(tensors)
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}
-    reader = {node.input[0]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
-    clipped = {node.output[0]: node.input[0] for node in proto.graph.node if node.op_type == "Clip"}
     public = {info.name for info in proto.graph.output}
+    readers = [node for node in proto.graph.node if node.op_type == "DequantizeLinear"]
+    # Of several that read the same integers, the one that writes a graph output says which tensor it is.
+    reader = {node.input[0]: node for node in sorted(readers, key=lambda node: node.output[0] in public)}
+    clipped = {node.output[0]: node.input[0] for node in proto.graph.node if node.op_type == "Clip"}
     found = []
     for node in proto.graph.node:
         if node.op_type != "QuantizeLinear" or node.output[0] not in reader:

@@ -45,10 +45,12 @@ _FLAT_ONLY = frozenset({"Relu", "Clip"})
 class Ran:
     """What runs for one node. `runs` is "integer", "float", "float16" (reads it, with no Cast before), "absorbed"
     (nothing of its own runs: it was folded into a neighbour's integer kernel or removed) or "moves" (no float data to
-    quantize: shapes, indices). `kernel` is the operator that runs, "" when none does."""
+    quantize: shapes, indices). `kernel` is the operator that runs, "" when none does. `rounded`: it runs in float, on a
+    weight that the file stores in float and the runtime made integers of."""
 
     runs: str
     kernel: str
+    rounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class _Reader:
 
     def __init__(self, emitted: onnx.ModelProto, fused: onnx.ModelProto) -> None:
         self._nodes = [node for node in emitted.graph.node if node.op_type not in _QDQ]
+        self._stored_floats = {t.name for t in emitted.graph.initializer if t.data_type in _FLOATS}
         self._declared = _declared(onnx.shape_inference.infer_shapes(emitted).graph)
         self._types = _types(fused.graph)
         self._by_name = {node.name: node for node in fused.graph.node}
@@ -141,7 +144,15 @@ class _Reader:
             return Ran("integer", kernel.op_type)
         if self._reads_integers(kernel):
             return Ran("integer", kernel.op_type)
-        return Ran("float16" if self._reads(kernel) == _FLOAT16 else "float", kernel.op_type)
+        runs = "float16" if self._reads(kernel) == _FLOAT16 else "float"
+        return Ran(runs, kernel.op_type, self._rounded(node, kernel))
+
+    def _rounded(self, node: onnx.NodeProto, kernel: onnx.NodeProto) -> bool:
+        """Whether the constant that `node` multiplies with, stored in float, comes to its kernel through a
+        DequantizeLinear."""
+        if len(node.input) < 2 or len(kernel.input) < 2 or node.input[1] not in self._stored_floats:
+            return False
+        return self._wrote(kernel.input[1], "DequantizeLinear")
 
     def _reads_integers(self, kernel: onnx.NodeProto) -> bool:
         return self._reads(kernel) in _SMALL_INTEGERS

@@ -83,7 +83,7 @@ def mismatches(plan: Plan, ran: Reality) -> tuple[Mismatch, ...]:
         real = ran.nodes.get(node.node, Ran("absent", ""))
         if _removed(real):
             continue
-        if not _agree(node.prediction.runs, real.runs, node.node in stored):
+        if real.rounded or not _agree(node.prediction.runs, real.runs, node.node in stored):
             found.append(Mismatch(node.node, node.op, _words(node.prediction), _words(real)))
     return tuple(found)
 
@@ -103,7 +103,8 @@ def _removed(real: Ran) -> bool:
 
 def _words(runs: Any) -> str:
     """`integer (QLinearConv)`."""
-    return f"{runs.runs} ({runs.kernel})" if runs.kernel else str(runs.runs)
+    words = f"{runs.runs} ({runs.kernel})" if runs.kernel else str(runs.runs)
+    return f"{words}, its float weight rounded to integers" if getattr(runs, "rounded", False) else words
 
 
 def _kernels(plan: Plan, ran: Reality) -> tuple[KernelCount, ...]:
