@@ -37,6 +37,9 @@ from qdsl.spec import DType, Granularity
 ORIGIN_KEY = "qdsl.origin"
 _CONTRIB = "com.microsoft"
 _OUTPUTS = {"QuantizeLinear": "quantized", "DequantizeLinear": "dequantized", "Clip": "clipped"}
+# Integers that Clip takes, from which opset on.
+_CLIPPED = ("uint8", "int8")
+_CLIPS_INTEGERS = 12
 # Operators that write only values which they read.
 _CHOOSES = frozenset(
     {
@@ -202,9 +205,12 @@ class _Writer:
                 value.shape,
                 lambda: quantize(value.load(), params, limits(plan.scheme)),
             )
-        if plan.scheme.emulated_bits and not self._inside(plan):
+        held = plan.scheme.emulated_bits is not None and not self._inside(plan)
+        as_integers = params.dtype.name in _CLIPPED and self._model.opset >= _CLIPS_INTEGERS
+        if held and not as_integers:
             tensor = self._clip(plan, tensor, params)
-        return self._node("QuantizeLinear", plan.tensor, [tensor, *shared], params, plan.origin, params.dtype.name)
+        made = self._node("QuantizeLinear", plan.tensor, [tensor, *shared], params, plan.origin, params.dtype.name)
+        return self._clip(plan, made, params, as_integers=True) if held and as_integers else made
 
     def _inside(self, plan: TensorPlan) -> bool:
         """Whether the values come from a tensor of the same scale that was held to its limits already."""
@@ -213,14 +219,18 @@ class _Writer:
             return False
         return self._group_of.get(writer.inputs[0]) == plan.group
 
-    def _clip(self, plan: TensorPlan, tensor: gs.Tensor, params: QParams) -> gs.Variable:
-        """A width that no type has: the values are held to those that it can stand for."""
-        ends = [np.float32(end - int(params.zero_point)) * params.scale for end in limits(plan.scheme)]
+    def _clip(self, plan: TensorPlan, tensor: gs.Tensor, params: QParams, *, as_integers: bool = False) -> gs.Variable:
+        """A width that no type has: the values are held to those that it can stand for. As integers, so that nothing
+        stands between an operator and its Q or DQ; as floats where Clip does not take the integers."""
+        ends: list[Any] = list(limits(plan.scheme))
+        if not as_integers:
+            ends = [np.float32(end - int(params.zero_point)) * params.scale for end in ends]
+        kind = params.dtype.name if as_integers else "float32"
         low, high = (
-            add_constant(self._model, f"{plan.tensor}_{word}", np.asarray(end, np.float32))
+            add_constant(self._model, f"{plan.tensor}_{word}", np.asarray(end, kind), kind)
             for word, end in zip(("lowest", "highest"), ends, strict=True)
         )
-        return self._node("Clip", plan.tensor, [tensor, low, high], None, plan.origin, "float32")
+        return self._node("Clip", plan.tensor, [tensor, low, high], None, plan.origin, kind)
 
     def _dequantize(self, name: str, inputs: Sequence[gs.Tensor], params: QParams, origin: Origin) -> gs.Variable:
         return self._node("DequantizeLinear", name, inputs, params, origin, "float32")

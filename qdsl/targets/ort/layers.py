@@ -52,24 +52,28 @@ def layers(proto: ModelProto, tensors: Iterable[str]) -> tuple[Layer, ...]:
     readers = [node for node in proto.graph.node if node.op_type == "DequantizeLinear"]
     # Of several that read the same integers, the one that writes a graph output says which tensor it is.
     reader = {node.input[0]: node for node in sorted(readers, key=lambda node: node.output[0] in public)}
-    clipped = {node.output[0]: node.input[0] for node in proto.graph.node if node.op_type == "Clip"}
+    clips = [node for node in proto.graph.node if node.op_type == "Clip"]
+    clipped = {node.output[0]: node.input[0] for node in clips}
+    # Integers of a width that no type has pass a Clip on their way.
+    narrowed = {node.input[0]: node.output[0] for node in clips}
     found = []
     for node in proto.graph.node:
-        if node.op_type != "QuantizeLinear" or node.output[0] not in reader:
+        stored = narrowed.get(node.output[0], node.output[0]) if node.op_type == "QuantizeLinear" else ""
+        if stored not in reader:
             continue
-        written = reader[node.output[0]].output[0]
+        written = reader[stored].output[0]
         names = (written if written in public else node.input[0], clipped.get(node.input[0], ""))
         name = next((name for name in names if name in wanted), None)
         if name is not None:
-            found.append(_layer(name, node, written, constants))
+            found.append(_layer(name, node, stored, written, constants))
     return tuple(found)
 
 
-def _layer(name: str, node: NodeProto, written: str, constants: dict[str, TensorProto]) -> Layer:
+def _layer(name: str, node: NodeProto, stored: str, written: str, constants: dict[str, TensorProto]) -> Layer:
     scale, zero = (constants.get(part) for part in node.input[1:3])
     if scale is None or zero is None or zero.data_type not in _READABLE:
         return Layer(name, written)
-    return Layer(name, node.output[0], numpy_helper.to_array(scale), numpy_helper.to_array(zero))
+    return Layer(name, stored, numpy_helper.to_array(scale), numpy_helper.to_array(zero))
 
 
 _READABLE = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16)
