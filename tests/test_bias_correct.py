@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,29 @@ def test_the_lock_gives_the_same_bytes_without_data(tmp_path: Path) -> None:
     assert one == two
     text = (tmp_path / "demo.lock").read_text(encoding="utf-8")
     assert sum(line.startswith("mean ") for line in text.splitlines()) == len(first.ranges.means) > 0
+
+
+def test_plan_tells_that_the_lock_has_the_means(tmp_path: Path) -> None:
+    recipe = project(tmp_path, IMPROVED)
+    assert "open: biases of" in cli("plan", recipe).stdout
+    qdsl.compile(recipe, out=tmp_path / "one")
+    shown = cli("plan", recipe).stdout
+    assert "locked: biases of" in shown and "open:" not in shown
+
+
+def test_means_of_other_channels_make_the_lock_stale(tmp_path: Path) -> None:
+    recipe = project(tmp_path, IMPROVED)
+    qdsl.compile(recipe, out=tmp_path / "one")
+    path = tmp_path / "demo.lock"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]
+    at = next(i for i, line in enumerate(lines) if line.startswith("mean "))
+    lines[at] = " ".join(lines[at].split(" ")[:-1]) + "\n"
+    body = "".join(lines)
+    path.write_text(f"{body}sum {hashlib.sha256(body.encode()).hexdigest()}\n", encoding="utf-8")
+    with pytest.raises(QdslError) as caught:
+        qdsl.compile(recipe, out=tmp_path / "two")
+    (told,) = caught.value.diagnostics
+    assert told.code == "lock-stale" and "channels, the lock has" in told.headline
 
 
 def test_neither_workers_nor_batches_change_a_byte(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from qdsl.api.prepare import Prepared, model_span, placed_at
 from qdsl.calibrate.means import channel_means
 from qdsl.data import Dataset
+from qdsl.graph.view import GraphView
 from qdsl.plan import Plan
 
 Heard = Callable[[str, int, int, float], None]
@@ -17,6 +18,19 @@ def wanted(plans: Sequence[Plan]) -> dict[str, str]:
     """Tensors whose channel means are needed, over all targets, and the dataset to measure each on."""
     biases = [bias for plan in plans for bias in plan.biases]
     return {b.activation: b.corrected_on for b in biases if b.corrected_on is not None}
+
+
+def channels(view: GraphView, plans: Sequence[Plan]) -> dict[str, int]:
+    """How many means each tensor of `wanted` has: the input channels that the weights of its reader say."""
+    found = {}
+    for bias in (bias for plan in plans for bias in plan.biases if bias.corrected_on is not None):
+        node = view.node(bias.node)
+        shape = view.tensors[node.inputs[bias.weight_port]].shape or ()
+        axis = 0 if node.op == "Gemm" and not node.attrs.get("transB") else 1
+        size, groups = shape[axis] if len(shape) > axis else None, node.attrs.get("group", 1)
+        if isinstance(size, int) and isinstance(groups, int):
+            found[bias.activation] = size * groups
+    return found
 
 
 def measure_means(

@@ -78,7 +78,7 @@ def _span(decided: Decisions, plan: TensorPlan) -> Span:
 def _diagnostic(span: Span, kind: str, cases: Sequence[tuple[TensorPlan, Cut]], samples: int) -> Diagnostic:
     plan, cut = max(cases, key=lambda case: (case[1].lost / case[1].energy, case[0].tensor))
     given = f"[{plan.calibration.low:g}, {plan.calibration.high:g}]"
-    more = f" and of {len(cases) - 1} more tensors" if len(cases) > 1 else ""
+    more = f" and of {len(cases) - 1} more tensor{'s' * (len(cases) > 2)}" if len(cases) > 1 else ""
     seen = f"measured [{cut.low:.4g}, {cut.high:.4g}] on {samples} sample{'' if samples == 1 else 's'}"
     low, high = min(0.0, *(c.low for _, c in cases)), max(0.0, *(c.high for _, c in cases))
     fits = f"write `range [{_outwards(low, -1)}, {_outwards(high, 1)}]`, which holds all of it"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl import lock as locks
-from qdsl.api.correcting import wanted
+from qdsl.api.correcting import channels, wanted
 from qdsl.api.prepare import Prepared, model_span
 from qdsl.api.writing import write_text
 from qdsl.calibrate import Ranges
@@ -99,7 +99,7 @@ class Pinned:
         if self.found is None or self.now is None:
             return None
         needed = _methods(plans)
-        changes = self._changes(prepared, self.now, needed, wanted(plans))
+        changes = self._changes(prepared, plans, self.now)
         if changes:
             raise self._stale(changes)
         told = tuple(locks.elsewhere(self.found, self.now.capability, self.now.tools, self.now.cpu))
@@ -170,16 +170,16 @@ class Pinned:
             return self.prints.present(dataset, span, {file.name for file in self.found.data if file.data == name})
         return self.prints.dataset(dataset, span)
 
-    def _changes(
-        self, prepared: Prepared, now: Lock, needed: Mapping[str, str], means: Mapping[str, str]
-    ) -> list[Change]:
+    def _changes(self, prepared: Prepared, plans: Sequence[Plan], now: Lock) -> list[Change]:
         assert self.found is not None
         spans = {spec.name: spec.span for spec in self.recipe.data}
         changes = locks.recipe_changes(self.found, locks.meaning(self.recipe))
         changes += locks.model_changes(self.found, now.model, model_span(prepared))
         changes += locks.data_changes(self.found, now.data, spans, partly=self.wish.locked)
         # What is measured follows from the recipe and the model; alone, it changed with the target's table or with us.
-        return changes or [*locks.range_changes(self.found, needed), *locks.mean_changes(self.found, means)]
+        sizes = channels(prepared.view, plans)
+        means = locks.mean_changes(self.found, wanted(plans), sizes)
+        return changes or [*locks.range_changes(self.found, _methods(plans)), *means]
 
     def _stale(self, changes: Sequence[Change]) -> QdslError:
         more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""

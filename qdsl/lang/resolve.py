@@ -123,7 +123,11 @@ class _Resolver:
         if kind.integer:
             cures = (f"`layers ... {{ weights {kind.name} }}` quantizes to a type",)
             self.scope.error(
-                "keep-integer", "`keep` names a float type", statement.dtype.span, "expected float32", cures
+                "keep-integer",
+                "`keep` names a float type",
+                statement.dtype.span,
+                "expected float32 or float16",
+                cures,
             )
             return []
         return [made.KeepRule(picks, kind, statement.span, self.scope.level(statement.span))]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from qdsl.diag import Span
 from qdsl.lock.meaning import Part
-from qdsl.lock.types import DataFile, Lock, Named
+from qdsl.lock.types import DataFile, Lock, LockedMeans, Named
 
 _CHANGED = "changed"
 
@@ -105,14 +105,22 @@ def range_changes(lock: Lock, needed: Mapping[str, str]) -> list[Change]:
     ]
 
 
-def mean_changes(lock: Lock, needed: Mapping[str, str]) -> list[Change]:
-    """Tensors whose means are needed (by the dataset to measure them on) and that the lock does not have."""
-    known = {found.tensor: found.data for found in lock.means}
-    return [
-        Change(f"mean: `{tensor}` is needed, too" if tensor not in known else f"mean: `{tensor}` is measured on {data}")
-        for tensor, data in sorted(needed.items())
-        if known.get(tensor) != data
-    ]
+def mean_changes(lock: Lock, needed: Mapping[str, str], channels: Mapping[str, int]) -> list[Change]:
+    """Tensors whose means are needed (by the dataset to measure them on) and that the lock does not have, or not for
+    each of their `channels`."""
+    known = {found.tensor: found for found in lock.means}
+    texts = ((tensor, _means(known.get(tensor), data, channels.get(tensor))) for tensor, data in sorted(needed.items()))
+    return [Change(f"mean: `{tensor}` {text}") for tensor, text in texts if text]
+
+
+def _means(known: LockedMeans | None, data: str, channels: int | None) -> str:
+    """What is amiss with the means of one tensor, "" for nothing."""
+    if known is None:
+        return "is needed, too"
+    if known.data != data:
+        return f"is measured on {data}"
+    count = len(known.means)
+    return "" if channels in (None, count) else f"has {channels} channels, the lock has {count}"
 
 
 def _method(known: str | None, now: str) -> str:

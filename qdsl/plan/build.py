@@ -322,7 +322,7 @@ def _open(recipe: Recipe, draft: Draft) -> tuple[str, ...]:
         if plan.observe and plan.calibration.method != "fixed":
             how = f"{plan.calibration.method} on {plan.calibration.data}"
             observed[how] = observed.get(how, 0) + 1
-    found = [f"ranges of {count} tensors: {how}" for how, count in sorted(observed.items())]
+    found = [f"ranges of {count} tensor{'s' * (count > 1)}: {how}" for how, count in sorted(observed.items())]
     if recipe.allocate is not None:
         choices = ", ".join(dtype.name for dtype in recipe.allocate.choices)
         bounds = ", ".join(requirement_text(bound) for bound in recipe.allocate.bounds)

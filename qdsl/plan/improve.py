@@ -61,4 +61,4 @@ def opened(biases: Iterable[BiasPlan]) -> Iterator[str]:
     for bias in biases:
         if bias.corrected_on is not None:
             counts[bias.corrected_on] = counts.get(bias.corrected_on, 0) + 1
-    return (f"biases of {n} nodes: bias_correct on {data}" for data, n in sorted(counts.items()))
+    return (f"biases of {n} node{'s' * (n > 1)}: bias_correct on {data}" for data, n in sorted(counts.items()))

@@ -31,7 +31,7 @@ def render(plan: Plan, *, rich: bool = False, narrow: bool = False, lock: str = 
 
 
 def _open(text: str, lock: str) -> str:
-    if lock and text.startswith("ranges of "):
+    if lock and text.startswith(("ranges of ", "biases of ")):
         return f"locked: {text}, from {plain(lock)}"
     return f"open: {text}"
 
