@@ -77,7 +77,10 @@ def within_half_a_scale(after: Quantized, stored: str, dequantize: NodeProto, va
     along = [-1 if axes == [i] else 1 for i in range(q.ndim)]
     steps, zeros = (part.astype(np.float64).reshape(along if part.ndim and axes else ()) for part in (scale, zero))
     error = np.abs((q.astype(np.float64) - zeros) * steps - value)
-    assert np.all(error <= 0.50001 * steps)
+    rounding = (
+        np.abs(q.astype(np.float64)).max(initial=0) * 2.0**-23
+    )  # of the division, in float32: matters for 16 bits
+    assert np.all(error <= (0.50001 + rounding) * steps)
 
 
 @settings(max_examples=60, deadline=None)

@@ -182,7 +182,9 @@ def test_static_without_data_says_so() -> None:
 
 
 def test_all_errors_are_raised_at_once() -> None:
-    rules = "layers op Conv { weights int16 }\nlayers op Relu { activations int16 }\nlayers op Sub { activations int4 }\n"
+    rules = (
+        "layers op Conv { weights int16 }\nlayers op Relu { activations int16 }\nlayers op Sub { activations int4 }\n"
+    )
     assert codes(TWO, rules) == ["target-cannot"] * 3
 
 

@@ -71,7 +71,7 @@ CASES: dict[tuple[str, str, int], tuple[str, str, str]] = {
     ("sensitivity", "trials", 0): ("sensitivity", "trials 4", "trials 5"),
     ("sensitivity", "epsilon", 0): ("sensitivity", "epsilon 1e-3", "epsilon 1e-4"),
     ("improve", "equalize", 0): ("improve", "equalize", "bias_correct"),
-    ("improve", "bias_correct", 0): ("improve", "bias_correct", "equalize; bias_correct"),
+    ("improve", "bias_correct", 0): ("improve", "bias_correct", ""),
     ("improve", "round", 0): ("improve", "round adaptive", "equalize"),
     ("train", "epochs", 0): ("train", "epochs 1", "epochs 2"),
     ("train", "batch", 0): ("train", "batch 1", "batch 2"),

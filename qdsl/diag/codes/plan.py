@@ -62,9 +62,10 @@ CODES: dict[str, CodeDoc] = {
     "nothing-to-correct": CodeDoc(
         summary="`bias_correct` has no bias to move.",
         explanation=(
-            "It makes up for what rounded weights add to the mean of each output channel, in the int32 bias of a Conv or "
-            "Gemm, by the means of its input over calibration data. `quantize dynamic` and `quantize float` have neither "
-            "such biases nor such data; a range by hand has no data, and a Conv without a bias has nothing to move."
+            "It makes up for what rounded weights add to the mean of each output channel, in the int32 bias of a Conv "
+            "or Gemm, by the means of its input over calibration data. `quantize dynamic` and `quantize float` have "
+            "neither such biases nor such data; a range by hand has no data, and a Conv without a bias has nothing to "
+            "move."
         ),
         example=_recipe("improve { bias_correct }").replace("calibrate minmax on calib", "range [-4, 4]"),
         setup=_MODEL,
