@@ -11,6 +11,7 @@ import pytest
 from compile_tools import HEAD, project
 
 import qdsl
+from qdsl.diag import QdslError
 
 TWO = HEAD.replace('npz "calib.npz"\n', 'npz "calib.npz"\ndata rare from npz "rare.npz"\n')
 
@@ -57,3 +58,19 @@ def test_a_symmetric_scheme_calibrates_on_absolute_values(tmp_path: Path) -> Non
     assert symmetric["x"][1] == pytest.approx(np.quantile(np.abs(values), 0.95), rel=0.02)
     assert both["x"][1] == pytest.approx(np.quantile(values, 0.975), rel=0.02)
     assert symmetric["x"][2] == "percentile 95 symmetric on calib"
+
+
+def test_a_method_without_data_is_told_which_data_there_are(tmp_path: Path) -> None:
+    recipe = project(tmp_path, head=HEAD.replace("calibrate minmax on calib", "calibrate percentile 99"))
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(recipe)
+    (told,) = caught.value.diagnostics
+    assert told.code == "calibration-missing"
+    assert told.help == ("write `calibrate percentile 99 on calib` in the `quantize` block",)
+
+
+def test_plan_names_methods_in_full(tmp_path: Path) -> None:
+    rules = 'layers op Conv { calibrate percentile 99.9 symmetric }\nlayers tensor "x" { calibrate percentile 99.99 }\n'
+    (plan,) = qdsl.plan(project(tmp_path, rules)).plans
+    told = " ".join(plan.open)
+    assert "percentile 99.9 symmetric on calib" in told and "1 tensor: percentile 99.99 on calib" in told

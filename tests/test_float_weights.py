@@ -188,3 +188,30 @@ def test_two_bits_beside_quantized_activations_are_refused(op: str, tmp_path: Pa
         qdsl.plan(recipe)
     (found,) = caught.value.diagnostics
     assert found.code == "target-cannot" and "load only beside float activations" in found.label
+
+
+@pytest.mark.parametrize("said", ["activations uint8", "calibrate minmax on calib", "range [0, 1]"])
+def test_what_float_builds_say_of_integer_activations_needs_some(said: str, tmp_path: Path) -> None:
+    data = 'data calib from npz "calib.npz"\n'
+    plain = project(tmp_path / "plain", data, head=HEAD.format(mode=f"{{ weights float16; {said} }}"))
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(plain)
+    (told,) = caught.value.diagnostics
+    word = said.split()[0]
+    assert (told.code, told.headline) == ("setting-unused", f"`{word}` has nothing to decide in this float build")
+    if word != "activations":
+        rule = data + 'layers all { weights int8; activations uint8 }\nlayers tensor "x" { activations uint8 }\n'
+        used = project(tmp_path / "used", rule, head=HEAD.format(mode=f"{{ {said} }}"))
+        assert qdsl.plan(used).plans[0].tensors
+
+
+def test_a_pair_in_a_float_build_needs_a_type(tmp_path: Path) -> None:
+    rule = "layers all { weights int8; activations uint8; calibrate minmax on calib }\n"
+    rule = 'data calib from npz "calib.npz"\n' + rule + "place { quantize inputs of op Conv }\n"
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(project(tmp_path, rule, head=HEAD.format(mode="{ }")))
+    (told,) = (d for d in caught.value.diagnostics if d.code == "rule-conflict")
+    assert "`quantize float` leaves in float32" in told.headline and told.span is not None and told.span.line == 3
+    (cure,) = told.help
+    helped = rule + cure.split("`")[1].replace(" }", "; calibrate minmax on calib }\n")
+    assert qdsl.plan(project(tmp_path, helped, head=HEAD.format(mode="{ }"))).plans[0].tensors

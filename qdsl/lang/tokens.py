@@ -20,6 +20,7 @@ _HOPELESS = 4 * DEEPEST  # brackets open at once: what follows is not looked at
 _LONGEST_NUMBER = 64
 _CLOSER = {"(": ")", "[": "]", "{": "}"}
 _OPENER = {closer: opener for opener, closer in _CLOSER.items()}
+_FRACTION = ("a fraction has whole numbers above and below: 1/255; 1/127.5 is 2/255",)
 _JOINING = (",", "and", "or")
 _PLAIN = ("STRING", "COMMENT", "DOLLAR", "FRACTION", "NUMBER", "NAME", "ARROW", "CMP")
 
@@ -128,7 +129,8 @@ def _bad(text: str, position: int, line: int, column: int, faults: Faults) -> To
         return tok
     junk = re.match(r"[^\x00-\x7f]+|[^\w\s\"#$()\[\]{},;=<>]+|.", tail)
     tok = Tok("BAD", junk.group() if junk else text[position], line, column)
-    faults.add("bad-character", f"{_named(tok.text[0])} means nothing here", tok, "", _cure(tok.text[0]))
+    cure = _FRACTION if re.match(r"[0-9]/[-0-9.]", text[max(position - 1, 0) : position + 2]) else _cure(tok.text[0])
+    faults.add("bad-character", f"{_named(tok.text[0])} means nothing here", tok, "", cure)
     return tok
 
 

@@ -17,7 +17,7 @@ from qdsl.plan.calibration import missing_data
 from qdsl.plan.choices import with_choices
 from qdsl.plan.conflicts import check_conflicts
 from qdsl.plan.context import Context
-from qdsl.plan.counts import Counter
+from qdsl.plan.counts import Counter, check_mode
 from qdsl.plan.draft import Draft
 from qdsl.plan.dynamic_schemes import DynamicSchemes
 from qdsl.plan.dynamic_size import predicted_dynamic_bytes
@@ -44,6 +44,7 @@ _QUANTIZED_OPS = frozenset(
         *("QLinearAdd", "QLinearMul", "QLinearConcat", "QGemm", "MatMulNBits"),
     ]
 )
+_APART = "kept in float: it reads a copy, which the Q/DQ around it do not fuse with"
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,11 @@ def _decide(
     check_conflicts(context, changes, bare)
     settled = _settled(context, rules, changes, bare)
     halves = half.decide(context, settled.draft)
+    settled, apart = _kept_apart(context, settled, halves)
     counts = _check_settled(context, settled, halves)
-    plan = replace(_plan(recipe, block, target, context, settled, halves, sizes), counts=counts, choices=choices)
+    plan = replace(
+        _plan(recipe, block, target, context, settled, halves, sizes), counts=counts, choices=choices, apart=apart
+    )
     return Decisions(plan, context, settled.draft, changes, settled.predictions, rules)
 
 
@@ -131,6 +135,14 @@ def _settled(
     if context.cascade.mode.kind == "dynamic":
         return dynamic.settle(context, rules, changes)
     return Settling(context, rules, changes, bare).run()
+
+
+def _kept_apart(context: Context, settled: Settled, halves: Halves) -> tuple[Settled, tuple[str, ...]]:
+    """The nodes kept in float that the pairs around them would have run in integers: the emitter sets them apart."""
+    names = [context.view.nodes[node].name for node in sorted(context.kept) if node not in halves.nodes]
+    apart = tuple(name for name in names if settled.predictions[name].runs == "integer")
+    floats = {name: replace(settled.predictions[name], runs="float", kernel="", because=_APART) for name in apart}
+    return replace(settled, predictions={**settled.predictions, **floats}), apart
 
 
 def _verdicts(context: Context, settled: Settled) -> tuple[NodePlan, ...]:
@@ -185,6 +197,7 @@ def _check_settled(context: Context, settled: Settled, halves: Halves) -> tuple[
     counts = Counter(context, settled.draft, halves, _reasons(context, settled.refused)).all()
     half.check(context, halves)
     _nothing_quantized(context, settled.draft, halves)
+    check_mode(context, settled.draft)
     context.report.raise_errors()
     return counts
 
@@ -320,7 +333,7 @@ def _open(recipe: Recipe, draft: Draft) -> tuple[str, ...]:
     observed: dict[str, int] = {}
     for plan in draft.tensors.values():
         if plan.observe and plan.calibration.method != "fixed":
-            how = f"{plan.calibration.method} on {plan.calibration.data}"
+            how = f"{plan.calibration.words} on {plan.calibration.data}"
             observed[how] = observed.get(how, 0) + 1
     found = [f"ranges of {count} tensor{'s' * (count > 1)}: {how}" for how, count in sorted(observed.items())]
     if recipe.allocate is not None:

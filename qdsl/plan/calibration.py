@@ -65,15 +65,19 @@ def _contradiction(context: Context, one: TensorPlan, other: TensorPlan) -> None
 
 def missing_data(context: Context, plans: Iterable[TensorPlan]) -> None:
     """Report tensors that have to be observed with no dataset named."""
+    plans = tuple(plans)
     bare = [plan.tensor for plan in plans if plan.observe and not plan.calibration.data and _observed(plan)]
     if bare:
         more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
+        method = next(plan.calibration.words for plan in plans if plan.tensor == bare[0])
+        names = [data.name for data in context.origins.recipe.data]
+        on, rest = (names[0], "") if names else ("DATA", ", with `data DATA from ...`")
         context.report.error(
             "calibration-missing",
             "static quantization has to be told which data to calibrate on",
             context.cascade.mode.span,
             label=f"no data for the range of `{bare[0]}`{more}",
-            help=["write `calibrate minmax on DATA` in the `quantize` block, with `data DATA from ...`"],
+            help=[f"write `calibrate {method} on {on}` in the `quantize` block{rest}"],
         )
 
 

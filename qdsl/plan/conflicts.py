@@ -9,6 +9,7 @@ from qdsl.lang.recipe import KeepRule, LayersRule, TypeRequest
 from qdsl.plan.cascade import Cascade, Spoken
 from qdsl.plan.context import Context
 from qdsl.plan.place import Edit
+from qdsl.plan.types import Origin
 from qdsl.spec import DType
 
 
@@ -19,6 +20,9 @@ def check_conflicts(context: Context, changes: Iterable[Edit], bare: frozenset[s
     for origin in sorted({change.origin for change in changes if change.pair and change.tensor in bare}):
         tensors = sorted({c.tensor for c in changes if c.pair and c.tensor in bare and c.origin == origin})
         voice = _bare_voice(context, tensors[0])
+        if voice is None:
+            context.report.add(_left_by_mode(context, origin, tensors[0]))
+            continue
         context.report.add(
             Diagnostic(
                 "rule-conflict",
@@ -74,6 +78,17 @@ def _types(spoken: Spoken) -> Span | None:
 def _integer(request: TypeRequest) -> bool:
     dtype: DType | None = request.dtype
     return dtype is None or dtype.integer
+
+
+def _left_by_mode(context: Context, origin: Origin, tensor: str) -> Diagnostic:
+    """Nobody speaks of the tensor: `quantize float` leaves it in float32."""
+    return Diagnostic(
+        "rule-conflict",
+        f"`{origin.rule}` puts Q/DQ on a tensor that `quantize float` leaves in float32",
+        context.cascade.mode.span,
+        f"nothing says of what type `{tensor}` is, which line {origin.line} quantizes",
+        (f'give it one: `layers tensor "{tensor}" {{ activations uint8 }}`',),
+    )
 
 
 def _bare_voice(context: Context, tensor: str) -> Span | None:

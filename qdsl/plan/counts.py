@@ -90,3 +90,21 @@ class Counter:
             label=f"{len(spoken.nodes)} nodes and {len(spoken.tensors)} tensors picked, none takes it",
             help=[cure.get(what, "it speaks of tensors that hold a Q/DQ pair: none of these does")],
         )
+
+
+def check_mode(context: Context, draft: Draft) -> None:
+    """Report what `quantize float` says of integer activations where nothing takes it: no tensor holds integers."""
+    mode = context.cascade.mode
+    if mode.kind != "float" or draft.tensors or context.report.has_errors:
+        return
+    for what in ("activations", "calibrate", "range"):
+        said = getattr(mode.settings, what)
+        if said is None or (isinstance(said, TypeRequest) and said.dtype is not None and not said.dtype.integer):
+            continue
+        context.report.error(
+            "setting-unused",
+            f"`{what}` has nothing to decide in this float build",
+            said.span,
+            label="no tensor of the plan holds integers",
+            help=["take it out, or write `quantize static`"],
+        )

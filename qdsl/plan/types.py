@@ -48,6 +48,12 @@ class Calibration:
     high: float | None = None
     origin: Origin = Origin("default")
 
+    @property
+    def words(self) -> str:
+        """The method as a recipe writes it: "percentile 99.9 symmetric"."""
+        share = "" if self.percentile is None else f" {self.percentile:.10g}"
+        return f"{self.method}{share}{' symmetric' if self.symmetric else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class TensorPlan:
@@ -201,7 +207,8 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All sequences are sorted: nodes in graph order, the rest by tensor or node name."""
+    """All sequences are sorted: nodes in graph order, the rest by tensor or node name. `apart` are the nodes that
+    compute in float by request although they stand between pairs that a runtime would fuse with them."""
 
     version: int
     recipe: str
@@ -220,3 +227,4 @@ class Plan:
     choices: tuple[Choice, ...] = ()
     halves: tuple[HalfNode, ...] = ()
     half_weights: tuple[HalfWeight, ...] = ()
+    apart: tuple[str, ...] = ()
