@@ -44,7 +44,6 @@ _QUANTIZED_OPS = frozenset(
         *("QLinearAdd", "QLinearMul", "QLinearConcat", "QGemm", "MatMulNBits"),
     ]
 )
-_APART = "kept in float: it reads a copy, which the Q/DQ around it do not fuse with"
 
 
 @dataclass(frozen=True)
@@ -121,11 +120,8 @@ def _decide(
     check_conflicts(context, changes, bare)
     settled = _settled(context, rules, changes, bare)
     halves = half.decide(context, settled.draft)
-    settled, apart = _kept_apart(context, settled, halves)
     counts = _check_settled(context, settled, halves)
-    plan = replace(
-        _plan(recipe, block, target, context, settled, halves, sizes), counts=counts, choices=choices, apart=apart
-    )
+    plan = replace(_plan(recipe, block, target, context, settled, halves, sizes), counts=counts, choices=choices)
     return Decisions(plan, context, settled.draft, changes, settled.predictions, rules)
 
 
@@ -135,14 +131,6 @@ def _settled(
     if context.cascade.mode.kind == "dynamic":
         return dynamic.settle(context, rules, changes)
     return Settling(context, rules, changes, bare).run()
-
-
-def _kept_apart(context: Context, settled: Settled, halves: Halves) -> tuple[Settled, tuple[str, ...]]:
-    """The nodes kept in float that the pairs around them would have run in integers: the emitter sets them apart."""
-    names = [context.view.nodes[node].name for node in sorted(context.kept) if node not in halves.nodes]
-    apart = tuple(name for name in names if settled.predictions[name].runs == "integer")
-    floats = {name: replace(settled.predictions[name], runs="float", kernel="", because=_APART) for name in apart}
-    return replace(settled, predictions={**settled.predictions, **floats}), apart
 
 
 def _verdicts(context: Context, settled: Settled) -> tuple[NodePlan, ...]:
