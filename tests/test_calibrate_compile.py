@@ -74,3 +74,11 @@ def test_plan_names_methods_in_full(tmp_path: Path) -> None:
     (plan,) = qdsl.plan(project(tmp_path, rules)).plans
     told = " ".join(plan.open)
     assert "percentile 99.9 symmetric on calib" in told and "1 tensor: percentile 99.99 on calib" in told
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5])
+@pytest.mark.parametrize("name", ["workers", "batch"])
+def test_counts_below_one_are_refused(name: str, count: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` is {count}"):
+        qdsl.compile(project(tmp_path), out=tmp_path / "build", **{name: count})
+    assert not (tmp_path / "build").exists()

@@ -102,9 +102,10 @@ def compile(
 
     A fresh `<recipe>.lock` beside the recipe gives the ranges, a stale one is refused (`lock-stale`), and where there
     is none one is written. `update` measures anew and rewrites it; `locked` needs the lock and no data; `lock=False`
-    neither reads nor writes one.
+    neither reads nor writes one. Raises ValueError for wishes that contradict, and for less than one worker or sample.
     """
     wish = Wish(lock=lock, locked=locked, update=update)
+    _require_counts(workers=workers, batch=batch)
     tell = listener or (lambda event: None)
     loaded = read(path, sets)
     report = Report()
@@ -151,6 +152,12 @@ def compile(
     if told := pinned.write(ranges, measured, tuned):
         tell(Event("lock", told))
     return CompileResult(recipe.name, directory, results, ranges, report.sorted(), pinned.used, known is not None)
+
+
+def _require_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise ValueError(f"`{name}` is {count!r}: expected None or a whole number from 1")
 
 
 def _choose(
