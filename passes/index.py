@@ -73,6 +73,11 @@ ENTRIES = (
         "compute planned Conv, MatMul and Gemm in integers, activations quantized at run time",
     ),
     Entry(
+        "keep_operators",
+        "qdsl.passes.keep_operators:KeepOperators",
+        "keep planned operators between Q/DQ pairs from being fused with them",
+    ),
+    Entry(
         "softmax_last",
         "qdsl.passes.softmax_last:SoftmaxLast",
         "take the Softmax before a 1x1 Conv to one channel over the last axis",

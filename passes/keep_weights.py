@@ -28,6 +28,7 @@ from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import add_constant, add_node, remove_node, replace_input
 from qdsl.graph.model import Model
 from qdsl.passes.insert_qdq import ORIGIN_KEY
+from qdsl.passes.keep_operators import copy_input
 from qdsl.rewrite import Changes, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
 
@@ -56,7 +57,7 @@ class KeepWeights(Rewrite):
                 continue
             reader = _entry(node)
             if not _per_channel(model, node, reader, known):
-                _copy(model, reader)
+                copy_input(model, reader, 0, self.name)
             changes.fire("kept", [node.name])
         model.sort()
         return changes.outcome()
@@ -177,18 +178,3 @@ def _repeated(model: Model, old: gs.Node, channels: int) -> gs.Variable:
     )
     written: gs.Variable = made.outputs[0]
     return written
-
-
-def _copy(model: Model, reader: gs.Node) -> None:
-    """Let `reader` read a copy of its data input."""
-    source = reader.inputs[0]
-    made = add_node(
-        model,
-        "Max",
-        [source],
-        name=f"{reader.name}_kept",
-        output_name=f"{source.name}_kept",
-        like=source,
-        metadata={ORIGIN_KEY: KeepWeights.name},
-    )
-    replace_input(model, reader, 0, made.outputs[0])

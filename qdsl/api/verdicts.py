@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostic, Severity
 from qdsl.plan import Decisions
-from qdsl.plan.predict import predict
+from qdsl.plan.apart import predict_kept
 from qdsl.plan.render import plain
 
 _SHOWN = 3
@@ -24,7 +24,7 @@ def moved_verdicts(decided: Decisions, ranges: Ranges) -> Iterable[Diagnostic]:
         return  # no verdict depends on ranges: they are found at run time
     tensors = {tensor.tensor: tensor for tensor in plan.tensors}
     known = {name: (ranges.low[name], ranges.high[name]) for name in ranges.low}
-    now = predict(context.view, tensors, plan.weights, plan.biases, context.capability, known)
+    now, _ = predict_kept(context, tensors, plan.weights, plan.biases, known)
     halves = {half.node for half in plan.halves}
     planned = {node.node: node.prediction.runs for node in plan.nodes}
     # `moves` runs as its input does, in integers or floats: no verdict to differ from.

@@ -173,6 +173,7 @@ def _plan(
         facts=facts(recipe, block),
         halves=tuple(halves.nodes.values()),
         half_weights=halves.weights,
+        apart=settled.apart,
     )
 
 

@@ -108,7 +108,7 @@ def settle(context: Context, rules: Iterable[PlaceRule], changes: Iterable[Edit]
         _unreached(context, origin, rules, len(able))
     draft = _draft(context, able, placed)
     predictions = predict_dynamic(context.view, draft.tensors, draft.weights, context.capability)
-    return DynamicSettled(draft, {**predictions, **_named(context, refused)}, refused, left)
+    return DynamicSettled(draft, {**predictions, **_named(context, refused)}, refused, left=left)
 
 
 def _named(context: Context, refused: Mapping[int, Prediction]) -> dict[str, Prediction]:

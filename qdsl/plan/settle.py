@@ -7,22 +7,24 @@ from dataclasses import dataclass
 
 from qdsl.capability import ABSORBED
 from qdsl.lang.recipe import PlaceRule
+from qdsl.plan.apart import predict_kept
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft, make_draft
 from qdsl.plan.place import GRAPH_OUTPUT, Components, Edit
-from qdsl.plan.predict import predict
-from qdsl.plan.types import Prediction
+from qdsl.plan.types import Prediction, Reader
 
 _ROUNDS = 12
 
 
 @dataclass(frozen=True)
 class Settled:
-    """The last draft, what is predicted for it, and the nodes turned back to float, each with why."""
+    """The last draft, what is predicted for it, the nodes turned back to float, each with why, and where nodes that are
+    kept in float read a copy."""
 
     draft: Draft
     predictions: Mapping[str, Prediction]
     refused: Mapping[int, Prediction]
+    apart: tuple[Reader, ...] = ()
 
 
 class Settling:
@@ -47,17 +49,10 @@ class Settling:
             able = [node for node in self._able if node not in self._refused]
             active = Components(self._context, able).active
             draft = make_draft(self._context, self._rules, self._edits, active, self._unfolded, self._bare)
-            predictions = predict(
-                self._context.view,
-                draft.tensors,
-                draft.weights,
-                draft.biases,
-                self._context.capability,
-                lowered=True,
-            )
+            predictions, apart = predict_kept(self._context, draft.tensors, draft.weights, draft.biases)
             if not self._learn(draft, predictions, active):
                 break
-        return Settled(draft, predictions, self._refused)
+        return Settled(draft, predictions, self._refused, apart)
 
     def _learn(self, draft: Draft, predictions: Mapping[str, Prediction], active: frozenset[int]) -> bool:
         """Note what will not run in integers; False when nothing new was learnt."""

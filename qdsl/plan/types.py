@@ -207,8 +207,8 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All sequences are sorted: nodes in graph order, the rest by tensor or node name. `apart` are the nodes that
-    compute in float by request although they stand between pairs that a runtime would fuse with them."""
+    """All sequences are sorted: nodes in graph order, the rest by tensor or node name. `apart` are the
+    places where a node that is kept in float reads a copy, so that a runtime does not fuse it with the pairs around."""
 
     version: int
     recipe: str
@@ -227,4 +227,4 @@ class Plan:
     choices: tuple[Choice, ...] = ()
     halves: tuple[HalfNode, ...] = ()
     half_weights: tuple[HalfWeight, ...] = ()
-    apart: tuple[str, ...] = ()
+    apart: tuple[Reader, ...] = ()

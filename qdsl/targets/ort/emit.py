@@ -21,6 +21,7 @@ from qdsl.graph.edit_qdq import set_model_metadata
 from qdsl.lang.recipe import InputSpec
 from qdsl.passes.index import make
 from qdsl.passes.insert_qdq import InsertQDQ, least_opset
+from qdsl.passes.keep_operators import KeepOperators
 from qdsl.passes.quantize_dynamic import QuantizeDynamic
 from qdsl.passes.store_float16 import StoreFloat16
 from qdsl.plan import Plan, plan_hash
@@ -65,7 +66,7 @@ def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
     """A quantized copy of `model`, ready to save, and what was done to it."""
     quantized = upgrade_opset(model.copy(), least_opset(plan))
     trace = run([QuantizeDynamic(plan) if plan.mode == "dynamic" else InsertQDQ(plan, ranges)], quantized)
-    run([StoreFloat16(plan), *(make(name) for name in LOWERINGS)], quantized)
+    run([KeepOperators(plan.apart), StoreFloat16(plan), *(make(name) for name in LOWERINGS)], quantized)
     quantized.sweep()
     stamp = {"qdsl.recipe": plan.recipe, "qdsl.plan_sha256": plan_hash(plan), "qdsl.version": __version__}
     set_model_metadata(quantized, stamp)

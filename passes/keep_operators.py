@@ -1,0 +1,57 @@
+"""Keep operators that the recipe keeps in float from being fused with the Q/DQ pairs around them.
+
+Between a DequantizeLinear and a QuantizeLinear the runtime computes many operators in integers, whatever the recipe
+asked of them (a Sigmoid becomes QLinearSigmoid). A planned node reads one of its inputs through a Max of one input,
+which copies and which no fusion knows:
+
+    sigmoid(dequantize(x)) = sigmoid(max(dequantize(x)))
+
+Refuses nothing. Guarantees that nodes keep their names and that every float stays the same, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_graphsurgeon as gs
+
+from qdsl.graph.edit import add_node, replace_input
+from qdsl.graph.model import Model
+from qdsl.passes.insert_qdq import ORIGIN_KEY
+from qdsl.plan.types import Reader
+from qdsl.rewrite import Changes, Outcome, Rewrite
+
+
+@dataclass(frozen=True, slots=True)
+class KeepOperators(Rewrite):
+    """Options: the ports that read a copy."""
+
+    places: tuple[Reader, ...] = ()
+
+    name: ClassVar[str] = "keep_operators"
+    summary: ClassVar[str] = "keep planned operators between Q/DQ pairs from being fused with them"
+
+    def apply(self, model: Model) -> Outcome:
+        changes = Changes()
+        nodes = {node.name: node for node in model.nodes()}
+        for place in self.places:
+            copy_input(model, nodes[place.node], place.port, self.name)
+            changes.fire("kept", [place.node])
+        model.sort()
+        return changes.outcome()
+
+
+def copy_input(model: Model, node: gs.Node, port: int, origin: str) -> None:
+    """Let `node` read a copy of what it reads at `port`."""
+    source = node.inputs[port]
+    made = add_node(
+        model,
+        "Max",
+        [source],
+        name=f"{node.name}_kept",
+        output_name=f"{source.name}_kept",
+        like=source,
+        metadata={ORIGIN_KEY: origin},
+    )
+    replace_input(model, node, port, made.outputs[0])

@@ -1,0 +1,115 @@
+"""Nodes kept in float that a runtime would fuse with the Q/DQ pairs around them: the emitter gives each a copy of what
+it reads, which no fusion knows, and the predictor is asked about the graph with those copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from qdsl.graph.view import GraphView, NodeView, TensorView, Use
+from qdsl.lang.recipe import KeepRule
+from qdsl.plan.context import Context
+from qdsl.plan.predict import predict
+from qdsl.plan.predict_bounds import Interval
+from qdsl.plan.types import BiasPlan, Prediction, Reader, TensorPlan, WeightPlan
+
+COPY = "Max"  # of one input: ONNX Runtime neither removes nor fuses it
+BECAUSE = "kept in float: it reads a copy, which the Q/DQ around it are not fused with"
+
+
+def predict_kept(
+    context: Context,
+    tensors: Mapping[str, TensorPlan],
+    weights: Sequence[WeightPlan],
+    biases: Sequence[BiasPlan],
+    ranges: Mapping[str, Interval] | None = None,
+) -> tuple[dict[str, Prediction], tuple[Reader, ...]]:
+    """The predictions for the emitted graph, by node name, and where nodes that the recipe keeps in float32 have to
+    read a copy for it."""
+    apart: dict[int, int] = {}
+    while True:
+        view = _with_copies(context.view, apart)
+        read = {_reader(context.view, place): Reader(_copy_of(context.view, place[0]), 0) for place in apart.items()}
+        planned = {name: _moved(plan, read) for name, plan in tensors.items()} if read else tensors
+        found = predict(view, planned, weights, biases, context.capability, ranges, lowered=True)
+        fused = dict(_fused(context, found))
+        if not fused.keys() - apart.keys():
+            break
+        apart |= fused
+    for node in apart:
+        name = context.view.nodes[node].name
+        found[name] = replace(found[name], because=BECAUSE)
+    for node in context.kept:
+        name = context.view.nodes[node].name
+        if found[name].runs == "float" and _may_move(context, node, tensors):
+            found[name] = replace(found[name], runs="moves")
+    predictions = {node.name: found[node.name] for node in context.view.nodes}
+    return predictions, tuple(_reader(context.view, place) for place in sorted(apart.items()))
+
+
+def _fused(context: Context, found: Mapping[str, Prediction]) -> Iterable[tuple[int, int]]:
+    """The nodes kept in float32 that would compute in integers, with the first port that reads no constant. What only
+    moves values may move integers: nothing is lost."""
+    for node in context.kept:
+        if not context.rows[node].computes or not _in_float32(context, node):
+            continue
+        if found[context.view.nodes[node].name].runs != "integer":
+            continue
+        inputs = context.view.nodes[node].inputs
+        ports = [port for port in context.data_ports(context.view.nodes[node]) if inputs[port]]
+        free = [port for port in ports if not context.view.is_constant(inputs[port])]
+        if free:
+            yield node, free[0]
+
+
+def _may_move(context: Context, node: int, tensors: Mapping[str, TensorPlan]) -> bool:
+    """Whether a node only moves values between pairs of their own, which the same values give the same scale."""
+    view_node = context.view.nodes[node]
+    return context.rows[node].same_scale and view_node.inputs[0] in tensors and view_node.outputs[0] in tensors
+
+
+def _in_float32(context: Context, node: int) -> bool:
+    spoken = context.cascade.kept(node)
+    rule = spoken.rule if spoken is not None else None
+    return not isinstance(rule, KeepRule) or rule.dtype.name == "float32"
+
+
+def _reader(view: GraphView, place: tuple[int, int]) -> Reader:
+    return Reader(view.nodes[place[0]].name, place[1])
+
+
+def _copy_of(view: GraphView, node: int) -> str:
+    return f"{view.nodes[node].name}_kept"
+
+
+def _moved(plan: TensorPlan, read: Mapping[Reader, Reader]) -> TensorPlan:
+    if not any(reader in read for reader in plan.readers):
+        return plan
+    return replace(plan, readers=tuple(read.get(reader, reader) for reader in plan.readers))
+
+
+def _with_copies(view: GraphView, apart: Mapping[int, int]) -> GraphView:
+    """The graph with a copy before each of these ports."""
+    if not apart:
+        return view
+    nodes: list[NodeView] = []
+    at: dict[int, int] = {}
+    copies: dict[Use, int] = {}
+    tensors = dict(view.tensors)
+    for node in view.nodes:
+        changed = node
+        if node.index in apart:
+            port = apart[node.index]
+            copies[Use(node.index, port)] = len(nodes)
+            source, name = node.inputs[port], _copy_of(view, node.index)
+            nodes.append(NodeView(len(nodes), name, COPY, "", (source,), (name,), {}, ()))
+            uses = (Use(len(nodes), port),)
+            old = tensors[source]
+            tensors[name] = TensorView(name, "activation", old.dtype, old.shape, len(nodes) - 1, uses, False)
+            changed = replace(node, inputs=(*node.inputs[:port], name, *node.inputs[port + 1 :]))
+        at[node.index] = len(nodes)
+        nodes.append(replace(changed, index=len(nodes)))
+    for name, tensor in view.tensors.items():
+        moved = tuple(Use(copies[use], 0) if use in copies else Use(at[use.node], use.port) for use in tensor.uses)
+        tensors[name] = replace(tensor, producer=None if tensor.producer is None else at[tensor.producer], uses=moved)
+    return replace(view, nodes=tuple(nodes), tensors=tensors)
