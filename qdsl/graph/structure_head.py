@@ -91,12 +91,13 @@ def decoding_weight(view: GraphView, node: NodeView) -> bool:
         return node.op == "MatMul"
     if weight.out_channels != 1 or (weight.kernel is not None and set(weight.kernel) != {1}):
         return False
-    tensor = node.inputs[0 if weight.port else 1]
+    data = 0 if weight.port else 1
+    tensor = node.inputs[data] if data < len(node.inputs) else ""
     for _ in range(6):
         producer = writer(view, tensor)
         if producer is None or producer.op not in MOVES:
             return producer is not None and producer.op == "Softmax"
-        tensor = producer.inputs[0]
+        tensor = producer.inputs[0] if producer.inputs else ""
     return False
 
 
