@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 
 from qdsl import lock as locks
@@ -59,11 +58,9 @@ def recall(prepared: Prepared, decided: Decisions, known: Iterable[LockedChoice]
         if (line.alternative, line.node) not in possible:
             headline = f"the lock is stale: tuned: `{line.alternative[:80]}` has no place at `{line.node[:200]}`"
             raise QdslError([Diagnostic("lock-stale", headline, prepared.recipe.span)])
-    index = decided.context.view.node_index
-    taken.sort(key=lambda line: (line.alternative, line.evidence, index[line.node]))
     choices = tuple(
-        Choice(name, tuple(line.node for line in lines), evidence, origin_of(prepared, decided, name))
-        for (name, evidence), lines in groupby(taken, key=lambda line: (line.alternative, line.evidence))
+        Choice(line.alternative, (line.node,), line.evidence, origin_of(prepared, decided, line.alternative))
+        for line in taken
     )
     return decide_one(prepared, decided.plan.target, choices=choices)
 

@@ -14,7 +14,7 @@ from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import cascade as cascades
 from qdsl.plan import dynamic, half, improve, weight_only
 from qdsl.plan.calibration import missing_data
-from qdsl.plan.choices import with_choices
+from qdsl.plan.choices import in_order, with_choices
 from qdsl.plan.conflicts import check_conflicts
 from qdsl.plan.context import Context
 from qdsl.plan.counts import Counter, check_mode
@@ -113,6 +113,7 @@ def _decide(
     _refuse_absent(recipe, target, block, capability)
     table = capability or load(table_name(target))
     _refuse_quantized(recipe, view)
+    choices = in_order(choices, view)
     context = with_choices(_context(recipe, block, view, table, report), choices)
     rules = tuple(r for r in cascades.all_rules(recipe, block) if isinstance(r, PlaceRule))
     changes = edits(context, rules)

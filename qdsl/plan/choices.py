@@ -6,8 +6,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from qdsl.capability.alternatives import IN_FLOAT
+from qdsl.graph.view import GraphView
 from qdsl.plan.context import Context
 from qdsl.plan.types import Choice, Origin
+
+
+def in_order(choices: Iterable[Choice], view: GraphView) -> tuple[Choice, ...]:
+    """The choices in the one order that a plan has them in, measured or from a lock: nodes of the same alternative and
+    evidence together, in graph order."""
+    nodes: dict[tuple[str, str, Origin], set[str]] = {}
+    for choice in choices:
+        nodes.setdefault((choice.alternative, choice.evidence, choice.origin), set()).update(choice.nodes)
+    return tuple(
+        Choice(name, tuple(sorted(nodes[name, evidence, origin], key=view.node_index.__getitem__)), evidence, origin)
+        for name, evidence, origin in sorted(nodes)
+    )
 
 
 def with_choices(context: Context, choices: Iterable[Choice]) -> Context:
