@@ -14,6 +14,7 @@ from random_graphs import random_model
 from qdsl.calibrate import Ranges
 from qdsl.diag import QdslError
 from qdsl.graph import Model, from_proto, load, to_bytes
+from qdsl.graph.view import GraphView
 from qdsl.plan import Plan
 from qdsl.rewrite import canonicalise
 from qdsl.targets.ort import reality
@@ -80,3 +81,25 @@ def test_the_predicted_size_is_near(name: str, tmp_path: Path) -> None:
     emit(model, plan, ranges, tmp_path)
     size = (tmp_path / "ort" / "model.onnx").stat().st_size
     assert abs(plan.totals.predicted_bytes / size - 1) < 0.05
+
+
+def tiny() -> GraphView:
+    model = load(DATA / "yolov8_tiny_torchscript.onnx")
+    canonicalise(model)
+    return model.view()
+
+
+@pytest.mark.parametrize("word", ["", " storage_only"])
+def test_weights_that_are_computed_with_have_an_int32_bias(word: str) -> None:
+    """A type with a kernel runs even where the recipe asks only to store it: the bias must not be left to the runtime."""
+    view = tiny()
+    plan = planned(
+        view, f"layers op Conv {{ weights int8 symmetric per_channel{word} }}\nkeep decode_head in float32\n"
+    )
+    assert len(plan.biases) > 20
+
+
+def test_weights_that_are_only_stored_have_a_float_bias() -> None:
+    view = tiny()
+    rules = "layers op Conv { weights int4 symmetric per_channel storage_only }\nkeep decode_head in float32\n"
+    assert planned(view, rules).biases == ()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from qdsl.capability import Row
+from qdsl.capability import WEIGHT, Row
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import PlaceRule
 from qdsl.plan import share, weight_only
@@ -142,6 +142,12 @@ def _weight(context: Context, node: NodeView, row: Row, port: int, asked: Chosen
     return WeightPlan(node.name, port, node.inputs[port], scheme, channels, asked.origin)
 
 
+def _computed(context: Context, scheme: Scheme) -> bool:
+    """Whether the target computes with such weights. One that does will, even where the recipe only asks to store them,
+    and would make integers of a float bias by itself, in steps that may overflow."""
+    return context.capability.accepts(WEIGHT, replace(scheme, storage_only=False)).executed
+
+
 def _biases(
     context: Context, active: frozenset[int], tensors: dict[str, TensorPlan], weights: tuple[WeightPlan, ...]
 ) -> Iterable[BiasPlan]:
@@ -149,7 +155,7 @@ def _biases(
         node = context.view.node(weight.node)
         row = context.rows[node.index]
         bias = row.bias_port(node, context.view)
-        stored_only = weight.scheme.storage_only or node.index not in active
+        stored_only = node.index not in active or not _computed(context, weight.scheme)
         if bias is None or weight.port not in row.weights or stored_only or not _is_float32(context, node, bias):
             continue
         through = _first_pair(context, node, row, tensors)
