@@ -91,15 +91,11 @@ def tiny() -> GraphView:
 
 @pytest.mark.parametrize("word", ["", " storage_only"])
 def test_weights_that_are_computed_with_have_an_int32_bias(word: str) -> None:
-    """A type with a kernel runs even where the recipe asks only to store it: the bias must not be left to the runtime."""
-    view = tiny()
-    plan = planned(
-        view, f"layers op Conv {{ weights int8 symmetric per_channel{word} }}\nkeep decode_head in float32\n"
-    )
-    assert len(plan.biases) > 20
+    """A type with a kernel runs even where the recipe asks only to store it."""
+    rules = f"layers op Conv and not decode_head {{ weights int8 symmetric per_channel{word} }}\n"
+    assert len(planned(tiny(), rules + "keep decode_head in float32\n").biases) > 20
 
 
 def test_weights_that_are_only_stored_have_a_float_bias() -> None:
-    view = tiny()
-    rules = "layers op Conv { weights int4 symmetric per_channel storage_only }\nkeep decode_head in float32\n"
-    assert planned(view, rules).biases == ()
+    rules = "layers op Conv and not decode_head { weights int4 symmetric per_channel storage_only }\n"
+    assert planned(tiny(), rules + "keep decode_head in float32\n").biases == ()
