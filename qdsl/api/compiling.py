@@ -21,6 +21,7 @@ from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report
 from qdsl.graph.finite import require_finite
+from qdsl.lang import Loaded
 from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions, Plan, gate, to_json
 from qdsl.plan.render import mebibytes, plain, times_smaller
@@ -107,15 +108,10 @@ def compile(
     wish = Wish(lock=lock, locked=locked, update=update)
     _require_counts(workers=workers, batch=batch)
     tell = listener or (lambda event: None)
-    loaded = read(path, sets)
     report = Report()
-    report.extend(loaded.diagnostics)
-    for each in loaded.recipe.targets:
-        report.extend(gate(loaded.recipe, each.name) if target in (None, each.name) else ())
-    report.raise_errors()
+    loaded = _passed(read(path, sets), target, report)
     pinned = Pinned(loaded.recipe, wish, target)
     prepared = prepare(loaded)
-    recipe = prepared.recipe
     report.extend(prepared.warnings)
     decisions = decide_all(prepared, target, report)
     plans = [decided.plan for decided in decisions]
@@ -123,35 +119,73 @@ def compile(
         require_finite(prepared.model)
     tell(Event("model", _model_line(prepared)))
     datasets = _open(prepared, plans, pinned, report)
-    directory = Path(out) / recipe.name
-    _require_emittable(prepared, plans, directory)
+    job = _Job(prepared, pinned, Path(out) / prepared.recipe.name, tell, report)
+    _require_emittable(prepared, plans, job.directory)
     known = pinned.ranges(prepared, plans, datasets, report)
     if known is None:
-
-        def heard(text: str, done: int, total: int, rate: float) -> None:
-            tell(Event("calibrate", text, done, total, rate))
-
-        ranges = measure(prepared, plans, datasets, directory, heard, report, workers=workers, batch=batch)
-        ranges = replace(ranges, means=measure_means(prepared, plans, datasets, heard))
-        pinned.require_unmoved()
+        ranges, decisions, tuned = _measured(job, decisions, datasets, workers, batch)
     else:
-        ranges, datasets = known, pinned.readable(datasets)
-        tell(Event("lock", f"{len(ranges.low)} ranges from {pinned.path.name}, nothing to calibrate"))
-    ranges = named(ranges, plans)
-    if known is not None:
-        tuned: list[LockedChoice] = []
-        decisions = tuple(recall(prepared, each, pinned.choices) for each in decisions)
-    else:
-        decisions, tuned = _choose(prepared, decisions, ranges, datasets, tell)
-    measured, plans = plans, [decided.plan for decided in decisions]
-    results = tuple(_target(prepared, plan, ranges, datasets, directory, tell) for plan in plans)
+        datasets = pinned.readable(datasets)
+        ranges, decisions, tuned = _recalled(job, decisions, known)
+    results = tuple(_target(prepared, each.plan, ranges, datasets, job.directory, tell) for each in decisions)
     with placed_at(model_span(prepared)):
         report.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets or {}))
-    write_text(directory / "plan.json", _plans_json(plans))
-    write_text(directory / "ranges.json", ranges.to_json())
-    if told := pinned.write(ranges, measured, tuned):
+    write_text(job.directory / "plan.json", _plans_json([decided.plan for decided in decisions]))
+    write_text(job.directory / "ranges.json", ranges.to_json())
+    if told := pinned.write(ranges, plans, tuned):
         tell(Event("lock", told))
-    return CompileResult(recipe.name, directory, results, ranges, report.sorted(), pinned.used, known is not None)
+    from_lock = known is not None
+    return CompileResult(loaded.recipe.name, job.directory, results, ranges, report.sorted(), pinned.used, from_lock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What one compilation works on: its artifacts go below `directory`."""
+
+    prepared: Prepared
+    pinned: Pinned
+    directory: Path
+    tell: Listener
+    report: Report
+
+
+_Found = tuple[Ranges, tuple[Decisions, ...], list[LockedChoice]]
+
+
+def _passed(loaded: Loaded, target: str | None, report: Report) -> Loaded:
+    """The recipe, unless it asks the targets for what is not carried out. Raises QdslError."""
+    report.extend(loaded.diagnostics)
+    for each in loaded.recipe.targets:
+        report.extend(gate(loaded.recipe, each.name) if target in (None, each.name) else ())
+    report.raise_errors()
+    return loaded
+
+
+def _measured(
+    job: _Job,
+    decisions: Sequence[Decisions],
+    datasets: Mapping[str, Dataset],
+    workers: int | None,
+    batch: int | None,
+) -> _Found:
+    """Ranges and means from the data, then the decisions under what measurements choose, with those choices."""
+
+    def heard(text: str, done: int, total: int, rate: float) -> None:
+        job.tell(Event("calibrate", text, done, total, rate))
+
+    plans = [decided.plan for decided in decisions]
+    ranges = measure(job.prepared, plans, datasets, job.directory, heard, job.report, workers=workers, batch=batch)
+    ranges = replace(ranges, means=measure_means(job.prepared, plans, datasets, heard))
+    job.pinned.require_unmoved()
+    ranges = named(ranges, plans)
+    return ranges, *_choose(job.prepared, decisions, ranges, datasets, job.tell)
+
+
+def _recalled(job: _Job, decisions: Sequence[Decisions], known: Ranges) -> _Found:
+    """The ranges of the lock, and the decisions under its choices: there is none to add."""
+    job.tell(Event("lock", f"{len(known.low)} ranges from {job.pinned.path.name}, nothing to calibrate"))
+    ranges = named(known, [decided.plan for decided in decisions])
+    return ranges, tuple(recall(job.prepared, each, job.pinned.choices) for each in decisions), []
 
 
 def _require_counts(**counts: int | None) -> None:

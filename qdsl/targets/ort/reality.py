@@ -251,8 +251,6 @@ def _written_type(node: onnx.NodeProto, port: int, known: Mapping[str, int]) -> 
         return int(onnx.TensorProto.INT32)
     if node.op_type == "Cast":
         return int(next(attribute.i for attribute in node.attribute if attribute.name == "to"))
-    if node.op_type == "Cast":
-        return int(next(attribute.i for attribute in node.attribute if attribute.name == "to"))
     if node.op_type == "DequantizeLinear":
         return _FLOAT
     if node.op_type == "QuantizeLinear" or node.op_type.startswith("QLinear"):
