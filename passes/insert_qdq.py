@@ -28,13 +28,13 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.edit import add_constant, add_deferred, add_node, replace_output, replace_readers
 from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
+from qdsl.passes.origins import ORIGIN_KEY, origin_text
 from qdsl.passes.qdq_parameters import Parameters, PlanLike, RangesLike, WeightKey, parameters, weight_key
 from qdsl.plan.types import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
 from qdsl.quant import QParams, dequantize, limits, mean_shift, quantize, quantize_bias, quantize_weight
 from qdsl.rewrite import Changes, Outcome, Rewrite
 from qdsl.spec import DType, Granularity
 
-ORIGIN_KEY = "qdsl.origin"
 _CONTRIB = "com.microsoft"
 _OUTPUTS = {"QuantizeLinear": "quantized", "DequantizeLinear": "dequantized", "Clip": "clipped"}
 # Integers that Clip takes, from which opset on.
@@ -103,7 +103,7 @@ class _Writer:
         self._view = view
         self._found = found
         self._ranges = job.ranges
-        self._recipe_file = f"{plan.recipe}.q"
+        self._recipe = plan.recipe
         self._group_of = {tensor.tensor: tensor.group for tensor in plan.tensors}
         self._key_at = {(weight.node, weight.port): weight_key(weight, view) for weight in plan.weights}
         self._nodes = {node.name: node for node in model.nodes()}
@@ -257,7 +257,7 @@ class _Writer:
             domain="" if params is None or self._model.opset >= _opset_of(params) else _CONTRIB,
             like=inputs[0],
             element_type=element_type,
-            metadata={ORIGIN_KEY: self._origin(origin)},
+            metadata={ORIGIN_KEY: origin_text(origin, self._recipe)},
         )
         made: gs.Variable = node.outputs[0]
         return made
@@ -281,11 +281,6 @@ class _Writer:
             if node is None or reader.port >= len(node.inputs) or node.inputs[reader.port] is not tensor:
                 raise ValueError(f"the plan says that {reader.node} reads {name} at port {reader.port}: another model?")
         replace_readers(self._model, to, [(self._nodes[reader.node], reader.port) for reader in readers])
-
-    def _origin(self, origin: Origin) -> str:
-        if origin.file in ("", self._recipe_file):
-            return str(origin)
-        return f"{origin.rule}, {origin.file}:{origin.line}"
 
 
 def _opset_of(params: QParams) -> int:

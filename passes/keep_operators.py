@@ -18,32 +18,37 @@ import onnx_graphsurgeon as gs
 
 from qdsl.graph.edit import add_node, replace_input
 from qdsl.graph.model import Model
-from qdsl.passes.insert_qdq import ORIGIN_KEY
-from qdsl.plan.types import Reader
+from qdsl.passes.origins import ORIGIN_KEY, origin_text
+from qdsl.plan.types import Plan
 from qdsl.rewrite import Changes, Outcome, Rewrite
 
 
 @dataclass(frozen=True, slots=True)
 class KeepOperators(Rewrite):
-    """Options: the ports that read a copy."""
+    """Options: the plan to carry out."""
 
-    places: tuple[Reader, ...] = ()
+    plan: Plan
 
     name: ClassVar[str] = "keep_operators"
     summary: ClassVar[str] = "keep planned operators between Q/DQ pairs from being fused with them"
 
+    def __str__(self) -> str:
+        return f"{self.name}{{places={len(self.plan.apart)}}}"
+
     def apply(self, model: Model) -> Outcome:
         changes = Changes()
         nodes = {node.name: node for node in model.nodes()}
-        for place in self.places:
-            copy_input(model, nodes[place.node], place.port, self.name)
+        kept = {node.node: node.origin for node in self.plan.nodes}
+        for place in self.plan.apart:
+            origin = origin_text(kept[place.node], self.plan.recipe)
+            copy_input(model, nodes[place.node], place.port, origin)
             changes.fire("kept", [place.node])
         model.sort()
         return changes.outcome()
 
 
 def copy_input(model: Model, node: gs.Node, port: int, origin: str) -> None:
-    """Let `node` read a copy of what it reads at `port`."""
+    """Let `node` read a copy of what it reads at `port`; `origin` says why."""
     source = node.inputs[port]
     made = add_node(
         model,

@@ -27,8 +27,8 @@ from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import add_constant, add_node, remove_node, replace_input
 from qdsl.graph.model import Model
-from qdsl.passes.insert_qdq import ORIGIN_KEY
 from qdsl.passes.keep_operators import copy_input
+from qdsl.passes.origins import ORIGIN_KEY
 from qdsl.rewrite import Changes, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
 

@@ -26,7 +26,7 @@ from onnx import TensorProto
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.edit import add_constant, add_deferred, add_node, add_variable, become, exchange_outputs, set_metadata
 from qdsl.graph.model import Model
-from qdsl.passes.insert_qdq import ORIGIN_KEY
+from qdsl.passes.origins import ORIGIN_KEY, origin_text
 from qdsl.passes.qdq_parameters import PlanLike
 from qdsl.plan.types import Origin, TensorPlan, WeightPlan
 from qdsl.quant import QParams, quantize_weight, weight_parameters
@@ -97,7 +97,7 @@ class _Writer:
     def __init__(self, model: Model, plan: PlanLike, parameters: Mapping[WeightPlan, QParams]) -> None:
         self.changes = Changes()
         self._model = model
-        self._recipe_file = f"{plan.recipe}.q"
+        self._recipe = plan.recipe
         self._parameters = parameters
         self._nodes = {node.name: node for node in model.nodes()}
         self._plan_at = {reader.node: tensor for tensor in plan.tensors for reader in tensor.readers}
@@ -143,7 +143,7 @@ class _Writer:
         made, name = node.outputs[0], node.name
         inputs = [read.values, weight.values, read.zero_point, weight.zero_point]
         become(self._model, node, op, inputs, dict(node.attrs) if op == "ConvInteger" else {})
-        set_metadata(node, ORIGIN_KEY, self._origin(origin))
+        set_metadata(node, ORIGIN_KEY, origin_text(origin, self._recipe))
         sums = add_variable(self._model, f"{name}_sums", "int32", made.shape)
         factors = [read.scale, weight.scale]
         shape = weight.scale.shape
@@ -265,13 +265,8 @@ class _Writer:
         **attrs: Any,
     ) -> gs.Node:
         written = [outputs] if isinstance(outputs, gs.Variable) else outputs
-        metadata = {ORIGIN_KEY: self._origin(origin)}
+        metadata = {ORIGIN_KEY: origin_text(origin, self._recipe)}
         return add_node(self._model, op, inputs, written, name=name, attrs=attrs, metadata=metadata)
-
-    def _origin(self, origin: Origin) -> str:
-        if origin.file in ("", self._recipe_file):
-            return str(origin)
-        return f"{origin.rule}, {origin.file}:{origin.line}"
 
 
 def _input(node: gs.Node, port: int) -> gs.Tensor | None:

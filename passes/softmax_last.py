@@ -22,7 +22,7 @@ import onnx_graphsurgeon as gs
 from qdsl.graph.constants import Held, lazy_of
 from qdsl.graph.edit import add_constant, become, fresh_tensor_name, rename_tensor, set_attr, set_metadata
 from qdsl.graph.model import Model
-from qdsl.passes.insert_qdq import ORIGIN_KEY
+from qdsl.passes.origins import ORIGIN_KEY
 from qdsl.passes.output_channels import plain_float
 from qdsl.rewrite import Changes, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op

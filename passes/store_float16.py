@@ -22,7 +22,7 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.edit import add_deferred, add_node, readers_of, replace_output, replace_readers, set_attr
 from qdsl.graph.edit_qdq import set_element_type
 from qdsl.graph.model import Model
-from qdsl.passes.insert_qdq import ORIGIN_KEY
+from qdsl.passes.origins import ORIGIN_KEY, origin_text
 from qdsl.plan.types import HalfNode, HalfWeight, Origin
 from qdsl.rewrite import Changes, Outcome, Rewrite
 
@@ -72,7 +72,7 @@ class _Writer:
     def __init__(self, model: Model, plan: HalfPlan) -> None:
         self.changes = Changes()
         self._model = model
-        self._recipe_file = f"{plan.recipe}.q"
+        self._recipe = plan.recipe
         self._nodes = {node.name: node for node in model.nodes()}
         self._constants: dict[str, gs.Constant] = {}
         self._widened: dict[str, gs.Variable] = {}
@@ -130,7 +130,7 @@ class _Writer:
             attrs={"to": _NUMBERS[kind]},
             like=tensor,
             element_type=kind,
-            metadata={ORIGIN_KEY: self._origin(origin)},
+            metadata={ORIGIN_KEY: origin_text(origin, self._recipe)},
         )
         made: gs.Variable = node.outputs[0]
         return made
@@ -146,11 +146,6 @@ class _Writer:
 
             self._constants[name] = add_deferred(self._model, f"{name}_float16", "float16", value.shape, compute)
         return self._constants[tensor.name]
-
-    def _origin(self, origin: Origin) -> str:
-        if origin.file in ("", self._recipe_file):
-            return str(origin)
-        return f"{origin.rule}, {origin.file}:{origin.line}"
 
 
 def as_half(values: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:

@@ -20,6 +20,7 @@ from qdsl.rewrite import canonicalise
 from qdsl.targets.ort import reality
 from qdsl.targets.ort.emit import emit
 
+KEPT_BY = "keep op Sigmoid, line 11"
 MOVERS = {"Slice", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Split", "MaxPool", "Resize", "Gather", "Flatten"}
 HEADS = (HEAD, HEAD.replace("uint8 affine", "int8 affine"))
 
@@ -85,7 +86,7 @@ def test_a_kept_sigmoid_reads_a_copy_and_the_rest_stays_as_it_was(tmp_path: Path
     (copy,) = [node for node in made.graph.node if node.op_type == "Max"]
     gate = next(node for node in made.graph.node if node.name == "gate")
     assert list(gate.input) == list(copy.output) and len(copy.input) == 1
-    assert {p.key: p.value for p in copy.metadata_props} == {"qdsl.origin": "keep_operators"}
+    assert {p.key: p.value for p in copy.metadata_props} == {"qdsl.origin": KEPT_BY}
     runs = reality.read(tmp_path / "ort" / "model.onnx", counts=False).nodes
     assert {name: ran.runs for name, ran in runs.items()} == {
         "stem": "integer",

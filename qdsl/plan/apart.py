@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from qdsl.graph.view import GraphView, NodeView, TensorView, Use
-from qdsl.lang.recipe import KeepRule
 from qdsl.plan.context import Context
 from qdsl.plan.predict import predict
 from qdsl.plan.predict_bounds import Interval
@@ -69,9 +68,8 @@ def _may_move(context: Context, node: int, tensors: Mapping[str, TensorPlan]) ->
 
 
 def _in_float32(context: Context, node: int) -> bool:
-    spoken = context.cascade.kept(node)
-    rule = spoken.rule if spoken is not None else None
-    return not isinstance(rule, KeepRule) or rule.dtype.name == "float32"
+    kept = context.cascade.kept_in(node)  # a measurement may keep a node, too: in float32
+    return kept is None or kept.name == "float32"
 
 
 def _reader(view: GraphView, place: tuple[int, int]) -> Reader:

@@ -26,6 +26,7 @@ from qdsl.lang.recipe import (
 from qdsl.plan.origins import Origins
 from qdsl.plan.selection import Selection
 from qdsl.plan.types import Origin
+from qdsl.spec import DType
 
 SETTINGS = ("weights", "activations", "calibrate", "range")
 Value = TypeRequest | Calibrate | FixedRange
@@ -96,6 +97,11 @@ class Cascade:
         """The last `keep` rule that picks `node`."""
         found = [self.spoken[i] for i in self.node_rules[node] if isinstance(self.spoken[i].rule, KeepRule)]
         return found[-1] if found else None
+
+    def kept_in(self, node: int) -> DType | None:
+        """The type of the last `keep` rule that picks `node`."""
+        spoken = self.kept(node)
+        return spoken.rule.dtype if spoken is not None and isinstance(spoken.rule, KeepRule) else None
 
     def _resolve(self, what: str, rules: tuple[int, ...]) -> Resolved:
         voices = []

@@ -42,8 +42,9 @@ def _asked(context: Context) -> dict[int, Origin]:
     found: dict[int, Origin] = {}
     for node in context.view.nodes:
         spoken = context.cascade.kept(node.index)
-        if spoken is not None and getattr(spoken.rule, "dtype", None) is not None:
-            if spoken.rule.dtype.name == "float16":  # type: ignore[union-attr]
+        kept = context.cascade.kept_in(node.index)
+        if spoken is not None and kept is not None:
+            if kept.name == "float16":
                 found[node.index] = spoken.origin
             continue
         if node.index in context.kept or context.schemes.floats is None:

@@ -66,7 +66,7 @@ def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
     """A quantized copy of `model`, ready to save, and what was done to it."""
     quantized = upgrade_opset(model.copy(), least_opset(plan))
     trace = run([QuantizeDynamic(plan) if plan.mode == "dynamic" else InsertQDQ(plan, ranges)], quantized)
-    run([KeepOperators(plan.apart), StoreFloat16(plan), *(make(name) for name in LOWERINGS)], quantized)
+    run([KeepOperators(plan), StoreFloat16(plan), *(make(name) for name in LOWERINGS)], quantized)
     quantized.sweep()
     stamp = {"qdsl.recipe": plan.recipe, "qdsl.plan_sha256": plan_hash(plan), "qdsl.version": __version__}
     set_model_metadata(quantized, stamp)

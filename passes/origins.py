@@ -1,0 +1,14 @@
+"""How a node that a pass writes says where it comes from."""
+
+from __future__ import annotations
+
+from qdsl.plan.types import Origin
+
+ORIGIN_KEY = "qdsl.origin"
+
+
+def origin_text(origin: Origin, recipe: str) -> str:
+    """The rule and its line, for readers of the recipe called `recipe`; the file, too, where it is another."""
+    if origin.file in ("", f"{recipe}.q"):
+        return str(origin)
+    return f"{origin.rule}, {origin.file}:{origin.line}"
