@@ -364,6 +364,36 @@ def with_if(folder: Path) -> None:
     save(model, folder)
 
 
+def classifier(folder: Path) -> None:
+    """images -> conv1 -> mean over pixels -> y [1, 4]."""
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv1", kernel_shape=[1, 1]),
+        helper.make_node("GlobalAveragePool", ["c"], ["m"], name="mean1"),
+        helper.make_node("Flatten", ["m"], ["y"], name="flat1"),
+    ]
+    weights = np.random.default_rng(3).standard_normal((4, 3, 1, 1)).astype(np.float32)
+    save(graph_of(nodes, ["y"], constants={"w": weights}), folder)
+
+
+def four_classes(folder: Path) -> None:
+    noise(folder)
+    for at, name in enumerate("abcd"):
+        picture(folder / "photos" / name / f"{at}.png", (8, 8), seed=at)
+
+
+def colour_mask(folder: Path) -> None:
+    noise(folder)
+    for name in ("images/a.png", "masks/a.png"):
+        picture(folder / "road" / name, (8, 8))
+
+
+def without_photos(folder: Path) -> None:
+    classifier(folder)
+    four_classes(folder)
+    qdsl.api.compile(folder / "example.q", out=folder / "build")
+    shutil.rmtree(folder / "photos")
+
+
 SETUPS: dict[str, Setup] = {
     **_models(),
     # models that have something to quantize, beside what the words say
@@ -455,6 +485,14 @@ SETUPS: dict[str, Setup] = {
     "model.onnx is a Conv with a channel 1000 times smaller than the others": a_small_channel,
     "model.onnx and calib.npz": beside_conv(noise),
     "model.onnx clips a convolution far outside of its values": clipped_far_outside,
+    # evaluating
+    "model.onnx is a classifier of four classes, photos has four, of one picture each": lambda folder: (
+        classifier(folder),
+        four_classes(folder),
+    ),
+    "model.onnx is a Conv of four channels, photos has four classes": beside_conv(four_classes),
+    "model.onnx is a Conv of four channels, road has a mask in colour": beside_conv(colour_mask),
+    "a lock, and no folder photos any more": without_photos,
     # artifacts
     "model.onnx is a Conv whose weight holds a NaN": lambda folder: (save(conv(weight=np.nan), folder), noise(folder)),
     "model.onnx is a Conv whose input and weight reach 1e35": huge_values,

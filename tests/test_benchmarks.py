@@ -7,12 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
-from data_cases import block
-
-from qdsl.data import ModelInput
-from qdsl.data.preprocess import build
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
 
@@ -26,36 +21,6 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
         return importlib.import_module(name)
 
     return load
-
-
-@pytest.mark.parametrize("size", [(200, 120), (90, 220), (64, 64)])
-@pytest.mark.parametrize(
-    "steps",
-    [
-        (("resize", 96, 96, "letterbox"),),
-        (("resize", 96, 128, "letterbox", "top_left"),),
-        (("resize", 96, 80, "stretch"),),
-        (("resize", 64, 80, "crop"),),
-        (("resize", 128, 128, "letterbox"), ("crop", 60, 100)),
-        (("crop", 50, 40),),
-    ],
-)
-def test_a_place_in_the_input_is_traced_back_to_the_picture(
-    script: Any, size: tuple[int, int], steps: tuple[tuple[Any, ...], ...]
-) -> None:
-    width, height = size
-    pixels = np.zeros((height, width, 3), np.uint8)
-    pixels[..., 0], pixels[..., 1], pixels[..., 2] = np.arange(width), np.arange(height)[:, None], 200
-    spec = block(*steps)
-    array = build("x", spec, ModelInput("uint8", None), spec.span).picture(pixels)[0].astype(float)
-    left, top, right, bottom = script("detection").region(spec, width, height)
-    rows, columns = np.nonzero(array[2] == 200)  # inside the picture, not padding
-    x = (columns + 0.5 - left) / (right - left) * width - 0.5
-    y = (rows + 0.5 - top) / (bottom - top) * height - 0.5
-    inner = (x > 4) & (x < width - 5) & (y > 4) & (y < height - 5)
-    assert inner.sum() > 100
-    np.testing.assert_allclose(array[0][rows, columns][inner], x[inner], atol=0.51)
-    np.testing.assert_allclose(array[1][rows, columns][inner], y[inner], atol=0.51)
 
 
 def test_a_figure_tells_whether_its_bound_holds(script: Any) -> None:

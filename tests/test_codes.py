@@ -27,6 +27,7 @@ MORE_WORDS = {
     "mode-missing": ["--target", "ort"],
     "lock-missing": ["--locked"],
     "lock-unchecked": ["--locked"],
+    "evaluate-left-out": ["--locked"],
     "lock-unwritable": ["--update"],
 }
 # A file may be one letter too long for what is written aside: this binds the superuser, too.

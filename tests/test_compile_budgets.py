@@ -17,6 +17,7 @@ EVALUATE = """evaluate fidelity on calib {
   measure sqnr
   profile latency { runs 3 }
   require cosine >= 0.9
+  require latency <= 1 s
 }
 """
 
@@ -54,12 +55,12 @@ def test_undecided_is_shown_and_counts_only_when_strict(tmp_path: Path, capsys: 
     assert compiled(recipe, "--strict") == 4
 
 
-def test_evaluate_profile_and_require_are_warned_of(tmp_path: Path) -> None:
+def test_what_stays_undecided_is_warned_of(tmp_path: Path) -> None:
     result = qdsl.compile(project(tmp_path, EVALUATE), out=tmp_path / "build")
     found = [(d.code, d.severity, d.span.line if d.span else 0) for d in result.diagnostics]
     first = HEAD.count("\n") + 1
-    assert found == [("undecided", Severity.WARNING, line) for line in (first, first + 2, first + 3)]
-    assert [b.verdict for b in result.targets[0].budgets] == ["undecided"]
+    assert found == [("undecided", Severity.WARNING, line) for line in (first + 2, first + 4)]
+    assert [b.verdict for b in result.targets[0].budgets] == ["holds", "undecided"]
 
 
 REFUSED = {

@@ -16,6 +16,7 @@ FLOOR = {
     "qdsl.cli": 6,
     "qdsl.api": 5,
     "qdsl.targets": 4,
+    "qdsl.harness": 4,
     "qdsl.passes": 3,
     "qdsl.plan": 2,
     "qdsl.rewrite": 2,
@@ -39,6 +40,7 @@ SIDEWAYS = {
     ("qdsl.lang", "qdsl.grammars"): "the parser reads the grammar",
     ("qdsl.data", "qdsl.lang"): "a dataset is opened from its recipe statement",
     ("qdsl.spec", "qdsl.diag"): "none today",
+    ("qdsl.harness", "qdsl.targets"): "a target says how its artifact is run",
     ("qdsl.capability", "qdsl.graph"): "a row says what it covers by looking at nodes of the view",
 }
 

@@ -117,7 +117,7 @@ FRESH: dict[str, Callable[[str], str]] = {
     "line ends": lambda text: text.replace("\n", "\r\n"),
     "semicolons": lambda text: text.replace("symmetric per_channel\n", "symmetric per_channel;"),
     "evaluate": lambda text: text + "evaluate fidelity on calib { measure sqnr; require size <= 9 MiB }\n",
-    "data that only measures": lambda text: text + 'data val from npz "val.npz"\nevaluate fidelity on val\n',
+    "data that only measures": lambda text: text + 'data val from npz "calib.npz"\nevaluate fidelity on val\n',
     "a budget in the target": lambda text: text.replace("target ort", "target ort { require size <= 9 MiB }"),
     "profile": lambda text: text.replace("target ort", "target ort { profile latency { runs 5 } }"),
     "expect": lambda text: text.replace("keep op Gemm", "keep op Gemm expect 1"),

@@ -170,12 +170,14 @@ def test_a_plain_recipe_passes_the_gate() -> None:
     assert gated("") == []
 
 
-def test_size_is_decided_and_everything_else_warned_of() -> None:
+def test_what_no_evaluation_decides_is_warned_of() -> None:
     rules = (
         "evaluate classification on calib {\n  profile latency\n  require top1 drop <= 1 pp\n"
-        "  require size <= 3.6 MiB\n}\n"
+        "  require size <= 3.6 MiB\n  require latency <= 9 ms\n}\n"
     )
-    assert gated(rules) == [("warning", "undecided")] * 3
+    assert gated(rules) == [("warning", "undecided")] * 2
+    elsewhere = HEAD.replace("target ort", "target ort { require miou >= 0.5 }")
+    assert gated("", elsewhere) == [("warning", "undecided")]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ passed."""
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,13 +19,29 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
+# More of these is faster; of the rest that have a speed-up, less is.
+_RATES = frozenset({"throughput"})
+
+Name = tuple[str, tuple[str, ...]]  # a metric and its qualifiers: ("latency", ("p50",)), ("f1", ("crack",))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A figure that was measured, in base units (fractions, bytes, seconds); the float model's, None where there is
+    none; the ends of an interval around `reference - value`; `source` says how it was measured."""
+
+    value: float
+    reference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """One `require` decided for one target. `verdict` is holds, broken or undecided; `value` and `bound` are in base
     units (bytes), None where nothing was measured; `margin` is the share of the bound that is left (negative when
-    broken)."""
+    broken); `low` and `high` are the ends of an interval around `value`, None where there is none."""
 
     text: str
     verdict: str
@@ -32,6 +49,9 @@ class Budget:
     value: float | None = None
     bound: float | None = None
     unit: str | None = None
+    low: float | None = None
+    high: float | None = None
+    source: str = ""
 
     @property
     def margin(self) -> float | None:
@@ -40,9 +60,9 @@ class Budget:
         return (self.bound - self.value) / self.bound
 
 
-def decide_budgets(recipe: Recipe, target: Target, measured: Mapping[str, float]) -> tuple[Budget, ...]:
+def decide_budgets(recipe: Recipe, target: Target, measured: Mapping[Name, Reading]) -> tuple[Budget, ...]:
     """Every budget that holds for `target`, in source order; one in the target block stands before one in `evaluate`
-    on the same metric. `measured` maps (metric or "metric form") to a value in base units, such as "size" in bytes."""
+    on the same metric."""
     own = {_key(require) for require in target.requires}
     general = [r for spec in recipe.evaluates for r in spec.requires if _key(r) not in own]
     chosen = sorted([*general, *target.requires], key=lambda r: (r.span.file, r.span.line, r.span.column))
@@ -53,14 +73,47 @@ def _key(require: Require) -> tuple[str, tuple[str, ...], str]:
     return (require.metric.name, require.metric.qualifiers, require.form)
 
 
-def _decide(require: Require, recipe: Recipe, measured: Mapping[str, float]) -> Budget:
+def _decide(require: Require, recipe: Recipe, measured: Mapping[Name, Reading]) -> Budget:
     text = _words(require, recipe)
-    name = require.metric.name if require.form == "value" else f"{require.metric.name} {require.form}"
-    if name not in measured or require.bound is None or require.comparison is None:
+    reading = measured.get((require.metric.name, require.metric.qualifiers))
+    if reading is None or require.bound is None or require.comparison is None:
         return Budget(text, "undecided", require.span)
-    value, bound = measured[name], require.bound.base
+    relative = require.bound.unit == "%"
+    value = _formed(require.metric.name, require.form, reading, relative)
+    if value is None:
+        return Budget(text, "undecided", require.span)
+    bound = require.bound.base
     verdict = "holds" if _COMPARE[require.comparison](value, bound) else "broken"
-    return Budget(text, verdict, require.span, value, bound, require.bound.unit)
+    low, high = _interval(require.form, reading, relative)
+    return Budget(text, verdict, require.span, value, bound, require.bound.unit, low, high, reading.source)
+
+
+def _formed(metric: str, form: str, reading: Reading, relative: bool) -> float | None:
+    """The figure that a form of the metric speaks of; None where it needs the float model's and there is none."""
+    value, reference = reading.value, reading.reference
+    if form == "value":
+        return value if not math.isnan(value) else None
+    if reference is None or math.isnan(value) or math.isnan(reference):
+        return None
+    if form == "drop":
+        return _share(reference - value, reference) if relative else reference - value
+    faster = metric in _RATES
+    if form == "speedup":
+        return _share(value, reference) if faster else _share(reference, value)
+    return _share(value, reference)
+
+
+def _interval(form: str, reading: Reading, relative: bool) -> tuple[float | None, float | None]:
+    if form != "drop" or reading.low is None or reading.high is None or math.isnan(reading.low):
+        return None, None
+    if not relative:
+        return reading.low, reading.high
+    reference = reading.reference or 0.0
+    return _share(reading.low, reference), _share(reading.high, reference)
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
 
 
 def _words(require: Require, recipe: Recipe) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from qdsl import data
 from qdsl.api import comparing, tuning
-from qdsl.api.budgets import Budget, decide_budgets
+from qdsl.api.budgets import Budget, Reading, decide_budgets
 from qdsl.api.calibrating import measure, named, requests
 from qdsl.api.choices import recall
 from qdsl.api.correcting import measure_means
+from qdsl.api.evaluating import evaluations, planned, readings
 from qdsl.api.findings import findings
 from qdsl.api.locking import Pinned, Wish
 from qdsl.api.planning import decide_all
@@ -21,6 +22,8 @@ from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report
 from qdsl.graph.finite import require_finite
+from qdsl.harness import Evaluation
+from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
 from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions, Plan, gate, to_json
@@ -34,9 +37,9 @@ VERIFY_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: `stage` is model, calibrate, tune, lock or a target's name; `text` says what. While
-    calibrating, `done` of `total` samples at `rate` samples per second, while tuning `done` of `total` blocks; zeros
-    when it speaks of the whole stage."""
+    """Something that happened: `stage` is model, calibrate, tune, lock, evaluate or a target's name; `text` says what.
+    While calibrating and evaluating, `done` of `total` samples (at `rate` samples per second), while tuning `done` of
+    `total` blocks; zeros when it speaks of the whole stage."""
 
     stage: str
     text: str
@@ -60,7 +63,8 @@ class TargetResult:
 class CompileResult:
     """`directory` is `<out>/<recipe>`; `ranges` what calibration measured; `diagnostics` warnings; `holds` is False
     when a `require` is broken (an undecided one does not count as passed, but breaks nothing). `lock` is the lock
-    beside the recipe, None where none was used or written; `from_lock` says that it gave the ranges."""
+    beside the recipe, None where none was used or written; `from_lock` says that it gave the ranges. `evaluations` are
+    the recipe's `evaluate` statements, carried out; none where that was not wanted or their data is not there."""
 
     recipe: str
     directory: Path
@@ -69,6 +73,7 @@ class CompileResult:
     diagnostics: tuple[Diagnostic, ...]
     lock: Path | None = None
     from_lock: bool = False
+    evaluations: tuple[Evaluation, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -94,8 +99,9 @@ def compile(
     locked: bool = False,
     update: bool = False,
     lock: bool = True,
+    evaluate: bool = True,
 ) -> CompileResult:
-    """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, and verify.
+    """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, verify, and evaluate.
 
     `workers` calibration threads take `batch` samples at a time (None: chosen by the machine); neither changes a byte
     of what is written. `listener` hears what happens. Raises QdslError with every error found before any file is
@@ -103,7 +109,8 @@ def compile(
 
     A fresh `<recipe>.lock` beside the recipe gives the ranges, a stale one is refused (`lock-stale`), and where there
     is none one is written. `update` measures anew and rewrites it; `locked` needs the lock and no data; `lock=False`
-    neither reads nor writes one. Raises ValueError for wishes that contradict, and for less than one worker or sample.
+    neither reads nor writes one. `evaluate=False` leaves the recipe's `evaluate` statements out. Raises ValueError for
+    wishes that contradict, and for less than one worker or sample.
     """
     wish = Wish(lock=lock, locked=locked, update=update)
     _require_counts(workers=workers, batch=batch)
@@ -119,6 +126,7 @@ def compile(
         require_finite(prepared.model)
     tell(Event("model", _model_line(prepared)))
     datasets = _open(prepared, plans, pinned, report)
+    expected = planned(prepared, report, needed=not locked) if evaluate else ()
     job = _Job(prepared, pinned, Path(out) / prepared.recipe.name, tell, report)
     _require_emittable(prepared, plans, job.directory)
     known = pinned.ranges(prepared, plans, datasets, report)
@@ -127,7 +135,7 @@ def compile(
     else:
         datasets = pinned.readable(datasets)
         ranges, decisions, tuned = _recalled(job, decisions, known)
-    results = tuple(_target(prepared, each.plan, ranges, datasets, job.directory, tell) for each in decisions)
+    made = tuple(_made(prepared, each.plan, ranges, datasets, job.directory, tell) for each in decisions)
     with placed_at(model_span(prepared)):
         report.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets or {}))
     write_text(job.directory / "plan.json", _plans_json([decided.plan for decided in decisions]))
@@ -135,7 +143,11 @@ def compile(
     if told := pinned.write(ranges, plans, tuned):
         tell(Event("lock", told))
     from_lock = known is not None
-    return CompileResult(loaded.recipe.name, job.directory, results, ranges, report.sorted(), pinned.used, from_lock)
+    evaluated = _evaluated(job, made, expected)
+    results = tuple(_decided(prepared, each, evaluated) for each in made)
+    return CompileResult(
+        loaded.recipe.name, job.directory, results, ranges, report.sorted(), pinned.used, from_lock, evaluated
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,25 +253,53 @@ def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report)
     return pinned.open(list(names), opened, report)
 
 
-def _target(
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What was emitted and verified for one target."""
+
+    plan: Plan
+    emitted: Emitted
+    verification: Verification
+
+
+def _made(
     prepared: Prepared,
     plan: Plan,
     ranges: Ranges,
     datasets: Mapping[str, Dataset],
     directory: Path,
     tell: Listener,
-) -> TargetResult:
+) -> _Made:
     """Emit and verify for one target."""
-    recipe = prepared.recipe
     module = target_module(plan.target)
     with placed_at(model_span(prepared)):
-        emitted = module.emit(prepared.model, plan, ranges, directory, inputs=recipe.inputs)
+        emitted = module.emit(prepared.model, plan, ranges, directory, inputs=prepared.recipe.inputs)
     tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes)))
     with placed_at(model_span(prepared)):
         verification = comparing.verified(module, prepared, emitted, plan, datasets, VERIFY_SAMPLES)
-    block = next(t for t in recipe.targets if t.name == plan.target)
-    measured = {"size": float(emitted.size), "size ratio": emitted.size / max(1, prepared.file_bytes)}
-    return TargetResult(plan.target, plan, emitted, verification, decide_budgets(recipe, block, measured))
+    return _Made(plan, emitted, verification)
+
+
+def _evaluated(job: _Job, made: Sequence[_Made], expected: Sequence[Expected]) -> tuple[Evaluation, ...]:
+    """What is to be evaluated, on the float model and on what was made."""
+
+    def heard(text: str, done: int, total: int) -> None:
+        job.tell(Event("evaluate", text, done, total))
+
+    built = {each.plan.target: each.emitted for each in made}
+    with placed_at(model_span(job.prepared), "artifact-refused"):
+        return evaluations(job.prepared, expected, built, heard)
+
+
+def _decided(prepared: Prepared, made: _Made, evaluated: Sequence[Evaluation]) -> TargetResult:
+    """The budgets of one target, by what was measured for it."""
+    target = made.plan.target
+    block = next(t for t in prepared.recipe.targets if t.name == target)
+    size = Reading(float(made.emitted.size), float(max(1, prepared.file_bytes)))
+    measured = {("size", ()): size} | readings(evaluated, target)
+    return TargetResult(
+        target, made.plan, made.emitted, made.verification, decide_budgets(prepared.recipe, block, measured)
+    )
 
 
 def _emitted_line(emitted: Emitted, float_bytes: int) -> str:

@@ -1,4 +1,4 @@
-"""`qdsl compile RECIPE`: calibrate, rewrite, emit, verify, and hold the budgets."""
+"""`qdsl compile RECIPE`: calibrate, rewrite, emit, verify, evaluate, and hold the budgets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qdsl.api import CompileResult, TargetResult
     from qdsl.api.budgets import Budget
+    from qdsl.harness import Evaluation
     from qdsl.targets.results import Fidelity, Verification
 
 _STAGE = 10
@@ -19,8 +20,8 @@ def add(verbs: Any) -> None:
 
     parser = verbs.add_parser(
         "compile",
-        help="calibrate, rewrite, emit and verify",
-        description="Calibrate, rewrite, emit to OUT/<recipe>/<target>/, and compare with the float model.",
+        help="calibrate, rewrite, emit, verify and evaluate",
+        description="Calibrate, rewrite, emit to OUT/<recipe>/<target>/, compare with the float model, and evaluate.",
     )
     add_recipe(parser)
     add_target(parser)
@@ -30,6 +31,7 @@ def add(verbs: Any) -> None:
         "--batch", type=at_least_one, help="samples that a worker takes at a time; never changes a result"
     )
     _add_lock(parser)
+    parser.add_argument("--no-evaluate", action="store_true", help="leave out what `evaluate` measures")
     parser.add_argument("--strict", action="store_true", help="exit 4 for an undecided budget, too")
     add_json(parser)
 
@@ -59,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
             locked=args.locked,
             update=args.update,
             lock=not args.no_lock,
+            evaluate=not args.no_evaluate,
         )
     show_diagnostics(result.diagnostics)
     if args.json:
@@ -66,6 +69,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         for target in result.targets:
             _print_target(target)
+        for evaluation in result.evaluations:
+            _print_evaluation(evaluation)
+        for target in result.targets:
+            _print_budgets(target)
     undecided = args.strict and bool(result.undecided)
     return 0 if result.holds and not undecided else EXIT_BUDGET
 
@@ -82,6 +89,9 @@ def _print_target(target: TargetResult) -> None:
     for node, reason in emitted.refused:
         _line("refused", f"{node}: {reason}")
     _print_verification(target.verification)
+
+
+def _print_budgets(target: TargetResult) -> None:
     width = max((len(budget.text) for budget in target.budgets), default=0)
     for budget in target.budgets:
         _line("require", f"{budget.text:<{width}}   {_verdict(budget)}")
@@ -104,6 +114,21 @@ def _print_verification(found: Verification) -> None:
             _line("" if number else stage, f"{name:<{width}}   {_fidelity(each)}   {samples}")
 
 
+def _print_evaluation(found: Evaluation) -> None:
+    """The figures that the recipe names: the float model's, each build's, and how much less that is, with the paired
+    bootstrap 95 % interval."""
+    _line("evaluate", f"{found.task} on {found.data}, {found.samples} {_of(found.samples, '')}")
+    names = [build.build for build in found.builds]
+    width = max((len(str(key)) for key in found.asked), default=0)
+    _line("", f"{'':<{width}}   {'   '.join(f'{name:>8}' for name in names)}")
+    for key in found.asked:
+        values = [build.scores.get(key) for build in found.builds]
+        shown = "   ".join(f"{'-' if value is None else f'{value:.4f}':>8}" for value in values)
+        drops = [build.drops[key] for build in found.builds if key in build.drops]
+        told = "   ".join(f"drop {100 * d.value:.2f} pp [{100 * d.low:.2f}, {100 * d.high:.2f}]" for d in drops)
+        _line("", f"{key!s:<{width}}   {shown}   {told}".rstrip())
+
+
 def _of(count: int, source: str) -> str:
     """`samples of calib`, `drawn inputs`."""
     if source == "drawn inputs":
@@ -118,16 +143,29 @@ def _fidelity(found: Fidelity) -> str:
 
 
 def _verdict(budget: Budget) -> str:
-    from qdsl.plan.render import mebibytes
-
     if budget.value is None or budget.bound is None:
         return "undecided: not measured"
-    in_bytes = budget.text.startswith("size ") and not budget.text.startswith("size ratio")
-    shown = mebibytes(int(budget.value)) if in_bytes else f"{budget.value:.3f}"
+    shown = _in_unit(budget.value, budget.unit)
+    if budget.low is not None and budget.high is not None:
+        ends = (_in_unit(end, budget.unit).partition(" ")[0] for end in (budget.low, budget.high))
+        shown += f" [{', '.join(ends)}]"
     word = "holds" if budget.verdict == "holds" else "BROKEN"
-    if budget.margin is None:
-        return f"{shown}   {word}"
-    return f"{shown}   {word}, {_distance(budget.value, budget.bound, word == 'holds')}"
+    told = f"{shown}   {word}"
+    if budget.margin is not None:
+        told += f", {_distance(budget.value, budget.bound, word == 'holds')}"
+    return told + (f" ({budget.source})" if budget.source else "")
+
+
+def _in_unit(value: float, unit: str | None) -> str:
+    """A value in base units, in the unit that its bound is written in."""
+    from qdsl.plan.render import mebibytes
+    from qdsl.spec import UNITS
+
+    if unit is None:
+        return f"{value:.4f}"
+    if UNITS[unit].measures == "bytes":
+        return mebibytes(int(value))
+    return f"{value / UNITS[unit].factor:.2f} {unit}"
 
 
 def _distance(value: float, bound: float, holds: bool) -> str:
@@ -150,6 +188,7 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
     import math
 
     from qdsl.cli.output import diagnostic_json
+    from qdsl.harness.measurements import evaluation_json
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -178,5 +217,6 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
         "lock": None if result.lock is None else str(result.lock),
         "from_lock": result.from_lock,
         "targets": targets,
+        "evaluations": [evaluation_json(found) for found in result.evaluations],
         "diagnostics": [diagnostic_json(d) for d in result.diagnostics],
     }

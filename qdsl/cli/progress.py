@@ -21,6 +21,7 @@ class Progress:
     def __init__(self) -> None:
         self._bar: Any = None
         self._task: Any = None
+        self._shown = ("", "")
 
     def __enter__(self) -> Progress:
         return self
@@ -42,6 +43,8 @@ class Progress:
     def _count(self, event: Event) -> None:
         if not on_terminal():
             return
+        if self._shown != (event.stage, event.text):
+            self._stop()
         if self._bar is None:
             self._start(event)
         self._bar.update(self._task, completed=event.done)
@@ -59,6 +62,7 @@ class Progress:
         )
         self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
         self._bar.start()
+        self._shown = (event.stage, event.text)
         self._task = self._bar.add_task(f"{event.stage:<10} {event.text}", total=event.total)
 
     def _stop(self) -> None:

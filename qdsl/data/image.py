@@ -38,6 +38,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = frozenset({5, 6, 7, 8})  # the orientations that swap width and height
 
 # What Pillow warns of (bombs, bent EXIF) is found here by other means; a filter is set once because
 # warnings.catch_warnings is not safe in threads.
@@ -53,7 +54,7 @@ def decode(path: Path, name: str, span: Span | None) -> NDArray[np.uint8]:
     with open_file(path, name, span, MAX_FILE_BYTES) as file:
         try:
             with Image.open(file, formats=_FORMATS) as image:
-                _check_size(image.size, name, span)
+                check_size(image.size, name, span)
                 return _pixels(image)
         except QdslError:
             raise
@@ -61,6 +62,20 @@ def decode(path: Path, name: str, span: Span | None) -> NDArray[np.uint8]:
             raise _bomb(name, span) from None
         # Pillow's readers meet bad bytes with OSError, SyntaxError, ValueError, struct.error, zlib.error and more.
         except Exception as error:
+            raise _broken(path, name, span, error) from None
+
+
+def picture_size(path: Path, name: str, span: Span | None) -> tuple[int, int]:
+    """(height, width) of what `decode` would give, from the file's header alone. Raises as `decode` does."""
+    with open_file(path, name, span, MAX_FILE_BYTES) as file:
+        try:
+            with Image.open(file, formats=_FORMATS) as image:
+                check_size(image.size, name, span)
+                turned = _orientation(image) in _SIDEWAYS
+                return image.size if turned else (image.height, image.width)
+        except QdslError:
+            raise
+        except Exception as error:  # as in `decode`
             raise _broken(path, name, span, error) from None
 
 
@@ -101,7 +116,8 @@ def reason(error: BaseException) -> str:
     return " ".join(text.split())[:160]
 
 
-def _check_size(size: tuple[int, int], name: str, span: Span | None) -> None:
+def check_size(size: tuple[int, int], name: str, span: Span | None) -> None:
+    """Raises QdslError image-bomb for a picture of `size` (width, height) that is too large to decode."""
     if size[0] * size[1] > MAX_PIXELS:
         raise _bomb(name, span)
 

@@ -45,25 +45,28 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sample: a file, its members by model input, and the row in them."""
+    """One sample: a file, its members by model input, the row in them, and the member that holds labels."""
 
     file: Path
     shown: str
     members: Mapping[str, Member]
     index: int
+    label: Member | None = None
 
 
 def npz_rows(spec: DataSpec, inputs: Sequence[str]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
     """Every sample of every file, with names such as `calib.npz[3]`. QdslError npz-broken, npz-array, data-*."""
     rows: list[Row] = []
     for shown, path in expand(spec, _SUFFIXES):
-        members = _mapped(_members(path, shown, spec.span), spec, inputs, shown)
-        counts = {member.rows for member in members.values()}
+        found = _members(path, shown, spec.span)
+        members, label = _mapped(found, spec, inputs, shown), _label(found, spec, shown)
+        counted = [*members.values(), *([label] if label else [])]
+        counts = {member.rows for member in counted}
         if len(counts) != 1:
-            listed = ", ".join(f"{m.name} {m.rows}" for m in members.values())
+            listed = ", ".join(f"{m.name} {m.rows}" for m in counted)
             headline = f"the arrays of {shown} hold different numbers of samples"
             raise failure("npz-array", headline, spec.span, label=f"first dimensions: {listed}")
-        rows += [Row(path, shown, members, i) for i in range(counts.pop())]
+        rows += [Row(path, shown, members, i, label) for i in range(counts.pop())]
     return tuple(rows), tuple(f"{row.shown}[{row.index}]" for row in rows)
 
 
@@ -126,6 +129,22 @@ def _mapped(found: dict[str, Member], spec: DataSpec, inputs: Sequence[str], sho
     return mapped
 
 
+def _label(found: dict[str, Member], spec: DataSpec, shown: str) -> Member | None:
+    """The member with one class number per sample, where the recipe says that there is one."""
+    if spec.label is None:
+        return None
+    member = found.get(spec.label)
+    if member is None:
+        known = ", ".join(f"`{k}`" for k in sorted(found)[:8]) or "none"
+        headline = f"{shown} has no array `{spec.label[:80]}` with labels"
+        raise failure("npz-array", headline, spec.at("label"), help=(f"it holds {known}",))
+    if member.dtype.kind not in "iu" or math.prod(member.shape) != 1:
+        headline = f"array {member.name} of {shown} holds {list(member.shape)} {member.dtype} per sample as a label"
+        help = ("a label is one whole number per sample: the index of its class",)
+        raise failure("npz-array", headline, spec.at("label"), help=help)
+    return member
+
+
 @dataclass
 class ArrayReader:
     """Reads rows; every thread keeps its own open file and position, so forward reading never seeks back."""
@@ -142,17 +161,28 @@ class ArrayReader:
         for name, pipeline in self.pipelines.items():
             array = self._row(row, row.members[name])
             _check_finite(array, name, f"{row.shown}[{row.index}]", self.span)
-            picture = array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] in (1, 3)
+            picture = is_picture(array.dtype, array.shape[1:])
             if picture and is_flat(array[0]):
                 self.flat.add(index)
             made[name] = pipeline.picture(array[0]) if picture else pipeline.values(array)
         return made
 
     def labels(self, index: int) -> tuple[Label, ...]:
-        return ()
+        row = self.rows[index]
+        if row.label is None:
+            return ()
+        found = int(self._row(row, row.label).reshape(()))
+        if found < 0:
+            headline = f"{row.shown}[{row.index}] has the label {found}"
+            raise failure("npz-array", headline, self.span, help=("a label is the index of a class, from 0",))
+        return (Label(found),)
 
     def mask(self, index: int) -> Path | None:
         return None
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        pictures = [m.shape for m in self.rows[index].members.values() if is_picture(m.dtype, m.shape)]
+        return (pictures[0][0], pictures[0][1]) if len(pictures) == 1 else None
 
     def file(self, index: int) -> tuple[str, Path]:
         return self.rows[index].shown, self.rows[index].file
@@ -177,6 +207,11 @@ class ArrayReader:
         if (file, member) not in kept:
             kept[file, member] = _OpenMember(file, member)
         return kept[file, member].data
+
+
+def is_picture(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether one sample of this type and shape is taken for a picture [height, width, 1 or 3]."""
+    return dtype == np.uint8 and len(shape) == 3 and shape[2] in (1, 3)
 
 
 class _OpenMember:

@@ -10,7 +10,7 @@ from qdsl.data.coco import coco
 from qdsl.data.duplicates import duplicates
 from qdsl.data.files import chosen, item_names
 from qdsl.data.folders import folder, images, masks
-from qdsl.data.image import decode, is_flat
+from qdsl.data.image import decode, is_flat, picture_size
 from qdsl.data.npz import ArrayReader, npz_rows
 from qdsl.data.preprocess import Pipeline, build
 from qdsl.data.sampling import Sampled, sampled, wanted
@@ -63,6 +63,10 @@ class PictureReader:
 
     def mask(self, index: int) -> Path | None:
         return self.items[index].mask
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        item = self.items[index]
+        return picture_size(item.path, item.id, self.span)
 
     def file(self, index: int) -> tuple[str, Path]:
         return self.items[index].id, self.items[index].path

@@ -82,6 +82,8 @@ class Reader(Protocol):
 
     def mask(self, index: int) -> Path | None: ...
 
+    def size(self, index: int) -> tuple[int, int] | None: ...
+
     def file(self, index: int) -> tuple[str, Path]: ...
 
 
@@ -115,6 +117,10 @@ class Dataset:
     def mask(self, index: int) -> Path | None:
         """The file with the class of each pixel of sample `index` (source `masks` only)."""
         return self.reader.mask(index)
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        """(height, width) of the picture of sample `index`, before any preprocessing; None for other arrays."""
+        return self.reader.size(index)
 
     def file(self, index: int) -> tuple[str, Path]:
         """The file that holds the values of sample `index`, with its name in the dataset: the same on every machine."""

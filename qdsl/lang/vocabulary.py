@@ -164,6 +164,7 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow("f1", _LABELLED, "ratio", ("CLASS",), "harmonic mean of precision and recall"),
     MetricRow("map50", ("detection",), "ratio", ("CLASS",), "mean average precision at IoU 0.5"),
     MetricRow("map50_95", ("detection",), "ratio", ("CLASS",), "mean average precision over IoU 0.5 to 0.95"),
+    MetricRow("fitness", ("detection",), "ratio", (), "what detectors are chosen by: map50_95"),
     MetricRow("iou", ("segmentation",), "ratio", ("CLASS",), "intersection over union"),
     MetricRow("miou", ("segmentation",), "ratio", (), "mean of iou over classes"),
     MetricRow("dice", ("segmentation",), "ratio", ("CLASS",), "overlap, twice over the sum"),

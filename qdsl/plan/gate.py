@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from qdsl.capability import names
 from qdsl.diag import Diagnostic, Severity, Span
 from qdsl.lang.recipe import Recipe, Require, Target
+from qdsl.lang.vocabulary import METRICS
 from qdsl.plan.facts import requirement_text
 from qdsl.plan.improve import BUILT
 
@@ -18,7 +19,7 @@ def find_target(recipe: Recipe, name: str) -> Target | None:
 
 def gate(recipe: Recipe, target: str) -> tuple[Diagnostic, ...]:
     """Diagnostics that hold before `compile` for `target`: errors for statements that nothing carries out yet, warnings
-    for measurements and budgets that stay undecided. `require size` is decided, so it is not among them."""
+    for measurements and budgets that stay undecided: `profile`, and what neither an `evaluate` nor the size decides."""
     block = find_target(recipe, target)
     return (*_absent(recipe, target, block), *_undecided(recipe, block))
 
@@ -72,11 +73,11 @@ def _not_yet(what: str, span: Span, cure: str) -> Diagnostic:
 
 
 def _undecided(recipe: Recipe, block: Target | None) -> Iterator[Diagnostic]:
+    tasks = {spec.task for spec in recipe.evaluates}
     for spec in recipe.evaluates:
-        yield _warning(f"`evaluate {spec.task}` is not measured yet", spec.span)
         if spec.profile is not None:
             yield _warning("`profile` is not measured yet", spec.profile.span)
-        yield from _budgets(spec.requires)
+        yield from _budgets(spec.requires, tasks)
     if recipe.tune is not None and block is not None and block.device is not None:
         yield _warning(
             f"`tune {recipe.tune.goal}` is left out: `device` decides latency, and this machine is not it",
@@ -85,12 +86,15 @@ def _undecided(recipe: Recipe, block: Target | None) -> Iterator[Diagnostic]:
     if block is not None:
         if block.profile is not None:
             yield _warning("`profile` is not measured yet", block.profile.span)
-        yield from _budgets(block.requires)
+        yield from _budgets(block.requires, tasks)
 
 
-def _budgets(requires: tuple[Require, ...]) -> Iterator[Diagnostic]:
+def _budgets(requires: tuple[Require, ...], tasks: set[str]) -> Iterator[Diagnostic]:
+    """Warnings for budgets on metrics that none of the `evaluate` tasks has."""
+    own = {row.name: row.tasks for row in METRICS}
     for require in requires:
-        if require.metric.name != "size":
+        name = require.metric.name
+        if name != "size" and not tasks.intersection(own[name]):
             yield _warning(f"`require {requirement_text(require)}` cannot be decided yet", require.span)
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qdsl.diag import Diagnostic, QdslError, nearest
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from qdsl.calibrate import Ranges
     from qdsl.data import Sample
     from qdsl.graph import Model
     from qdsl.lang.recipe import InputSpec
     from qdsl.plan import Plan
     from qdsl.targets.results import Emitted, Verification
+
+
+class Runner(Protocol):
+    """A model ready to run: its outputs by name, for the arrays of one sample."""
+
+    def run(self, arrays: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,16 @@ class TargetModule:
         """Run the artifact beside the canonical float `model` on the first `count` samples; `source` says whose."""
         found: Verification = self._call("verify")(model, emitted, plan, samples, count=count, source=source)
         return found
+
+    def runner(self, emitted: Emitted, threads: int | None = None) -> Runner:
+        """The artifact, ready to run on this machine."""
+        made: Runner = self._call("run")(emitted.model, emitted.manifest, threads=threads)
+        return made
+
+    def float_runner(self, model: Path, threads: int | None = None) -> Runner:
+        """The float model in a file, run by the same software."""
+        made: Runner = self._call("run")(model, threads=threads)
+        return made
 
     def _call(self, verb: str) -> Any:
         return getattr(import_module(f"{self.package}.{verb}"), verb)

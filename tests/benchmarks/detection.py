@@ -17,7 +17,7 @@ import onnxruntime as ort
 from PIL import Image
 
 from qdsl import data, metrics
-from qdsl.data.preprocess import covering, letterbox
+from qdsl.data.geometry import region
 from qdsl.lang.recipe import InputSpec
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -64,27 +64,6 @@ def opened(recipe: str | Path, dataset: str, takes: dict[str, data.ModelInput]) 
     return data.open(resolved.dataset(dataset), resolved.inputs, takes), resolved.inputs[0]
 
 
-def region(spec: InputSpec, width: int, height: int) -> metrics.boxes.Box:
-    """Where the picture lies in the input after the steps of `spec`: see `metrics.to_picture`."""
-    left, top, right, bottom, size = 0.0, 0.0, float(width), float(height), (height, width)
-    for step in spec.steps:
-        if step.name not in ("resize", "crop"):
-            continue
-        high, wide, words = int(step.args[0]), int(step.args[1]), step.args[2:]
-        inside, shift = (high, wide), (0, 0)
-        if "letterbox" in words:
-            place = letterbox(*size, high, wide, corner="top_left" in words)
-            inside, shift = (place.height, place.width), (place.top, place.left)
-        elif step.name == "crop" or "crop" in words:
-            inside = size if step.name == "crop" else covering(*size, high, wide)
-            shift = (-((inside[0] - high) // 2), -((inside[1] - wide) // 2))
-        by_x, by_y = inside[1] / size[1], inside[0] / size[0]
-        left, right = left * by_x + shift[1], right * by_x + shift[1]
-        top, bottom = top * by_y + shift[0], bottom * by_y + shift[0]
-        size = (high, wide)
-    return left, top, right, bottom
-
-
 def decoded(head: str, output: Any, height: int, width: int) -> metrics.Detections:
     boxes, scores = metrics.yolov8(output) if head == "yolov8" else metrics.yolox(output, height, width)
     return metrics.nms(boxes, scores, confidence=CONFIDENCE, overlap=OVERLAP, most=MOST)
@@ -98,7 +77,7 @@ def detect(run: ort.InferenceSession, held: data.Dataset, spec: InputSpec, head:
         found = decoded(head, run.run(None, dict(sample.arrays))[0], high, wide)
         with Image.open(held.file(sample.index)[1]) as picture:
             width, height = picture.size
-        boxes = metrics.to_picture(found.boxes, region(spec, width, height), width, height)
+        boxes = metrics.to_picture(found.boxes, region(spec.steps, height, width), width, height)
         yield metrics.Detections(boxes, found.scores, found.classes)
 
 

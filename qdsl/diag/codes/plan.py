@@ -105,10 +105,10 @@ CODES: dict[str, CodeDoc] = {
     "undecided": CodeDoc(
         summary="A measurement or budget cannot be decided by this version.",
         explanation=(
-            "`compile` decides `require size`. What needs an evaluation or a device stays undecided: it counts "
-            "neither as held nor as broken."
+            "`compile` decides the size of files and what an `evaluate` of the recipe measures. What needs a profile "
+            "or a device, or a task that is not evaluated, stays undecided: it counts neither as held nor as broken."
         ),
-        example=_recipe("evaluate classification on calib {\n  measure top1\n}"),
+        example=_recipe("evaluate fidelity on calib {\n  profile latency\n}"),
         setup=_MODEL,
         verb="compile",
     ),

@@ -1,0 +1,85 @@
+"""Where a picture lies in the model's input after the `input` block's steps, and masks that go the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from qdsl.data.image import MAX_FILE_BYTES, check_size, open_file
+from qdsl.data.preprocess import covering, letterbox
+from qdsl.data.types import failure
+from qdsl.diag import QdslError, Span
+from qdsl.lang.recipe import InputStep
+
+Box = tuple[float, float, float, float]
+_MASKS = ("PNG", "BMP", "TIFF", "PPM")  # formats without loss: a class number must survive
+_KINDS = ("1", "L", "P", "I", "I;16")
+
+
+def region(steps: Iterable[InputStep], height: int, width: int) -> Box:
+    """Where a picture of `height` x `width` pixels lies in the input, as (x0, y0, x1, y1) in input pixels: inside it
+    after a letterbox, all of it after stretching, reaching over its edges after a crop."""
+    left, top, right, bottom = 0.0, 0.0, float(width), float(height)
+    size = (height, width)
+    for step in steps:
+        if step.name not in ("resize", "crop"):
+            continue
+        to = (int(step.args[0]), int(step.args[1]))
+        inside, shift = _placed(step, size, to)
+        by_x, by_y = inside[1] / size[1], inside[0] / size[0]
+        left, right = left * by_x + shift[1], right * by_x + shift[1]
+        top, bottom = top * by_y + shift[0], bottom * by_y + shift[0]
+        size = to
+    return left, top, right, bottom
+
+
+def _placed(step: InputStep, size: tuple[int, int], to: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The size that one step scales to, and by how many rows and columns it then moves; all are (height, width)."""
+    words = step.args[2:]
+    if "letterbox" in words:
+        place = letterbox(*size, *to, corner="top_left" in words)
+        return (place.height, place.width), (place.top, place.left)
+    if step.name == "crop" or "crop" in words:
+        scaled = size if step.name == "crop" else covering(*size, *to)
+        return scaled, (-((scaled[0] - to[0]) // 2), -((scaled[1] - to[1]) // 2))
+    return to, (0, 0)
+
+
+def read_mask(path: Path, name: str, span: Span | None) -> NDArray[np.int64]:
+    """The class of each pixel [height, width] of a mask file: grey values, or palette indices. Raises QdslError:
+    data-missing, data-unreadable, image-bomb, image-broken, mask-format."""
+    with open_file(path, name, span, MAX_FILE_BYTES) as file:
+        try:
+            with Image.open(file, formats=_MASKS) as image:
+                check_size(image.size, name, span)
+                if image.mode not in _KINDS:
+                    help = ("store one grey value or palette index per pixel: the number of its class",)
+                    raise failure("mask-format", f"{name} is a picture in colour, not a mask", span, help=help)
+                return np.asarray(image).astype(np.int64)
+        except QdslError:
+            raise
+        # As in `decode`: Pillow's readers meet bad bytes with many kinds of exception.
+        except Exception as error:
+            headline = f"{name} is not a usable mask: {type(error).__name__}"
+            help = (f"masks are {', '.join(_MASKS)} files: JPEG changes class numbers",)
+            raise failure("mask-format", headline, span, help=help) from None
+
+
+def place_mask(mask: NDArray[np.int64], steps: Iterable[InputStep], outside: int) -> NDArray[np.int64]:
+    """A mask [h, w] moved as the picture is, to the height and width of the input. A pixel takes the class that lies
+    under its centre (no mixing of class numbers); where there is no picture it is `outside`."""
+    steps = [step for step in steps if step.name in ("resize", "crop")]
+    if not steps:
+        return mask
+    height, width = int(steps[-1].args[0]), int(steps[-1].args[1])
+    left, top, right, bottom = region(steps, *mask.shape)
+    rows = np.floor((np.arange(height) + 0.5 - top) * (mask.shape[0] / (bottom - top))).astype(np.int64)
+    columns = np.floor((np.arange(width) + 0.5 - left) * (mask.shape[1] / (right - left))).astype(np.int64)
+    in_rows, in_columns = (rows >= 0) & (rows < mask.shape[0]), (columns >= 0) & (columns < mask.shape[1])
+    placed = np.full((height, width), outside, np.int64)
+    placed[np.ix_(in_rows, in_columns)] = mask[np.ix_(rows[in_rows], columns[in_columns])]
+    return placed

@@ -1,0 +1,77 @@
+"""Diagnostic codes of evaluating: a task, its data and a model that do not fit one another."""
+
+from __future__ import annotations
+
+from qdsl.diag.codes import CodeDoc
+
+_RECIPE = """recipe example
+model onnx "model.onnx"
+data calib from npz "calib.npz"
+data val from {data}
+quantize static {{ weights int8; activations uint8; calibrate minmax on calib }}
+target ort
+evaluate {evaluate}
+"""
+_TWO = 'folder "photos"'
+_CLASSIFIER = "model.onnx is a classifier of four classes, photos has four, of one picture each"
+
+
+def _doc(
+    summary: str, explanation: str, evaluate: str, data: str = _TWO, setup: str = _CLASSIFIER, cure: str = ""
+) -> CodeDoc:
+    example = _RECIPE.format(data=data, evaluate=evaluate)
+    return CodeDoc(summary, explanation, example, setup, "compile", cure)
+
+
+CODES: dict[str, CodeDoc] = {
+    "evaluate-output": _doc(
+        "`evaluate` does not say which output it reads, or names one that is not there",
+        "A task reads one output (`decode boxes` up to three, `fidelity` all of them). With a single output nothing "
+        "needs to be said.",
+        'classification on val { output "nope" }',
+    ),
+    "evaluate-classes": _doc(
+        "the model and the labelled data have different numbers of classes",
+        "Scores and labels are matched by place: class 0 of the model is the first class of the data. `classes [..]` "
+        "in the `data` statement chooses classes and their order.",
+        "classification on val",
+        'folder "photos" { classes ["a", "b", "c"] }',
+    ),
+    "evaluate-class": _doc(
+        "a metric names a class or an output that is not there",
+        'What stands in quotes behind a metric is a class of the data (`f1 "crack"`), with `fidelity` an output of the '
+        "model.",
+        'classification on val { measure f1 "aa" }',
+    ),
+    "evaluate-labels": _doc(
+        "the data has no labels that the task can use",
+        "`classification` needs one class per sample (`folder`, or `npz` with `label`), `detection` boxes (`yolo`, "
+        "`coco`; at least one in all), `segmentation` masks whose values are class numbers. `fidelity` needs none.",
+        "classification on val",
+        'images "photos/a/*.png"',
+    ),
+    "evaluate-shape": _doc(
+        "the output of the model is not what the task reads",
+        "`classification` reads [1, classes]; `segmentation` [1, classes, h, w], [1, h, w, classes] or [1, h, w] of "
+        "integers; `detection` what `decode` says; `fidelity` finite numbers. Another output can be named with "
+        "`output`.",
+        "classification on val",
+        setup="model.onnx is a Conv of four channels, photos has four classes",
+    ),
+    "evaluate-left-out": CodeDoc(
+        "an `evaluate` is left out, since its data is not here",
+        "With `--locked` data may be gone. What the statement would measure then stays undecided, which is never "
+        "counted as passed.",
+        _RECIPE.format(data=_TWO, evaluate="classification on val"),
+        "a lock, and no folder photos any more",
+        "compile",
+    ),
+    "mask-format": _doc(
+        "a mask is no picture of class numbers",
+        "Masks are PNG, BMP, TIFF or PPM files with one grey value or palette index per pixel. JPEG changes values, "
+        "and a picture in colour says nothing of classes.",
+        "segmentation on val",
+        'masks "road" { classes ["a", "b", "c", "d"] }',
+        "model.onnx is a Conv of four channels, road has a mask in colour",
+    ),
+}

@@ -1,0 +1,58 @@
+"""Evaluations as JSON: what was measured, for machines and for later reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from qdsl.harness.results import BuildScores, Evaluation, Key
+
+_QUANTILES = 200  # steps of the distribution of confidences that are kept
+
+
+def evaluation_json(found: Evaluation) -> dict[str, Any]:
+    """One evaluation as plain data with finite numbers: what is infinite or not a number is a text."""
+    return {
+        "task": found.task,
+        "data": found.data,
+        "samples": found.samples,
+        "classes": list(found.classes),
+        "asked": [str(key) for key in found.asked],
+        "builds": {build.build: _build(build) for build in found.builds},
+        "odd": [
+            {
+                "build": odd.build,
+                "sample": odd.sample,
+                "distance": _number(odd.distance),
+                "float": odd.float_answer,
+                "answer": odd.answer,
+                "truth": odd.truth,
+            }
+            for odd in found.odd
+        ],
+    }
+
+
+def _build(found: BuildScores) -> dict[str, Any]:
+    drops: Mapping[Key, Any] = found.drops
+    return {
+        "scores": {str(key): _number(value) for key, value in found.scores.items()},
+        "drops": {
+            str(key): {"value": _number(drop.value), "interval_95": [_number(drop.low), _number(drop.high)]}
+            for key, drop in drops.items()
+        },
+        "confidence_quantiles": [_number(value) for value in _quantiles(found.confidences)],
+        "confusion": [list(row) for row in found.confusion],
+    }
+
+
+def _quantiles(rising: tuple[float, ...]) -> list[float]:
+    """The values at equal steps through a rising row, its ends included; all of a short one."""
+    if len(rising) <= _QUANTILES + 1:
+        return list(rising)
+    return [rising[round(step * (len(rising) - 1) / _QUANTILES)] for step in range(_QUANTILES + 1)]
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)

@@ -1,0 +1,130 @@
+"""What every task is given and gives: per sample a small answer, from the answers figures, and from two rows of answers
+how sure a difference is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdsl.data import Dataset, Sample
+from qdsl.diag import Diagnostic, QdslError, Report, Span, nearest
+from qdsl.harness.results import Key
+from qdsl.lang.recipe import DataSpec, Evaluate, InputSpec, Metric
+
+Outputs = Mapping[str, NDArray[Any]]
+Statistic = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a task stands on: its statement, the dataset and its statement, the `input` block of the picture (None where
+    the model takes several, or none is written), the names of the model's outputs, and the metrics that the recipe
+    measures or bounds."""
+
+    spec: Evaluate
+    data: DataSpec
+    dataset: Dataset
+    input: InputSpec | None
+    outputs: tuple[str, ...]
+    metrics: tuple[Metric, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One sample, and the float model's outputs for it: what a build's are held against where there are no labels."""
+
+    sample: Sample
+    reference: Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The figures of one row of answers, and what a report shows beside them."""
+
+    scores: dict[Key, float]
+    confidences: tuple[float, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = field(default=())
+
+
+class Task(Protocol):
+    """A task carried out: `answer` each sample, then `verdict` of all answers."""
+
+    def answer(self, outputs: Outputs, case: Case) -> Any:
+        """What a model's outputs say of one sample, small enough to keep for every sample."""
+
+    def verdict(self, answers: Sequence[Any]) -> Verdict:
+        """The figures of all answers."""
+
+    def statistic(self, answers: Sequence[Any], keys: Sequence[Key]) -> Statistic | None:
+        """`keys` as a function of the samples drawn (indices, with repetition) -> [keys]; None where a difference
+        between two models means nothing."""
+
+    def distance(self, one: Any, other: Any) -> float:
+        """How much two models' answers to one sample differ: 0 for the same."""
+
+    def words(self, answer: Any) -> str:
+        """An answer in a few words."""
+
+    def truth(self, answer: Any) -> str:
+        """What would have been right, in a few words; "" where nothing says so."""
+
+
+def wrong(code: str, headline: str, span: Span, *help: str, label: str = "") -> QdslError:
+    """One diagnostic as an exception, for `raise wrong(...)`."""
+    return QdslError([Diagnostic(code, headline, span, label, help)])
+
+
+def only_output(expected: Expected, outputs: Outputs) -> NDArray[Any]:
+    """The one output that the task reads: the one that `output` names, or the model's only one."""
+    named = expected.spec.output
+    return outputs[named[0] if named else expected.outputs[0]]
+
+
+def require_outputs(expected: Expected, most: int = 1) -> None:
+    """Raises QdslError evaluate-output for names the model has not, and where several outputs leave a choice."""
+    spec, known = expected.spec, expected.outputs
+    shown = ", ".join(f"`{name[:60]}`" for name in known[:5])
+    for name in spec.output:
+        if name not in known:
+            raise wrong("evaluate-output", f"the model has no output `{name[:80]}`", spec.span, f"it has {shown}")
+    if len(spec.output) > most:
+        takes = "one output" if most == 1 else f"at most {most} outputs"
+        raise wrong("evaluate-output", f"`evaluate {spec.task}` reads {takes}", spec.span, f"the model has {shown}")
+    if not spec.output and len(known) > most:
+        headline = f"the model has {len(known)} outputs, and nothing says which `evaluate {spec.task}` reads"
+        raise wrong("evaluate-output", headline, spec.span, f'write `output "{known[0][:60]}"`', f"it has {shown}")
+
+
+def require_classes(expected: Expected, found: int, what: str) -> None:
+    """Raises QdslError evaluate-classes where the model knows another number of classes than the data."""
+    named = len(expected.dataset.classes)
+    if found == named:
+        return
+    headline = f"{what} has {found} classes, dataset {expected.data.name} {named}"
+    cure = "give the data the model's classes, in its order: `classes [..]`"
+    raise wrong("evaluate-classes", headline, expected.spec.span, cure)
+
+
+def require_named(expected: Expected) -> None:
+    """Raises QdslError evaluate-class for metrics of a class or an output that is not there."""
+    fidelity = expected.spec.task == "fidelity"
+    known = expected.outputs if fidelity else expected.dataset.classes
+    what, owner = ("output", "the model") if fidelity else ("class", f"dataset {expected.data.name}")
+    found = Report()
+    for metric in expected.metrics:
+        for name in metric.qualifiers:
+            if known and name not in known:
+                close = nearest(name, known) or tuple(known[:4])
+                cure = f"did you mean {' or '.join(f'`{each[:60]}`' for each in close)}?"
+                found.error("evaluate-class", f"{owner} has no {what} `{name[:80]}`", metric.span, help=[cure])
+    found.raise_errors()
+
+
+def unreadable(expected: Expected, reason: object) -> QdslError:
+    """The outputs are not what the task reads."""
+    headline = f"`evaluate {expected.spec.task}` cannot read the model's output: {' '.join(str(reason).split())[:200]}"
+    return wrong("evaluate-shape", headline, expected.spec.span, "name the output that the task reads: `output ..`")

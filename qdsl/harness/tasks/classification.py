@@ -1,0 +1,122 @@
+"""`evaluate classification`: one class per sample, the highest score wins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdsl.harness.results import Key
+from qdsl.harness.tasks.base import (
+    Case,
+    Expected,
+    Outputs,
+    Statistic,
+    Verdict,
+    only_output,
+    require_classes,
+    require_outputs,
+    unreadable,
+    wrong,
+)
+from qdsl.metrics import ClassificationMetrics, Guesses, classification_metrics, guesses
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """One sample: its guess, the probability of the best class, and that of every class [classes] for comparing."""
+
+    guess: Guesses
+    probabilities: NDArray[np.float32]
+
+
+class Classification:
+    """Scores of any unit in one output [1, classes]; labels of whole samples."""
+
+    def __init__(self, expected: Expected) -> None:
+        require_outputs(expected)
+        self._expected = expected
+        self._classes = expected.dataset.classes
+
+    def answer(self, outputs: Outputs, case: Case) -> Guess:
+        scores = np.asarray(only_output(self._expected, outputs), np.float64)
+        row = scores.reshape(1, -1)
+        if scores.ndim < 2 or scores.shape[0] != 1 or scores.size != max(scores.shape):
+            raise unreadable(self._expected, f"it has shape {list(scores.shape)}, expected [1, classes]")
+        if not self._classes:
+            self._classes = tuple(str(index) for index in range(row.shape[1]))
+        if len(self._classes) != row.shape[1]:
+            require_classes(self._expected, row.shape[1], "the model")
+        try:
+            return Guess(guesses(row, [self._label(case.sample.index)]), _probabilities(row[0]))
+        except ValueError as error:
+            raise unreadable(self._expected, error) from None
+
+    def _label(self, index: int) -> int:
+        found = [label.index for label in self._expected.dataset.labels(index) if label.box is None]
+        if len(found) != 1:
+            name, spec = self._expected.data.name, self._expected.spec
+            headline = f"sample {self._expected.dataset.ids[index]} of {name} has no class of its own"
+            cure = "`folder` gives each sample the class of its folder, `npz` with `label` that of an array"
+            raise wrong("evaluate-labels", headline, spec.span, cure, "without labels, use `evaluate fidelity`")
+        return found[0]
+
+    def verdict(self, answers: Sequence[Guess]) -> Verdict:
+        found = classification_metrics([answer.guess for answer in answers])
+        scores = dict(zip(self._keys(), _values(found), strict=True))
+        confidences = sorted(float(answer.probabilities.max()) for answer in answers)
+        confusion = tuple(tuple(row) for row in found.confusion.tolist())
+        return Verdict(scores, tuple(confidences), confusion)
+
+    def _keys(self) -> list[Key]:
+        whole = [Key(name) for name in ("top1", "top5", "accuracy", "precision", "recall", "f1")]
+        return whole + [Key(name, of) for of in self._classes for name in ("precision", "recall", "f1")]
+
+    def statistic(self, answers: Sequence[Guess], keys: Sequence[Key]) -> Statistic:
+        held = _joined([answer.guess for answer in answers])
+        places = {key: place for place, key in enumerate(self._keys())}
+        wanted = [places[key] for key in keys]
+
+        def measure(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+            return np.array(_values(classification_metrics([held.take(drawn)])))[wanted]
+
+        return measure
+
+    def distance(self, one: Guess, other: Guess) -> float:
+        """Half the sum of absolute differences of the probabilities (total variation), and 1 more where the best class
+        differs."""
+        apart = 0.5 * float(np.abs(one.probabilities - other.probabilities).sum())
+        return apart + float(one.guess.best[0] != other.guess.best[0])
+
+    def words(self, answer: Guess) -> str:
+        best = int(answer.guess.best[0])
+        return f"{self._classes[best]} {answer.probabilities[best]:.2f}"
+
+    def truth(self, answer: Guess) -> str:
+        return self._classes[int(answer.guess.labels[0])]
+
+
+def _values(found: ClassificationMetrics) -> list[float]:
+    """In the order of `_keys`; precision, recall and F1 of all classes are the macro means."""
+    whole = [found.top1, found.top5, found.accuracy, found.macro.precision, found.macro.recall, found.macro.f1]
+    return whole + [value for each in found.per_class for value in (each.precision, each.recall, each.f1)]
+
+
+def _joined(parts: Sequence[Guesses]) -> Guesses:
+    return Guesses(
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.best for part in parts]),
+        np.concatenate([part.ranks for part in parts]),
+        np.concatenate([part.confidence for part in parts]),
+        parts[0].classes,
+    )
+
+
+def _probabilities(row: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The scores as they are where they are probabilities, else their softmax."""
+    if row.min() >= 0 and abs(float(row.sum()) - 1) < 1e-2:
+        return row.astype(np.float32)
+    raised = np.exp(row - row.max())
+    return np.asarray(raised / raised.sum(), np.float32)

@@ -1,0 +1,145 @@
+"""`evaluate segmentation`: a class for each pixel, counted at the resolution of the model's input.
+
+The mask goes through the same resizing as the picture, without mixing class numbers; a smaller map of scores is scaled
+up bilinearly before the best class is taken. Pixels outside the picture and those of `ignore` do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdsl.data.geometry import place_mask, read_mask
+from qdsl.data.preprocess import resample
+from qdsl.harness.results import Key
+from qdsl.harness.tasks.base import (
+    Case,
+    Expected,
+    Outputs,
+    Statistic,
+    Verdict,
+    only_output,
+    require_classes,
+    require_outputs,
+    unreadable,
+    wrong,
+)
+from qdsl.metrics import SegmentationMetrics, pixel_confusion, segmentation_metrics
+
+_OUTSIDE = -1
+_GLANCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """One picture: its pixels by class [classes, classes], rows the truth, and a small map of the best classes."""
+
+    confusion: NDArray[np.int64]
+    glance: NDArray[np.int64]
+
+
+class Segmentation:
+    """Scores [1, classes, h, w] or [1, h, w, classes], or classes [1, h, w] as integers; masks from `masks`."""
+
+    def __init__(self, expected: Expected) -> None:
+        require_outputs(expected)
+        if expected.data.source != "masks":
+            headline = f"dataset {expected.data.name} has no masks"
+            cure = '`data NAME from masks "folder"` pairs pictures with masks'
+            raise wrong("evaluate-labels", headline, expected.spec.span, cure)
+        self._expected = expected
+        self._classes = expected.dataset.classes
+        self._steps = expected.input.steps if expected.input is not None else ()
+
+    def answer(self, outputs: Outputs, case: Case) -> Parted:
+        truth = self._truth(case.sample.index)
+        said = self._said(np.asarray(only_output(self._expected, outputs)), truth.shape)
+        counted = np.where(truth == self._expected.data.ignore, _OUTSIDE, truth)
+        try:
+            confusion = pixel_confusion(said, counted, len(self._classes), ignore=_OUTSIDE)
+        except ValueError as error:
+            name = self._expected.dataset.ids[case.sample.index]
+            headline = f"the mask of {name} does not fit: {error}"
+            cure = "masks hold class numbers from 0; `ignore 255` leaves out a value that is no class"
+            raise wrong("evaluate-labels", headline, self._expected.spec.span, cure) from None
+        step = max(1, max(said.shape) // _GLANCE)
+        return Parted(confusion, said[::step, ::step])
+
+    def _truth(self, index: int) -> NDArray[np.int64]:
+        path = self._expected.dataset.mask(index)
+        assert path is not None, "the source is `masks`"
+        mask = read_mask(path, path.name, self._expected.data.span)
+        return place_mask(mask, self._steps, _OUTSIDE)
+
+    def _said(self, output: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """The best class of each pixel, at the height and width of the input."""
+        if output.ndim == 3 and output.shape[0] == 1 and output.dtype.kind in "iu":
+            self._known(len(self._classes))
+            rows, columns = (_nearest(output.shape[1 + axis], shape[axis]) for axis in (0, 1))
+            return np.asarray(output[0][np.ix_(rows, columns)], np.int64)
+        if output.ndim != 4 or output.shape[0] != 1:
+            raise unreadable(self._expected, f"it has shape {list(output.shape)}, expected [1, classes, h, w]")
+        last = bool(self._classes) and output.shape[1] != len(self._classes) == output.shape[3]
+        scores = output[0] if last else output[0].transpose(1, 2, 0)
+        self._known(scores.shape[2])
+        scaled = resample(np.ascontiguousarray(scores, np.float32), int(shape[0]), int(shape[1]))
+        return np.asarray(scaled.argmax(2), np.int64)
+
+    def _known(self, count: int) -> None:
+        if not self._classes:
+            if not count:
+                headline = f"dataset {self._expected.data.name} names no classes, and the model gives none"
+                raise wrong("evaluate-classes", headline, self._expected.spec.span, "write `classes [..]`")
+            self._classes = tuple(str(index) for index in range(count))
+        if count != len(self._classes):
+            require_classes(self._expected, count, "the model")
+
+    def verdict(self, answers: Sequence[Parted]) -> Verdict:
+        found = segmentation_metrics([answer.confusion for answer in answers])
+        scores = dict(zip(self._keys(), _values(found), strict=True))
+        confusion = tuple(tuple(row) for row in found.confusion.tolist())
+        return Verdict({key: value for key, value in scores.items() if value == value}, (), confusion)
+
+    def _keys(self) -> list[Key]:
+        whole = [Key(name) for name in ("miou", "accuracy", "dice", "precision", "recall", "f1")]
+        each = ("iou", "dice", "precision", "recall", "f1")
+        return whole + [Key(name, of) for of in self._classes for name in each]
+
+    def statistic(self, answers: Sequence[Parted], keys: Sequence[Key]) -> Statistic:
+        held = np.stack([answer.confusion for answer in answers])
+        places = {key: place for place, key in enumerate(self._keys())}
+        wanted = [places[key] for key in keys]
+
+        def measure(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+            times = np.bincount(drawn, minlength=len(held))
+            total = np.tensordot(times, held, axes=1)
+            return np.array(_values(segmentation_metrics(total[None])))[wanted]
+
+        return measure
+
+    def distance(self, one: Parted, other: Parted) -> float:
+        """The share of pixels with another class."""
+        return float((one.glance != other.glance).mean())
+
+    def words(self, answer: Parted) -> str:
+        total = int(answer.confusion.sum())
+        return f"{int(np.diagonal(answer.confusion).sum()) / total:.1%} right" if total else "nothing to count"
+
+    def truth(self, answer: Parted) -> str:
+        present = np.flatnonzero(answer.confusion.sum(1))
+        return ", ".join(self._classes[index] for index in present[:5])
+
+
+def _nearest(have: int, want: int) -> NDArray[np.int64]:
+    """For each of `want` places the nearest of `have`, centres on centres."""
+    return np.minimum(((np.arange(want) + 0.5) * have / want).astype(np.int64), have - 1)
+
+
+def _values(found: SegmentationMetrics) -> list[float]:
+    """In the order of `_keys`."""
+    whole = [found.miou, found.accuracy, found.dice, found.precision, found.recall, found.f1]
+    return whole + [v for c in found.per_class for v in (c.iou, c.dice, c.precision, c.recall, c.f1)]

@@ -1,0 +1,54 @@
+"""A model in ONNX Runtime, ready to answer samples: as it would be deployed, on the CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from qdsl.diag import Diagnostic, QdslError
+
+
+class OrtRunner:
+    """One session. `threads` None: as many as ONNX Runtime takes by itself."""
+
+    def __init__(self, what: str, model: Path, entries: Mapping[str, str], threads: int | None = None) -> None:
+        """`entries` are session options by name, `what` is how errors call the model. Raises QdslError
+        (artifact-refused) when ONNX Runtime does not load it."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads or 0, 1
+        options.use_deterministic_compute = True
+        options.log_severity_level = 4
+        for option, value in entries.items():
+            options.add_session_config_entry(option, value)
+        self._what = what
+        try:
+            self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise self._refused(error) from None
+        self._inputs = [info.name for info in self._session.get_inputs()]
+        self._outputs = [info.name for info in self._session.get_outputs()]
+
+    def run(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Every output by name. Raises QdslError (artifact-refused) when the model does not run on `arrays`."""
+        try:
+            found = self._session.run(self._outputs, {name: arrays[name] for name in self._inputs})
+        except Exception as error:
+            raise self._refused(error) from None
+        return dict(zip(self._outputs, found, strict=True))
+
+    def _refused(self, error: Exception) -> QdslError:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        return QdslError([Diagnostic("artifact-refused", f"ONNX Runtime refuses {self._what}", label=reason)])
+
+
+def run(model: Path, manifest: Path | None = None, *, threads: int | None = None) -> OrtRunner:
+    """The artifact of a manifest, with the session options that it asks for; without one, a float model."""
+    if manifest is None:
+        return OrtRunner("the float model", model, {}, threads)
+    asked = json.loads(manifest.read_text(encoding="utf-8")).get("session_options", {})
+    return OrtRunner("the quantized model", model, {str(name): str(value) for name, value in asked.items()}, threads)
