@@ -381,6 +381,11 @@ def four_classes(folder: Path) -> None:
         picture(folder / "photos" / name / f"{at}.png", (8, 8), seed=at)
 
 
+def free_channels(folder: Path) -> None:
+    net = Net()
+    save(net.model(net.conv(net.input("x", 1, 3, "height", "width"), 64, kernel=3, name="conv1")), folder)
+
+
 def colour_mask(folder: Path) -> None:
     noise(folder)
     for name in ("images/a.png", "masks/a.png"):
@@ -493,6 +498,7 @@ SETUPS: dict[str, Setup] = {
     "model.onnx is a Conv of four channels, photos has four classes": beside_conv(four_classes),
     "model.onnx is a Conv of four channels, road has a mask in colour": beside_conv(colour_mask),
     "a lock, and no folder photos any more": without_photos,
+    "model.onnx is a Conv of 64 channels on a picture of any size": free_channels,
     # artifacts
     "model.onnx is a Conv whose weight holds a NaN": lambda folder: (save(conv(weight=np.nan), folder), noise(folder)),
     "model.onnx is a Conv whose input and weight reach 1e35": huge_values,

@@ -11,7 +11,7 @@ from compile_tools import HEAD, cli, project, tree
 
 import qdsl
 from qdsl.cli import main
-from qdsl.diag import QdslError, Severity
+from qdsl.diag import QdslError
 
 EVALUATE = """evaluate fidelity on calib {
   measure sqnr
@@ -49,18 +49,27 @@ def test_a_target_speaks_before_evaluate(tmp_path: Path) -> None:
 
 
 def test_undecided_is_shown_and_counts_only_when_strict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = project(tmp_path, EVALUATE)
+    recipe = project(tmp_path, "evaluate fidelity on calib { require flash <= 1 MiB }\n")
     assert compiled(recipe) == 0
     assert "undecided" in capsys.readouterr().out
     assert compiled(recipe, "--strict") == 4
 
 
-def test_what_stays_undecided_is_warned_of(tmp_path: Path) -> None:
+def test_what_is_evaluated_and_profiled_is_decided(tmp_path: Path) -> None:
     result = qdsl.compile(project(tmp_path, EVALUATE), out=tmp_path / "build")
-    found = [(d.code, d.severity, d.span.line if d.span else 0) for d in result.diagnostics]
-    first = HEAD.count("\n") + 1
-    assert found == [("undecided", Severity.WARNING, line) for line in (first + 2, first + 4)]
+    assert not result.diagnostics
+    assert [b.verdict for b in result.targets[0].budgets] == ["holds", "holds"]
+    (profile,) = result.profiles
+    assert profile.runs == 3 and [build.build for build in profile.builds] == ["float", "ort"]
+
+
+def test_what_another_device_decides_stays_undecided(tmp_path: Path) -> None:
+    head = HEAD.replace("target ort", 'target ort { device "a board" }')
+    result = qdsl.compile(project(tmp_path, EVALUATE, head=head), out=tmp_path / "build")
+    line = head.count("\n") + 5
+    assert [(d.code, d.span and d.span.line) for d in result.diagnostics] == [("undecided", line)]
     assert [b.verdict for b in result.targets[0].budgets] == ["holds", "undecided"]
+    assert result.profiles, "measured all the same, and shown as measured here"
 
 
 REFUSED = {

@@ -273,5 +273,5 @@ def test_json_tells_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixt
     assert found["samples"] == 24 and found["asked"] == ["top1"]
     assert ort["drops"]["top1"]["value"] == found["builds"]["float"]["scores"]["top1"] - ort["scores"]["top1"]
     assert len(ort["confidence_quantiles"]) == 24 and np.sum(ort["confusion"]) == 24
-    assert main([*words, "--no-evaluate"]) == 0
+    assert main([*words, "--no-measure"]) == 0
     assert json.loads(capsys.readouterr().out)["evaluations"] == []

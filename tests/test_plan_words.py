@@ -170,14 +170,15 @@ def test_a_plain_recipe_passes_the_gate() -> None:
     assert gated("") == []
 
 
-def test_what_no_evaluation_decides_is_warned_of() -> None:
+def test_what_nothing_here_decides_is_warned_of() -> None:
     rules = (
         "evaluate classification on calib {\n  profile latency\n  require top1 drop <= 1 pp\n"
-        "  require size <= 3.6 MiB\n  require latency <= 9 ms\n}\n"
+        "  require size <= 3.6 MiB\n  require latency <= 9 ms\n  require flash <= 1 MiB\n}\n"
     )
-    assert gated(rules) == [("warning", "undecided")] * 2
-    elsewhere = HEAD.replace("target ort", "target ort { require miou >= 0.5 }")
-    assert gated("", elsewhere) == [("warning", "undecided")]
+    assert gated(rules) == [("warning", "undecided")]
+    assert gated("", HEAD.replace("target ort", "target ort { require miou >= 0.5 }")) == [("warning", "undecided")]
+    board = HEAD.replace("target ort", 'target ort { device "a board" }')
+    assert gated(rules, board) == [("warning", "undecided")] * 2
 
 
 @pytest.mark.parametrize(

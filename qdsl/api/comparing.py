@@ -38,6 +38,11 @@ def samples(
         return islice(dataset, count), name
     if requests([plan]):
         return (), ""
+    return any_samples(prepared, count)
+
+
+def any_samples(prepared: Prepared, count: int) -> tuple[Iterable[Sample], str]:
+    """At most `count` samples of whatever there is, and their source, as `samples` has it for a plan without needs."""
     found = _readable(prepared)
     if found is not None:
         return islice(found[1], count), found[0]

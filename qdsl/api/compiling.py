@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl import data
-from qdsl.api import comparing, tuning
-from qdsl.api.budgets import Budget, Reading, decide_budgets
+from qdsl.api import comparing, evaluating, profiling, tuning
+from qdsl.api.budgets import Budget, Name, Reading, decide_budgets
 from qdsl.api.calibrating import measure, named, requests
 from qdsl.api.choices import recall
 from qdsl.api.correcting import measure_means
-from qdsl.api.evaluating import evaluations, planned, readings
 from qdsl.api.findings import findings
 from qdsl.api.locking import Pinned, Wish
 from qdsl.api.planning import decide_all
@@ -23,6 +22,7 @@ from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report
 from qdsl.graph.finite import require_finite
 from qdsl.harness import Evaluation
+from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
 from qdsl.lock import LockedChoice
@@ -37,9 +37,9 @@ VERIFY_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: `stage` is model, calibrate, tune, lock, evaluate or a target's name; `text` says what.
-    While calibrating and evaluating, `done` of `total` samples (at `rate` samples per second), while tuning `done` of
-    `total` blocks; zeros when it speaks of the whole stage."""
+    """Something that happened: `stage` is model, calibrate, tune, lock, evaluate, profile or a target's name; `text`
+    says what. While calibrating and evaluating, `done` of `total` samples (at `rate` samples per second), while tuning
+    `done` of `total` blocks, while profiling runs; zeros when it speaks of the whole stage."""
 
     stage: str
     text: str
@@ -64,7 +64,8 @@ class CompileResult:
     """`directory` is `<out>/<recipe>`; `ranges` what calibration measured; `diagnostics` warnings; `holds` is False
     when a `require` is broken (an undecided one does not count as passed, but breaks nothing). `lock` is the lock
     beside the recipe, None where none was used or written; `from_lock` says that it gave the ranges. `evaluations` are
-    the recipe's `evaluate` statements, carried out; none where that was not wanted or their data is not there."""
+    the recipe's `evaluate` statements, carried out, `profiles` what each target was found to cost on this machine; none
+    where that was not wanted, or their data is not there."""
 
     recipe: str
     directory: Path
@@ -74,6 +75,7 @@ class CompileResult:
     lock: Path | None = None
     from_lock: bool = False
     evaluations: tuple[Evaluation, ...] = ()
+    profiles: tuple[Profile, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -99,9 +101,9 @@ def compile(
     locked: bool = False,
     update: bool = False,
     lock: bool = True,
-    evaluate: bool = True,
+    measure: bool = True,
 ) -> CompileResult:
-    """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, verify, and evaluate.
+    """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, verify, evaluate and profile.
 
     `workers` calibration threads take `batch` samples at a time (None: chosen by the machine); neither changes a byte
     of what is written. `listener` hears what happens. Raises QdslError with every error found before any file is
@@ -109,7 +111,7 @@ def compile(
 
     A fresh `<recipe>.lock` beside the recipe gives the ranges, a stale one is refused (`lock-stale`), and where there
     is none one is written. `update` measures anew and rewrites it; `locked` needs the lock and no data; `lock=False`
-    neither reads nor writes one. `evaluate=False` leaves the recipe's `evaluate` statements out. Raises ValueError for
+    neither reads nor writes one. `measure=False` leaves out what `evaluate` and `profile` say. Raises ValueError for
     wishes that contradict, and for less than one worker or sample.
     """
     wish = Wish(lock=lock, locked=locked, update=update)
@@ -126,12 +128,12 @@ def compile(
         require_finite(prepared.model)
     tell(Event("model", _model_line(prepared)))
     datasets = _open(prepared, plans, pinned, report)
-    expected = planned(prepared, report, needed=not locked) if evaluate else ()
+    expected = _foreseen(prepared, plans, report, needed=not locked) if measure else ()
     job = _Job(prepared, pinned, Path(out) / prepared.recipe.name, tell, report)
     _require_emittable(prepared, plans, job.directory)
     known = pinned.ranges(prepared, plans, datasets, report)
     if known is None:
-        ranges, decisions, tuned = _measured(job, decisions, datasets, workers, batch)
+        ranges, decisions, tuned = _calibrated(job, decisions, datasets, workers, batch)
     else:
         datasets = pinned.readable(datasets)
         ranges, decisions, tuned = _recalled(job, decisions, known)
@@ -143,10 +145,18 @@ def compile(
     if told := pinned.write(ranges, plans, tuned):
         tell(Event("lock", told))
     from_lock = known is not None
-    evaluated = _evaluated(job, made, expected)
-    results = tuple(_decided(prepared, each, evaluated) for each in made)
+    measured = _measured(job, made, expected) if measure else _Measured()
+    results = tuple(_decided(prepared, each, measured) for each in made)
     return CompileResult(
-        loaded.recipe.name, job.directory, results, ranges, report.sorted(), pinned.used, from_lock, evaluated
+        recipe=loaded.recipe.name,
+        directory=job.directory,
+        targets=results,
+        ranges=ranges,
+        diagnostics=report.sorted(),
+        lock=pinned.used,
+        from_lock=from_lock,
+        evaluations=measured.evaluations,
+        profiles=measured.profiles,
     )
 
 
@@ -173,7 +183,7 @@ def _passed(loaded: Loaded, target: str | None, report: Report) -> Loaded:
     return loaded
 
 
-def _measured(
+def _calibrated(
     job: _Job,
     decisions: Sequence[Decisions],
     datasets: Mapping[str, Dataset],
@@ -280,23 +290,49 @@ def _made(
     return _Made(plan, emitted, verification)
 
 
-def _evaluated(job: _Job, made: Sequence[_Made], expected: Sequence[Expected]) -> tuple[Evaluation, ...]:
-    """What is to be evaluated, on the float model and on what was made."""
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """How good the answers are, and what they cost."""
 
-    def heard(text: str, done: int, total: int) -> None:
-        job.tell(Event("evaluate", text, done, total))
+    evaluations: tuple[Evaluation, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+
+
+def _foreseen(prepared: Prepared, plans: Sequence[Plan], report: Report, *, needed: bool) -> tuple[Expected, ...]:
+    """What is to be evaluated, checked as far as that goes before anything is measured or written."""
+    for block in prepared.recipe.targets:
+        if block.name in {plan.target for plan in plans}:
+            profiling.require_batch(prepared, block)
+    return evaluating.planned(prepared, report, needed=needed)
+
+
+def _measured(job: _Job, made: Sequence[_Made], expected: Sequence[Expected]) -> _Measured:
+    """The float model and what was made, on what is to be evaluated and profiled."""
+
+    def heard(stage: str) -> Callable[[str, int, int], None]:
+        return lambda text, done, total: job.tell(Event(stage, text, done, total))
 
     built = {each.plan.target: each.emitted for each in made}
     with placed_at(model_span(job.prepared), "artifact-refused"):
-        return evaluations(job.prepared, expected, built, heard)
+        evaluated = evaluating.evaluations(job.prepared, expected, built, heard("evaluate"))
+        profiled = profiling.profiles(job.prepared, expected, built, heard("profile"), job.report)
+    return _Measured(evaluated, profiled)
 
 
-def _decided(prepared: Prepared, made: _Made, evaluated: Sequence[Evaluation]) -> TargetResult:
+def _decided(prepared: Prepared, made: _Made, found: _Measured) -> TargetResult:
     """The budgets of one target, by what was measured for it."""
-    target = made.plan.target
+    target, totals = made.plan.target, made.plan.totals
     block = next(t for t in prepared.recipe.targets if t.name == target)
-    size = Reading(float(made.emitted.size), float(max(1, prepared.file_bytes)))
-    measured = {("size", ()): size} | readings(evaluated, target)
+    measured: dict[Name, Reading] = {
+        ("size", ()): Reading(float(made.emitted.size), float(max(1, prepared.file_bytes))),
+        ("macs", ()): Reading(float(totals.macs), float(totals.macs), source="from the graph"),
+    }
+    if totals.macs:
+        share = totals.integer_macs / totals.macs
+        source = "predicted, and verified" if made.verification.as_predicted else "predicted, and not what runs"
+        measured["integer_share", ()] = Reading(share, source=source)
+    measured |= evaluating.readings(found.evaluations, target)
+    measured |= profiling.readings(found.profiles, block)
     return TargetResult(
         target, made.plan, made.emitted, made.verification, decide_budgets(prepared.recipe, block, measured)
     )

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from qdsl.api import CompileResult, TargetResult
     from qdsl.api.budgets import Budget
     from qdsl.harness import Evaluation
+    from qdsl.harness.profiles import Profile
     from qdsl.targets.results import Fidelity, Verification
 
 _STAGE = 10
@@ -31,7 +32,7 @@ def add(verbs: Any) -> None:
         "--batch", type=at_least_one, help="samples that a worker takes at a time; never changes a result"
     )
     _add_lock(parser)
-    parser.add_argument("--no-evaluate", action="store_true", help="leave out what `evaluate` measures")
+    parser.add_argument("--no-measure", action="store_true", help="leave out what `evaluate` and `profile` say")
     parser.add_argument("--strict", action="store_true", help="exit 4 for an undecided budget, too")
     add_json(parser)
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
             locked=args.locked,
             update=args.update,
             lock=not args.no_lock,
-            evaluate=not args.no_evaluate,
+            measure=not args.no_measure,
         )
     show_diagnostics(result.diagnostics)
     if args.json:
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
             _print_target(target)
         for evaluation in result.evaluations:
             _print_evaluation(evaluation)
+        for profile in result.profiles:
+            _print_profile(profile)
         for target in result.targets:
             _print_budgets(target)
     undecided = args.strict and bool(result.undecided)
@@ -127,6 +130,28 @@ def _print_evaluation(found: Evaluation) -> None:
         drops = [build.drops[key] for build in found.builds if key in build.drops]
         told = "   ".join(f"drop {100 * d.value:.2f} pp [{100 * d.low:.2f}, {100 * d.high:.2f}]" for d in drops)
         _line("", f"{key!s:<{width}}   {shown}   {told}".rstrip())
+
+
+def _print_profile(found: Profile) -> None:
+    """Latency, throughput, processor load and memory of each model, and how much faster than float it is."""
+    from qdsl.plan.render import mebibytes
+
+    threads = "threads auto" if not found.threads else _counted(found.threads, "thread")
+    _line("profile", f"measured here: {_counted(found.runs, 'run')} each, in turns, batch {found.batch}, {threads}")
+    width = max(len(build.build) for build in found.builds)
+    _line(
+        "", f"{'':<{width}}   {'p50':>10} {'p90':>10} {'p99':>10} {'mean':>10} {'per second':>11} {'cpu':>6}   memory"
+    )
+    base = found.builds[0].latency()
+    for build in found.builds:
+        times = " ".join(f"{1e3 * build.latency(form):>7.2f} ms" for form in ("p50", "p90", "p99", "mean"))
+        memory = "not measured" if build.peak_memory is None else mebibytes(build.peak_memory)
+        line = f"{build.build:<{width}}   {times} {found.throughput(build.build):>11.1f} {build.cpu:>6.0%}   {memory}"
+        _line("", line if build is found.builds[0] else f"{line}   {base / build.latency():.2f}x")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _of(count: int, source: str) -> str:
@@ -188,7 +213,7 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
     import math
 
     from qdsl.cli.output import diagnostic_json
-    from qdsl.harness.measurements import evaluation_json
+    from qdsl.harness.measurements import evaluation_json, profile_json
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -218,5 +243,6 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
         "from_lock": result.from_lock,
         "targets": targets,
         "evaluations": [evaluation_json(found) for found in result.evaluations],
+        "profiles": [profile_json(found) for found in result.profiles],
         "diagnostics": [diagnostic_json(d) for d in result.diagnostics],
     }

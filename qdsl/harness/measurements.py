@@ -1,4 +1,4 @@
-"""Evaluations as JSON: what was measured, for machines and for later reports."""
+"""Evaluations and profiles as JSON: what was measured, for machines and for later reports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from qdsl.harness.profiles import Profile
 from qdsl.harness.results import BuildScores, Evaluation, Key
 
 _QUANTILES = 200  # steps of the distribution of confidences that are kept
@@ -31,6 +32,30 @@ def evaluation_json(found: Evaluation) -> dict[str, Any]:
             }
             for odd in found.odd
         ],
+    }
+
+
+def profile_json(found: Profile) -> dict[str, Any]:
+    """One profile as plain data: seconds, bytes, joules; every run is kept."""
+    return {
+        "target": found.target,
+        "measured_on": "this machine",
+        "batch": found.batch,
+        "threads": found.threads,
+        "warmup": found.warmup,
+        "environment": found.environment,
+        "builds": {
+            build.build: {
+                "seconds": list(build.seconds),
+                "latency": {form: build.latency(form) for form in ("mean", "p50", "p90", "p95", "p99", "max")},
+                "throughput": found.throughput(build.build),
+                "cpu": build.cpu,
+                "peak_memory": build.peak_memory,
+                "bare_memory": build.bare_memory,
+                "energy": build.energy,
+            }
+            for build in found.builds
+        },
     }
 
 

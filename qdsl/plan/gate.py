@@ -11,6 +11,9 @@ from qdsl.lang.vocabulary import METRICS
 from qdsl.plan.facts import requirement_text
 from qdsl.plan.improve import BUILT
 
+_KNOWN = frozenset({"size", "macs", "integer_share"})
+_PROFILED = frozenset({"latency", "throughput", "cpu", "memory", "energy"})
+
 
 def find_target(recipe: Recipe, name: str) -> Target | None:
     """The recipe's block for the target called `name`."""
@@ -19,7 +22,7 @@ def find_target(recipe: Recipe, name: str) -> Target | None:
 
 def gate(recipe: Recipe, target: str) -> tuple[Diagnostic, ...]:
     """Diagnostics that hold before `compile` for `target`: errors for statements that nothing carries out yet, warnings
-    for measurements and budgets that stay undecided: `profile`, and what neither an `evaluate` nor the size decides."""
+    for budgets that stay undecided: on a task that is not evaluated, or on what only another device decides."""
     block = find_target(recipe, target)
     return (*_absent(recipe, target, block), *_undecided(recipe, block))
 
@@ -73,29 +76,31 @@ def _not_yet(what: str, span: Span, cure: str) -> Diagnostic:
 
 
 def _undecided(recipe: Recipe, block: Target | None) -> Iterator[Diagnostic]:
-    tasks = {spec.task for spec in recipe.evaluates}
+    device = block.device if block is not None else None
     for spec in recipe.evaluates:
-        if spec.profile is not None:
-            yield _warning("`profile` is not measured yet", spec.profile.span)
-        yield from _budgets(spec.requires, tasks)
-    if recipe.tune is not None and block is not None and block.device is not None:
+        yield from _budgets(spec.requires, recipe, device)
+    if recipe.tune is not None and device is not None:
         yield _warning(
             f"`tune {recipe.tune.goal}` is left out: `device` decides latency, and this machine is not it",
             recipe.tune.span,
         )
     if block is not None:
-        if block.profile is not None:
-            yield _warning("`profile` is not measured yet", block.profile.span)
-        yield from _budgets(block.requires, tasks)
+        yield from _budgets(block.requires, recipe, device)
 
 
-def _budgets(requires: tuple[Require, ...], tasks: set[str]) -> Iterator[Diagnostic]:
-    """Warnings for budgets on metrics that none of the `evaluate` tasks has."""
+def _budgets(requires: tuple[Require, ...], recipe: Recipe, device: str | None) -> Iterator[Diagnostic]:
+    """Warnings for budgets on what nothing here measures: a task that is not evaluated, a device elsewhere."""
+    tasks = {spec.task for spec in recipe.evaluates}
     own = {row.name: row.tasks for row in METRICS}
     for require in requires:
         name = require.metric.name
-        if name != "size" and not tasks.intersection(own[name]):
+        if name in _KNOWN or tasks.intersection(own[name]):
+            continue
+        if name not in _PROFILED:
             yield _warning(f"`require {requirement_text(require)}` cannot be decided yet", require.span)
+        elif device is not None:
+            told = f"`require {requirement_text(require)}` is decided on {device[:80]}, and this machine is not it"
+            yield _warning(told, require.span)
 
 
 def _warning(headline: str, span: Span) -> Diagnostic:

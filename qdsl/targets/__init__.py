@@ -57,6 +57,11 @@ class TargetModule:
         made: Runner = self._call("run")(emitted.model, emitted.manifest, threads=threads)
         return made
 
+    def session_options(self, emitted: Emitted) -> dict[str, str]:
+        """The runtime's options that the artifact asks for, by name."""
+        found: dict[str, str] = import_module(f"{self.package}.run").session_options(emitted.manifest)
+        return found
+
     def float_runner(self, model: Path, threads: int | None = None) -> Runner:
         """The float model in a file, run by the same software."""
         made: Runner = self._call("run")(model, threads=threads)

@@ -66,6 +66,20 @@ CODES: dict[str, CodeDoc] = {
         "a lock, and no folder photos any more",
         "compile",
     ),
+    "profile-batch": _doc(
+        "the model is fixed to another batch than `profile` asks for",
+        "Models run on arrays whose first dimension is the batch. Where the model fixes it, only that one can be "
+        "profiled.",
+        "fidelity on val { profile latency { batch 4 } }",
+    ),
+    "profile-left-out": CodeDoc(
+        "nothing is there to run the models on, so that they are not profiled",
+        "Without data, inputs are drawn, which takes a shape: one that is free beside the batch has to be fixed in the "
+        "recipe.",
+        'recipe example\nmodel onnx "model.onnx"\nquantize float { weights float16 }\ntarget ort { profile latency }\n',
+        "model.onnx is a Conv of 64 channels on a picture of any size",
+        "compile",
+    ),
     "mask-format": _doc(
         "a mask is no picture of class numbers",
         "Masks are PNG, BMP, TIFF or PPM files with one grey value or palette index per pixel. JPEG changes values, "

@@ -103,12 +103,13 @@ CODES: dict[str, CodeDoc] = {
         verb="compile",
     ),
     "undecided": CodeDoc(
-        summary="A measurement or budget cannot be decided by this version.",
+        summary="A budget cannot be decided by this version, or not on this machine.",
         explanation=(
-            "`compile` decides the size of files and what an `evaluate` of the recipe measures. What needs a profile "
-            "or a device, or a task that is not evaluated, stays undecided: it counts neither as held nor as broken."
+            "`compile` decides the size of files, what an `evaluate` of the recipe measures, and what a profile on "
+            "this machine shows where no `device` decides. The rest stays undecided: it counts neither as held nor as "
+            "broken."
         ),
-        example=_recipe("evaluate fidelity on calib {\n  profile latency\n}"),
+        example=_recipe("", target='target ort { device "a board"; require latency <= 9 ms }'),
         setup=_MODEL,
         verb="compile",
     ),

@@ -50,5 +50,10 @@ def run(model: Path, manifest: Path | None = None, *, threads: int | None = None
     """The artifact of a manifest, with the session options that it asks for; without one, a float model."""
     if manifest is None:
         return OrtRunner("the float model", model, {}, threads)
+    return OrtRunner("the quantized model", model, session_options(manifest), threads)
+
+
+def session_options(manifest: Path) -> dict[str, str]:
+    """The session options that an artifact asks for, by name."""
     asked = json.loads(manifest.read_text(encoding="utf-8")).get("session_options", {})
-    return OrtRunner("the quantized model", model, {str(name): str(value) for name, value in asked.items()}, threads)
+    return {str(name): str(value) for name, value in asked.items()}
