@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -275,3 +276,18 @@ def test_json_tells_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(ort["confidence_quantiles"]) == 24 and np.sum(ort["confusion"]) == 24
     assert main([*words, "--no-measure"]) == 0
     assert json.loads(capsys.readouterr().out)["evaluations"] == []
+
+
+def test_measurements_say_which_files_they_speak_of(tmp_path: Path) -> None:
+    coloured(tmp_path)
+    path = write(tmp_path, mean_colour(), "classification on val { measure top1 }", 'folder "photos"')
+    result = compiled(path)
+    written = result.directory / "measurements.json"
+    found = json.loads(written.read_text(encoding="utf-8"))
+    (emitted,) = result.targets[0].emitted.files
+    assert found["builds"]["ort"] == {"bytes": emitted.bytes, "files": {"model.onnx": emitted.sha256}}
+    model = (tmp_path / "model.onnx").read_bytes()
+    assert found["builds"]["float"]["files"] == {"model.onnx": hashlib.sha256(model).hexdigest()}
+    assert found["evaluations"][0]["builds"].keys() == {"float", "ort"}
+    qdsl.compile(path, out=tmp_path / "build", lock=False, measure=False)
+    assert not written.exists()

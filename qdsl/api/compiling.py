@@ -21,11 +21,12 @@ from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report
 from qdsl.graph.finite import require_finite
-from qdsl.harness import Evaluation
+from qdsl.harness import FLOAT, Evaluation
+from qdsl.harness.measurements import Facts, document
 from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
-from qdsl.lock import LockedChoice
+from qdsl.lock import Fingerprints, LockedChoice
 from qdsl.plan import Decisions, Plan, gate, to_json
 from qdsl.plan.render import mebibytes, plain, times_smaller
 from qdsl.targets import target_module
@@ -146,6 +147,7 @@ def compile(
         tell(Event("lock", told))
     from_lock = known is not None
     measured = _measured(job, made, expected) if measure else _Measured()
+    _write_measurements(job, made, measured)
     results = tuple(_decided(prepared, each, measured) for each in made)
     return CompileResult(
         recipe=loaded.recipe.name,
@@ -317,6 +319,23 @@ def _measured(job: _Job, made: Sequence[_Made], expected: Sequence[Expected]) ->
         evaluated = evaluating.evaluations(job.prepared, expected, built, heard("evaluate"))
         profiled = profiling.profiles(job.prepared, expected, built, heard("profile"), job.report)
     return _Measured(evaluated, profiled)
+
+
+def _write_measurements(job: _Job, made: Sequence[_Made], found: _Measured) -> None:
+    """`measurements.json`; an earlier one speaks of other files, so that it goes where nothing was measured."""
+    path = job.directory / "measurements.json"
+    if not (found.evaluations or found.profiles):
+        path.unlink(missing_ok=True)
+        return
+    prepared = job.prepared
+    assert prepared.model.path is not None, "a recipe's model is a file"
+    hashes = dict(Fingerprints().model(prepared.model.path, prepared.external, model_span(prepared)))
+    facts = {FLOAT: Facts(prepared.file_bytes, hashes)}
+    facts |= {
+        each.plan.target: Facts(each.emitted.size, {file.name: file.sha256 for file in each.emitted.files})
+        for each in made
+    }
+    write_text(path, document(prepared.recipe.name, facts, found.evaluations, found.profiles))
 
 
 def _decided(prepared: Prepared, made: _Made, found: _Measured) -> TargetResult:

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from qdsl.harness.profiles import Profile
 from qdsl.harness.results import BuildScores, Evaluation, Key
 
+FORMAT = 1
 _QUANTILES = 200  # steps of the distribution of confidences that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of one model without running it: bytes, and the SHA-256 of each of its files, by name."""
+
+    bytes: int
+    files: Mapping[str, str]
+
+
+def document(
+    recipe: str, facts: Mapping[str, Facts], evaluations: Sequence[Evaluation], profiles: Sequence[Profile]
+) -> str:
+    """`measurements.json`: everything measured on the builds in `facts` (the float model among them), with the hashes
+    that say which files it speaks of."""
+    content = {
+        "format": FORMAT,
+        "recipe": recipe,
+        "builds": {name: {"bytes": each.bytes, "files": dict(each.files)} for name, each in facts.items()},
+        "evaluations": [evaluation_json(found) for found in evaluations],
+        "profiles": [profile_json(found) for found in profiles],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def evaluation_json(found: Evaluation) -> dict[str, Any]:
