@@ -48,7 +48,7 @@ def test_images_take_less_than_ten_megabytes() -> None:
     assert 7_000_000 <= total <= 10_000_000
 
 
-@pytest.mark.parametrize(("split", "people", "without"), [("train", 944, 42), ("val", 505, 25)])
+@pytest.mark.parametrize(("split", "people", "without"), [("train", 949, 51), ("val", 464, 27)])
 def test_labels_are_boxes_inside_the_image(split: str, people: int, without: int) -> None:
     rows = [path.read_text(encoding="utf-8").splitlines() for path in sorted((PEOPLE / "labels" / split).glob("*.txt"))]
     assert (sum(map(len, rows)), sum(not lines for lines in rows)) == (people, without)
@@ -67,9 +67,10 @@ def test_generator_makes_the_committed_scenes_again(load: Callable[[str], Module
         label = (PEOPLE / "labels" / split / "00000.txt").read_text(encoding="utf-8")
         assert scenes.label_text(scene.boxes) == label
         with Image.open(PEOPLE / "images" / split / "00000.jpg") as image:
-            stored = np.asarray(image.convert("RGB"), dtype=np.float64)
-        # The stored picture went through a lossy JPEG; sensor noise is what it loses.
-        assert np.abs(stored - scene.image).mean() < 6.0
+            stored = np.asarray(image.convert("RGB").reduce(8), dtype=np.float64)
+        # The stored picture went through a lossy JPEG; sensor noise is what it loses, so 8 x 8 pixels are averaged.
+        made = np.asarray(Image.fromarray(scene.image).reduce(8), dtype=np.float64)
+        assert np.abs(stored - made).mean() < 1.5
 
 
 def test_a_scene_does_not_depend_on_its_neighbours(load: Callable[[str], ModuleType]) -> None:

@@ -10,7 +10,7 @@ from brush import Array, Colour, chance, pick, uniform
 from PIL import Image, ImageFilter
 
 SIZES = [(640, 480), (640, 480), (480, 640), (512, 512), (640, 360), (576, 432)]  # (width, height) in pixels
-MIN_VISIBLE = 0.25  # of a person's area; less is not labelled
+MIN_VISIBLE = 0.35  # of a person's area; less is not labelled
 MIN_SIDE = 4  # pixels; below this a box says nothing
 
 Box = tuple[float, float, float, float]

@@ -39,11 +39,11 @@ class Scenes(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
     An item is an image (3, size, size) in 0..1 and its boxes (boxes, 4) as corners in pixels.
     """
 
-    def __init__(self, data: Path, size: int, seed: int, length: int) -> None:
+    def __init__(self, data: Path, size: int, seed: int, length: int, zoom: tuple[float, float] = (0.6, 1.6)) -> None:
         self.images = sorted((data / "images" / "train").glob("*.jpg"))
         if not self.images:
             raise SystemExit(f"no images in {data / 'images' / 'train'}")
-        self.size, self.seed, self.length = size, seed, length
+        self.size, self.zoom, self.seed, self.length = size, zoom, seed, length
 
     def __len__(self) -> int:
         return self.length
@@ -55,8 +55,9 @@ class Scenes(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         path = self.images[int(order[place])]
         label = path.parents[2] / "labels" / path.parent.name / f"{path.stem}.txt"
         with Image.open(path) as image:
-            image.draft("RGB", (self.size, self.size))  # JPEG decodes to half the size where that is enough
-            pixels, boxes = augment(rng, image.convert("RGB"), read_boxes(label), self.size)
+            most = round(self.size * self.zoom[1])
+            image.draft("RGB", (most, most))  # JPEG decodes to half the size where that is enough
+            pixels, boxes = augment(rng, image.convert("RGB"), read_boxes(label), self.size, self.zoom)
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255, torch.from_numpy(boxes)
 
 
@@ -67,12 +68,14 @@ def read_boxes(path: Path) -> NDArray[np.float32]:
 
 
 def augment(
-    rng: np.random.Generator, image: Image.Image, boxes: NDArray[np.float32], size: int
+    rng: np.random.Generator, image: Image.Image, boxes: NDArray[np.float32], size: int, zoom: tuple[float, float]
 ) -> tuple[Pixels, NDArray[np.float32]]:
-    """Scale, place, mirror and recolour: (size, size, 3) pixels and corner boxes (boxes, 4) in pixels."""
-    scale = (
-        size / max(image.size) * (1.0 if rng.random() < 0.3 else math.exp(rng.uniform(math.log(0.6), math.log(1.6))))
-    )
+    """Scale, place, mirror and recolour: (size, size, 3) pixels and corner boxes (boxes, 4) in pixels.
+
+    `zoom` bounds the scale, 1 being the whole image: past it the canvas shows a part of the image at random.
+    """
+    factor = 1.0 if rng.random() < 0.3 else math.exp(rng.uniform(math.log(zoom[0]), math.log(zoom[1])))
+    scale = size / max(image.size) * factor
     w, h = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     left, top = (round(rng.uniform(min(0, size - n), max(0, size - n))) for n in (w, h))
     canvas = Image.new("RGB", (size, size), (GREY, GREY, GREY))
@@ -148,7 +151,7 @@ def train(args: argparse.Namespace) -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, args.steps))
     parts_of_state: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
     first = restore(args.state, parts_of_state, device)
-    scenes = Scenes(args.data, args.size, args.seed, args.steps * args.batch)
+    scenes = Scenes(args.data, args.size, args.seed, args.steps * args.batch, tuple(args.zoom))
     rest = torch.utils.data.Subset(scenes, range(first * args.batch, len(scenes)))
     loader = torch.utils.data.DataLoader(rest, args.batch, num_workers=args.workers, collate_fn=collate)
     began = time.perf_counter()
@@ -199,6 +202,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=640, help="input height and width in pixels, a multiple of 32")
+    parser.add_argument("--zoom", type=float, nargs=2, default=(0.6, 1.6), help="bounds of the random scale")
     parser.add_argument("--optimizer", choices=("sgd", "adamw"), default="adamw")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate; 0.01 suits sgd")
     parser.add_argument("--seed", type=int, default=0)
