@@ -20,7 +20,7 @@ import qdsl
 from qdsl.plan import Plan, from_json, to_json
 
 QDQ = ("QuantizeLinear", "DequantizeLinear")
-FILES = {"ort/manifest.json", "ort/model.onnx", "plan.json", "ranges.json"}
+FILES = {"measurements.json", "ort/manifest.json", "ort/model.onnx", "plan.json", "ranges.json"}
 
 
 @pytest.fixture(scope="module")

@@ -280,14 +280,19 @@ def test_json_tells_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_measurements_say_which_files_they_speak_of(tmp_path: Path) -> None:
     coloured(tmp_path)
-    path = write(tmp_path, mean_colour(), "classification on val { measure top1 }", 'folder "photos"')
+    path = write(
+        tmp_path, mean_colour(), "classification on val { measure top1; require size <= 9 KiB }", 'folder "photos"'
+    )
     result = compiled(path)
     written = result.directory / "measurements.json"
     found = json.loads(written.read_text(encoding="utf-8"))
     (emitted,) = result.targets[0].emitted.files
-    assert found["builds"]["ort"] == {"bytes": emitted.bytes, "files": {"model.onnx": emitted.sha256}}
+    ort = found["builds"]["ort"]
+    assert ort["bytes"] == emitted.bytes and ort["files"] == {"model.onnx": emitted.sha256}
+    assert [layer["node"] for layer in ort["layers"]] == [f.node for f in result.targets[0].verification.layers] != []
+    assert [(budget["text"], budget["verdict"]) for budget in ort["budgets"]] == [("size <= 9 KiB", "holds")]
     model = (tmp_path / "model.onnx").read_bytes()
-    assert found["builds"]["float"]["files"] == {"model.onnx": hashlib.sha256(model).hexdigest()}
+    assert found["model"]["files"] == {"model.onnx": hashlib.sha256(model).hexdigest()}
     assert found["evaluations"][0]["builds"].keys() == {"float", "ort"}
     qdsl.compile(path, out=tmp_path / "build", lock=False, measure=False)
-    assert not written.exists()
+    assert json.loads(written.read_text(encoding="utf-8"))["evaluations"] == []

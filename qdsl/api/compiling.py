@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl import data
-from qdsl.api import comparing, evaluating, profiling, tuning
-from qdsl.api.budgets import Budget, Name, Reading, decide_budgets
+from qdsl.api import comparing, measuring, tuning
+from qdsl.api.budgets import Budget
 from qdsl.api.calibrating import measure, named, requests
 from qdsl.api.choices import recall
 from qdsl.api.correcting import measure_means
 from qdsl.api.findings import findings
 from qdsl.api.locking import Pinned, Wish
+from qdsl.api.measuring import Made, Measured
 from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
 from qdsl.api.writing import require_place, write_text
@@ -21,12 +22,10 @@ from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report
 from qdsl.graph.finite import require_finite
-from qdsl.harness import FLOAT, Evaluation
-from qdsl.harness.measurements import Facts, document
+from qdsl.harness import Evaluation
 from qdsl.harness.profiles import Profile
-from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
-from qdsl.lock import Fingerprints, LockedChoice
+from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions, Plan, gate, to_json
 from qdsl.plan.render import mebibytes, plain, times_smaller
 from qdsl.targets import target_module
@@ -129,7 +128,7 @@ def compile(
         require_finite(prepared.model)
     tell(Event("model", _model_line(prepared)))
     datasets = _open(prepared, plans, pinned, report)
-    expected = _foreseen(prepared, plans, report, needed=not locked) if measure else ()
+    expected = measuring.foreseen(prepared, plans, report, needed=not locked) if measure else ()
     job = _Job(prepared, pinned, Path(out) / prepared.recipe.name, tell, report)
     _require_emittable(prepared, plans, job.directory)
     known = pinned.ranges(prepared, plans, datasets, report)
@@ -146,9 +145,14 @@ def compile(
     if told := pinned.write(ranges, plans, tuned):
         tell(Event("lock", told))
     from_lock = known is not None
-    measured = _measured(job, made, expected) if measure else _Measured()
-    _write_measurements(job, made, measured)
-    results = tuple(_decided(prepared, each, measured) for each in made)
+    measured = measuring.measured(prepared, made, expected, job.stage, report) if measure else Measured()
+    budgets = [measuring.budgets(prepared, each, measured) for each in made]
+    text = measuring.document_of(prepared, made, measured, budgets)
+    write_text(job.directory / "measurements.json", text)
+    results = tuple(
+        TargetResult(each.plan.target, each.plan, each.emitted, each.verification, decided)
+        for each, decided in zip(made, budgets, strict=True)
+    )
     return CompileResult(
         recipe=loaded.recipe.name,
         directory=job.directory,
@@ -171,6 +175,10 @@ class _Job:
     directory: Path
     tell: Listener
     report: Report
+
+    def stage(self, name: str) -> Callable[[str, int, int], None]:
+        """Who hears of the progress of one stage."""
+        return lambda text, done, total: self.tell(Event(name, text, done, total))
 
 
 _Found = tuple[Ranges, tuple[Decisions, ...], list[LockedChoice]]
@@ -265,15 +273,6 @@ def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report)
     return pinned.open(list(names), opened, report)
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What was emitted and verified for one target."""
-
-    plan: Plan
-    emitted: Emitted
-    verification: Verification
-
-
 def _made(
     prepared: Prepared,
     plan: Plan,
@@ -281,7 +280,7 @@ def _made(
     datasets: Mapping[str, Dataset],
     directory: Path,
     tell: Listener,
-) -> _Made:
+) -> Made:
     """Emit and verify for one target."""
     module = target_module(plan.target)
     with placed_at(model_span(prepared)):
@@ -289,72 +288,7 @@ def _made(
     tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes)))
     with placed_at(model_span(prepared)):
         verification = comparing.verified(module, prepared, emitted, plan, datasets, VERIFY_SAMPLES)
-    return _Made(plan, emitted, verification)
-
-
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """How good the answers are, and what they cost."""
-
-    evaluations: tuple[Evaluation, ...] = ()
-    profiles: tuple[Profile, ...] = ()
-
-
-def _foreseen(prepared: Prepared, plans: Sequence[Plan], report: Report, *, needed: bool) -> tuple[Expected, ...]:
-    """What is to be evaluated, checked as far as that goes before anything is measured or written."""
-    for block in prepared.recipe.targets:
-        if block.name in {plan.target for plan in plans}:
-            profiling.require_batch(prepared, block)
-    return evaluating.planned(prepared, report, needed=needed)
-
-
-def _measured(job: _Job, made: Sequence[_Made], expected: Sequence[Expected]) -> _Measured:
-    """The float model and what was made, on what is to be evaluated and profiled."""
-
-    def heard(stage: str) -> Callable[[str, int, int], None]:
-        return lambda text, done, total: job.tell(Event(stage, text, done, total))
-
-    built = {each.plan.target: each.emitted for each in made}
-    with placed_at(model_span(job.prepared), "artifact-refused"):
-        evaluated = evaluating.evaluations(job.prepared, expected, built, heard("evaluate"))
-        profiled = profiling.profiles(job.prepared, expected, built, heard("profile"), job.report)
-    return _Measured(evaluated, profiled)
-
-
-def _write_measurements(job: _Job, made: Sequence[_Made], found: _Measured) -> None:
-    """`measurements.json`; an earlier one speaks of other files, so that it goes where nothing was measured."""
-    path = job.directory / "measurements.json"
-    if not (found.evaluations or found.profiles):
-        path.unlink(missing_ok=True)
-        return
-    prepared = job.prepared
-    assert prepared.model.path is not None, "a recipe's model is a file"
-    hashes = dict(Fingerprints().model(prepared.model.path, prepared.external, model_span(prepared)))
-    facts = {FLOAT: Facts(prepared.file_bytes, hashes)}
-    facts |= {
-        each.plan.target: Facts(each.emitted.size, {file.name: file.sha256 for file in each.emitted.files})
-        for each in made
-    }
-    write_text(path, document(prepared.recipe.name, facts, found.evaluations, found.profiles))
-
-
-def _decided(prepared: Prepared, made: _Made, found: _Measured) -> TargetResult:
-    """The budgets of one target, by what was measured for it."""
-    target, totals = made.plan.target, made.plan.totals
-    block = next(t for t in prepared.recipe.targets if t.name == target)
-    measured: dict[Name, Reading] = {
-        ("size", ()): Reading(float(made.emitted.size), float(max(1, prepared.file_bytes))),
-        ("macs", ()): Reading(float(totals.macs), float(totals.macs), source="from the graph"),
-    }
-    if totals.macs:
-        share = totals.integer_macs / totals.macs
-        source = "predicted, and verified" if made.verification.as_predicted else "predicted, and not what runs"
-        measured["integer_share", ()] = Reading(share, source=source)
-    measured |= evaluating.readings(found.evaluations, target)
-    measured |= profiling.readings(found.profiles, block)
-    return TargetResult(
-        target, made.plan, made.emitted, made.verification, decide_budgets(prepared.recipe, block, measured)
-    )
+    return Made(plan, emitted, verification)
 
 
 def _emitted_line(emitted: Emitted, float_bytes: int) -> str:

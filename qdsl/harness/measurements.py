@@ -5,37 +5,77 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from qdsl.harness.profiles import Profile
 from qdsl.harness.results import BuildScores, Evaluation, Key
+from qdsl.targets.results import Fidelity
 
 FORMAT = 1
 _QUANTILES = 200  # steps of the distribution of confidences that are kept
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of one model without running it: bytes, and the SHA-256 of each of its files, by name."""
+class ModelFacts:
+    """The float model: `bytes` with external data; `files` by name with their SHA-256; `macs` per run."""
 
+    name: str
+    nodes: int
+    parameters: int
+    macs: int
+    opset: int
     bytes: int
     files: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class BuildFacts:
+    """One artifact. `kernels` are (operator, nodes predicted to run in integers, nodes that do); `outputs` and `layers`
+    hold tensors against the float model's; `device` is where its budgets are decided, "" for any; `budgets` are plain
+    data: text, verdict, value, bound, unit, low, high, source."""
+
+    target: str
+    mode: str
+    device: str
+    bytes: int
+    files: Mapping[str, str]
+    plan_sha256: str
+    integer_macs: int
+    kernels: Sequence[tuple[str, int, int]]
+    mismatches: int
+    outputs: Sequence[Fidelity]
+    layers: Sequence[Fidelity]
+    budgets: Sequence[Mapping[str, Any]]
+
+
 def document(
-    recipe: str, facts: Mapping[str, Facts], evaluations: Sequence[Evaluation], profiles: Sequence[Profile]
+    recipe: str,
+    model: ModelFacts,
+    builds: Sequence[BuildFacts],
+    evaluations: Sequence[Evaluation],
+    profiles: Sequence[Profile],
 ) -> str:
-    """`measurements.json`: everything measured on the builds in `facts` (the float model among them), with the hashes
-    that say which files it speaks of."""
+    """`measurements.json`: what is known and was measured of one build, with the hashes that say of which files. Where
+    nothing was profiled, the same build gives the same text."""
     content = {
         "format": FORMAT,
         "recipe": recipe,
-        "builds": {name: {"bytes": each.bytes, "files": dict(each.files)} for name, each in facts.items()},
+        "model": asdict(model),
+        "builds": {build.target: asdict(build) for build in builds},
         "evaluations": [evaluation_json(found) for found in evaluations],
         "profiles": [profile_json(found) for found in profiles],
     }
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """The same with what is infinite or not a number as a text: JSON has no word for it."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def evaluation_json(found: Evaluation) -> dict[str, Any]:

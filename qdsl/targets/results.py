@@ -81,10 +81,11 @@ class Mismatch:
 class Verification:
     """The artifact run beside the float model (measured, on this machine).
 
-    `outputs` over `samples` calibration samples; `worst` are the five tensors of lowest SQNR inside the graph, over
-    `layer_samples`; `kernels` counts nodes that run in integers, by operator; `op_counts` are the nodes of the graph
-    that really runs. `source` is where the samples come from: the name of a dataset, or "drawn inputs" (uniform from 0
-    to 1) where a build needs no data and the recipe has none; "" for none.
+    `outputs` over `samples` calibration samples; `layers` are the tensors inside the graph that can be compared, in
+    graph order, and `worst` the five of lowest SQNR among them, over `layer_samples`; `kernels` counts nodes that run
+    in integers, by operator; `op_counts` are the nodes of the graph that really runs. `source` is where the samples
+    come from: the name of a dataset, or "drawn inputs" (uniform from 0 to 1) where a build needs no data and the recipe
+    has none; "" for none.
     """
 
     samples: int
@@ -95,6 +96,7 @@ class Verification:
     mismatches: tuple[Mismatch, ...]
     op_counts: tuple[tuple[str, int], ...]
     source: str = ""
+    layers: tuple[Fidelity, ...] = ()
 
     @property
     def as_predicted(self) -> bool:

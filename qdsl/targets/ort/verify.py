@@ -56,7 +56,7 @@ def verify(
     view = model.view()
     with _sources(model, emitted) as (reference, quantized):
         outputs, kept, seen = _outputs(view, reference, quantized, samples, count, layer_samples)
-        worst = _worst(view, plan, reference, quantized, kept)
+        found = _layers(view, plan, reference, quantized, kept)
     try:
         ran = reality or read(emitted.model)
     except Exception as error:
@@ -65,11 +65,12 @@ def verify(
         samples=seen,
         layer_samples=len(kept),
         outputs=outputs,
-        worst=worst,
+        worst=_worst(found),
         kernels=_kernels(plan, ran),
         mismatches=mismatches(plan, ran),
         op_counts=tuple(sorted(ran.op_counts.items())),
         source=source,
+        layers=found,
     )
 
 
@@ -134,13 +135,19 @@ def _outputs(
     return tuple(sums[name].fidelity(name, _writer(view, name)) for name in names), kept, seen
 
 
-def _worst(
+def _layers(
     view: GraphView, plan: Plan, reference: Source, quantized: Source, kept: Sequence[Mapping[str, Any]]
 ) -> tuple[Fidelity, ...]:
-    """The tensors inside the graph that lost most, worst first."""
+    """Every tensor inside the graph that both models hold, in graph order."""
     inner = [t.tensor for t in plan.tensors if t.tensor in view.tensors and _writer(view, t.tensor)]
     compared = written_layers(plan, view) if plan.mode == "dynamic" else layers(quantized[0], inner)
     found = [fidelity for part in chunks(compared, view) for fidelity in _part(view, part, reference, quantized, kept)]
+    places = {node.name: place for place, node in enumerate(view.nodes)}
+    return tuple(sorted(found, key=lambda f: (places.get(f.node, 0), f.tensor)))
+
+
+def _worst(found: Sequence[Fidelity]) -> tuple[Fidelity, ...]:
+    """Those that lost most, worst first."""
     ranked = sorted((f for f in found if f.sqnr_db is not None), key=lambda f: (f.sqnr_db or 0.0, f.tensor))
     return tuple(f for f in ranked[:WORST] if f.sqnr_db != math.inf)
 
