@@ -63,11 +63,14 @@ AROUND = {
     "target": "target ort {{ {} }}",
     "evaluate": 'data d from npz "d.npz"\nevaluate detection on d {{ {} }}',
     "profile": "target ort {{ profile latency {{ {} }} }}",
+    "corrupt": 'data d from npz "d.npz"\nevaluate detection on d {{ corrupt {{ {} }} }}',
 }
 VALUES = {
     "N": "7",
     "I": "0",
     "F": "1/4",
+    "L": "3",
+    "LS": "[1, 5]",
     "PCT": "50 %",
     "S": '"s"',
     "W": "w",

@@ -36,6 +36,7 @@ AROUND = {
     "target": HEAD.replace("target ort\n", "target ort {\n  @\n}\n"),
     "evaluate": HEAD + "evaluate classification on calib {\n  @\n  measure top1\n}\n",
     "detection": HEAD + "evaluate detection on calib {\n  @\n  measure map50\n}\n",
+    "corrupt": HEAD + "evaluate fidelity on calib {\n  corrupt { @ }\n}\n",
     "profile": HEAD + "evaluate classification on calib {\n  profile latency { @ }\n}\n",
 }
 
@@ -96,6 +97,11 @@ CASES: dict[tuple[str, str, int], tuple[str, str, str]] = {
     ("evaluate", "decode", 0): ("detection", "decode yolov8", "decode yolox"),
     ("evaluate", "confidence", 0): ("detection", "confidence 0.1", "confidence 0.2"),
     ("evaluate", "nms", 0): ("detection", "nms 0.5", "nms 0.7"),
+    ("corrupt", "light", 0): ("corrupt", "light", "blur"),
+    ("corrupt", "blur", 0): ("corrupt", "blur", "light; blur"),
+    ("corrupt", "noise", 0): ("corrupt", "noise", "jpeg"),
+    ("corrupt", "jpeg", 0): ("corrupt", "jpeg", "jpeg; noise"),
+    ("corrupt", "severity", 0): ("corrupt", "severity 1", "severity [1, 2]"),
     ("profile", "runs", 0): ("profile", "runs 10", "runs 20"),
     ("profile", "warmup", 0): ("profile", "warmup 1", "warmup 2"),
     ("profile", "batch", 0): ("profile", "batch 1", "batch 2"),

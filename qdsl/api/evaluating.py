@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +12,7 @@ from qdsl import data
 from qdsl.api import comparing
 from qdsl.api.budgets import Name, Reading
 from qdsl.api.prepare import Prepared
+from qdsl.data.corrupt import Corruption, corrupted
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.graph import save
 from qdsl.harness import FLOAT, Evaluation, evaluate
@@ -37,11 +39,27 @@ def planned(prepared: Prepared, report: Report, *, needed: bool) -> tuple[Expect
             expected = _opened(prepared, spec, report, needed)
             if expected is not None:
                 task_for(expected)
-                found.append(expected)
+                found += [expected, *_changed(expected)]
         except QdslError as error:
             errors.extend(error.diagnostics)
     errors.raise_errors()
     return tuple(found)
+
+
+def _changed(expected: Expected) -> Iterator[Expected]:
+    """The same on pictures that are changed, for each kind and severity of the statement's `corrupt`."""
+    wanted = expected.spec.corrupt
+    if wanted is None:
+        return
+    for kind in wanted.kinds:
+        for severity in wanted.severities:
+            change = Corruption(kind, severity)
+            dataset = corrupted(expected.dataset, change)
+            if dataset is None:
+                headline = f"`corrupt` changes pictures, and dataset {expected.data.name} holds other arrays"
+                help = ("take `corrupt` out, or store uint8 arrays of shape [samples, height, width, 3]",)
+                raise QdslError([Diagnostic("evaluate-corrupt", headline, wanted.span, help=help)])
+            yield replace(expected, dataset=dataset, condition=str(change))
 
 
 def evaluations(
@@ -59,7 +77,8 @@ def evaluations(
 
 
 def _carried_out(expected: Expected, builds: Mapping[str, Runner], heard: Heard) -> Evaluation:
-    name = f"{expected.spec.task} on {expected.data.name}"
+    changed = f", {expected.condition}" if expected.condition else ""
+    name = f"{expected.spec.task} on {expected.data.name}{changed}"
     return evaluate(expected, builds, lambda done, total: heard(name, done, total))
 
 
@@ -114,7 +133,7 @@ def _runners(prepared: Prepared, built: Mapping[str, Emitted]) -> Iterator[dict[
 def readings(evaluated: Sequence[Evaluation], build: str) -> dict[Name, Reading]:
     """What the evaluations say of one build, for its budgets."""
     found: dict[Name, Reading] = {}
-    for evaluation in evaluated:
+    for evaluation in (each for each in evaluated if not each.condition):
         scores, floats = evaluation.of(build), evaluation.of(FLOAT).scores
         source = f"measured, {evaluation.samples} samples of {evaluation.data}"
         for key, value in scores.scores.items():

@@ -120,7 +120,8 @@ def _print_verification(found: Verification) -> None:
 def _print_evaluation(found: Evaluation) -> None:
     """The figures that the recipe names: the float model's, each build's, and how much less that is, with the paired
     bootstrap 95 % interval."""
-    _line("evaluate", f"{found.task} on {found.data}, {found.samples} {_of(found.samples, '')}")
+    changed = f", pictures changed: {found.condition}" if found.condition else ""
+    _line("evaluate", f"{found.task} on {found.data}, {found.samples} {_of(found.samples, '')}{changed}")
     names = [build.build for build in found.builds]
     width = max((len(str(key)) for key in found.asked), default=0)
     _line("", f"{'':<{width}}   {'   '.join(f'{name:>8}' for name in names)}")

@@ -19,7 +19,7 @@ import numpy as np
 from qdsl.data.files import expand
 from qdsl.data.image import is_flat, open_file, reason
 from qdsl.data.preprocess import Pipeline
-from qdsl.data.types import Array, Label, failure
+from qdsl.data.types import Array, Change, Label, failure
 from qdsl.diag import Span, nearest
 from qdsl.lang.recipe import DataSpec
 
@@ -153,6 +153,7 @@ class ArrayReader:
     pipelines: Mapping[str, Pipeline]
     span: Span
     flat: set[int] = field(default_factory=set)
+    change: Change | None = None
     _open: threading.local = field(default_factory=threading.local)
 
     def arrays(self, index: int) -> Mapping[str, Array]:
@@ -164,6 +165,8 @@ class ArrayReader:
             picture = is_picture(array.dtype, array.shape[1:])
             if picture and is_flat(array[0]):
                 self.flat.add(index)
+            if picture and self.change is not None:
+                array = self.change(array[0], f"{row.shown}[{row.index}]")[None]
             made[name] = pipeline.picture(array[0]) if picture else pipeline.values(array)
         return made
 

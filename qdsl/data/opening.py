@@ -14,7 +14,7 @@ from qdsl.data.image import decode, is_flat, picture_size
 from qdsl.data.npz import ArrayReader, npz_rows
 from qdsl.data.preprocess import Pipeline, build
 from qdsl.data.sampling import Sampled, sampled, wanted
-from qdsl.data.types import Array, Dataset, Dim, Item, Label, Listing, ModelInput, failure
+from qdsl.data.types import Array, Change, Dataset, Dim, Item, Label, Listing, ModelInput, failure
 from qdsl.data.yolo import yolo
 from qdsl.diag import QdslError, Report, Span, nearest
 from qdsl.lang.recipe import DataSpec, InputSpec
@@ -50,12 +50,15 @@ class PictureReader:
     pipelines: Mapping[str, Pipeline]
     span: Span
     flat: set[int] = field(default_factory=set)
+    change: Change | None = None
 
     def arrays(self, index: int) -> Mapping[str, Array]:
         item = self.items[index]
         pixels = decode(item.path, item.id, self.span)
         if is_flat(pixels):
             self.flat.add(index)
+        if self.change is not None:
+            pixels = self.change(pixels, item.id)
         return {name: pipeline.picture(pixels) for name, pipeline in self.pipelines.items()}
 
     def labels(self, index: int) -> tuple[Label, ...]:

@@ -16,6 +16,7 @@ from qdsl.diag.model import Diagnostic
 
 Array = NDArray[Any]
 Dim = int | str | None
+Change = Callable[[NDArray[Any], str], NDArray[Any]]  # pixels [height, width, channels] and the sample's name -> pixels
 
 
 class ModelInput(NamedTuple):

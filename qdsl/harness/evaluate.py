@@ -52,6 +52,7 @@ def evaluate(expected: Expected, builds: Builds, heard: Heard = lambda done, tot
         asked=_asked(expected, verdicts[FLOAT].scores),
         builds=tuple(scored),
         odd=tuple(odd),
+        condition=expected.condition,
     )
 
 

@@ -83,6 +83,7 @@ def evaluation_json(found: Evaluation) -> dict[str, Any]:
     return {
         "task": found.task,
         "data": found.data,
+        "condition": found.condition,
         "samples": found.samples,
         "classes": list(found.classes),
         "asked": [str(key) for key in found.asked],

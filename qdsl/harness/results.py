@@ -56,7 +56,8 @@ class Odd:
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """One `evaluate` statement carried out (measured, on this machine): the float model first, then every build.
-    `asked` are the figures that the recipe names, or those of the whole where it names none."""
+    `asked` are the figures that the recipe names, or those of the whole where it names none. `condition` says how the
+    pictures were changed ("noise 3"), "" for as they are."""
 
     task: str
     data: str
@@ -65,6 +66,7 @@ class Evaluation:
     asked: tuple[Key, ...]
     builds: tuple[BuildScores, ...]
     odd: tuple[Odd, ...] = ()
+    condition: str = ""
 
     def of(self, build: str) -> BuildScores:
         """The scores of one build; KeyError when it is not there."""

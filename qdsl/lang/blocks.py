@@ -10,6 +10,7 @@ from qdsl.lang.budgets import metrics, profile, require
 from qdsl.lang.picking import Picker
 from qdsl.lang.recipe import (
     Allocate,
+    Corrupt,
     DataSpec,
     Evaluate,
     Improve,
@@ -25,9 +26,10 @@ from qdsl.lang.recipe import (
 from qdsl.lang.schemes import data_name, dtype
 from qdsl.lang.scope import Scope, shown
 from qdsl.lang.values import Plain, fit, table
-from qdsl.lang.vocabulary import ALLOCATED, MINIMIZED, SENSITIVITIES, SOURCES, TASKS, TRAIN_METHODS, TUNED
+from qdsl.lang.vocabulary import ALLOCATED, CORRUPTIONS, MINIMIZED, SENSITIVITIES, SOURCES, TASKS, TRAIN_METHODS, TUNED
 
 _FEWEST_BLOCKS = 6
+MIDDLING = 3
 
 
 def input_block(statement: syntax.Input, scope: Scope) -> InputSpec:
@@ -94,19 +96,37 @@ def evaluate(statement: syntax.Evaluate, scope: Scope) -> Evaluate | None:
     name = data_name(statement.data, scope)
     measured: tuple[Any, ...] = ()
     watched: Profile | None = None
+    changed: Corrupt | None = None
     requires: list[Require] = []
     for item in statement.body:
         if isinstance(item, syntax.Measure):
             measured = metrics(item.metrics, task, scope)
         elif isinstance(item, syntax.Profile):
             watched = profile(item, task, scope)
+        elif isinstance(item, syntax.Corrupt):
+            changed = corrupt(item, scope)
         elif isinstance(item, syntax.Require):
             budget = require(item, task, scope)
             requires += [budget] if budget is not None else []
     outputs, plain = _evaluate_settings(statement, scope)
     if task is None or name is None:
         return None
-    return Evaluate(task, name, statement.span, outputs, plain, measured, watched, tuple(requires))
+    return Evaluate(task, name, statement.span, outputs, plain, measured, watched, tuple(requires), changed)
+
+
+def corrupt(found: syntax.Corrupt, scope: Scope) -> Corrupt | None:
+    """`corrupt { light; noise; severity [1, 3, 5] }`: without kinds all of them, without a severity 3."""
+    kinds: list[str] = []
+    severities: tuple[int, ...] = (MIDDLING,)
+    for setting, forms in table("corrupt", found.body, scope):
+        got = fit(setting, forms, scope)
+        if got is None:
+            return None
+        if setting.word.name == "severity":
+            severities = tuple(int(value) for value in got[0])
+        else:
+            kinds.append(setting.word.name)
+    return Corrupt(tuple(kinds) or CORRUPTIONS, tuple(dict.fromkeys(severities)), found.span)
 
 
 def _evaluate_settings(statement: syntax.Evaluate, scope: Scope) -> tuple[tuple[str, ...], tuple[Any, ...]]:

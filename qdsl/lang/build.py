@@ -128,6 +128,7 @@ _MAKE: dict[str, Callable[[Span, list[Any]], Any]] = {
     "evaluate": _with_body(syntax.Evaluate),
     "measure": lambda span, children: syntax.Measure(span, _metrics(children)),
     "profile": lambda span, children: syntax.Profile(span, _metrics(children), children[-1] or ()),
+    "corrupt": lambda span, children: syntax.Corrupt(span, children[-1] or ()),
     "require": _plain(syntax.Require),
     "bound": lambda span, children: syntax.Bound(span, children[0], str(children[1]), children[2]),
     "metric": lambda span, children: syntax.Metric(span, children[0], tuple(children[1:])),

@@ -11,6 +11,7 @@ from qdsl.lang.scope import Scope
 from qdsl.lang.values import twice
 from qdsl.lang.vocabulary import FORMS
 
+_ONCE = (syntax.Mode, syntax.Profile, syntax.Corrupt, syntax.Measure, syntax.Sensitivity, syntax.Minimize)
 _ADDING = (syntax.Layers, syntax.Keep, syntax.Place, syntax.Allow, syntax.Passes)
 
 
@@ -129,7 +130,7 @@ def _item_key(item: Any) -> tuple[str, ...] | None:
         return ("setting", item.word.name)
     if isinstance(item, syntax.Require):
         return ("require", *_metric_key(item.what))
-    if isinstance(item, syntax.Mode | syntax.Profile | syntax.Measure | syntax.Sensitivity | syntax.Minimize):
+    if isinstance(item, _ONCE):
         return (type(item).__name__,)
     return None
 

@@ -224,6 +224,15 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Corrupt:
+    """`corrupt { .. }`: the same evaluation on changed pictures, each kind at each severity (1 to 5)."""
+
+    kinds: tuple[str, ...]
+    severities: tuple[int, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluate:
     """`evaluate TASK on DATA { ... }`."""
 
@@ -235,6 +244,7 @@ class Evaluate:
     measure: tuple[Metric, ...] = ()
     profile: Profile | None = None
     requires: tuple[Require, ...] = ()
+    corrupt: Corrupt | None = None
 
 
 @dataclass(frozen=True, slots=True)

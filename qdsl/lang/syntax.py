@@ -265,6 +265,10 @@ class Profile(Node):
     body: Settings
 
 
+class Corrupt(Node):
+    body: Settings
+
+
 class Sensitivity(Node):
     method: Word
     data: Word
@@ -331,7 +335,7 @@ class Target(Node):
 class Evaluate(Node):
     task: Word
     data: Word
-    body: tuple[Measure | Profile | Require | Setting, ...]
+    body: tuple[Measure | Profile | Corrupt | Require | Setting, ...]
 
 
 Statement = (

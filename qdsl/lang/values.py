@@ -13,6 +13,7 @@ from qdsl.lang.scope import Scope, shown
 from qdsl.lang.vocabulary import NESTED, Row, rows
 from qdsl.spec import UNITS
 
+MOST_SEVERE = 5
 Plain = int | float | str
 Piece = tuple[str, ...]  # alternatives: lower-case words stand for themselves
 
@@ -170,6 +171,11 @@ def _many(value: syntax.Value, read: Callable[[syntax.Value], Plain | None]) -> 
     return None if any(one is None for one in got) else tuple(one for one in got if one is not None)
 
 
+def _level(value: syntax.Value) -> int | None:
+    got = whole(value, 1)
+    return got if got is not None and got <= MOST_SEVERE else None
+
+
 def _text(value: syntax.Value) -> str | None:
     return value.value if isinstance(value, syntax.Text) else None
 
@@ -194,6 +200,8 @@ _KINDS: dict[str, tuple[str, Callable[[syntax.Value], tuple[Plain, ...] | None]]
     "HW": ("a size: a side or [height, width]", _side),
     "FS": ("a list of numbers", lambda v: _many(v, number)),
     "NS": ("a list of whole numbers from 1", lambda v: _many(v, lambda item: whole(item, 1))),
+    "L": ("a level from 1 to 5", lambda v: _one(_level(v))),
+    "LS": ("a list of levels from 1 to 5", lambda v: _many(v, _level)),
     "SS": ("a list of texts", lambda v: _many(v, _text)),
 }
 

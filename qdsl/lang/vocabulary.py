@@ -5,7 +5,8 @@ may be left out, a final `..` repeats after a comma, and upper-case words are ki
 
     N a whole number from 1, I one from 0, F a number or fraction, PCT a number with `%`, S a text, W a word,
     WS a word or text, D the name of a dataset, HW a side or [height, width], FS a list of numbers, NS a list of whole
-    numbers, SS a list of texts, TYPE and METHOD what `weights` and `calibrate` say.
+    numbers, SS a list of texts, L a level from 1 to 5, LS a list of those, TYPE and METHOD what `weights` and
+    `calibrate` say.
 """
 
 from __future__ import annotations
@@ -84,6 +85,11 @@ TABLE: tuple[Row, ...] = (
     Row("evaluate", "decode", "yolov8|yolox|boxes", "how raw outputs become boxes; `boxes`: they are boxes already"),
     Row("evaluate", "confidence", "F", "boxes below this score are dropped"),
     Row("evaluate", "nms", "F", "boxes that overlap more are merged"),
+    Row("corrupt", "light", "", "half of the pictures darker, half brighter, by 0.5 to 2.5 stops"),
+    Row("corrupt", "blur", "", "out of focus"),
+    Row("corrupt", "noise", "", "a noisy sensor"),
+    Row("corrupt", "jpeg", "", "compressed hard"),
+    Row("corrupt", "severity", "L|LS", "how much, from 1 to 5; a list takes each in turn"),
     Row("profile", "runs", "N", "measured runs"),
     Row("profile", "warmup", "I", "runs before measuring"),
     Row("profile", "batch", "N", "samples per run"),
@@ -107,7 +113,7 @@ def rows(block: str) -> dict[str, tuple[Row, ...]]:
 NESTED: dict[str, tuple[str, ...]] = {
     "target": ("quantize", "layers", "keep", "place", "allow", "passes", "profile", "require"),
     "tune": ("require",),
-    "evaluate": ("measure", "profile", "require"),
+    "evaluate": ("measure", "profile", "corrupt", "require"),
 }
 
 FORMATS = ("onnx", "torch", "tensorflow", "tflite")
@@ -116,6 +122,7 @@ MODES = ("static", "dynamic", "float")
 METHODS = ("minmax", "mean_minmax", "entropy", "percentile", "mse")
 TARGETS = ("ort", "tensorrt", "stm32")
 TASKS = ("classification", "detection", "segmentation", "fidelity")
+CORRUPTIONS = ("light", "blur", "noise", "jpeg")
 TYPES = tuple(DTYPES)
 SCHEME_WORDS = ("symmetric", "affine", "per_tensor", "per_channel", "per_block", "reduce_range", "storage_only")
 PORTS = ("inputs", "outputs", "skip")

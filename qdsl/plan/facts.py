@@ -83,6 +83,9 @@ def _evaluate(spec: Evaluate) -> Fact:
     settings += [(name, _text(value)) for name, value in spec.settings]
     settings += [("measure", _metric(metric)) for metric in spec.measure]
     settings += _profile(spec.profile) if spec.profile else []
+    if spec.corrupt is not None:
+        severities = ", ".join(map(str, spec.corrupt.severities))
+        settings += [("corrupt", f"{kind} {severities}") for kind in spec.corrupt.kinds]
     settings += _requires(spec.requires)
     return Fact("evaluate", spec.task, tuple(settings))
 

@@ -98,7 +98,11 @@ evaluate segmentation on val {
   require latency p50 speedup >= 2
   require size ratio <= 0.3
 }
-evaluate fidelity on rare { require sqnr "scores" >= 20 dB; require throughput >= 30 fps }
+evaluate fidelity on rare {
+  corrupt { light; severity [1, 5] }
+  require sqnr "scores" >= 20 dB
+  require throughput >= 30 fps
+}
 
 passes { use "./my_fusion.rule" before quantize }
 allow half_quantized_op on op Resize and under "/neck" because "runs in float16 on purpose"

@@ -58,6 +58,13 @@ CODES: dict[str, CodeDoc] = {
         "classification on val",
         setup="model.onnx is a Conv of four channels, photos has four classes",
     ),
+    "evaluate-corrupt": _doc(
+        "`corrupt` is asked of data that is no pictures",
+        "Changes of light, focus, noise and compression are those of pictures: files, or uint8 arrays of height, width "
+        "and 1 or 3 channels.",
+        "fidelity on val { corrupt { noise; severity 2 } }",
+        'npz "calib.npz"',
+    ),
     "evaluate-left-out": CodeDoc(
         "an `evaluate` is left out, since its data is not here",
         "With `--locked` data may be gone. What the statement would measure then stays undecided, which is never "

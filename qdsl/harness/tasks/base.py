@@ -22,8 +22,8 @@ Statistic = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 @dataclass(frozen=True, slots=True)
 class Expected:
     """What a task stands on: its statement, the dataset and its statement, the `input` block of the picture (None where
-    the model takes several, or none is written), the names of the model's outputs, and the metrics that the recipe
-    measures or bounds."""
+    the model takes several, or none is written), the names of the model's outputs, the metrics that the recipe
+    measures or bounds, and how the pictures were changed ("" for as they are)."""
 
     spec: Evaluate
     data: DataSpec
@@ -31,6 +31,7 @@ class Expected:
     input: InputSpec | None
     outputs: tuple[str, ...]
     metrics: tuple[Metric, ...] = ()
+    condition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
