@@ -550,7 +550,21 @@ def save_below_a_file(folder: Path) -> None:
     qdsl.graph.save(model, folder / "build" / "model.onnx")
 
 
+def sweep_of(folder: Path, *names: str, text: str = "", how: str = "local") -> None:
+    """A sweep of small recipes at `names`."""
+    small(folder)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text((folder / "example.q").read_text() + text)
+    qdsl.api.sweep([folder / name for name in names], out=folder / "sweep", how=how)
+
+
 CALLS: dict[str, Setup] = {
+    "sweep-names": lambda folder: sweep_of(folder, "example.q", "more/example.q"),
+    "sweep-size": lambda folder: sweep_of(
+        folder, "example.q", text="".join(f"param p{n} = 1 from [1, 2, 3]\n" for n in range(6))
+    ),
+    "sweep-engine": lambda folder: sweep_of(folder, "example.q", how="nobody"),
     "calibration-tensor": calibrate_unknown,
     "calibration-parts": lambda folder: merged([Observations("key", 2, {0}), Observations("key", 2, {0, 1})]),
     "calibration-ranges": lambda folder: Ranges.from_json('{"samples": 1, "tensors": {"a": [2, 1]}}'),

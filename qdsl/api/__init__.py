@@ -16,8 +16,21 @@ if TYPE_CHECKING:
     from qdsl.api.compiling import CompileResult, TargetResult, compile
     from qdsl.api.language import CheckResult, check, fmt
     from qdsl.api.planning import PlanResult, explain, plan
+    from qdsl.api.sweeping import SweepResult, sweep
 
-__all__ = ["CheckResult", "CompileResult", "PlanResult", "TargetResult", "check", "compile", "explain", "fmt", "plan"]
+__all__ = [
+    "CheckResult",
+    "CompileResult",
+    "PlanResult",
+    "SweepResult",
+    "TargetResult",
+    "check",
+    "compile",
+    "explain",
+    "fmt",
+    "plan",
+    "sweep",
+]
 
 _HOME = {
     "CheckResult": "language",
@@ -29,6 +42,8 @@ _HOME = {
     "CompileResult": "compiling",
     "TargetResult": "compiling",
     "compile": "compiling",
+    "SweepResult": "sweeping",
+    "sweep": "sweeping",
 }
 
 

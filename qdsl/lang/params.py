@@ -25,6 +25,11 @@ def params(found: Sequence[syntax.Param], sets: Mapping[str, str], scope: Scope)
     return tuple((name, shown(scope.params[name])) for name in known)
 
 
+def choices(found: Sequence[syntax.Param]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """(name, values as written) of the parameters that say which values they may have."""
+    return tuple((p.name.name, tuple(shown(item) for item in p.choices.items)) for p in found if p.choices is not None)
+
+
 def _value(param: syntax.Param, given: str | None, scope: Scope) -> syntax.Value | None:
     """The value in force: the given one or the default, which has to be one of the list where there is one.
 

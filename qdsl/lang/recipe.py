@@ -374,6 +374,7 @@ class Recipe:
     allows: tuple[Allow, ...] = ()
     uses: tuple[UsePass, ...] = ()
     params: tuple[tuple[str, str], ...] = ()
+    choices: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def dataset(self, name: str) -> DataSpec:
         """The dataset called `name`; KeyError when there is none (name checking has made sure there is)."""

@@ -13,7 +13,7 @@ from qdsl.lang import syntax
 from qdsl.lang.blocks import allocate, data, evaluate, improve, input_block, train, tune
 from qdsl.lang.budgets import profile, require
 from qdsl.lang.merge import merge
-from qdsl.lang.params import params
+from qdsl.lang.params import choices, params
 from qdsl.lang.picking import Picker
 from qdsl.lang.schemes import dtype, settings
 from qdsl.lang.scope import Scope, shown
@@ -32,12 +32,13 @@ def resolve(
         _openings(file, scope)
     statements = merge(files, scope)
     resolver = _Resolver(statements, scope)
-    chosen = params([s for s in statements if isinstance(s, syntax.Param)], sets, scope)
+    parameters = [s for s in statements if isinstance(s, syntax.Param)]
+    chosen = params(parameters, sets, scope)
     own = next((s for s in files[-1].statements if isinstance(s, syntax.RecipeName)), None)
     stem = PurePath(scope.main).stem if scope.main != "<text>" else "recipe"
     name = own.name.name if own else stem
     span = own.span if own else Span(scope.main, 1, 1, 1, 1)
-    return resolver.recipe(made.Recipe(name, scope.main, sources, span, params=chosen))
+    return resolver.recipe(made.Recipe(name, scope.main, sources, span, params=chosen, choices=choices(parameters)))
 
 
 def _openings(file: syntax.File, scope: Scope) -> None:

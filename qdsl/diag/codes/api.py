@@ -19,6 +19,27 @@ target ort
         setup="free.onnx: a Conv on a picture of any size",
         verb="compile",
     ),
+    "sweep-names": CodeDoc(
+        summary="two recipes of a sweep have the same name",
+        explanation="A cell's folder is called after its recipe; two recipes of one name would overwrite each other.",
+        example="recipe example\n",
+        verb="library",
+    ),
+    "sweep-size": CodeDoc(
+        summary="a sweep has too many cells",
+        explanation="Every parameter multiplies the cells by its values; more than 512 in all are a mistake more\n"
+        "often than a wish.",
+        example="recipe example\nparam a = 1 from [1, 2, 3]\n",
+        verb="library",
+        cure="fix parameters with `--set`",
+    ),
+    "sweep-engine": CodeDoc(
+        summary="the engine of a sweep is unknown or not installed",
+        explanation="`local` runs cells as processes of this machine; `ray` gives them to the workers of a Ray\n"
+        "cluster (the one in RAY_ADDRESS, or one that is started here), which needs the package ray.",
+        example="recipe example\n",
+        verb="library",
+    ),
     "code-unknown": CodeDoc(
         summary="`qdsl explain` was given a word that is no diagnostic code",
         explanation="With one word, `qdsl explain` looks up a diagnostic code. To explain a node or tensor, name the\n"
