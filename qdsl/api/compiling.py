@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl import data
-from qdsl.api import comparing, measuring, tuning
+from qdsl.api import bundling, comparing, measuring, tuning
 from qdsl.api.budgets import Budget
 from qdsl.api.calibrating import measure, named, requests
 from qdsl.api.choices import recall
@@ -146,6 +146,8 @@ def compile(
         tell(Event("lock", told))
     from_lock = known is not None
     measured = measuring.measured(prepared, made, expected, job.stage, report) if measure else Measured()
+    for each in made if measure else ():
+        bundling.bundle(prepared, each, expected)
     budgets = [measuring.budgets(prepared, each, measured) for each in made]
     text = measuring.document_of(prepared, made, measured, budgets)
     write_text(job.directory / "measurements.json", text)

@@ -92,7 +92,7 @@ class Detection:
 
     def _read(self, outputs: Outputs, high: int, wide: int) -> Detections:
         """What the head found, in input pixels. Raises ValueError for outputs of another shape."""
-        head = self._settings.get("decode") or self._guessed(outputs, high, wide)
+        head = self._settings.get("decode") or guessed_head(self._expected, outputs, high, wide)
         if head == "boxes":
             return self._suppressed(outputs)
         output = only_output(self._expected, outputs)
@@ -105,18 +105,6 @@ class Detection:
             overlap=float(self._settings.get("nms", OVERLAP)),
             most=MOST,
         )
-
-    def _guessed(self, outputs: Outputs, high: int, wide: int) -> str:
-        """The head whose shape the output has, where the recipe does not say `decode`."""
-        shape, classes = only_output(self._expected, outputs).shape, len(self._classes)
-        cells = sum((high // stride) * (wide // stride) for stride in (8, 16, 32))
-        if len(shape) == 3 and shape[1] == 4 + classes:
-            return "yolov8"
-        if len(shape) == 3 and shape[1:] == (cells, 5 + classes):
-            return "yolox"
-        headline = f"nothing says how the output of shape {list(shape)} becomes boxes"
-        span = self._expected.spec.span
-        raise wrong("evaluate-shape", headline, span, "write `decode yolov8`, `decode yolox` or `decode boxes`")
 
     def _suppressed(self, outputs: Outputs) -> Detections:
         """Boxes [1, n, 4], scores [1, n] and classes [1, n] in three outputs, in that order; or rows of one output
@@ -192,6 +180,19 @@ class Detection:
         counts = np.bincount(answer.truth.classes, minlength=1)
         told = [f"{count} {self._name(label)}" for label, count in enumerate(counts.tolist()) if count]
         return ", ".join(told) or "nothing"
+
+
+def guessed_head(expected: Expected, outputs: Outputs, high: int, wide: int) -> str:
+    """The head whose shape the output has, where the recipe does not say `decode`; `high` and `wide` are those of the
+    input. Raises QdslError evaluate-shape for another shape."""
+    shape, classes = only_output(expected, outputs).shape, len(expected.dataset.classes)
+    cells = sum((high // stride) * (wide // stride) for stride in (8, 16, 32))
+    if len(shape) == 3 and shape[1] == 4 + classes:
+        return "yolov8"
+    if len(shape) == 3 and shape[1:] == (cells, 5 + classes):
+        return "yolox"
+    headline = f"nothing says how the output of shape {list(shape)} becomes boxes"
+    raise wrong("evaluate-shape", headline, expected.spec.span, "write `decode yolov8`, `decode yolox` or `decode boxes`")
 
 
 class _Rates:

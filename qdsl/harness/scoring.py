@@ -1,0 +1,108 @@
+"""Scores the labelled samples of a bundle, on the device: numpy and the metrics beside it, nothing else of qdsl.
+
+`task` is the part of bundle.json of that name. Boxes of labels are in pixels of the model's input: average precision
+does not depend on the unit. The samples are few, so that these figures say whether a device answers as it should, not
+how good a model is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qdsl.metrics import (
+    Detections,
+    Truth,
+    classification_metrics,
+    detection_metrics,
+    guesses,
+    match,
+    nms,
+    pixel_confusion,
+    segmentation_metrics,
+    yolov8,
+    yolox,
+)
+
+Rows = Sequence[NDArray[Any]]
+
+
+def scores(task: Mapping[str, Any], outputs: Mapping[str, Rows]) -> dict[str, float]:
+    """The figures of one model: `outputs` holds, by name, one array [1, ..] per sample."""
+    return _TASKS[task["task"]](task, outputs)
+
+
+def _classification(task: Mapping[str, Any], outputs: Mapping[str, Rows]) -> dict[str, float]:
+    table = np.concatenate([np.asarray(row, np.float64).reshape(1, -1) for row in outputs[task["outputs"][0]]])
+    found = classification_metrics([guesses(table, np.array(task["labels"], np.int64))])
+    return {"top1": found.top1, "f1": found.macro.f1}
+
+
+def _detection(task: Mapping[str, Any], outputs: Mapping[str, Rows]) -> dict[str, float]:
+    matches = [match(_found(task, outputs, at), _truth(label)) for at, label in enumerate(task["labels"])]
+    found = detection_metrics(matches)
+    return {
+        "map50": found.map50,
+        "map50_95": found.map50_95,
+        "precision": found.precision,
+        "recall": found.recall,
+    }
+
+
+def _found(task: Mapping[str, Any], outputs: Mapping[str, Rows], at: int) -> Detections:
+    """What one sample's outputs say, cut to where its picture lies."""
+    arrays = [np.asarray(outputs[name][at]) for name in task["outputs"]]
+    if task["head"] == "boxes":
+        found = _suppressed(arrays, task["confidence"])
+    else:
+        high, wide = task["height"], task["width"]
+        boxes, table = yolov8(arrays[0]) if task["head"] == "yolov8" else yolox(arrays[0], high, wide)
+        found = nms(boxes, table, confidence=task["confidence"], overlap=task["nms"], most=task["most"])
+    left, top, right, bottom = task["labels"][at]["region"]
+    return Detections(np.clip(found.boxes, [left, top] * 2, [right, bottom] * 2), found.scores, found.classes)
+
+
+def _suppressed(arrays: Sequence[NDArray[Any]], confidence: float) -> Detections:
+    if len(arrays) == 3:
+        boxes, values, labels = (a[0] if a.shape[:1] == (1,) else a for a in arrays)
+    else:
+        rows = arrays[0].reshape(-1, 6)
+        boxes, values, labels = rows[:, :4], rows[:, 4], rows[:, 5]
+    kept = np.flatnonzero(values.reshape(-1) >= confidence)
+    classes = labels.reshape(-1)[kept].astype(np.int64)
+    return Detections(
+        boxes.reshape(-1, 4)[kept].astype(np.float64), values.reshape(-1)[kept].astype(np.float64), classes
+    )
+
+
+def _truth(label: Mapping[str, Any]) -> Truth:
+    boxes = np.array(label["boxes"], np.float64).reshape(-1, 4)
+    return Truth(boxes, np.array(label["classes"], np.int64), np.array(label["crowd"], np.bool_))
+
+
+def _segmentation(task: Mapping[str, Any], outputs: Mapping[str, Rows]) -> dict[str, float]:
+    with np.load(Path(__file__).resolve().parent / task["masks"], allow_pickle=False) as stored:
+        masks = stored["masks"].astype(np.int64)
+    classes = len(task["classes"])
+    pairs = zip(outputs[task["outputs"][0]], masks, strict=False)
+    counted = [pixel_confusion(_map(row, mask, classes), mask, classes, ignore=-1) for row, mask in pairs]
+    found = segmentation_metrics(counted)
+    return {"miou": found.miou, "accuracy": found.accuracy}
+
+
+def _map(row: NDArray[Any], mask: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """The best class of each pixel of `mask`, nearest in the map of scores or classes."""
+    last = row.ndim == 4 and row.shape[1] != classes == row.shape[3]
+    best = row[0] if row.ndim == 3 else row[0].argmax(2 if last else 0)
+    rows, columns = (
+        np.minimum(((np.arange(want) + 0.5) * have / want).astype(np.int64), have - 1)
+        for have, want in zip(best.shape, mask.shape, strict=True)
+    )
+    return np.asarray(best[np.ix_(rows, columns)], np.int64)
+
+
+_TASKS = {"classification": _classification, "detection": _detection, "segmentation": _segmentation}
