@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 WARM_UP = 0.05  # of all steps
 FLOOR = 0.01  # of the learning rate, at the end
-EMA_DECAY, EMA_RAMP = 0.9998, 2000.0  # the average starts short and grows long
+EMA_DECAY, EMA_RAMP = 0.9998, 0.2  # the average starts short and grows long, over a share of all steps
 CLIP = 10.0
 GREY = 114
 
@@ -130,8 +130,8 @@ def rate_factor(step: int, steps: int) -> float:
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, step: int) -> None:
-    decay = EMA_DECAY * (1 - math.exp(-(step + 1) / EMA_RAMP))
+def update_average(average: nn.Module, model: nn.Module, step: int, steps: int) -> None:
+    decay = EMA_DECAY * (1 - math.exp(-(step + 1) / (EMA_RAMP * steps)))
     for mine, theirs in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
         if mine.dtype.is_floating_point:
             mine.lerp_(theirs, 1 - decay)
@@ -166,7 +166,7 @@ def train(args: argparse.Namespace) -> None:
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
         schedule.step()
-        update_average(average, model, step)
+        update_average(average, model, step, args.steps)
         if step % args.log == 0 or step == args.steps - 1:
             spent = (time.perf_counter() - began) / (step + 1 - first)
             shown = "  ".join(f"{name} {value:.3f}" for name, value in parts.items())
