@@ -169,7 +169,7 @@ def run(threads: int, folder: Path, wanted: tuple[str, ...] = tuple(MODELS)) -> 
 
 
 def _compiled(recipe: Path, folder: Path) -> Path:
-    (target,) = qdsl.compile(recipe, out=folder / "build", lock=False).targets
+    (target,) = qdsl.compile(recipe, out=folder / "build", lock=False, measure=False).targets
     return target.emitted.model
 
 

@@ -56,7 +56,7 @@ def ours(recipe: Path, model: Path, images: int, folder: Path) -> Path:
         text += f'data calib from yolo "{ROOT}/examples/people/people.yaml" {{ split train; take {images} seed 7 }}\n'
     path = folder / f"{name}.q"
     path.write_text(text, encoding="utf-8")
-    (target,) = qdsl.compile(path, out=folder / "build", lock=False).targets
+    (target,) = qdsl.compile(path, out=folder / "build", lock=False, measure=False).targets
     return target.emitted.model
 
 
