@@ -314,6 +314,16 @@ def edited(old: str, new: str) -> Setup:
     return write
 
 
+def built(change: Setup) -> Setup:
+    """The folder of a build, and then what `change` does to it."""
+    return locked(lambda folder: change(folder / "build" / "example"))
+
+
+def cut_measurements(build: Path) -> None:
+    path = build / "measurements.json"
+    path.write_bytes(path.read_bytes()[:-9])
+
+
 def edited_range(folder: Path) -> None:
     path = folder / "example.lock"
     path.write_text(path.read_text(encoding="utf-8").replace("range ", "range  ", 1), encoding="utf-8")
@@ -499,6 +509,10 @@ SETUPS: dict[str, Setup] = {
     "model.onnx is a Conv of four channels, road has a mask in colour": beside_conv(colour_mask),
     "a lock, and no folder photos any more": without_photos,
     "model.onnx is a Conv of 64 channels on a picture of any size": free_channels,
+    # reports
+    "the folder of a build without its measurements.json": built(lambda build: (build / "measurements.json").unlink()),
+    "the folder of a build whose measurements.json is cut off": built(cut_measurements),
+    "the folder of a build with another model.onnx": built(lambda build: (build / "ort/model.onnx").write_bytes(b"")),
     # artifacts
     "model.onnx is a Conv whose weight holds a NaN": lambda folder: (save(conv(weight=np.nan), folder), noise(folder)),
     "model.onnx is a Conv whose input and weight reach 1e35": huge_values,

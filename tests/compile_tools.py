@@ -111,6 +111,12 @@ def samples(recipe: Path) -> Iterator[Mapping[str, Any]]:
     return (sample.arrays for sample in dataset)
 
 
+def artifacts(folder: Path) -> dict[str, bytes]:
+    """The same without what says how a build was measured: that depends on the data that is there."""
+    told = ("measurements.json", "report.html", "/bench/", "/pictures/")
+    return {name: content for name, content in tree(folder).items() if not any(word in f"/{name}" for word in told)}
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below `folder`, hidden ones included, by relative name."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

@@ -120,6 +120,27 @@ def test_a_file_of_another_bundle_is_noticed(name: str, tmp_path: Path) -> None:
     assert not found and told.startswith("bench.py: ") and (name in told or "bundle" in told)
 
 
+@pytest.mark.parametrize("dims", ["3, 4", "3, N", "", "N"])
+def test_samples_are_fed_whole_whatever_their_shape(dims: str, tmp_path: Path) -> None:
+    """A first dimension that is no batch, a free one, none at all."""
+    takes = f"float[{dims}]" if dims else "float"
+    body = (
+        f"net ({takes} x, float[1, 4] m) => ({takes} y, float[1, 4] z) {{ y = Relu (x) [product] z = MatMul (m, w) }}"
+    )
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {body}')
+    weights = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float32)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    head = 'recipe demo\nmodel onnx "demo.onnx"\nquantize float { weights int8 per_channel }\ntarget ort\n\n'
+    path = project(tmp_path, "", head=head, proto=proto)
+    folder, _ = bundle_of(path)
+    if dims == "3, N":  # nothing says how long a drawn input is to be
+        assert not folder.exists()
+        return
+    found, _ = run(folder)
+    assert found["goldens"]["ort"]["y"]["max_error"] < 1e-2 > found["goldens"]["ort"]["z"]["max_error"]
+    assert len(found["profile"]["builds"]["ort"]["seconds"]) == 4
+
+
 def test_the_same_build_gives_the_same_bundle(tmp_path: Path) -> None:
     coloured(tmp_path, count=2)
     path = write(tmp_path, mean_colour(), "classification on val", 'folder "photos"')

@@ -75,7 +75,7 @@ def test_small_compiles_are_the_same_bytes(variant: str, tmp_path: Path) -> None
     recipe = project(tmp_path / "a")
     first = made(recipe, tmp_path / "first", {"PYTHONHASHSEED": "0"}, ())
     assert same(first, made(recipe, tmp_path / "second", *VARIANTS[variant])) == []
-    assert len(first) == 4
+    assert {"demo/ort/model.onnx", "demo/ort/bench/bundle.json", "demo/plan.json", "demo/report.html"} <= set(first)
 
 
 def test_another_directory_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ FLOOR = {
     "qdsl.api": 5,
     "qdsl.targets": 4,
     "qdsl.harness": 4,
+    "qdsl.report": 4,
     "qdsl.passes": 3,
     "qdsl.plan": 2,
     "qdsl.rewrite": 2,
@@ -41,6 +42,7 @@ SIDEWAYS = {
     ("qdsl.data", "qdsl.lang"): "a dataset is opened from its recipe statement",
     ("qdsl.spec", "qdsl.diag"): "none today",
     ("qdsl.harness", "qdsl.targets"): "a target says how its artifact is run",
+    ("qdsl.report", "qdsl.harness"): "a report shows what was measured",
     ("qdsl.capability", "qdsl.graph"): "a row says what it covers by looking at nodes of the view",
 }
 

@@ -110,7 +110,11 @@ def test_an_output_of_unknown_rank_is_no_fault(tmp_path: Path) -> None:
     np.savez(tmp_path / "calib.npz", images=np.ones((2, 3, 8, 8), np.float32), to=np.array([[2, 64]] * 2))
     result = qdsl.api.compile(tmp_path / "fuzz.q", out=tmp_path / "build", workers=1)
     assert result.targets[0].verification.as_predicted
-    assert sorted(path.name for path in (tmp_path / "build/fuzz/ort").iterdir()) == ["manifest.json", "model.onnx"]
+    assert sorted(path.name for path in (tmp_path / "build/fuzz/ort").iterdir()) == [
+        "bench",
+        "manifest.json",
+        "model.onnx",
+    ]
 
 
 def test_a_constant_that_is_an_output_is_no_fault(tmp_path: Path) -> None:

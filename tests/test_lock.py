@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from compile_tools import HEAD, ROOT, cli, environment, project, residual_net, tree
+from compile_tools import HEAD, ROOT, artifacts, cli, environment, project, residual_net, tree
 from PIL import Image
 
 import qdsl
@@ -275,7 +275,7 @@ def test_update_mends_a_broken_lock(recipe: Path) -> None:
 def test_locked_gives_the_same_bytes_without_the_data(tmp_path: Path) -> None:
     recipe = photos(tmp_path)
     compiled(recipe)
-    before = tree(tmp_path / "build")
+    before = artifacts(tmp_path / "build")
     shutil.rmtree(tmp_path / "build")
     shutil.rmtree(tmp_path / "photos")
     with pytest.raises(QdslError) as caught:
@@ -285,7 +285,7 @@ def test_locked_gives_the_same_bytes_without_the_data(tmp_path: Path) -> None:
     result = compiled(recipe, locked=True)
     assert result.from_lock
     assert [d.code for d in result.diagnostics] == ["lock-unchecked"]
-    assert tree(tmp_path / "build") == before
+    assert artifacts(tmp_path / "build") == before
 
 
 def test_locked_elsewhere_gives_the_same_bytes(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,11 +428,11 @@ def test_a_lock_that_cannot_be_written_leaves_the_old_one(recipe: Path, monkeypa
 def test_every_method_is_taken_from_the_lock_to_the_bit(method: str, tmp_path: Path) -> None:
     recipe = project(tmp_path, head=HEAD.replace("calibrate minmax", f"calibrate {method}"))
     first = compiled(recipe)
-    before = tree(tmp_path)
+    before = artifacts(tmp_path)
     (tmp_path / "calib.npz").unlink()
     second = compiled(recipe, locked=True)
     assert second.from_lock and second.ranges == first.ranges
-    assert {**tree(tmp_path), "calib.npz": before["calib.npz"]} == before
+    assert {**artifacts(tmp_path), "calib.npz": before["calib.npz"]} == before
     assert f'"{method} on calib' in (tmp_path / "demo.lock").read_text(encoding="utf-8")
 
 

@@ -28,7 +28,8 @@ def model(tmp_path: Path) -> Path:
     """images [n, 3, 8, 8] -> y, and eight inputs for it beside it."""
     node = helper.make_node("Relu", ["images"], ["y"], name="relu1")
     (tmp_path / "model.onnx").write_bytes(graph_of([node], ["y"], shape=("n", 3, 8, 8)).SerializeToString())
-    np.savez(tmp_path / "inputs.npz", images=np.random.default_rng(0).random((8, 3, 8, 8), dtype=np.float32))
+    samples = np.random.default_rng(0).random((8, 1, 3, 8, 8), dtype=np.float32)
+    bench.store_feeds(tmp_path / "inputs.npz", [{"images": sample} for sample in samples], batch=2)
     return tmp_path / "model.onnx"
 
 
@@ -46,6 +47,26 @@ def test_every_run_of_every_model_is_kept(model: Path, runs: int) -> None:
         if Path("/proc/self/status").exists():
             assert build.peak_memory and build.bare_memory and build.peak_memory > build.bare_memory > 1 << 20
     assert found.environment["processors"] == str(os.cpu_count())
+
+
+@pytest.mark.parametrize(
+    ("shapes", "batch", "feeds"),
+    [
+        ([(1, 2)] * 5, 2, (2, 2, 2)),
+        ([(1, 2)] * 3, 4, (1, 4, 2)),
+        ([(3, 2)] * 4, 3, (4, 3, 2)),
+        ([(3, 2)] * 4, 1, (4, 3, 2)),
+        ([()] * 2, 1, (2,)),
+        ([(1, 2), (1, 5), (1, 2)], 1, (2, 1, 2)),
+    ],
+)
+def test_feeds_have_the_rows_that_a_profile_asks_for(
+    shapes: list[tuple[int, ...]], batch: int, feeds: tuple[int, ...], tmp_path: Path
+) -> None:
+    samples = [{"x": np.full(shape, at, np.float32)} for at, shape in enumerate(shapes)]
+    bench.store_feeds(tmp_path / "a.npz", samples, batch)
+    with np.load(tmp_path / "a.npz") as stored:
+        assert stored["x"].shape == feeds
 
 
 def test_percentiles_are_by_nearest_rank() -> None:

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from qdsl.api.compiling import CompileResult, TargetResult, compile
     from qdsl.api.language import CheckResult, check, fmt
     from qdsl.api.planning import PlanResult, explain, plan
+    from qdsl.api.reporting import ReportResult, report
     from qdsl.api.sweeping import SweepResult, sweep
 
 __all__ = [
     "CheckResult",
     "CompileResult",
     "PlanResult",
+    "ReportResult",
     "SweepResult",
     "TargetResult",
     "check",
@@ -29,6 +31,7 @@ __all__ = [
     "explain",
     "fmt",
     "plan",
+    "report",
     "sweep",
 ]
 
@@ -42,6 +45,8 @@ _HOME = {
     "CompileResult": "compiling",
     "TargetResult": "compiling",
     "compile": "compiling",
+    "ReportResult": "reporting",
+    "report": "reporting",
     "SweepResult": "sweeping",
     "sweep": "sweeping",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from qdsl.api import comparing, profiling
 from qdsl.api.measuring import Made
 from qdsl.api.prepare import Prepared
 from qdsl.data.storing import unfinished
+from qdsl.diag import QdslError
 from qdsl.graph import save
 from qdsl.harness import FLOAT, bench
 from qdsl.harness.bundle import FOLDER, Content, Entry, StoredInput, fitting, write
@@ -22,35 +24,41 @@ from qdsl.harness.tasks import Expected
 from qdsl.targets import Runner, target_module
 
 SAMPLES = 32
-Rows = list[Mapping[str, NDArray[Any]]]
+Rows = Sequence[Mapping[str, NDArray[Any]]]
 
 
 def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected]) -> Path | None:
     """Write `<target>/bench/`: samples of what is evaluated first, else others that there are. None where there are
-    none. Raises QdslError for samples that cannot be read and models that do not run."""
+    none, and where the float model does not run on samples that the recipe does not ask for. Raises QdslError for
+    samples that cannot be read and an artifact that does not run."""
     first = next((each for each in expected if not each.condition), None)
     stored = _of(prepared, first)
     if not stored:
+        remove(made)
         return None
     folder = made.emitted.directory / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     save(prepared.model, folder / "float.onnx")
     module = target_module(made.plan.target)
     inputs = [bench.prepared(each.samples, list(map(dict, each.steps)), each.dtype) for each in stored]
-    rows = [
-        {each.name: array[at : at + 1] for each, array in zip(stored, inputs, strict=True)}
-        for at in range(len(inputs[0]))
+    rows: Rows = [
+        {each.name: array[at, ...] for each, array in zip(stored, inputs, strict=True)} for at in range(len(inputs[0]))
     ]
-    floats = _outputs(target_module("ort").float_runner(folder / "float.onnx", 1), rows)
+    try:
+        floats = _outputs(target_module("ort").float_runner(folder / "float.onnx", 1), rows)
+    except QdslError:
+        if first is not None:
+            raise
+        remove(made)
+        return None
     ours = _outputs(module.runner(made.emitted, 1), rows)
     entries = [
-        Entry(FLOAT, "float.onnx", {}, floats),
-        Entry(made.plan.target, f"../{made.emitted.model.name}", module.session_options(made.emitted), ours),
+        Entry(FLOAT, "float.onnx", {}, _golden(floats)),
+        Entry(made.plan.target, f"../{made.emitted.model.name}", module.session_options(made.emitted), _golden(ours)),
     ]
     indices = range(len(rows))
-    one = {name: array[:1] for name, array in floats.items()}
     labelled = first is not None and len(stored) == 1
-    task = portable(first, indices, inputs[0].shape, one) if first is not None and labelled else None
+    task = portable(first, indices, rows[0][stored[0].name].shape, floats[0]) if first and labelled else None
     drawn = masks(first, indices) if first is not None and task is not None else None
     if task is not None and task["task"] == "segmentation" and drawn is None:
         task = None
@@ -63,6 +71,11 @@ def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected]) -> Path
     return folder
 
 
+def remove(made: Made) -> None:
+    """Take away the bundle of an earlier build: it was made for another artifact."""
+    shutil.rmtree(made.emitted.directory / FOLDER, ignore_errors=True)
+
+
 def _of(prepared: Prepared, expected: Expected | None) -> list[StoredInput]:
     """The first samples of a dataset in the form in which they are stored, or whatever samples there are."""
     takes = comparing.takes(prepared)
@@ -70,25 +83,34 @@ def _of(prepared: Prepared, expected: Expected | None) -> list[StoredInput]:
         found = list(comparing.any_samples(prepared, fitting(1, 8))[0])
         if not found:
             return []
+        alike = _alike([sample.arrays for sample in found])
         return [
-            StoredInput(
-                name, np.concatenate([sample.arrays[name] for sample in found]), (), str(found[0].arrays[name].dtype)
-            )
-            for name in found[0].arrays
+            StoredInput(name, np.stack([row[name] for row in alike]), (), str(alike[0][name].dtype)) for name in takes
         ]
     early = unfinished(expected.dataset, takes)
     one = early.dataset.sample(0).arrays
     count = min(len(expected.dataset), fitting(sum(array.nbytes for array in one.values()), SAMPLES))
-    rows = [one, *(early.dataset.sample(at).arrays for at in range(1, count))]
+    rows = _alike([one, *(early.dataset.sample(at).arrays for at in range(1, count))])
     return [
-        StoredInput(name, np.concatenate([row[name] for row in rows]), early.steps[name], early.types[name])
-        for name in one
+        StoredInput(name, np.stack([row[name] for row in rows]), early.steps[name], early.types[name]) for name in one
     ]
 
 
-def _outputs(runner: Runner, rows: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    found: Rows = [runner.run(row) for row in rows]
-    return {name: np.concatenate([row[name] for row in found]) for name in found[0]}
+def _alike(rows: Rows) -> Rows:
+    """The rows up to the first of another shape: samples are stored as one array, and the labels are those of the
+    first ones."""
+    shapes = [[array.shape for array in row.values()] for row in rows]
+    return rows[: next((at for at, shape in enumerate(shapes) if shape != shapes[0]), len(rows))]
+
+
+def _outputs(runner: Runner, rows: Rows) -> Rows:
+    return [runner.run(row) for row in rows]
+
+
+def _golden(found: Rows) -> dict[str, NDArray[Any]]:
+    """Outputs [samples, ..], without those whose shape depends on the sample."""
+    same = [name for name in found[0] if len({row[name].shape for row in found}) == 1]
+    return {name: np.stack([row[name] for row in found]) for name in same}
 
 
 def _kernels(made: Made) -> dict[str, int]:

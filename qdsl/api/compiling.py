@@ -17,6 +17,7 @@ from qdsl.api.locking import Pinned, Wish
 from qdsl.api.measuring import Made, Measured
 from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
+from qdsl.api.reporting import report as make_report
 from qdsl.api.writing import require_place, write_text
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
@@ -65,13 +66,14 @@ class CompileResult:
     when a `require` is broken (an undecided one does not count as passed, but breaks nothing). `lock` is the lock
     beside the recipe, None where none was used or written; `from_lock` says that it gave the ranges. `evaluations` are
     the recipe's `evaluate` statements, carried out, `profiles` what each target was found to cost on this machine; none
-    where that was not wanted, or their data is not there."""
+    where that was not wanted, or their data is not there. `report` is the page that shows all of it."""
 
     recipe: str
     directory: Path
     targets: tuple[TargetResult, ...]
     ranges: Ranges
     diagnostics: tuple[Diagnostic, ...]
+    report: Path
     lock: Path | None = None
     from_lock: bool = False
     evaluations: tuple[Evaluation, ...] = ()
@@ -146,11 +148,14 @@ def compile(
         tell(Event("lock", told))
     from_lock = known is not None
     measured = measuring.measured(prepared, made, expected, job.stage, report) if measure else Measured()
-    for each in made if measure else ():
-        bundling.bundle(prepared, each, expected)
+    for each in made:
+        if measure:
+            bundling.bundle(prepared, each, expected)
+        else:
+            bundling.remove(each)
     budgets = [measuring.budgets(prepared, each, measured) for each in made]
-    text = measuring.document_of(prepared, made, measured, budgets)
-    write_text(job.directory / "measurements.json", text)
+    measuring.write(job.directory, prepared, made, measured, budgets, pinned.used)
+    page = make_report(job.directory).path
     results = tuple(
         TargetResult(each.plan.target, each.plan, each.emitted, each.verification, decided)
         for each, decided in zip(made, budgets, strict=True)
@@ -161,6 +166,7 @@ def compile(
         targets=results,
         ranges=ranges,
         diagnostics=report.sorted(),
+        report=page,
         lock=pinned.used,
         from_lock=from_lock,
         evaluations=measured.evaluations,

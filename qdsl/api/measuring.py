@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 from qdsl.api import evaluating, profiling
 from qdsl.api.budgets import Budget, Name, Reading, decide_budgets
 from qdsl.api.prepare import Prepared, model_span, placed_at
+from qdsl.api.writing import write_bytes, write_text
 from qdsl.diag import Report
-from qdsl.harness import Evaluation
-from qdsl.harness.measurements import BuildFacts, ModelFacts, document
+from qdsl.harness import Evaluation, Odd
+from qdsl.harness.environment import lasting
+from qdsl.harness.measurements import (
+    FILE,
+    PICTURES,
+    BudgetFacts,
+    BuildFacts,
+    LockFacts,
+    Measurements,
+    ModelFacts,
+    document,
+)
+from qdsl.harness.pictures import thumbnail
 from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang.recipe import Target
@@ -19,6 +34,7 @@ from qdsl.plan import Plan, plan_hash
 from qdsl.targets.results import Emitted, Verification
 
 Stage = Callable[[str], Callable[[str, int, int], None]]
+_PICTURE = re.compile(r"\d{3}\.jpg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +48,11 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How good the answers are, and what they cost."""
+    """How good the answers are, and what they cost; `pictures` are small JPEG files of samples, by name."""
 
     evaluations: tuple[Evaluation, ...] = ()
     profiles: tuple[Profile, ...] = ()
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def foreseen(prepared: Prepared, plans: Sequence[Plan], report: Report, *, needed: bool) -> tuple[Expected, ...]:
@@ -54,8 +71,28 @@ def measured(
     built = {each.plan.target: each.emitted for each in made}
     with placed_at(model_span(prepared), "artifact-refused"):
         evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"))
+        evaluated, pictures = _pictured(evaluated, expected)
         profiled = profiling.profiles(prepared, expected, built, stage("profile"), report)
-    return Measured(evaluated, profiled)
+    return Measured(evaluated, profiled, pictures)
+
+
+def _pictured(
+    evaluated: Sequence[Evaluation], expected: Sequence[Expected]
+) -> tuple[tuple[Evaluation, ...], dict[str, bytes]]:
+    """The evaluations with a picture for each sample that differs much, one file per sample, where samples are
+    pictures and shown as they are."""
+    files: dict[str, bytes] = {}
+    found = []
+    for evaluation, asked in zip(evaluated, expected, strict=True):
+        names: dict[int, str] = {}
+        for index in dict.fromkeys(odd.index for odd in evaluation.odd if not asked.condition):
+            picture = thumbnail(asked.dataset, index, asked.data.span)
+            if picture is not None:
+                names[index] = f"{len(files):03}.jpg"
+                files[names[index]] = picture
+        odd: tuple[Odd, ...] = tuple(replace(odd, picture=names.get(odd.index, "")) for odd in evaluation.odd)
+        found.append(replace(evaluation, odd=odd))
+    return tuple(found), files
 
 
 def budgets(prepared: Prepared, made: Made, found: Measured) -> tuple[Budget, ...]:
@@ -74,12 +111,44 @@ def budgets(prepared: Prepared, made: Made, found: Measured) -> tuple[Budget, ..
     return decide_budgets(prepared.recipe, block, readings)
 
 
-def document_of(prepared: Prepared, made: Sequence[Made], found: Measured, decided: Sequence[Sequence[Budget]]) -> str:
-    """The text of `measurements.json`. What was not measured is not in it."""
+def write(
+    directory: Path,
+    prepared: Prepared,
+    made: Sequence[Made],
+    found: Measured,
+    decided: Sequence[Sequence[Budget]],
+    lock: Path | None,
+) -> None:
+    """Writes `measurements.json` with its pictures; what was not measured is not in it. Raises QdslError
+    (artifact-write)."""
+    folder = directory / PICTURES
+    for name, picture in found.pictures.items():
+        write_bytes(folder / name, picture)
+    write_text(directory / FILE, document(_measurements(prepared, made, found, decided, lock)))
+    stale = [path for path in folder.iterdir() if path.name not in found.pictures] if folder.is_dir() else []
+    for path in stale:
+        if _PICTURE.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _measurements(
+    prepared: Prepared,
+    made: Sequence[Made],
+    found: Measured,
+    decided: Sequence[Sequence[Budget]],
+    lock: Path | None,
+) -> Measurements:
     pairs = zip(made, decided, strict=True)
-    builds = [_build_facts(each, _block(prepared, each), budgets) for each, budgets in pairs]
-    model = _model_facts(prepared, made[0].plan.totals.macs if made else 0)
-    return document(prepared.recipe.name, model, builds, found.evaluations, found.profiles)
+    return Measurements(
+        recipe=prepared.recipe.name,
+        model=_model_facts(prepared, made[0].plan.totals.macs if made else 0),
+        builds=tuple(_build_facts(each, _block(prepared, each), budgets) for each, budgets in pairs),
+        evaluations=found.evaluations,
+        profiles=found.profiles,
+        pictures={name: hashlib.sha256(picture).hexdigest() for name, picture in found.pictures.items()},
+        environment=lasting(),
+        lock=None if lock is None else LockFacts(lock.name, hashlib.sha256(lock.read_bytes()).hexdigest()),
+    )
 
 
 def _model_facts(prepared: Prepared, macs: int) -> ModelFacts:
@@ -106,11 +175,12 @@ def _build_facts(made: Made, block: Target, decided: Sequence[Budget]) -> BuildF
         files={file.name: file.sha256 for file in made.emitted.files},
         plan_sha256=plan_hash(made.plan),
         integer_macs=made.plan.totals.integer_macs,
-        kernels=[(each.kernel, each.predicted, each.real) for each in verified.kernels],
+        kernels=tuple((each.kernel, each.predicted, each.real) for each in verified.kernels),
         mismatches=len(verified.mismatches),
+        source=verified.source,
         outputs=verified.outputs,
         layers=verified.layers,
-        budgets=plain,
+        budgets=tuple(BudgetFacts(**each) for each in plain),
     )
 
 

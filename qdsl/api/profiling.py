@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,7 +13,7 @@ from qdsl.api.prepare import Prepared
 from qdsl.data import Sample
 from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
 from qdsl.graph import save
-from qdsl.harness import FLOAT
+from qdsl.harness import FLOAT, bench
 from qdsl.harness.profile import Subject, Wish, profile
 from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
@@ -25,7 +24,6 @@ from qdsl.targets.results import Emitted
 
 METRICS = ("latency", "throughput", "cpu", "memory", "energy")
 _FORMS = ("mean", "p50", "p90", "p95", "p99", "max")
-_SAMPLES = 8
 
 Heard = Callable[[str, int, int], None]
 
@@ -82,32 +80,18 @@ def _profiled(
     prepared: Prepared, expected: Sequence[Expected], target: str, emitted: Emitted, wish: Wish, heard: Heard
 ) -> Profile | None:
     with TemporaryDirectory(prefix="qdsl-") as folder:
-        count = max(_SAMPLES, wish.batch)
+        count = max(bench.SAMPLES, wish.batch)
         given: Iterable[Sample] = expected[0].dataset if expected else comparing.any_samples(prepared, count)[0]
-        inputs = _stored(islice(given, count), wish.batch, Path(folder) / "inputs.npz")
-        if inputs is None:
+        rows = [dict(sample.arrays) for sample in islice(given, count)]
+        if not rows:
             return None
+        inputs = Path(folder) / "inputs.npz"
+        bench.store_feeds(inputs, rows, wish.batch)
         model = Path(folder) / "float.onnx"
         save(prepared.model, model)
         options = target_module(target).session_options(emitted)
         subjects = [Subject(FLOAT, model), Subject(target, emitted.model, options)]
         return profile(target, subjects, inputs, wish, lambda done, total: heard(f"runs for {target}", done, total))
-
-
-def _stored(samples: Iterable[Sample], batch: int, path: Path) -> Path | None:
-    """The samples as one npz, a row each, at least `batch` of them (the first ones again where there are fewer)."""
-    import numpy as np
-
-    rows = [sample.arrays for sample in samples]
-    if not rows:
-        return None
-    rows += [rows[at % len(rows)] for at in range(batch - len(rows))]
-    # Not np.savez: an input may be called `file`.
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in rows[0]:
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.concatenate([row[name] for row in rows]), allow_pickle=False)
-    return path
 
 
 def readings(found: Sequence[Profile], target: Target) -> dict[Name, Reading]:

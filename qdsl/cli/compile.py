@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
             _print_profile(profile)
         for target in result.targets:
             _print_budgets(target)
+        _line("report", str(result.report))
     undecided = args.strict and bool(result.undecided)
     return 0 if result.holds and not undecided else EXIT_BUDGET
 
@@ -240,6 +241,7 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
         "recipe": result.recipe,
         "directory": str(result.directory),
         "holds": result.holds,
+        "report": str(result.report),
         "lock": None if result.lock is None else str(result.lock),
         "from_lock": result.from_lock,
         "targets": targets,

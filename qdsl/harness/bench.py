@@ -30,16 +30,22 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 FORMAT = 1
 TURNS = 10  # that each model takes
+SAMPLES = 8  # that a profile feeds in turn, or as many as a batch needs
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
 class RefusedError(Exception):
-    """What cannot be measured, in words for whoever started this."""
+    """What cannot be measured, in words for whoever started this; `build` is the model that it is about."""
+
+    def __init__(self, reason: str, build: str = "") -> None:
+        super().__init__(f"{build}: {reason}" if build else reason)
+        self.reason, self.build = reason, build
 
 
 # ---- one model in a process of its own -------------------------------------------------------------------------------
@@ -99,11 +105,8 @@ def serve(args: argparse.Namespace) -> int:
         session = session_of(args.model, args.threads, dict(pair.split("=", 1) for pair in args.option))
         with np.load(args.inputs, allow_pickle=False) as stored:
             arrays = {info.name: stored[info.name] for info in session.get_inputs()}
-        rows = min(len(array) for array in arrays.values())
-        feeds = [
-            {name: array[start : start + args.batch] for name, array in arrays.items()}
-            for start in range(0, max(1, rows - args.batch + 1), args.batch)
-        ]
+        count = min((len(array) for array in arrays.values()), default=1)
+        feeds = [{name: array[at, ...] for name, array in arrays.items()} for at in range(count)]
         measure(session, feeds, args.warmup)
     except Exception as error:  # whoever started this wants a reason, not a traceback
         print(json.dumps({"refused": " ".join(str(error).split())[:300] or type(error).__name__}), flush=True)
@@ -114,18 +117,45 @@ def serve(args: argparse.Namespace) -> int:
     return 0
 
 
+def store_feeds(path: Path, samples: list[dict[str, Any]], batch: int) -> None:
+    """Write what a worker feeds its model, as an npz: per input an array [feeds, ..], where each feed has `batch` rows,
+    of as many samples as that takes (the first ones again where there are fewer). Samples of another shape than the
+    first are left out: a feed must not differ in what it costs."""
+    import numpy as np
+
+    def shapes(sample: dict[str, Any]) -> list[Any]:
+        return [array.shape for array in sample.values()]
+
+    alike = [sample for sample in samples if shapes(sample) == shapes(samples[0])]
+    rows = next((len(array) for array in samples[0].values() if array.ndim), batch)
+    each = max(1, batch // max(1, rows))
+    groups = [
+        [alike[(start + at) % len(alike)] for at in range(each)]
+        for start in range(0, max(1, len(alike) - each + 1), each)
+    ]
+    # Not np.savez: an input may be called `file`.
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in samples[0]:
+            found = [
+                np.concatenate([sample[name] for sample in group]) if each > 1 else group[0][name] for group in groups
+            ]
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.stack(found), allow_pickle=False)
+
+
 class Worker:
     """The process of one model. A context manager: it ends with the block, whatever happens."""
 
     def __init__(self, build: str, model: Path, inputs: Path, entries: dict[str, str], wish: dict[str, int]) -> None:
-        """`wish` has warmup, batch and threads. Raises RefusedError where the runtime does not run the model."""
+        """`wish` has warmup and threads, `inputs` is what `store_feeds` wrote. Raises RefusedError where the runtime
+        does not run the model."""
         self.build = build
         words = ["--model", model, "--inputs", inputs]
-        for name in ("batch", "threads", "warmup"):
+        for name in ("threads", "warmup"):
             words += [f"--{name}", wish[name]]
         for name, value in entries.items():
             words += ["--option", f"{name}={value}"]
-        command = [sys.executable, Path(__file__).resolve(), *map(str, words)]
+        command = [sys.executable, str(Path(__file__).resolve()), *map(str, words)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -186,7 +216,7 @@ class Worker:
         line = self._process.stdout.readline()
         found: dict[str, Any] = json.loads(line) if line else {"refused": "its process ended"}
         if "refused" in found:
-            raise RefusedError(str(found["refused"]))
+            raise RefusedError(str(found["refused"]), self.build)
         return found
 
 
@@ -300,8 +330,8 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
 
 def prepared(stored: Any, steps: list[dict[str, Any]], dtype: str) -> Any:
     """Samples as they were stored, through the arithmetic steps of the recipe's `input` block, in the model's type. The
-    steps work on the last axis; a picture [n, height, width, channels] is turned to [n, channels, height, width] after
-    them unless its layout is nhwc."""
+    steps work on the last axis; a picture [.., height, width, channels] is turned to [.., channels, height, width]
+    after them unless its layout is nhwc."""
     import numpy as np
 
     values, layout = stored, None
@@ -316,7 +346,7 @@ def prepared(stored: Any, steps: list[dict[str, Any]], dtype: str) -> Any:
         else:
             values = values - numbers if step["step"] == "mean" else values / numbers
     if layout == "nchw":
-        values = np.moveaxis(values, -1, 1)
+        values = np.moveaxis(values, -1, -3)
     return np.ascontiguousarray(values.astype(dtype, copy=False))
 
 
@@ -338,7 +368,7 @@ class Bundle:
             raise RefusedError(f"this folder is no whole bundle: {error}") from None
 
     def inputs(self) -> dict[str, Any]:
-        """Every sample for every input of the model, one row each."""
+        """For every input of the model an array [samples, ..]: what stands at one index is fed as it is."""
         import numpy as np
 
         with np.load(self.folder / "samples.npz", allow_pickle=False) as stored:
@@ -348,7 +378,8 @@ class Bundle:
             }
 
     def goldens(self, build: str) -> dict[str, Any]:
-        """What the machine that compiled found for each output, one row per sample."""
+        """What the machine that compiled found: for each output whose shape is always the same an array [samples, ..],
+        of the first samples at least."""
         import numpy as np
 
         with np.load(self.folder / f"golden_{build}.npz", allow_pickle=False) as stored:
@@ -365,10 +396,8 @@ def run_all(
         try:
             session = session_of(str(bundle.folder / said["file"]), threads, said["options"], str(optimized))
             names = [info.name for info in session.get_outputs()]
-            count = min(len(array) for array in inputs.values())
-            rows = [
-                session.run(names, {name: array[at : at + 1] for name, array in inputs.items()}) for at in range(count)
-            ]
+            count = min((len(array) for array in inputs.values()), default=1)
+            rows = [session.run(names, {name: array[at, ...] for name, array in inputs.items()}) for at in range(count)]
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise RefusedError(
                 f"ONNX Runtime does not run {said['file']}: {' '.join(str(error).split())[:300]}"
@@ -382,9 +411,12 @@ def held_against(found: dict[str, list[Any]], golden: dict[str, Any]) -> dict[st
     import numpy as np
 
     told: dict[str, dict[str, float | None]] = {}
-    for name, rows in found.items():
-        x = golden[name].astype(np.float64)
-        y = np.concatenate(rows[: len(x)]).astype(np.float64)
+    for name, stored in golden.items():
+        x = stored.astype(np.float64)
+        rows = [np.asarray(row, np.float64) for row in found[name][: len(x)]]
+        if any(row.shape != x.shape[1:] for row in rows):
+            raise RefusedError(f"output {name} has another shape than on the machine that compiled")
+        y = np.stack(rows)
         noise, signal = float(np.square(x - y).sum()), float(np.square(x).sum())
         ratio = 10 * math.log10(signal / noise) if noise > 0 and signal > 0 else None
         told[name] = {"sqnr_db": ratio, "max_error": float(np.abs(x - y).max(initial=0.0))}
@@ -399,7 +431,7 @@ def bench(bundle: Bundle, args: argparse.Namespace) -> dict[str, Any]:
         wish[name] = getattr(args, name) if getattr(args, name) is not None else wish[name]
     outputs, ran = {}, {}
     for build in said["builds"]:
-        print(f"{build}: {len(next(iter(inputs.values())))} samples", file=sys.stderr)
+        print(f"running {build}", file=sys.stderr)
         outputs[build], ran[build] = run_all(bundle, build, inputs, wish["threads"])
     agreement = {build: held_against(outputs[build], bundle.goldens(build)) for build in said["builds"]}
     return {
@@ -409,7 +441,7 @@ def bench(bundle: Bundle, args: argparse.Namespace) -> dict[str, Any]:
         "target": said["target"],
         "files": said["files"],
         "environment": environment(),
-        "samples": min(len(array) for array in inputs.values()),
+        "samples": min((len(array) for array in inputs.values()), default=1),
         "goldens": agreement,
         "operators": {build: dict(sorted(found.items())) for build, found in ran.items()},
         "kernels": {name: [count, ran[said["target"]][name]] for name, count in said["predicted"].items()},
@@ -424,14 +456,12 @@ def scored(bundle: Bundle, outputs: dict[str, dict[str, list[Any]]]) -> dict[str
     if task is None:
         return None
     sys.path.insert(0, str(bundle.folder))
-    import scoring
-
+    scoring = import_module("scoring")
     return {build: scoring.scores(task, found) for build, found in outputs.items()}
 
 
 def profiled(bundle: Bundle, inputs: dict[str, Any], wish: dict[str, int]) -> dict[str, Any]:
     """Both models in turns, each in a process of its own."""
-    import numpy as np
 
     def heard(done: int, total: int) -> None:
         if sys.stderr.isatty():
@@ -439,10 +469,12 @@ def profiled(bundle: Bundle, inputs: dict[str, Any], wish: dict[str, int]) -> di
 
     with tempfile.TemporaryDirectory() as folder:
         stored = Path(folder) / "inputs.npz"
-        with zipfile.ZipFile(stored, "w") as archive:
-            for name, array in inputs.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array[:8], allow_pickle=False)
+        count = min((len(array) for array in inputs.values()), default=1)
+        samples = [
+            {name: array[at, ...] for name, array in inputs.items()}
+            for at in range(min(count, max(SAMPLES, wish["batch"])))
+        ]
+        store_feeds(stored, samples, wish["batch"])
         workers: list[Worker] = []
         try:
             for build, said in bundle.said["builds"].items():
@@ -479,8 +511,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("measurements.json"))
     worker = parser.add_argument_group("as a worker")
     worker.add_argument("--model", help="time this model, asked line by line")
-    worker.add_argument("--inputs", help="an npz: per input of the model one array, a row per sample")
-    worker.add_argument("--batch", type=int, default=1, help="rows per run")
+    worker.add_argument("--inputs", help="an npz: per input of the model one array [feeds, ..]")
     worker.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="a session option")
     args = parser.parse_args()
     if args.model is not None:

@@ -27,8 +27,8 @@ _LARGEST = 48 << 20  # bytes of samples, and of the goldens of one model
 
 @dataclass(frozen=True, slots=True)
 class StoredInput:
-    """One input of the model: samples [n, ..] as they are stored, the arithmetic steps to take on the device, and the
-    type that the model takes."""
+    """One input of the model: samples [n, ..], each fed whole, as they are stored, the arithmetic steps to take on the
+    device, and the type that the model takes."""
 
     name: str
     samples: NDArray[Any]

@@ -102,6 +102,8 @@ def _odd(task: Task, expected: Expected, name: str, answers: Mapping[str, Sequen
             task.words(pairs[at][0]),
             task.words(pairs[at][1]),
             task.truth(pairs[at][0]),
+            at,
+            None if expected.condition else task.views(at, *pairs[at]),
         )
         for at in order[:ODDEST]
         if distances[at] > 0 and math.isfinite(distances[at])

@@ -1,4 +1,6 @@
-"""Evaluations and profiles as JSON: what was measured, for machines and for later reports."""
+"""Everything that is known and was measured of one build, as JSON: for machines, and for later reports.
+
+`qdsl.harness.reading` reads it back."""
 
 from __future__ import annotations
 
@@ -9,10 +11,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qdsl.harness.profiles import Profile
-from qdsl.harness.results import BuildScores, Evaluation, Key
+from qdsl.harness.results import BuildScores, Evaluation, Odd, Shown
 from qdsl.targets.results import Fidelity
 
-FORMAT = 1
+FORMAT = 2
+FILE = "measurements.json"
+PICTURES = "pictures"  # the folder of the small pictures, beside the file
+FORMS = ("mean", "p50", "p90", "p95", "p99", "max")
 _QUANTILES = 200  # steps of the distribution of confidences that are kept
 
 
@@ -30,10 +35,25 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetFacts:
+    """One `require`: its words, "holds", "broken" or "undecided", and what decided it, in base units (bytes, seconds,
+    fractions); `low` and `high` are the ends of an interval around `value`."""
+
+    text: str
+    verdict: str
+    value: float | None
+    bound: float | None
+    unit: str | None
+    low: float | None
+    high: float | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class BuildFacts:
     """One artifact. `kernels` are (operator, nodes predicted to run in integers, nodes that do); `outputs` and `layers`
-    hold tensors against the float model's; `device` is where its budgets are decided, "" for any; `budgets` are plain
-    data: text, verdict, value, bound, unit, low, high, source."""
+    hold tensors against the float model's, on samples of `source`; `device` is where its budgets are decided, "" for
+    any."""
 
     target: str
     mode: str
@@ -42,31 +62,53 @@ class BuildFacts:
     files: Mapping[str, str]
     plan_sha256: str
     integer_macs: int
-    kernels: Sequence[tuple[str, int, int]]
+    kernels: tuple[tuple[str, int, int], ...]
     mismatches: int
-    outputs: Sequence[Fidelity]
-    layers: Sequence[Fidelity]
-    budgets: Sequence[Mapping[str, Any]]
+    source: str
+    outputs: tuple[Fidelity, ...]
+    layers: tuple[Fidelity, ...]
+    budgets: tuple[BudgetFacts, ...]
 
 
-def document(
-    recipe: str,
-    model: ModelFacts,
-    builds: Sequence[BuildFacts],
-    evaluations: Sequence[Evaluation],
-    profiles: Sequence[Profile],
-) -> str:
-    """`measurements.json`: what is known and was measured of one build, with the hashes that say of which files. Where
-    nothing was profiled, the same build gives the same text."""
+@dataclass(frozen=True, slots=True)
+class LockFacts:
+    """The lock that pins what the build depended on."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """`measurements.json`: `builds` by target, `pictures` that stand beside it by name with their SHA-256,
+    `environment` in words, and the lock, None for none."""
+
+    recipe: str
+    model: ModelFacts
+    builds: tuple[BuildFacts, ...]
+    evaluations: tuple[Evaluation, ...]
+    profiles: tuple[Profile, ...]
+    pictures: Mapping[str, str]
+    environment: Mapping[str, str]
+    lock: LockFacts | None = None
+
+
+def document(found: Measurements) -> str:
+    """The text of the file, with the hashes that say of which files it speaks. Where nothing was profiled, the same
+    build on the same machine gives the same text."""
     content = {
         "format": FORMAT,
-        "recipe": recipe,
-        "model": asdict(model),
-        "builds": {build.target: asdict(build) for build in builds},
-        "evaluations": [evaluation_json(found) for found in evaluations],
-        "profiles": [profile_json(found) for found in profiles],
+        "recipe": found.recipe,
+        "model": asdict(found.model),
+        "builds": {build.target: asdict(build) for build in found.builds},
+        "evaluations": [evaluation_json(each) for each in found.evaluations],
+        "profiles": [profile_json(each) for each in found.profiles],
+        "pictures": found.pictures,
+        "environment": found.environment,
+        "lock": None if found.lock is None else asdict(found.lock),
     }
-    return json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "replace").decode("utf-8")  # names of files may be no text
 
 
 def _finite(value: Any) -> Any:
@@ -80,25 +122,61 @@ def _finite(value: Any) -> Any:
 
 def evaluation_json(found: Evaluation) -> dict[str, Any]:
     """One evaluation as plain data with finite numbers: what is infinite or not a number is a text."""
-    return {
+    content = {
         "task": found.task,
         "data": found.data,
         "condition": found.condition,
         "samples": found.samples,
-        "classes": list(found.classes),
+        "classes": found.classes,
         "asked": [str(key) for key in found.asked],
         "builds": {build.build: _build(build) for build in found.builds},
-        "odd": [
-            {
-                "build": odd.build,
-                "sample": odd.sample,
-                "distance": _number(odd.distance),
-                "float": odd.float_answer,
-                "answer": odd.answer,
-                "truth": odd.truth,
-            }
-            for odd in found.odd
-        ],
+        "odd": [_odd(odd) for odd in found.odd],
+    }
+    plain: dict[str, Any] = _finite(content)
+    return plain
+
+
+def _build(found: BuildScores) -> dict[str, Any]:
+    return {
+        "scores": {str(key): value for key, value in found.scores.items()},
+        "drops": {
+            str(key): {"value": drop.value, "interval_95": [drop.low, drop.high]} for key, drop in found.drops.items()
+        },
+        "confidence_quantiles": _quantiles(found.confidences),
+        "confusion": found.confusion,
+    }
+
+
+def _odd(odd: Odd) -> dict[str, Any]:
+    views = odd.views
+    return {
+        "build": odd.build,
+        "sample": odd.sample,
+        "index": odd.index,
+        "distance": odd.distance,
+        "float": odd.float_answer,
+        "answer": odd.answer,
+        "truth": odd.truth,
+        "picture": odd.picture,
+        "views": None
+        if views is None
+        else {
+            "height": views.height,
+            "width": views.width,
+            "float": _shown(views.float_answer),
+            "answer": _shown(views.answer),
+            "truth": _shown(views.truth),
+        },
+    }
+
+
+def _shown(shown: Shown) -> dict[str, Any]:
+    """Boxes as [x0, y0, x1, y1, class, score]; a map's runs as one text of `class:cells`."""
+    cells = shown.cells
+    runs = "" if cells is None else " ".join(f"{label}:{count}" for label, count in cells.runs)
+    return {
+        "boxes": [[box.x0, box.y0, box.x1, box.y1, box.label, box.score] for box in shown.boxes],
+        "cells": None if cells is None else {"height": cells.height, "width": cells.width, "runs": runs},
     }
 
 
@@ -106,7 +184,7 @@ def profile_json(found: Profile) -> dict[str, Any]:
     """One profile as plain data: seconds, bytes, joules; every run is kept."""
     return {
         "target": found.target,
-        "measured_on": "this machine",
+        "measured_on": found.measured_on,
         "batch": found.batch,
         "threads": found.threads,
         "warmup": found.warmup,
@@ -114,11 +192,12 @@ def profile_json(found: Profile) -> dict[str, Any]:
         "builds": {
             build.build: {
                 "seconds": list(build.seconds),
-                "latency": {form: build.latency(form) for form in ("mean", "p50", "p90", "p95", "p99", "max")},
+                "latency": {form: build.latency(form) for form in FORMS},
                 "throughput": found.throughput(build.build),
                 "cpu": build.cpu,
                 "peak_memory": build.peak_memory,
                 "bare_memory": build.bare_memory,
+                "memory_runs": [list(each) for each in build.memory_runs],
                 "energy": build.energy,
             }
             for build in found.builds
@@ -126,25 +205,8 @@ def profile_json(found: Profile) -> dict[str, Any]:
     }
 
 
-def _build(found: BuildScores) -> dict[str, Any]:
-    drops: Mapping[Key, Any] = found.drops
-    return {
-        "scores": {str(key): _number(value) for key, value in found.scores.items()},
-        "drops": {
-            str(key): {"value": _number(drop.value), "interval_95": [_number(drop.low), _number(drop.high)]}
-            for key, drop in drops.items()
-        },
-        "confidence_quantiles": [_number(value) for value in _quantiles(found.confidences)],
-        "confusion": [list(row) for row in found.confusion],
-    }
-
-
-def _quantiles(rising: tuple[float, ...]) -> list[float]:
+def _quantiles(rising: Sequence[float]) -> list[float]:
     """The values at equal steps through a rising row, its ends included; all of a short one."""
     if len(rising) <= _QUANTILES + 1:
         return list(rising)
     return [rising[round(step * (len(rising) - 1) / _QUANTILES)] for step in range(_QUANTILES + 1)]
-
-
-def _number(value: float) -> float | str:
-    return value if math.isfinite(value) else str(value)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class BuildProfile:
     """One model's cost per run. `seconds` are those of every measured run, in order; `cpu` is processor time over wall
     time (2.0: two processors busy); memory in bytes of the whole process, at its peak and before the model was loaded;
-    `energy` in joules per run, of the whole package. None: this system does not say."""
+    `energy` in joules per run, of the whole package. None: this system does not say. `memory_runs` are (runs done,
+    bytes held then), from loading to the last turn."""
 
     build: str
     seconds: tuple[float, ...]
@@ -18,6 +19,7 @@ class BuildProfile:
     peak_memory: int | None
     bare_memory: int | None
     energy: float | None = None
+    memory_runs: tuple[tuple[int, int], ...] = ()
 
     def percentile(self, share: float) -> float:
         """The latency in seconds that `share` (0..1) of the runs do not exceed, by nearest rank."""
@@ -37,7 +39,7 @@ class BuildProfile:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Every model of one build, measured in turns on this machine: `threads` 0 is as many as the runtime takes."""
+    """Every model of one build, measured in turns on one machine: `threads` 0 is as many as the runtime takes."""
 
     target: str
     batch: int
@@ -45,6 +47,7 @@ class Profile:
     warmup: int
     builds: tuple[BuildProfile, ...]
     environment: dict[str, str]
+    measured_on: str = "this machine"
 
     @property
     def runs(self) -> int:

@@ -41,9 +41,52 @@ class BuildScores:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """One thing in a picture: corners in pixels of the picture, x to the right and y down, the number of its class, and
+    its score (None for a label)."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    label: int
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMap:
+    """The class of each cell of a coarse grid over a picture: `runs` are (class, cells) along the rows from the top.
+    Class -1 is what is outside of the model's input, or does not count."""
+
+    height: int
+    width: int
+    runs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an answer, or the truth, shows in a picture: boxes or a map."""
+
+    boxes: tuple[Box, ...] = ()
+    cells: ClassMap | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """One picture of `height` x `width` pixels as the float model, a build and the labels see it."""
+
+    height: int
+    width: int
+    float_answer: Shown
+    answer: Shown
+    truth: Shown
+
+
+@dataclass(frozen=True, slots=True)
 class Odd:
     """A sample whose answers of the float model and of a build differ much: how much (task's own scale, larger is
-    more), and both in words."""
+    more), and both in words. `index` is its number in the data; `views` what can be drawn of it, None where answers
+    are no places in a picture; `picture` the name of the small copy that was kept, "" for none."""
 
     build: str
     sample: str
@@ -51,6 +94,9 @@ class Odd:
     float_answer: str
     answer: str
     truth: str
+    index: int = 0
+    views: Views | None = None
+    picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)

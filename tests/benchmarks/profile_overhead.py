@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime as ort
 from common import ROOT, Row, finish, machine
 
-from qdsl.harness.profile import Subject, Wish, Worker
+from qdsl.harness.bench import Worker
 
 MODEL = ROOT / "examples" / "people" / "yolov8n.onnx"
 WITHIN = 0.03
@@ -36,15 +36,15 @@ def main() -> int:
     bare: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "inputs.npz"
-        np.savez(inputs, images=images)
-        with Worker(Subject("float", MODEL), inputs, Wish(args.runs, 5, 1, args.threads)) as worker:
+        np.savez(inputs, images=images[:, None])
+        with Worker("float", MODEL, inputs, {}, {"threads": args.threads, "warmup": 5}) as worker:
             for at in range(args.blocks * args.runs):
                 if at % args.runs == 0:
                     worker.run(args.runs)
                 start = time.perf_counter()
                 session.run(None, {"images": images[at % 4 : at % 4 + 1]})
                 bare.append(time.perf_counter() - start)
-            ours = worker.found().latency()
+            ours = statistics.median(worker.seconds)
     print(machine())
     print(f"bare loop {1e3 * statistics.median(bare):.2f} ms, profile {1e3 * ours:.2f} ms")
     apart = abs(ours / statistics.median(bare) - 1)

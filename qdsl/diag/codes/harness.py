@@ -12,6 +12,12 @@ quantize static {{ weights int8; activations uint8; calibrate minmax on calib }}
 target ort
 evaluate {evaluate}
 """
+_BUILT = """recipe example
+model onnx "model.onnx"
+data calib from npz "calib.npz"
+quantize static { weights int8; activations uint8; calibrate minmax on calib }
+target ort
+"""
 _TWO = 'folder "photos"'
 _CLASSIFIER = "model.onnx is a classifier of four classes, photos has four, of one picture each"
 
@@ -86,6 +92,32 @@ CODES: dict[str, CodeDoc] = {
         'recipe example\nmodel onnx "model.onnx"\nquantize float { weights float16 }\ntarget ort { profile latency }\n',
         "model.onnx is a Conv of 64 channels on a picture of any size",
         "compile",
+    ),
+    "measurements-missing": CodeDoc(
+        "a build's folder has no measurements.json",
+        "`qdsl report` makes its page from what `qdsl compile` left in build/<recipe>/. It measures nothing itself.",
+        _BUILT,
+        "the folder of a build without its measurements.json",
+        "report",
+        "name the folder of a build, build/<recipe>, or make it: `qdsl compile RECIPE`",
+    ),
+    "measurements-file": CodeDoc(
+        "a measurements.json is not what qdsl wrote",
+        "The file is read strictly: one that was cut off, belongs to another version of qdsl, or holds a value that "
+        "does not fit is refused, with its place.",
+        _BUILT,
+        "the folder of a build whose measurements.json is cut off",
+        "report",
+        "measure anew: `qdsl compile RECIPE`",
+    ),
+    "measurements-other": CodeDoc(
+        "files of a build are not those that were measured",
+        "measurements.json names the artifacts, the plan and the pictures by their SHA-256. Where another file stands "
+        "in its place, figures would be shown for what they do not belong to. Files that are missing are no fault.",
+        _BUILT,
+        "the folder of a build with another model.onnx",
+        "report",
+        "measure anew: `qdsl compile RECIPE`",
     ),
     "mask-format": _doc(
         "a mask is no picture of class numbers",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qdsl.data import Dataset, Sample
 from qdsl.diag import Diagnostic, QdslError, Report, Span, nearest
-from qdsl.harness.results import Key
+from qdsl.harness.results import Key, Views
 from qdsl.lang.recipe import DataSpec, Evaluate, InputSpec, Metric
 
 Outputs = Mapping[str, NDArray[Any]]
@@ -72,6 +72,9 @@ class Task(Protocol):
 
     def truth(self, answer: Any) -> str:
         """What would have been right, in a few words; "" where nothing says so."""
+
+    def views(self, index: int, one: Any, other: Any) -> Views | None:
+        """What can be drawn of two models' answers to sample `index`; None where they are no places in a picture."""
 
 
 def wrong(code: str, headline: str, span: Span, *help: str, label: str = "") -> QdslError:

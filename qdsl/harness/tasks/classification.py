@@ -97,6 +97,9 @@ class Classification:
     def truth(self, answer: Guess) -> str:
         return self._classes[int(answer.guess.labels[0])]
 
+    def views(self, index: int, one: Guess, other: Guess) -> None:
+        return None
+
 
 def _values(found: ClassificationMetrics) -> list[float]:
     """In the order of `_keys`; precision, recall and F1 of all classes are the macro means."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdsl.data.geometry import region
-from qdsl.harness.results import Key
+from qdsl.harness.results import Box, Key, Shown, Views
 from qdsl.harness.tasks.base import (
     Case,
     Expected,
@@ -181,6 +181,24 @@ class Detection:
         told = [f"{count} {self._name(label)}" for label, count in enumerate(counts.tolist()) if count]
         return ", ".join(told) or "nothing"
 
+    def views(self, index: int, one: Found, other: Found) -> Views:
+        """The boxes worth a word, and the labelled ones."""
+        size = self._expected.dataset.size(index)
+        assert size is not None, "the sources are pictures"
+        truth = tuple(_box(*each) for each in zip(one.truth.boxes, one.truth.classes, strict=True))
+        return Views(*size, _shown(one.boxes), _shown(other.boxes), Shown(truth))
+
+
+def _shown(found: Detections) -> Shown:
+    kept = np.flatnonzero(found.scores >= _SHOWN)
+    return Shown(tuple(_box(found.boxes[at], found.classes[at], found.scores[at]) for at in kept))
+
+
+def _box(corners: NDArray[np.float64], label: np.int64, score: np.float64 | None = None) -> Box:
+    """Rounded to what can be seen."""
+    x0, y0, x1, y1 = (round(float(value), 1) for value in corners)
+    return Box(x0, y0, x1, y1, int(label), None if score is None else round(float(score), 3))
+
 
 def guessed_head(expected: Expected, outputs: Outputs, high: int, wide: int) -> str:
     """The head whose shape the output has, where the recipe does not say `decode`; `high` and `wide` are those of the
@@ -192,7 +210,9 @@ def guessed_head(expected: Expected, outputs: Outputs, high: int, wide: int) -> 
     if len(shape) == 3 and shape[1:] == (cells, 5 + classes):
         return "yolox"
     headline = f"nothing says how the output of shape {list(shape)} becomes boxes"
-    raise wrong("evaluate-shape", headline, expected.spec.span, "write `decode yolov8`, `decode yolox` or `decode boxes`")
+    raise wrong(
+        "evaluate-shape", headline, expected.spec.span, "write `decode yolov8`, `decode yolox` or `decode boxes`"
+    )
 
 
 class _Rates:

@@ -63,6 +63,9 @@ class Fidelity:
     def truth(self, answer: Answer) -> str:
         return ""
 
+    def views(self, index: int, one: Answer, other: Answer) -> None:
+        return None
+
 
 def _merged(total: FidelitySums, part: FidelitySums) -> FidelitySums:
     total.merge(part)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdsl.data.geometry import place_mask, read_mask
+from qdsl.data.geometry import place_mask, read_mask, region
 from qdsl.data.preprocess import resample
-from qdsl.harness.results import Key
+from qdsl.harness.results import ClassMap, Key, Shown, Views
 from qdsl.harness.tasks.base import (
     Case,
     Expected,
@@ -32,14 +32,17 @@ from qdsl.metrics import SegmentationMetrics, pixel_confusion, segmentation_metr
 
 _OUTSIDE = -1
 _GLANCE = 64
+_MANY = 1 << 15  # classes that a small map cannot hold
 
 
 @dataclass(frozen=True, slots=True)
 class Parted:
-    """One picture: its pixels by class [classes, classes], rows the truth, and a small map of the best classes."""
+    """One picture: its pixels by class [classes, classes], rows the truth, and a small map of the best classes (every
+    `step`-th pixel of the input)."""
 
     confusion: NDArray[np.int64]
-    glance: NDArray[np.int64]
+    glance: NDArray[np.signedinteger]
+    step: int
 
 
 class Segmentation:
@@ -67,7 +70,12 @@ class Segmentation:
             cure = "masks hold class numbers from 0; `ignore 255` leaves out a value that is no class"
             raise wrong("evaluate-labels", headline, self._expected.spec.span, cure) from None
         step = max(1, max(said.shape) // _GLANCE)
-        return Parted(confusion, said[::step, ::step])
+        return Parted(confusion, self._glance(said, step), step)
+
+    def _glance(self, classes: NDArray[np.int64], step: int) -> NDArray[np.signedinteger]:
+        """Every `step`-th pixel, in as few bytes as hold it: a map is kept for every picture."""
+        kind = np.int16 if len(self._classes) < _MANY else np.int64
+        return np.asarray(classes[::step, ::step].clip(_OUTSIDE, np.iinfo(kind).max), kind)
 
     def _truth(self, index: int) -> NDArray[np.int64]:
         path = self._expected.dataset.mask(index)
@@ -132,6 +140,34 @@ class Segmentation:
     def truth(self, answer: Parted) -> str:
         present = np.flatnonzero(answer.confusion.sum(1))
         return ", ".join(self._classes[index] for index in present[:5])
+
+    def views(self, index: int, one: Parted, other: Parted) -> Views:
+        """The maps of both answers and of the mask, over the picture as it was before it was resized."""
+        size = self._expected.dataset.size(index)
+        assert size is not None, "the source is `masks`"
+        truth = self._truth(index)
+        counted = np.where(truth == self._expected.data.ignore, _OUTSIDE, truth)
+        maps = (one.glance, other.glance, self._glance(counted, one.step))
+        place = region(self._steps, *size)
+        return Views(*size, *(Shown(cells=_over(cells, one.step, place, size)) for cells in maps))
+
+
+def _over(
+    cells: NDArray[np.signedinteger], step: int, place: tuple[float, float, float, float], size: tuple[int, int]
+) -> ClassMap:
+    """A map of every `step`-th input pixel as one over the picture of `size` (height, width) that lies at `place` in
+    the input."""
+    share = min(1.0, _GLANCE / max(size))
+    high, wide = (max(1, round(side * share)) for side in size)
+    left, top, right, bottom = place
+    rows = np.floor((top + (np.arange(high) + 0.5) / high * (bottom - top)) / step).astype(np.int64)
+    columns = np.floor((left + (np.arange(wide) + 0.5) / wide * (right - left)) / step).astype(np.int64)
+    inside = ((rows >= 0) & (rows < len(cells)))[:, None] & ((columns >= 0) & (columns < cells.shape[1]))[None]
+    moved = cells[np.ix_(rows.clip(0, len(cells) - 1), columns.clip(0, cells.shape[1] - 1))]
+    flat = np.where(inside, moved, _OUTSIDE).ravel()
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(flat)) + 1, [flat.size]])
+    runs = zip(flat[starts[:-1]].tolist(), np.diff(starts).tolist(), strict=True)
+    return ClassMap(high, wide, tuple(runs))
 
 
 def _nearest(have: int, want: int) -> NDArray[np.int64]:

@@ -1,0 +1,211 @@
+"""What a report shows: a build's files, read once and checked, and views over one or several of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from qdsl.data.image import picture_size
+from qdsl.diag import Diagnostic, QdslError
+from qdsl.harness.measurements import FILE, PICTURES, BuildFacts, Measurements
+from qdsl.harness.pictures import LONGEST
+from qdsl.harness.profiles import Profile
+from qdsl.harness.reading import read, refuse_other, require_same
+from qdsl.harness.results import FLOAT, BuildScores, Evaluation, Key
+from qdsl.plan import Plan, from_json, plan_hash
+
+_LARGEST_PLAN = 1 << 28
+_LARGEST_PICTURE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A small JPEG file, and its size in pixels."""
+
+    content: bytes
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One build's folder: what was measured, the plan of each target (none where there is no plan.json) and the
+    pictures that are there."""
+
+    found: Measurements
+    plans: Mapping[str, Plan]
+    pictures: Mapping[str, Picture]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One artifact and what a page calls it; `style` counts from 1, the float model being 0."""
+
+    build: Build
+    facts: BuildFacts
+    label: str
+    style: int
+
+    @property
+    def profile(self) -> Profile | None:
+        """What this artifact was found to cost, beside the float model."""
+        found = (each for each in self.build.found.profiles if each.target == self.facts.target)
+        return next(found, None)
+
+    @property
+    def plan(self) -> Plan | None:
+        return self.build.plans.get(self.facts.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One node of the float model: what the plan says of it, and how its output compares with the float model's (None:
+    not measured). `why` is the rule, with its line in the recipe."""
+
+    node: str
+    op: str
+    runs: str
+    note: str
+    because: str
+    why: str
+    macs: int | None
+    sqnr_db: float | None
+    cosine: float | None
+    error: float | None
+
+
+def load(directory: Path) -> Build:
+    """The files of one build. Raises QdslError: measurements-missing, measurements-file, measurements-other, plan-file,
+    image-*."""
+    found = read(directory / FILE)
+    require_same(directory, found)
+    pictures = {name: _picture(directory, name) for name in found.pictures}
+    there = {name: picture for name, picture in pictures.items() if picture is not None}
+    return Build(found, _plans(directory, found), there)
+
+
+def _plans(directory: Path, found: Measurements) -> dict[str, Plan]:
+    path = directory / "plan.json"
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > _LARGEST_PLAN:
+        _refuse_plan(f"it is larger than {_LARGEST_PLAN >> 20} MiB")
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        _refuse_plan(f"it is not JSON: {' '.join(str(error).split())[:200]}")
+    if not isinstance(content, dict):
+        _refuse_plan("it has no plan for each target")
+    wanted = {build.target: build.plan_sha256 for build in found.builds if build.target in content}
+    plans = {target: from_json(json.dumps(content[target])) for target in wanted}
+    if any(plan_hash(plan) != wanted[target] for target, plan in plans.items()):
+        refuse_other(directory, [path.name])
+    return plans
+
+
+def _refuse_plan(why: str) -> NoReturn:
+    help = ("make it anew: `qdsl compile`",)
+    raise QdslError([Diagnostic("plan-file", "plan.json is not a plan that can be read", label=why, help=help)])
+
+
+def _picture(directory: Path, name: str) -> Picture | None:
+    """A picture that is there. Its bytes go into the page: none but a small JPEG may."""
+    path = directory / PICTURES / name
+    if not path.is_file():
+        return None
+    height, width = picture_size(path, f"{PICTURES}/{name}", None)
+    content = path.read_bytes() if path.stat().st_size <= _LARGEST_PICTURE else b""
+    if not content.startswith(b"\xff\xd8\xff") or max(height, width) > LONGEST:
+        refuse_other(directory, [f"{PICTURES}/{name}"])
+    return Picture(content, height, width)
+
+
+def methods(builds: Sequence[Build]) -> tuple[Method, ...]:
+    """Every artifact of the builds, named as briefly as tells them apart: by target and mode within one build, else by
+    recipe. Artifacts of one mode and target in several models share a style, unless a model has two of them."""
+    pairs = [(build, facts) for build in builds for facts in build.found.builds]
+    names = [_named(build, facts, alone=len(builds) == 1) for build, facts in pairs]
+    kinds = [(model_of(build), facts.mode, facts.target) for build, facts in pairs]
+    shared = len(set(kinds)) == len(kinds)
+    order: dict[object, int] = {}
+    styles = []
+    for at, kind in enumerate(kinds):
+        styles.append(order.setdefault(kind[1:] if shared else at, len(order) + 1))
+    rows = zip(pairs, _distinct(names), styles, strict=True)
+    return tuple(Method(build, facts, name, style) for (build, facts), name, style in rows)
+
+
+def _named(build: Build, facts: BuildFacts, *, alone: bool) -> str:
+    if alone:
+        return f"{facts.target} {facts.mode}"
+    several = f" {facts.target}" if len(build.found.builds) > 1 else ""
+    return f"{build.found.recipe}{several}"
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, numbered where one stands more than once."""
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(f"{name} ({seen[name]})" if names.count(name) > 1 else name)
+    return found
+
+
+def model_of(build: Build) -> tuple[str, ...]:
+    """What makes two builds speak of one float model: the hashes of its files."""
+    return tuple(sorted(build.found.model.files.values()))
+
+
+def model_names(builds: Iterable[Build]) -> dict[tuple[str, ...], str]:
+    """A name for each float model, told apart by hash where two have one name."""
+    names = {model_of(build): build.found.model.name for build in builds}
+    taken = list(names.values())
+    return {key: name if taken.count(name) == 1 else f"{name} {''.join(key)[:8]}" for key, name in names.items()}
+
+
+def scores_of(evaluation: Evaluation, name: str) -> BuildScores | None:
+    """The figures of one build, where it was evaluated."""
+    return next((found for found in evaluation.builds if found.build == name), None)
+
+
+def as_they_are(build: Build) -> tuple[Evaluation, ...]:
+    """The evaluations on pictures that were not changed."""
+    return tuple(found for found in build.found.evaluations if not found.condition)
+
+
+def headline(evaluation: Evaluation, facts: BuildFacts) -> Key | None:
+    """The figure that a budget names, else the first that the recipe asks for."""
+    known = [key for key in evaluation.asked if key in evaluation.of(FLOAT).scores]
+    bounded = [key for key in known if any(budget.text.startswith(f"{key} ") for budget in facts.budgets)]
+    return next(iter((*bounded, *known)), None)
+
+
+def layers(method: Method) -> tuple[Layer, ...]:
+    """The nodes of the plan in graph order, each with the worst of its outputs that were compared; without a plan, what
+    was compared."""
+    measured: dict[str, tuple[float | None, float | None, float | None]] = {}
+    for each in (*method.facts.layers, *method.facts.outputs):
+        known = measured.get(each.node)
+        worse = known is None or (each.sqnr_db is not None and (known[0] is None or each.sqnr_db < known[0]))
+        if worse:
+            measured[each.node] = (each.sqnr_db, each.cosine, each.largest_error)
+    if method.plan is None:
+        return tuple(Layer(node, "", "", "", "", "", None, *found) for node, found in measured.items())
+    none: tuple[float | None, float | None, float | None] = (None, None, None)
+    return tuple(
+        Layer(
+            node.node,
+            node.op,
+            node.prediction.runs,
+            node.note,
+            node.prediction.because,
+            str(node.origin),
+            node.macs,
+            *measured.get(node.node, none),
+        )
+        for node in method.plan.nodes
+    )

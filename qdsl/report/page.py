@@ -1,0 +1,67 @@
+"""The page: one file that needs no network, no server and no library, and runs no script but its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+
+from qdsl import __version__
+from qdsl.report import compare, sections
+from qdsl.report.data import Build, Method, methods
+from qdsl.report.html import NOTHING, Html, tag
+from qdsl.report.tables import chip
+
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'; img-src data:; "
+    "base-uri 'none'; form-action 'none'"
+)
+_VERDICTS = {"holds": "every budget holds", "broken": "a budget is broken", "undecided": "a budget is undecided"}
+
+
+def page(builds: Sequence[Build]) -> str:
+    """The page about one build, or about several side by side: the same text for the same builds."""
+    found = methods(builds)
+    one = len(builds) == 1
+    parts = sections.sections(builds[0], found) if one else compare.sections(builds, found)
+    title = builds[0].found.recipe if one else f"{len(builds)} builds side by side"
+    links = (tag("a", name, href=f"#{mark}") for mark, name, _ in parts)
+    body = tag(
+        "body",
+        tag("a", "To the content", href="#content", class_="skip"),
+        _header(builds, found, title),
+        tag("nav", *links, aria_label="Parts of the page"),
+        tag("main", *(sections.section(*part) for part in parts), id="content"),
+        tag("footer", tag("p", f"Made by qdsl {__version__} from measurements.json. It loads nothing from anywhere.")),
+        tag("script", Html(_asset("page.js"))),
+    )
+    return f"<!doctype html>\n{tag('html', _head(title), body, lang='en')}\n"
+
+
+def _head(title: str) -> Html:
+    digest = base64.b64encode(hashlib.sha256(_asset("page.js").encode("utf-8")).digest()).decode("ascii")
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY.format(digest)),
+        tag("title", f"{title} - qdsl"),
+        tag("style", Html(_asset("page.css"))),
+    )
+
+
+def _header(builds: Sequence[Build], found: Sequence[Method], title: str) -> Html:
+    """What the page is about, whether its budgets hold, and the switch between light and dark."""
+    names = dict.fromkeys(build.found.model.name for build in builds)
+    kinds = dict.fromkeys(f"{method.facts.mode} on {method.facts.target}" for method in found)
+    word = sections.verdict(found)
+    about = tag("p", f"{', '.join(names)}: {', '.join(kinds)}", class_="about")
+    verdict = tag("p", chip(word, _VERDICTS[word]), class_="verdict") if word else NOTHING
+    switch = tag("button", "Light or dark", type="button", id="theme", aria_pressed="false")
+    return tag("header", tag("div", tag("h1", title), about), verdict, switch)
+
+
+def _asset(name: str) -> str:
+    """A file of this package, as it stands in the page."""
+    return files("qdsl.report").joinpath(name).read_text(encoding="utf-8")
