@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from data_cases import bomb, graph_of, picture
+from device_tools import written
 from graph_cases import CASES as MODEL_CASES
 from onnx import ModelProto, helper
 from PIL import Image
@@ -324,6 +325,11 @@ def cut_measurements(build: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
 
+def foreign_device(build: Path) -> None:
+    """What a device measured, and then another hash of the artifact in it."""
+    written(build, build / "devices" / "board.json", lambda found: found["files"].update({"../model.onnx": "0" * 64}))
+
+
 def edited_range(folder: Path) -> None:
     path = folder / "example.lock"
     path.write_text(path.read_text(encoding="utf-8").replace("range ", "range  ", 1), encoding="utf-8")
@@ -512,6 +518,7 @@ SETUPS: dict[str, Setup] = {
     # reports
     "the folder of a build without its measurements.json": built(lambda build: (build / "measurements.json").unlink()),
     "the folder of a build whose measurements.json is cut off": built(cut_measurements),
+    "the folder of a build with what a device measured of another artifact": built(foreign_device),
     "the folder of a build with another model.onnx": built(lambda build: (build / "ort/model.onnx").write_bytes(b"")),
     # artifacts
     "model.onnx is a Conv whose weight holds a NaN": lambda folder: (save(conv(weight=np.nan), folder), noise(folder)),
@@ -573,7 +580,22 @@ def sweep_of(folder: Path, *names: str, text: str = "", how: str = "local") -> N
     qdsl.api.sweep([folder / name for name in names], out=folder / "sweep", how=how)
 
 
+def sharded_unknown(folder: Path) -> None:
+    """Two shards of a model that no runtime runs."""
+    small(folder)
+    SETUPS["a model with an operator nobody has"](folder)
+    qdsl.api.compile(folder / "example.q", out=folder / "build", shards=2)
+
+
+def evaluate_nothing(folder: Path) -> None:
+    small(folder)
+    qdsl.api.compile(folder / "example.q", out=folder / "build")
+    qdsl.api.evaluate(folder / "example.q", out=folder / "build")
+
+
 CALLS: dict[str, Setup] = {
+    "calibration-shard": sharded_unknown,
+    "evaluate-nothing": evaluate_nothing,
     "sweep-names": lambda folder: sweep_of(folder, "example.q", "more/example.q"),
     "sweep-size": lambda folder: sweep_of(
         folder, "example.q", text="".join(f"param p{n} = 1 from [1, 2, 3]\n" for n in range(6))

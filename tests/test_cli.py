@@ -67,7 +67,7 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_file_of_the_command_line_is_reached() -> None:
-    shared = {"__init__", "common", "output", "progress"}
+    shared = {"__init__", "common", "measured", "output", "progress"}
     files = {path.stem for path in (ROOT / "qdsl" / "cli").glob("*.py")}
     assert files - shared == set(VERBS)
 
@@ -267,7 +267,7 @@ def test_json_of_compile(recipe: Path, capsys: pytest.CaptureFixture[str]) -> No
     found = parsed(capsys, "compile", recipe, "--out", recipe.parent / "build")
     assert {"recipe", "directory", "holds", "targets", "diagnostics"} <= set(found)
     (target,) = found["targets"]
-    assert set(target) == {"target", "emitted", "verification", "budgets", "choices", "totals"}
+    assert set(target) == {"target", "emitted", "verification", "budgets", "choices", "totals", "activations"}
     assert Path(target["emitted"]["model"]).is_file()
     assert target["verification"]["outputs"][0]["sqnr_db"] > 20
 

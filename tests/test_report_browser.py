@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import browser
 import pytest
+from device_tools import written
 from test_evaluate import coloured, compiled, write
 from test_report import COLOURS, EVALUATE, STEPS, tilted
 
@@ -26,17 +28,20 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Tab]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The page of one build, and that of two."""
+    """The page of one build, that of two, and that of one with what devices measured."""
     builds = []
     for name in ("one", "two"):
         folder = tmp_path_factory.mktemp(name)
         coloured(folder)
         builds.append(compiled(write(folder, tilted(), EVALUATE, COLOURS, STEPS)).directory)
     both = qdsl.report(*builds, out=builds[0].parent / "both.html").path
-    return {"one": builds[0] / "report.html", "both": both}
+    measured = Path(shutil.copytree(builds[1], builds[1].parent / "measured"))
+    added = [written(measured, measured.parent / f"{ms}.json", board=f"Board {ms}", ms=ms) for ms in (2.0, 3.0)]
+    qdsl.report(measured, add=added)
+    return {"one": builds[0] / "report.html", "both": both, "device": measured / "report.html"}
 
 
-@pytest.mark.parametrize("name", ["one", "both"])
+@pytest.mark.parametrize("name", ["one", "both", "device"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_it_loads_without_complaint_and_never_scrolls_sideways(
     name: str, width: int, tab: browser.Tab, pages: dict[str, Path]
@@ -64,6 +69,20 @@ def test_tables_sort_from_the_keyboard(tab: browser.Tab, pages: dict[str, Path])
         assert known == sorted(known, reverse=times == 2)
         assert found[len(known) :] == [None] * (len(found) - len(known))
         assert sorted(known) == sorted(value for value in rows if value is not None)
+
+
+def test_figures_of_a_device_are_there_and_sort(tab: browser.Tab, pages: dict[str, Path]) -> None:
+    tab.errors.clear()
+    tab.open(pages["device"], 1280)
+    assert tab.value("document.querySelectorAll('#device h3').length") == 2
+    assert tab.value("document.querySelector('nav a[href=\"#device\"]').textContent") == "On the device"
+    tab.value("window.t = document.querySelector('#device table.sortable'); 0")
+    values = "[...t.tBodies[0].rows].map(r => Number(r.cells[1].dataset.v))"
+    before = tab.value(values)
+    for reverse in (False, True):
+        tab.value("t.tHead.rows[0].cells[1].querySelector('button').click(); 0")
+        assert tab.value(values) == sorted(before, reverse=reverse)
+    assert len(before) == 4 and len(set(before)) > 2 and tab.errors == []
 
 
 def test_layers_are_filtered_while_one_types(tab: browser.Tab, pages: dict[str, Path]) -> None:

@@ -16,21 +16,25 @@ if TYPE_CHECKING:
     from qdsl.api.compiling import CompileResult, TargetResult, compile
     from qdsl.api.language import CheckResult, check, fmt
     from qdsl.api.planning import PlanResult, explain, plan
+    from qdsl.api.remeasuring import MeasureResult, evaluate, profile
     from qdsl.api.reporting import ReportResult, report
     from qdsl.api.sweeping import SweepResult, sweep
 
 __all__ = [
     "CheckResult",
     "CompileResult",
+    "MeasureResult",
     "PlanResult",
     "ReportResult",
     "SweepResult",
     "TargetResult",
     "check",
     "compile",
+    "evaluate",
     "explain",
     "fmt",
     "plan",
+    "profile",
     "report",
     "sweep",
 ]
@@ -45,6 +49,9 @@ _HOME = {
     "CompileResult": "compiling",
     "TargetResult": "compiling",
     "compile": "compiling",
+    "MeasureResult": "remeasuring",
+    "evaluate": "remeasuring",
+    "profile": "remeasuring",
     "ReportResult": "reporting",
     "report": "reporting",
     "SweepResult": "sweeping",

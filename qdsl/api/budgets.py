@@ -1,14 +1,17 @@
-"""Budgets: what a `require` demands against what was measured. What cannot be decided here is undecided, never
-passed."""
+"""Budgets: what a `require` demands against what was measured. What cannot be decided is undecided, never passed."""
 
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from qdsl.diag import Span
+from qdsl.harness.measurements import FORMS, BudgetFacts
+from qdsl.harness.profiles import Profile
+from qdsl.harness.results import FLOAT
 from qdsl.lang.recipe import Recipe, Require, Target
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -21,6 +24,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 # More of these is faster; of the rest that have a speed-up, less is.
 _RATES = frozenset({"throughput"})
+COSTS = ("latency", "throughput", "cpu", "memory", "energy")  # what a profile decides
 
 Name = tuple[str, tuple[str, ...]]  # a metric and its qualifiers: ("latency", ("p50",)), ("f1", ("crack",))
 
@@ -38,26 +42,13 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """One `require` decided for one target. `verdict` is holds, broken or undecided; `value` and `bound` are in base
-    units (bytes), None where nothing was measured; `margin` is the share of the bound that is left (negative when
-    broken); `low` and `high` are the ends of an interval around `value`, None where there is none."""
+class Budget(BudgetFacts):
+    """One `require` decided for one target, and its place in the recipe."""
 
-    text: str
-    verdict: str
     span: Span
-    value: float | None = None
-    bound: float | None = None
-    unit: str | None = None
-    low: float | None = None
-    high: float | None = None
-    source: str = ""
 
-    @property
-    def margin(self) -> float | None:
-        if self.value is None or not self.bound:
-            return None
-        return (self.bound - self.value) / self.bound
+
+_Facts = TypeVar("_Facts", bound=BudgetFacts)
 
 
 def decide_budgets(recipe: Recipe, target: Target, measured: Mapping[Name, Reading]) -> tuple[Budget, ...]:
@@ -66,26 +57,66 @@ def decide_budgets(recipe: Recipe, target: Target, measured: Mapping[Name, Readi
     own = {_key(require) for require in target.requires}
     general = [r for spec in recipe.evaluates for r in spec.requires if _key(r) not in own]
     chosen = sorted([*general, *target.requires], key=lambda r: (r.span.file, r.span.line, r.span.column))
-    return tuple(_decide(require, recipe, measured) for require in chosen)
+    return tuple(decide(_asked(require, recipe), measured) for require in chosen)
+
+
+def cost_readings(found: Profile, where: str) -> dict[Name, Reading]:
+    """What a profile says of its artifact beside the float model; `where` says on which machine it was made."""
+    ours, floats = found.of(found.target), found.of(FLOAT)
+    source = f"measured {where}, {found.runs} run{'' if found.runs == 1 else 's'}"
+    measured: dict[Name, Reading] = {
+        ("latency", (form,)): Reading(ours.latency(form), floats.latency(form), source=source) for form in FORMS
+    }
+    measured["latency", ()] = measured["latency", ("p50",)]
+    pairs: dict[str, tuple[float | None, float | None]] = {
+        "throughput": (found.throughput(found.target), found.throughput(FLOAT)),
+        "cpu": (ours.cpu, floats.cpu),
+        "memory": (ours.peak_memory, floats.peak_memory),
+        "energy": (ours.energy, floats.energy),
+    }
+    for metric, (value, reference) in pairs.items():
+        if value is not None and reference is not None:
+            measured[metric, ()] = Reading(value, reference, source=source)
+    return measured
 
 
 def _key(require: Require) -> tuple[str, tuple[str, ...], str]:
     return (require.metric.name, require.metric.qualifiers, require.form)
 
 
-def _decide(require: Require, recipe: Recipe, measured: Mapping[Name, Reading]) -> Budget:
-    text = _words(require, recipe)
-    reading = measured.get((require.metric.name, require.metric.qualifiers))
-    if reading is None or require.bound is None or require.comparison is None:
-        return Budget(text, "undecided", require.span)
-    relative = require.bound.unit == "%"
-    value = _formed(require.metric.name, require.form, reading, relative)
+def _asked(require: Require, recipe: Recipe) -> Budget:
+    """A budget of which nothing is known yet."""
+    bound = require.bound
+    return Budget(
+        text=_words(require, recipe),
+        verdict="undecided",
+        metric=require.metric.name,
+        qualifiers=require.metric.qualifiers,
+        form=require.form,
+        comparison=require.comparison,
+        value=None,
+        bound=None if bound is None else bound.base,
+        unit=None if bound is None else bound.unit,
+        low=None,
+        high=None,
+        source="",
+        span=require.span,
+    )
+
+
+def decide(budget: _Facts, measured: Mapping[Name, Reading]) -> _Facts:
+    """The same budget by what was measured, whatever decided it before; undecided where that says nothing of it."""
+    unknown = replace(budget, verdict="undecided", value=None, low=None, high=None, source="")
+    reading = measured.get((budget.metric, budget.qualifiers))
+    if reading is None or budget.bound is None or budget.comparison is None:
+        return unknown
+    relative = budget.unit == "%"
+    value = _formed(budget.metric, budget.form, reading, relative)
     if value is None:
-        return Budget(text, "undecided", require.span)
-    bound = require.bound.base
-    verdict = "holds" if _COMPARE[require.comparison](value, bound) else "broken"
-    low, high = _interval(require.form, reading, relative)
-    return Budget(text, verdict, require.span, value, bound, require.bound.unit, low, high, reading.source)
+        return unknown
+    verdict = "holds" if _COMPARE[budget.comparison](value, budget.bound) else "broken"
+    low, high = _interval(budget.form, reading, relative)
+    return replace(budget, verdict=verdict, value=value, low=low, high=high, source=reading.source)
 
 
 def _formed(metric: str, form: str, reading: Reading, relative: bool) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl import calibrate
@@ -12,6 +12,7 @@ from qdsl.api.prepare import Prepared, model_span, placed_at
 from qdsl.calibrate import Ranges, Request
 from qdsl.data import Dataset
 from qdsl.diag import QdslError, Report
+from qdsl.graph import Model
 from qdsl.lang.recipe import DataSpec
 from qdsl.plan import Plan
 from qdsl.plan.types import TensorPlan
@@ -19,7 +20,40 @@ from qdsl.quant.scales import limits
 
 _NO_EFFECT = "sampling-no-effect"
 _SHOWN = 3
+_SAVED = ".calibration-"
 Heard = Callable[[str, int, int, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass over the dataset called `name`: what is asked of it, `folder` to keep in what was seen so far, how many
+    threads take how many samples (None: chosen by the machine), and who is told of each sample."""
+
+    model: Model
+    name: str
+    asked: tuple[Request, ...]
+    dataset: Dataset
+    folder: Path
+    workers: int | None
+    batch: int | None
+    progress: calibrate.Progress
+
+
+# Whoever carries a pass out, the ranges are the same.
+Calibrator = Callable[[Pass], Ranges]
+
+
+def here(one: Pass) -> Ranges:
+    """The calibrator that is this process."""
+    return calibrate.calibrate(
+        one.model,
+        one.asked,
+        one.dataset,
+        workers=one.workers,
+        batch=one.batch,
+        progress=one.progress,
+        checkpoint=saved_at(one.folder, one.name),
+    )
 
 
 def requests(plans: Sequence[Plan]) -> dict[str, tuple[Request, ...]]:
@@ -47,15 +81,16 @@ def measure(
     *,
     workers: int | None,
     batch: int | None,
+    by: Calibrator = here,
 ) -> Ranges:
-    """The ranges of all plans. What the samples themselves show goes to `report`. What was seen so far is kept in
-    `folder` and taken up again after an interruption.
-    `heard` is told (text, samples done, samples in all, samples per second); zeros where it speaks of a whole dataset.
+    """The ranges of all plans, measured `by` this process or others. What the samples themselves show goes to `report`.
+    What was seen so far is kept in `folder` and taken up again after an interruption. `heard` is told (text, samples
+    done, samples in all, samples per second); zeros where it speaks of a whole dataset.
     """
     found: dict[str, Ranges] = {}
     with _nothing_left(folder):
         for name, asked in requests(plans).items():
-            found[name] = _measure(prepared, name, asked, datasets[name], folder, heard, workers, batch)
+            found[name] = _measure(prepared, name, asked, datasets[name], folder, heard, workers, batch, by)
             spec = prepared.recipe.dataset(name)
             _warn_flat(spec, datasets[name], found[name].flat, report)
             _warn_repeats(spec, datasets[name], asked, report)
@@ -71,6 +106,7 @@ def _measure(
     heard: Heard,
     workers: int | None,
     batch: int | None,
+    by: Calibrator,
 ) -> Ranges:
     """One pass over one dataset."""
     how = f"{_words(asked)} on {name}"
@@ -80,15 +116,7 @@ def _measure(
 
     model_line, data_line = model_span(prepared), prepared.recipe.dataset(name).span
     with placed_at(data_line), placed_at(model_line, "calibration-load", "calibration-tensor"):
-        found = calibrate.calibrate(
-            prepared.model,
-            asked,
-            dataset,
-            workers=workers,
-            batch=batch,
-            progress=progress,
-            checkpoint=folder / _checkpoint(name),
-        )
+        found = by(Pass(prepared.model, name, asked, dataset, folder, workers, batch, progress))
     count = "1 sample" if found.samples == 1 else f"{found.samples} samples"
     heard(f"{how}   {count}, ranges settled after {found.settled_after}", 0, 0, 0.0)
     return found
@@ -123,8 +151,10 @@ def _warn_repeats(spec: DataSpec, dataset: Dataset, asked: Sequence[Request], re
     report.warning(_NO_EFFECT, headline, where, label=label, help=help)
 
 
-def _checkpoint(dataset: str) -> str:
-    return f".calibration-{dataset}.json"
+def saved_at(folder: Path, dataset: str, shard: tuple[int, int] | None = None) -> Path:
+    """Where a calibration keeps what it saw so far; `shard` is (number, of how many)."""
+    part = "" if shard is None else f"-{shard[0]}-of-{shard[1]}"
+    return folder / f"{_SAVED}{dataset}{part}.json"
 
 
 @contextmanager
@@ -135,7 +165,7 @@ def _nothing_left(folder: Path) -> Iterator[None]:
     try:
         yield
     except QdslError:
-        for path in sorted(folder.glob(_checkpoint("*"))):
+        for path in sorted(folder.glob(f"{_SAVED}*")):
             path.unlink(missing_ok=True)
         for path in made:
             with suppress(OSError):

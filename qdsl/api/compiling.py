@@ -9,21 +9,24 @@ from pathlib import Path
 from qdsl import data
 from qdsl.api import bundling, comparing, measuring, tuning
 from qdsl.api.budgets import Budget
-from qdsl.api.calibrating import measure, named, requests
+from qdsl.api.calibrating import Calibrator, here, measure, named, requests
 from qdsl.api.choices import recall
 from qdsl.api.correcting import measure_means
+from qdsl.api.engines import engine as engine_for
 from qdsl.api.findings import findings
 from qdsl.api.locking import Pinned, Wish
-from qdsl.api.measuring import Made, Measured
+from qdsl.api.measuring import Made, Measured, Standing
 from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
 from qdsl.api.reporting import report as make_report
+from qdsl.api.sharding import Shards
 from qdsl.api.writing import require_place, write_text
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report
 from qdsl.graph.finite import require_finite
 from qdsl.harness import Evaluation
+from qdsl.harness.measurements import Measurements
 from qdsl.harness.profiles import Profile
 from qdsl.lang import Loaded
 from qdsl.lock import LockedChoice
@@ -66,13 +69,15 @@ class CompileResult:
     when a `require` is broken (an undecided one does not count as passed, but breaks nothing). `lock` is the lock
     beside the recipe, None where none was used or written; `from_lock` says that it gave the ranges. `evaluations` are
     the recipe's `evaluate` statements, carried out, `profiles` what each target was found to cost on this machine; none
-    where that was not wanted, or their data is not there. `report` is the page that shows all of it."""
+    where that was not wanted, or their data is not there. `measurements` is what `measurements.json` says, `report` the
+    page that shows all of it."""
 
     recipe: str
     directory: Path
     targets: tuple[TargetResult, ...]
     ranges: Ranges
     diagnostics: tuple[Diagnostic, ...]
+    measurements: Measurements
     report: Path
     lock: Path | None = None
     from_lock: bool = False
@@ -104,6 +109,8 @@ def compile(
     update: bool = False,
     lock: bool = True,
     measure: bool = True,
+    shards: int = 1,
+    engine: str = "local",
 ) -> CompileResult:
     """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, verify, evaluate and profile.
 
@@ -113,11 +120,13 @@ def compile(
 
     A fresh `<recipe>.lock` beside the recipe gives the ranges, a stale one is refused (`lock-stale`), and where there
     is none one is written. `update` measures anew and rewrites it; `locked` needs the lock and no data; `lock=False`
-    neither reads nor writes one. `measure=False` leaves out what `evaluate` and `profile` say. Raises ValueError for
-    wishes that contradict, and for less than one worker or sample.
+    neither reads nor writes one. `measure=False` leaves out what `evaluate` and `profile` say.
+
+    `shards` processes of this machine, or of the Ray cluster where `engine` is "ray", calibrate at a time: the same
+    bytes come out. Raises ValueError for wishes that contradict, and for less than one worker, sample or shard.
     """
     wish = Wish(lock=lock, locked=locked, update=update)
-    _require_counts(workers=workers, batch=batch)
+    _require_counts(workers=workers, batch=batch, shards=shards)
     tell = listener or (lambda event: None)
     report = Report()
     loaded = _passed(read(path, sets), target, report)
@@ -135,11 +144,14 @@ def compile(
     _require_emittable(prepared, plans, job.directory)
     known = pinned.ranges(prepared, plans, datasets, report)
     if known is None:
-        ranges, decisions, tuned = _calibrated(job, decisions, datasets, workers, batch)
+        by = (
+            here if shards == 1 else Shards(shards, engine_for(engine, shards), str(path), sets or {}, target).calibrate
+        )
+        ranges, decisions, tuned = _calibrated(job, decisions, datasets, workers, batch, by)
     else:
         datasets = pinned.readable(datasets)
         ranges, decisions, tuned = _recalled(job, decisions, known)
-    made = tuple(_made(prepared, each.plan, ranges, datasets, job.directory, tell) for each in decisions)
+    made = tuple(_made(job, each.plan, ranges, datasets) for each in decisions)
     with placed_at(model_span(prepared)):
         report.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets or {}))
     write_text(job.directory / "plan.json", _plans_json([decided.plan for decided in decisions]))
@@ -153,9 +165,10 @@ def compile(
             bundling.bundle(prepared, each, expected)
         else:
             bundling.remove(each)
-    budgets = [measuring.budgets(prepared, each, measured) for each in made]
-    measuring.write(job.directory, prepared, made, measured, budgets, pinned.used)
-    page = make_report(job.directory).path
+    budgets = [measuring.budgets(prepared, Standing.of(each), measured) for each in made]
+    facts = measuring.write(job.directory, prepared, made, measured, budgets, pinned.used)
+    made_page = make_report(job.directory)
+    report.extend(made_page.diagnostics)
     results = tuple(
         TargetResult(each.plan.target, each.plan, each.emitted, each.verification, decided)
         for each, decided in zip(made, budgets, strict=True)
@@ -166,7 +179,8 @@ def compile(
         targets=results,
         ranges=ranges,
         diagnostics=report.sorted(),
-        report=page,
+        measurements=facts,
+        report=made_page.path,
         lock=pinned.used,
         from_lock=from_lock,
         evaluations=measured.evaluations,
@@ -207,6 +221,7 @@ def _calibrated(
     datasets: Mapping[str, Dataset],
     workers: int | None,
     batch: int | None,
+    by: Calibrator,
 ) -> _Found:
     """Ranges and means from the data, then the decisions under what measurements choose, with those choices."""
 
@@ -214,7 +229,9 @@ def _calibrated(
         job.tell(Event("calibrate", text, done, total, rate))
 
     plans = [decided.plan for decided in decisions]
-    ranges = measure(job.prepared, plans, datasets, job.directory, heard, job.report, workers=workers, batch=batch)
+    ranges = measure(
+        job.prepared, plans, datasets, job.directory, heard, job.report, workers=workers, batch=batch, by=by
+    )
     ranges = replace(ranges, means=measure_means(job.prepared, plans, datasets, heard))
     job.pinned.require_unmoved()
     ranges = named(ranges, plans)
@@ -281,19 +298,12 @@ def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report)
     return pinned.open(list(names), opened, report)
 
 
-def _made(
-    prepared: Prepared,
-    plan: Plan,
-    ranges: Ranges,
-    datasets: Mapping[str, Dataset],
-    directory: Path,
-    tell: Listener,
-) -> Made:
+def _made(job: _Job, plan: Plan, ranges: Ranges, datasets: Mapping[str, Dataset]) -> Made:
     """Emit and verify for one target."""
-    module = target_module(plan.target)
+    module, prepared = target_module(plan.target), job.prepared
     with placed_at(model_span(prepared)):
-        emitted = module.emit(prepared.model, plan, ranges, directory, inputs=prepared.recipe.inputs)
-    tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes)))
+        emitted = module.emit(prepared.model, plan, ranges, job.directory, inputs=prepared.recipe.inputs)
+    job.tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes)))
     with placed_at(model_span(prepared)):
         verification = comparing.verified(module, prepared, emitted, plan, datasets, VERIFY_SAMPLES)
     return Made(plan, emitted, verification)

@@ -1,8 +1,10 @@
-"""Where the cells of a sweep run: processes of this machine, or workers of a Ray cluster. The commands are the same."""
+"""Where cells of a sweep and shards of a calibration run: processes of this machine, or workers of a Ray cluster. The
+commands are the same."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +18,12 @@ _TRIES = 2  # a process that was killed from outside is started once more
 
 
 class Job(NamedTuple):
-    """A command, and the file that gets what it says on the way."""
+    """A command, the file that gets what it says on the way, and the folder that it runs in."""
 
     name: str
     words: tuple[str, ...]
     log: str
+    folder: str
 
 
 class Finished(NamedTuple):
@@ -51,7 +54,14 @@ def run_job(job: Job) -> Finished:
     printed = b""
     for _ in range(_TRIES):
         with Path(job.log).open("wb") as log:
-            done = subprocess.run(job.words, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, check=False)
+            done = subprocess.run(
+                job.words,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=job.folder,
+                check=False,
+            )
         code, printed = done.returncode, done.stdout
         if code >= 0:
             break
@@ -59,7 +69,7 @@ def run_job(job: Job) -> Finished:
 
 
 def _reason(code: int, printed: bytes, log: str) -> str:
-    """The first error that a failed compilation tells."""
+    """The first error that a failed process tells."""
     if code < 0:
         return f"its process was ended by signal {-code}, twice"
     try:
@@ -72,7 +82,7 @@ def _reason(code: int, printed: bytes, log: str) -> str:
 
 def _local(jobs: Sequence[Job], workers: int) -> Iterator[Finished]:
     """Jobs as they end. Left early, what waits is not begun, and what runs comes to its end."""
-    with ThreadPoolExecutor(workers, thread_name_prefix="qdsl-cell") as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="qdsl-job") as pool:
         try:
             for future in as_completed([pool.submit(run_job, job) for job in jobs]):
                 yield future.result()
@@ -93,7 +103,7 @@ def _ray(workers: int) -> Engine:
         if own:
             # An address in the environment joins that cluster; else one is started here.
             here: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers}
-            ray.init(logging_level="ERROR", include_dashboard=False, log_to_driver=False, **here)
+            ray.init(logging_level=logging.ERROR, include_dashboard=False, log_to_driver=False, **here)
         try:
             # A task whose worker dies is given to another one.
             task = ray.remote(num_cpus=1, max_retries=3)(run_job)

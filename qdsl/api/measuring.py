@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,6 +14,7 @@ from qdsl.api.budgets import Budget, Name, Reading, decide_budgets
 from qdsl.api.prepare import Prepared, model_span, placed_at
 from qdsl.api.writing import write_bytes, write_text
 from qdsl.diag import Report
+from qdsl.graph.liveness import peak_activations
 from qdsl.harness import Evaluation, Odd
 from qdsl.harness.environment import lasting
 from qdsl.harness.measurements import (
@@ -28,8 +30,8 @@ from qdsl.harness.measurements import (
 from qdsl.harness.pictures import thumbnail
 from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
-from qdsl.lang.recipe import Target
-from qdsl.lock import Fingerprints
+from qdsl.lang.recipe import Recipe, Target
+from qdsl.lock import Fingerprints, meaning
 from qdsl.plan import Plan, plan_hash
 from qdsl.targets.results import Emitted, Verification
 
@@ -47,6 +49,24 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of an artifact without running it: its bytes, the multiplications of a run and how many of them are
+    in integers, which is verified or not."""
+
+    target: str
+    size: int
+    macs: int
+    integer_macs: int
+    as_predicted: bool
+
+    @staticmethod
+    def of(made: Made) -> Standing:
+        totals = made.plan.totals
+        as_predicted = made.verification.as_predicted
+        return Standing(made.plan.target, made.emitted.size, totals.macs, totals.integer_macs, as_predicted)
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """How good the answers are, and what they cost; `pictures` are small JPEG files of samples, by name."""
 
@@ -58,9 +78,8 @@ class Measured:
 def foreseen(prepared: Prepared, plans: Sequence[Plan], report: Report, *, needed: bool) -> tuple[Expected, ...]:
     """What is to be evaluated, checked as far as that goes before anything is measured or written. Raises QdslError:
     evaluate-*, profile-batch, data-*."""
-    for block in prepared.recipe.targets:
-        if block.name in {plan.target for plan in plans}:
-            profiling.require_batch(prepared, block)
+    asked = profiling.all_wanted(prepared.recipe, [plan.target for plan in plans])
+    profiling.require_batch(prepared, asked.values())
     return evaluating.planned(prepared, report, needed=needed)
 
 
@@ -71,12 +90,13 @@ def measured(
     built = {each.plan.target: each.emitted for each in made}
     with placed_at(model_span(prepared), "artifact-refused"):
         evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"))
-        evaluated, pictures = _pictured(evaluated, expected)
-        profiled = profiling.profiles(prepared, expected, built, stage("profile"), report)
+        evaluated, pictures = pictured(evaluated, expected)
+        asked = profiling.all_wanted(prepared.recipe, built)
+        profiled = profiling.profiles(prepared, expected, built, asked, stage("profile"), report)
     return Measured(evaluated, profiled, pictures)
 
 
-def _pictured(
+def pictured(
     evaluated: Sequence[Evaluation], expected: Sequence[Expected]
 ) -> tuple[tuple[Evaluation, ...], dict[str, bytes]]:
     """The evaluations with a picture for each sample that differs much, one file per sample, where samples are
@@ -95,18 +115,17 @@ def _pictured(
     return tuple(found), files
 
 
-def budgets(prepared: Prepared, made: Made, found: Measured) -> tuple[Budget, ...]:
+def budgets(prepared: Prepared, standing: Standing, found: Measured) -> tuple[Budget, ...]:
     """The budgets of one target, by what was measured for it."""
-    totals = made.plan.totals
     readings: dict[Name, Reading] = {
-        ("size", ()): Reading(float(made.emitted.size), float(max(1, prepared.file_bytes))),
-        ("macs", ()): Reading(float(totals.macs), float(totals.macs), source="from the graph"),
+        ("size", ()): Reading(float(standing.size), float(max(1, prepared.file_bytes))),
+        ("macs", ()): Reading(float(standing.macs), float(standing.macs), source="from the graph"),
     }
-    if totals.macs:
-        source = "predicted, and verified" if made.verification.as_predicted else "predicted, and not what runs"
-        readings["integer_share", ()] = Reading(totals.integer_macs / totals.macs, source=source)
-    block = _block(prepared, made)
-    readings |= evaluating.readings(found.evaluations, made.plan.target)
+    if standing.macs:
+        source = "predicted, and verified" if standing.as_predicted else "predicted, and not what runs"
+        readings["integer_share", ()] = Reading(standing.integer_macs / standing.macs, source=source)
+    block = _block(prepared, standing.target)
+    readings |= evaluating.readings(found.evaluations, standing.target)
     readings |= profiling.readings(found.profiles, block)
     return decide_budgets(prepared.recipe, block, readings)
 
@@ -118,13 +137,21 @@ def write(
     found: Measured,
     decided: Sequence[Sequence[Budget]],
     lock: Path | None,
-) -> None:
-    """Writes `measurements.json` with its pictures; what was not measured is not in it. Raises QdslError
+) -> Measurements:
+    """Writes `measurements.json` with its pictures, and returns what is in it; what was not measured is not. Raises
+    QdslError (artifact-write)."""
+    known = _measurements(prepared, made, found, decided, lock)
+    publish(directory, known, found.pictures)
+    return known
+
+
+def publish(directory: Path, found: Measurements, pictures: Mapping[str, bytes]) -> None:
+    """Write `measurements.json` and `pictures`, and take away pictures that it does not name. Raises QdslError
     (artifact-write)."""
     folder = directory / PICTURES
-    for name, picture in found.pictures.items():
+    for name, picture in pictures.items():
         write_bytes(folder / name, picture)
-    write_text(directory / FILE, document(_measurements(prepared, made, found, decided, lock)))
+    write_text(directory / FILE, document(found))
     stale = [path for path in folder.iterdir() if path.name not in found.pictures] if folder.is_dir() else []
     for path in stale:
         if _PICTURE.fullmatch(path.name):
@@ -141,18 +168,20 @@ def _measurements(
     pairs = zip(made, decided, strict=True)
     return Measurements(
         recipe=prepared.recipe.name,
+        recipe_sha256=recipe_hash(prepared.recipe),
         model=_model_facts(prepared, made[0].plan.totals.macs if made else 0),
-        builds=tuple(_build_facts(each, _block(prepared, each), budgets) for each, budgets in pairs),
+        builds=tuple(
+            _build_facts(prepared, each, _block(prepared, each.plan.target), budgets) for each, budgets in pairs
+        ),
         evaluations=found.evaluations,
         profiles=found.profiles,
-        pictures={name: hashlib.sha256(picture).hexdigest() for name, picture in found.pictures.items()},
+        pictures=hashes(found.pictures),
         environment=lasting(),
         lock=None if lock is None else LockFacts(lock.name, hashlib.sha256(lock.read_bytes()).hexdigest()),
     )
 
 
 def _model_facts(prepared: Prepared, macs: int) -> ModelFacts:
-    assert prepared.model.path is not None, "a recipe's model is a file"
     return ModelFacts(
         name=prepared.model.name,
         nodes=len(prepared.view.nodes),
@@ -160,13 +189,42 @@ def _model_facts(prepared: Prepared, macs: int) -> ModelFacts:
         macs=macs,
         opset=prepared.view.opset,
         bytes=prepared.file_bytes,
-        files=dict(Fingerprints().model(prepared.model.path, prepared.external, model_span(prepared))),
+        activations=peak_activations(prepared.view),
+        files=model_files(prepared),
     )
 
 
-def _build_facts(made: Made, block: Target, decided: Sequence[Budget]) -> BuildFacts:
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256 of what the recipe decides about the artifacts: `evaluate`, `profile` and `require` are not in it."""
+    parts = [(part.key, part.sha256) for part in meaning(recipe)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _activations(prepared: Prepared, plan: Plan) -> int | None:
+    """What integer kernels write counts with its own width, what runs inside another kernel not at all."""
+    runs = {node.node: node.prediction.runs for node in plan.nodes}
+    producer = {tensor.tensor: prepared.view.producer(tensor.tensor) for tensor in plan.tensors}
+    bits = {
+        tensor.tensor: tensor.scheme.dtype.bits
+        for tensor in plan.tensors
+        if (node := producer[tensor.tensor]) is not None and runs.get(node.name) in ("integer", "moves", "absorbed")
+    }
+    return peak_activations(prepared.view, bits=bits, fused=[name for name, how in runs.items() if how == "absorbed"])
+
+
+def model_files(prepared: Prepared) -> dict[str, str]:
+    """The float model's files by name, with their SHA-256."""
+    assert prepared.model.path is not None, "a recipe's model is a file"
+    return dict(Fingerprints().model(prepared.model.path, prepared.external, model_span(prepared)))
+
+
+def hashes(pictures: Mapping[str, bytes]) -> dict[str, str]:
+    """The SHA-256 of each picture, by its name."""
+    return {name: hashlib.sha256(picture).hexdigest() for name, picture in pictures.items()}
+
+
+def _build_facts(prepared: Prepared, made: Made, block: Target, decided: Sequence[Budget]) -> BuildFacts:
     verified = made.verification
-    plain = [{name: value for name, value in asdict(budget).items() if name != "span"} for budget in decided]
     return BuildFacts(
         target=made.plan.target,
         mode=made.plan.mode,
@@ -175,14 +233,21 @@ def _build_facts(made: Made, block: Target, decided: Sequence[Budget]) -> BuildF
         files={file.name: file.sha256 for file in made.emitted.files},
         plan_sha256=plan_hash(made.plan),
         integer_macs=made.plan.totals.integer_macs,
+        activations=_activations(prepared, made.plan),
         kernels=tuple((each.kernel, each.predicted, each.real) for each in verified.kernels),
         mismatches=len(verified.mismatches),
         source=verified.source,
         outputs=verified.outputs,
         layers=verified.layers,
-        budgets=tuple(BudgetFacts(**each) for each in plain),
+        budgets=budget_facts(decided),
     )
 
 
-def _block(prepared: Prepared, made: Made) -> Target:
-    return next(target for target in prepared.recipe.targets if target.name == made.plan.target)
+def budget_facts(decided: Sequence[Budget]) -> tuple[BudgetFacts, ...]:
+    """Budgets as they are written down."""
+    plain = [{name: value for name, value in asdict(budget).items() if name != "span"} for budget in decided]
+    return tuple(BudgetFacts(**each) for each in plain)
+
+
+def _block(prepared: Prepared, target: str) -> Target:
+    return next(block for block in prepared.recipe.targets if block.name == target)

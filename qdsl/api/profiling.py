@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qdsl.api import comparing
-from qdsl.api.budgets import Name, Reading
+from qdsl.api.budgets import COSTS, Name, Reading, cost_readings
 from qdsl.api.prepare import Prepared
 from qdsl.data import Sample
 from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
@@ -22,19 +23,17 @@ from qdsl.lang.recipe import Recipe, Target
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted
 
-METRICS = ("latency", "throughput", "cpu", "memory", "energy")
-_FORMS = ("mean", "p50", "p90", "p95", "p99", "max")
-
 Heard = Callable[[str, int, int], None]
+Asked = tuple[Wish, Span]  # how to profile, and the line that says so
 
 
-def wanted(recipe: Recipe, target: Target) -> tuple[Wish, Span] | None:
+def wanted(recipe: Recipe, target: Target) -> Asked | None:
     """How `target` is to be profiled, and the line that says so; None where nothing asks for it. A `profile` in the
     target block stands before one in `evaluate`; a budget on what only profiling measures asks for it, too."""
     statements = [target.profile, *(spec.profile for spec in recipe.evaluates)]
     found: Statement | None = next((each for each in statements if each is not None), None)
     bounded = (*target.requires, *(r for spec in recipe.evaluates for r in spec.requires))
-    asking = [r.span for r in bounded if r.metric.name in METRICS]
+    asking = [r.span for r in bounded if r.metric.name in COSTS]
     if found is None and not asking:
         return None
     settings = {name: int(value) for name, value in (found.settings if found is not None else ())}
@@ -42,35 +41,53 @@ def wanted(recipe: Recipe, target: Target) -> tuple[Wish, Span] | None:
     return wish, found.span if found is not None else asking[0]
 
 
-def require_batch(prepared: Prepared, target: Target) -> None:
-    """Raises QdslError profile-batch where the model is fixed to another batch than the recipe asks to profile."""
-    asked = wanted(prepared.recipe, target)
-    if asked is None:
-        return
-    wish, span = asked
-    for name, takes in comparing.takes(prepared).items():
-        first = takes.shape[0] if takes.shape else None
-        if isinstance(first, int) and first != wish.batch:
-            headline = f"input {name} takes a batch of {first}, and `profile` asks for {wish.batch}"
-            help = (f"write `batch {first}`, or export the model with a free first dimension",)
-            raise QdslError([Diagnostic("profile-batch", headline, span, help=help)])
+def all_wanted(recipe: Recipe, targets: Collection[str]) -> dict[str, Asked]:
+    """How each of `targets` is to be profiled, without those that nothing asks for."""
+    found = {block.name: wanted(recipe, block) for block in recipe.targets if block.name in targets}
+    return {name: asked for name, asked in found.items() if asked is not None}
+
+
+def forced(recipe: Recipe, targets: Collection[str], settings: Mapping[str, int]) -> dict[str, Asked]:
+    """How each of `targets` is profiled whether the recipe asks for it or not; `settings` stand before the recipe's."""
+    found = {}
+    for block in recipe.targets:
+        if block.name in targets:
+            wish, span = wanted(recipe, block) or (Wish(threads=block.threads or 0), block.span)
+            found[block.name] = (replace(wish, **settings), span)
+    return found
+
+
+def require_batch(prepared: Prepared, asked: Iterable[Asked]) -> None:
+    """Raises QdslError profile-batch where the model is fixed to another batch than is to be profiled."""
+    takes = comparing.takes(prepared)
+    for wish, span in asked:
+        for name, each in takes.items():
+            first = each.shape[0] if each.shape else None
+            if isinstance(first, int) and first != wish.batch:
+                headline = f"input {name} takes a batch of {first}, and `profile` asks for {wish.batch}"
+                help = (f"write `batch {first}`, or export the model with a free first dimension",)
+                raise QdslError([Diagnostic("profile-batch", headline, span, help=help)])
 
 
 def profiles(
-    prepared: Prepared, expected: Sequence[Expected], built: Mapping[str, Emitted], heard: Heard, report: Report
+    prepared: Prepared,
+    expected: Sequence[Expected],
+    built: Mapping[str, Emitted],
+    asked: Mapping[str, Asked],
+    heard: Heard,
+    report: Report,
 ) -> tuple[Profile, ...]:
-    """A profile for each target in `built` that asks for one. Inputs are the first samples of what is evaluated, else
+    """A profile for each target in `built` that is in `asked`. Inputs are the first samples of what is evaluated, else
     what else there is (see `comparing.any_samples`); where there is nothing, `report` says so."""
     found = []
-    for target in prepared.recipe.targets:
-        asked = wanted(prepared.recipe, target)
-        if asked is None or target.name not in built:
+    for target, (wish, span) in asked.items():
+        if target not in built:
             continue
-        each = _profiled(prepared, expected, target.name, built[target.name], asked[0], heard)
+        each = _profiled(prepared, expected, target, built[target], wish, heard)
         if each is None:
-            headline = f"{target.name} is not profiled: there is no data, and the shape of an input is free"
+            headline = f"{target} is not profiled: there is no data, and the shape of an input is free"
             help = ("write `shape [..]` in the `input` block",)
-            report.add(Diagnostic("profile-left-out", headline, asked[1], help=help, severity=Severity.WARNING))
+            report.add(Diagnostic("profile-left-out", headline, span, help=help, severity=Severity.WARNING))
         else:
             found.append(each)
     return tuple(found)
@@ -100,16 +117,5 @@ def readings(found: Sequence[Profile], target: Target) -> dict[Name, Reading]:
     for each in found:
         if each.target != target.name or target.device is not None:
             continue
-        ours, floats = each.of(target.name), each.of(FLOAT)
-        source = f"measured here, {each.runs} runs"
-        for form in _FORMS:
-            measured["latency", (form,)] = Reading(ours.latency(form), floats.latency(form), source=source)
-        measured["latency", ()] = measured["latency", ("p50",)]
-        speed = each.throughput(target.name), each.throughput(FLOAT)
-        measured["throughput", ()] = Reading(*speed, source=source)
-        measured["cpu", ()] = Reading(ours.cpu, floats.cpu, source=source)
-        if ours.peak_memory is not None and floats.peak_memory is not None:
-            measured["memory", ()] = Reading(ours.peak_memory, floats.peak_memory, source=source)
-        if ours.energy is not None and floats.energy is not None:
-            measured["energy", ()] = Reading(ours.energy, floats.energy, source=source)
+        measured |= cost_readings(each, "here")
     return measured

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qdsl.api.devices import decided, take_in
 from qdsl.api.writing import write_text
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.harness import devices
+from qdsl.harness.devices import Device
 from qdsl.harness.measurements import Measurements
 from qdsl.report import Build, load, page
 
@@ -15,22 +19,38 @@ PAGE, COMPARISON = "report.html", "comparison.html"
 
 @dataclass(frozen=True, slots=True)
 class ReportResult:
-    """`path` is the page; `builds` are the measurements that it shows, in the order of the directories."""
+    """`path` is the page; `builds` are the measurements that it shows, in the order of the directories, budgets decided
+    by devices where the recipe says so; `devices` what was measured on devices, by build; `diagnostics` warnings;
+    `holds` is False when a `require` is broken (an undecided one does not count as passed, but breaks nothing)."""
 
     path: Path
     builds: tuple[Measurements, ...]
+    devices: tuple[tuple[Device, ...], ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        return all(b.verdict != "broken" for found in self.builds for build in found.builds for b in build.budgets)
 
 
-def report(*directories: str | Path, out: str | Path | None = None) -> ReportResult:
+def report(*directories: str | Path, out: str | Path | None = None, add: Sequence[str | Path] = ()) -> ReportResult:
     """Make one self-contained HTML file about the builds in `directories` (each a `build/<recipe>/`): of one build all
     that is known, of several a comparison. Nothing is measured: what the files do not say reads "not measured".
 
+    `add` are files that `python bench.py` wrote on devices. They are checked, and kept as `devices/*.json` in the one
+    directory, where every later report finds them; a broken budget raises nothing: see `ReportResult.holds`.
+
     Written to `out`, by default `report.html` in the one directory, or `comparison.html` in the working directory. The
-    same files give the same bytes. Raises ValueError without a directory, QdslError with all that is wrong with any:
-    measurements-missing, measurements-file, measurements-other, plan-file, image-*, artifact-write.
+    same files give the same bytes. Raises ValueError without a directory, for `add` with several, and for `add` that is
+    no list; QdslError with all that is wrong with any file: measurements-missing, measurements-file,
+    measurements-other, plan-file, image-*, artifact-write.
     """
     if not directories:
         raise ValueError("`report` takes at least one build directory")
+    if isinstance(add, (str, Path)):
+        raise ValueError("`add` takes a list of files")
+    if add and len(directories) > 1:
+        raise ValueError("`add` takes one build directory")
     folders = [Path(directory) for directory in directories]
     builds: list[Build] = []
     errors = Report()
@@ -40,6 +60,19 @@ def report(*directories: str | Path, out: str | Path | None = None) -> ReportRes
         except QdslError as error:
             errors.extend(error.diagnostics)
     errors.raise_errors()
+    if add:
+        take_in(folders[0], builds[0].found, [Path(path) for path in add])
+    warnings = Report()
+    shown = [_measured(folder, build, warnings) for folder, build in zip(folders, builds, strict=True)]
     path = Path(out) if out is not None else (folders[0] / PAGE if len(folders) == 1 else Path(COMPARISON))
-    write_text(path, page(builds))
-    return ReportResult(path, tuple(build.found for build in builds))
+    write_text(path, page(shown))
+    return ReportResult(
+        path, tuple(build.found for build in shown), tuple(build.devices for build in shown), tuple(warnings)
+    )
+
+
+def _measured(folder: Path, build: Build, warnings: Report) -> Build:
+    """The build with what devices measured of it."""
+    found, left_out = devices.kept(folder, build.found)
+    warnings.extend(left_out)
+    return replace(build, found=decided(build.found, found), devices=found)

@@ -202,7 +202,7 @@ def _run(by: Engine, directory: Path, waiting: Mapping[str, Cell]) -> Iterator[F
         words += ["--out", os.fspath(folder.resolve())]
         for name, value in cell.sets:
             words += ["--set", f"{name}={value}"]
-        jobs.append(Job(cell.name, tuple(words), os.fspath((folder / "log.txt").resolve())))
+        jobs.append(Job(cell.name, tuple(words), os.fspath((folder / "log.txt").resolve()), os.fspath(Path.cwd())))
     return by(jobs)
 
 

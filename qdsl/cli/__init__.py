@@ -19,6 +19,8 @@ VERBS: dict[str, str] = {
     "plan": "show what a recipe will do to its model: no data needed",
     "explain": "say why one node, tensor or diagnostic is as it is",
     "compile": "calibrate, rewrite, emit and verify",
+    "evaluate": "evaluate a build again, without compiling",
+    "profile": "time a build again, without compiling",
     "report": "make the page about a build, or compare several",
     "sweep": "compile recipes with every value of their parameters",
     "passes": "list the rewrite passes, in the order they run",

@@ -6,6 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qdsl.api import ReportResult
+    from qdsl.harness.devices import Device
     from qdsl.harness.measurements import BuildFacts
 
 
@@ -20,25 +22,69 @@ def add(verbs: Any) -> None:
     )
     parser.add_argument("directories", nargs="+", metavar="DIR", help="a build directory: build/<recipe>")
     parser.add_argument("--out", metavar="FILE", help="the page (default: DIR/report.html; of several comparison.html)")
+    parser.add_argument(
+        "--add",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="take in the measurements.json that `python bench.py` wrote on a device, and decide the budgets by it "
+        "(may be repeated; exit 4 for a broken budget)",
+    )
     add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     import qdsl.api
-    from qdsl.cli.output import print_json
-    from qdsl.plan.render import plain
+    from qdsl.cli import EXIT_BUDGET, EXIT_USAGE
+    from qdsl.cli.output import complain, print_json, show_diagnostics
 
-    result = qdsl.api.report(*args.directories, out=args.out)
-    if not args.json:
-        print(f"{'report':<10} {plain(str(result.path))}")
-        return 0
+    if args.add and len(args.directories) > 1:
+        complain("`--add` takes one build directory")
+        return EXIT_USAGE
+    result = qdsl.api.report(*args.directories, out=args.out, add=args.add)
+    if args.json:
+        print_json(_as_json(result))
+    else:
+        show_diagnostics(result.diagnostics)
+        _print(result, decided=bool(args.add))
+    return EXIT_BUDGET if args.add and not result.holds else 0
+
+
+def _print(result: ReportResult, *, decided: bool) -> None:
+    from qdsl.cli.measured import line, print_budgets
+    from qdsl.report.words import count
+
+    if decided:
+        for device in (each for found in result.devices for each in found):
+            counts = f"{count(device.profile.runs, 'run')}, {count(device.samples, 'sample')}"
+            line("device", f"{device.name}   {device.target}, {counts}")
+        for build in (each for found in result.builds for each in found.builds):
+            print_budgets(build.budgets)
+    line("report", str(result.path))
+
+
+def _as_json(result: ReportResult) -> dict[str, Any]:
+    from qdsl.cli.output import diagnostic_json
+
     builds = [
-        {"recipe": found.recipe, "targets": {build.target: _target(build) for build in found.builds}}
-        for found in result.builds
+        {
+            "recipe": found.recipe,
+            "targets": {build.target: _target(build) for build in found.builds},
+            "devices": [_device(device) for device in devices],
+        }
+        for found, devices in zip(result.builds, result.devices, strict=True)
     ]
-    print_json({"path": str(result.path), "builds": builds})
-    return 0
+    told = [diagnostic_json(each) for each in result.diagnostics]
+    return {"path": str(result.path), "holds": result.holds, "builds": builds, "diagnostics": told}
 
 
 def _target(build: BuildFacts) -> dict[str, Any]:
-    return {"bytes": build.bytes, "budgets": [{"text": b.text, "verdict": b.verdict} for b in build.budgets]}
+    from qdsl.harness.measurements import budget_json
+
+    return {"bytes": build.bytes, "budgets": [budget_json(budget) for budget in build.budgets]}
+
+
+def _device(device: Device) -> dict[str, Any]:
+    from qdsl.harness.measurements import profile_json
+
+    return {"name": device.name, "target": device.target, "profile": profile_json(device.profile)}

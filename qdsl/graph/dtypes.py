@@ -65,6 +65,11 @@ def bits_of(number: int) -> int | None:
     return _BITS.get(_NAMES.get(number, ""))
 
 
+def bits_by_name(name: str | None) -> int | None:
+    """Bits per element of the type called `name`; None for strings and for what is unknown."""
+    return _BITS.get(name or "")
+
+
 def numpy_type(number: int) -> np.dtype[Any] | None:
     """The plain numpy type with the same bits; None for the types that numpy itself lacks."""
     return _NUMPY.get(_NAMES.get(number, ""))

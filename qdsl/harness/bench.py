@@ -30,6 +30,7 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -418,9 +419,16 @@ def held_against(found: dict[str, list[Any]], golden: dict[str, Any]) -> dict[st
             raise RefusedError(f"output {name} has another shape than on the machine that compiled")
         y = np.stack(rows)
         noise, signal = float(np.square(x - y).sum()), float(np.square(x).sum())
-        ratio = 10 * math.log10(signal / noise) if noise > 0 and signal > 0 else None
-        told[name] = {"sqnr_db": ratio, "max_error": float(np.abs(x - y).max(initial=0.0))}
+        told[name] = {"sqnr_db": decibels(signal, noise), "max_error": float(np.abs(x - y).max(initial=0.0))}
     return told
+
+
+def decibels(signal: float, noise: float) -> float | None:
+    """The ratio of two sums of squares: None without any noise, minus infinity where nothing of the signal is left."""
+    if noise == 0:
+        return None
+    ratio = signal / noise
+    return 10 * math.log10(ratio) if ratio > 0 else (-math.inf if ratio == 0 else math.nan)
 
 
 def bench(bundle: Bundle, args: argparse.Namespace) -> dict[str, Any]:
@@ -487,6 +495,15 @@ def profiled(bundle: Bundle, inputs: dict[str, Any], wish: dict[str, int]) -> di
     return {**wish, "builds": builds}
 
 
+def json_ready(value: Any) -> Any:
+    """The same with what is infinite or not a number as a text: JSON has no word for it."""
+    if isinstance(value, Mapping):
+        return {str(key): json_ready(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def tell(found: dict[str, Any], target: str) -> None:
     """The figures in a few lines."""
     for name, (predicted, real) in found["kernels"].items():
@@ -524,7 +541,7 @@ def main() -> int:
         print(f"bench.py: {reason}", file=sys.stderr)
         return 1
     aside = args.out.with_name(f".{args.out.name}.tmp")
-    aside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    aside.write_text(json.dumps(json_ready(found), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     aside.replace(args.out)
     tell(found, bundle.said["target"])
     print(f"written: {args.out}")

@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from qdsl.harness.bench import json_ready
 from qdsl.harness.profiles import Profile
 from qdsl.harness.results import BuildScores, Evaluation, Odd, Shown
 from qdsl.targets.results import Fidelity
 
-FORMAT = 2
+FORMAT = 3
 FILE = "measurements.json"
 PICTURES = "pictures"  # the folder of the small pictures, beside the file
 FORMS = ("mean", "p50", "p90", "p95", "p99", "max")
@@ -23,7 +23,8 @@ _QUANTILES = 200  # steps of the distribution of confidences that are kept
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The float model: `bytes` with external data; `files` by name with their SHA-256; `macs` per run."""
+    """The float model: `bytes` with external data; `files` by name with their SHA-256; `macs` per run; `activations`
+    are the most bytes of them that live at the same time, from the graph, None where a shape is free."""
 
     name: str
     nodes: int
@@ -31,16 +32,23 @@ class ModelFacts:
     macs: int
     opset: int
     bytes: int
+    activations: int | None
     files: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetFacts:
-    """One `require`: its words, "holds", "broken" or "undecided", and what decided it, in base units (bytes, seconds,
-    fractions); `low` and `high` are the ends of an interval around `value`."""
+    """One `require`: its words, "holds", "broken" or "undecided"; what it asks for, so that it can be decided again (a
+    `metric` with its `qualifiers`; `form` is value, drop, ratio, speedup or holds; `comparison` and `bound` are None
+    for a condition without a bound); and what decided it. `value` (None: not measured) and `bound` are in base units
+    (bytes, seconds, fractions), `low` and `high` the ends of an interval around `value`, None where there is none."""
 
     text: str
     verdict: str
+    metric: str
+    qualifiers: tuple[str, ...]
+    form: str
+    comparison: str | None
     value: float | None
     bound: float | None
     unit: str | None
@@ -48,12 +56,21 @@ class BudgetFacts:
     high: float | None
     source: str
 
+    @property
+    def margin(self) -> float | None:
+        """The share of the bound that is left, negative where it is broken; None where nothing was measured, and for
+        what has to be equal or different."""
+        if self.value is None or not self.bound or self.comparison not in ("<", "<=", ">", ">="):
+            return None
+        left = self.bound - self.value if self.comparison.startswith("<") else self.value - self.bound
+        return left / abs(self.bound)
+
 
 @dataclass(frozen=True, slots=True)
 class BuildFacts:
     """One artifact. `kernels` are (operator, nodes predicted to run in integers, nodes that do); `outputs` and `layers`
-    hold tensors against the float model's, on samples of `source`; `device` is where its budgets are decided, "" for
-    any."""
+    hold tensors against the float model's, on samples of `source`; `activations` is as in `ModelFacts`; `device` is
+    where its budgets are decided, "" for any."""
 
     target: str
     mode: str
@@ -62,6 +79,7 @@ class BuildFacts:
     files: Mapping[str, str]
     plan_sha256: str
     integer_macs: int
+    activations: int | None
     kernels: tuple[tuple[str, int, int], ...]
     mismatches: int
     source: str
@@ -80,10 +98,11 @@ class LockFacts:
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """`measurements.json`: `builds` by target, `pictures` that stand beside it by name with their SHA-256,
-    `environment` in words, and the lock, None for none."""
+    """`measurements.json`: `recipe_sha256` is of what the recipe decides, `builds` are by target, `pictures` that stand
+    beside it by name with their SHA-256, `environment` in words, and the lock, None for none."""
 
     recipe: str
+    recipe_sha256: str
     model: ModelFacts
     builds: tuple[BuildFacts, ...]
     evaluations: tuple[Evaluation, ...]
@@ -99,6 +118,7 @@ def document(found: Measurements) -> str:
     content = {
         "format": FORMAT,
         "recipe": found.recipe,
+        "recipe_sha256": found.recipe_sha256,
         "model": asdict(found.model),
         "builds": {build.target: asdict(build) for build in found.builds},
         "evaluations": [evaluation_json(each) for each in found.evaluations],
@@ -107,17 +127,8 @@ def document(found: Measurements) -> str:
         "environment": found.environment,
         "lock": None if found.lock is None else asdict(found.lock),
     }
-    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(json_ready(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "replace").decode("utf-8")  # names of files may be no text
-
-
-def _finite(value: Any) -> Any:
-    """The same with what is infinite or not a number as a text: JSON has no word for it."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def evaluation_json(found: Evaluation) -> dict[str, Any]:
@@ -132,7 +143,7 @@ def evaluation_json(found: Evaluation) -> dict[str, Any]:
         "builds": {build.build: _build(build) for build in found.builds},
         "odd": [_odd(odd) for odd in found.odd],
     }
-    plain: dict[str, Any] = _finite(content)
+    plain: dict[str, Any] = json_ready(content)
     return plain
 
 
@@ -178,6 +189,12 @@ def _shown(shown: Shown) -> dict[str, Any]:
         "boxes": [[box.x0, box.y0, box.x1, box.y1, box.label, box.score] for box in shown.boxes],
         "cells": None if cells is None else {"height": cells.height, "width": cells.width, "runs": runs},
     }
+
+
+def budget_json(found: BudgetFacts) -> dict[str, Any]:
+    """One budget as plain data with finite numbers, and what is left of its bound."""
+    plain: dict[str, Any] = json_ready({**asdict(found), "margin": found.margin})
+    return plain
 
 
 def profile_json(found: Profile) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.harness.measurements import (
@@ -34,53 +36,83 @@ from qdsl.harness.results import (
     Views,
 )
 from qdsl.harness.strict import Part, UnfitError
+from qdsl.lang.vocabulary import FORMS as BUDGET_FORMS
+from qdsl.lang.vocabulary import METRICS
+from qdsl.spec import UNITS
 from qdsl.targets.results import Fidelity
 
 LARGEST = 64 << 20
+COST = ("seconds", "cpu", "peak_memory", "bare_memory", "memory_runs", "energy")
 _CELLS = 256  # the longest side of a class map
 _BLOCK = 1 << 20
+_SHORTEST, _LONGEST = 1e-12, 1e6  # seconds of a run: of all on average, and of each
+_MOST_CPU, _MOST_ENERGY = 1e6, 1e9  # processors busy, joules per run
+
+_Made = TypeVar("_Made")
 
 
 def read(path: Path) -> Measurements:
     """What `document` wrote; of the confidences, the quantiles. Raises QdslError: measurements-missing where there is
     no file, measurements-file where it is cut off, of another format, or holds anything that does not fit."""
+    return opened(path, parsed)
+
+
+def opened(path: Path, make: Callable[[str], _Made], help: Sequence[str] = ()) -> _Made:
+    """What `make` makes of a file's text. Raises QdslError measurements-missing and measurements-file, with `help`."""
     try:
         if path.exists() and not path.is_file():
-            _refuse(path, "it is not a file")
+            _refuse(path, "it is not a file", help)
         with path.open("rb") as file:
             found = file.read(LARGEST + 1)
     except OSError as error:
         absent = isinstance(error, (FileNotFoundError, NotADirectoryError))
         headline = f"there is no `{path}`" if absent else f"`{path}` cannot be read: {error.strerror or error}"
-        raise QdslError([Diagnostic("measurements-missing", headline)]) from None
+        raise QdslError([Diagnostic("measurements-missing", headline, help=tuple(help))]) from None
     if len(found) > LARGEST:
-        _refuse(path, f"it is larger than {LARGEST >> 20} MiB")
+        _refuse(path, f"it is larger than {LARGEST >> 20} MiB", help)
     try:
-        return parsed(found.decode("utf-8"))
+        return make(found.decode("utf-8"))
     except (UnfitError, ValueError, RecursionError) as error:
-        _refuse(path, " ".join(str(error).split())[:300])
+        _refuse(path, " ".join(str(error).split())[:300], help)
 
 
-def _refuse(path: Path, why: str) -> NoReturn:
+def _refuse(path: Path, why: str, help: Sequence[str]) -> NoReturn:
     headline = f"`{path}` is not a file of measurements that can be read"
-    raise QdslError([Diagnostic("measurements-file", headline, label=why)])
+    raise QdslError([Diagnostic("measurements-file", headline, label=why, help=tuple(help))])
 
 
 def parsed(text: str) -> Measurements:
     """The same from the file's text. Raises ValueError for what is not JSON, UnfitError for what does not fit."""
-    return checked(json.loads(text, parse_constant=_no_constant))
+    return checked(plain_json(text))
+
+
+def plain_json(text: str) -> Any:
+    """Plain data out of JSON, by the letter: no NaN or Infinity, and no key twice. Raises ValueError."""
+    return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
 
 
 def checked(content: Any) -> Measurements:
     """The same from plain data. Raises UnfitError."""
+    if isinstance(content, dict) and content.get("kind") == "device":
+        raise UnfitError("it is what a device measured: `qdsl report BUILD --add FILE` takes it into a build")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None
         raise UnfitError(f"it is of format {str(found)[:20]}, this program reads format {FORMAT}")
     at = Part(content, "measurements").fields(
-        "format", "recipe", "model", "builds", "evaluations", "profiles", "pictures", "environment", "lock"
+        "format",
+        "recipe",
+        "recipe_sha256",
+        "model",
+        "builds",
+        "evaluations",
+        "profiles",
+        "pictures",
+        "environment",
+        "lock",
     )
     return Measurements(
         recipe=at["recipe"].text(),
+        recipe_sha256=at["recipe_sha256"].sha256(),
         model=_read_model(at["model"]),
         builds=tuple(_read_facts(name, part) for name, part in at["builds"].entries().items()),
         evaluations=tuple(_read_evaluation(part) for part in at["evaluations"].items()),
@@ -97,19 +129,24 @@ def require_same(directory: Path, found: Measurements) -> None:
     wanted = {Path(PICTURES, name): digest for name, digest in found.pictures.items()}
     for build in found.builds:
         wanted |= {Path(build.target, name): digest for name, digest in build.files.items()}
-    other = [name.as_posix() for name, digest in wanted.items() if _digest(directory / name) not in (None, digest)]
+    other = [name.as_posix() for name, digest in wanted.items() if digest_of(directory / name) not in (None, digest)]
     if other:
         refuse_other(directory, other)
 
 
-def refuse_other(directory: Path, names: list[str]) -> NoReturn:
+def refuse_other(directory: Path, names: Sequence[str]) -> NoReturn:
     """Raises QdslError measurements-other for files, by their names in the build's folder."""
-    shown = ", ".join(f"`{name}`" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    headline = f"`{directory}` holds other files than were measured: {shown}"
+    headline = f"`{directory}` holds other files than were measured: {named(names)}"
     raise QdslError([Diagnostic("measurements-other", headline)])
 
 
-def _digest(path: Path) -> str | None:
+def named(names: Sequence[str]) -> str:
+    """The first of some files, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(f"`{name}`" for name in names[:3]) + more
+
+
+def digest_of(path: Path) -> str | None:
     """The SHA-256 of a file, None where it is not there."""
     if not path.is_file():
         return None
@@ -122,6 +159,14 @@ def _digest(path: Path) -> str | None:
 
 def _no_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"{twice[:60]!r} stands twice in one object")
+    return found
 
 
 def _read_words(part: Part) -> dict[str, str]:
@@ -139,7 +184,7 @@ def _read_lock(part: Part) -> LockFacts:
 
 
 def _read_model(part: Part) -> ModelFacts:
-    at = part.fields("name", "nodes", "parameters", "macs", "opset", "bytes", "files")
+    at = part.fields("name", "nodes", "parameters", "macs", "opset", "bytes", "activations", "files")
     return ModelFacts(
         name=at["name"].text(),
         nodes=at["nodes"].whole(),
@@ -147,6 +192,7 @@ def _read_model(part: Part) -> ModelFacts:
         macs=at["macs"].whole(),
         opset=at["opset"].whole(),
         bytes=at["bytes"].whole(),
+        activations=at["activations"].maybe(Part.whole),
         files=_read_words(at["files"]),
     )
 
@@ -163,6 +209,7 @@ def _read_facts(name: str, part: Part) -> BuildFacts:
         files=_read_files(at["files"]),
         plan_sha256=at["plan_sha256"].sha256(),
         integer_macs=at["integer_macs"].whole(),
+        activations=at["activations"].maybe(Part.whole),
         kernels=tuple(_read_kernel(each) for each in at["kernels"].items()),
         mismatches=at["mismatches"].whole(),
         source=at["source"].text(),
@@ -191,16 +238,31 @@ def _read_fidelity(part: Part) -> Fidelity:
 
 def _read_budget(part: Part) -> BudgetFacts:
     at = part.fields(*BudgetFacts.__dataclass_fields__)
+    unit = at["unit"].maybe(_read_unit)
+    counted = unit is not None and UNITS[unit].measures == "bytes"
+    number: Callable[[Part], float] = Part.finite if counted else Part.number
     return BudgetFacts(
         text=at["text"].text(),
         verdict=at["verdict"].one_of("holds", "broken", "undecided"),
-        value=at["value"].maybe(Part.number),
-        bound=at["bound"].maybe(Part.number),
-        unit=at["unit"].maybe(Part.text),
-        low=at["low"].maybe(Part.number),
-        high=at["high"].maybe(Part.number),
+        metric=at["metric"].one_of(*(row.name for row in METRICS)),
+        qualifiers=tuple(each.text() for each in at["qualifiers"].items()),
+        form=at["form"].one_of("value", "holds", *BUDGET_FORMS),
+        comparison=at["comparison"].maybe(_read_comparison),
+        value=at["value"].maybe(number),
+        bound=at["bound"].maybe(number),
+        unit=unit,
+        low=at["low"].maybe(number),
+        high=at["high"].maybe(number),
         source=at["source"].text(),
     )
+
+
+def _read_comparison(part: Part) -> str:
+    return part.one_of("<=", ">=", "<", ">", "==", "!=")
+
+
+def _read_unit(part: Part) -> str:
+    return part.one_of(*UNITS)
 
 
 def _read_evaluation(part: Part) -> Evaluation:
@@ -308,19 +370,28 @@ def _read_profile(part: Part) -> Profile:
 
 def _read_cost(name: str, part: Part) -> BuildProfile:
     """Latencies and throughput follow from the seconds of the runs: those in the file are for other readers."""
-    at = part.fields("seconds", "latency", "throughput", "cpu", "peak_memory", "bare_memory", "memory_runs", "energy")
-    seconds = tuple(each.finite() for each in at["seconds"].items())
-    if min(seconds, default=-1) < 0 or math.fsum(seconds) <= 0:
-        raise at["seconds"].unfit("expected the seconds of at least one run")
+    at = part.fields(*COST, "latency", "throughput")
     for each in (*at["latency"].fields(*FORMS).values(), at["throughput"]):
         each.finite()
+    return cost_of(name, at)
+
+
+def cost_of(name: str, at: Mapping[str, Part]) -> BuildProfile:
+    """What one model was found to cost per run, from the fields `COST`."""
+    seconds = tuple(each.finite(0.0, _LONGEST) for each in at["seconds"].items())
+    if not seconds or math.fsum(seconds) < _SHORTEST * len(seconds):
+        raise at["seconds"].unfit("expected the seconds of at least one run")
     memory = [each.row(2) for each in at["memory_runs"].items()]
     return BuildProfile(
         build=name,
         seconds=seconds,
-        cpu=at["cpu"].finite(),
+        cpu=at["cpu"].finite(0.0, _MOST_CPU),
         peak_memory=at["peak_memory"].maybe(Part.whole),
         bare_memory=at["bare_memory"].maybe(Part.whole),
-        energy=at["energy"].maybe(Part.finite),
+        energy=at["energy"].maybe(_read_energy),
         memory_runs=tuple((done.whole(), held.whole()) for done, held in memory),
     )
+
+
+def _read_energy(part: Part) -> float:
+    return part.finite(0.0, _MOST_ENERGY)

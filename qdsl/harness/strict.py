@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 _Value = TypeVar("_Value")
 _SPELLED = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 _LARGEST = 1 << 62
+_HUGE = 1e300
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_NAME = re.compile(r"\w[\w.+-]{0,199}")
 
@@ -36,10 +37,12 @@ class Part:
             raise self.unfit(f"expected the keys {', '.join(names)}")
         return {name: Part(self.value[name], f"{self.where}.{name}") for name in names}
 
-    def entries(self) -> dict[str, Part]:
-        """The values of an object whose keys are free."""
+    def entries(self, most: int = _LARGEST) -> dict[str, Part]:
+        """The values of an object whose keys are free, `most` of them."""
         if not isinstance(self.value, dict):
             raise self.unfit("expected an object")
+        if len(self.value) > most:
+            raise self.unfit(f"expected at most {most} entries, found {len(self.value)}")
         return {name: Part(value, f"{self.where}.{name}") for name, value in self.value.items()}
 
     def items(self) -> list[Part]:
@@ -59,9 +62,12 @@ class Part:
         """None, or what `read` makes of the value."""
         return None if self.value is None else read(self)
 
-    def text(self) -> str:
+    def text(self, most: int = _LARGEST) -> str:
+        """A text of at most `most` characters."""
         if not isinstance(self.value, str):
             raise self.unfit(f"expected a text, found {self._shown()}")
+        if len(self.value) > most:
+            raise self.unfit(f"expected a text of at most {most} characters, found {len(self.value)}")
         return self.value
 
     def name(self) -> str:
@@ -95,11 +101,12 @@ class Part:
             return _SPELLED[self.value]
         return self.finite()
 
-    def finite(self) -> float:
+    def finite(self, least: float = -_HUGE, most: float = _HUGE) -> float:
         found = self.value
         known = isinstance(found, (int, float)) and not isinstance(found, bool)
-        if not known or not abs(found) <= 1e300:
-            raise self.unfit(f"expected a number, found {self._shown()}")
+        if not known or not least <= found <= most:
+            ends = f" from {least:g} to {most:g}" if (least, most) != (-_HUGE, _HUGE) else ""
+            raise self.unfit(f"expected a number{ends}, found {self._shown()}")
         return float(found)
 
     def _shown(self) -> str:

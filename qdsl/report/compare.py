@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from qdsl.harness.environment import PASSING
 from qdsl.harness.profiles import Profile
 from qdsl.harness.results import FLOAT, Evaluation, Key
 from qdsl.plan.render import times_smaller
@@ -13,7 +14,17 @@ from qdsl.report import charts, speed, tables, words
 from qdsl.report.accuracy import FREE, against_size, confidences, drop_axis, drop_bar, float_bar, score_bar, source
 from qdsl.report.axes import axis
 from qdsl.report.charts import Bar, Words, of_style
-from qdsl.report.data import Build, Method, as_they_are, headline, model_names, model_of, scores_of
+from qdsl.report.data import (
+    Build,
+    Method,
+    as_they_are,
+    distinct,
+    headline,
+    model_names,
+    model_of,
+    scores_of,
+    slowest,
+)
 from qdsl.report.html import Html, tag
 from qdsl.report.sections import budgets, not_there
 
@@ -38,11 +49,17 @@ def sections(builds: Sequence[Build], methods: Sequence[Method]) -> list[tuple[s
     """(mark, title, content) of each part."""
     found = groups(builds, methods)
     return [
-        ("summary", "Summary", tag("div", *_warnings(builds, found), overview(builds, methods), budgets(methods))),
+        ("summary", "Summary", summary(builds, methods, found)),
         ("accuracy", "Accuracy", accuracy(found)),
         ("speed", "Speed and memory", costs(builds, methods)),
         ("build", "Builds", origins(builds)),
     ]
+
+
+def summary(builds: Sequence[Build], methods: Sequence[Method], found: dict[tuple[str, str], list[Group]]) -> Html:
+    """What makes figures say less than they seem to, the builds, and their budgets."""
+    warnings = (*_warnings(builds, found), *_elsewhere(methods))
+    return tag("div", *warnings, overview(builds, methods), budgets(methods))
 
 
 def groups(builds: Sequence[Build], methods: Sequence[Method]) -> dict[tuple[str, str], list[Group]]:
@@ -65,9 +82,7 @@ def groups(builds: Sequence[Build], methods: Sequence[Method]) -> dict[tuple[str
 def _warnings(builds: Sequence[Build], found: dict[tuple[str, str], list[Group]]) -> list[Html]:
     """What makes figures that stand side by side say less than they seem to."""
     told = []
-    machines = {tuple(sorted(each.environment.items())) for build in builds for each in build.found.profiles}
-    lasting = {tuple(pair for pair in machine if pair[0] not in ("load", "governor")) for machine in machines}
-    if len(lasting) > 1:
+    if _machines(each.environment for build in builds for each in build.found.profiles) > 1:
         told.append("Profiles were made on different machines or with different software: times do not compare.")
     for (task, data), members in found.items():
         for group in members:
@@ -78,16 +93,40 @@ def _warnings(builds: Sequence[Build], found: dict[tuple[str, str], list[Group]]
     return [tag("p", each, class_="warning") for each in told]
 
 
+def _machines(environments: Iterable[Mapping[str, str]]) -> int:
+    """How many machines, or sets of software, some profiles were made with."""
+    return len({tuple(sorted(p for p in each.items() if p[0] not in PASSING)) for each in environments})
+
+
+def _elsewhere(methods: Sequence[Method]) -> list[Html]:
+    """The same for what devices measured: one may have changed, and builds may have been measured on other ones."""
+    names = _device_names(methods)
+    told = []
+    for name in names:
+        there = [device.environment for method in methods for device in method.devices if device.name == name]
+        if _machines(there) > 1:
+            told.append(f"Profiles on {name} were made with different software: times do not compare.")
+    if any({device.name for device in method.devices} != set(names) for method in methods):
+        told.append("Not all builds were measured on the same devices: times on different devices do not compare.")
+    return [tag("p", each, class_="warning") for each in told]
+
+
+def _device_names(methods: Sequence[Method]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(device.name for method in methods for device in method.devices))
+
+
 def overview(builds: Sequence[Build], methods: Sequence[Method]) -> Html:
     """One row per artifact."""
     names = model_names(builds)
     columns = ("build", "model", "target", "mode", "size", "smaller", "figure", "value", "drop from float")
     more = ("latency, median", "speed-up", "memory, most", "in integers")
-    rows = [_overview(method, names[model_of(method.build)]) for method in methods]
-    return tables.table("Builds", (*columns, *more), rows, "builds")
+    devices = _device_names(methods)
+    there = (column for name in devices for column in (f"latency on {name}", "speed-up there"))
+    rows = [_overview(method, names[model_of(method.build)], devices) for method in methods]
+    return tables.table("Builds", (*columns, *more, *there), rows, "builds")
 
 
-def _overview(method: Method, model: str) -> list[Html]:
+def _overview(method: Method, model: str, devices: Sequence[str]) -> list[Html]:
     facts, whole = method.facts, method.build.found.model
     share = facts.integer_macs / whole.macs if whole.macs else None
     return [
@@ -100,6 +139,7 @@ def _overview(method: Method, model: str) -> list[Html]:
         *_scored(method),
         *_timed(method),
         tables.figure(share, words.share(share)),
+        *(cell for name in devices for cell in _there(method, name)),
     ]
 
 
@@ -116,15 +156,23 @@ def _scored(method: Method) -> list[Html]:
 
 def _timed(method: Method) -> list[Html]:
     found = method.profile
+    held = None if found is None else found.of(found.target).peak_memory
+    return [*_speed(found), tables.figure(held, words.size(held))]
+
+
+def _there(method: Method, name: str) -> list[Html]:
+    """The same on a device by its name: where it measured more than once, the slowest."""
+    found = [device.profile for device in method.devices if device.name == name]
+    return _speed(slowest(found) if found else None)
+
+
+def _speed(found: Profile | None) -> list[Html]:
+    """Median latency and speed-up."""
     if found is None:
-        return [tables.figure(None, "")] * 3
-    ours, floats = found.of(method.facts.target), found.of(FLOAT)
-    speed_up = floats.latency() / ours.latency() if ours.latency() > 0 else None
-    return [
-        tables.figure(ours.latency(), words.seconds(ours.latency())),
-        tables.figure(speed_up, f"{speed_up or 0:.2f}x"),
-        tables.figure(ours.peak_memory, words.size(ours.peak_memory)),
-    ]
+        return [tables.figure(None, "")] * 2
+    after, before = found.of(found.target).latency(), found.of(FLOAT).latency()
+    speed_up = before / after if after > 0 else None
+    return [tables.figure(after, words.seconds(after)), tables.figure(speed_up, f"{speed_up or 0:.2f}x")]
 
 
 def accuracy(found: dict[tuple[str, str], list[Group]]) -> Html:
@@ -196,7 +244,7 @@ def costs(builds: Sequence[Build], methods: Sequence[Method]) -> Html:
     timed = [(method, method.profile) for method in methods]
     known = [(method, found) for method, found in timed if found is not None]
     if not known:
-        return not_there("profile")
+        return tag("div", not_there("profile"), *_costs_there(methods))
     names = model_names(builds)
     models: dict[tuple[str, ...], list[tuple[Method, Profile]]] = {model_of(method.build): [] for method, _ in known}
     for method, found in known:
@@ -205,7 +253,15 @@ def costs(builds: Sequence[Build], methods: Sequence[Method]) -> Html:
     table = speed.costs([(method.label, found) for method, found in known])
     missing = [method.label for method, found in timed if found is None]
     told = [tag("p", f"{name}: {words.NOT_MEASURED}", class_="missing") for name in missing]
-    return tag("div", tag("div", *drawn, class_="figures"), *told, table)
+    return tag("div", tag("div", *drawn, class_="figures"), *told, table, *_costs_there(methods))
+
+
+def _costs_there(methods: Sequence[Method]) -> list[Html]:
+    """What devices measured, as a table."""
+    found = [(method, device) for method in methods for device in method.devices]
+    labels = distinct([f"{method.label} on {device.name}" for method, device in found])
+    rows = [(label, device.profile) for label, (_, device) in zip(labels, found, strict=True)]
+    return [speed.costs(rows, "Costs per run on devices")] if rows else []
 
 
 _Known = Sequence[tuple[Method, Profile]]

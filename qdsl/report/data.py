@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from qdsl.data.image import picture_size
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.harness.devices import Device
 from qdsl.harness.measurements import FILE, PICTURES, BuildFacts, Measurements
 from qdsl.harness.pictures import LONGEST
 from qdsl.harness.profiles import Profile
@@ -32,12 +33,13 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One build's folder: what was measured, the plan of each target (none where there is no plan.json) and the
-    pictures that are there."""
+    """One build's folder: what was measured, the plan of each target (none where there is no plan.json), the pictures
+    that are there, and what devices measured of its artifacts."""
 
     found: Measurements
     plans: Mapping[str, Plan]
     pictures: Mapping[str, Picture]
+    devices: tuple[Device, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,17 @@ class Method:
         """What this artifact was found to cost, beside the float model."""
         found = (each for each in self.build.found.profiles if each.target == self.facts.target)
         return next(found, None)
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """What devices measured of this artifact."""
+        return tuple(found for found in self.build.devices if found.target == self.facts.target)
+
+    @property
+    def decisive(self) -> Profile | None:
+        """The profile that decides its budgets: where the target names a device, that of the slowest one measured."""
+        elsewhere = [device.profile for device in self.devices if self.facts.device]
+        return slowest(elsewhere) if elsewhere else self.profile
 
     @property
     def plan(self) -> Plan | None:
@@ -134,7 +147,7 @@ def methods(builds: Sequence[Build]) -> tuple[Method, ...]:
     styles = []
     for at, kind in enumerate(kinds):
         styles.append(order.setdefault(kind[1:] if shared else at, len(order) + 1))
-    rows = zip(pairs, _distinct(names), styles, strict=True)
+    rows = zip(pairs, distinct(names), styles, strict=True)
     return tuple(Method(build, facts, name, style) for (build, facts), name, style in rows)
 
 
@@ -145,7 +158,7 @@ def _named(build: Build, facts: BuildFacts, *, alone: bool) -> str:
     return f"{build.found.recipe}{several}"
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
+def distinct(names: Sequence[str]) -> list[str]:
     """The names, numbered where one stands more than once."""
     seen: dict[str, int] = {}
     found = []
@@ -153,6 +166,11 @@ def _distinct(names: Sequence[str]) -> list[str]:
         seen[name] = seen.get(name, 0) + 1
         found.append(f"{name} ({seen[name]})" if names.count(name) > 1 else name)
     return found
+
+
+def slowest(profiles: Sequence[Profile]) -> Profile:
+    """The one in which the artifact's median latency is largest."""
+    return max(profiles, key=lambda found: found.of(found.target).latency())
 
 
 def model_of(build: Build) -> tuple[str, ...]:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 
 from qdsl.harness.measurements import BudgetFacts
+from qdsl.harness.profiles import Profile
 from qdsl.harness.results import FLOAT
 from qdsl.plan.render import choice_words, times_smaller, totals
 from qdsl.plan.types import Plan
-from qdsl.report import accuracy, depths, samples, speed, tables, words
+from qdsl.report import accuracy, depths, devices, samples, speed, tables, words
 from qdsl.report.charts import of_style
 from qdsl.report.data import Build, Method, as_they_are, headline, scores_of
 from qdsl.report.html import NOTHING, Html, join, tag
@@ -25,10 +26,12 @@ def section(mark: str, title: str, *inside: str) -> Html:
 
 def sections(build: Build, methods: Sequence[Method]) -> list[tuple[str, str, Html]]:
     """(mark, title, content) of each part, in the order in which people ask."""
+    measured = devices.part(methods)
     return [
         ("summary", "Summary", summary(build, methods)),
         ("accuracy", "Accuracy", accuracy.part(build, methods)),
         ("speed", "Speed and memory", speed.part(methods)),
+        *([("device", "On the device", measured)] if measured else []),
         ("layers", "Layers", _each(methods, depths.part)),
         ("samples", "Samples", odd_samples(build, methods)),
         ("plan", "Plan", _each(methods, plan)),
@@ -63,6 +66,7 @@ def _tiles(build: Build, method: Method) -> list[Html]:
         _accuracy_tile(build, method),
         _latency_tile(method),
         _memory_tile(method),
+        _activations_tile(build, method),
         _integers_tile(build, method),
         _outputs_tile(method),
     ]
@@ -98,11 +102,11 @@ def _accuracy_tile(build: Build, method: Method) -> Html:
 
 
 def _latency_tile(method: Method) -> Html:
-    found = method.profile
+    found = method.decisive
     if found is None:
         return _tile("latency", words.NOT_MEASURED, "no `profile` was carried out")
     before, after = found.of(FLOAT).latency(), found.of(method.facts.target).latency()
-    where = f"; {found.measured_on}, not {method.facts.device}" if method.facts.device else ""
+    where = f"; {_where(method, found)}" if method.facts.device else ""
     return _tile(
         "latency, median",
         words.seconds(after),
@@ -111,14 +115,30 @@ def _latency_tile(method: Method) -> Html:
     )
 
 
+def _where(method: Method, found: Profile) -> str:
+    """Where a profile was made whose target names a device."""
+    here = found is method.profile
+    return f"{found.measured_on}, not {method.facts.device}" if here else f"on {found.measured_on}"
+
+
+def _activations_tile(build: Build, method: Method) -> Html:
+    """What lives at the same time, as the graph says."""
+    before, after = build.found.model.activations, method.facts.activations
+    if before is None or after is None:
+        return _tile("activations", words.NOT_MEASURED, "the shape of a tensor is free")
+    about = f"{times_smaller(before, after)}, float {words.size(before)}; the most at a time, from the graph"
+    return _tile("activations", words.size(after), about, _looks(before, after, method))
+
+
 def _memory_tile(method: Method) -> Html:
-    found = method.profile
+    found = method.decisive
     held = found.of(method.facts.target).peak_memory if found is not None else None
     if found is None or held is None:
         return _tile("memory", words.NOT_MEASURED)
     before = found.of(FLOAT).peak_memory
     look = _looks(before, held, method) if before is not None else NOTHING
-    return _tile("memory, most", words.size(held), f"of the process, float {words.size(before)}", look)
+    where = f"; {_where(method, found)}" if method.facts.device else ""
+    return _tile("memory, most", words.size(held), f"of the process, float {words.size(before)}{where}", look)
 
 
 def _integers_tile(build: Build, method: Method) -> Html:
@@ -156,6 +176,8 @@ def budgets(methods: Sequence[Method]) -> Html:
         "budget",
         "verdict",
         "value",
+        "bound",
+        "margin",
         "value / bound",
         "how it is known",
     ]
@@ -163,7 +185,7 @@ def budgets(methods: Sequence[Method]) -> Html:
 
 
 def _budget(method: Method, budget: BudgetFacts, named: bool) -> list[Html]:
-    value, bound = budget.value, budget.bound
+    value, bound, margin = budget.value, budget.bound, budget.margin
     shown = words.in_unit(value, budget.unit) if value is not None else words.UNDECIDED
     if value is not None and budget.low is not None and budget.high is not None:
         shown += f" [{words.in_unit(budget.low, budget.unit)}, {words.in_unit(budget.high, budget.unit)}]"
@@ -175,6 +197,8 @@ def _budget(method: Method, budget: BudgetFacts, named: bool) -> list[Html]:
         tables.name(budget.text),
         tables.words(tables.chip(budget.verdict)),
         tables.words(shown, class_="missing" if value is None else None),
+        tables.words("" if bound is None else words.in_unit(bound, budget.unit)),
+        tables.nothing() if margin is None else tables.figure(margin, f"{100 * margin:.0f} %"),
         tables.barred(part, f"{part or 0:.2f}", part or 0.0, style),
         tables.words(known),
     ]
@@ -204,7 +228,8 @@ def plan(method: Method) -> Html:
     found = method.plan
     if found is None:
         return tag("p", "There is no plan.json beside the measurements.", class_="missing")
-    parts = [tag("p", totals(found), class_="lead"), _statements(found), _rules(found), _kernels(method)]
+    parts = [tag("p", totals(found), class_="lead"), _statements(found), _rules(found)]
+    parts.append(tables.kernels(method.facts.kernels))
     told = [f"left to the data: {each}" for each in found.open]
     told += [f"{flag.message} ({flag.code})" for flag in found.flags] + [choice_words(each) for each in found.choices]
     if told:
@@ -236,21 +261,6 @@ def _rules(found: Plan) -> Html:
         for (rule, line, kept), count in counts.items()
     ]
     return tables.table("Rules", ("rule", "line", "what became of its nodes", "nodes"), rows)
-
-
-def _kernels(method: Method) -> Html:
-    rows = [
-        [
-            tables.name(kernel),
-            tables.figure(predicted, str(predicted)),
-            tables.figure(real, str(real)),
-            tables.words("as predicted" if predicted == real else "NOT as predicted"),
-        ]
-        for kernel, predicted, real in method.facts.kernels
-    ]
-    if not rows:
-        return NOTHING
-    return tables.table("Integer kernels", ("operator", "predicted", "really run", "agreement"), rows)
 
 
 def origin(build: Build, methods: Sequence[Method]) -> Html:

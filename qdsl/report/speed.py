@@ -27,10 +27,15 @@ def part(methods: Sequence[Method]) -> Html:
         if found is None:
             parts.append(tag("p", "Not measured: no `profile` was carried out.", class_="missing"))
             continue
-        drawn = [latency(method, found), distribution(method, found), percentiles(method, found)]
-        drawn += [memory(method, found)] if all(build.memory_runs for build in found.builds) else []
-        parts += [tag("div", *drawn, class_="figures"), costs([(method.label, found)])]
+        parts += [drawings(method, found), costs([(method.label, found)])]
     return tag("div", *parts)
+
+
+def drawings(method: Method, found: Profile) -> Html:
+    """All that a profile has to show."""
+    drawn = [latency(method, found), distribution(method, found), percentiles(method, found)]
+    drawn += [memory(method, found)] if all(build.memory_runs for build in found.builds) else []
+    return tag("div", *drawn, class_="figures")
 
 
 def _named(method: Method, found: Profile) -> list[tuple[str, int, BuildProfile]]:
@@ -95,7 +100,7 @@ def memory(method: Method, found: Profile) -> Html:
     return charts.lines(Words("Memory over the runs", label, caption), x, y, series, steps=True, dots=True)
 
 
-def costs(found: Sequence[tuple[str, Profile]]) -> Html:
+def costs(found: Sequence[tuple[str, Profile]], caption: str = "Costs per run") -> Html:
     """The figures of each model in a table: those of the float model once per profile."""
     rows = []
     for label, profile in found:
@@ -103,7 +108,7 @@ def costs(found: Sequence[tuple[str, Profile]]) -> Html:
             name = label if build.build != FLOAT else (FLOAT if len(found) == 1 else f"{FLOAT} beside {label}")
             rows.append(_costs(name, profile, build))
     columns = ["model", *_FORMS, "speed-up", "per second", "cpu", "memory", "energy"]
-    return tables.table("Costs per run", columns, rows)
+    return tables.table(caption, columns, rows)
 
 
 def _costs(name: str, profile: Profile, build: BuildProfile) -> list[Html]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from qdsl.report.html import NOTHING, Html, join, tag
 from qdsl.report.words import NOT_MEASURED
@@ -74,6 +74,17 @@ def chip(verdict: str, told: str = "") -> Html:
 def pairs(rows: Sequence[tuple[str, str]]) -> Html:
     """Names and what they are, one pair a line."""
     return tag("dl", *(join((tag("dt", key), tag("dd", value))) for key, value in rows)) if rows else NOTHING
+
+
+def kernels(found: Iterable[tuple[str, int, int]]) -> Html:
+    """How many nodes of each integer kernel were predicted, and how many ran; nothing where there are none."""
+    rows = []
+    for kernel, predicted, real in found:
+        same = predicted == real
+        told = words("as predicted") if same else words("NOT as predicted", class_="differs")
+        rows.append([name(kernel), figure(predicted, str(predicted)), figure(real, str(real)), told])
+    columns = ("operator", "predicted", "really run", "agreement")
+    return table("Integer kernels", columns, rows) if rows else NOTHING
 
 
 def matrix(caption: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Html:

@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,16 +72,17 @@ class Reader:
         return next(self._left, None)
 
 
-def run(blocks: int, models: list[str]) -> list[dict[str, Any]]:
-    """One row per model, number of threads and build: times in ms, and ratios against float and the defaults."""
+def run(blocks: int, models: list[str], threads: Sequence[int] = ()) -> list[dict[str, Any]]:
+    """One row per model, number of threads (one, and all, unless given) and build: times in ms, and ratios against
+    float and the defaults."""
     rows: list[dict[str, Any]] = []
-    cores = os.cpu_count() or 1
+    counts = sorted(set(threads) or {1, os.cpu_count() or 1})
     for name in models:
         with tempfile.TemporaryDirectory(prefix="qdsl-latency-") as folder:
             builds = _by_hand(name, Path(folder))
-            for threads in sorted({1, cores}):
-                ours = _ours(name, Path(folder), threads)
-                rows += _rows(name, threads, _timed({**builds, **ours}, threads, blocks))
+            for count in counts:
+                ours = _ours(name, Path(folder), count)
+                rows += _rows(name, count, _timed({**builds, **ours}, count, blocks))
     return rows
 
 
@@ -242,10 +243,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=15, help="blocks per build (default 15)")
     parser.add_argument("--models", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--threads", nargs="+", type=int, default=[], help="default: one, and all")
     parser.add_argument("--json", type=Path, help="also write the rows here")
     parser.add_argument("--check", action="store_true", help="exit 1 when a bound is missed")
     args = parser.parse_args()
-    rows = run(args.blocks, args.models)
+    rows = run(args.blocks, args.models, args.threads)
     print(f"{machine()}; {args.blocks} blocks in turns, batch 1\n\n{table(rows)}")
     for miss in misses(rows):
         print(f"missed: {miss}")

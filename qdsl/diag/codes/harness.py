@@ -30,6 +30,14 @@ def _doc(
 
 
 CODES: dict[str, CodeDoc] = {
+    "evaluate-nothing": CodeDoc(
+        "`qdsl evaluate` was given a recipe without an `evaluate` statement",
+        "The verb carries out what the recipe says about evaluating, on a build that is there.",
+        _BUILT,
+        "a build of the recipe",
+        "library",
+        "add `evaluate TASK on DATA` to the recipe",
+    ),
     "evaluate-output": _doc(
         "`evaluate` does not say which output it reads, or names one that is not there",
         "A task reads one output (`decode boxes` up to three, `fidelity` all of them). With a single output nothing "
@@ -103,8 +111,8 @@ CODES: dict[str, CodeDoc] = {
     ),
     "measurements-file": CodeDoc(
         "a measurements.json is not what qdsl wrote",
-        "The file is read strictly: one that was cut off, belongs to another version of qdsl, or holds a value that "
-        "does not fit is refused, with its place.",
+        "The file is read strictly, that of a build and that of a device: one that was cut off, belongs to another "
+        "version of qdsl, or holds a value that does not fit is refused, with its place.",
         _BUILT,
         "the folder of a build whose measurements.json is cut off",
         "report",
@@ -113,11 +121,22 @@ CODES: dict[str, CodeDoc] = {
     "measurements-other": CodeDoc(
         "files of a build are not those that were measured",
         "measurements.json names the artifacts, the plan and the pictures by their SHA-256. Where another file stands "
-        "in its place, figures would be shown for what they do not belong to. Files that are missing are no fault.",
+        "in its place, figures would be shown for what they do not belong to. Files that are missing are no fault. "
+        "What a device measured names its files alike, and is taken into no other build.",
         _BUILT,
         "the folder of a build with another model.onnx",
         "report",
         "measure anew: `qdsl compile RECIPE`",
+    ),
+    "device-left-out": CodeDoc(
+        "what a device measured is not shown, since it is of another artifact",
+        "Files in devices/ of a build's folder, where `qdsl report --add` keeps them, stay when the build is made "
+        "anew. They are shown, and decide budgets, as long as the artifact is the one that they were measured of; one "
+        "that cannot be read is left out, too.",
+        _BUILT,
+        "the folder of a build with what a device measured of another artifact",
+        "report",
+        "measure the artifact on the device, or take the file away",
     ),
     "mask-format": _doc(
         "a mask is no picture of class numbers",

@@ -1,0 +1,60 @@
+"""What devices measured of a build, taken in beside it, and the budgets that it decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from qdsl.api.budgets import COSTS, cost_readings, decide
+from qdsl.api.writing import write_text
+from qdsl.diag import QdslError, Report
+from qdsl.harness import devices
+from qdsl.harness.devices import Device
+from qdsl.harness.measurements import BudgetFacts, BuildFacts, Measurements
+
+_WORST_FIRST = ("broken", "undecided", "holds")
+
+
+def take_in(directory: Path, build: Measurements, paths: Sequence[Path]) -> None:
+    """Keep the measurements of devices in `devices/` of the build's folder: all of them, or none. Raises QdslError with
+    all that is wrong with any: measurements-missing, measurements-file, measurements-other, artifact-write."""
+    errors = Report()
+    files = {}
+    for path in paths:
+        try:
+            name, text = devices.take_in(directory, build, path)
+            files[name] = text
+        except QdslError as error:
+            errors.extend(error.diagnostics)
+    errors.raise_errors()
+    for name, text in files.items():
+        write_text(directory / name, text)
+
+
+def decided(found: Measurements, measured: Sequence[Device]) -> Measurements:
+    """The build with the budgets that a device decides decided by what devices measured: what breaks on one of them is
+    broken."""
+    return replace(found, builds=tuple(_decided(build, measured) for build in found.builds))
+
+
+def _decided(build: BuildFacts, measured: Sequence[Device]) -> BuildFacts:
+    own = [device for device in measured if device.target == build.target]
+    if not build.device or not own:
+        return build
+    readings = [cost_readings(device.profile, f"on {device.name}") for device in own]
+    budgets = (
+        _worst([decide(budget, each) for each in readings]) if budget.metric in COSTS else budget
+        for budget in build.budgets
+    )
+    return replace(build, budgets=tuple(budgets))
+
+
+def _worst(found: Sequence[BudgetFacts]) -> BudgetFacts:
+    """Of one budget by several devices, the verdict that counts: of equal ones that with the least margin."""
+
+    def order(budget: BudgetFacts) -> tuple[int, float]:
+        return _WORST_FIRST.index(budget.verdict), math.inf if budget.margin is None else budget.margin
+
+    return min(found, key=order)

@@ -1,0 +1,174 @@
+"""`evaluate` and `profile`: measure a build that is there again. Nothing is calibrated, and no artifact is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qdsl.api import evaluating, measuring, profiling
+from qdsl.api.budgets import Budget
+from qdsl.api.compiling import DEFAULT_OUT, Event, Listener
+from qdsl.api.measuring import Measured, Standing
+from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
+from qdsl.api.reporting import report as make_report
+from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.harness import Evaluation, reading
+from qdsl.harness.measurements import FILE, BuildFacts, Measurements
+from qdsl.harness.profiles import Profile
+from qdsl.targets.results import Emitted, EmittedFile
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureResult:
+    """What is known of a build now, what was measured before included. `budgets` are by target; `holds` is False when a
+    `require` is broken. `report` is the page, made anew."""
+
+    recipe: str
+    directory: Path
+    evaluations: tuple[Evaluation, ...]
+    profiles: tuple[Profile, ...]
+    budgets: Mapping[str, tuple[Budget, ...]]
+    diagnostics: tuple[Diagnostic, ...]
+    report: Path
+
+    @property
+    def holds(self) -> bool:
+        return all(budget.verdict != "broken" for found in self.budgets.values() for budget in found)
+
+    @property
+    def undecided(self) -> tuple[Budget, ...]:
+        return tuple(b for found in self.budgets.values() for b in found if b.verdict == "undecided")
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A build, and what its recipe says now."""
+
+    prepared: Prepared
+    directory: Path
+    found: Measurements
+    built: Mapping[str, Emitted]
+    tell: Listener
+    report: Report
+
+    def stage(self, name: str) -> Callable[[str, int, int], None]:
+        return lambda text, done, total: self.tell(Event(name, text, done, total))
+
+
+def evaluate(
+    path: str | Path,
+    *,
+    out: str | Path = DEFAULT_OUT,
+    sets: Mapping[str, str] | None = None,
+    listener: Listener | None = None,
+) -> MeasureResult:
+    """Carry the `evaluate` statements of a recipe out on the build in `<out>/<recipe>/`, and decide its budgets anew.
+
+    `measurements.json`, the pictures and the report there are written anew; what was profiled stays. Raises QdslError:
+    measurements-missing where there is no build, measurements-other where it is of another recipe or model,
+    evaluate-nothing, and what `compile` raises for data and tasks.
+    """
+    job = _opened(path, out, sets, listener)
+    expected = evaluating.planned(job.prepared, job.report, needed=True)
+    if not expected:
+        headline = f"recipe {job.prepared.recipe.name} has no `evaluate` statement"
+        raise QdslError([Diagnostic("evaluate-nothing", headline, job.prepared.recipe.span)])
+    with placed_at(model_span(job.prepared), "artifact-refused"):
+        evaluated = evaluating.evaluations(job.prepared, expected, job.built, job.stage("evaluate"))
+    told, pictures = measuring.pictured(evaluated, expected)
+    job = replace(job, found=replace(job.found, pictures=measuring.hashes(pictures)))
+    return _written(job, Measured(told, job.found.profiles, pictures))
+
+
+def profile(
+    path: str | Path,
+    *,
+    out: str | Path = DEFAULT_OUT,
+    sets: Mapping[str, str] | None = None,
+    settings: Mapping[str, int] | None = None,
+    listener: Listener | None = None,
+) -> MeasureResult:
+    """Time the build in `<out>/<recipe>/` on this machine, as its recipe says or by default, and decide its budgets
+    anew. `settings` (runs, warmup, batch, threads) stand before those of the recipe.
+
+    `measurements.json` and the report there are written anew; what was evaluated stays. Raises QdslError as `evaluate`
+    does, and profile-batch.
+    """
+    job = _opened(path, out, sets, listener)
+    asked = profiling.forced(job.prepared.recipe, job.built, settings or {})
+    profiling.require_batch(job.prepared, asked.values())
+    expected = evaluating.planned(job.prepared, job.report, needed=False)
+    with placed_at(model_span(job.prepared), "artifact-refused"):
+        heard = job.stage("profile")
+        profiled = profiling.profiles(job.prepared, expected, job.built, asked, heard, job.report)
+    return _written(job, Measured(job.found.evaluations, profiled))
+
+
+def _opened(path: str | Path, out: str | Path, sets: Mapping[str, str] | None, listener: Listener | None) -> _Job:
+    """The build of a recipe, which must be that of the recipe and the model as they are now."""
+    report = Report()
+    loaded = read(path, sets)
+    report.extend(loaded.diagnostics)
+    prepared = prepare(loaded)
+    directory = Path(out) / prepared.recipe.name
+    try:
+        found = reading.read(directory / FILE)
+    except QdslError as error:
+        help = (f"make it first: qdsl compile {path}",)
+        raise QdslError([replace(each, help=(*each.help, *help)) for each in error.diagnostics]) from None
+    reading.require_same(directory, found)
+    _require_current(path, directory, prepared, found)
+    built = {build.target: _emitted(directory, build) for build in found.builds}
+    return _Job(prepared, directory, found, built, listener or (lambda event: None), report)
+
+
+def _require_current(path: str | Path, directory: Path, prepared: Prepared, found: Measurements) -> None:
+    """Raises QdslError measurements-other where the build is of another model, or of decisions that the recipe no
+    longer makes; what `evaluate`, `profile` and `require` say may have changed."""
+    other = ""
+    if measuring.model_files(prepared) != dict(found.model.files):
+        other = "the model"
+    elif measuring.recipe_hash(prepared.recipe) != found.recipe_sha256:
+        other = "what the recipe decides"
+    if other:
+        headline = f"`{directory}` was built before {other} changed"
+        help = (f"compile it again: qdsl compile {path}",)
+        raise QdslError([Diagnostic("measurements-other", headline, prepared.recipe.span, help=help)])
+
+
+def _emitted(directory: Path, build: BuildFacts) -> Emitted:
+    """What runs the artifact: its files, as `measurements.json` knows them. Raises QdslError measurements-missing."""
+    folder = directory / build.target
+    names = sorted(build.files, key=lambda name: not name.endswith(".onnx"))
+    absent = [name for name in (*names, "manifest.json") if not (folder / name).is_file()]
+    if absent or not names:
+        headline = f"there is no `{folder / (absent or ['model.onnx'])[0]}`"
+        raise QdslError([Diagnostic("measurements-missing", headline)])
+    files = tuple(EmittedFile(name, (folder / name).stat().st_size, build.files[name]) for name in names)
+    return Emitted(folder, folder / names[0], folder / "manifest.json", files, 0, 0, 0, ())
+
+
+def _written(job: _Job, measured: Measured) -> MeasureResult:
+    """Decide the budgets, write down what is known now, and make the page."""
+    budgets: dict[str, tuple[Budget, ...]] = {}
+    builds: list[BuildFacts] = []
+    for build in job.found.builds:
+        standing = Standing(
+            build.target, build.bytes, job.found.model.macs, build.integer_macs, as_predicted=not build.mismatches
+        )
+        decided = budgets[build.target] = measuring.budgets(job.prepared, standing, measured)
+        builds.append(replace(build, budgets=measuring.budget_facts(decided)))
+    kept = replace(job.found, builds=tuple(builds), evaluations=measured.evaluations, profiles=measured.profiles)
+    measuring.publish(job.directory, kept, measured.pictures)
+    made_page = make_report(job.directory)
+    job.report.extend(made_page.diagnostics)
+    return MeasureResult(
+        recipe=job.prepared.recipe.name,
+        directory=job.directory,
+        evaluations=measured.evaluations,
+        profiles=measured.profiles,
+        budgets=budgets,
+        diagnostics=job.report.sorted(),
+        report=made_page.path,
+    )

@@ -1,0 +1,27 @@
+"""`qdsl evaluate RECIPE`: what a build that is there answers, on the recipe's data."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from qdsl.cli.measured import add_build, show
+
+
+def add(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "evaluate",
+        help="evaluate a build again, without compiling",
+        description="Carry out the `evaluate` statements of a recipe on the build in OUT/<recipe>/, decide its budgets "
+        "and make its report anew.",
+    )
+    add_build(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    import qdsl.api
+    from qdsl.cli.progress import Progress
+
+    with Progress() as progress:
+        result = qdsl.api.evaluate(args.recipe, out=args.out, sets=dict(args.sets), listener=progress.hear)
+    return show(result, args)

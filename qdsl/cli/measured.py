@@ -1,0 +1,158 @@
+"""Results of measuring, in lines: what `compile`, `evaluate` and `profile` print."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qdsl.api.remeasuring import MeasureResult
+    from qdsl.harness import Evaluation
+    from qdsl.harness.measurements import BudgetFacts
+    from qdsl.harness.profiles import Profile
+
+_STAGE = 10
+
+
+def add_build(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a verb that measures a build."""
+    from qdsl.cli.common import add_json, add_recipe
+
+    add_recipe(parser)
+    parser.add_argument("--out", default="build", help="where builds are (default: build)")
+    parser.add_argument("--strict", action="store_true", help="exit 4 for an undecided budget, too")
+    add_json(parser)
+
+
+def show(result: MeasureResult, args: argparse.Namespace) -> int:
+    """Print what was measured; the exit code."""
+    from qdsl.cli import EXIT_BUDGET
+    from qdsl.cli.output import print_json, show_diagnostics
+
+    show_diagnostics(result.diagnostics)
+    if args.json:
+        print_json(_as_json(result))
+    else:
+        for evaluation in result.evaluations:
+            print_evaluation(evaluation)
+        for profile in result.profiles:
+            print_profile(profile)
+        for decided in result.budgets.values():
+            print_budgets(decided)
+        line("report", str(result.report))
+    undecided = args.strict and bool(result.undecided)
+    return 0 if result.holds and not undecided else EXIT_BUDGET
+
+
+def _as_json(result: MeasureResult) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from qdsl.cli.output import diagnostic_json
+    from qdsl.harness.measurements import evaluation_json, profile_json
+
+    budgets = {
+        target: [{name: value for name, value in asdict(budget).items() if name != "span"} for budget in decided]
+        for target, decided in result.budgets.items()
+    }
+    return {
+        "recipe": result.recipe,
+        "directory": str(result.directory),
+        "holds": result.holds,
+        "report": str(result.report),
+        "budgets": budgets,
+        "evaluations": [evaluation_json(found) for found in result.evaluations],
+        "profiles": [profile_json(found) for found in result.profiles],
+        "diagnostics": [diagnostic_json(each) for each in result.diagnostics],
+    }
+
+
+def line(stage: str, text: str) -> None:
+    """One line of the result. Names in it come from untrusted files: nothing in them may steer a terminal."""
+    from qdsl.plan.render import plain
+
+    print(f"{stage:<{_STAGE}} {plain(text)}")
+
+
+def print_evaluation(found: Evaluation) -> None:
+    """The figures that the recipe names: the float model's, each build's, and how much less that is, with the paired
+    bootstrap 95 % interval."""
+    changed = f", pictures changed: {found.condition}" if found.condition else ""
+    line("evaluate", f"{found.task} on {found.data}, {found.samples} {of(found.samples, '')}{changed}")
+    names = [build.build for build in found.builds]
+    width = max((len(str(key)) for key in found.asked), default=0)
+    line("", f"{'':<{width}}   {'   '.join(f'{name:>8}' for name in names)}")
+    for key in found.asked:
+        values = [build.scores.get(key) for build in found.builds]
+        shown = "   ".join(f"{'-' if value is None else f'{value:.4f}':>8}" for value in values)
+        drops = [build.drops[key] for build in found.builds if key in build.drops]
+        told = "   ".join(f"drop {100 * d.value:.2f} pp [{100 * d.low:.2f}, {100 * d.high:.2f}]" for d in drops)
+        line("", f"{key!s:<{width}}   {shown}   {told}".rstrip())
+
+
+def print_profile(found: Profile) -> None:
+    """Latency, throughput, processor load and memory of each model, and how much faster than float it is."""
+    from qdsl.plan.render import mebibytes
+
+    threads = "threads auto" if not found.threads else _counted(found.threads, "thread")
+    line("profile", f"measured here: {_counted(found.runs, 'run')} each, in turns, batch {found.batch}, {threads}")
+    width = max(len(build.build) for build in found.builds)
+    line("", f"{'':<{width}}   {'p50':>10} {'p90':>10} {'p99':>10} {'mean':>10} {'per second':>11} {'cpu':>6}   memory")
+    base = found.builds[0].latency()
+    for build in found.builds:
+        times = " ".join(f"{1e3 * build.latency(form):>7.2f} ms" for form in ("p50", "p90", "p99", "mean"))
+        memory = "not measured" if build.peak_memory is None else mebibytes(build.peak_memory)
+        told = f"{build.build:<{width}}   {times} {found.throughput(build.build):>11.1f} {build.cpu:>6.0%}   {memory}"
+        line("", told if build is found.builds[0] else f"{told}   {base / build.latency():.2f}x")
+
+
+def print_budgets(budgets: Sequence[BudgetFacts]) -> None:
+    """Each `require` with its verdict."""
+    width = max((len(budget.text) for budget in budgets), default=0)
+    for budget in budgets:
+        line("require", f"{budget.text:<{width}}   {_verdict(budget)}")
+
+
+def of(count: int, source: str) -> str:
+    """`samples of calib`, `drawn inputs`."""
+    if source == "drawn inputs":
+        return source if count != 1 else source.removesuffix("s")
+    return ("sample" if count == 1 else "samples") + (f" of {source}" if source else "")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _verdict(budget: BudgetFacts) -> str:
+    if budget.value is None or budget.bound is None:
+        return "undecided: not measured"
+    shown = _in_unit(budget.value, budget.unit)
+    if budget.low is not None and budget.high is not None:
+        ends = (_in_unit(end, budget.unit).partition(" ")[0] for end in (budget.low, budget.high))
+        shown += f" [{', '.join(ends)}]"
+    word = "holds" if budget.verdict == "holds" else "BROKEN"
+    told = f"{shown}   {word}"
+    if budget.margin is not None:
+        told += f", {_distance(budget.value, budget.bound, word == 'holds')}"
+    return told + (f" ({budget.source})" if budget.source else "")
+
+
+def _in_unit(value: float, unit: str | None) -> str:
+    """A value in base units, in the unit that its bound is written in."""
+    from qdsl.plan.render import mebibytes
+    from qdsl.spec import UNITS
+
+    if unit is None:
+        return f"{value:.4f}"
+    if UNITS[unit].measures == "bytes":
+        return mebibytes(int(value))
+    return f"{value / UNITS[unit].factor:.2f} {unit}"
+
+
+def _distance(value: float, bound: float, holds: bool) -> str:
+    """How far a figure is from its bound: a share, or how many times the bound where that is far over it."""
+    if not holds and value >= 2 * bound > 0:
+        return f"{value / bound:.{0 if value >= 10 * bound else 1}f} times the bound"
+    share = f"{abs(value - bound) / abs(bound):.0%}".replace("%", " %")
+    return f"{share} {'to spare' if holds else 'over' if value > bound else 'short'}"

@@ -1,0 +1,287 @@
+"""What `bench.py` measured on a device: read strictly, held against the build it belongs to, and kept beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qdsl.diag import Diagnostic, QdslError, Severity
+from qdsl.harness import bundle
+from qdsl.harness.bench import FORMAT, json_ready
+from qdsl.harness.measurements import BuildFacts, Measurements
+from qdsl.harness.profiles import Profile
+from qdsl.harness.reading import COST, cost_of, digest_of, named, opened, plain_json
+from qdsl.harness.results import FLOAT
+from qdsl.harness.strict import Part, UnfitError
+
+FOLDER = "devices"
+_NAME, _WORDS, _MANY = 1000, 300, 1000  # characters of a name and of a fact about the machine; entries of an object
+_SLUG, _DIGITS = 80, 12
+_ABOVE = "../"  # where the artifact lies, as seen from the bundle
+_CURE = ("measure on the device: `python bench/bench.py`, in a copy of this build's folder of the target",)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """An output of one model on the device, held against that on the machine that compiled: signal-to-noise ratio in dB
+    (None: equal) and the largest difference."""
+
+    build: str
+    output: str
+    sqnr_db: float | None
+    max_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What was measured in one go on one device: `files` by name as seen from the bundle, with their SHA-256;
+    `environment` in words; `operators` that really ran, by build; `kernels` are (operator, nodes predicted, nodes that
+    ran); `scores` by build, of the `samples` there, None where nothing was to be scored."""
+
+    recipe: str
+    target: str
+    files: Mapping[str, str]
+    environment: Mapping[str, str]
+    samples: int
+    agreement: tuple[Agreement, ...]
+    operators: Mapping[str, Mapping[str, int]]
+    kernels: tuple[tuple[str, int, int], ...]
+    scores: Mapping[str, Mapping[str, float]] | None
+    profile: Profile
+
+    @property
+    def name(self) -> str:
+        """What people call it: the board, else the processor."""
+        return self.profile.measured_on
+
+
+# ---- reading and writing ---------------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> Device:
+    """What `python bench.py` wrote. Raises QdslError: measurements-missing where there is no file, measurements-file
+    where it is something else, cut off, of another format, or holds anything that does not fit."""
+    return opened(path, parsed, _CURE)
+
+
+def parsed(text: str) -> Device:
+    """The same from the file's text. Raises ValueError for what is not JSON, UnfitError for what does not fit."""
+    return checked(plain_json(text))
+
+
+def checked(content: Any) -> Device:
+    """The same from plain data. Raises UnfitError."""
+    _require_device(content)
+    at = Part(content, "device").fields(
+        "format",
+        "kind",
+        "recipe",
+        "target",
+        "files",
+        "environment",
+        "samples",
+        "goldens",
+        "operators",
+        "kernels",
+        "scores",
+        "profile",
+    )
+    target = at["target"].name()
+    environment = {name: each.text(_WORDS) for name, each in _entries(at["environment"])}
+    operators = {build: _counts(each) for build, each in at["operators"].fields(FLOAT, target).items()}
+    return Device(
+        recipe=at["recipe"].text(_NAME),
+        target=target,
+        files=_files(at["files"]),
+        environment=environment,
+        samples=at["samples"].whole(1),
+        agreement=tuple(
+            _agreement(build, output, each)
+            for build, outputs in at["goldens"].fields(FLOAT, target).items()
+            for output, each in _entries(outputs)
+        ),
+        operators=operators,
+        kernels=tuple(_kernel(name, each, operators[target]) for name, each in _entries(at["kernels"])),
+        scores=at["scores"].maybe(lambda part: {b: _figures(each) for b, each in part.fields(FLOAT, target).items()}),
+        profile=_profile(at["profile"], target, environment),
+    )
+
+
+def document(found: Device) -> str:
+    """The text of a file that `read` takes: the same measurements give the same text, whoever wrote them first."""
+    profile = found.profile
+    goldens: dict[str, dict[str, Any]] = {build.build: {} for build in profile.builds}
+    for each in found.agreement:
+        goldens[each.build][each.output] = {"sqnr_db": each.sqnr_db, "max_error": each.max_error}
+    content = {
+        "format": FORMAT,
+        "kind": "device",
+        "recipe": found.recipe,
+        "target": found.target,
+        "files": found.files,
+        "environment": found.environment,
+        "samples": found.samples,
+        "goldens": goldens,
+        "operators": found.operators,
+        "kernels": {name: [predicted, real] for name, predicted, real in found.kernels},
+        "scores": found.scores,
+        "profile": {
+            "runs": profile.runs,
+            "warmup": profile.warmup,
+            "batch": profile.batch,
+            "threads": profile.threads,
+            "builds": {build.build: {name: getattr(build, name) for name in COST} for build in profile.builds},
+        },
+    }
+    return json.dumps(json_ready(content), indent=1, allow_nan=False) + "\n"
+
+
+def _require_device(content: Any) -> None:
+    expected = "expected what `python bench.py` wrote on a device"
+    if not isinstance(content, dict):
+        raise UnfitError(expected)
+    if "kind" not in content and "builds" in content:
+        raise UnfitError(f"it is a build's own document, which `qdsl compile` wrote: {expected}")
+    if content.get("kind") != "device":
+        kind = f"it is of kind {str(content['kind'])[:20]!r}" if "kind" in content else "it has no kind"
+        raise UnfitError(f"{kind}: {expected}")
+    found = content.get("format")
+    if type(found) is not int or found != FORMAT:
+        raise UnfitError(f"it is of format {str(found)[:20]}, this program reads format {FORMAT}")
+
+
+def _entries(part: Part) -> list[tuple[str, Part]]:
+    """The values of an object whose keys are names, as many and as long as is sensible."""
+    return [(_name(name, part), each) for name, each in part.entries(_MANY).items()]
+
+
+def _name(name: str, part: Part) -> str:
+    return Part(name, part.where).text(_NAME)
+
+
+def _files(part: Part) -> dict[str, str]:
+    """Hashes by name. The names become paths: none may leave the folder of its target."""
+    found = {}
+    for name, each in _entries(part):
+        for word in name.removeprefix(_ABOVE).split("/"):
+            Part(word, part.where).name()
+        found[name] = each.sha256()
+    return found
+
+
+def _agreement(build: str, output: str, part: Part) -> Agreement:
+    at = part.fields("sqnr_db", "max_error")
+    error = at["max_error"].number()
+    if error < 0:
+        raise at["max_error"].unfit("expected a number from 0")
+    return Agreement(build, output, at["sqnr_db"].maybe(Part.number), error)
+
+
+def _counts(part: Part) -> dict[str, int]:
+    return {name: each.whole(1) for name, each in _entries(part)}
+
+
+def _figures(part: Part) -> dict[str, float]:
+    return {name: each.number() for name, each in _entries(part)}
+
+
+def _kernel(name: str, part: Part, ran: Mapping[str, int]) -> tuple[str, int, int]:
+    predicted, real = (each.whole() for each in part.row(2))
+    if real != ran.get(name, 0):
+        raise part.unfit(f"expected {ran.get(name, 0)} that ran, as among the operators")
+    return name, predicted, real
+
+
+def _profile(part: Part, target: str, environment: Mapping[str, str]) -> Profile:
+    at = part.fields("runs", "warmup", "batch", "threads", "builds")
+    runs = at["runs"].whole(1)
+    builds = []
+    for name, each in at["builds"].fields(FLOAT, target).items():
+        costs = each.fields(*COST)
+        costs["seconds"].row(runs)
+        builds.append(cost_of(name, costs))
+    known = (environment.get(word, "").strip() for word in ("board", "processor"))
+    return Profile(
+        target=target,
+        batch=at["batch"].whole(1),
+        threads=at["threads"].whole(),
+        warmup=at["warmup"].whole(),
+        builds=tuple(builds),
+        environment=dict(environment),
+        measured_on=next((name for name in known if name), "an unknown device"),
+    )
+
+
+# ---- beside a build --------------------------------------------------------------------------------------------------
+
+
+def take_in(directory: Path, build: Measurements, path: Path) -> tuple[str, str]:
+    """The name in the build's folder, and the text, under which the measurements in `path` are kept. Raises QdslError:
+    what `read` raises, and measurements-other where they were not made with the files of this build."""
+    found = read(path)
+    wrong = _foreign(build, found) or _bundle_differs(directory, found)
+    if wrong:
+        headline = f"`{path}` was not measured of this build: {wrong}"
+        raise QdslError([Diagnostic("measurements-other", headline, help=_CURE)])
+    text = document(found)
+    return f"{FOLDER}/{_file_name(found, text)}", text
+
+
+def kept(directory: Path, build: Measurements) -> tuple[tuple[Device, ...], tuple[Diagnostic, ...]]:
+    """What devices measured of the artifacts that are there, by name of the file. A file that speaks of another
+    artifact, or cannot be read, is left out: a warning says so."""
+    found: list[Device] = []
+    left_out = []
+    for path in sorted((directory / FOLDER).glob("*.json")):
+        try:
+            device = read(path)
+            wrong = _foreign(build, device)
+        except QdslError as error:
+            wrong = error.diagnostics[0].label or error.diagnostics[0].headline
+        if wrong:
+            headline = f"`{FOLDER}/{path.name}` is left out: {wrong}"
+            left_out.append(Diagnostic("device-left-out", headline, severity=Severity.WARNING))
+        elif device not in found:
+            found.append(device)
+    return tuple(found), tuple(left_out)
+
+
+def _file_name(found: Device, text: str) -> str:
+    """Target, device, and the start of the content's SHA-256: content that is there already gets the same name."""
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{found.target} {found.name}".lower()).strip("-")[:_SLUG].rstrip("-")
+    return f"{slug or 'device'}-{hashlib.sha256(text.encode('ascii')).hexdigest()[:_DIGITS]}.json"
+
+
+def _foreign(build: Measurements, found: Device) -> str:
+    """Why it was measured of something else than this build's artifact, in words; "" where it was not."""
+    if found.recipe != build.recipe:
+        return f"it is of recipe `{found.recipe[:80]}`, not of `{build.recipe[:80]}`"
+    facts = next((each for each in build.builds if each.target == found.target), None)
+    if facts is None:
+        return f"the build has no target `{found.target[:80]}`"
+    return _in_place_of(_other_artifacts(facts, found))
+
+
+def _in_place_of(names: Sequence[str]) -> str:
+    return f"it was made with other files in place of {named(names)}" if names else ""
+
+
+def _other_artifacts(facts: BuildFacts, found: Device) -> list[str]:
+    """The artifact's files that were not those of this build, or that nothing is said of where it is the model."""
+    ran = {name.removeprefix(_ABOVE): digest for name, digest in found.files.items() if name.startswith(_ABOVE)}
+    model = next(iter(facts.files), "")
+    names = [name for name, digest in ran.items() if facts.files.get(name) != digest]
+    names += [model] if model not in ran else []
+    return [f"{facts.target}/{name}" for name in names]
+
+
+def _bundle_differs(directory: Path, found: Device) -> str:
+    """The same for the files beside the artifact, as far as they are still there."""
+    names = {f"{found.target}/{bundle.FOLDER}/{name}": name for name in found.files if not name.startswith(_ABOVE)}
+    other = [path for path, name in names.items() if digest_of(directory / path) not in (None, found.files[name])]
+    return _in_place_of(other)

@@ -1,0 +1,103 @@
+"""What devices measured: the machine, figures beside those of here, and whether it answers as it should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qdsl.harness.devices import Device
+from qdsl.harness.results import FLOAT, BuildScores, Evaluation, Key
+from qdsl.report import speed, tables, words
+from qdsl.report.data import Method, as_they_are, distinct, scores_of
+from qdsl.report.html import NOTHING, Html, tag
+
+
+def part(methods: Sequence[Method]) -> Html:
+    """A part for each device that measured an artifact; nothing where none did."""
+    found = [(method, device) for method in methods for device in method.devices]
+    several = len(methods) > 1
+    titles = distinct([f"{method.label} on {device.name}" if several else device.name for method, device in found])
+    shown = (_measured(method, device, title) for (method, device), title in zip(found, titles, strict=True))
+    return tag("div", *shown) if found else NOTHING
+
+
+def _measured(method: Method, found: Device, title: str) -> Html:
+    rows = [(f"{method.label}, there", found.profile)]
+    rows += [(f"{method.label}, here", method.profile)] if method.profile is not None else []
+    return tag(
+        "div",
+        tag("h3", title),
+        tables.pairs(list(found.environment.items())),
+        *_warnings(found),
+        speed.drawings(method, found.profile),
+        speed.costs(rows, f"Costs per run, {title}"),
+        _scores(method, found),
+        _agreement(method, found),
+        tables.kernels(found.kernels),
+        _operators(method, found),
+    )
+
+
+def _warnings(found: Device) -> list[Html]:
+    """What the device does otherwise than was planned: kernels differ between processors."""
+    other = [name for name, predicted, real in found.kernels if predicted != real]
+    if not other:
+        return []
+    told = f"NOT as predicted on this device: how many nodes run as {', '.join(other)}."
+    return [tag("p", told, class_="warning")]
+
+
+def _names(method: Method, found: Device) -> list[tuple[str, str]]:
+    """(build, what the page calls it)"""
+    return [(FLOAT, FLOAT), (found.target, method.label)]
+
+
+def _scores(method: Method, found: Device) -> Html:
+    """What both models scored there, beside what they scored here on more samples."""
+    if found.scores is None:
+        return NOTHING
+    here = next(iter(as_they_are(method.build)), None)
+    names = _names(method, found)
+    columns = ["figure", *(f"{name}, there" for _, name in names), *(f"{name}, here" for _, name in names)]
+    rows = []
+    for figure in dict.fromkeys(name for build, _ in names for name in found.scores[build]):
+        key = Key(figure)
+        there = [found.scores[build].get(figure) for build, _ in names]
+        values = [*there, *(_score_here(here, build, key) for build, _ in names)]
+        rows.append([tables.name(figure), *(tables.figure(value, words.score(key, value)) for value in values)])
+    counts = f"{words.count(found.samples, 'sample')} there"
+    counts += f", {words.count(here.samples, 'sample')} of {here.data} here" if here is not None else ""
+    return tables.table(f"Scores: {counts}", columns, rows)
+
+
+def _score_here(evaluation: Evaluation | None, build: str, key: Key) -> float | None:
+    scores: BuildScores | None = None if evaluation is None else scores_of(evaluation, build)
+    return None if scores is None else scores.scores.get(key)
+
+
+def _agreement(method: Method, found: Device) -> Html:
+    """Outputs there against outputs of the same model on the machine that compiled."""
+    names = dict(_names(method, found))
+    rows = []
+    for each in found.agreement:
+        ratio = float("inf") if each.sqnr_db is None else each.sqnr_db
+        rows.append(
+            [
+                tables.name(each.output),
+                tables.words(names[each.build]),
+                tables.figure(ratio, words.decibels(ratio)),
+                tables.figure(each.max_error, f"{each.max_error:.3g}"),
+            ]
+        )
+    columns = ("output", "model", "signal to noise", "largest difference")
+    return tables.table("Outputs against the machine that compiled", columns, rows) if rows else NOTHING
+
+
+def _operators(method: Method, found: Device) -> Html:
+    """The nodes of the graphs that really ran."""
+    names = _names(method, found)
+    rows = []
+    for operator in sorted({name for counts in found.operators.values() for name in counts}):
+        counts = [found.operators[build].get(operator, 0) for build, _ in names]
+        rows.append([tables.name(operator), *(tables.figure(count, str(count)) for count in counts)])
+    columns = ("operator", *(name for _, name in names))
+    return tables.table("Operators that really ran", columns, rows) if rows else NOTHING
