@@ -1,0 +1,108 @@
+"""The script that fills the tables of the documentation: from measurements alone, and what is not there says so."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from compile_tools import ROOT
+from test_evaluate import coloured, mean_colour, write
+
+import qdsl
+
+SCRIPT = ROOT / "examples" / "studies.py"
+
+
+@pytest.fixture
+def builds(tmp_path: Path) -> Path:
+    """A build under the names of two of the recipes that the tables speak of."""
+    coloured(tmp_path)
+    path = write(
+        tmp_path,
+        mean_colour(),
+        "classification on val { profile latency, memory { runs 3; warmup 1 } }",
+        'folder "photos"',
+    )
+    found = qdsl.compile(path, out=tmp_path / "made", lock=False).directory
+    for name in ("cracks_v1_static", "yolov8n_static"):
+        shutil.copytree(found, tmp_path / "builds" / name)
+    return tmp_path / "builds"
+
+
+def run(builds: Path, *words: object, code: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--builds", str(builds), *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def page(folder: Path) -> Path:
+    path = folder / "page.md"
+    path.write_text(
+        "before\n<!-- table: cracks -->\nold\n<!-- end -->\nbetween\n<!-- table: machine -->\n<!-- end -->\n"
+    )
+    return path
+
+
+def cells(path: Path) -> dict[str, list[str]]:
+    """The cells of each row, by its name."""
+    rows = [line.strip("| ").split(" | ") for line in path.read_text().splitlines() if line.startswith("| V")]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_cells_come_from_measurements(builds: Path) -> None:
+    path = page(builds)
+    run(builds, path)
+    found = cells(path)
+    floats, static = found["V1, float"], found["V1, static"]
+    assert re.fullmatch(r"\d\.\d{3}", floats[0]) and re.fullmatch(r"\d\.\d{3}", static[0])
+    assert static[2].endswith(" M") and static[4].endswith(" ms") and static[5].endswith(" MiB")
+    assert set(found["V2, static"]) == {"not measured"}
+    text = path.read_text()
+    assert text.startswith("before\n") and "\nbetween\n" in text and "old" not in text and "onnxruntime 1" in text
+
+
+def test_a_measurement_that_is_gone_reads_not_measured(builds: Path) -> None:
+    path = page(builds)
+    run(builds, path)
+    (builds / "cracks_v1_static" / "measurements.json").unlink()
+    run(builds, path)
+    assert {cell for row in cells(path).values() for cell in row} == {"not measured"}
+
+
+def test_a_damaged_measurement_changes_nothing(builds: Path) -> None:
+    path = page(builds)
+    file = builds / "cracks_v1_static" / "measurements.json"
+    file.write_text(file.read_text()[:-40])
+    before = path.read_text()
+    assert "measurements-file" in run(builds, path, code=1)
+    assert path.read_text() == before
+
+
+def test_figures_are_images(builds: Path) -> None:
+    run(builds, "--figures", builds / "figures")
+    names = {file.name for file in (builds / "figures").iterdir()}
+    assert {"latency.svg", "memory.svg"} <= names
+    for name in names:
+        root = ET.parse(builds / "figures" / name).getroot()
+        assert root.tag.endswith("svg") and len([e for e in root.iter() if e.get("class", "").startswith("line")]) >= 2
+
+
+def test_every_table_of_the_documentation_is_known() -> None:
+    named = {
+        name
+        for file in (ROOT / "docs" / "studies.md", ROOT / "README.md")
+        for name in re.findall(r"<!-- table: ([a-z-]+) -->", file.read_text())
+    }
+    code = SCRIPT.read_text()
+    assert named and all(f'"{name}"' in code for name in named)
