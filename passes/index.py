@@ -83,6 +83,11 @@ ENTRIES = (
         "take the Softmax before a 1x1 Conv to one channel over the last axis",
     ),
     Entry(
+        "channels_last",
+        "qdsl.passes.channels_last:ChannelsLast",
+        "decode what integer convolutions say of boxes and scores with channels last",
+    ),
+    Entry(
         "weights_only",
         "qdsl.passes.weights_only:WeightsOnly",
         "MatMul and Gemm with stored weights and float activations in the form that has a kernel",
@@ -91,6 +96,11 @@ ENTRIES = (
         "keep_weights",
         "qdsl.passes.keep_weights:KeepWeights",
         "keep float weights between Q/DQ pairs from being stored as integers by the runtime",
+    ),
+    Entry(
+        "concat_integers",
+        "qdsl.passes.concat_integers:ConcatIntegers",
+        "let a Concat between Q/DQ pairs of one scale join the integers",
     ),
     Entry(
         "store_float16",

@@ -35,9 +35,9 @@ from qdsl.rewrite.facts import is_op
 _FIRST_OPSET = 13  # scales per axis
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 # What the runtime takes out of the way of a Q/DQ pair: it folds them, or moves the pair over them.
-_MOVES = ("Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze", "Flatten")
-_BEFORE = ("Pad", *_MOVES)
-_BEHIND = ("Relu", "Clip", *_MOVES)
+MOVES = ("Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze", "Flatten")
+_BEFORE = ("Pad", *MOVES)
+_BEHIND = ("Relu", "Clip", *MOVES)
 _WITH_CONSTANT = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
 _COMPUTED = ("int8", "uint8")
 

@@ -129,6 +129,7 @@ CONV = 'name = "conv"\nops = ["Conv"]\nkind = "compute"'
         ('check = "adds_vector"\n', "", "merge number 1: `check` is missing"),
         ('stays = "first"', 'stays = "third"', "merge number 1: `stays` must be one of first, second"),
         ('8 = "uint8", 16', '8 = "uint16", 16', "activation: `8` names uint16, which is not a 8 bit type"),
+        ("variadic = true\njoins", "activations = [0, 1]\njoins", "row concat: `joins` needs `variadic`"),
         ("[widths]", "[widths", "ort_cpu.toml: "),
     ],
 )

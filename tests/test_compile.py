@@ -129,10 +129,10 @@ def test_no_path_user_host_or_time_in_any_artifact(compiled: Any) -> None:
 
 
 def edges(path: Path) -> dict[str, str]:
-    """Per input of a node of the float model: `float` or the scale of the DequantizeLinear it reads. Graph outputs are
-    listed under their names."""
+    """Per input of a node of the float model: `float` or the scale of the DequantizeLinear it reads, or of the integers
+    that it reads themselves. Graph outputs are listed under their names."""
     graph = onnx.load(path).graph
-    through = {node.output[0]: node.input[1] for node in graph.node if node.op_type == "DequantizeLinear"}
+    through = {node.output[0]: node.input[1] for node in graph.node if node.op_type in QDQ}
     nodes = [node for node in graph.node if node.op_type not in QDQ]
     read = {f"{node.name}:{port}": name for node in nodes for port, name in enumerate(node.input)}
     read |= {out.name: out.name for out in graph.output}

@@ -253,6 +253,7 @@ def _row(table: _Table) -> Row:
         weight_only=_weight_only(table.table("weight_only")) if table.has("weight_only") else None,
         runtime_weight=_dtype(table, table.text("runtime_weight")) if table.has("runtime_weight") else None,
         runtime_scalars=table.flag("runtime_scalars", False),
+        joins=_listed(table, "joins", _dtype),
         because=table.sentence("because"),
         evidence=table.sentence("evidence"),
     )
@@ -275,6 +276,8 @@ def _check_row(table: _Table, row: Row) -> None:
         raise table.fail("`weights`, `weight_types`, `weight_granularities` and `channel_axis` go together")
     if row.float_output_kernel and row.output != "optional":
         raise table.fail("`float_output_kernel` needs an optional `output`")
+    if row.joins and not row.variadic:
+        raise table.fail("`joins` needs `variadic`")
 
 
 def _when(table: _Table) -> When:

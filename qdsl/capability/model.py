@@ -181,6 +181,8 @@ class Row:
     `same_type`: activations in and out share one number type. `requires` names further checks of the predictor.
     `runtime_weight`: the type, per tensor, that the runtime itself gives a float constant weight between a quantized
     input and output; None when it leaves it alone. `runtime_scalars`: so it does with a scalar constant on a data port.
+    `joins`: types whose integers the node's own operator takes as they are, where all inputs and the output have one
+    scale: the emitter writes the node so.
     """
 
     name: str
@@ -207,6 +209,7 @@ class Row:
     weight_only: WeightOnly | None = None
     runtime_weight: DType | None = None
     runtime_scalars: bool = False
+    joins: tuple[DType, ...] = ()
 
     @property
     def computes(self) -> bool:

@@ -31,6 +31,7 @@ from qdsl.plan.half_size import half_bytes
 from qdsl.plan.half_verdicts import with_halves
 from qdsl.plan.origins import Origins
 from qdsl.plan.place import Edit, edits
+from qdsl.plan.predict_joins import joined_nodes
 from qdsl.plan.schemes import Schemes
 from qdsl.plan.selection import Selection
 from qdsl.plan.settle import Settled, Settling
@@ -308,14 +309,15 @@ def _totals(context: Context, draft: Draft, halves: Halves, nodes: tuple[NodePla
         macs=sum(node.macs or 0 for node in nodes),
         integer_macs=sum(node.macs or 0 for node in integer),
         float_bytes=sizes.given,
-        predicted_bytes=_bytes(context, draft, sizes.canonical) + half_bytes(context, halves),
+        predicted_bytes=_bytes(context, draft, sizes.canonical, nodes) + half_bytes(context, halves),
     )
 
 
-def _bytes(context: Context, draft: Draft, canonical: int) -> int:
+def _bytes(context: Context, draft: Draft, canonical: int, nodes: tuple[NodePlan, ...]) -> int:
     if context.cascade.mode.kind == "dynamic":
         return predicted_dynamic_bytes(context.view, canonical, draft.tensors, draft.weights)
-    return predicted_bytes(context.view, canonical, draft.tensors.values(), draft.weights, draft.biases)
+    joined = joined_nodes(nodes, context.rows)
+    return predicted_bytes(context.view, canonical, draft.tensors.values(), draft.weights, draft.biases, joined)
 
 
 def _open(recipe: Recipe, draft: Draft) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from qdsl.capability import Capability
 from qdsl.graph.view import GraphView
 from qdsl.plan.predict_bounds import Interval
 from qdsl.plan.predict_edges import Edges, edges_of_plan
+from qdsl.plan.predict_joins import joined
 from qdsl.plan.predict_merge import Merged, merge_nodes
 from qdsl.plan.predict_rules import judge
 from qdsl.plan.predict_spread import spread
@@ -34,7 +35,9 @@ def predict(
     """
     edges = edges_of_plan(view, tensors, weights, biases, ranges)
     edges.lowered = lowered
-    return predict_edges(view, edges, capability)
+    # As the emitter finds it, before the runtime moves pairs.
+    joins = joined(view, edges, tensors, capability) if lowered else {}
+    return predict_edges(view, edges, capability) | joins
 
 
 def predict_edges(view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from math import prod
 
 from qdsl.graph.view import GraphView
@@ -28,11 +28,14 @@ def predicted_bytes(
     tensors: Iterable[TensorPlan],
     weights: Iterable[WeightPlan],
     biases: Iterable[BiasPlan],
+    joined: Collection[str] = (),
 ) -> int:
     """Bytes of the emitted file: each constant at its new width, plus scales, zero points and Q/DQ nodes with their
-    names and types. `float_bytes` is the size of the model in canonical form."""
+    names and types. `float_bytes` is the size of the model in canonical form; `joined` are nodes on integers, whose
+    pairs are gone."""
+    tensors = tuple(tensors)
     parts = [*_weights(view, weights), *_biases(view, biases), *(_tensor(view, plan) for plan in tensors)]
-    return max(0, float_bytes + sum(parts))
+    return max(0, float_bytes + sum(parts) - sum(_saved(view, tensors, joined)))
 
 
 def _weights(view: GraphView, weights: Iterable[WeightPlan]) -> Iterator[int]:
@@ -74,6 +77,19 @@ def _tensor(view: GraphView, plan: TensorPlan) -> int:
     total += len(plan.readers) * len("_dequantized")
     scale = 4 + _CONSTANT + len(plan.group) + len("_scale")
     return total + (scale if plan.tensor == plan.group else 0)
+
+
+def _saved(view: GraphView, tensors: Iterable[TensorPlan], joined: Collection[str]) -> Iterator[int]:
+    """What `joined` nodes do without: the Q behind them with the float tensor before it, and each DQ that they alone
+    read."""
+    written = {view.node(name).outputs[0] for name in joined}
+    for plan in tensors:
+        if plan.tensor in written:
+            yield _node(_QUANTIZE, plan.tensor, ("", "_scale"), "_quantized", plan.origin)
+            yield _value_info(view, plan.tensor, "") - len("_quantized") - _FIELD - _PROVENANCE - len("concat_integers")
+        if plan.readers and all(reader.node in joined for reader in plan.readers):
+            yield _node(_DEQUANTIZE, plan.tensor, ("_quantized", "_scale"), "_dequantized", plan.origin)
+            yield _value_info(view, plan.tensor, "_dequantized")
 
 
 def _node(op: str, name: str, inputs: tuple[str, ...], output: str, origin: Origin) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from qdsl.graph.view import GraphView
 from qdsl.plan import Plan
@@ -56,21 +56,30 @@ def layers(proto: ModelProto, tensors: Iterable[str]) -> tuple[Layer, ...]:
     clipped = {node.output[0]: node.input[0] for node in clips}
     # Integers of a width that no type has pass a Clip on their way.
     narrowed = {node.input[0]: node.output[0] for node in clips}
+    # A Concat that joins integers needs no DequantizeLinear before it and no QuantizeLinear behind.
+    parts = {name for node in proto.graph.node if node.op_type == "Concat" for name in node.input}
+    joined = {f"{name}_quantized": name for name in wanted}
+    params: dict[str, Sequence[str]] = {}
     found = []
     for node in proto.graph.node:
-        stored = narrowed.get(node.output[0], node.output[0]) if node.op_type == "QuantizeLinear" else ""
-        if stored not in reader:
+        if node.op_type not in ("QuantizeLinear", "Concat"):
             continue
-        written = reader[stored].output[0]
-        names = (written if written in public else node.input[0], clipped.get(node.input[0], ""))
+        stored = narrowed.get(node.output[0], node.output[0])
+        written = reader[stored].output[0] if stored in reader else ""
+        if node.op_type == "QuantizeLinear":
+            names = (written if written in public else node.input[0], clipped.get(node.input[0], ""))
+            params[stored] = node.input[1:3]
+        else:
+            names = (joined.get(node.output[0], ""), "")
+            params.update((stored, params[part]) for part in node.input if part in params)
         name = next((name for name in names if name in wanted), None)
-        if name is not None:
-            found.append(_layer(name, node, stored, written, constants))
+        if name is not None and stored in params and (written or stored in parts):
+            found.append(_layer(name, params[stored], stored, written, constants))
     return tuple(found)
 
 
-def _layer(name: str, node: NodeProto, stored: str, written: str, constants: dict[str, TensorProto]) -> Layer:
-    scale, zero = (constants.get(part) for part in node.input[1:3])
+def _layer(name: str, params: Sequence[str], stored: str, written: str, constants: dict[str, TensorProto]) -> Layer:
+    scale, zero = (constants.get(part) for part in params)
     if scale is None or zero is None or zero.data_type not in _READABLE:
         return Layer(name, written)
     return Layer(name, stored, numpy_helper.to_array(scale), numpy_helper.to_array(zero))

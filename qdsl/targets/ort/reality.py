@@ -15,6 +15,8 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
+from qdsl.passes.origins import REPLACES_KEY
+
 _QDQ = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 _INTEGER_KERNELS = frozenset(
     [
@@ -39,6 +41,9 @@ _RENAMED = "_pre_q"
 # What a tensor is called once the runtime has moved the DequantizeLinear before its writer behind it.
 _PUSHED = "_post_dq"
 _FLAT_ONLY = frozenset({"Relu", "Clip"})
+# What the emitter writes on quantized integers, where it was on floats (`concat_integers`), and what may stand behind.
+_JOINS = "Concat"
+_HOLDS = "Clip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +60,8 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Reality:
-    """`nodes` by the name of the node in the emitted file (Q/DQ nodes are not in it); `op_counts` of the graph that
-    runs, by operator."""
+    """`nodes` by the name of the node in the emitted file (Q/DQ nodes are not in it), and of those that a lowering took
+    out of it; `op_counts` of the graph that runs, by operator."""
 
     nodes: Mapping[str, Ran]
     op_counts: Mapping[str, int]
@@ -105,6 +110,7 @@ class _Reader:
 
     def __init__(self, emitted: onnx.ModelProto, fused: onnx.ModelProto) -> None:
         self._nodes = [node for node in emitted.graph.node if node.op_type not in _QDQ]
+        self._replaced = [p.value for node in self._nodes for p in node.metadata_props if p.key == REPLACES_KEY]
         self._stored_floats = {t.name for t in emitted.graph.initializer if t.data_type in _FLOATS}
         self._declared = _declared(onnx.shape_inference.infer_shapes(emitted).graph)
         self._types = _types(fused.graph)
@@ -112,6 +118,7 @@ class _Reader:
         self._writer = {name: node for node in fused.graph.node for name in node.output}
         self._author = {name: node for node in self._nodes for name in node.output}
         self._twins = _twins(emitted.graph)
+        self._joined = _joined(emitted.graph)
         self._quantized: dict[str, list[str]] = {}
         for node in emitted.graph.node:
             if node.op_type == "QuantizeLinear":
@@ -130,12 +137,13 @@ class _Reader:
         for node in self._nodes:
             if self._kernel(node) is None and self._twins[node.name] in alive:
                 found[node.name] = found[alive[self._twins[node.name]]]
-        return {node.name: found[node.name] for node in self._nodes}
+        replaced = dict.fromkeys(self._replaced, Ran("absorbed", ""))
+        return replaced | {node.name: found[node.name] for node in self._nodes}
 
     def _ran(self, node: onnx.NodeProto, found: Mapping[str, Ran]) -> Ran:
         names = (*node.input[:1], *node.output)
         floats = any(self._declared.get(name, _FLOAT) in _FLOATS for name in names)
-        if not floats and node.op_type not in _INTEGER_KERNELS:
+        if not floats and node.op_type not in _INTEGER_KERNELS and node.name not in self._joined:
             return Ran("moves", node.op_type)
         kernel = self._kernel(node)
         if kernel is None:
@@ -198,6 +206,21 @@ class _Reader:
         if inner and all(ran.runs == "float" for ran in inner):
             return inner[0]
         return Ran("absorbed", "")
+
+
+def _joined(graph: onnx.GraphProto) -> set[str]:
+    """Nodes that join quantized integers: what they write comes to a DequantizeLinear as integers."""
+    dequantized = {node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    found = set()
+    for node in reversed(graph.node):
+        if node.output[0] not in dequantized:
+            continue
+        if node.op_type == _JOINS:
+            found.add(node.name)
+            dequantized.update(node.input)
+        elif node.op_type == _HOLDS:
+            dequantized.add(node.input[0])
+    return found
 
 
 def _twins(graph: onnx.GraphProto) -> dict[str, str]:
