@@ -40,6 +40,13 @@ target ort
         example="recipe example\n",
         verb="library",
     ),
+    "calibration-shard": CodeDoc(
+        summary="a process that was to calibrate some of the samples failed",
+        explanation="`compile --shards` gives every process each so many-th sample. What one of them met is its reason.",
+        example="recipe example\n",
+        verb="library",
+        cure="compile without `--shards`: the same error is then told with its place",
+    ),
     "code-unknown": CodeDoc(
         summary="`qdsl explain` was given a word that is no diagnostic code",
         explanation="With one word, `qdsl explain` looks up a diagnostic code. To explain a node or tensor, name the\n"

@@ -281,14 +281,6 @@ _CALIBRATING = {
         verb="library",
         cure="observe every shard once, with the same model, requests and dataset",
     ),
-    "calibration-shard": _doc(
-        "a process that was to calibrate some of the samples failed",
-        "`compile --shards` gives every process each so many-th sample. What one of them met is its reason.",
-        _IMAGES,
-        "a call of the library that calibrates a model with an operator nobody has in two shards",
-        verb="library",
-        cure="compile without `--shards`: the same error is then told with its place",
-    ),
     "calibration-ranges": _doc(
         "a text is not a file of calibrated ranges",
         "Ranges are JSON: samples, settled_after, and [low, high, method] for each tensor, finite and in order.",
