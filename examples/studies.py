@@ -267,7 +267,7 @@ FIGURES = {"confidence": _confidences, "latency": _latencies, "memory": _memorie
 
 
 def _short(known: Known) -> str:
-    return known.row.name.partition(" (")[0]
+    return known.row.name.split()[0]
 
 
 def svg(name: str, builds: Path) -> str | None:

@@ -18,7 +18,7 @@ quantize dynamic {
   activations uint8
 }
 
-target ort { threads auto }
+target ort { threads 1 }
 
 evaluate classification on val {
   measure top1, precision "crack", recall "crack", f1 "crack"

@@ -22,7 +22,7 @@ quantize static {
 # Rounded depthwise weights move the means of what they write.
 improve { bias_correct }
 
-target ort { threads auto }
+target ort { threads 1 }
 
 evaluate classification on val {
   measure top1, precision "crack", recall "crack", f1 "crack"

@@ -20,11 +20,11 @@ from test_evaluate import coloured, write
 from test_report import COLOURS, EVIL, STEPS, leaves, tilted
 
 import qdsl
-from qdsl.api.budgets import COSTS, cost_readings, decide
+from qdsl.api.budgets import cost_readings, decide
 from qdsl.cli import main
 from qdsl.diag import QdslError
 from qdsl.harness import Key, bench, devices
-from qdsl.harness.measurements import BudgetFacts
+from qdsl.harness.measurements import COSTS, BudgetFacts
 from qdsl.harness.reading import read as read_measurements
 from qdsl.harness.strict import UnfitError
 

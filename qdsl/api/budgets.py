@@ -24,7 +24,6 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 # More of these is faster; of the rest that have a speed-up, less is.
 _RATES = frozenset({"throughput"})
-COSTS = ("latency", "throughput", "cpu", "memory", "energy")  # what a profile decides
 
 Name = tuple[str, tuple[str, ...]]  # a metric and its qualifiers: ("latency", ("p50",)), ("f1", ("crack",))
 

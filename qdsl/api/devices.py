@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qdsl.api.budgets import COSTS, cost_readings, decide
+from qdsl.api.budgets import cost_readings, decide
 from qdsl.api.writing import write_text
 from qdsl.diag import QdslError, Report
 from qdsl.harness import devices
 from qdsl.harness.devices import Device
-from qdsl.harness.measurements import BudgetFacts, BuildFacts, Measurements
+from qdsl.harness.measurements import COSTS, BudgetFacts, BuildFacts, Measurements
 
 _WORST_FIRST = ("broken", "undecided", "holds")
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qdsl.api import comparing
-from qdsl.api.budgets import COSTS, Name, Reading, cost_readings
+from qdsl.api.budgets import Name, Reading, cost_readings
 from qdsl.api.prepare import Prepared
 from qdsl.data import Sample
 from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
 from qdsl.graph import save
 from qdsl.harness import FLOAT, bench
+from qdsl.harness.measurements import COSTS
 from qdsl.harness.profile import Subject, Wish, profile
 from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from qdsl.data.image import picture_size
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.harness.devices import Device
-from qdsl.harness.measurements import FILE, PICTURES, BuildFacts, Measurements
+from qdsl.harness.measurements import COSTS, FILE, PICTURES, BudgetFacts, BuildFacts, Measurements
 from qdsl.harness.pictures import LONGEST
 from qdsl.harness.profiles import Profile
 from qdsl.harness.reading import read, refuse_other, require_same
@@ -19,6 +19,7 @@ from qdsl.harness.results import FLOAT, BuildScores, Evaluation, Key
 from qdsl.plan import Plan, from_json, plan_hash
 
 _LARGEST_PLAN = 1 << 28
+_STANDING = ("integer_share", "macs", "size")  # known without a measurement
 _LARGEST_PICTURE = 1 << 20
 
 
@@ -95,9 +96,30 @@ def load(directory: Path) -> Build:
     image-*."""
     found = read(directory / FILE)
     require_same(directory, found)
+    found = replace(found, builds=tuple(_decided(found, build) for build in found.builds))
     pictures = {name: _picture(directory, name) for name in found.pictures}
     there = {name: picture for name, picture in pictures.items() if picture is not None}
     return Build(found, _plans(directory, found), there)
+
+
+def _decided(found: Measurements, build: BuildFacts) -> BuildFacts:
+    """The build with every budget undecided whose figure is no longer there: a verdict is worth its measurement."""
+    return replace(build, budgets=tuple(b if _measured(found, build, b) else _open(b) for b in build.budgets))
+
+
+def _measured(found: Measurements, build: BuildFacts, budget: BudgetFacts) -> bool:
+    """Whether the figure that a budget speaks of is there."""
+    if budget.value is None or budget.metric in _STANDING:
+        return True
+    if any(each.target == build.target for each in found.profiles) and budget.metric in COSTS:
+        return True
+    key = Key(budget.metric, budget.qualifiers[0] if budget.qualifiers else "")
+    scores = [scores_of(each, build.target) for each in found.evaluations if not each.condition]
+    return any(each is not None and key in each.scores for each in scores)
+
+
+def _open(budget: BudgetFacts) -> BudgetFacts:
+    return replace(budget, verdict="undecided", value=None, low=None, high=None, source="")
 
 
 def _plans(directory: Path, found: Measurements) -> dict[str, Plan]:

@@ -42,7 +42,7 @@ target ort
     ),
     "calibration-shard": CodeDoc(
         summary="a process that was to calibrate some of the samples failed",
-        explanation="`compile --shards` gives every process each so many-th sample. What one of them met is its reason.",
+        explanation="`compile --shards` gives every process each so many-th sample; what it met is the reason.",
         example="recipe example\n",
         verb="library",
         cure="compile without `--shards`: the same error is then told with its place",
