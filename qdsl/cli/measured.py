@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qdsl.harness.profiles import Profile
 
 _STAGE = 10
+_STYLES = {"holds": "green", "broken": "red", "undecided": "yellow"}
 
 
 def add_build(parser: argparse.ArgumentParser) -> None:
@@ -77,37 +78,60 @@ def line(stage: str, text: str) -> None:
 def print_evaluation(found: Evaluation) -> None:
     """The figures that the recipe names: the float model's, each build's, and how much less that is, with the paired
     bootstrap 95 % interval."""
+    from qdsl.cli.output import draws_tables, print_table
+
     changed = f", pictures changed: {found.condition}" if found.condition else ""
-    line("evaluate", f"{found.task} on {found.data}, {found.samples} {of(found.samples, '')}{changed}")
+    title = f"{found.task} on {found.data}, {found.samples} {of(found.samples, '')}{changed}"
     names = [build.build for build in found.builds]
-    width = max((len(str(key)) for key in found.asked), default=0)
-    line("", f"{'':<{width}}   {'   '.join(f'{name:>8}' for name in names)}")
+    rows = []
     for key in found.asked:
         values = [build.scores.get(key) for build in found.builds]
-        shown = "   ".join(f"{'-' if value is None else f'{value:.4f}':>8}" for value in values)
         drops = [build.drops[key] for build in found.builds if key in build.drops]
         told = "   ".join(f"drop {100 * d.value:.2f} pp [{100 * d.low:.2f}, {100 * d.high:.2f}]" for d in drops)
-        line("", f"{key!s:<{width}}   {shown}   {told}".rstrip())
+        rows.append([str(key), *("-" if value is None else f"{value:.4f}" for value in values), told])
+    if draws_tables():
+        print_table(f"evaluate: {title}", ["", *names, "95 % interval"], rows)
+        return
+    line("evaluate", title)
+    width = max((len(name) for name, *_ in rows), default=0)
+    for name, *cells, told in (["", *names, ""], *rows):
+        line("", f"{name:<{width}}   {'   '.join(f'{cell:>8}' for cell in cells)}   {told}".rstrip())
 
 
 def print_profile(found: Profile) -> None:
     """Latency, throughput, processor load and memory of each model, and how much faster than float it is."""
+    from qdsl.cli.output import draws_tables, print_table
     from qdsl.plan.render import mebibytes
 
     threads = "threads auto" if not found.threads else _counted(found.threads, "thread")
-    line("profile", f"measured here: {_counted(found.runs, 'run')} each, in turns, batch {found.batch}, {threads}")
-    width = max(len(build.build) for build in found.builds)
-    line("", f"{'':<{width}}   {'p50':>10} {'p90':>10} {'p99':>10} {'mean':>10} {'per second':>11} {'cpu':>6}   memory")
+    title = f"measured here: {_counted(found.runs, 'run')} each, in turns, batch {found.batch}, {threads}"
     base = found.builds[0].latency()
+    rows = []
     for build in found.builds:
-        times = " ".join(f"{1e3 * build.latency(form):>7.2f} ms" for form in ("p50", "p90", "p99", "mean"))
+        times = [f"{1e3 * build.latency(form):.2f} ms" for form in ("p50", "p90", "p99", "mean")]
         memory = "not measured" if build.peak_memory is None else mebibytes(build.peak_memory)
-        told = f"{build.build:<{width}}   {times} {found.throughput(build.build):>11.1f} {build.cpu:>6.0%}   {memory}"
-        line("", told if build is found.builds[0] else f"{told}   {base / build.latency():.2f}x")
+        faster = "" if build is found.builds[0] else f"{base / build.latency():.2f}x"
+        rate = f"{found.throughput(build.build):.1f}"
+        rows.append([build.build, *times, rate, f"{build.cpu:.0%}", memory, faster])
+    columns = ["", "p50", "p90", "p99", "mean", "per second", "cpu", "memory"]
+    if draws_tables():
+        print_table(f"profile: {title}", [*columns, "speed-up"], rows)
+        return
+    line("profile", title)
+    width = max(len(build.build) for build in found.builds)
+    for name, p50, p90, p99, mean, rate, cpu, memory, faster in ([*columns, ""], *rows):
+        times = [f"{time:>10}" for time in (p50, p90, p99, mean)]
+        line("", f"{name:<{width}}   {' '.join(times)} {rate:>11} {cpu:>6}   {memory}   {faster}".rstrip())
 
 
 def print_budgets(budgets: Sequence[BudgetFacts]) -> None:
     """Each `require` with its verdict."""
+    from qdsl.cli.output import draws_tables, print_table
+
+    if draws_tables() and budgets:
+        styles = [_STYLES[budget.verdict] for budget in budgets]
+        print_table("require", ["", "verdict"], [[budget.text, _verdict(budget)] for budget in budgets], styles)
+        return
     width = max((len(budget.text) for budget in budgets), default=0)
     for budget in budgets:
         line("require", f"{budget.text:<{width}}   {_verdict(budget)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,29 @@ def diagnostic_json(diagnostic: Diagnostic) -> dict[str, Any]:
 def on_terminal() -> bool:
     """Whether stderr is a terminal that draws; NO_COLOR and TERM=dumb ask for plain text."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def draws_tables() -> bool:
+    """Whether results go to a terminal that draws: tables then have rules and colours."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()) -> None:
+    """A table on a terminal: the first column names the rows, the others are figures; `styles` colour whole rows. Names
+    come from untrusted files: they are shown as they are, without markup or control characters."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from qdsl.plan.render import plain
+
+    table = Table(title=Text(plain(title), "bold"), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for at, column in enumerate(columns):
+        table.add_column(Text(plain(column)), justify="right" if at else "left")
+    for at, row in enumerate(rows):
+        table.add_row(*(Text(plain(cell)) for cell in row), style=styles[at] if styles else None)
+    Console(highlight=False).print(table)
 
 
 def _sources(diagnostics: Iterable[Diagnostic]) -> dict[str, str]:
