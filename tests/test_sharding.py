@@ -81,9 +81,11 @@ def test_a_shard_that_fails_is_told_with_its_reason(recipe: Path) -> None:
 
 
 def test_an_unknown_engine_is_refused(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["compile", str(recipe), "--shards", "2", "--engine", "locl", "--out", str(recipe.parent / "build")]
-    assert main(words) == 1
-    assert "`local`" in capsys.readouterr().err
+    words = ["compile", str(recipe), "--engine", "locl", "--out", str(recipe.parent / "build")]
+    for more in ([], ["--shards", "2"]):
+        assert main([*words, *more]) == 1
+        assert "`local`" in capsys.readouterr().err
+    assert not (recipe.parent / "build").exists()
 
 
 def test_progress_counts_samples(recipe: Path) -> None:

@@ -28,6 +28,7 @@ from qdsl.graph.finite import require_finite
 from qdsl.harness import Evaluation
 from qdsl.harness.measurements import Measurements
 from qdsl.harness.profiles import Profile
+from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
 from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions, Plan, gate, to_json
@@ -127,6 +128,7 @@ def compile(
     """
     wish = Wish(lock=lock, locked=locked, update=update)
     _require_counts(workers=workers, batch=batch, shards=shards)
+    by = _calibrator(shards, engine, Path(path), sets or {}, target)
     tell = listener or (lambda event: None)
     report = Report()
     loaded = _passed(read(path, sets), target, report)
@@ -144,9 +146,6 @@ def compile(
     _require_emittable(prepared, plans, job.directory)
     known = pinned.ranges(prepared, plans, datasets, report)
     if known is None:
-        by = (
-            here if shards == 1 else Shards(shards, engine_for(engine, shards), str(path), sets or {}, target).calibrate
-        )
         ranges, decisions, tuned = _calibrated(job, decisions, datasets, workers, batch, by)
     else:
         datasets = pinned.readable(datasets)
@@ -160,11 +159,7 @@ def compile(
         tell(Event("lock", told))
     from_lock = known is not None
     measured = measuring.measured(prepared, made, expected, job.stage, report) if measure else Measured()
-    for each in made:
-        if measure:
-            bundling.bundle(prepared, each, expected)
-        else:
-            bundling.remove(each)
+    _bundle(prepared, made, expected if measure else None)
     budgets = [measuring.budgets(prepared, Standing.of(each), measured) for each in made]
     facts = measuring.write(job.directory, prepared, made, measured, budgets, pinned.used)
     made_page = make_report(job.directory)
@@ -243,6 +238,22 @@ def _recalled(job: _Job, decisions: Sequence[Decisions], known: Ranges) -> _Foun
     job.tell(Event("lock", f"{len(known.low)} ranges from {job.pinned.path.name}, nothing to calibrate"))
     ranges = named(known, [decided.plan for decided in decisions])
     return ranges, tuple(recall(job.prepared, each, job.pinned.choices) for each in decisions), []
+
+
+def _calibrator(shards: int, engine: str, path: Path, sets: Mapping[str, str], target: str | None) -> Calibrator:
+    """Who calibrates: this process, or shards by an engine, which has to be known even where it has nothing to do.
+    Raises QdslError sweep-engine."""
+    run = engine_for(engine, shards)
+    return here if shards == 1 else Shards(shards, run, str(path), sets, target).calibrate
+
+
+def _bundle(prepared: Prepared, made: Sequence[Made], expected: Sequence[Expected] | None) -> None:
+    """A bundle beside each artifact; None for no measuring, when that of an earlier build goes."""
+    for each in made:
+        if expected is None:
+            bundling.remove(each)
+        else:
+            bundling.bundle(prepared, each, expected)
 
 
 def _require_counts(**counts: int | None) -> None:
