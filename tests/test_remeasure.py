@@ -12,6 +12,7 @@ import pytest
 from compile_tools import project
 
 import qdsl
+from qdsl.api import profiling
 from qdsl.cli import main
 from qdsl.diag import QdslError
 
@@ -104,3 +105,13 @@ def test_without_a_build_there_is_nothing_to_measure(recipe: Path, tmp_path: Pat
     with pytest.raises(QdslError) as caught:
         qdsl.profile(recipe, out=recipe.parent / "build")
     assert caught.value.diagnostics[0].code == "measurements-missing"
+
+
+def test_a_profile_that_cannot_be_made_again_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = project(tmp_path, RULES.replace("}", "; profile latency { runs 2; warmup 1 } }"))
+    qdsl.compile(path, out=tmp_path / "build")
+    before = measurements(path)["profiles"]
+    monkeypatch.setattr(profiling, "_profiled", lambda *rest: None)  # as without data for an input of free shape
+    found = qdsl.profile(path, out=tmp_path / "build")
+    assert [each.code for each in found.diagnostics] == ["profile-left-out"]
+    assert measurements(path)["profiles"] == before and len(before) == 1

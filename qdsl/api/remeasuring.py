@@ -92,8 +92,8 @@ def profile(
     """Time the build in `<out>/<recipe>/` on this machine, as its recipe says or by default, and decide its budgets
     anew. `settings` (runs, warmup, batch, threads) stand before those of the recipe.
 
-    `measurements.json` and the report there are written anew; what was evaluated stays. Raises QdslError as `evaluate`
-    does, and profile-batch.
+    `measurements.json` and the report there are written anew; what was evaluated stays, and the profile of a target
+    that cannot be profiled now. Raises QdslError as `evaluate` does, and profile-batch.
     """
     job = _opened(path, out, sets, listener)
     asked = profiling.forced(job.prepared.recipe, job.built, settings or {})
@@ -102,7 +102,9 @@ def profile(
     with placed_at(model_span(job.prepared), "artifact-refused"):
         heard = job.stage("profile")
         profiled = profiling.profiles(job.prepared, expected, job.built, asked, heard, job.report)
-    return _written(job, Measured(job.found.evaluations, profiled))
+    anew = {each.target for each in profiled}
+    kept = [each for each in job.found.profiles if each.target not in anew]
+    return _written(job, Measured(job.found.evaluations, (*profiled, *kept)))
 
 
 def _opened(path: str | Path, out: str | Path, sets: Mapping[str, str] | None, listener: Listener | None) -> _Job:
