@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qdsl.diag import Diagnostic, QdslError, nearest
+from qdsl.spec import install_extra
 
 _TRIES = 2  # a process that was killed from outside is started once more
 
@@ -95,7 +96,7 @@ def _ray(workers: int) -> Engine:
         import ray
     except ImportError:
         headline = "the engine `ray` needs the package ray"
-        help = ("pip install 'qdsl[distributed]'",)
+        help = (install_extra("distributed"),)
         raise QdslError([Diagnostic("sweep-engine", headline, help=help)]) from None
 
     def run(jobs: Sequence[Job]) -> Iterator[Finished]:

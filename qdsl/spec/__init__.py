@@ -1,7 +1,19 @@
 """Words every floor shares: number types, quantization schemes, units. Standard library only."""
 
 from qdsl.spec.dtypes import DTYPES, DType, dtype_named
+from qdsl.spec.naming import DISTRIBUTION, install_extra
 from qdsl.spec.scheme import Granularity, Scheme
 from qdsl.spec.units import UNITS, Quantity, UnitInfo
 
-__all__ = ["DTYPES", "UNITS", "DType", "Granularity", "Quantity", "Scheme", "UnitInfo", "dtype_named"]
+__all__ = [
+    "DISTRIBUTION",
+    "DTYPES",
+    "UNITS",
+    "DType",
+    "Granularity",
+    "Quantity",
+    "Scheme",
+    "UnitInfo",
+    "dtype_named",
+    "install_extra",
+]
