@@ -15,7 +15,7 @@ from qdsl.diag import Report
 from qdsl.graph.view import GraphView
 from qdsl.lang import loads as recipe_of
 from qdsl.plan import decide, from_json, render, to_json
-from qdsl.plan.alternatives import candidates, settled_by_ranges, still_open
+from qdsl.plan.alternatives import candidates, settled_by_ranges, still_open, without_losses
 from qdsl.plan.types import Choice, Origin
 
 
@@ -119,6 +119,35 @@ def test_shared_groups_are_one_in_the_plan() -> None:
     around = [*view.node("cat1").inputs, *view.node("cat1").outputs]
     assert len({groups[tensor] for tensor in around}) == 1
     assert replace(after, choices=()).tensors != made.plan.tensors
+
+
+def dense(activation: str) -> GraphView:
+    """Two joints; the first ends in an activation that is joined again beside values below 0."""
+    net = Net()
+    x = net.conv(net.input("x", 1, 3, 8, 8), 4, name="a")
+    joint = net.op("Concat", net.op("Sigmoid", x), x, name="cat1", axis=1)
+    bounds = [net.values([0.0]), net.values([6.0])] if activation == "Clip" else []
+    again = net.op(activation, joint, *bounds, name="act")
+    free = net.op("Concat", net.conv(x, 4, name="b"), net.conv(x, 4, name="c"), name="cat3", axis=1)
+    return net.view(net.conv(net.op("Concat", again, x, name="cat2", axis=1), 4, name="d", inside=12), free)
+
+
+@pytest.mark.parametrize("activation", ["Relu", "Clip"])
+def test_one_scale_that_would_part_an_activation_from_its_kernel_is_not_taken(activation: str) -> None:
+    """Its result would need a range that nobody measured. What has nothing to do with it stays."""
+    view = dense(activation)
+    before = decided(view)
+    assert before.predictions["act"].runs == "absorbed"
+    low = {plan.tensor: -1.0 for plan in before.plan.tensors}
+    shares = settled_by_ranges(before, low, dict.fromkeys(low, 1.0))
+    assert {("cat2",), ("cat3",)} <= {choice.nodes for choice in shares}
+    after = decide(RECIPE, view, "ort", float_bytes=1, report=Report(), choices=shares)
+    assert after.predictions["act"].runs == "float"
+    kept = without_losses(before, after, shares)
+    assert ("cat2",) not in {choice.nodes for choice in kept} and ("cat3",) in {choice.nodes for choice in kept}
+    good = decide(RECIPE, view, "ort", float_bytes=1, report=Report(), choices=kept)
+    assert without_losses(before, good, kept) == kept
+    assert {plan.tensor for plan in good.plan.tensors} <= low.keys()
 
 
 def test_what_is_open_is_told_with_its_bounds() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from compile_tools import HEAD, project
 
@@ -82,3 +83,18 @@ def test_counts_below_one_are_refused(name: str, count: Any, tmp_path: Path) -> 
     with pytest.raises(ValueError, match=f"`{name}` is {count}"):
         qdsl.compile(project(tmp_path), out=tmp_path / "build", **{name: count})
     assert not (tmp_path / "build").exists()
+
+
+def test_a_joint_whose_activation_is_joined_again(tmp_path: Path) -> None:
+    """The ranges would give the second joint one scale, which would part the Relu from the first."""
+    text = """net (float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y) {
+      c = Conv <kernel_shape = [1, 1]> (x, w) s = Sigmoid (c) j = Concat <axis = 1> (s, c)
+      r = Relu (j) k = Concat <axis = 1> (r, c) y = Conv <kernel_shape = [1, 1]> (k, v) }"""
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {text}')
+    draw = np.random.default_rng(0)
+    for name, shape in (("w", (4, 3, 1, 1)), ("v", (4, 12, 1, 1))):
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(draw.normal(size=shape).astype(np.float32), name))
+    done = qdsl.compile(project(tmp_path, proto=proto), out=tmp_path / "build", measure=False, lock=False)
+    (target,) = done.targets
+    assert target.verification.as_predicted
+    assert not [node for node in target.plan.nodes if node.prediction.runs == "float"]

@@ -222,3 +222,37 @@ def test_importing_the_package_loads_neither_numpy_nor_onnx() -> None:
     code = f"import sys, {modules}; print({{'numpy', 'onnx'}} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+LOOP = """g (float[2] x) => (float[2] y) <int64 n = {3}, bool go = {1}> {
+  [l] y = Loop (%s, x) <body = b (int64 i, bool c, float[2] s) => (bool o, float[2] t) {
+    o = Identity (c) t = Add (s, s) }> }"""
+
+
+@pytest.mark.parametrize("given", ["n, go", "n, ", ", go"])
+def test_a_loop_may_leave_out_its_count_or_its_condition(given: str) -> None:
+    proto = parse(LOOP % "n, go")
+    proto.graph.node[0].input[:] = [*(name.strip() for name in given.split(",")), "x"]
+    model = qdsl.graph.from_proto(proto)
+    assert list(_again(proto).graph.node[0].input) == list(proto.graph.node[0].input)
+    assert model.view().node("l").inputs == tuple(proto.graph.node[0].input)
+
+
+def test_an_input_that_is_needed_may_not_be_empty() -> None:
+    proto = parse("g (float[2] x) => (float[2] y) { [a] y = Add (x, x) }")
+    proto.graph.node[0].input[1] = ""
+    with pytest.raises(QdslError, match="a required input is absent"):
+        qdsl.graph.from_proto(proto)
+
+
+def test_empty_names_at_the_end_are_as_good_as_none() -> None:
+    """But for those of a body's results, which are counted."""
+    proto = parse("g (float[1, 1, 4, 4] x) => (float[1, 1, 2, 2] y) { [m] y = MaxPool <kernel_shape = [3, 3]> (x) }")
+    proto.graph.node[0].output.append("")
+    assert qdsl.graph.from_proto(proto).view().node("m").outputs == ("y",)
+    clip = parse("g (float[2] x) => (float[2] y) <float z = {0}> { [c] y = Clip (x, z) }")
+    clip.graph.node[0].input[:] = ["x", "", ""]
+    assert qdsl.graph.from_proto(clip).view().node("c").inputs == ("x",)
+    loop = parse(LOOP % "n, go")
+    loop.graph.node[0].output.append("")
+    assert qdsl.graph.from_proto(loop).view().node("l").outputs == ("y", "")

@@ -18,7 +18,7 @@ from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions
-from qdsl.plan.alternatives import candidates, settled_by_ranges
+from qdsl.plan.alternatives import candidates, settled_by_ranges, without_losses
 from qdsl.plan.types import Choice
 from qdsl.search import Trial, walk
 
@@ -36,9 +36,7 @@ def choose(
 ) -> Tuned:
     """Choose for one target: first what the ranges decide, then by timing. Raises QdslError `tune-data`, and what
     building and running raises."""
-    shares = settled_by_ranges(decided, ranges.low, ranges.high)
-    if shares:
-        decided = decide_one(prepared, decided.plan.target, choices=shares)
+    decided, shares = _shared(prepared, decided, ranges)
     found = [_locked(decided, choice, taken=True) for choice in shares]
     trials = trials_of(prepared, decided.plan.target)
     ladders = candidates(decided) if trials else ()
@@ -56,6 +54,18 @@ def choose(
     heard(f"{len(made)} of at most {trials} alternatives timed, {len(kept)} taken", 0, 0)
     decided = decide_one(prepared, decided.plan.target, choices=(*shares, *kept)) if kept else decided
     return Tuned(decided, tuple(line for lines in found for line in lines))
+
+
+def _shared(prepared: Prepared, decided: Decisions, ranges: Ranges) -> tuple[Decisions, tuple[Choice, ...]]:
+    """The common scales that the ranges decide, and the decisions under them: none that costs an integer kernel."""
+    shares = settled_by_ranges(decided, ranges.low, ranges.high)
+    while shares:
+        made = decide_one(prepared, decided.plan.target, choices=shares)
+        kept = without_losses(decided, made, shares)
+        if kept == shares:
+            return made, shares
+        shares = kept
+    return decided, ()
 
 
 def _choice(prepared: Prepared, decided: Decisions, trial: Trial[Step]) -> Choice:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
@@ -164,13 +165,10 @@ def check_names(graph: GraphProto, report: Report) -> None:
 def check_nodes(nodes: Iterable[NodeProto], opset: int, report: Report) -> None:
     """Number of inputs and outputs, and types of attributes, against the operators of ai.onnx. Others are not looked
     at: what is not in ONNX may be an operator of the runtime."""
-    rules: dict[str, _Rule | None] = {}
     for node in nodes:
         if node.domain not in DEFAULT_DOMAINS:
             continue
-        if node.op_type not in rules:
-            rules[node.op_type] = _rule(node.op_type, opset)
-        rule = rules[node.op_type]
+        rule = _rule(node.op_type, opset)
         fault = None if rule is None else _fault(node, rule)
         if fault is not None:
             report.error(
@@ -179,12 +177,34 @@ def check_nodes(nodes: Iterable[NodeProto], opset: int, report: Report) -> None:
 
 
 class _Rule(NamedTuple):
+    """What a schema asks: the least and the most inputs and outputs, and which of them may be left empty."""
+
     inputs: tuple[int, int]
     outputs: tuple[int, int]
+    optional_inputs: frozenset[int]
+    optional_outputs: frozenset[int]
     attributes: dict[str, int]
     required: tuple[str, ...]
 
 
+def named_ports(node: NodeProto, opset: int) -> tuple[list[str], list[str]]:
+    """A node's inputs and outputs less the empty names at their end, which say nothing that their absence does not
+    say, too. An operator that is not one of ai.onnx keeps all: what it asks is not known."""
+    rule = _rule(node.op_type, opset) if node.domain in DEFAULT_DOMAINS else None
+    if rule is None:
+        return list(node.input), list(node.output)
+    inputs = _less_empty(node.input, rule.inputs[0], rule.optional_inputs)
+    return inputs, _less_empty(node.output, rule.outputs[0], rule.optional_outputs)
+
+
+def _less_empty(names: Sequence[str], least: int, optional: frozenset[int]) -> list[str]:
+    found = list(names)
+    while len(found) > least and not found[-1] and len(found) - 1 in optional:
+        found.pop()
+    return found
+
+
+@cache
 def _rule(op: str, opset: int) -> _Rule | None:
     try:
         schema = onnx.defs.get_schema(op, opset)
@@ -193,16 +213,29 @@ def _rule(op: str, opset: int) -> _Rule | None:
     return _Rule(
         (schema.min_input, schema.max_input),
         (schema.min_output, schema.max_output),
+        _optional(schema.inputs),
+        _optional(schema.outputs),
         {name: attribute.type.value for name, attribute in schema.attributes.items()},  # type: ignore[attr-defined]
         tuple(name for name, attribute in schema.attributes.items() if attribute.required),
     )
 
 
+def _optional(parameters: Sequence[Any]) -> frozenset[int]:
+    """Ports that may be left empty; some have to be there all the same, since a needed one follows (the trip count and
+    the condition of a Loop)."""
+    kind = onnx.defs.OpSchema.FormalParameterOption.Optional
+    return frozenset(port for port, parameter in enumerate(parameters) if parameter.option == kind)
+
+
 def _fault(node: NodeProto, rule: _Rule) -> str | None:
-    for side, names, (least, most) in (("input", node.input, rule.inputs), ("output", node.output, rule.outputs)):
+    sides = (
+        ("input", node.input, rule.inputs, rule.optional_inputs),
+        ("output", node.output, rule.outputs, rule.optional_outputs),
+    )
+    for side, names, (least, most), optional in sides:
         if not least <= len(names) <= most:
             return f"it has {len(names)} {side}s"
-        if any(not name for name in names[:least]):
+        if any(not name and port not in optional for port, name in enumerate(names[:least])):
             return f"a required {side} is absent"
     found = {attribute.name: attribute for attribute in node.attribute}
     for name, attribute in found.items():

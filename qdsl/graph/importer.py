@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from qdsl.diag import QdslError, Report
-from qdsl.graph.checks import bodies, check_names, check_nodes, check_shapes, check_sparse, check_tensor
+from qdsl.graph.checks import bodies, check_names, check_nodes, check_shapes, check_sparse, check_tensor, named_ports
 from qdsl.graph.constants import Constant, Lazy, Sparse, Stored
 from qdsl.graph.dtypes import numpy_type, type_name
 from qdsl.graph.external import external_value
@@ -36,7 +36,7 @@ def import_graph(proto: ModelProto, opset: int, directory: Path | None, limits: 
     tensors: dict[str, gs.Tensor] = {name: Constant(name, value) for name, value in constants.items()}
     for info in (*graph.input, *graph.output, *graph.value_info):
         _declare(info, tensors)
-    nodes = [_node(node, tensors) for node in graph.node]
+    nodes = [_node(node, tensors, opset) for node in graph.node]
     made = gs.Graph(
         nodes=nodes,
         inputs=[tensors[info.name] for info in graph.input if info.name not in constants],
@@ -157,13 +157,14 @@ def merged_shape(
     )
 
 
-def _node(proto: NodeProto, tensors: dict[str, gs.Tensor]) -> gs.Node:
+def _node(proto: NodeProto, tensors: dict[str, gs.Tensor], opset: int) -> gs.Node:
+    inputs, outputs = named_ports(proto, opset)
     node = gs.Node(
         op=proto.op_type,
         name=proto.name,
         attrs=OrderedDict((attribute.name, attr_value(attribute)) for attribute in proto.attribute),
-        inputs=[_tensor(name, tensors) for name in proto.input],
-        outputs=[_tensor(name, tensors) for name in proto.output],
+        inputs=[_tensor(name, tensors) for name in inputs],
+        outputs=[_tensor(name, tensors) for name in outputs],
         domain="" if proto.domain == "ai.onnx" else proto.domain,
     )
     meta = meta_of(node)

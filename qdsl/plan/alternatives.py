@@ -55,6 +55,30 @@ def settled_by_ranges(decisions: Decisions, low: Mapping[str, float], high: Mapp
     return tuple(found)
 
 
+def without_losses(before: Decisions, after: Decisions, shares: Sequence[Choice]) -> tuple[Choice, ...]:
+    """Of common scales chosen for `before`, those that may stay: all, where each node of `after`, decided under them,
+    runs in integers as before. Else none around what a node reads or writes that no longer does: one scale may part an
+    activation from the kernel that it folds into, whose result would then need a range of its own. Fewer than given, or
+    the same."""
+    lost = [
+        node
+        for node in after.context.view.nodes
+        if after.predictions[node.name].runs == "float" and before.predictions[node.name].runs != "float"
+    ]
+    if not lost:
+        return tuple(shares)
+    tensors = after.draft.tensors
+    groups = {tensors[name].group for node in lost for name in (*node.inputs, *node.outputs) if name in tensors}
+    kept = [choice for choice in shares if not groups & _groups_around(after, choice)]
+    return tuple(kept) if len(kept) < len(shares) else ()
+
+
+def _groups_around(decisions: Decisions, choice: Choice) -> set[str]:
+    tensors = decisions.draft.tensors
+    nodes = [decisions.context.view.node(name) for name in choice.nodes]
+    return {tensors[name].group for node in nodes for name in _tensors(decisions, node) if name in tensors}
+
+
 def still_open(decisions: Decisions, trials: int) -> tuple[str, ...]:
     """What measurements have yet to choose, with its bounds. `trials` 0: nothing is timed."""
     found = []

@@ -271,7 +271,7 @@ class Judge:
             return _miss("input_float", port=port)
         if read.dtype not in row.activation_types:
             return _miss("activation_type", type=read.dtype)
-        for name in map(self._behind, node.outputs if row.output_quantized else ()):
+        for name in map(self._behind, filter(None, node.outputs) if row.output_quantized else ()):
             written = self._edges.written[name]
             if written.only_quant is None:
                 return _shared(written)
