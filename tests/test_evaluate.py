@@ -296,3 +296,51 @@ def test_measurements_say_which_files_they_speak_of(tmp_path: Path) -> None:
     assert found["evaluations"][0]["builds"].keys() == {"float", "ort"}
     qdsl.compile(path, out=tmp_path / "build", lock=False, measure=False)
     assert json.loads(written.read_text(encoding="utf-8"))["evaluations"] == []
+
+
+def test_two_evaluations_of_one_task_decide_each_its_own_budgets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The float model is right on half of one dataset and on all of the other."""
+    coloured(tmp_path)
+    draw = np.random.default_rng(5)
+    for name in ("half", "all"):
+        for label, colour in enumerate(CHANNELS):
+            for at in range(4):
+                pixels = draw.integers(0, 120, (8, 8, 3), dtype=np.uint8)
+                pixels[:, :, (label + (name == "half" and at % 2)) % 3] += 120
+                path = tmp_path / name / colour / f"{at}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    more = "".join(
+        f'data {name} from folder "{name}"\n'
+        f"evaluate classification on {name} {{ require top1 >= {bound} %; require f1 >= 0.1 }}\n"
+        for name, bound in (("half", 40), ("all", 90))
+    )
+    model = mean_colour(np.eye(3)[::-1].copy())
+    path = write(tmp_path, model, "fidelity on val { require sqnr >= 1 dB }\n" + more, 'folder "photos"')
+    words = ["compile", str(path), "--out", str(tmp_path / "build")]
+    assert main(words) == 0
+
+    def decided() -> dict[str, list[tuple[str, float | None]]]:
+        found = json.loads((tmp_path / "build" / "demo" / "measurements.json").read_text(encoding="utf-8"))
+        told: dict[str, list[tuple[str, float | None]]] = {}
+        for budget in found["builds"]["ort"]["budgets"]:
+            told.setdefault(budget["text"], []).append((budget["verdict"], budget["value"]))
+        return told
+
+    first = decided()
+    assert first["top1 >= 40 %"] == [("holds", 0.5)] and first["top1 >= 90 %"] == [("holds", 1.0)]
+    told = capsys.readouterr().out
+    assert "12 samples of half" in told and "12 samples of all" in told
+
+    in_target = path.read_text(encoding="utf-8").replace("target ort\n", "target ort { require top1 >= 60 % }\n")
+    (tmp_path / "other.q").write_text(in_target.replace("recipe demo", "recipe other"), encoding="utf-8")
+    assert main(["compile", str(tmp_path / "other.q"), "--out", str(tmp_path / "build"), "--no-lock"]) == 4
+    assert "top1 >= 60 %   50.00 %   BROKEN" in capsys.readouterr().out, "in a target block it has to hold on both"
+
+    # The first one's data gone: its budgets are undecided, not decided by the other's.
+    shutil.rmtree(tmp_path / "half")
+    assert main([*words, "--locked"]) == 0
+    assert decided()["top1 >= 40 %"] == [("undecided", None)] and decided()["top1 >= 90 %"] == [("holds", 1.0)]
+    assert "not measured: classification on half" in capsys.readouterr().out

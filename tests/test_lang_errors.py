@@ -13,6 +13,7 @@ from qdsl.diag.codes.lang import CODES
 from qdsl.lang import format_text, load, loads, missing_files, require_complete
 from qdsl.lang.parse import parse
 from qdsl.lang.tokens import DEEPEST, MOST_ERRORS
+from qdsl.lang.vocabulary import METRICS
 from tests.test_lang_parse import codes
 
 CALIB = 'data calib from images "*.jpg"\n'
@@ -256,3 +257,36 @@ def test_one_fault_gives_one_message() -> None:
         if closer == "}" and good[at - 1] == "\n":
             found = parse(good[:at] + good[at + 1 :], "f").diagnostics
             assert [d.code for d in found] == ["unbalanced"], good[at - 30 : at]
+
+
+MEASURED = 'data d from images "*.jpg"\nevaluate {task} on d {{ {body} }}\n'
+ONE_FIGURE = {
+    "two classes": ("classification", 'measure f1 "person" "person"', 'f1 "person", f1 "person"'),
+    "two classes bounded": ("detection", 'require map50 "a" "b" >= 0.5', 'map50 "a", map50 "b"'),
+    "two outputs": ("fidelity", 'require sqnr "y" "z" drop <= 1 dB', 'sqnr "y", sqnr "z"'),
+    "two quantiles": ("fidelity", "require latency p50 p99 <= 3 ms", "latency p50, latency p99"),
+    "twice the same word": ("fidelity", "require qdq survives survives", "qdq survives"),
+    "two quantiles profiled": ("fidelity", "profile latency p50 p90", "latency p50, latency p90"),
+    "no class": ("segmentation", "measure iou", "miou"),
+    "no class bounded": ("segmentation", "require iou drop <= 1 pp", "miou"),
+    "a cost measured": ("fidelity", "measure latency", "profile latency"),
+    "a score profiled": ("classification", "profile top1", "measure top1"),
+}
+
+
+@pytest.mark.parametrize("name", ONE_FIGURE)
+def test_a_metric_with_the_wrong_words_is_told_at_its_place(name: str) -> None:
+    task, body, cure = ONE_FIGURE[name]
+    with pytest.raises(QdslError) as caught:
+        loads(MEASURED.format(task=task, body=body))
+    (found,) = caught.value.diagnostics
+    assert found.code == "wrong-metric" and found.span is not None and found.span.line == 2
+    assert cure in found.help[0]
+
+
+def test_every_metric_of_a_task_can_be_measured() -> None:
+    """With the words that its row of the table allows: a class or an output where it has to name one, else none."""
+    for row in METRICS:
+        for task in row.tasks:
+            words = f'{row.name} "a"' if row.whole else row.name
+            loads(MEASURED.format(task=task, body=f"measure {words}"))

@@ -190,7 +190,7 @@ def test_what_is_decided_again_comes_out_the_same(here: Path) -> None:
 def test_margins_are_negative_where_broken(
     comparison: str, value: float | None, bound: float, margin: float | None
 ) -> None:
-    found = BudgetFacts("a", "holds", "latency", (), "value", comparison, value, bound, "s", None, None, "")
+    found = BudgetFacts("a", "holds", "latency", (), "value", comparison, value, bound, "s", None, None, "", "")
     assert found.margin == margin
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from qdsl.diag import Span
 from qdsl.harness.measurements import FORMS, BudgetFacts
 from qdsl.harness.profiles import Profile
 from qdsl.harness.results import FLOAT
-from qdsl.lang.recipe import Recipe, Require, Target
+from qdsl.lang.recipe import Evaluate, Recipe, Require, Target
+from qdsl.lang.vocabulary import METRICS
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -24,6 +25,8 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 # More of these is faster; of the rest that have a speed-up, less is.
 _RATES = frozenset({"throughput"})
+_WORST_FIRST = ("broken", "undecided", "holds")
+_TASKS = {row.name: row.tasks for row in METRICS}
 
 Name = tuple[str, tuple[str, ...]]  # a metric and its qualifiers: ("latency", ("p50",)), ("f1", ("crack",))
 
@@ -31,13 +34,22 @@ Name = tuple[str, tuple[str, ...]]  # a metric and its qualifiers: ("latency", (
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A figure that was measured, in base units (fractions, bytes, seconds); the float model's, None where there is
-    none; the ends of an interval around `reference - value`; `source` says how it was measured."""
+    none; the ends of an interval around `reference - value`; `source` says how it was measured. A figure that could not
+    be found out is NaN, and `source` says why."""
 
     value: float
     reference: float | None = None
     low: float | None = None
     high: float | None = None
     source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What is known of one build: figures of the whole, and those of each `evaluate` by its words."""
+
+    whole: Mapping[Name, Reading] = field(default_factory=dict)
+    evaluated: Mapping[str, Mapping[Name, Reading]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +62,37 @@ class Budget(BudgetFacts):
 _Facts = TypeVar("_Facts", bound=BudgetFacts)
 
 
-def decide_budgets(recipe: Recipe, target: Target, measured: Mapping[Name, Reading]) -> tuple[Budget, ...]:
+def decide_budgets(recipe: Recipe, target: Target, measured: Readings) -> tuple[Budget, ...]:
     """Every budget that holds for `target`, in source order; one in the target block stands before one in `evaluate`
-    on the same metric."""
+    on the same metric. What an `evaluate` measures decides the budgets in it, and no other's; one in the target block
+    has to hold in every `evaluate` that measures its metric."""
     own = {_key(require) for require in target.requires}
-    general = [r for spec in recipe.evaluates for r in spec.requires if _key(r) not in own]
-    chosen = sorted([*general, *target.requires], key=lambda r: (r.span.file, r.span.line, r.span.column))
-    return tuple(decide(_asked(require, recipe), measured) for require in chosen)
+    general = [(r, (spec,)) for spec in recipe.evaluates for r in spec.requires if _key(r) not in own]
+    chosen = [*general, *((require, recipe.evaluates) for require in target.requires)]
+    chosen.sort(key=lambda pair: (pair[0].span.file, pair[0].span.line, pair[0].span.column))
+    return tuple(_decided(_asked(require, recipe), specs, measured) for require, specs in chosen)
+
+
+def _decided(budget: Budget, specs: Sequence[Evaluate], measured: Readings) -> Budget:
+    """The budget by whichever of `specs` measure its metric, else by what is known of the whole build."""
+    tasks = _TASKS[budget.metric]
+    if not tasks:
+        return decide(budget, measured.whole)
+    names = dict.fromkeys(spec.words for spec in specs if spec.task in tasks)
+    found = [
+        decide(replace(budget, statement=name), measured.evaluated.get(name, {}), f"not measured: {name}")
+        for name in names
+    ]
+    return worst(found) if found else budget
+
+
+def worst(found: Sequence[_Facts]) -> _Facts:
+    """Of one budget decided several times, the verdict that counts: of equal ones that with the least margin."""
+
+    def order(budget: _Facts) -> tuple[int, float]:
+        return _WORST_FIRST.index(budget.verdict), math.inf if budget.margin is None else budget.margin
+
+    return min(found, key=order)
 
 
 def cost_readings(found: Profile, where: str) -> dict[Name, Reading]:
@@ -99,16 +135,21 @@ def _asked(require: Require, recipe: Recipe) -> Budget:
         low=None,
         high=None,
         source="",
+        statement="",
         span=require.span,
     )
 
 
-def decide(budget: _Facts, measured: Mapping[Name, Reading]) -> _Facts:
-    """The same budget by what was measured, whatever decided it before; undecided where that says nothing of it."""
-    unknown = replace(budget, verdict="undecided", value=None, low=None, high=None, source="")
+def decide(budget: _Facts, measured: Mapping[Name, Reading], absent: str = "") -> _Facts:
+    """The same budget by what was measured, whatever decided it before; undecided where that says nothing of it, for
+    the reason `absent` where there is no figure."""
+    unknown = replace(budget, verdict="undecided", value=None, low=None, high=None, source=absent)
     reading = measured.get((budget.metric, budget.qualifiers))
     if reading is None or budget.bound is None or budget.comparison is None:
         return unknown
+    if math.isnan(reading.value):
+        return replace(unknown, source=reading.source)
+    unknown = replace(unknown, source="")
     relative = budget.unit == "%"
     value = _formed(budget.metric, budget.form, reading, relative)
     if value is None:
@@ -122,8 +163,8 @@ def _formed(metric: str, form: str, reading: Reading, relative: bool) -> float |
     """The figure that a form of the metric speaks of; None where it needs the float model's and there is none."""
     value, reference = reading.value, reading.reference
     if form == "value":
-        return value if not math.isnan(value) else None
-    if reference is None or math.isnan(value) or math.isnan(reference):
+        return value
+    if reference is None or math.isnan(reference):
         return None
     if form == "drop":
         return _share(reference - value, reference) if relative else reference - value

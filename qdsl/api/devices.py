@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qdsl.api.budgets import cost_readings, decide
+from qdsl.api.budgets import cost_readings, decide, worst
 from qdsl.api.writing import write_text
 from qdsl.diag import QdslError, Report
 from qdsl.harness import devices
 from qdsl.harness.devices import Device
-from qdsl.harness.measurements import COSTS, BudgetFacts, BuildFacts, Measurements
-
-_WORST_FIRST = ("broken", "undecided", "holds")
+from qdsl.harness.measurements import COSTS, BuildFacts, Measurements
 
 
 def take_in(directory: Path, build: Measurements, paths: Sequence[Path]) -> None:
@@ -45,16 +42,7 @@ def _decided(build: BuildFacts, measured: Sequence[Device]) -> BuildFacts:
         return build
     readings = [cost_readings(device.profile, f"on {device.name}") for device in own]
     budgets = (
-        _worst([decide(budget, each) for each in readings]) if budget.metric in COSTS else budget
+        worst([decide(budget, each) for each in readings]) if budget.metric in COSTS else budget
         for budget in build.budgets
     )
     return replace(build, budgets=tuple(budgets))
-
-
-def _worst(found: Sequence[BudgetFacts]) -> BudgetFacts:
-    """Of one budget by several devices, the verdict that counts: of equal ones that with the least margin."""
-
-    def order(budget: BudgetFacts) -> tuple[int, float]:
-        return _WORST_FIRST.index(budget.verdict), math.inf if budget.margin is None else budget.margin
-
-    return min(found, key=order)

@@ -130,9 +130,9 @@ def _runners(prepared: Prepared, built: Mapping[str, Emitted]) -> Iterator[dict[
         yield builds | {name: target_module(name).runner(found, threads.get(name)) for name, found in built.items()}
 
 
-def readings(evaluated: Sequence[Evaluation], build: str) -> dict[Name, Reading]:
-    """What the evaluations say of one build, for its budgets."""
-    found: dict[Name, Reading] = {}
+def readings(evaluated: Sequence[Evaluation], build: str) -> dict[str, dict[Name, Reading]]:
+    """What the evaluations say of one build, for its budgets, by the words of their statements."""
+    found: dict[str, dict[Name, Reading]] = {}
     for evaluation in (each for each in evaluated if not each.condition):
         scores, floats = evaluation.of(build), evaluation.of(FLOAT).scores
         source = f"measured, {evaluation.samples} samples of {evaluation.data}"
@@ -140,5 +140,6 @@ def readings(evaluated: Sequence[Evaluation], build: str) -> dict[Name, Reading]
             drop = scores.drops.get(key)
             reference = floats.get(key) if scores.drops else None
             low, high = (drop.low, drop.high) if drop is not None else (None, None)
-            found[key.metric, (key.of,) if key.of else ()] = Reading(value, reference, low, high, source)
+            name = key.metric, (key.of,) if key.of else ()
+            found.setdefault(evaluation.statement, {})[name] = Reading(value, reference, low, high, source)
     return found

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from qdsl.api import evaluating, profiling
-from qdsl.api.budgets import Budget, Name, Reading, decide_budgets
+from qdsl.api.budgets import Budget, Name, Reading, Readings, decide_budgets
 from qdsl.api.prepare import Prepared, model_span, placed_at
 from qdsl.api.writing import write_bytes, write_text
 from qdsl.diag import Report
@@ -125,9 +125,9 @@ def budgets(prepared: Prepared, standing: Standing, found: Measured) -> tuple[Bu
         source = "predicted, and verified" if standing.as_predicted else "predicted, and not what runs"
         readings["integer_share", ()] = Reading(standing.integer_macs / standing.macs, source=source)
     block = _block(prepared, standing.target)
-    readings |= evaluating.readings(found.evaluations, standing.target)
     readings |= profiling.readings(found.profiles, block)
-    return decide_budgets(prepared.recipe, block, readings)
+    evaluated = evaluating.readings(found.evaluations, standing.target)
+    return decide_budgets(prepared.recipe, block, Readings(readings, evaluated))
 
 
 def write(

@@ -150,7 +150,7 @@ def _counted(count: int, what: str) -> str:
 
 def _verdict(budget: BudgetFacts) -> str:
     if budget.value is None or budget.bound is None:
-        return "undecided: not measured"
+        return f"undecided: {budget.source or 'not measured'}"
     shown = _in_unit(budget.value, budget.unit)
     if budget.low is not None and budget.high is not None:
         ends = (_in_unit(end, budget.unit).partition(" ")[0] for end in (budget.low, budget.high))

@@ -53,6 +53,7 @@ def evaluate(expected: Expected, builds: Builds, heard: Heard = lambda done, tot
         builds=tuple(scored),
         odd=tuple(odd),
         condition=expected.condition,
+        statement=expected.spec.words,
     )
 
 

@@ -14,7 +14,7 @@ from qdsl.harness.profiles import Profile
 from qdsl.harness.results import BuildScores, Evaluation, Odd, Shown
 from qdsl.targets.results import Fidelity
 
-FORMAT = 3
+FORMAT = 4
 FILE = "measurements.json"
 PICTURES = "pictures"  # the folder of the small pictures, beside the file
 COSTS = ("latency", "throughput", "cpu", "memory", "energy")  # what a profile decides
@@ -42,7 +42,8 @@ class BudgetFacts:
     """One `require`: its words, "holds", "broken" or "undecided"; what it asks for, so that it can be decided again (a
     `metric` with its `qualifiers`; `form` is value, drop, ratio, speedup or holds; `comparison` and `bound` are None
     for a condition without a bound); and what decided it. `value` (None: not measured) and `bound` are in base units
-    (bytes, seconds, fractions), `low` and `high` the ends of an interval around `value`, None where there is none."""
+    (bytes, seconds, fractions), `low` and `high` the ends of an interval around `value`, None where there is none.
+    `source` says what decided it, or why nothing did; `statement` which `evaluate` did, or has to ("" for none)."""
 
     text: str
     verdict: str
@@ -56,6 +57,7 @@ class BudgetFacts:
     low: float | None
     high: float | None
     source: str
+    statement: str
 
     @property
     def margin(self) -> float | None:
@@ -138,6 +140,7 @@ def evaluation_json(found: Evaluation) -> dict[str, Any]:
         "task": found.task,
         "data": found.data,
         "condition": found.condition,
+        "statement": found.statement,
         "samples": found.samples,
         "classes": found.classes,
         "asked": [str(key) for key in found.asked],

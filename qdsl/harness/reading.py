@@ -254,6 +254,7 @@ def _read_budget(part: Part) -> BudgetFacts:
         low=at["low"].maybe(number),
         high=at["high"].maybe(number),
         source=at["source"].text(),
+        statement=at["statement"].text(),
     )
 
 
@@ -266,7 +267,7 @@ def _read_unit(part: Part) -> str:
 
 
 def _read_evaluation(part: Part) -> Evaluation:
-    at = part.fields("task", "data", "condition", "samples", "classes", "asked", "builds", "odd")
+    at = part.fields("task", "data", "condition", "statement", "samples", "classes", "asked", "builds", "odd")
     builds = tuple(_read_scores(name, each) for name, each in at["builds"].entries().items())
     if not builds or builds[0].build != FLOAT:
         raise at["builds"].unfit("expected the float model first")
@@ -279,6 +280,7 @@ def _read_evaluation(part: Part) -> Evaluation:
         builds=builds,
         odd=tuple(_read_odd(each) for each in at["odd"].items()),
         condition=at["condition"].text(),
+        statement=at["statement"].text(),
     )
 
 

@@ -103,7 +103,7 @@ class Odd:
 class Evaluation:
     """One `evaluate` statement carried out (measured, on this machine): the float model first, then every build.
     `asked` are the figures that the recipe names, or those of the whole where it names none. `condition` says how the
-    pictures were changed ("noise 3"), "" for as they are."""
+    pictures were changed ("noise 3"), "" for as they are. `statement` tells it from others of its task and data."""
 
     task: str
     data: str
@@ -113,6 +113,7 @@ class Evaluation:
     builds: tuple[BuildScores, ...]
     odd: tuple[Odd, ...] = ()
     condition: str = ""
+    statement: str = ""
 
     def of(self, build: str) -> BuildScores:
         """The scores of one build; KeyError when it is not there."""

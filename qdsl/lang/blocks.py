@@ -100,7 +100,7 @@ def evaluate(statement: syntax.Evaluate, scope: Scope) -> Evaluate | None:
     requires: list[Require] = []
     for item in statement.body:
         if isinstance(item, syntax.Measure):
-            measured = metrics(item.metrics, task, scope)
+            measured = metrics(item, task, scope)
         elif isinstance(item, syntax.Profile):
             watched = profile(item, task, scope)
         elif isinstance(item, syntax.Corrupt):

@@ -34,6 +34,8 @@ def metric(found: syntax.Metric, task: str | None, scope: Scope) -> tuple[Metric
         if not _qualifies(said, row):
             _wrong_qualifier(said, row, scope)
             return None
+    if not _one_figure(found, qualifiers, row, scope):
+        return None
     words = tuple(q.value if isinstance(q, syntax.Text) else q.name for q in qualifiers)
     return Metric(row.name, words, found.span), form
 
@@ -44,6 +46,29 @@ def _qualifies(said: syntax.Word | syntax.Text, row: MetricRow) -> bool:
     return said.name in row.qualifiers and not said.name.isupper()
 
 
+def _one_figure(
+    found: syntax.Metric, qualifiers: Sequence[syntax.Word | syntax.Text], row: MetricRow, scope: Scope
+) -> bool:
+    """Whether the words name one figure: two classes are two figures, and a metric of a class alone needs its name."""
+    if len(qualifiers) > 1:
+        label = "expected one: each class or output is a metric of its own"
+        cure = ", ".join(f"{row.name} {_written(said)}" for said in qualifiers[:3])
+        headline = f"`{row.name}` takes one `{_written(qualifiers[0])[:60]}` or the like, not {len(qualifiers)}"
+        scope.error("wrong-metric", headline, qualifiers[1].span, label, (f"write `{cure}`",))
+        return False
+    if row.whole and not qualifiers:
+        cure = f'write `{row.name} "class"`, or `{row.whole}` for all of them'
+        scope.error(
+            "wrong-metric", f"`{row.name}` speaks of one class", found.span, "expected a class in quotes", (cure,)
+        )
+        return False
+    return True
+
+
+def _written(said: syntax.Word | syntax.Text) -> str:
+    return f'"{said.value}"' if isinstance(said, syntax.Text) else said.name
+
+
 def _wrong_qualifier(said: syntax.Word | syntax.Text, row: MetricRow, scope: Scope) -> None:
     allowed = [f"`{q}`" for q in row.qualifiers if not q.isupper()]
     allowed += [f"a {q.lower()} in quotes" for q in row.qualifiers if q.isupper()]
@@ -52,15 +77,24 @@ def _wrong_qualifier(said: syntax.Word | syntax.Text, row: MetricRow, scope: Sco
     scope.error("wrong-metric", f"`{row.name}` takes no `{shown(said)[:60]}`", said.span, label)
 
 
-def metrics(found: Sequence[syntax.Metric], task: str | None, scope: Scope) -> tuple[Metric, ...]:
-    """The metrics of a `measure` or `profile`; wrong ones are reported and left out."""
+def metrics(statement: syntax.Measure | syntax.Profile, task: str | None, scope: Scope) -> tuple[Metric, ...]:
+    """The metrics of a `measure` (of answers) or a `profile` (of the machine); wrong ones are reported and left out."""
     kept = []
-    for one in found:
+    answers = isinstance(statement, syntax.Measure)
+    for one in statement.metrics:
         got = metric(one, task, scope)
-        if got is not None and got[1] != "value":
-            scope.error("wrong-metric", f"`{got[1]}` belongs to `require`", one.span, "expected a metric alone")
-        elif got is not None:
-            kept.append(got[0])
+        if got is None:
+            continue
+        name, form = got
+        if form != "value":
+            scope.error("wrong-metric", f"`{form}` belongs to `require`", one.span, "expected a metric alone")
+        elif bool(_ROWS[name.name].tasks) != answers:
+            word = "measure" if answers else "profile"
+            other = "no answers of the task" if answers else "of answers, not of the machine"
+            cure = f"write `{'profile' if answers else 'measure'} {name.name}`, or `require` it"
+            scope.error("wrong-metric", f"`{word}` does not take `{name.name}`", one.span, f"it is {other}", (cure,))
+        else:
+            kept.append(name)
     return tuple(kept)
 
 
@@ -78,7 +112,7 @@ def plain_settings(
 
 def profile(found: syntax.Profile, task: str | None, scope: Scope) -> Profile:
     """`profile latency, memory { runs 200 }`."""
-    return Profile(metrics(found.metrics, task, scope), plain_settings("profile", found.body, scope), found.span)
+    return Profile(metrics(found, task, scope), plain_settings("profile", found.body, scope), found.span)
 
 
 def require(found: syntax.Require | syntax.Bound, task: str | None, scope: Scope) -> Require | None:

@@ -246,6 +246,13 @@ class Evaluate:
     requires: tuple[Require, ...] = ()
     corrupt: Corrupt | None = None
 
+    @property
+    def words(self) -> str:
+        """What is measured: task, data, outputs and settings. Statements with the same words measure the same."""
+        outputs = [f'output "{name}"' for name in self.output]
+        told = [*outputs, *(f"{name} {value}" for name, value in self.settings)]
+        return f"{self.task} on {self.data}{': ' if told else ''}{', '.join(told)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Allow:

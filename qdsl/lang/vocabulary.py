@@ -149,7 +149,8 @@ class MetricRow(NamedTuple):
     """A metric: where it may stand ("" for any task and target), what its bound measures, what may follow its name.
 
     `measures` is a key of the unit table ("bytes", "seconds", ..), "ratio" for 0..1 or `%`, "number" for a plain
-    number, and "holds" for a condition without a bound.
+    number, and "holds" for a condition without a bound. One qualifier may follow, and has to where `whole` names the
+    metric of all classes together.
     """
 
     name: str
@@ -157,6 +158,7 @@ class MetricRow(NamedTuple):
     measures: str
     qualifiers: tuple[str, ...]
     about: str
+    whole: str = ""
 
 
 _LABELLED = ("classification", "detection", "segmentation")
@@ -172,7 +174,7 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow("map50", ("detection",), "ratio", ("CLASS",), "mean average precision at IoU 0.5"),
     MetricRow("map50_95", ("detection",), "ratio", ("CLASS",), "mean average precision over IoU 0.5 to 0.95"),
     MetricRow("fitness", ("detection",), "ratio", (), "what detectors are chosen by: map50_95"),
-    MetricRow("iou", ("segmentation",), "ratio", ("CLASS",), "intersection over union"),
+    MetricRow("iou", ("segmentation",), "ratio", ("CLASS",), "intersection over union", "miou"),
     MetricRow("miou", ("segmentation",), "ratio", (), "mean of iou over classes"),
     MetricRow("dice", ("segmentation",), "ratio", ("CLASS",), "overlap, twice over the sum"),
     MetricRow("agreement", ("fidelity",), "ratio", ("OUTPUT",), "same best class as the float model"),

@@ -10,7 +10,7 @@ from qdsl.harness.results import FLOAT, Drop, Evaluation, Key
 from qdsl.report import charts, tables, words
 from qdsl.report.axes import Axis, axis
 from qdsl.report.charts import Bar, Series, Spot, Words, of_style
-from qdsl.report.data import Build, Method, as_they_are, headline, scores_of
+from qdsl.report.data import Build, Method, as_they_are, bounds_of, headline, key_of, scores_of
 from qdsl.report.html import Html, tag
 
 _MEBI = 1 << 20
@@ -104,16 +104,18 @@ def drops(evaluation: Evaluation, methods: Sequence[Method]) -> Html:
         for method in methods:
             found = _drop(evaluation, method, key)
             if found is not None and math.isfinite(found.value):
-                rows.append(drop_bar(method, key, found, str(key) if len(methods) == 1 else f"{key}, {method.label}"))
+                name = str(key) if len(methods) == 1 else f"{key}, {method.label}"
+                rows.append(drop_bar(evaluation, method, key, found, name))
     label = "; ".join(f"{row.name}: {row.words}" for row in rows[:12])
     about = "Right of zero: worse than float. Lines: paired bootstrap 95 % intervals. Across: the budget."
     caption = f"{source(evaluation)} {about}"
     return charts.bars(Words("Drop from the float model", label, caption), drop_axis(rows), rows, dots=True)
 
 
-def drop_bar(method: Method, key: Key, found: Drop, name: str) -> Bar:
+def drop_bar(evaluation: Evaluation, method: Method, key: Key, found: Drop, name: str) -> Bar:
     """One drop in percentage points, with the bound that a budget sets for it."""
-    bounds = (b.bound for b in method.facts.budgets if b.unit == "pp" and b.text.startswith(f"{key} drop <"))
+    own = (b for b in bounds_of(evaluation, method.facts) if b.unit == "pp" and key_of(b) == key)
+    bounds = (b.bound for b in own if b.form == "drop" and b.comparison in ("<", "<="))
     bound = next((100 * bound for bound in bounds if bound is not None), None)
     low, high = 100 * found.low, 100 * found.high
     return Bar(name, 100 * found.value, words.drop(found), of_style(method.style), low, high, bound)

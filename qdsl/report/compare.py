@@ -223,7 +223,7 @@ def _drops(key: Key, members: Sequence[Group]) -> list[Html]:
             scores = scores_of(evaluation, method.facts.target)
             found = scores.drops.get(key) if scores is not None else None
             if found is not None and math.isfinite(found.value):
-                rows.append(drop_bar(method, key, found, method.label))
+                rows.append(drop_bar(evaluation, method, key, found, method.label))
     label = "; ".join(f"{row.name}: {row.words}" for row in rows[:16])
     about = "Right of zero: worse than float. Lines: paired bootstrap 95 % intervals. Across: the budget."
     told = Words(f"Drop of {key}", label, f"{source(members[0].floats)} {about}")

@@ -113,8 +113,9 @@ def _measured(found: Measurements, build: BuildFacts, budget: BudgetFacts) -> bo
         return True
     if any(each.target == build.target for each in found.profiles) and budget.metric in COSTS:
         return True
-    key = Key(budget.metric, budget.qualifiers[0] if budget.qualifiers else "")
-    scores = [scores_of(each, build.target) for each in found.evaluations if not each.condition]
+    key = key_of(budget)
+    own = [each for each in found.evaluations if each.statement == budget.statement and not each.condition]
+    scores = [scores_of(each, build.target) for each in own]
     return any(each is not None and key in each.scores for each in scores)
 
 
@@ -217,10 +218,20 @@ def as_they_are(build: Build) -> tuple[Evaluation, ...]:
     return tuple(found for found in build.found.evaluations if not found.condition)
 
 
+def key_of(budget: BudgetFacts) -> Key:
+    """The figure of an evaluation that a budget bounds."""
+    return Key(budget.metric, *budget.qualifiers[:1])
+
+
+def bounds_of(evaluation: Evaluation, facts: BuildFacts) -> tuple[BudgetFacts, ...]:
+    """The budgets that an evaluation decides."""
+    return tuple(budget for budget in facts.budgets if budget.statement == evaluation.statement)
+
+
 def headline(evaluation: Evaluation, facts: BuildFacts) -> Key | None:
     """The figure that a budget names, else the first that the recipe asks for."""
     known = [key for key in evaluation.asked if key in evaluation.of(FLOAT).scores]
-    bounded = [key for key in known if any(budget.text.startswith(f"{key} ") for budget in facts.budgets)]
+    bounded = [key for key in known if any(key == key_of(budget) for budget in bounds_of(evaluation, facts))]
     return next(iter((*bounded, *known)), None)
 
 
