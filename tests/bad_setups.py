@@ -254,6 +254,20 @@ def cut_coco(folder: Path) -> None:
     (folder / "instances.json").write_text(text[:-9])
 
 
+def one_person(yaml: str) -> Setup:
+    """A YOLO dataset with one picture for training."""
+
+    def write(folder: Path) -> None:
+        yolo_tree(folder, yaml)
+        (folder / "images/train/2.jpg").unlink()
+
+    return write
+
+
+def long_file_name(folder: Path) -> None:
+    coco_tree(folder, images=[{"id": 1, "file_name": "a" * 5000 + ".png", "width": 8, "height": 8}], annotations=[])
+
+
 def half_masked(folder: Path) -> None:
     for name in ("images/a.png", "images/b.png", "masks/a.png"):
         picture(folder / "road" / name)
@@ -467,9 +481,16 @@ SETUPS: dict[str, Setup] = {
     ),
     "a folder photos with a black picture": beside_conv(black),
     "a label file with three numbers": beside_conv(cut_label),
-    "a people.yaml with the key download": beside_conv(
-        lambda folder: yolo_tree(folder, "train: images/train\nnames: [a]\ndownload: |\n  rm")
+    "a people.yaml whose names stand in a text": beside_conv(
+        lambda folder: yolo_tree(folder, "train: images/train\nnames: person\n")
     ),
+    "a people.yaml with the key licence": beside_conv(
+        one_person("train: images/train\nnames: [person, dog]\nlicence: MIT\n")
+    ),
+    "a people.yaml whose path is of another machine": beside_conv(
+        one_person("path: elsewhere/people\ntrain: images/train\nnames: [person, dog]\n")
+    ),
+    "an instances_val.json with a file name of 5000 letters": beside_conv(long_file_name),
     "an instances.json that is cut off": beside_conv(cut_coco),
     "a folder photos with one picture": beside_conv(photos),
     "a folder road with two images and one mask": beside_conv(half_masked),

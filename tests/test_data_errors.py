@@ -20,7 +20,6 @@ from test_data_sources import coco_tree, yolo_tree
 import qdsl.data
 from qdsl.calibrate import Observations, Ranges, merged, minmax
 from qdsl.data.image import decode
-from qdsl.data.yolo_yaml import parse
 from qdsl.diag import QdslError, Report, render_all
 from qdsl.diag.codes.data import CODES
 from qdsl.graph import from_proto
@@ -101,6 +100,15 @@ def bad_label(root: Path) -> None:
     yaml = yolo_tree(root)
     (root / "labels/train/1.txt").write_text("0 0.5 0.5 0.2 0.2\n0 0.5 0.5\n")
     use(data_spec("yolo", yaml, split="train", classes=("person",)))
+
+
+def long_file_name(root: Path) -> None:
+    images = [{"id": 1, "file_name": "a" * 5000 + ".png", "width": 8, "height": 8}]
+    use(data_spec("coco", coco_tree(root, images=images, annotations=[])))
+
+
+def surrogate_in_yaml(root: Path) -> None:
+    use(data_spec("yolo", yolo_tree(root, 'train: "images\\ud800"\n')))
 
 
 def cut_json(root: Path) -> None:
@@ -208,8 +216,16 @@ CASES: dict[str, dict[str, Callable[[Path], Any]]] = {
     },
     "data-class": {"": lambda root: use(data_spec("folder", photos(root, "crack/a.png"), classes=("crak",)))},
     "data-label": {"": bad_label},
+    "data-name": {"coco": long_file_name, "yaml": surrogate_in_yaml},
     "data-yaml": {
-        "": lambda root: use(data_spec("yolo", yolo_tree(root, "train: x\ndownload: |\n  rm"), split="train"))
+        "names": lambda root: use(data_spec("yolo", yolo_tree(root, "train: x\n\nnames: person\n"))),
+        "cut": lambda root: use(data_spec("yolo", yolo_tree(root, "train: x\nnames: [a, b\n"))),
+    },
+    "data-yaml-key": {
+        "": lambda root: use(data_spec("yolo", yolo_tree(root, "train: images/train\nnmaes: [person]\n")))
+    },
+    "data-yaml-path": {
+        "": lambda root: use(data_spec("yolo", yolo_tree(root, "path: /content/x\ntrain: images/train\n")))
     },
     "data-coco": {"": cut_json},
     "data-setting": {"": lambda root: use(data_spec("images", photos(root), split="train"))},
@@ -312,42 +328,3 @@ def test_bent_pictures_decode_or_give_a_diagnostic(
         assert decode(root / f"a.{suffix}", "a", None).shape[2] == 3
     except QdslError as error:
         assert error.diagnostics[0].code in {"image-broken", "image-bomb"}
-
-
-YAML_BAD = [
-    "names: &x [a]", "names: *x", "names: !!python/object:os.system [a]", "names: |\n  a", "path: [a, [b]]", "nc: many",
-    "names: {0: a, 2: b}", "names: {a: b}", "names: [a]\nnc: 2", "train: a\ntrain: b", "- a", "names:\n\t- a",
-    "path: {a: b}",
-    "names: [a, b", "names:\n  0: a\n    1: b", "names: 'it''s'", "just text", "names: {0: a, 0: b}", "train: {a: b}",
-    "names:\n  - a\n  0: b", "path: @x", "names: person",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("text", YAML_BAD)
-def test_yaml_beyond_the_subset_is_refused(text: str) -> None:
-    with pytest.raises(QdslError, match="data-yaml"):
-        parse(text, "people.yaml")
-
-
-@pytest.mark.parametrize(
-    ("text", "names", "train"),
-    [
-        ("train: a # note\nnames: [x, 'y, z', \"#w\"]", ("x", "y, z", "#w"), ("a",)),
-        ("---\ntrain: [a, b]\nnames:\n  0: x  # first\n  1: 'y'\nnc: 2\n", ("x", "y"), ("a", "b")),
-        ("train:\n- a\n- b/c d\nnames:\n- x\n", ("x",), ("a", "b/c d")),
-        ("train: a\nval:\ntest: null\nnames: {1: y, 0: x}", ("x", "y"), ("a",)),
-        ('"train": a#b\nnames: []', (), ("a#b",)),
-    ],
-)
-def test_yaml_subset(text: str, names: tuple[str, ...], train: tuple[str, ...]) -> None:
-    found = parse(text, "people.yaml")
-    assert found.names == names and found.splits == {"train": train}
-
-
-@given(st.text(alphabet="abn:mes[]{},- \n'\"#0123&*!|>\t", max_size=80))
-@settings(max_examples=500)
-def test_any_text_as_yaml_parses_or_gives_a_diagnostic(text: str) -> None:
-    try:
-        assert parse(text, "f").names is not None
-    except QdslError as error:
-        assert error.diagnostics[0].code == "data-yaml"

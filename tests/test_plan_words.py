@@ -60,6 +60,7 @@ CASES: dict[tuple[str, str, int], tuple[str, str, str]] = {
     ("data", "ignore", 0): ("folder", "ignore 255", "ignore 0"),
     ("data", "array", 0): ("data", 'array "a" "x"', 'array "b" "x"'),
     ("data", "label", 0): ("data", 'label "y"', 'label "z"'),
+    ("data", "outside", 0): ("data", 'outside "../a"', 'outside "../b"'),
     ("quantize", "weights", 0): ("weights", "weights int8 per_tensor", "weights int8 per_channel"),
     ("quantize", "activations", 0): ("activations", "activations uint8 affine", "activations uint8 symmetric"),
     ("quantize", "calibrate", 0): ("calibrate", "calibrate minmax on calib", "calibrate minmax on other"),

@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qdsl.data.files import below, path_key
+from qdsl.data.files import path_key
 from qdsl.data.folders import safe_split, single_path
 from qdsl.data.image import open_file, reason
+from qdsl.data.roots import name_from, roots
 from qdsl.data.types import Item, Label, Listing, failure
 from qdsl.data.yolo import keep_classes
 from qdsl.diag import Span
@@ -35,11 +36,13 @@ def coco(spec: DataSpec) -> Listing:
         boxes[annotation["image_id"]].append(annotation)
     names = {image["file_name"] for image in images}
     folder = Path(spec.paths[1]) if len(spec.paths) == 2 else _folder(file, sorted(names), spec, name)
+    allowed = roots(spec, folder)
     items: dict[str, Item] = {}
     for image in images:
-        relative = below(folder, image["file_name"], name, spec.span).relative_to(folder).as_posix()
+        path = allowed.place(allowed.home, image["file_name"], name)
+        relative = name_from(path, allowed.home)
         labels = partial(_labels, image, tuple(boxes[image["id"]]), numbers, name, spec.span)
-        items.setdefault(relative, Item(relative, folder / relative, labels))
+        items.setdefault(relative, Item(relative, Path(path), labels))
     ordered = tuple(sorted(items.values(), key=lambda item: path_key(item.id)))
     return keep_classes(Listing(ordered, tuple(categories[i] for i in order)), spec)
 
@@ -100,7 +103,7 @@ def _folder(file: Path, names: list[str], spec: DataSpec, shown: str) -> Path:
     places = [parent, parent / "images", parent / split, parent.parent / split, parent.parent / "images" / split]
     places += [parent.parent / "images"]
     first = names[0] if names else ""
-    return next((p for p in places if first and below(p, first, shown, spec.span).is_file()), parent)
+    return next((p for p in places if first and Path(roots(spec, p).found(str(p), first, shown)).is_file()), parent)
 
 
 def _labels(

@@ -1,4 +1,4 @@
-"""Finding files: globs, folders, and names that a dataset lists, which must stay below its root."""
+"""Finding files: globs, folders, and reading lists of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 from qdsl.data.image import SUFFIXES, open_file, reason
@@ -21,17 +21,6 @@ _T = TypeVar("_T")
 def path_key(name: str) -> tuple[str, ...]:
     """Path order: part by part, by code point, so that it is the same on every file system and in every locale."""
     return tuple(name.split("/"))
-
-
-def below(root: Path, name: str, listed_in: str, span: Span | None) -> Path:
-    """root / name for a relative name that a dataset file lists; QdslError data-escape for one that leaves `root`."""
-    plain = PurePosixPath(os.path.normpath(name.replace("\\", "/")) if name else ".")
-    leaves = plain.is_absolute() or ".." in plain.parts[:1] or ":" in (plain.parts or ("",))[0] or "\0" in name
-    if leaves:
-        help = ("list files by paths below the dataset's own folder, without `..` and not absolute",)
-        headline = f"{listed_in} lists `{name[:120]}`, which is outside the dataset's folder"
-        raise failure("data-escape", headline, span, help=help)
-    return root / plain
 
 
 def pictures_in(folder: Path, name: str, span: Span | None, *, recursive: bool = False) -> list[tuple[str, Path]]:

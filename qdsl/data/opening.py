@@ -33,6 +33,7 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "split": ("folder", "yolo", "coco", "masks"),
     "classes": ("folder", "yolo", "coco", "masks"),
     "ignore": ("masks",),
+    "outside": ("yolo", "coco"),
     "arrays": ("npz",),
     "label": ("npz",),
     "oversample": ("folder", "yolo", "coco"),
@@ -145,6 +146,7 @@ def _check_settings(spec: DataSpec, found: Report) -> None:
 
 def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], report: Report) -> Dataset:
     listing = _PICTURES[spec.source](spec)
+    report.extend(listing.notes)
     _check_count(spec, len(listing.items), len(listing.skipped))
     if wanted(spec) and spec.source in _SETTINGS["ratio"]:
         drawn = sampled(spec, listing, report)

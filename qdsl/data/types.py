@@ -63,11 +63,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a source holds before `take`: items in path order, class names by index, what was passed over and why."""
+    """What a source holds before `take`: items in path order, class names by index, what was passed over and why, and
+    what there is to tell of the source itself."""
 
     items: tuple[Item, ...]
     classes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    notes: tuple[Diagnostic, ...] = ()
 
 
 class Reader(Protocol):

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from qdsl.data.files import below, path_key, pictures_in, read_text
+from qdsl.data.files import path_key, pictures_in, read_text
 from qdsl.data.folders import single_path, unknown_class
 from qdsl.data.image import SUFFIXES
+from qdsl.data.roots import Roots, inside, name_from, roots
 from qdsl.data.types import Item, Label, Listing, failure
-from qdsl.data.yolo_yaml import YoloYaml, parse
+from qdsl.data.words import short
+from qdsl.data.yolo_yaml import Place, YoloYaml, parse
 from qdsl.diag import Span, nearest
+from qdsl.diag.model import Diagnostic, Severity
 from qdsl.lang.recipe import DataSpec
 
-MAX_YAML = 4 * 2**20
+MAX_YAML = 2**20
 MAX_LIST = 256 * 2**20
 MAX_LABELS = 16 * 2**20
 
 
+@dataclass(frozen=True, slots=True)
+class _Yolo:
+    """A description, where its files may lie, and the root that its locations start from (absolute)."""
+
+    spec: DataSpec
+    name: str
+    described: YoloYaml
+    roots: Roots
+    root: str
+
+
 def yolo(spec: DataSpec) -> Listing:
-    """Everything lies below the yaml's own folder: a `path` or file name that leaves it is refused (`data-escape`).
+    """Everything lies below the yaml's own folder or where `outside` allows; else `data-escape`.
 
     A location is a folder (searched in depth) or a text file that lists pictures. The boxes of `images/a/b.jpg` are in
     `labels/a/b.txt`; a picture without that file has no boxes. `classes` keeps the pictures that show one of them.
@@ -29,14 +45,85 @@ def yolo(spec: DataSpec) -> Listing:
     file = Path(spec.paths[0])
     name = spec.written[0] if spec.written else file.name
     described = parse(read_text(file, name, spec.span, MAX_YAML), name)
-    root = below(file.parent, described.root, name, spec.span)
+    locations = described.splits[_split(spec, described, name)]
+    allowed = roots(spec, file.parent)
+    root, notes = _root(described, locations, allowed, name)
+    found = _Yolo(spec, name, described, allowed, root)
     items: dict[str, Item] = {}
-    for location in described.splits[_split(spec, described, name)]:
-        for relative in _located(root, location, name, spec.span):
-            labels = partial(_read_labels, root, relative, described.names, spec.span)
-            items.setdefault(relative, Item(relative, root / relative, labels))
+    skipped: list[str] = []
+    for location in locations:
+        for path in _located(found, location, skipped):
+            items.setdefault(path, _item(found, path))
     ordered = tuple(sorted(items.values(), key=lambda item: path_key(item.id)))
-    return keep_classes(Listing(ordered, described.names), spec)
+    return keep_classes(Listing(ordered, described.names, tuple(skipped), described.notes + notes), spec)
+
+
+def _root(
+    described: YoloYaml, locations: tuple[Place, ...], allowed: Roots, name: str
+) -> tuple[str, tuple[Diagnostic, ...]]:
+    """The folder that locations start from: what `path` says, or the yaml's own folder where that is not there and the
+    locations are, as after a dataset was moved."""
+    root = allowed.found(allowed.home, described.root.text, f"{name}, line {described.root.line},")
+    if os.path.exists(root) or not any(os.path.exists(os.path.join(allowed.home, place.text)) for place in locations):
+        return root, ()
+    line = described.root.line
+    headline = f"{name}: there is no folder `{short(described.root.text, 120)}`; the file's own folder is used"
+    note = Diagnostic(
+        "data-yaml-path", headline, Span(name, line, 1, line, 1), "", ("leave `path` out",), severity=Severity.WARNING
+    )
+    return allowed.home, (note,)
+
+
+def _place(found: _Yolo, location: Place) -> str:
+    """Where a location lies. As trainers do, `../train/images` is looked for below the root, too, where it is not
+    beside it."""
+    listed_in = f"{found.name}, line {location.line},"
+    path = found.roots.found(found.root, location.text, listed_in)
+    if not os.path.exists(path) and location.text.startswith("../"):
+        below = found.roots.found(found.root, location.text.removeprefix("../"), listed_in)
+        path = below if os.path.exists(below) else path
+    found.roots.require(path, location.text, listed_in)
+    return path
+
+
+def _located(found: _Yolo, location: Place, skipped: list[str]) -> Iterator[str]:
+    """The absolute paths of the pictures of one location of a split."""
+    path, span = _place(found, location), found.spec.span
+    if os.path.isdir(path) or not path.lower().endswith(".txt"):
+        folder = Path(path)
+        yield from (
+            str(file) for _, file in pictures_in(folder, f"{found.name}: {location.text}", span, recursive=True)
+        )
+        return
+    shown = short(location.text, 120)
+    for number, line in enumerate(read_text(Path(path), shown, span, MAX_LIST).splitlines(), start=1):
+        text = line.strip()
+        base = os.path.dirname(path) if text.startswith("./") else found.root
+        if text and os.path.splitext(text)[1].lower() in SUFFIXES:
+            yield found.roots.place(base, text, f"{shown}, line {number},")
+        elif text:
+            skipped.append(f"{short(text, 120)}: no picture by its name")
+
+
+def _item(found: _Yolo, path: str) -> Item:
+    name = name_from(path, found.root)
+    label = _label_path(path, found.root)
+    if not inside(label, found.root):
+        found.roots.require_inside(label, f"the boxes of {short(name, 120)} would be outside the dataset's folder, too")
+    labels = partial(_read_labels, Path(label), name_from(label, found.root), found.described.names, found.spec.span)
+    return Item(name, Path(path), labels)
+
+
+def _label_path(path: str, root: str) -> str:
+    """`labels` in the place of the last `images` of the path, below the root where one stands there; else beside it."""
+    parts = PurePosixPath(path).with_suffix(".txt").parts
+    at = max((i for i, part in enumerate(parts[:-1]) if part == "images"), default=None)
+    if at is None:
+        return str(PurePosixPath(*parts))
+    there = str(PurePosixPath(*parts[:at], "labels", *parts[at + 1 :]))
+    outside_root = at < len(PurePosixPath(root).parts)
+    beside = str(PurePosixPath(*parts))
+    return beside if outside_root and not os.path.exists(os.path.dirname(there)) else there
 
 
 def keep_classes(listing: Listing, spec: DataSpec) -> Listing:
@@ -50,7 +137,7 @@ def keep_classes(listing: Listing, spec: DataSpec) -> Listing:
     shows = [any(label.index in wanted for label in item.labels()) for item in listing.items]
     items = tuple(item for item, keep in zip(listing.items, shows, strict=True) if keep)
     skipped = tuple(f"{i.id}: none of the classes" for i, keep in zip(listing.items, shows, strict=True) if not keep)
-    return Listing(items, listing.classes, listing.skipped + skipped)
+    return replace(listing, items=items, skipped=listing.skipped + skipped)
 
 
 def _split(spec: DataSpec, described: YoloYaml, name: str) -> str:
@@ -68,34 +155,12 @@ def _split(spec: DataSpec, described: YoloYaml, name: str) -> str:
     raise failure("data-split", headline, spec.at("split"), label=f"it has {shown}", help=(help,))
 
 
-def _located(root: Path, location: str, name: str, span: Span) -> list[str]:
-    """Paths below `root` of the pictures of one location of a split."""
-    path = below(root, location, name, span)
-    inside = path.relative_to(root).as_posix()
-    if path.suffix.lower() != ".txt":
-        prefix = "" if inside == "." else f"{inside}/"
-        return [prefix + found for found, _ in pictures_in(path, f"{name}: {location}", span, recursive=True)]
-    parent = PurePosixPath(inside).parent
-    found = []
-    for line in read_text(path, location, span, MAX_LIST).splitlines():
-        text = line.strip()
-        if text:
-            listed = str(parent / text) if text.startswith("./") else text
-            found.append(below(root, listed, location, span).relative_to(root).as_posix())
-    return [entry for entry in found if os.path.splitext(entry)[1].lower() in SUFFIXES]  # noqa: PTH122 - strings
-
-
-def _read_labels(root: Path, relative: str, names: tuple[str, ...], span: Span) -> tuple[Label, ...]:
+def _read_labels(file: Path, where: str, names: tuple[str, ...], span: Span) -> tuple[Label, ...]:
     """Lines of `class x y width height`, centre and size as fractions; a polygon (more numbers) gives its box."""
-    parts = PurePosixPath(relative).with_suffix(".txt").parts
-    at = max((i for i, part in enumerate(parts[:-1]) if part == "images"), default=None)
-    where = PurePosixPath(*parts) if at is None else PurePosixPath(*parts[:at], "labels", *parts[at + 1 :])
-    file = root / where
     if not file.exists():
         return ()
-    text = read_text(file, where.as_posix(), span, MAX_LABELS)
-    rows = [(n, line.split()) for n, line in enumerate(text.splitlines(), start=1)]
-    return tuple(_label(row, where.as_posix(), number, names) for number, row in rows if row)
+    rows = [(n, line.split()) for n, line in enumerate(read_text(file, where, span, MAX_LABELS).splitlines(), start=1)]
+    return tuple(_label(row, where, number, names) for number, row in rows if row)
 
 
 def _label(row: list[str], file: str, line: int, names: tuple[str, ...]) -> Label:

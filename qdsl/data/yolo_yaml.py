@@ -1,209 +1,199 @@
-"""The dataset description of YOLO, read strictly: the subset of YAML that such files need, and nothing else.
+"""The dataset description of YOLO: a YAML file, read as a tree of plain text. Nothing in it is ever made an object.
 
-Keys: `path`, `train`, `val`, `test` (text, or a list of texts), `nc` (a whole number) and `names` (a list, or a mapping
-from class number to name; block or flow style). Text is plain, 'single' or "double" quoted. Anchors, tags, block
-scalars, nested mappings and unknown keys are refused with the line they stand on (`data-yaml`), so that nothing of a
-file is passed over.
+Keys that are read: `path`, `train`, `val`, `test`, `minival` (a path, or a list of them), `nc` (a whole number) and
+`names` (a list, or a mapping from class number to name). What trainers and exporters write beside them (`IGNORED`) says
+nothing to a dataset of pictures and is passed over: a `download` is never carried out. Any other key is warned of.
+Each error stands at the line of the file that it speaks of (`data-yaml`).
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import yaml
 
 from qdsl.data.types import failure
-from qdsl.diag import Span
+from qdsl.data.words import MAX_CLASSES, class_problem, short
+from qdsl.diag import QdslError, Span, nearest
+from qdsl.diag.model import Diagnostic, Severity
 
-KEYS = ("path", "train", "val", "test", "nc", "names")
-SPLITS = ("train", "val", "test")
-MAX_CLASSES = 100_000
-_Value = str | list[str] | dict[str, str]
-_KEY = re.compile(r"""\s*("[^"]*"|'[^']*'|[^\s:#'"\[\]{},&*!|>%@`-][^:#]*?)\s*:(?:\s+|$)(.*)""")
+SPLITS = ("train", "val", "test", "minival")
+KEYS = ("path", *SPLITS, "nc", "names")
+IGNORED = frozenset({"download", "roboflow", "kpt_shape", "kpt_names", "flip_idx", "channels"})
+MAX_NODES = 50_000  # texts, lists and mappings; 21,000 class names by number are 42,000
+MAX_DEPTH = 16
+_DIGITS = 6
+_PLAIN = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
+_NOTHING = ("", "~", "null", "Null", "NULL")
+
+
+class Place(NamedTuple):
+    """A path as the file writes it, and the line where it does."""
+
+    text: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
 class YoloYaml:
-    """What the file says: `root` below which everything lies, image locations by split, class names by index."""
+    """What the file says: the dataset's root, image locations by split, class names by index; and what to tell."""
 
-    root: str
-    splits: dict[str, tuple[str, ...]]
+    root: Place
+    splits: dict[str, tuple[Place, ...]]
     names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    number: int
-    indent: int
-    text: str
+    notes: tuple[Diagnostic, ...] = ()
 
 
 def parse(text: str, file: str) -> YoloYaml:
     """Read a description; `file` names it in diagnostics. QdslError data-yaml."""
-    values = _top(_lines(text, file), file)
-    splits: dict[str, tuple[str, ...]] = {}
-    for split in SPLITS:
-        if split in values:
-            line, value = values[split]
-            if isinstance(value, dict):
-                raise _error(file, line, f"`{split}` must be a path or a list of paths")
-            found = tuple(value) if isinstance(value, list) else (value,)
-            splits[split] = tuple(v for v in found if v)
-    root_line, root = values.get("path", (0, ""))
-    if not isinstance(root, str):
-        raise _error(file, root_line, "`path` must be one path")
-    return YoloYaml(root, {k: v for k, v in splits.items() if v}, _names(values, file))
+    values, notes = _top(_tree(text, file), file)
+    splits = {split: _places(values[split], split, file) for split in SPLITS if split in values}
+    roots = _places(values["path"], "path", file) if "path" in values else ()
+    if len(roots) > 1:
+        raise _error(file, values["path"], "`path` must be one path")
+    root = roots[0] if roots else Place("", 1)
+    return YoloYaml(root, {split: found for split, found in splits.items() if found}, _names(values, file), notes)
 
 
-def _names(values: dict[str, tuple[int, _Value]], file: str) -> tuple[str, ...]:
-    line, found = values.get("names", (1, []))
-    count_line, count = values.get("nc", (0, None))
-    if isinstance(found, str):
-        raise _error(file, line, "`names` must be a list of names, or a mapping from number to name")
-    if isinstance(found, dict):
-        if any(not re.fullmatch(r"\d{1,6}", key) for key in found):
-            raise _error(file, line, "the keys of `names` must be whole numbers")
-        by_number = {int(key): name for key, name in found.items()}
-        if sorted(by_number) != list(range(len(found))):
-            raise _error(file, line, f"the keys of `names` must be 0 to {len(found) - 1}, each once")
-        found = [by_number[i] for i in range(len(found))]
-    if count is not None and (not isinstance(count, str) or not re.fullmatch(r"\d{1,6}", count)):
-        raise _error(file, count_line, "`nc` must be a whole number")
-    if count is not None and found and int(str(count)) != len(found):
-        raise _error(file, count_line, f"`nc` says {count}, but `names` has {len(found)}")
-    return tuple(found)
+class _Tree(yaml.BaseLoader):
+    """Composes nodes whose scalars all stay text, and no more of them than a dataset's description needs."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._count = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        self._count += 1
+        if self._depth > MAX_DEPTH or self._count > MAX_NODES:
+            what = "it is nested too deeply" if self._depth > MAX_DEPTH else f"it holds more than {MAX_NODES} values"
+            raise yaml.MarkedYAMLError(problem=what, problem_mark=self.get_mark())
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
-def _lines(text: str, file: str) -> list[_Line]:
-    lines: list[_Line] = []
-    for number, raw in enumerate(text.splitlines(), start=1):
-        bare = _without_comment(raw).rstrip()
-        if not bare.strip() or (bare == "---" and not lines):
-            continue
-        if "\t" in bare[: len(bare) - len(bare.lstrip())]:
-            raise _error(file, number, "a tab indents this line; YAML takes spaces only")
-        lines.append(_Line(number, len(bare) - len(bare.lstrip()), bare.strip()))
-    return lines
+def _tree(text: str, file: str) -> yaml.Node | None:
+    try:
+        return _Tree(text).get_single_node()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = error.problem or error.context or "it is not YAML"
+        raise _at(file, mark.line + 1 if mark else 1, f"not YAML: {short(what, 160)}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, int(error.position)) + 1
+        raise _at(file, line, "not YAML: a control character, or one that YAML does not know") from None
+    except (yaml.YAMLError, ValueError, OverflowError):  # such as "\UFFFFFFFF", which is past the last character
+        raise _at(file, 1, "not YAML: a number or an escaped character in it is out of range") from None
 
 
-def _without_comment(raw: str) -> str:
-    quote = ""
-    for i, c in enumerate(raw):
-        if quote:
-            quote = "" if c == quote else quote
-        elif c in "'\"" and (i == 0 or raw[i - 1] in " \t[{,:-"):
-            quote = c
-        elif c == "#" and (i == 0 or raw[i - 1] in " \t"):
-            return raw[:i]
-    return raw
-
-
-def _top(lines: list[_Line], file: str) -> dict[str, tuple[int, _Value]]:
-    values: dict[str, tuple[int, _Value]] = {}
-    at = 0
-    while at < len(lines):
-        line = lines[at]
-        matched = _KEY.fullmatch(line.text)
-        if line.indent or not matched:
-            raise _error(file, line.number, f"cannot read `{line.text[:60]}` here: expected `key: value`")
-        key = _scalar(matched[1], file, line.number)
-        if key not in KEYS:
-            raise _error(file, line.number, f"unknown key `{key[:60]}`", "known keys: " + ", ".join(KEYS))
+def _top(node: yaml.Node | None, file: str) -> tuple[dict[str, yaml.Node], tuple[Diagnostic, ...]]:
+    """The values of the keys that are read, and a warning for each key that nobody knows."""
+    if node is None:
+        return {}, ()
+    if not isinstance(node, yaml.MappingNode):
+        raise _error(file, node, "expected `key: value` lines")
+    values: dict[str, yaml.Node] = {}
+    notes: list[Diagnostic] = []
+    for key_node, value in node.value:
+        key = _scalar(key_node, "a key must be plain text", file)
         if key in values:
-            raise _error(file, line.number, f"`{key}` is written twice")
-        at += 1
-        if matched[2]:
-            values[key] = (line.number, _inline(matched[2], file, line.number))
-            continue
-        block: list[_Line] = []
-        while at < len(lines) and (lines[at].indent or lines[at].text.startswith("- ")):
-            block.append(lines[at])
-            at += 1
-        values[key] = (line.number, _block(block, file))
-    return values
+            raise _error(file, key_node, f"`{key}` is written twice")
+        if key in KEYS:
+            _require_no_tag(value, file)
+            values[key] = value
+        elif key not in IGNORED:
+            notes.append(_unknown(key, key_node, file))
+    return values, tuple(notes)
 
 
-def _block(lines: list[_Line], file: str) -> _Value:
-    """The indented lines under a key: a list, a mapping, or nothing (empty text)."""
-    items: list[str] = []
-    pairs: dict[str, str] = {}
-    for line in lines:
-        if line.indent != lines[0].indent:
-            raise _error(file, line.number, "this line is indented differently from the one above; nesting is not read")
-        if line.text.startswith("- "):
-            items.append(_scalar(line.text[2:], file, line.number))
-        elif matched := _KEY.fullmatch(line.text):
-            key, value = (_scalar(part, file, line.number) for part in matched.groups())
-            _put(pairs, key, value, file, line.number)
-        else:
-            raise _error(file, line.number, f"cannot read `{line.text[:60]}` here")
-        if items and pairs:
-            raise _error(file, line.number, "a list and a mapping are mixed here")
-        _bounded(items or pairs, file, line.number)
-    return pairs or items or ""
+def _unknown(key: str, node: yaml.Node, file: str) -> Diagnostic:
+    close = nearest(key, KEYS)
+    cure = f"did you mean `{close[0]}`?" if close else f"the keys that are read are {', '.join(KEYS)}"
+    line = node.start_mark.line + 1
+    headline = f"{file}: the key `{short(key)}` is not read"
+    return Diagnostic("data-yaml-key", headline, Span(file, line, 1, line, 1), "", (cure,), severity=Severity.WARNING)
 
 
-def _inline(text: str, file: str, line: int) -> _Value:
-    text = text.strip()
-    if text[0] == "[":
-        if text[-1] != "]":
-            raise _error(file, line, "this list does not end on its line")
-        items = [_scalar(part, file, line) for part in _split(text[1:-1], file, line)]
-        _bounded(items, file, line)
-        return items
-    if text[0] == "{":
-        if text[-1] != "}":
-            raise _error(file, line, "this mapping does not end on its line")
-        pairs: dict[str, str] = {}
-        for part in _split(text[1:-1], file, line):
-            matched = _KEY.fullmatch(part)
-            if not matched:
-                raise _error(file, line, f"cannot read `{part.strip()[:60]}` here: expected `key: value`")
-            _put(pairs, _scalar(matched[1], file, line), _scalar(matched[2], file, line), file, line)
-        _bounded(pairs, file, line)
-        return pairs
-    return _scalar(text, file, line)
+def _places(node: yaml.Node, key: str, file: str) -> tuple[Place, ...]:
+    """The paths under a key; none where it is empty."""
+    what = f"`{key}` must be a path" + ("" if key == "path" else " or a list of paths")
+    entries = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    found = [(entry, _scalar(entry, what, file)) for entry in entries]
+    return tuple(Place(text.strip(), entry.start_mark.line + 1) for entry, text in found if not _empty(entry, text))
 
 
-def _put(pairs: dict[str, str], key: str, value: str, file: str, line: int) -> None:
-    if key in pairs:
-        raise _error(file, line, f"`{key[:60]}` is written twice")
-    pairs[key] = value
+def _names(values: dict[str, yaml.Node], file: str) -> tuple[str, ...]:
+    node = values.get("names")
+    if node is None or (isinstance(node, yaml.ScalarNode) and _empty(node, node.value)):
+        entries: list[yaml.Node] = []
+    elif isinstance(node, yaml.SequenceNode):
+        entries = list(node.value)
+    elif isinstance(node, yaml.MappingNode):
+        entries = _by_number(node, file)
+    else:
+        raise _error(file, node, "`names` must be a list of names, or a mapping from number to name")
+    if len(entries) > MAX_CLASSES:
+        raise _error(file, entries[0], f"`names` has more than {MAX_CLASSES} entries")
+    names = tuple(_scalar(entry, "a class name must be plain text", file) for entry in entries)
+    for entry, name in zip(entries, names, strict=True):
+        problem = class_problem(name)
+        if problem:
+            raise _error(file, entry, f"the class name `{short(name)}` cannot be used: {problem}")
+    _check_count(values.get("nc"), len(names), file)
+    return names
 
 
-def _bounded(found: list[str] | dict[str, str], file: str, line: int) -> None:
-    if len(found) > MAX_CLASSES:
-        raise _error(file, line, f"more than {MAX_CLASSES} entries")
+def _by_number(node: yaml.MappingNode, file: str) -> list[yaml.Node]:
+    """The names of a mapping in the order of their numbers, which must be 0, 1, 2, .."""
+    found: dict[int, yaml.Node] = {}
+    for key, value in node.value:
+        number = _whole(key, "the keys of `names` must be whole numbers", file)
+        if number in found:
+            raise _error(file, key, f"`{number}` is written twice in `names`")
+        if number >= len(node.value):
+            raise _error(file, key, f"the keys of `names` must be 0 to {len(node.value) - 1}, each once")
+        found[number] = value
+    return [found[number] for number in range(len(found))]
 
 
-def _split(text: str, file: str, line: int) -> list[str]:
-    """The parts between commas that stand outside quotes; a trailing comma is allowed."""
-    parts, quote = [""], ""
-    for c in text:
-        if quote:
-            quote = "" if c == quote else quote
-        elif c in "'\"":
-            quote = c
-        elif c in "[]{}":
-            raise _error(file, line, "nested lists and mappings are not read")
-        elif c == ",":
-            parts.append("")
-            continue
-        parts[-1] += c
-    return parts if parts[-1].strip() else parts[:-1]
+def _check_count(node: yaml.Node | None, named: int, file: str) -> None:
+    if node is None or (isinstance(node, yaml.ScalarNode) and _empty(node, node.value)):
+        return
+    count = _whole(node, "`nc` must be a whole number", file)
+    if named and count != named:
+        raise _error(file, node, f"`nc` says {count}, but `names` has {named}")
 
 
-def _scalar(text: str, file: str, line: int) -> str:
-    text = text.strip()
-    if text[:1] in ("'", '"'):
-        inner = text[1:-1]
-        if len(text) < 2 or text[-1] != text[0] or text[0] in inner or (text[0] == '"' and "\\" in inner):
-            raise _error(file, line, f"cannot read the quoted text {text[:60]}")
-        return inner
-    if text[:1] in tuple("&*!|>%@`[]{},") or ": " in text:
-        raise _error(file, line, f"cannot read `{text[:60]}`: anchors, tags, block text and nesting are not read")
-    return "" if text in ("null", "~") else text
+def _whole(node: yaml.Node, what: str, file: str) -> int:
+    text = _scalar(node, what, file)
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        raise _error(file, node, what)
+    return int(text)
 
 
-def _error(file: str, line: int, what: str, *help: str) -> Exception:
-    span = Span(file, max(1, line), 1, max(1, line), 1)
-    return failure("data-yaml", f"{file}: {what}", span, help=help)
+def _scalar(node: yaml.Node, what: str, file: str) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise _error(file, node, what)
+    _require_no_tag(node, file)
+    return str(node.value)
+
+
+def _require_no_tag(node: yaml.Node, file: str) -> None:
+    if node.tag not in _PLAIN:
+        raise _error(file, node, f"the tag `{short(node.tag)}` is not read: write the value without it")
+
+
+def _empty(node: yaml.Node, text: str) -> bool:
+    """Whether a value is left out: nothing behind the key, or YAML's word for nothing, outside quotes."""
+    return getattr(node, "style", None) is None and text in _NOTHING
+
+
+def _error(file: str, node: yaml.Node, what: str) -> QdslError:
+    return _at(file, node.start_mark.line + 1, what)
+
+
+def _at(file: str, line: int, what: str) -> QdslError:
+    return failure("data-yaml", f"{file}: {what}", Span(file, line, 1, line, 1))

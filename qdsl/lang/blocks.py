@@ -55,6 +55,8 @@ def data(statement: syntax.Data, scope: Scope) -> DataSpec:
         if got is not None:
             places.append((setting.word.name, setting.span))
             _data_setting(setting.word.name, got, found)
+            if setting.word.name == "outside":
+                found["outside_paths"] = tuple(scope.path(folder, setting.span) for folder in found["outside"])
     for first, second in (("ratio", "oversample"), ("balance", "oversample"), ("balance", "ratio")):
         if first in found and second in found:
             headline = f"`{first}` and `{second}` both decide how often classes are drawn"
@@ -82,6 +84,8 @@ def _data_setting(word: str, got: tuple[tuple[Plain, ...], ...], found: dict[str
         found["arrays"] = (*found.get("arrays", ()), *got)
     elif word in ("oversample", "ratio"):
         found[word] = got
+    elif word == "outside":
+        found["outside"] = tuple(group[0] for group in got)
     elif word == "balance":
         found["balance"] = True
     elif word == "classes":

@@ -48,6 +48,7 @@ TABLE: tuple[Row, ...] = (
     Row("data", "ignore", "I", "a label value that does not count"),
     Row("data", "array", "S S ..", "an array in the file, and the model input it feeds", True),
     Row("data", "label", "S", "the array in the file that holds labels"),
+    Row("data", "outside", "S ..", "folders beside its own that the dataset may list files in"),
     Row("quantize", "weights", "TYPE", _SCHEME),
     Row("quantize", "activations", "TYPE", _SCHEME),
     Row("quantize", "calibrate", "METHOD [on D]", "how ranges are found, and on which data"),

@@ -33,7 +33,7 @@ from qdsl.spec import DType
 # Fields that say nothing of their own: where a piece stands, paths as resolved on this machine, what only measures.
 _SILENT: dict[type, frozenset[str]] = {
     ModelRef: frozenset({"location"}),
-    DataSpec: frozenset({"paths", "name", "places"}),
+    DataSpec: frozenset({"paths", "name", "places", "outside", "outside_paths"}),
     UsePass: frozenset({"path"}),
     Target: frozenset({"requires", "profile", "allows", "name"}),
     Picks: frozenset({"expect", "expect_span"}),

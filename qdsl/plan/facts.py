@@ -75,6 +75,7 @@ def _data(spec: DataSpec) -> Fact:
     settings += [("array", f"{inside} {name}") for inside, name in spec.arrays]
     if spec.label is not None:
         settings.append(("label", spec.label))
+    settings += [("outside", folder) for folder in spec.outside]
     return Fact("data", spec.name, tuple(settings))
 
 

@@ -51,10 +51,19 @@ _FINDING = {
     ),
     "data-escape": _doc(
         "a dataset lists a file outside its own folder",
-        "A yaml, json or list file may name files below its dataset's root only: no absolute path, no `..` "
-        "that leaves it.",
+        "A dataset's own files are not trusted: they may name files below the folder that the recipe names, and below "
+        "those that `outside` allows, and no others. A file's boxes lie there, too.",
         'data calib from yolo "people.yaml" { split train }',
         "a people.yaml whose train is ../../secret",
+        cure='write the folder in the recipe, as the error says: `outside "FOLDER"` in the `data` block',
+    ),
+    "data-name": _doc(
+        "a dataset gives a class or a file a name that cannot be used",
+        "Locks and reports store names: they are Unicode text without control characters and halves of surrogate "
+        "pairs. A class name has at most 200 characters, a part of a path 255 bytes.",
+        'data calib from coco "annotations/instances_val.json"',
+        "an instances_val.json with a file name of 5000 letters",
+        cure="give the file or the class a shorter, plain name",
     ),
     "data-paths": _doc(
         "a source has too many paths",
@@ -86,12 +95,27 @@ _FINDING = {
         cure="mend the label file, or take the sample out",
     ),
     "data-yaml": _doc(
-        "a dataset's yaml holds something that is not read",
-        "YOLO descriptions are read strictly: path, train, val, test, nc and names, as text, lists or a flat mapping. "
-        "Everything else is refused rather than passed over.",
+        "a dataset's yaml cannot be read",
+        "YAML with `path`, `train`, `val`, `test` (paths, or lists of them), `nc` and `names` (a list, "
+        "or a mapping from number to name). Values stay text; objects are never made, a `download` is never run.",
         'data calib from yolo "people.yaml" { split train }',
-        "a people.yaml with the key download",
-        cure="keep path, train, val, test, nc and names, written plainly",
+        "a people.yaml whose names stand in a text",
+        cure="mend the file at the line that is named",
+    ),
+    "data-yaml-key": _doc(
+        "a dataset's yaml has a key that is not read",
+        "It says nothing here, or it is a slip of the pen. What trainers and exporters write (`download`, `roboflow`, "
+        "`kpt_shape`, ..) is passed over without a word.",
+        'data calib from yolo "people.yaml" { split train }',
+        "a people.yaml with the key licence",
+        cure="take the key out, or spell it as it is read",
+    ),
+    "data-yaml-path": _doc(
+        "the folder that a dataset's yaml names is not there",
+        "`path` speaks of another machine; the pictures stand beside the file, and are taken from there.",
+        'data calib from yolo "people.yaml" { split train }',
+        "a people.yaml whose path is of another machine",
+        cure="leave `path` out: locations then start from the file's own folder",
     ),
     "data-coco": _doc(
         "a COCO description cannot be read",
