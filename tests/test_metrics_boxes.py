@@ -12,6 +12,7 @@ from data_cases import block, data_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from suppression_reference import suppressed
 
 from qdsl import data
 from qdsl.data.preprocess import letterbox
@@ -129,6 +130,28 @@ def test_suppression_keeps_what_its_definition_keeps(
     expected = plain_nms(boxes, scores, 0.125, overlap)[:most]
     assert list(zip(found.scores.tolist(), found.classes.tolist(), strict=True)) == [(s, c) for s, c, _ in expected]
     np.testing.assert_array_equal(found.boxes, boxes[[p for _, _, p in expected]].reshape(-1, 4))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(0, 900),
+    classes=st.integers(1, 3),
+    spread=st.sampled_from([10, 100, 1000]),
+    most=st.sampled_from([1, 256, 300, 5000]),
+)
+def test_suppression_of_many_candidates_keeps_what_textbooks_keep(
+    seed: int, count: int, classes: int, spread: int, most: int
+) -> None:
+    """Many equal scores and equal boxes, and more candidates than are looked at at once."""
+    rng = np.random.default_rng(seed)
+    corners = rng.integers(0, spread, (count, 2))
+    boxes = np.hstack((corners, corners + rng.integers(0, 20, (count, 2)))).astype(np.float64)
+    scores = rng.integers(0, 64, (count, classes)) / 64
+    found = nms(boxes, scores, confidence=0.125, overlap=0.5, most=most)
+    expected = suppressed(boxes, scores, 0.125, 0.5, most)
+    for one, other in zip((found.boxes, found.scores, found.classes), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_suppression_looks_at_the_best_candidates_and_may_take_one_class_per_box() -> None:
