@@ -43,6 +43,11 @@ ENTRIES = (
         "spell Relu and bounded Relu in one way",
     ),
     Entry(
+        "normalise_pool",
+        "qdsl.passes.normalise_pool:NormalisePool",
+        "spell average pooling in one way",
+    ),
+    Entry(
         "fold_batchnorm",
         "qdsl.passes.fold_batchnorm:FoldBatchnorm",
         "fold BatchNormalization into the convolution before it",

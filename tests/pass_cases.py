@@ -283,6 +283,47 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case("a division by the convolution", _affine("c = Conv (x, w, b) y = Div (one, c)"), 0),
     ),
+    "normalise_pool": (
+        Case(
+            "the mean over height and width, as attribute",
+            """g (float[2, 3, 4, 5] x) => (float[2, 3, 1, 1] y, float[2, 3] z) {
+              [a] y = ReduceMean <axes = [2, 3]> (x) [b] n = ReduceMean <axes = [-1, -2], keepdims = 0> (x)
+              z = Neg (n) }""",
+            2,
+        ),
+        Case(
+            "as input, with a free batch and map",
+            """g (float[N, 3, H, W] x) => (float[N, 3, 1, 1] y, float[N, 3] z) <int64[2] k = {-1, 2}> {
+              [a] y = ReduceMean (x, k) [b] z = ReduceMean <keepdims = 0> (x, k) }""",
+            2,
+            opset=18,
+        ),
+        Case(
+            "other means",
+            """g (float[2, 3, 4, 5] x) => (float[2, 3, 4, 1] y, float[2, 1, 1, 5] z, float[1, 1, 1, 1] a, float[2] b) {
+              y = ReduceMean <axes = [3]> (x) z = ReduceMean <axes = [1, 2]> (x) a = ReduceMean (x)
+              b = ReduceMean <axes = [1, 2, 3], keepdims = 0> (x) }""",
+            0,
+        ),
+        Case(
+            "axes that are computed, and a rank that is not known",
+            """g (float[2, 3, 4, 5] x) => (float[a, b, c, d] y, float z)
+              <int64[2] m = {2, 3}, int64[4] d = {2, 3, 4, 5}> {
+              k = Unique (m) [one] y = ReduceMean (x, k) s = Unique (d) f = Reshape (x, s)
+              [two] p = ReduceMean (f, m) z = ReduceSum <keepdims = 0> (p) }""",
+            0,
+            2,
+            opset=18,
+        ),
+        Case(
+            "dilations of 1 and of 2",
+            """g (float[1, 2, 6, 6] x) => (float[1, 2, 5, 5] y, float[1, 2, 4, 4] z) {
+              [a] y = AveragePool <kernel_shape = [2, 2], dilations = [1, 1]> (x)
+              [b] z = AveragePool <kernel_shape = [2, 2], dilations = [2, 2]> (x) }""",
+            1,
+            opset=19,
+        ),
+    ),
     "normalise_clip": (
         Case(
             "Clip from zero up, and without bounds",

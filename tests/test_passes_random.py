@@ -107,6 +107,16 @@ def _affine(b: _Builder, x: str) -> str:
     return b.add(op, inputs[::-1] if op != "Div" and b.random.random() < 0.3 else inputs)
 
 
+def _mean(b: _Builder, x: str) -> str:
+    """Scaled by the mean over the map, as a squeeze-and-excitation block does, or over something else."""
+    axes = [[2, 3], [-1, -2], [1, 2], [3]][b.random.integers(0, 4)]
+    keeps = len(axes) == 1 or b.random.random() < 0.6
+    mean = b.add("ReduceMean", [x], axes=axes, keepdims=int(keeps))
+    if not keeps:
+        mean = b.add("Reshape", [mean, b.constant(np.array([1, 4, 1, 1] if 1 not in axes else [1, 1, 1, 3]))])
+    return b.add("Mul", [x, mean])
+
+
 _UNARY: dict[str, Callable[[_Builder, str], str]] = {
     "conv": _conv,
     "convtranspose": _transposed,
@@ -123,6 +133,7 @@ _UNARY: dict[str, Callable[[_Builder, str], str]] = {
     "dropout": lambda b, x: b.add("Dropout", [x]),
     "relu": lambda b, x: b.add("Relu", [x]),
     "sigmoid": lambda b, x: b.add("Sigmoid", [x]),
+    "mean": _mean,
     "affine": _affine,
     "affine after conv": lambda b, x: _affine(b, _conv(b, x)),
     "affine after convtranspose": lambda b, x: _affine(b, _transposed(b, x)),

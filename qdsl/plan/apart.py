@@ -1,5 +1,6 @@
-"""Nodes kept in float that a runtime would fuse with the Q/DQ pairs around them: the emitter gives each a copy of what
-it reads, which no fusion knows, and the predictor is asked about the graph with those copies."""
+"""Nodes that stay float, by request or since no kernel knows them, and that a runtime would fuse with the Q/DQ pairs
+around them: the emitter gives each a copy of what it reads, which no fusion knows, and the predictor is asked about the
+graph with those copies."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from qdsl.plan.predict_bounds import Interval
 from qdsl.plan.types import BiasPlan, Prediction, Reader, TensorPlan, WeightPlan
 
 COPY = "Max"  # of one input: ONNX Runtime neither removes nor fuses it
+APART = "apart"  # the word of a row's `requires`
 BECAUSE = "kept in float: it reads a copy, which the Q/DQ around it are not fused with"
 
 
@@ -23,9 +25,10 @@ def predict_kept(
     biases: Sequence[BiasPlan],
     ranges: Mapping[str, Interval] | None = None,
 ) -> tuple[dict[str, Prediction], tuple[Reader, ...]]:
-    """The predictions for the emitted graph, by node name, and where nodes that the recipe keeps in float32 have to
-    read a copy for it."""
-    apart: dict[int, int] = {}
+    """The predictions for the emitted graph, by node name, and where nodes that the recipe keeps in float32, or that
+    the table wants apart, have to read a copy for it."""
+    unknown = dict(_unknown(context, tensors))
+    apart = dict(unknown)
     while True:
         view = _with_copies(context.view, apart)
         read = {_reader(context.view, place): Reader(_copy_of(context.view, place[0]), 0) for place in apart.items()}
@@ -37,13 +40,23 @@ def predict_kept(
         apart |= fused
     for node in apart:
         name = context.view.nodes[node].name
-        found[name] = replace(found[name], because=BECAUSE)
+        because = f"{found[name].because}: {context.capability.reasons[APART]}" if node in unknown else BECAUSE
+        found[name] = replace(found[name], because=because)
     for node in context.kept:
         name = context.view.nodes[node].name
         if found[name].runs == "float" and _may_move(context, node, tensors):
             found[name] = replace(found[name], runs="moves")
     predictions = {node.name: found[node.name] for node in context.view.nodes}
     return predictions, tuple(_reader(context.view, place) for place in sorted(apart.items()))
+
+
+def _unknown(context: Context, tensors: Mapping[str, TensorPlan]) -> Iterable[tuple[int, int]]:
+    """The nodes between pairs that the runtime takes for ones that it has a kernel for, with the port of their data."""
+    for node in context.view.nodes:
+        if APART in context.rows[node.index].requires and node.outputs[0] in tensors:
+            plan = tensors.get(node.inputs[0])
+            if plan is not None and Reader(node.name, 0) in plan.readers:
+                yield node.index, 0
 
 
 def _fused(context: Context, found: Mapping[str, Prediction]) -> Iterable[tuple[int, int]]:

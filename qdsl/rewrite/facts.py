@@ -98,6 +98,13 @@ def clips_normal(model: Model) -> Iterator[str]:
     return (node.name for node in model.nodes() if first_match(model, node) is not None)
 
 
+def pools_normal(model: Model) -> Iterator[str]:
+    """No ReduceMean that is a GlobalAveragePool, no AveragePool with dilations of 1."""
+    from qdsl.passes.normalise_pool import has_idle_dilations, plane_mean
+
+    return (node.name for node in model.nodes() if plane_mean(node) is True or has_idle_dilations(node))
+
+
 FACTS: dict[str, Fact] = {
     "clips_normal": clips_normal,
     "constants_are_initializers": constants_are_initializers,
@@ -107,6 +114,7 @@ FACTS: dict[str, Fact] = {
     "no_batchnorm_after_conv": no_batchnorm_after_conv,
     "no_dead_nodes": no_dead_nodes,
     "no_identity": no_identity,
+    "pools_normal": pools_normal,
     "sorted": sorted_nodes,
     "unique_names": unique_names,
 }
