@@ -339,6 +339,11 @@ def cut_measurements(build: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
 
+def emulated_device(build: Path) -> None:
+    """What an emulated device measured."""
+    written(build, build / "devices" / "board.json", lambda found: found.update(emulated=True))
+
+
 def foreign_device(build: Path) -> None:
     """What a device measured, and then another hash of the artifact in it."""
     written(build, build / "devices" / "board.json", lambda found: found["files"].update({"../model.onnx": "0" * 64}))
@@ -539,6 +544,7 @@ SETUPS: dict[str, Setup] = {
     # reports
     "the folder of a build without its measurements.json": built(lambda build: (build / "measurements.json").unlink()),
     "the folder of a build whose measurements.json is cut off": built(cut_measurements),
+    "the folder of a build with what an emulated device measured": built(emulated_device),
     "the folder of a build with what a device measured of another artifact": built(foreign_device),
     "the folder of a build with another model.onnx": built(lambda build: (build / "ort/model.onnx").write_bytes(b"")),
     # artifacts

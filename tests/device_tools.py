@@ -29,17 +29,19 @@ def document(build: Path, *, board: str = BOARD, ms: float = 2.0, memory: int | 
         }
 
     return {
-        "format": 1,
+        "format": 2,
         "kind": "device",
         "recipe": said["recipe"],
         "target": said["target"],
         "files": said["files"],
         "environment": {"processor": "a processor", "architecture": "aarch64", "board": board, "python": "3.11.2"},
+        "emulated": False,
         "samples": 8,
         "goldens": {
             "float": {"y": {"sqnr_db": None, "max_error": 0.0}},
             "ort": {"y": {"sqnr_db": 41.5, "max_error": 0.25}},
         },
+        "arithmetic": {"samples": 8, "outputs": {"y": {"sqnr_db": 41.0, "max_error": 0.5}}},
         "operators": {build: dict(ran) for build in builds},
         "kernels": {name: [count, count] for name, count in said["predicted"].items()},
         "scores": {"float": {"top1": 1.0}, "ort": {"top1": 0.875}},

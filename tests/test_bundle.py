@@ -3,6 +3,7 @@ files that are not its own."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ from qdsl import data
 from qdsl.data import ModelInput
 from qdsl.data.storing import unfinished
 from qdsl.harness import FLOAT, Key
-from qdsl.harness.bench import RefusedError, operators, prepared
+from qdsl.harness.check import RefusedError, agreement, operators, prepared
 from qdsl.lang import loads
 
 
@@ -77,6 +78,72 @@ def test_a_copied_bundle_finds_what_was_found_here(tmp_path: Path) -> None:
     assert found["samples"] == 24 and found["environment"]["onnxruntime"] == ort.__version__
     assert found["files"]["../model.onnx"] == result.targets[0].emitted.files[0].sha256
     assert "p50" in told and "written:" in told
+
+
+def test_a_device_is_held_against_the_arithmetic_of_the_graph(tmp_path: Path) -> None:
+    """What the goldens say is what the file says, whatever the kernels of the machine that compiled make of it."""
+    folder, result = bundle_of(project(tmp_path, "evaluate fidelity on calib\n"))
+    emitted = result.targets[0].emitted
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    written = ort.InferenceSession(str(emitted.model), options, providers=["CPUExecutionProvider"])
+    with np.load(folder / "samples.npz") as stored, np.load(folder / "golden_ort.npz") as golden:
+        wanted = [written.run(None, {"x": sample})[0] for sample in stored["x"]]
+        np.testing.assert_array_equal(golden["y"], np.stack(wanted))
+    found, told = run(folder)
+    assert found["arithmetic"]["samples"] == 6 and found["arithmetic"]["outputs"].keys() == {"y"}
+    here = found["arithmetic"]["outputs"]["y"]["sqnr_db"]
+    assert here is None or here > 0
+    assert found["arithmetic"]["outputs"] == found["goldens"]["ort"], "both arithmetics are the graph's"
+    assert "to the same file without optimizations, here" in told and "to the graph's arithmetic" in told
+    assert found["emulated"] is False and "emulator" not in found["environment"]
+
+
+@pytest.mark.parametrize("script", [["bench.py", "--check"], ["check.py"], ["check.py", "--json", "--samples", "2"]])
+def test_a_bundle_is_checked_without_a_clock(script: list[str], tmp_path: Path) -> None:
+    folder, _ = bundle_of(project(tmp_path, "evaluate fidelity on calib\n"))
+    environment = dict(os.environ, QDSL_EMULATED="cortex-a76, qemu 7.2")
+    command = [sys.executable, str(folder / script[0]), *script[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
+    assert "ms" not in done.stdout.split() and not (tmp_path / "measurements.json").exists()
+    if "--json" in script:
+        found = json.loads(done.stdout)
+        assert found["samples"] == 2 and found["emulated"] and "float" not in found["goldens"]
+        assert found["environment"]["emulator"] == "cortex-a76, qemu 7.2"
+    else:
+        assert "emulated (cortex-a76, qemu 7.2)" in done.stdout and "predicted" in done.stdout
+
+
+def test_what_cannot_run_without_optimizations_is_told(tmp_path: Path) -> None:
+    folder, _ = bundle_of(project(tmp_path, "evaluate fidelity on calib\n"))
+    worker = folder / "worker.py"
+    text = worker.read_text(encoding="utf-8")
+    refusing = "    if as_written:\n        raise OSError('no')"
+    worker.write_text(text.replace("    if as_written:", refusing), encoding="utf-8")
+    said = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    said["files"]["worker.py"] = hashlib.sha256(worker.read_bytes()).hexdigest()
+    (folder / "bundle.json").write_text(json.dumps(said), encoding="utf-8")
+    found, told = run(folder)
+    assert found["arithmetic"] is None and found["profile"]["builds"] and "not compared: " in told
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "decibels", "error"),
+    [
+        ([[1.0, 2.0]], [[1.0, 2.0]], None, 0.0),
+        ([[np.inf, np.nan, 1.0]], [[np.inf, np.nan, 1.0]], None, 0.0),
+        ([[1.0, 2.2]], [[1.0, 2.0]], 10 * np.log10(5 / 0.04), 0.2),
+        ([[1.0], [2.0, 3.0]], [[1.0], [2.0]], np.nan, np.nan),
+        ([[5.0]], [[0.0]], -np.inf, 5.0),
+        ([[np.nan]], [[1.0]], np.nan, np.nan),
+        ([], [], None, 0.0),
+    ],
+)
+def test_agreement(found: Any, wanted: Any, decibels: float | None, error: float) -> None:
+    told = agreement([np.array(row) for row in found], [np.array(row) for row in wanted])
+    assert told["sqnr_db"] == (decibels if decibels is None else pytest.approx(decibels, nan_ok=True))
+    assert told["max_error"] == pytest.approx(error, nan_ok=True)
 
 
 def test_fused_kernels_are_counted_there(tmp_path: Path) -> None:

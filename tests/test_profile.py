@@ -18,7 +18,7 @@ from onnx import helper
 import qdsl
 from qdsl.cli import main
 from qdsl.diag import QdslError
-from qdsl.harness import bench
+from qdsl.harness import worker
 from qdsl.harness.profile import Subject, Wish, profile
 from qdsl.harness.profiles import BuildProfile
 
@@ -29,7 +29,7 @@ def model(tmp_path: Path) -> Path:
     node = helper.make_node("Relu", ["images"], ["y"], name="relu1")
     (tmp_path / "model.onnx").write_bytes(graph_of([node], ["y"], shape=("n", 3, 8, 8)).SerializeToString())
     samples = np.random.default_rng(0).random((8, 1, 3, 8, 8), dtype=np.float32)
-    bench.store_feeds(tmp_path / "inputs.npz", [{"images": sample} for sample in samples], batch=2)
+    worker.store_feeds(tmp_path / "inputs.npz", [{"images": sample} for sample in samples], batch=2)
     return tmp_path / "model.onnx"
 
 
@@ -64,7 +64,7 @@ def test_feeds_have_the_rows_that_a_profile_asks_for(
     shapes: list[tuple[int, ...]], batch: int, feeds: tuple[int, ...], tmp_path: Path
 ) -> None:
     samples = [{"x": np.full(shape, at, np.float32)} for at, shape in enumerate(shapes)]
-    bench.store_feeds(tmp_path / "a.npz", samples, batch)
+    worker.store_feeds(tmp_path / "a.npz", samples, batch)
     with np.load(tmp_path / "a.npz") as stored:
         assert stored["x"].shape == feeds
 
@@ -84,9 +84,9 @@ def test_a_model_that_does_not_run_is_refused_with_its_reason(model: Path) -> No
 
 
 def test_the_script_needs_nothing_of_qdsl(model: Path, tmp_path: Path) -> None:
-    script = tmp_path / "elsewhere" / "bench.py"
+    script = tmp_path / "elsewhere" / "worker.py"
     script.parent.mkdir()
-    script.write_bytes(Path(str(bench.__file__)).read_bytes())
+    script.write_bytes(Path(str(worker.__file__)).read_bytes())
     words = ["--model", model, "--inputs", model.parent / "inputs.npz", "--warmup", "1"]
     code = "import sys; sys.modules['qdsl'] = None; import runpy; sys.argv = sys.argv[1:]; "
     code += "runpy.run_path(sys.argv[0], run_name='__main__')"

@@ -23,7 +23,7 @@ import qdsl
 from qdsl.api.budgets import cost_readings, decide
 from qdsl.cli import main
 from qdsl.diag import QdslError
-from qdsl.harness import Key, bench, devices
+from qdsl.harness import Key, check, devices
 from qdsl.harness.measurements import COSTS, BudgetFacts
 from qdsl.harness.reading import read as read_measurements
 from qdsl.harness.strict import UnfitError
@@ -127,6 +127,31 @@ def test_a_device_decides(
     assert told["holds"] is (code == 0) and [each["name"] for each in told["builds"][0]["devices"]] == [BOARD]
     word = "a budget is broken" if code else "a budget is undecided"
     assert word in shown(build).shown
+
+
+def test_an_emulated_device_decides_nothing(build: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def emulated(found: dict[str, Any]) -> None:
+        found["emulated"] = True
+        found["environment"]["emulator"] = "cortex-a76, qemu 7.2"
+
+    path = written(build, build.parent / "new.json", emulated, ms=99.0, memory=200 << 20)
+    assert main(["report", str(build), "--add", str(path)]) == 0
+    told = capsys.readouterr()
+    assert "warning[device-emulated]" in told.err
+    assert "emulated (cortex-a76, qemu 7.2)" in told.out and "undecided: measured under emulation only" in told.out
+    page = shown(build)
+    assert "Emulated (cortex-a76, qemu 7.2)" in page.shown and "Costs per run, Board A" not in page.shown
+    assert "99.0 ms" not in page.shown and "a budget is undecided" in page.shown
+    result = qdsl.report(build, add=[written(build, build.parent / "real.json", ms=1.0)])
+    assert verdicts(result)["latency"] == "holds", "a real device beside it decides"
+
+
+def test_the_page_shows_what_the_device_computes(build: Path) -> None:
+    qdsl.report(build, add=[written(build, build.parent / "new.json")])
+    for words in ("its own arithmetic there, 8 samples", "against the graph's own arithmetic", "41.5 dB", "41.0 dB"):
+        assert words in shown(build).shown
+    qdsl.report(build, add=[written(build, build.parent / "none.json", lambda found: found.update(arithmetic=None))])
+    assert len(qdsl.report(build).devices[0]) == 2
 
 
 def test_a_decided_budget_says_where_and_how_far(build: Path) -> None:
@@ -382,9 +407,13 @@ UNFIT: dict[str, tuple[Edit, str]] = {
     "a score in words": (deep("scores", "ort", "top1", to="good"), "scores.ort.top1"),
     "scores of one build": (deep("scores", to={"ort": {}}), "scores"),
     "no samples": (deep("samples", to=0), "samples"),
+    "emulated in words": (deep("emulated", to="no"), "emulated"),
+    "arithmetic of nothing": (deep("arithmetic", "samples", to=0), "arithmetic.samples"),
+    "arithmetic without outputs": (deep("arithmetic", to={"samples": 8}), "arithmetic"),
+    "a negative error of arithmetic": (deep("arithmetic", "outputs", "y", "max_error", to=-1), "arithmetic.outputs.y"),
     "a target that is a path": (deep("target", to="../ort"), "target"),
     "a key too many": (deep("more", to=1), "device"),
-    "another format": (deep("format", to=2), "format 2"),
+    "another format": (deep("format", to=1), "format 1"),
     "a format that is not one": (deep("format", to=True), "format True"),
     "another kind": (deep("kind", to="phone"), "kind 'phone'"),
     "no kind": (lambda found: found.pop("kind"), "no kind"),
@@ -573,8 +602,8 @@ def test_builds_are_compared_on_devices(build: Path, made: Path, tmp_path: Path)
 
 
 def test_what_is_not_a_number_is_written_as_a_word() -> None:
-    assert bench.decibels(1.0, 0.0) is None and bench.decibels(100.0, 1.0) == pytest.approx(20.0)
-    assert bench.decibels(0.0, 1.0) == -math.inf == bench.decibels(1.0, math.inf)
-    told = bench.decibels(math.nan, math.nan)
+    assert check.decibels(1.0, 0.0) is None and check.decibels(100.0, 1.0) == pytest.approx(20.0)
+    assert check.decibels(0.0, 1.0) == -math.inf == check.decibels(1.0, math.inf)
+    told = check.decibels(math.nan, math.nan)
     assert told is not None and math.isnan(told)
-    assert bench.json_ready({"a": (math.nan, [-math.inf, 1])}) == {"a": ["nan", ["-inf", 1]]}
+    assert check.json_ready({"a": (math.nan, [-math.inf, 1])}) == {"a": ["nan", ["-inf", 1]]}

@@ -16,7 +16,7 @@ from qdsl.api.prepare import Prepared
 from qdsl.data.storing import unfinished
 from qdsl.diag import QdslError
 from qdsl.graph import save
-from qdsl.harness import FLOAT, bench
+from qdsl.harness import FLOAT, check
 from qdsl.harness.bundle import FOLDER, Content, Entry, StoredInput, fitting, write
 from qdsl.harness.portable import masks, portable
 from qdsl.harness.profile import Wish
@@ -40,7 +40,7 @@ def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected]) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     save(prepared.model, folder / "float.onnx")
     module = target_module(made.plan.target)
-    inputs = [bench.prepared(each.samples, list(map(dict, each.steps)), each.dtype) for each in stored]
+    inputs = [check.prepared(each.samples, list(map(dict, each.steps)), each.dtype) for each in stored]
     rows: Rows = [
         {each.name: array[at, ...] for each, array in zip(stored, inputs, strict=True)} for at in range(len(inputs[0]))
     ]
@@ -51,7 +51,7 @@ def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected]) -> Path
             raise
         remove(made)
         return None
-    ours = _outputs(module.runner(made.emitted, 1), rows)
+    ours = _outputs(module.runner(made.emitted, 1, as_written=True), rows)
     entries = [
         Entry(FLOAT, "float.onnx", {}, _golden(floats)),
         Entry(made.plan.target, f"../{made.emitted.model.name}", module.session_options(made.emitted), _golden(ours)),

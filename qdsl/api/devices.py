@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qdsl.api.budgets import cost_readings, decide, worst
+from qdsl.api.budgets import Name, Reading, cost_readings, decide, worst
 from qdsl.api.writing import write_text
 from qdsl.diag import QdslError, Report
 from qdsl.harness import devices
 from qdsl.harness.devices import Device
-from qdsl.harness.measurements import COSTS, BuildFacts, Measurements
+from qdsl.harness.measurements import COSTS, BudgetFacts, BuildFacts, Measurements
 
 
 def take_in(directory: Path, build: Measurements, paths: Sequence[Path]) -> None:
@@ -40,9 +40,13 @@ def _decided(build: BuildFacts, measured: Sequence[Device]) -> BuildFacts:
     own = [device for device in measured if device.target == build.target]
     if not build.device or not own:
         return build
-    readings = [cost_readings(device.profile, f"on {device.name}") for device in own]
-    budgets = (
-        worst([decide(budget, each) for each in readings]) if budget.metric in COSTS else budget
-        for budget in build.budgets
-    )
+    readings = [cost_readings(device.profile, f"on {device.name}") for device in own if not device.emulated]
+    budgets = (_by_devices(budget, readings) if budget.metric in COSTS else budget for budget in build.budgets)
     return replace(build, budgets=tuple(budgets))
+
+
+def _by_devices(budget: BudgetFacts, readings: Sequence[Mapping[Name, Reading]]) -> BudgetFacts:
+    """One budget on a cost, by what each real device measured: an emulated one has no speed of its own."""
+    if readings:
+        return worst([decide(budget, each) for each in readings])
+    return replace(decide(budget, {}), source="measured under emulation only, which has no speed of its own")

@@ -14,7 +14,7 @@ from qdsl.api.prepare import Prepared
 from qdsl.data import Sample
 from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
 from qdsl.graph import save
-from qdsl.harness import FLOAT, bench
+from qdsl.harness import FLOAT, worker
 from qdsl.harness.measurements import COSTS
 from qdsl.harness.profile import Subject, Wish, profile
 from qdsl.harness.profiles import Profile
@@ -98,13 +98,13 @@ def _profiled(
     prepared: Prepared, expected: Sequence[Expected], target: str, emitted: Emitted, wish: Wish, heard: Heard
 ) -> Profile | None:
     with TemporaryDirectory(prefix="qdsl-") as folder:
-        count = max(bench.SAMPLES, wish.batch)
+        count = max(worker.SAMPLES, wish.batch)
         given: Iterable[Sample] = expected[0].dataset if expected else comparing.any_samples(prepared, count)[0]
         rows = [dict(sample.arrays) for sample in islice(given, count)]
         if not rows:
             return None
         inputs = Path(folder) / "inputs.npz"
-        bench.store_feeds(inputs, rows, wish.batch)
+        worker.store_feeds(inputs, rows, wish.batch)
         model = Path(folder) / "float.onnx"
         save(prepared.model, model)
         options = target_module(target).session_options(emitted)
@@ -113,10 +113,11 @@ def _profiled(
 
 
 def readings(found: Sequence[Profile], target: Target) -> dict[Name, Reading]:
-    """What a profile decides for one target: nothing where another device than this one does."""
+    """What a profile decides for one target: nothing where another device than this one does, and where this one is
+    emulated."""
     measured: dict[Name, Reading] = {}
     for each in found:
-        if each.target != target.name or target.device is not None:
+        if each.target != target.name or target.device is not None or each.environment.get("emulator"):
             continue
         measured |= cost_readings(each, "here")
     return measured

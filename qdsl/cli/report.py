@@ -87,4 +87,9 @@ def _target(build: BuildFacts) -> dict[str, Any]:
 def _device(device: Device) -> dict[str, Any]:
     from qdsl.harness.measurements import profile_json
 
-    return {"name": device.name, "target": device.target, "profile": profile_json(device.profile)}
+    return {
+        "name": device.name,
+        "target": device.target,
+        "emulated": device.emulated,
+        "profile": profile_json(device.profile),
+    }

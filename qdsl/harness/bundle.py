@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qdsl.harness import bench, scoring
+from qdsl.harness import bench, check, machine, scoring, worker
 
 FOLDER = "bench"
 _METRICS = ("boxes", "classification", "detection", "heads", "segmentation")
@@ -39,7 +40,8 @@ class StoredInput:
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One model: its file as seen from the bundle, the session options that it asks for, and its outputs [n, ..] for
-    the samples, on this machine."""
+    the samples: the float model's as it runs on this machine, the artifact's as its graph says, which no machine's
+    kernels decide."""
 
     build: str
     file: str
@@ -91,7 +93,7 @@ def _said(aside: Path, folder: Path, content: Content) -> dict[str, Any]:
     files = {str(path.relative_to(aside)): path for path in sorted(aside.rglob("*")) if path.is_file()}
     files |= {entry.file: folder / entry.file for entry in content.entries if entry.file.startswith("..")}
     return {
-        "format": bench.FORMAT,
+        "format": check.FORMAT,
         "recipe": content.recipe,
         "target": content.target,
         "files": {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())},
@@ -107,18 +109,16 @@ def _said(aside: Path, folder: Path, content: Content) -> dict[str, Any]:
 
 
 def _copy_scripts(folder: Path) -> None:
-    """bench.py, and for scoring the metrics that it needs, under names of the bundle's own."""
-    shutil.copyfile(str(bench.__file__), folder / "bench.py")
-    text = Path(str(scoring.__file__)).read_text(encoding="utf-8")
-    (folder / "scoring.py").write_text(_renamed(text), encoding="utf-8", newline="\n")
+    """The scripts, and for scoring the metrics that they need, under names of the bundle's own."""
+    for script in (bench, check, machine, scoring, worker):
+        _copy(script, folder)
     names = {"Detections", "Truth", "iou", "nms", "classification_metrics", "guesses", "detection_metrics", "match"}
     names |= {"yolov8", "yolox", "pixel_confusion", "segmentation_metrics"}
     (folder / "metrics").mkdir()
     lines = ['"""Metrics, as in qdsl.metrics."""', ""]
     for module in _METRICS:
         source = import_module(f"qdsl.metrics.{module}")
-        text = Path(str(source.__file__)).read_text(encoding="utf-8")
-        (folder / "metrics" / f"{module}.py").write_text(_renamed(text), encoding="utf-8", newline="\n")
+        _copy(source, folder / "metrics")
         own = sorted(
             name for name in names if getattr(getattr(source, name, None), "__module__", "") == source.__name__
         )
@@ -126,8 +126,11 @@ def _copy_scripts(folder: Path) -> None:
     (folder / "metrics" / "__init__.py").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
-def _renamed(text: str) -> str:
-    return text.replace("from qdsl.metrics", "from metrics")
+def _copy(module: ModuleType, folder: Path) -> None:
+    """The module as a file that finds its own beside it instead of in qdsl."""
+    path = Path(str(module.__file__))
+    text = path.read_text(encoding="utf-8").replace("from qdsl.metrics", "from metrics")
+    (folder / path.name).write_text(text.replace("from qdsl.harness.", "from "), encoding="utf-8", newline="\n")
 
 
 def _bounded(golden: NDArray[Any]) -> NDArray[Any]:

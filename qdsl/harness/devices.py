@@ -12,7 +12,7 @@ from typing import Any
 
 from qdsl.diag import Diagnostic, QdslError, Severity
 from qdsl.harness import bundle
-from qdsl.harness.bench import FORMAT, json_ready
+from qdsl.harness.check import FORMAT, json_ready
 from qdsl.harness.measurements import BuildFacts, Measurements
 from qdsl.harness.profiles import Profile
 from qdsl.harness.reading import COST, cost_of, digest_of, named, opened, plain_json
@@ -28,8 +28,8 @@ _CURE = ("measure on the device: `python bench/bench.py`, in a copy of this buil
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """An output of one model on the device, held against that on the machine that compiled: signal-to-noise ratio in dB
-    (None: equal) and the largest difference."""
+    """An output of one model on the device, held against another of the same model: signal-to-noise ratio in dB (None:
+    equal; NaN: of another shape) and the largest difference."""
 
     build: str
     output: str
@@ -38,17 +38,31 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """The artifact's outputs over the first `samples` as it runs on the device, held against the same file without the
+    runtime's optimizations there."""
+
+    samples: int
+    outputs: tuple[Agreement, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """What was measured in one go on one device: `files` by name as seen from the bundle, with their SHA-256;
-    `environment` in words; `operators` that really ran, by build; `kernels` are (operator, nodes predicted, nodes that
-    ran); `scores` by build, of the `samples` there, None where nothing was to be scored."""
+    `environment` in words; `emulated` says that the processor was not a real one; `agreement` with the goldens of the
+    bundle: the artifact's with the graph's own arithmetic, the float model's with the machine that compiled;
+    `arithmetic` None where the runtime runs the artifact with optimizations only; `operators` that really ran, by
+    build; `kernels` are (operator, nodes predicted, nodes that ran); `scores` by build, of the `samples` there, None
+    where nothing was to be scored."""
 
     recipe: str
     target: str
     files: Mapping[str, str]
     environment: Mapping[str, str]
+    emulated: bool
     samples: int
     agreement: tuple[Agreement, ...]
+    arithmetic: Arithmetic | None
     operators: Mapping[str, Mapping[str, int]]
     kernels: tuple[tuple[str, int, int], ...]
     scores: Mapping[str, Mapping[str, float]] | None
@@ -56,7 +70,7 @@ class Device:
 
     @property
     def name(self) -> str:
-        """What people call it: the board, else the processor."""
+        """What people call it: the board, else the processor; where it was emulated, by what."""
         return self.profile.measured_on
 
 
@@ -84,8 +98,10 @@ def checked(content: Any) -> Device:
         "target",
         "files",
         "environment",
+        "emulated",
         "samples",
         "goldens",
+        "arithmetic",
         "operators",
         "kernels",
         "scores",
@@ -93,22 +109,25 @@ def checked(content: Any) -> Device:
     )
     target = at["target"].name()
     environment = {name: each.text(_WORDS) for name, each in _entries(at["environment"])}
+    emulated = at["emulated"].flag()
     operators = {build: _counts(each) for build, each in at["operators"].fields(FLOAT, target).items()}
     return Device(
         recipe=at["recipe"].text(_NAME),
         target=target,
         files=_files(at["files"]),
         environment=environment,
+        emulated=emulated,
         samples=at["samples"].whole(1),
         agreement=tuple(
             _agreement(build, output, each)
             for build, outputs in at["goldens"].fields(FLOAT, target).items()
             for output, each in _entries(outputs)
         ),
+        arithmetic=at["arithmetic"].maybe(lambda part: _arithmetic(part, target)),
         operators=operators,
         kernels=tuple(_kernel(name, each, operators[target]) for name, each in _entries(at["kernels"])),
         scores=at["scores"].maybe(lambda part: {b: _figures(each) for b, each in part.fields(FLOAT, target).items()}),
-        profile=_profile(at["profile"], target, environment),
+        profile=_profile(at["profile"], target, environment, emulated),
     )
 
 
@@ -117,7 +136,8 @@ def document(found: Device) -> str:
     profile = found.profile
     goldens: dict[str, dict[str, Any]] = {build.build: {} for build in profile.builds}
     for each in found.agreement:
-        goldens[each.build][each.output] = {"sqnr_db": each.sqnr_db, "max_error": each.max_error}
+        goldens[each.build][each.output] = _figures_of(each)
+    written = found.arithmetic
     content = {
         "format": FORMAT,
         "kind": "device",
@@ -125,8 +145,12 @@ def document(found: Device) -> str:
         "target": found.target,
         "files": found.files,
         "environment": found.environment,
+        "emulated": found.emulated,
         "samples": found.samples,
         "goldens": goldens,
+        "arithmetic": None
+        if written is None
+        else {"samples": written.samples, "outputs": {each.output: _figures_of(each) for each in written.outputs}},
         "operators": found.operators,
         "kernels": {name: [predicted, real] for name, predicted, real in found.kernels},
         "scores": found.scores,
@@ -139,6 +163,15 @@ def document(found: Device) -> str:
         },
     }
     return json.dumps(json_ready(content), indent=1, allow_nan=False) + "\n"
+
+
+def emulated_words(environment: Mapping[str, str]) -> str:
+    """`emulated (cortex-a76, qemu 7.2)`"""
+    return f"emulated ({environment.get('emulator') or 'unknown'})"
+
+
+def _figures_of(found: Agreement) -> dict[str, float | None]:
+    return {"sqnr_db": found.sqnr_db, "max_error": found.max_error}
 
 
 def _require_device(content: Any) -> None:
@@ -182,6 +215,12 @@ def _agreement(build: str, output: str, part: Part) -> Agreement:
     return Agreement(build, output, at["sqnr_db"].maybe(Part.number), error)
 
 
+def _arithmetic(part: Part, target: str) -> Arithmetic:
+    at = part.fields("samples", "outputs")
+    outputs = tuple(_agreement(target, name, each) for name, each in _entries(at["outputs"]))
+    return Arithmetic(at["samples"].whole(1), outputs)
+
+
 def _counts(part: Part) -> dict[str, int]:
     return {name: each.whole(1) for name, each in _entries(part)}
 
@@ -197,7 +236,7 @@ def _kernel(name: str, part: Part, ran: Mapping[str, int]) -> tuple[str, int, in
     return name, predicted, real
 
 
-def _profile(part: Part, target: str, environment: Mapping[str, str]) -> Profile:
+def _profile(part: Part, target: str, environment: Mapping[str, str], emulated: bool) -> Profile:
     at = part.fields("runs", "warmup", "batch", "threads", "builds")
     runs = at["runs"].whole(1)
     builds = []
@@ -206,6 +245,7 @@ def _profile(part: Part, target: str, environment: Mapping[str, str]) -> Profile
         costs["seconds"].row(runs)
         builds.append(cost_of(name, costs))
     known = (environment.get(word, "").strip() for word in ("board", "processor"))
+    name = next((name for name in known if name), "an unknown device")
     return Profile(
         target=target,
         batch=at["batch"].whole(1),
@@ -213,7 +253,7 @@ def _profile(part: Part, target: str, environment: Mapping[str, str]) -> Profile
         warmup=at["warmup"].whole(),
         builds=tuple(builds),
         environment=dict(environment),
-        measured_on=next((name for name in known if name), "an unknown device"),
+        measured_on=f"{name}, {emulated_words(environment)}" if emulated else name,
     )
 
 
@@ -234,7 +274,7 @@ def take_in(directory: Path, build: Measurements, path: Path) -> tuple[str, str]
 
 def kept(directory: Path, build: Measurements) -> tuple[tuple[Device, ...], tuple[Diagnostic, ...]]:
     """What devices measured of the artifacts that are there, by name of the file. A file that speaks of another
-    artifact, or cannot be read, is left out: a warning says so."""
+    artifact, or cannot be read, is left out: a warning says so, and another that an emulated device decides nothing."""
     found: list[Device] = []
     left_out = []
     for path in sorted((directory / FOLDER).glob("*.json")):
@@ -248,7 +288,13 @@ def kept(directory: Path, build: Measurements) -> tuple[tuple[Device, ...], tupl
             left_out.append(Diagnostic("device-left-out", headline, severity=Severity.WARNING))
         elif device not in found:
             found.append(device)
+            left_out += [_only_emulated(device)] if device.emulated else []
     return tuple(found), tuple(left_out)
+
+
+def _only_emulated(found: Device) -> Diagnostic:
+    headline = f"{found.name[:200]}: what it took there decides no budget"
+    return Diagnostic("device-emulated", headline, severity=Severity.WARNING)
 
 
 def _file_name(found: Device, text: str) -> str:

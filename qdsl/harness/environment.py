@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from qdsl import __version__
-from qdsl.harness import bench
+from qdsl.harness import machine
 
 PASSING = frozenset({"governor", "load"})
 
 
 def environment() -> dict[str, str]:
     """Words by what they are about, in the order in which people ask."""
-    return {"qdsl": __version__, **bench.environment()}
+    return {"qdsl": __version__, **machine.environment()}
 
 
 def lasting() -> dict[str, str]:

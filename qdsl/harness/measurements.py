@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from qdsl.harness.bench import json_ready
+from qdsl.harness.check import json_ready
 from qdsl.harness.profiles import Profile
 from qdsl.harness.results import BuildScores, Evaluation, Odd, Shown
 from qdsl.targets.results import Fidelity

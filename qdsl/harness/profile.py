@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from qdsl.diag import Diagnostic, QdslError
-from qdsl.harness.bench import RefusedError, Worker, take_turns
 from qdsl.harness.environment import environment
 from qdsl.harness.profiles import BuildProfile, Profile
+from qdsl.harness.worker import RefusedError, Worker, take_turns
 
 RUNS, WARMUP = 200, 20
 

@@ -95,6 +95,11 @@ class Part:
             raise self.unfit(f"expected a whole number from {least}, found {self._shown()}")
         return found
 
+    def flag(self) -> bool:
+        if not isinstance(self.value, bool):
+            raise self.unfit(f"expected true or false, found {self._shown()}")
+        return self.value
+
     def number(self) -> float:
         """A number; infinity and NaN stand as texts."""
         if isinstance(self.value, str) and self.value in _SPELLED:

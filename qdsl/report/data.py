@@ -66,7 +66,7 @@ class Method:
     @property
     def decisive(self) -> Profile | None:
         """The profile that decides its budgets: where the target names a device, that of the slowest one measured."""
-        elsewhere = [device.profile for device in self.devices if self.facts.device]
+        elsewhere = [each.profile for each in self.devices if self.facts.device and not each.emulated]
         return slowest(elsewhere) if elsewhere else self.profile
 
     @property

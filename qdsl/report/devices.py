@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qdsl.harness.devices import Device
+from qdsl.harness.devices import Agreement, Device, emulated_words
 from qdsl.harness.results import FLOAT, BuildScores, Evaluation, Key
 from qdsl.report import speed, tables, words
 from qdsl.report.data import Method, as_they_are, distinct, scores_of
@@ -21,16 +21,14 @@ def part(methods: Sequence[Method]) -> Html:
 
 
 def _measured(method: Method, found: Device, title: str) -> Html:
-    rows = [(f"{method.label}, there", found.profile)]
-    rows += [(f"{method.label}, here", method.profile)] if method.profile is not None else []
     return tag(
         "div",
         tag("h3", title),
         tables.pairs(list(found.environment.items())),
         *_warnings(found),
-        speed.drawings(method, found.profile),
-        speed.costs(rows, f"Costs per run, {title}"),
+        _speed(method, found, title),
         _scores(method, found),
+        _arithmetic(method, found),
         _agreement(method, found),
         tables.kernels(found.kernels),
         _operators(method, found),
@@ -39,11 +37,23 @@ def _measured(method: Method, found: Device, title: str) -> Html:
 
 def _warnings(found: Device) -> list[Html]:
     """What the device does otherwise than was planned: kernels differ between processors."""
+    told = []
     other = [name for name, predicted, real in found.kernels if predicted != real]
-    if not other:
-        return []
-    told = f"NOT as predicted on this device: how many nodes run as {', '.join(other)}."
-    return [tag("p", told, class_="warning")]
+    if other:
+        told.append(f"NOT as predicted on this device: how many nodes run as {', '.join(other)}.")
+    if found.emulated:
+        kind = emulated_words(found.environment).capitalize()
+        told.append(f"{kind}: what is computed is what this processor computes; what it took says nothing.")
+    return [tag("p", each, class_="warning") for each in told]
+
+
+def _speed(method: Method, found: Device, title: str) -> Html:
+    """What runs cost there, beside those of here; nothing of an emulated device, which has no speed of its own."""
+    if found.emulated:
+        return NOTHING
+    rows = [(f"{method.label}, there", found.profile)]
+    rows += [(f"{method.label}, here", method.profile)] if method.profile is not None else []
+    return tag("div", speed.drawings(method, found.profile), speed.costs(rows, f"Costs per run, {title}"))
 
 
 def _names(method: Method, found: Device) -> list[tuple[str, str]]:
@@ -74,11 +84,27 @@ def _score_here(evaluation: Evaluation | None, build: str, key: Key) -> float | 
     return None if scores is None else scores.scores.get(key)
 
 
+def _arithmetic(method: Method, found: Device) -> Html:
+    """Outputs of the artifact as it runs there against the same file without the runtime's optimizations there."""
+    if found.arithmetic is None:
+        return NOTHING
+    title = f"As it runs there against its own arithmetic there, {words.count(found.arithmetic.samples, 'sample')}"
+    return _compared(title, method, found, found.arithmetic.outputs)
+
+
 def _agreement(method: Method, found: Device) -> Html:
-    """Outputs there against outputs of the same model on the machine that compiled."""
+    """Outputs there against the goldens of the bundle: the graph's own arithmetic, and the float model as it ran on the
+    machine that compiled."""
+    ours = [each for each in found.agreement if each.build != FLOAT]
+    floats = [each for each in found.agreement if each.build == FLOAT]
+    arithmetic = _compared("Outputs against the graph's own arithmetic", method, found, ours)
+    return tag("div", arithmetic, _compared("Outputs against the machine that compiled", method, found, floats))
+
+
+def _compared(title: str, method: Method, found: Device, outputs: Sequence[Agreement]) -> Html:
     names = dict(_names(method, found))
     rows = []
-    for each in found.agreement:
+    for each in outputs:
         ratio = float("inf") if each.sqnr_db is None else each.sqnr_db
         rows.append(
             [
@@ -89,7 +115,7 @@ def _agreement(method: Method, found: Device) -> Html:
             ]
         )
     columns = ("output", "model", "signal to noise", "largest difference")
-    return tables.table("Outputs against the machine that compiled", columns, rows) if rows else NOTHING
+    return tables.table(title, columns, rows) if rows else NOTHING
 
 
 def _operators(method: Method, found: Device) -> Html:

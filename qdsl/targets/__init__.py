@@ -52,9 +52,10 @@ class TargetModule:
         found: Verification = self._call("verify")(model, emitted, plan, samples, count=count, source=source)
         return found
 
-    def runner(self, emitted: Emitted, threads: int | None = None) -> Runner:
-        """The artifact, ready to run on this machine."""
-        made: Runner = self._call("run")(emitted.model, emitted.manifest, threads=threads)
+    def runner(self, emitted: Emitted, threads: int | None = None, *, as_written: bool = False) -> Runner:
+        """The artifact, ready to run on this machine; `as_written` as its graph says, without what the runtime would
+        make of it."""
+        made: Runner = self._call("run")(emitted.model, emitted.manifest, threads=threads, as_written=as_written)
         return made
 
     def session_options(self, emitted: Emitted) -> dict[str, str]:

@@ -138,6 +138,16 @@ CODES: dict[str, CodeDoc] = {
         "report",
         "measure the artifact on the device, or take the file away",
     ),
+    "device-emulated": CodeDoc(
+        "what an emulated device took decides no budget",
+        "An emulator (qemu) runs the instructions of another processor one by one: what is computed there, and in "
+        "which kernels, is what a real one does; how long that takes says nothing. The figures are shown, and budgets "
+        "on latency, throughput, cpu, memory and energy stay undecided.",
+        _BUILT,
+        "the folder of a build with what an emulated device measured",
+        "report",
+        "measure on the device itself: `python bench/bench.py`, in a copy of the target's folder",
+    ),
     "mask-format": _doc(
         "a mask is no picture of class numbers",
         "Masks are PNG, BMP, TIFF or PPM files with one grey value or palette index per pixel. JPEG changes values, "

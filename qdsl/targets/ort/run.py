@@ -16,13 +16,23 @@ from qdsl.diag import Diagnostic, QdslError
 class OrtRunner:
     """One session. `threads` None: as many as ONNX Runtime takes by itself."""
 
-    def __init__(self, what: str, model: Path, entries: Mapping[str, str], threads: int | None = None) -> None:
-        """`entries` are session options by name, `what` is how errors call the model. Raises QdslError
-        (artifact-refused) when ONNX Runtime does not load it."""
+    def __init__(
+        self,
+        what: str,
+        model: Path,
+        entries: Mapping[str, str],
+        threads: int | None = None,
+        *,
+        as_written: bool = False,
+    ) -> None:
+        """`entries` are session options by name, `what` is how errors call the model; `as_written` leaves out the
+        runtime's optimizations. Raises QdslError (artifact-refused) when ONNX Runtime does not load it."""
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads or 0, 1
         options.use_deterministic_compute = True
         options.log_severity_level = 4
+        if as_written:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         for option, value in entries.items():
             options.add_session_config_entry(option, value)
         self._what = what
@@ -46,11 +56,14 @@ class OrtRunner:
         return QdslError([Diagnostic("artifact-refused", f"ONNX Runtime refuses {self._what}", label=reason)])
 
 
-def run(model: Path, manifest: Path | None = None, *, threads: int | None = None) -> OrtRunner:
-    """The artifact of a manifest, with the session options that it asks for; without one, a float model."""
+def run(
+    model: Path, manifest: Path | None = None, *, threads: int | None = None, as_written: bool = False
+) -> OrtRunner:
+    """The artifact of a manifest, with the session options that it asks for; without one, a float model. `as_written`
+    runs every node as it stands in the file: the graph's own arithmetic, not that of fused kernels."""
     if manifest is None:
-        return OrtRunner("the float model", model, {}, threads)
-    return OrtRunner("the quantized model", model, session_options(manifest), threads)
+        return OrtRunner("the float model", model, {}, threads, as_written=as_written)
+    return OrtRunner("the quantized model", model, session_options(manifest), threads, as_written=as_written)
 
 
 def session_options(manifest: Path) -> dict[str, str]:
