@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,6 +20,7 @@ from qdsl.plan import Decisions
 from qdsl.plan.gate import find_target
 from qdsl.plan.types import Choice, Origin
 from qdsl.search import Attempt, compare
+from qdsl.spec.threads import processors
 
 BLOCKS, SAMPLES = 21, 8
 LARGEST_DROP = 0.5  # dB, where no `require` says what a choice may cost
@@ -108,7 +108,7 @@ def threads_of(tune: Tune, block: Target | None) -> int:
     wanted = tune.threads or (block.threads if block is not None else None)
     if wanted:
         return wanted
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors()
 
 
 def broken(requires: Sequence[Require], before: Mapping[str, float], after: Mapping[str, float]) -> str:

@@ -10,11 +10,8 @@ lost on the way there; a sample that looks suspicious is run again with all tens
 
 from __future__ import annotations
 
-import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -37,6 +34,7 @@ from qdsl.data import Dataset, Sample
 from qdsl.diag import Diagnostic, QdslError, nearest
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView
+from qdsl.spec.threads import in_order, processors
 
 Progress = Callable[[int, int, float], None]
 SAVE_EVERY = 15.0
@@ -128,13 +126,9 @@ def observe(
     return state
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _workers(job: _Job, asked: int | None) -> int:
     exposed = sum((job.view.tensors[name].elements or 1 << 20) * 4 for name in job.readout.counted)
-    return asked or max(1, min(_MOST_WORKERS, _processors(), _MOST_EXPOSED // max(1, exposed)))
+    return asked or max(1, min(_MOST_WORKERS, processors(), _MOST_EXPOSED // max(1, exposed)))
 
 
 def _check(view: GraphView, tensors: Sequence[str]) -> None:
@@ -250,15 +244,6 @@ def _save(job: _Job, keeper: Checkpoint) -> None:
 
 def _in_order(job: _Job, indices: Sequence[int], workers: int, batch: int) -> Iterator[int]:
     """Measures everything, a few batches ahead, by `workers` threads; yields the size of each batch in order."""
-    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="qdsl-calibrate") as pool:
-        waiting: deque[Future[int]] = deque()
-        try:
-            for start in range(0, len(indices), max(1, batch)):
-                waiting.append(pool.submit(job.measure, indices[start : start + max(1, batch)]))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    step = max(1, batch)
+    parts = (indices[start : start + step] for start in range(0, len(indices), step))
+    yield from in_order(job.measure, parts, max(1, workers), name="qdsl-calibrate")

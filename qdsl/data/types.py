@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from qdsl.diag import QdslError, Span
 from qdsl.diag.model import Diagnostic
+from qdsl.spec.threads import in_order
 
 Array = NDArray[Any]
 Dim = int | str | None
@@ -134,18 +133,7 @@ class Dataset:
         if workers < 1:
             yield from self
             return
-        with ThreadPoolExecutor(workers, thread_name_prefix="qdsl-decode") as pool:
-            waiting: deque[Future[Sample]] = deque()
-            try:
-                for index in range(len(self)):
-                    waiting.append(pool.submit(self.sample, index))
-                    if len(waiting) == 2 * workers:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+        yield from in_order(self.sample, range(len(self)), workers, name="qdsl-decode")
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,12 @@ class Agreement:
         except ValueError:
             self.comparable = False
 
+    def merge(self, part: Agreement) -> None:
+        """Add what `part` has seen."""
+        self.samples += part.samples
+        self.comparable = self.comparable and part.comparable
+        self.sums.merge(part.sums)
+
     @property
     def sqnr_db(self) -> float | None:
         return self.sums.sqnr_db if self.comparable and self.samples else None

@@ -32,7 +32,10 @@ class Layer:
         """Real values of what was read from `exposed`."""
         if self.scale is None or self.zero_point is None:
             return read
-        return (read.astype(np.float32) - self.zero_point.astype(np.float32)) * self.scale
+        values = read.astype(np.float32)
+        values -= self.zero_point.astype(np.float32)
+        values *= self.scale
+        return values
 
 
 def written_layers(plan: Plan, view: GraphView) -> tuple[Layer, ...]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
 import onnxruntime as ort
+from numpy.typing import NDArray
 from onnx import ModelProto, ValueInfoProto
 
 from qdsl.data import Sample
@@ -20,6 +23,7 @@ from qdsl.graph import Model, save, to_proto
 from qdsl.graph.saving import LARGEST_INLINE
 from qdsl.graph.view import GraphView
 from qdsl.plan import Plan
+from qdsl.spec.threads import in_order, processors
 from qdsl.targets.ort.agreement import Agreement
 from qdsl.targets.ort.layers import Layer, chunks, layers, written_layers
 from qdsl.targets.ort.reality import Ran, Reality, read
@@ -29,10 +33,13 @@ from qdsl.targets.results import Emitted, Fidelity, FloatModelError, KernelCount
 DEFAULT_SAMPLES = 8
 LAYER_SAMPLES = 2
 WORST = 5
+_MOST_WORKERS = 8
 # `moves` speaks of nodes that copy values as they come, integers or floats: nothing they run as contradicts it.
 _ANYTHING = "moves"
 _FLOAT = "the float model"
+_QUANTIZED = "the quantized model"
 Source = tuple[ModelProto, Path | None]
+Arrays = Mapping[str, Any]
 
 
 def verify(
@@ -48,19 +55,21 @@ def verify(
 ) -> Verification:
     """Compare the artifact with `model` (canonical, float) on the first `count` samples.
 
-    Layers are compared on the first `layer_samples` of them: those are kept in memory, the others only seen. Both
-    models run on one thread, so that the figures are the same on every call. `reality` is read from the artifact when
-    it is not given; `source` says where the samples come from. Raises QdslError (artifact-refused) when ONNX Runtime
-    does not load or run one of the two (FloatModelError where it loads the float model and does not run it).
+    Layers are compared on the first `layer_samples` of them: those are kept in memory, the others only seen. Each run
+    is on one thread, several side by side, and sums are merged in the order of the samples, so that the figures are
+    the same on every call. `reality` is read from the artifact when it is not given; `source` says where the samples
+    come from. Raises QdslError (artifact-refused) when ONNX Runtime does not load or run one of the two
+    (FloatModelError where it loads the float model and does not run it).
     """
     view = model.view()
-    with _sources(model, emitted) as (reference, quantized):
-        outputs, kept, seen = _outputs(view, reference, quantized, samples, count, layer_samples)
-        found = _layers(view, plan, reference, quantized, kept)
+    with _aside() as pool, _sources(model, emitted) as sources:
+        outputs, kept, seen = _outputs(view, *sources, samples, count, layer_samples)
+        reading = pool.submit(lambda: reality or read(emitted.model))
+        found = _layers(view, plan, *sources, kept)
     try:
-        ran = reality or read(emitted.model)
+        ran = reading.result()
     except Exception as error:
-        raise _refused("the quantized model", error) from None
+        raise _refused(_QUANTIZED, error) from None
     return Verification(
         samples=seen,
         layer_samples=len(kept),
@@ -118,25 +127,30 @@ def _kernels(plan: Plan, ran: Reality) -> tuple[KernelCount, ...]:
 
 def _outputs(
     view: GraphView, reference: Source, quantized: Source, samples: Iterable[Sample], count: int, keep: int
-) -> tuple[tuple[Fidelity, ...], list[Mapping[str, Any]], int]:
-    """How the graph outputs agree, and the inputs of the first `keep` samples."""
-    pair = _Session(_FLOAT, reference), _Session("the quantized model", quantized)
+) -> tuple[tuple[Fidelity, ...], list[Arrays], int]:
+    """How the graph outputs agree, the inputs of the first `keep` samples, and how many samples there were."""
     names = list(dict.fromkeys(view.outputs))
-    sums = {name: Agreement() for name in names}
-    kept: list[Mapping[str, Any]] = []
+    pair = _Pair(reference, quantized, [Layer(name, name) for name in names], inner=False)
+    totals = [Agreement() for _ in names]
+    kept: list[Arrays] = []
     seen = 0
-    iterator = iter(samples)
-    while seen < count and (sample := next(iterator, None)) is not None:
+
+    def inputs() -> Iterator[Arrays]:
+        for sample in islice(samples, count):
+            if len(kept) < keep:
+                kept.append(dict(sample.arrays))
+            yield sample.arrays
+
+    for parts in in_order(pair.compare, inputs(), _workers(), name="qdsl-verify"):
         seen += 1
-        if len(kept) < keep:
-            kept.append(dict(sample.arrays))
-        for name, expected, got in zip(names, *(one.run(names, sample.arrays) for one in pair), strict=True):
-            sums[name].add(expected, got)
-    return tuple(sums[name].fidelity(name, _writer(view, name)) for name in names), kept, seen
+        for total, part in zip(totals, parts, strict=True):
+            total.merge(part)
+    found = zip(names, totals, strict=True)
+    return tuple(total.fidelity(name, _writer(view, name)) for name, total in found), kept, seen
 
 
 def _layers(
-    view: GraphView, plan: Plan, reference: Source, quantized: Source, kept: Sequence[Mapping[str, Any]]
+    view: GraphView, plan: Plan, reference: Source, quantized: Source, kept: Sequence[Arrays]
 ) -> tuple[Fidelity, ...]:
     """Every tensor inside the graph that both models hold, in graph order."""
     inner = [t.tensor for t in plan.tensors if t.tensor in view.tensors and _writer(view, t.tensor)]
@@ -153,22 +167,25 @@ def _worst(found: Sequence[Fidelity]) -> tuple[Fidelity, ...]:
 
 
 def _part(
-    view: GraphView,
-    part: Sequence[Layer],
-    reference: Source,
-    quantized: Source,
-    kept: Sequence[Mapping[str, Any]],
+    view: GraphView, part: Sequence[Layer], reference: Source, quantized: Source, kept: Sequence[Arrays]
 ) -> Iterator[Fidelity]:
-    names, doubles = [layer.tensor for layer in part], [layer.exposed for layer in part]
-    floats = _Session(_FLOAT, reference, expose=names)
-    integers = _Session("the quantized model", quantized, expose=doubles)
-    sums = [Agreement() for _ in part]
-    for arrays in kept:
-        expected, got = floats.run(names, arrays), integers.run(doubles, arrays)
-        for i, layer in enumerate(part):
-            sums[i].add(expected[i], layer.values(got[i]))
-    for layer, total in zip(part, sums, strict=True):
+    pair = _Pair(reference, quantized, part, inner=True)
+    totals = [Agreement() for _ in part]
+    # Two samples at most: whole activations are in memory.
+    for parts in in_order(pair.compare, kept, min(2, _workers()), ahead=2, name="qdsl-verify"):
+        for total, seen in zip(totals, parts, strict=True):
+            total.merge(seen)
+    for layer, total in zip(part, totals, strict=True):
         yield total.fidelity(layer.tensor, _writer(view, layer.tensor))
+
+
+def _aside() -> ThreadPoolExecutor:
+    """One more thread, for what can be done at the same time."""
+    return ThreadPoolExecutor(1, thread_name_prefix="qdsl-verify")
+
+
+def _workers() -> int:
+    return min(_MOST_WORKERS, processors())
 
 
 def _writer(view: GraphView, tensor: str) -> str:
@@ -189,6 +206,29 @@ def _sources(model: Model, emitted: Emitted) -> Iterator[tuple[Source, Source]]:
         yield (onnx.load(path, load_external_data=False), path.parent), quantized
 
 
+class _Pair:
+    """Both models, and the tensors in which they are compared."""
+
+    def __init__(self, reference: Source, quantized: Source, compared: Sequence[Layer], *, inner: bool) -> None:
+        self._layers = compared
+        self._names, self._doubles = [one.tensor for one in compared], [one.exposed for one in compared]
+        with _aside() as pool:
+            integers = pool.submit(_Session, _QUANTIZED, quantized, self._doubles if inner else ())
+            self._floats = _Session(_FLOAT, reference, self._names if inner else ())
+            self._integers = integers.result()
+
+    def compare(self, arrays: Arrays) -> list[Agreement]:
+        """How one sample's tensors agree. Safe from any thread."""
+        expected, got = self._floats.run(self._names, arrays), self._integers.run(self._doubles, arrays)
+        return [_agreement(*three) for three in zip(self._layers, expected, got, strict=True)]
+
+
+def _agreement(layer: Layer, expected: NDArray[Any], got: NDArray[Any]) -> Agreement:
+    found = Agreement()
+    found.add(expected, layer.values(got))
+    return found
+
+
 class _Session:
     """One model in ONNX Runtime, with some of its inner tensors as outputs."""
 
@@ -203,6 +243,8 @@ class _Session:
         if folder is not None:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         self._what = what
+        if expose:
+            _widen(options, what)
         try:
             data = _exposed(proto, expose)
             self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -210,13 +252,21 @@ class _Session:
             raise _refused(what, error) from None
         self._inputs = [info.name for info in self._session.get_inputs()]
 
-    def run(self, names: Sequence[str], arrays: Mapping[str, Any]) -> list[Any]:
+    def run(self, names: Sequence[str], arrays: Arrays) -> list[Any]:
         try:
             found: list[Any] = self._session.run(list(names), {name: arrays[name] for name in self._inputs})
         except Exception as error:
             refused = _refused(self._what, error)
             raise FloatModelError(refused.diagnostics) if self._what == _FLOAT else refused from None
         return found
+
+
+def _widen(options: ort.SessionOptions, what: str) -> None:
+    """For many large outputs: an arena keeps twice their memory, and the float model's blocked layouts (the level ALL)
+    would be undone for each of them. The artifact keeps its kernels."""
+    options.enable_cpu_mem_arena = False
+    if what == _FLOAT:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 
 
 def _exposed(proto: ModelProto, names: Sequence[str]) -> bytes:
