@@ -2,8 +2,8 @@
 
 For each planned tensor one QuantizeLinear and one DequantizeLinear, read by the planned readers; everything else stays
 on the float value. Weights and biases become stored integers behind a DequantizeLinear of their own. Initializers for
-scales are shared within a group, zero points within the model; float constants that nobody reads any more are gone.
-Each node that is written says in its `qdsl.origin` which rule and which recipe line asked for it.
+scales are shared within a group, zero points of activations within the model; float constants that nobody reads any
+more are gone. Each node that is written says in its `qdsl.origin` which rule and which recipe line asked for it.
 
 Where the model's opset lacks a type or a granularity, that node is of the domain com.microsoft, which ONNX Runtime
 takes at any opset (not so 2-bit types and blocks: raise the opset first, see `least_opset`).
@@ -119,11 +119,13 @@ class _Writer:
             value = self._model.lazy(plan.tensor)
 
             def compute() -> Array:
-                return quantize_weight(value.load(), scheme, params).values
+                return quantize_weight(value.load(), scheme, params, key.guard).values
 
             stored = add_deferred(self._model, f"{plan.tensor}_quantized", params.dtype.name, value.shape, compute)
             scale = add_constant(self._model, f"{plan.tensor}_scale", params.scale, "float32")
-            inputs = [stored, scale, self._zero(plan.tensor, params)]
+            # One zero point each: the session option that makes x86 without VNNI exact rewrites them one by one.
+            zero = add_constant(self._model, f"{plan.tensor}_zero_point", params.zero_point, params.dtype.name)
+            inputs = [stored, scale, zero]
             self._weights[key] = self._dequantize(plan.tensor, inputs, params, plan.origin)
         self._redirect(plan.tensor, [Reader(plan.node, plan.port)], self._weights[key])
         self.changes.fire("weight", [plan.node])
@@ -151,7 +153,8 @@ class _Writer:
     def _moved(self, plan: BiasPlan, value: Array, key: WeightKey) -> Array:
         """The bias `value` less what the rounded weights add to the mean of each output channel."""
         weight, params = self._model.values(key.tensor), self._found.weights[key]
-        error = dequantize(quantize_weight(weight, key.scheme, params).values, params).astype(np.float64) - weight
+        stored = quantize_weight(weight, key.scheme, params, key.guard).values
+        error = dequantize(stored, params).astype(np.float64) - weight
         node = self._nodes[plan.node]
         if node.op == "Gemm" and not node.attrs.get("transB", 0):
             error = error.T

@@ -17,7 +17,7 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.plan.types import BiasPlan, TensorPlan, WeightPlan
 from qdsl.quant import QParams, raise_scale_for_bias, scale_zero_point, storage_type, weight_parameters
-from qdsl.spec import Granularity, Scheme
+from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
 
 Array = NDArray[Any]
 Values = Callable[[str], Array]
@@ -61,6 +61,7 @@ class WeightKey:
     tensor: str
     scheme: Scheme
     axis: int | None
+    guard: Guard = UNGUARDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ def weight_key(plan: WeightPlan, view: GraphView) -> WeightKey:
     """The stored integers that `plan` reads. Its axis counts channels, or is the one cut into blocks (per block)."""
     shape = view.tensors[plan.tensor].shape or ()
     if plan.scheme.granularity is Granularity.PER_TENSOR or plan.axis is None:
-        return WeightKey(plan.tensor, plan.scheme, None)
-    return WeightKey(plan.tensor, plan.scheme, plan.axis % len(shape))
+        return WeightKey(plan.tensor, plan.scheme, None, plan.guard)
+    return WeightKey(plan.tensor, plan.scheme, plan.axis % len(shape), plan.guard)
 
 
 def bounds(view: GraphView, tensor: str) -> tuple[float, float]:
@@ -194,7 +195,7 @@ def _range(plan: TensorPlan, ranges: RangesLike, view: GraphView, values: Values
 
 def _weight(plans: Sequence[WeightPlan], view: GraphView, values: Values) -> QParams:
     key = weight_key(plans[0], view)
-    return weight_parameters(values(key.tensor), key.scheme, key.axis, key.tensor)
+    return weight_parameters(values(key.tensor), key.scheme, key.axis, key.tensor, key.guard)
 
 
 def _raised(

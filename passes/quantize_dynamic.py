@@ -65,14 +65,15 @@ def _parameters(model: Model, weights: Sequence[WeightPlan]) -> dict[WeightPlan,
     known: dict[tuple[object, ...], QParams] = {}
     wrong: dict[str, tuple[Diagnostic, ...]] = {}
     for plan in weights:
-        key = (plan.tensor, plan.scheme, plan.axis)
+        key = (plan.tensor, plan.scheme, plan.axis, plan.guard)
         if plan.tensor in wrong:
             continue
         if model.tensor(plan.tensor) is None:
             raise ValueError(f"the plan names weight {plan.tensor}, which this model does not have: another model?")
         try:
             if key not in known:
-                known[key] = weight_parameters(model.values(plan.tensor), plan.scheme, plan.axis, plan.tensor)
+                value = model.values(plan.tensor)
+                known[key] = weight_parameters(value, plan.scheme, plan.axis, plan.tensor, plan.guard)
             found[plan] = known[key]
         except QdslError as error:
             wrong[plan.tensor] = tuple(error.diagnostics)
@@ -201,13 +202,13 @@ class _Writer:
         self, plan: WeightPlan, shape: tuple[int, ...], factor: float = 1.0, transposed: bool = False
     ) -> _Integers:
         """The weight as integers; its scale, times `factor`, in `shape` (one per channel) or without dimensions."""
-        key = (plan.tensor, plan.scheme, plan.axis, shape, factor, transposed)
+        key = (plan.tensor, plan.scheme, plan.axis, plan.guard, shape, factor, transposed)
         if key in self._weights:
             return self._weights[key]
         params, scheme, value = self._parameters[plan], plan.scheme, self._model.lazy(plan.tensor)
 
         def compute() -> Array:
-            integers = quantize_weight(value.load(), scheme, params).values
+            integers = quantize_weight(value.load(), scheme, params, plan.guard).values
             return np.ascontiguousarray(integers.T) if transposed else integers
 
         dims = tuple(reversed(value.shape)) if transposed else value.shape

@@ -82,8 +82,8 @@ def expected(proto: onnx.ModelProto, plan: Plan, x: NDArray[np.float32], **more:
     for tensor in changed.graph.initializer:
         if tensor.name == weight.tensor:
             value = numpy_helper.to_array(tensor)
-            params = weight_parameters(value, weight.scheme, weight.axis)
-            back = dequantize(quantize_weight(value, weight.scheme, params).values, params)
+            params = weight_parameters(value, weight.scheme, weight.axis, guard=weight.guard)
+            back = dequantize(quantize_weight(value, weight.scheme, params, weight.guard).values, params)
             tensor.CopyFrom(numpy_helper.from_array(back, tensor.name))
     found: NDArray[np.float32] = session(changed).run(None, {"x": rounded(x), **more})[0]
     return found

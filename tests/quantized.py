@@ -15,7 +15,7 @@ from onnx import ModelProto, numpy_helper
 
 from qdsl.graph import Model, from_proto
 from qdsl.plan.types import BiasPlan, Calibration, Origin, Reader, TensorPlan, WeightPlan
-from qdsl.spec import DTYPES, Granularity, Scheme
+from qdsl.spec import DTYPES, UNGUARDED, Granularity, Guard, Scheme
 
 OUT = ("", -1)
 RULE = Origin("quantize static", "example.q", 4)
@@ -48,8 +48,10 @@ def tensor(name: str, *readers: tuple[str, int], of: Scheme = U8, **more: Any) -
     return TensorPlan(name, of, tuple(Reader(*reader) for reader in readers), **options)
 
 
-def weight(node: str, port: int, name: str, of: Scheme = W8, axis: int | None = 0) -> WeightPlan:
-    return WeightPlan(node, port, name, of, axis, RULE)
+def weight(
+    node: str, port: int, name: str, of: Scheme = W8, axis: int | None = 0, guard: Guard = UNGUARDED
+) -> WeightPlan:
+    return WeightPlan(node, port, name, of, axis, RULE, guard)
 
 
 def bias(node: str, port: int, name: str, activation: str) -> BiasPlan:

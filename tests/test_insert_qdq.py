@@ -37,7 +37,7 @@ from qdsl.passes.insert_qdq import InsertQDQ, least_opset
 from qdsl.plan.types import Calibration, Origin
 from qdsl.quant import QParams, quantize
 from qdsl.rewrite import run as run_passes
-from qdsl.spec import DTYPES
+from qdsl.spec import DTYPES, Guard
 
 Golden = Callable[[str, str], None]
 
@@ -63,6 +63,8 @@ CONV_RELU = "g (float[1,2,4,4] x) => (float[1,2,4,4] y) { [conv] c = Conv(x, w, 
 CONV_PLAN = SmallPlan(
     (tensor("x", ("conv", 0)), tensor("y", OUT)), (weight("conv", 1, "w"),), (bias("conv", 2, "b", "x"),)
 )
+# How QLinearConv adds, so that every CPU gives the same answer.
+SUMMED = Guard((2, 3, 1))
 CONV_RANGES = measured(x=(-1.0, 1.55), y=(0.0, 2.55))
 
 
@@ -253,7 +255,8 @@ def test_blocks_need_a_newer_opset() -> None:
 def test_a_bias_that_would_overflow_raises_the_scale_of_its_channel() -> None:
     w = np.array([1e-12, 1e-12, 1.27, 0.5]).reshape(2, 2, 1, 1)
     model = model_of(CONV_RELU, w=w, b=np.array([1.0, 1.0]))
-    proto = inserted(model, CONV_PLAN, CONV_RANGES)
+    plan = replace(CONV_PLAN, weights=(weight("conv", 1, "w", guard=SUMMED),))
+    proto = inserted(model, plan, CONV_RANGES)
     x = np.ones((1, 2, 4, 4), np.float32)
     np.testing.assert_allclose(run(proto, x=x)[0][0, :, 0, 0], [1.0, 2.55], atol=0.011)
 
@@ -320,7 +323,8 @@ def test_the_quantized_convolution_is_integer_arithmetic_exactly() -> None:
     w, b = draw.standard_normal((4, 3, 3, 3)), draw.standard_normal(4)
     x = draw.uniform(-1, 1, (1, 3, 8, 8)).astype(np.float32)
     text = "g (float[1,3,8,8] x) => (float[1,4,6,6] y) { [conv] c = Conv(x, w, b) [relu] y = Relu(c) }"
-    proto = inserted(model_of(text, w=w, b=b), CONV_PLAN, measured(x=(-1, 1), y=(0, 8)))
+    plan = replace(CONV_PLAN, weights=(weight("conv", 1, "w", guard=SUMMED),))
+    proto = inserted(model_of(text, w=w, b=b), plan, measured(x=(-1, 1), y=(0, 8)))
     stored = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
     zero = next(v for k, v in stored.items() if k.startswith("zero_point_uint8") and v != 0)
     q = quantize(x, QParams(stored["x_scale"], zero, DTYPES["uint8"])).astype(np.int64) - int(zero)

@@ -25,7 +25,7 @@ def raised(code: str) -> list[Diagnostic]:
         if doc.verb == "explain":
             explain(decisions, "no/such/node")
         if "another version" in doc.setup:
-            from_json(to_json(decisions.plan).replace('"version": 1', '"version": 9'))
+            from_json(to_json(decisions.plan).replace('"version": 2', '"version": 9'))
     except QdslError as error:
         return list(error.diagnostics)
     flagged = [Diagnostic(flag.code, flag.message, help=flag.help) for flag in decisions.plan.flags]

@@ -34,7 +34,7 @@ from qdsl.plan.types import (
     WeightPlan,
 )
 from qdsl.rewrite import canonicalise
-from qdsl.spec import DTYPES, Granularity, Scheme
+from qdsl.spec import DTYPES, Granularity, Guard, Scheme
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "data" / "yolov8_tiny_torchscript.onnx"
@@ -147,13 +147,14 @@ def test_json_keeps_everything() -> None:
 def test_json_is_sorted_and_versioned() -> None:
     text = to_json(planned(two_convs()))
     data = json.loads(text)
-    assert data["version"] == 1
+    assert data["version"] == 2
     assert text == json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     assert str(ROOT) not in text
 
 
 _WORDS = st.text(max_size=8)
 _FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=32)
+_GUARDS = st.builds(Guard, st.lists(st.integers(0, 4), max_size=3).map(tuple), st.booleans())
 _SCHEMES = st.builds(
     Scheme,
     st.sampled_from(list(DTYPES.values())),
@@ -186,7 +187,7 @@ _PORT = st.integers(0, 3)
 _PREDICTIONS = st.builds(Prediction, _WORDS, _WORDS, _WORDS, _WORDS)
 _PLANS = st.builds(
     Plan,
-    version=st.just(1),
+    version=st.just(2),
     recipe=_WORDS,
     model=_WORDS,
     target=_WORDS,
@@ -197,7 +198,7 @@ _PLANS = st.builds(
     tensors=_few(
         st.builds(TensorPlan, _WORDS, _SCHEMES, _READERS, _WORDS, st.booleans(), _CALIBRATIONS, _ORIGINS, _ORIGINS)
     ),
-    weights=_few(st.builds(WeightPlan, _WORDS, _PORT, _WORDS, _SCHEMES, st.none() | _PORT, _ORIGINS)),
+    weights=_few(st.builds(WeightPlan, _WORDS, _PORT, _WORDS, _SCHEMES, st.none() | _PORT, _ORIGINS, _GUARDS)),
     biases=_few(st.builds(BiasPlan, _WORDS, _PORT, _WORDS, _WORDS, _PORT, _ORIGINS)),
     flags=_few(st.builds(Flag, _WORDS, _WORDS, _few(_WORDS), _few(_WORDS))),
     totals=st.builds(Totals, *[st.integers(0, 2**50)] * 8),
@@ -217,7 +218,7 @@ def test_any_plan_survives_json(plan: Plan) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda data: data | {"version": 2},
+        lambda data: data | {"version": 1},
         lambda data: {k: v for k, v in data.items() if k != "nodes"},
         lambda data: data | {"nodes": 3},
         lambda data: data | {"recipe": 7},

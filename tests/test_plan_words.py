@@ -93,6 +93,8 @@ CASES: dict[tuple[str, str, int], tuple[str, str, str]] = {
     ("target", "device", 0): ("target", 'device "a"', 'device "b"'),
     ("target", "version", 0): ("target", 'version "1.22"', 'version "1.23"'),
     ("target", "threads", 0): ("target", "threads auto", "threads 2"),
+    ("target", "cpu", 0): ("target", "cpu x86_vnni", "cpu x86, arm"),
+    ("target", "exact", 0): ("target", "exact weights", "exact session"),
     ("target", "io", 0): ("target", "io int8", "io uint8"),
     ("evaluate", "output", 0): ("evaluate", 'output "a"', 'output "b"'),
     ("evaluate", "decode", 0): ("detection", "decode yolov8", "decode yolox"),

@@ -28,6 +28,7 @@ from qdsl.capability.model import (
     When,
     index_rows,
 )
+from qdsl.capability.sums import read_cpus, read_sums
 from qdsl.spec import DTYPES, DType, Granularity
 
 _T = TypeVar("_T")
@@ -151,6 +152,7 @@ def _capability(table: _Table, name: str) -> Capability:
         raise table.fail("`format` must be 1")
     rows = tuple(_row(raw) for raw in table.tables("row"))
     types = {row.dtype.name: row for row in (_type_row(raw) for raw in table.tables("type"))}
+    cpus = read_cpus(table.tables("cpu"))
     reasons_table = table.table("reasons")
     reasons = {key: reasons_table.sentence(key) for key in reasons_table.left()}
     made = Capability(
@@ -171,6 +173,8 @@ def _capability(table: _Table, name: str) -> Capability:
         merges_equal=table.flag("merges_equal", False),
         merges=tuple(_merge(raw) for raw in table.tables("merge")),
         dynamic=read_dynamic(table.tables("dynamic")),
+        cpus=cpus,
+        sums=read_sums(table.tables("sums"), cpus),
         alternatives=tuple(_alternative(raw) for raw in table.tables("alternative")),
         _by_op=index_rows(rows),
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from qdsl.capability.dynamic import Dynamic
 from qdsl.capability.half import Half
+from qdsl.capability.sums import Cpu, Sums
 from qdsl.spec import DType, Granularity, Scheme
 
 if TYPE_CHECKING:
@@ -276,6 +277,7 @@ class Capability:
     `merges`: pairs that run as one operator. `halves`: what float16 is to it. `spread`: operators over which it spreads
     a neighbouring Q/DQ pair, `spread_past_outputs` those that it spreads upwards even when what they read is a graph
     output. `dynamic`: what runs with activations quantized at run time.
+    `cpus` are the kinds of CPU that the table tells apart, `sums` where the kernels add exactly.
     `signed_spread_max_opset`: from the next opset on it refuses a file in which it spreads a signed pair.
     """
 
@@ -297,6 +299,8 @@ class Capability:
     merges_equal: bool = False
     signed_spread_max_opset: int | None = None
     dynamic: tuple[Dynamic, ...] = ()
+    cpus: tuple[Cpu, ...] = ()
+    sums: tuple[Sums, ...] = ()
     _by_op: Mapping[str, tuple[Row, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def row_for(self, node: NodeView, view: GraphView) -> Row:
@@ -311,6 +315,10 @@ class Capability:
         if node.domain not in ("", "ai.onnx"):
             return None
         return next((found for found in self.dynamic if node.op in found.ops), None)
+
+    def sums_of(self, kernel: str, weight: DType) -> Sums | None:
+        """How `kernel` adds its products with weights of that type; None where the table says nothing of it."""
+        return next((found for found in self.sums if kernel in found.kernels and weight in found.weights), None)
 
     def row(self, name: str) -> Row:
         """The row called `name`; KeyError when there is none."""

@@ -352,6 +352,8 @@ class Target:
     version: str | None = None
     threads: int | None = None  # None: auto
     io: DType | None = None
+    cpus: tuple[str, ...] = ()  # (): any
+    exact: str = "weights"
     mode: Mode | None = None
     rules: tuple[Rule, ...] = ()
     requires: tuple[Require, ...] = ()

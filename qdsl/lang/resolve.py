@@ -203,8 +203,11 @@ class _Resolver:
             got = fit(setting, forms, self.scope)
             if got is None:
                 continue
-            value = got[0][0]
             word = setting.word.name
+            if word == "cpu":
+                plain["cpus"] = tuple(str(group[0]) for group in got)
+                continue
+            value = got[0][0]
             plain[word] = {"threads": None if value == "auto" else value, "io": DTYPES.get(str(value))}.get(word, value)
         return plain
 

@@ -27,6 +27,8 @@ class Row(NamedTuple):
     repeats: bool = False
 
 
+CPUS = ("any", "x86", "x86_vnni", "arm", "arm_dotprod")
+
 _SCHEME = "a number type or `N bit`; the rest in any order"
 
 TABLE: tuple[Row, ...] = (
@@ -81,6 +83,13 @@ TABLE: tuple[Row, ...] = (
     Row("target", "device", "S", "the device that decides latency, energy and memory"),
     Row("target", "version", "S", "the version of the target's software, as a text"),
     Row("target", "threads", "auto|N", "how many threads run the model"),
+    Row("target", "cpu", f"{'|'.join(CPUS)} ..", "the kinds of CPU that have to give the same answers"),
+    Row(
+        "target",
+        "exact",
+        "weights|session",
+        "how sums are kept from saturating: by the weights, or by a session option",
+    ),
     Row("target", "io", "int8|uint8", "integer graph inputs and outputs"),
     Row("evaluate", "output", "S ..", "the model outputs to read"),
     Row("evaluate", "decode", "yolov8|yolox|boxes", "how raw outputs become boxes; `boxes`: they are boxes already"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from qdsl.capability import FLOAT, Capability, load
+from qdsl.capability.sums import named
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.view import GraphView
@@ -239,6 +240,8 @@ def _context(recipe: Recipe, block: Target | None, view: GraphView, table: Capab
         report=report,
         rows=tuple(table.row_for(node, view) for node in view.nodes),
         kept=kept,
+        cpus=named(table.cpus, block.cpus if block else ()),
+        by_option=block is not None and block.exact == "session",
     )
     _check_keeps(context)
     return context

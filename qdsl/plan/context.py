@@ -19,7 +19,8 @@ from qdsl.plan.types import Origin
 @dataclass(frozen=True)
 class Context:
     """Shared by the steps of one plan. `rows` holds the table's row per node, `kept` the `keep` rule
-    (or the choice of an alternative) per kept node, `shared` the nodes that a choice gives one scale."""
+    (or the choice of an alternative) per kept node, `shared` the nodes that a choice gives one scale. `cpus` are the
+    kinds of CPU on which sums must be exact; `by_option`: by the runtime's own option, not by the stored weights."""
 
     view: GraphView
     capability: Capability
@@ -31,6 +32,8 @@ class Context:
     rows: tuple[Row, ...]
     kept: dict[int, Origin]
     shared: tuple[int, ...] = ()
+    cpus: frozenset[str] = frozenset()
+    by_option: bool = False
     _folds: dict[str, int | None] = field(default_factory=dict, repr=False)
 
     def quantizable(self, tensor: str) -> bool:

@@ -11,6 +11,7 @@ from qdsl.lang.recipe import PlaceRule
 from qdsl.plan import share, weight_only
 from qdsl.plan.calibration import calibration, settle_groups
 from qdsl.plan.context import Context
+from qdsl.plan.guards import guard
 from qdsl.plan.place import GRAPH_OUTPUT, Edit, Placement, Slot, apply_edits, default_placement
 from qdsl.plan.schemes import Chosen
 from qdsl.plan.share import Groups
@@ -139,7 +140,8 @@ def _weight(context: Context, node: NodeView, row: Row, port: int, asked: Chosen
         blocks = axis - 1 if axis else 1
         return WeightPlan(node.name, port, node.inputs[port], scheme, blocks, asked.origin)
     channels = axis if scheme.granularity is Granularity.PER_CHANNEL else None
-    return WeightPlan(node.name, port, node.inputs[port], scheme, channels, asked.origin)
+    held = guard(context, node, port, row.kernel_for(node), scheme)
+    return WeightPlan(node.name, port, node.inputs[port], scheme, channels, asked.origin, held)
 
 
 def _computed(context: Context, scheme: Scheme) -> bool:

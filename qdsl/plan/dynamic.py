@@ -18,6 +18,7 @@ from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.plan.dynamic_predict import predict_dynamic
 from qdsl.plan.dynamic_schemes import WeightSchemes
+from qdsl.plan.guards import guard
 from qdsl.plan.place import Edit
 from qdsl.plan.settle import Settled
 from qdsl.plan.types import Calibration, Origin, Prediction, Reader, TensorPlan, WeightPlan
@@ -227,4 +228,5 @@ def _weight(context: Context, able: _Able) -> WeightPlan:
     if scheme.granularity is Granularity.PER_CHANNEL:
         shape = context.view.tensors[node.inputs[_WEIGHT]].shape or ()
         axis = len(shape) - 1 if node.op == "MatMul" else row.channel_axis.of(node) if row.channel_axis else 0
-    return WeightPlan(node.name, _WEIGHT, node.inputs[_WEIGHT], scheme, axis, able.origin)
+    held = guard(context, node, _WEIGHT, able.rule.kernel, scheme)
+    return WeightPlan(node.name, _WEIGHT, node.inputs[_WEIGHT], scheme, axis, able.origin, held)

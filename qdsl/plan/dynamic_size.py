@@ -35,7 +35,7 @@ def _weights(view: GraphView, weights: Iterable[WeightPlan]) -> Iterator[int]:
     stored: set[tuple[object, ...]] = set()
     for weight in weights:
         node = view.node(weight.node)
-        key = (weight.tensor, weight.scheme, weight.axis, *_matrix(node))
+        key = (weight.tensor, weight.scheme, weight.axis, weight.guard, *_matrix(node))
         if key in stored:
             continue
         stored.add(key)

@@ -99,6 +99,9 @@ def _target(target: Target, words: Origins) -> Fact:
         settings.append(("version", target.version))
     if target.io is not None:
         settings.append(("io", target.io.name))
+    settings += [("cpu", cpu) for cpu in target.cpus]
+    if target.exact != "weights":
+        settings.append(("exact", target.exact))
     settings += _profile(target.profile) if target.profile else []
     settings += _requires(target.requires)
     settings += [(f"allow {allow.code}", words.words(allow.picks.span)) for allow in target.allows]

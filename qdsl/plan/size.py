@@ -39,25 +39,21 @@ def predicted_bytes(
 
 
 def _weights(view: GraphView, weights: Iterable[WeightPlan]) -> Iterator[int]:
-    stored: set[tuple[str, object]] = set()
-    zeros: set[object] = set()
+    stored: set[tuple[object, ...]] = set()
     for weight in weights:
         yield len("_dequantized")
-        if (weight.tensor, weight.scheme) in stored:
+        if (weight.tensor, weight.scheme, weight.guard) in stored:
             continue
-        stored.add((weight.tensor, weight.scheme))
+        stored.add((weight.tensor, weight.scheme, weight.guard))
         scales = _scales(view, weight)
         name = len(weight.tensor)
         yield _shrunk(view, weight.tensor, weight.scheme.dtype.bits) + len("_quantized")
         yield 4 * scales + _CONSTANT + _DIM + name + len("_scale")
         yield _node(_DEQUANTIZE, weight.tensor, ("_quantized", "_scale"), "_dequantized", weight.origin)
+        yield name + len("_zero_point") - len(_ZERO_POINT)
         yield _AXIS if weight.axis is not None else 0
         yield _value_info(view, weight.tensor, "_dequantized")
-        # Zero points that are all zero are stored once per type and shape.
-        zero = (weight.scheme.dtype, scales) if weight.scheme.symmetric else weight.tensor
-        if zero not in zeros:
-            zeros.add(zero)
-            yield (scales * weight.scheme.dtype.bits + 7) // 8 + _CONSTANT + _DIM + len(_ZERO_POINT)
+        yield (scales * weight.scheme.dtype.bits + 7) // 8 + _CONSTANT + _DIM + name + len("_zero_point")
 
 
 def _biases(view: GraphView, biases: Iterable[BiasPlan]) -> Iterator[int]:

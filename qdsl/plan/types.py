@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qdsl.spec import Scheme
+from qdsl.spec import UNGUARDED, Guard, Scheme
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,7 +74,7 @@ class TensorPlan:
 @dataclass(frozen=True, slots=True)
 class WeightPlan:
     """A constant input stored as integers with a DQ before its node. `axis` is the channel axis of the stored tensor
-    (None per tensor)."""
+    (None per tensor). `guard` is what its integers keep to on the CPUs that the target names."""
 
     node: str
     port: int
@@ -82,6 +82,7 @@ class WeightPlan:
     scheme: Scheme
     axis: int | None
     origin: Origin
+    guard: Guard = UNGUARDED
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,11 +59,14 @@ def scale_zero_point(
     return _draw_in(scale, zero, limits(scheme), within), zero
 
 
-def spread(low: NDArray[Any], high: NDArray[Any], scheme: Scheme) -> tuple[FloatArray, IntArray]:
-    """`scale_zero_point` for many finite ranges at once: float32 scales and zero points in the storage type."""
+def spread(
+    low: NDArray[Any], high: NDArray[Any], scheme: Scheme, ends: tuple[int, int] | None = None
+) -> tuple[FloatArray, IntArray]:
+    """`scale_zero_point` for many finite ranges at once: float32 scales and zero points in the storage type. `ends`:
+    the integers to use, those of the scheme by default."""
     if np.any(low > high):
         raise ValueError("a range has its ends in the wrong order")
-    qmin, qmax = limits(scheme)
+    qmin, qmax = ends or limits(scheme)
     low64 = np.minimum(np.asarray(low, np.float64), 0.0)
     high64 = np.maximum(np.asarray(high, np.float64), 0.0)
     if scheme.symmetric:

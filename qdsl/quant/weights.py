@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.quant.guard import exact, guard_symmetric, guard_unsigned, guarded_limits
 from qdsl.quant.linear import FloatArray, IntArray, QParams, quantize
-from qdsl.quant.scales import limits, spread
-from qdsl.spec import Granularity, Scheme
+from qdsl.quant.scales import spread
+from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +23,40 @@ class QuantizedWeight:
     params: QParams
 
 
-def weight_parameters(weight: NDArray[Any], scheme: Scheme, axis: int | None, name: str = "") -> QParams:
+def weight_parameters(
+    weight: NDArray[Any], scheme: Scheme, axis: int | None, name: str = "", guard: Guard = UNGUARDED
+) -> QParams:
     """Scale and zero point of `weight` from its own minimum and maximum.
 
     `axis`: the channel axis (per channel) or the axis that is cut into blocks (per block); None per tensor.
     A channel of zeros takes the largest scale of the others, so that a bias stored with it stays as fine as theirs.
+    Channels whose products could saturate get a wider scale, see `qdsl.quant.guard`; the others are as without.
     Raises QdslError (weight-not-finite) with the tensor's name and the index of the first such value.
     """
     _refuse_not_finite(weight, name)
+    params = _plain_parameters(weight, scheme, axis, guard)
+    if not guard.pairs or weight.size == 0:
+        return params
+    stored = quantize_weight(weight, scheme, params, guard).values
+    safe = exact(stored, guard, params.axis)
+    if safe.all():
+        return params
+    if not scheme.dtype.signed:
+        return guard_unsigned(weight, scheme, params.axis, guard)
+    if scheme.symmetric:
+        return guard_symmetric(weight, params, guard)
+    halved = _plain_parameters(weight, replace(scheme, reduce_range=True), axis, guard)
+    scale, zero = (
+        np.where(safe.reshape(np.shape(old)), old, new)
+        for old, new in ((params.scale, halved.scale), (params.zero_point, halved.zero_point))
+    )
+    return QParams(np.asarray(scale, np.float32), zero, params.dtype, params.axis)
+
+
+def _plain_parameters(weight: NDArray[Any], scheme: Scheme, axis: int | None, guard: Guard) -> QParams:
+    ends = guarded_limits(scheme, guard)
     if scheme.granularity is Granularity.PER_TENSOR or axis is None:
-        scale, zero = spread(np.min(weight, initial=0.0), np.max(weight, initial=0.0), scheme)
+        scale, zero = spread(np.min(weight, initial=0.0), np.max(weight, initial=0.0), scheme, ends)
         return QParams(scale, zero, scheme.dtype)
     axis %= weight.ndim
     if scheme.granularity is Granularity.PER_BLOCK:
@@ -43,16 +68,16 @@ def weight_parameters(weight: NDArray[Any], scheme: Scheme, axis: int | None, na
         others = tuple(i for i in range(weight.ndim) if i != axis)
         low, high = weight.min(axis=others, initial=0.0), weight.max(axis=others, initial=0.0)
         block = None
-    scale, zero = spread(low, high, scheme)
+    scale, zero = spread(low, high, scheme, ends)
     empty = (low == 0) & (high == 0)
     if empty.any() and not empty.all():
         scale = np.where(empty, scale[~empty].max(), scale)
     return QParams(scale, zero, scheme.dtype, axis, block)
 
 
-def quantize_weight(weight: NDArray[Any], scheme: Scheme, params: QParams) -> QuantizedWeight:
-    """`weight` as integers inside `limits(scheme)`."""
-    return QuantizedWeight(quantize(weight, params, limits(scheme)), params)
+def quantize_weight(weight: NDArray[Any], scheme: Scheme, params: QParams, guard: Guard = UNGUARDED) -> QuantizedWeight:
+    """`weight` as integers inside `limits(scheme)`, less what `guard` leaves out."""
+    return QuantizedWeight(quantize(weight, params, guarded_limits(scheme, guard)), params)
 
 
 def _block_ends(weight: NDArray[Any], axis: int, block: int) -> tuple[FloatArray, FloatArray]:

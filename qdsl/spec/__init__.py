@@ -2,15 +2,17 @@
 
 from qdsl.spec.dtypes import DTYPES, DType, dtype_named
 from qdsl.spec.naming import DISTRIBUTION, install_extra
-from qdsl.spec.scheme import Granularity, Scheme
+from qdsl.spec.scheme import UNGUARDED, Granularity, Guard, Scheme
 from qdsl.spec.units import UNITS, Quantity, UnitInfo
 
 __all__ = [
     "DISTRIBUTION",
     "DTYPES",
+    "UNGUARDED",
     "UNITS",
     "DType",
     "Granularity",
+    "Guard",
     "Quantity",
     "Scheme",
     "UnitInfo",

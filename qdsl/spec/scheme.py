@@ -42,3 +42,22 @@ class Scheme:
             words += [f"as {self.emulated_bits} bit (emulated)"] if self.emulated_bits else []
         words += ["storage_only"] if self.storage_only else []
         return " ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What the integers of a weight keep to, so that every CPU that the target names adds their products exactly.
+
+    `pairs` are the axes of the stored weight over which a kernel sums, the slowest first, where some CPU takes the
+    products of that sum two by two in saturating int16 (x86 without VNNI); () where none does. `lowest`: the lowest
+    integer of the type is left out, since the product of two lowest ones wraps (Arm without dot product).
+    """
+
+    pairs: tuple[int, ...] = ()
+    lowest: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.pairs) or self.lowest
+
+
+UNGUARDED = Guard()

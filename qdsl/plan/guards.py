@@ -1,0 +1,40 @@
+"""What a stored weight keeps to, so that its kernel adds exactly on every CPU that the target names."""
+
+from __future__ import annotations
+
+from qdsl.capability.sums import LOWEST, PAIRS, Sums
+from qdsl.graph.view import NodeView
+from qdsl.plan.context import Context
+from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
+
+
+def guard(context: Context, node: NodeView, port: int, kernel: str, scheme: Scheme) -> Guard:
+    """The guard of the weight at `port` of `node`, computed in `kernel`; none where nothing can go wrong, or where the
+    runtime's own option sees to it."""
+    if scheme.granularity is Granularity.PER_BLOCK or scheme.storage_only:
+        return UNGUARDED
+    sums = context.capability.sums_of(kernel, scheme.dtype)
+    if sums is None:
+        return UNGUARDED
+    faults = sums.faults_on(context.cpus)
+    by_weights = PAIRS in faults and not (context.by_option and sums.option)
+    spared = "depthwise" in sums.spares and _depthwise(context, node, port)
+    pairs = _added(sums, context, node, port) if by_weights and not spared else ()
+    # A symmetric scheme leaves the lowest integer out by itself.
+    return Guard(pairs, LOWEST in faults and not (scheme.symmetric and scheme.dtype.signed))
+
+
+def _added(sums: Sums, context: Context, node: NodeView, port: int) -> tuple[int, ...]:
+    """The axes of the stored weight over which the kernel adds, the slowest first."""
+    rank = len(context.view.tensors[node.inputs[port]].shape or ())
+    if sums.order == "rows":
+        turned = node.op == "Gemm" and bool(node.attrs.get("transB", 0))
+        return (rank - 1,) if turned else (max(rank - 2, 0),)
+    kernel = tuple(range(2, rank))
+    return (*kernel, 1) if sums.order == "channels_last" else (1, *kernel)
+
+
+def _depthwise(context: Context, node: NodeView, port: int) -> bool:
+    """One input and one output channel per group: computed by kernels of their own."""
+    shape = context.view.tensors[node.inputs[port]].shape or ()
+    return len(shape) > 1 and shape[1] == 1 and node.attrs.get("group", 1) == shape[0]
