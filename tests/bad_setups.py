@@ -631,7 +631,7 @@ CALLS: dict[str, Setup] = {
     "calibration-tensor": calibrate_unknown,
     "calibration-parts": lambda folder: merged([Observations("key", 2, {0}), Observations("key", 2, {0, 1})]),
     "calibration-ranges": lambda folder: Ranges.from_json('{"samples": 1, "tensors": {"a": [2, 1]}}'),
-    "plan-file": lambda folder: from_json(to_json(small(folder)[1]).replace('"version": 1', '"version": 9')),
+    "plan-file": lambda folder: from_json(to_json(small(folder)[1]).replace('"version": 2', '"version": 9')),
     "range-missing": lambda folder: emit_with(folder, lambda high: high.pop("images")),
     "range-not-finite": lambda folder: emit_with(folder, lambda high: high.update(images=float("inf"))),
     "weight-not-finite": lambda folder: emit_with(folder, lambda high: None, weight=float("nan")),
