@@ -68,6 +68,11 @@ ENTRIES = (
         "remove nodes and constants that nobody reads",
     ),
     Entry(
+        "raise_opset",
+        "qdsl.passes.raise_opset:RaiseOpset",
+        "bring the model to a newer opset of ONNX",
+    ),
+    Entry(
         "insert_qdq",
         "qdsl.passes.insert_qdq:InsertQDQ",
         "store planned weights as integers, write QuantizeLinear and DequantizeLinear on planned tensors",

@@ -30,10 +30,11 @@ from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
 from qdsl.passes.origins import ORIGIN_KEY, origin_text
 from qdsl.passes.qdq_parameters import Parameters, PlanLike, RangesLike, WeightKey, parameters, weight_key
+from qdsl.plan.opset import least_opset
 from qdsl.plan.types import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
 from qdsl.quant import QParams, dequantize, limits, mean_shift, quantize, quantize_bias, quantize_weight
 from qdsl.rewrite import Changes, Outcome, Rewrite
-from qdsl.spec import DType, Granularity
+from qdsl.spec import DType
 
 _CONTRIB = "com.microsoft"
 _OUTPUTS = {"QuantizeLinear": "quantized", "DequantizeLinear": "dequantized", "Clip": "clipped"}
@@ -83,14 +84,6 @@ class InsertQDQ(Rewrite):
             writer.tensor(tensor)
         model.sort()
         return writer.changes.outcome()
-
-
-def least_opset(plan: PlanLike) -> int:
-    """The opset that `plan` cannot do without: 25 for 2-bit types, 21 for blocks. Everything else has a form for older
-    opsets, too."""
-    schemes = [*(tensor.scheme for tensor in plan.tensors), *(weight.scheme for weight in plan.weights)]
-    blocks = 21 if any(scheme.granularity is Granularity.PER_BLOCK for scheme in schemes) else 10
-    return max((scheme.dtype.qdq_opset or 10 for scheme in schemes if scheme.dtype.bits < 4), default=blocks)
 
 
 class _Writer:

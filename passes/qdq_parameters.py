@@ -45,6 +45,9 @@ class PlanLike(Protocol):
     def recipe(self) -> str: ...
 
     @property
+    def mode(self) -> str: ...
+
+    @property
     def tensors(self) -> Sequence[TensorPlan]: ...
 
     @property

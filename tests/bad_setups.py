@@ -439,8 +439,10 @@ SETUPS: dict[str, Setup] = {
     # models that have something to quantize, beside what the words say
     "model.onnx has another input": beside_conv(noise),
     "a weight of model.onnx is NaN": lambda folder: (save(conv(weight=np.nan), folder), noise(folder)),
-    "model.onnx, of opset 9, has an operator that ONNX does not know": after_conv(
-        helper.make_node("NotAnOperator", ["y"], ["z"], name="more"), opset=9
+    "model.onnx, of opset 8, normalises each element for itself": after_conv(
+        helper.make_node("BatchNormalization", ["y", "k", "k", "k", "k"], ["z"], name="norm", spatial=0),
+        opset=8,
+        k=np.ones((4, 8, 8), np.float32),
     ),
     "model.onnx declares an output of another type than is computed": half_typed,
     "the nodes of model.onnx have no names": nameless,

@@ -151,8 +151,11 @@ CASES: dict[str, Callable[[Path], object]] = {
     "a constant of model.onnx is 4 bytes short": _saved(_edited(_short)),
     "model.onnx has another input": _saved(conv_model()),
     "a weight of model.onnx is NaN": _saved(_edited(_nan)),
-    "model.onnx, of opset 9, has an operator that ONNX does not know": _saved(
-        parse("g (float[4] x) => (float[4] y) { y = NotAnOperator (x) }", 9)
+    "model.onnx, of opset 8, normalises each element for itself": _saved(
+        parse(
+            "g (float[1, 2] x, float[2] k) => (float[1, 2] y) { y = BatchNormalization <spatial = 0> (x, k, k, k, k) }",
+            8,
+        )
     ),
     "the build folder is a file": _saved(conv_model()),
     "the external data of model.onnx is ../secret": lambda path: with_external(path, "../secret"),

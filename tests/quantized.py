@@ -66,6 +66,7 @@ class SmallPlan:
     weights: tuple[WeightPlan, ...] = ()
     biases: tuple[BiasPlan, ...] = ()
     recipe: str = "example"
+    mode: str = "static"
 
 
 @dataclass(frozen=True)

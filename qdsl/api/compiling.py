@@ -143,7 +143,7 @@ def compile(
     datasets = _open(prepared, plans, pinned, report)
     expected = measuring.foreseen(prepared, plans, report, needed=not locked) if measure else ()
     job = _Job(prepared, pinned, Path(out) / prepared.recipe.name, tell, report)
-    _require_emittable(prepared, plans, job.directory)
+    _require_places(plans, job.directory)
     known = pinned.ranges(prepared, plans, datasets, report)
     if known is None:
         ranges, decisions, tuned = _calibrated(job, decisions, datasets, workers, batch, by)
@@ -278,13 +278,11 @@ def _choose(
     return tuple(one.decisions for one in found), [choice for one in found for choice in one.choices]
 
 
-def _require_emittable(prepared: Prepared, plans: list[Plan], directory: Path) -> None:
+def _require_places(plans: list[Plan], directory: Path) -> None:
     """Raise what would stop writing the artifacts, before anything is measured for them."""
     require_place(directory)
     for plan in plans:
         require_place(directory / plan.target)
-        with placed_at(model_span(prepared)):
-            target_module(plan.target).require_emittable(prepared.model, plan)
 
 
 def _model_line(prepared: Prepared) -> str:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qdsl.api.half_range import half_losses
-from qdsl.api.prepare import Prepared, prepare, read
+from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
+from qdsl.graph import upgrade_opset
 from qdsl.graph.collector import collector_paused
+from qdsl.graph.validity import invalid
 from qdsl.plan import Decisions, Explanation, Plan, decide
 from qdsl.plan import explain as explain_decisions
+from qdsl.plan.opset import least_opset
 from qdsl.plan.types import Choice
 
 
@@ -73,10 +76,12 @@ def decide_all(prepared: Prepared, target: str | None, report: Report) -> tuple[
         try:
             decided.append(decide_one(prepared, name, report=report))
             _check_mode(prepared, decided[-1])
+            _check_opset(prepared, decided[-1].plan)
             _tell_losses(prepared, decided[-1], report, errors)
         except QdslError as found:
             errors.extend(found.diagnostics)
     errors.raise_errors()
+    _check_valid(prepared)
     return tuple(decided)
 
 
@@ -127,6 +132,23 @@ def _check_mode(prepared: Prepared, decided: Decisions) -> None:
     headline = f"`tune {tune.goal}` has nothing to choose under `quantize {mode}`"
     cures = ("the alternatives of a target belong to `quantize static`: take the `tune` block out",)
     raise QdslError([Diagnostic("setting-unused", headline, tune.span, help=cures)])
+
+
+def _check_valid(prepared: Prepared) -> None:
+    """Raise QdslError `artifact-invalid` for a model that ONNX's checker refuses: it would refuse the artifact, too."""
+    fault = invalid(prepared.model)
+    if fault is not None:
+        headline = f"ONNX's checker refuses {prepared.model.name}, and would refuse what is made of it"
+        cures = ("export the model again, or mend what it names",)
+        raise QdslError([Diagnostic("artifact-invalid", headline, model_span(prepared), fault, cures)])
+
+
+def _check_opset(prepared: Prepared, plan: Plan) -> None:
+    """Raise QdslError `model-upgrade` where the model was not raised to the opset that `plan` needs, with why."""
+    needed = least_opset(plan)
+    if prepared.model.opset < needed:
+        with placed_at(model_span(prepared)):
+            upgrade_opset(prepared.model.copy(), needed)
 
 
 def _check_outputs(prepared: Prepared) -> None:

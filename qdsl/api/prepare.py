@@ -16,8 +16,10 @@ from qdsl.graph.view import GraphView
 from qdsl.lang import Loaded, require_complete
 from qdsl.lang import load as load_recipe
 from qdsl.lang.recipe import InputSpec, Recipe
+from qdsl.passes.index import make
 from qdsl.plan.gate import model_absent
-from qdsl.rewrite import Trace, canonicalise
+from qdsl.plan.opset import wanted_opset
+from qdsl.rewrite import Trace, canonicalise, run
 
 # What cannot be written has nothing to do with the line that names the model.
 _ABOUT_RESULTS = frozenset({"artifact-write", "model-write"})
@@ -53,7 +55,7 @@ def prepare(loaded: Loaded) -> Prepared:
     model = load_model(loaded.recipe)
     file_nodes = len(model.graph.nodes)
     file_bytes, external = _bytes_of(model), _external(model)
-    trace = canonicalise(model)
+    trace = _canonical(model, loaded.recipe)
     prepared = Prepared(
         recipe=loaded.recipe,
         model=model,
@@ -67,6 +69,18 @@ def prepare(loaded: Loaded) -> Prepared:
     )
     told = tuple(_placed(d, model_span(prepared)) for d in model.diagnostics)
     return replace(prepared, warnings=(*loaded.diagnostics, *told))
+
+
+def _canonical(model: Model, recipe: Recipe) -> Trace:
+    """Canonical form, at an opset that serves the recipe where the model can be raised to it. One that serves no more
+    than speed may be out of reach: the plan says what stays float for it. One that is needed is an error there."""
+    steps = [*canonicalise(model).steps]
+    wanted = wanted_opset(recipe, model.view())
+    for opset in dict.fromkeys((wanted.gained, wanted.needed)):
+        if model.opset < opset:
+            raised = run([make("raise_opset", to=opset)], model)
+            steps += [*raised.steps, *(canonicalise(model).steps if raised.edits else ())]
+    return Trace(tuple(steps))
 
 
 def model_span(prepared: Prepared) -> Span:

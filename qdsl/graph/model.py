@@ -127,6 +127,10 @@ class Model:
             if not tensor.inputs and not tensor.outputs and id(tensor) not in kept and not self.captured(tensor):
                 del self._tensors[name]
 
+    def become(self, other: Model) -> None:
+        """Take the place of this model's graph, and all that belongs to it, from `other`, which is used up."""
+        self.__dict__.update(other.__dict__)
+
     def sort(self) -> None:
         """Bring the nodes into topological order (stable). Raises `model-cycle`."""
         self.sweep()

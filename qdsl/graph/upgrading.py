@@ -32,8 +32,8 @@ def upgrade_opset(model: Model, opset: int) -> Model:
     try:
         converted = onnx.version_converter.convert_version(skeleton(model), opset)
     except Exception as error:  # the C++ side throws several unrelated types
-        text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise _failed(model, opset, text) from None
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise _failed(model, opset, text.rpartition("` failed: ")[2][:200]) from None  # without the place in its source
     made = _rebuilt(model, converted, opset)
     for old, new in zip(model.graph.outputs, made.graph.outputs, strict=True):
         if not _agrees(old, new):

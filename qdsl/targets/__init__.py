@@ -34,10 +34,6 @@ class TargetModule:
     name: str
     package: str
 
-    def require_emittable(self, model: Model, plan: Plan) -> None:
-        """Raise QdslError for what `emit` could not do, as far as that is known without ranges."""
-        import_module(f"{self.package}.emit").require_emittable(model, plan)
-
     def emit(
         self, model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()
     ) -> Emitted:

@@ -120,11 +120,9 @@ _GRAPH = {
     ),
     "model-upgrade": _doc(
         "the model's opset cannot be raised to one that a choice in the recipe needs",
-        "Per-channel weights need opset 13, 16-bit and 4-bit integers 21. ONNX's version converter does not know every "
-        "operator in every version.",
-        "model.onnx, of opset 9, has an operator that ONNX does not know",
-        "compile",
-        'layers tensor "*" { range [0, 1] }\n',
+        "Ranges found at run time need opset 11, scales per block 21, 2-bit integers 25, anything else 10. Models of "
+        "an older opset are raised to it; ONNX's version converter does not know every operator in every version.",
+        "model.onnx, of opset 8, normalises each element for itself",
     ),
 }
 

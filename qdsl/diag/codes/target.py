@@ -57,12 +57,13 @@ CODES: dict[str, CodeDoc] = {
         cure="clear the path, or give another folder with `--out`",
     ),
     "artifact-invalid": CodeDoc(
-        "the quantized model is not valid ONNX",
-        "Before an artifact is put in its place, ONNX's own checker reads it. What it refuses was most often wrong in "
-        "the float model already: an attribute that the operator does not have.",
+        "the model, or what quantizing makes of it, is not valid ONNX",
+        "ONNX's own checker reads the model before anything is planned, and each artifact before it is put in its "
+        "place. An attribute that an operator does not have is what it most often refuses.",
         _BY_HAND,
         setup="model.onnx has a Relu with an attribute of its own",
-        verb="compile",
+        verb="plan",
+        cure="export the model again, or mend what it names",
     ),
     "artifact-refused": CodeDoc(
         "ONNX Runtime does not load or run a model",

@@ -15,12 +15,13 @@ from onnx import ModelProto
 from qdsl import __version__
 from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostic, QdslError
-from qdsl.graph import Model, save, upgrade_opset
+from qdsl.graph import Model, save
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.edit_qdq import set_model_metadata
+from qdsl.graph.validity import complete, reason
 from qdsl.lang.recipe import InputSpec
 from qdsl.passes.index import make
-from qdsl.passes.insert_qdq import InsertQDQ, least_opset
+from qdsl.passes.insert_qdq import InsertQDQ
 from qdsl.passes.keep_operators import KeepOperators
 from qdsl.passes.quantize_dynamic import QuantizeDynamic
 from qdsl.passes.store_float16 import StoreFloat16
@@ -55,16 +56,10 @@ def emit(model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Ite
         raise QdslError([Diagnostic("artifact-write", f"`{directory}` cannot be written: {reason}")]) from None
 
 
-def require_emittable(model: Model, plan: Plan) -> None:
-    """Raise `model-upgrade` when the types of `plan` need an opset that `model` cannot be raised to."""
-    if model.opset < least_opset(plan):
-        upgrade_opset(model.copy(), least_opset(plan))
-
-
 @collector_paused()
 def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
     """A quantized copy of `model`, ready to save, and what was done to it."""
-    quantized = upgrade_opset(model.copy(), least_opset(plan))
+    quantized = model.copy()
     trace = run([QuantizeDynamic(plan) if plan.mode == "dynamic" else InsertQDQ(plan, ranges)], quantized)
     run([KeepOperators(plan), StoreFloat16(plan), *(make(name) for name in LOWERINGS)], quantized)
     quantized.sweep()
@@ -103,36 +98,21 @@ def _emitted(directory: Path, files: tuple[EmittedFile, ...], plan: Plan, proto:
 
 
 def _check(path: Path, plan: Plan) -> None:
-    """onnx's own checker, on the file, so that external data is checked, too."""
+    """onnx's own checker, on the file, so that external data is checked, too. It took the float model before."""
     try:
-        onnx.checker.check_model(str(_shaped(path)))
+        onnx.checker.check_model(str(_completed(path)))
     except onnx.checker.ValidationError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise QdslError(
-            [
-                Diagnostic(
-                    "artifact-invalid",
-                    f"quantizing {plan.model} gives a model that ONNX's checker refuses",
-                    label=reason,
-                    help=("check the float model with onnx.checker: what is wrong there is wrong here, too",),
-                )
-            ]
-        ) from None
+        headline = f"quantizing {plan.model} gives a model that ONNX's checker refuses"
+        cures = ("it takes the float model: `keep` the node that it names in float32, and report this",)
+        raise QdslError([Diagnostic("artifact-invalid", headline, label=reason(error), help=cures)]) from None
 
 
-def _shaped(path: Path) -> Path:
-    """The file, or a copy beside it whose inputs and outputs all have a shape: the checker asks for one, and ONNX
-    Runtime takes outputs of unknown rank."""
+def _completed(path: Path) -> Path:
+    """The file, or a copy beside it in which no graph output lacks what only the checker asks for."""
     proto = onnx.load(path, load_external_data=False)
-    public = [
-        info.type.tensor_type for info in (*proto.graph.input, *proto.graph.output) if info.type.HasField("tensor_type")
-    ]
-    bare = [kind for kind in public if not kind.HasField("shape")]
-    if not bare:
+    if not complete(proto):
         return path
-    for kind in bare:
-        kind.shape.SetInParent()
-    copy = path.with_name("shaped.onnx")
+    copy = path.with_name("completed.onnx")
     copy.write_bytes(proto.SerializeToString())
     return copy
 

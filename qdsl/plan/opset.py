@@ -1,0 +1,107 @@
+"""Which opset of a model a recipe cannot do without, and which it gains by.
+
+An operator of a later opset may have an integer kernel where the older one has none (a row's `min_opset`), and the
+nodes that carry out a plan exist from some opset on. What is wanted is known before anything is planned, so that the
+plan speaks of the graph that is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+from qdsl.capability import FLOAT, Capability, load, names
+from qdsl.graph.view import GraphView
+from qdsl.lang.recipe import LayersRule, Mode, Recipe, Target, TypeRequest
+from qdsl.plan.cascade import all_rules
+from qdsl.plan.gate import table_name
+from qdsl.plan.types import TensorPlan, WeightPlan
+from qdsl.spec import DType, Granularity
+
+_QDQ, _DYNAMIC, _BLOCKS = 10, 11, 21  # QuantizeLinear, DynamicQuantizeLinear, scales per block
+_NARROW = 4  # types of fewer bits have no form in the runtime's own domain
+
+
+class PlanLike(Protocol):
+    """The part of a plan that says which types and forms it needs."""
+
+    @property
+    def mode(self) -> str: ...
+
+    @property
+    def tensors(self) -> Sequence[TensorPlan]: ...
+
+    @property
+    def weights(self) -> Sequence[WeightPlan]: ...
+
+
+class Wanted(NamedTuple):
+    """`needed`: the opset below which nothing can be carried out; `gained`: the one at which more runs in integers."""
+
+    needed: int
+    gained: int
+
+
+def least_opset(plan: PlanLike) -> int:
+    """The opset that `plan` cannot do without: 25 for 2-bit types, 21 for blocks, 11 where ranges are found at run
+    time. Everything else has a form for older opsets, too."""
+    schemes = [*(tensor.scheme for tensor in plan.tensors), *(weight.scheme for weight in plan.weights)]
+    return max(
+        _DYNAMIC if plan.mode == "dynamic" else _QDQ,
+        _of_types((scheme.dtype for scheme in schemes), any(s.granularity is Granularity.PER_BLOCK for s in schemes)),
+    )
+
+
+def wanted_opset(recipe: Recipe, view: GraphView) -> Wanted:
+    """What the recipe wants of `view` over all its targets; the opset of `view` itself where that will do."""
+    needed = gained = view.opset
+    for target in recipe.targets:
+        if table_name(target.name) not in names():
+            continue
+        table = load(table_name(target.name))
+        modes = [mode for mode in (recipe.mode, target.mode) if mode is not None]
+        needed = max(needed, _needed(recipe, target, modes, table))
+        if any(mode.kind == "static" for mode in modes):
+            gained = max(gained, _gained(table, view))
+    return Wanted(needed, max(needed, gained))
+
+
+def _of_types(types: Iterable[DType], blocks: bool) -> int:
+    narrow = (dtype.qdq_opset or _QDQ for dtype in types if dtype.bits < _NARROW)
+    return max(*narrow, _BLOCKS if blocks else _QDQ, _QDQ)
+
+
+def _needed(recipe: Recipe, target: Target, modes: list[Mode], table: Capability) -> int:
+    requests = list(_requests(recipe, target, modes))
+    types = [dtype for role, request in requests if (dtype := _stored(role, request, table)) is not None]
+    blocks = any(request.granularity is Granularity.PER_BLOCK for _, request in requests)
+    dynamic = any(mode.kind == "dynamic" for mode in modes)
+    return max(_DYNAMIC if dynamic else _QDQ, _of_types(types, blocks))
+
+
+def _requests(recipe: Recipe, target: Target, modes: list[Mode]) -> Iterator[tuple[str, TypeRequest]]:
+    """Every type that the recipe asks for, with its role."""
+    rules = (rule.settings for rule in all_rules(recipe, target) if isinstance(rule, LayersRule))
+    for settings in (*(mode.settings for mode in modes), *rules):
+        for role, request in (("weight", settings.weights), ("activation", settings.activations)):
+            if request is not None:
+                yield role, request
+
+
+def _stored(role: str, request: TypeRequest, table: Capability) -> DType | None:
+    if request.dtype is not None or request.bits is None:
+        return request.dtype
+    return table.widths.get(role, {}).get(request.bits)
+
+
+def _gained(table: Capability, view: GraphView) -> int:
+    """The opset at which the last of the operators here that can gain a kernel has it."""
+    left = [node for node in view.nodes if table.row_for(node, view).kind == FLOAT]
+    later = {row.when.min_opset for row in table.rows if row.when.min_opset is not None}
+    found = view.opset
+    for opset in sorted(opset for opset in later if opset > view.opset):
+        then = replace(view, opset=opset)
+        if any(table.row_for(node, then).kind != FLOAT for node in left):
+            found = opset
+    return found
