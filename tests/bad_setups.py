@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from data_cases import bomb, graph_of, picture
@@ -26,7 +28,9 @@ from test_data_sources import coco_tree, yolo_tree
 
 import qdsl.api
 from qdsl.calibrate import Observations, Ranges, merged, minmax
+from qdsl.diag.codes import all_codes
 from qdsl.graph import load
+from qdsl.harness import emulators
 from qdsl.plan import from_json, to_json
 from qdsl.targets.ort.emit import emit
 
@@ -339,6 +343,46 @@ def cut_measurements(build: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
 
 
+def bundled(change: Callable[[dict[str, Any], Path], object]) -> Setup:
+    """The folder of a build after `change` of what its bundle says (and holds)."""
+
+    def edit(build: Path) -> None:
+        folder = build / "ort" / "bench"
+        said = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+        change(said, folder)
+        (folder / "bundle.json").write_text(json.dumps(said), encoding="utf-8")
+
+    return built(edit)
+
+
+def other_goldens(said: dict[str, Any], folder: Path) -> None:
+    path = folder / "golden_ort.npz"
+    with np.load(path) as stored:
+        moved = {name: stored[name] + 1000 for name in stored.files}
+    np.savez(path, **moved)
+    said["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def more_predicted(said: dict[str, Any], folder: Path) -> None:
+    said["predicted"] = {name: count + 1 for name, count in said["predicted"].items()} or {"QLinearConv": 9}
+
+
+def emulated_by(folder: Path, qemu: str) -> object:
+    """A build verified as another processor of this machine's kind, where the only emulator is a script of this text
+    (none: "")."""
+    (folder / "example.q").write_text(all_codes()["emulator-absent"].example, encoding="utf-8")
+    built(lambda build: None)(folder)
+    cpu = next(cpu for cpu in emulators.CPUS.values() if cpu.architecture == emulators.architecture())
+    tools = folder / "tools" / "qemu"
+    tools.mkdir(parents=True)
+    if qemu:
+        path = tools / f"qemu-{cpu.architecture}"
+        path.write_text(qemu, encoding="utf-8")
+        path.chmod(0o755)
+    with patch.dict(os.environ, {emulators.PLACE: str(folder / "tools"), "PATH": ""}):
+        return qdsl.api.verify(folder / "build" / "example", on=[cpu.name])
+
+
 def emulated_device(build: Path) -> None:
     """What an emulated device measured."""
     written(build, build / "devices" / "board.json", lambda found: found.update(emulated=True))
@@ -546,6 +590,9 @@ SETUPS: dict[str, Setup] = {
     # reports
     "the folder of a build without its measurements.json": built(lambda build: (build / "measurements.json").unlink()),
     "the folder of a build whose measurements.json is cut off": built(cut_measurements),
+    "the folder of a build without its bench/": built(lambda build: shutil.rmtree(build / "ort" / "bench")),
+    "the folder of a build whose golden outputs are others": bundled(other_goldens),
+    "the folder of a build of which more integer kernels were predicted": bundled(more_predicted),
     "the folder of a build with what an emulated device measured": built(emulated_device),
     "the folder of a build with what a device measured of another artifact": built(foreign_device),
     "the folder of a build with another model.onnx": built(lambda build: (build / "ort/model.onnx").write_bytes(b"")),
@@ -623,6 +670,9 @@ def evaluate_nothing(folder: Path) -> None:
 
 
 CALLS: dict[str, Setup] = {
+    "cpu-unknown": lambda folder: qdsl.api.verify(folder, on=["haswel"]),
+    "emulator-absent": lambda folder: emulated_by(folder, ""),
+    "emulator-failed": lambda folder: emulated_by(folder, "#!/bin/sh\necho no >&2; exit 1\n"),
     "calibration-shard": sharded_unknown,
     "evaluate-nothing": evaluate_nothing,
     "sweep-names": lambda folder: sweep_of(folder, "example.q", "more/example.q"),

@@ -17,7 +17,7 @@ from qdsl.diag.codes import CodeDoc, all_codes
 
 ROOT = Path(__file__).resolve().parent.parent
 CODES = all_codes()
-VERBS = ("check", "fmt", "plan", "explain", "compile", "report")
+VERBS = ("check", "fmt", "plan", "explain", "compile", "report", "verify")
 KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 # What the command line needs beside the recipe.
@@ -34,7 +34,7 @@ MORE_WORDS = {
 FILE_NAMES = {"file-unwritable": "e" * 250}
 # What no line of a recipe has to do with.
 PLACELESS = {"artifact-write", "code-unknown", "file-unwritable", "unknown-name"}
-PLACELESS |= {"measurements-missing", "measurements-file", "measurements-other"}
+PLACELESS |= {"measurements-missing", "measurements-file", "measurements-other", "verify-nothing"}
 # Without a recipe at all.
 WORDS = {"code-unknown": ["explain", "selector-emty"]}
 
@@ -75,7 +75,7 @@ def test_the_example_raises_its_code(
     words = WORDS.get(code)
     if words is None:
         name = written(tmp_path, code, doc)
-        words = [doc.verb, "build/example" if doc.verb == "report" else name, *MORE_WORDS.get(code, [])]
+        words = [doc.verb, "build/example" if doc.verb in ("report", "verify") else name, *MORE_WORDS.get(code, [])]
     try:
         found = told(words, capsys)
     finally:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qdsl.api.remeasuring import MeasureResult, evaluate, profile
     from qdsl.api.reporting import ReportResult, report
     from qdsl.api.sweeping import SweepResult, sweep
+    from qdsl.api.verifying import VerifyResult, verify
 
 __all__ = [
     "CheckResult",
@@ -28,6 +29,7 @@ __all__ = [
     "ReportResult",
     "SweepResult",
     "TargetResult",
+    "VerifyResult",
     "check",
     "compile",
     "evaluate",
@@ -37,6 +39,7 @@ __all__ = [
     "profile",
     "report",
     "sweep",
+    "verify",
 ]
 
 _HOME = {
@@ -56,6 +59,8 @@ _HOME = {
     "report": "reporting",
     "SweepResult": "sweeping",
     "sweep": "sweeping",
+    "VerifyResult": "verifying",
+    "verify": "verifying",
 }
 
 

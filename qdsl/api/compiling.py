@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl import data
-from qdsl.api import bundling, comparing, measuring, tuning
+from qdsl.api import bundling, comparing, measuring, tuning, verifying
 from qdsl.api.budgets import Budget
 from qdsl.api.calibrating import Calibrator, here, measure, named, requests
 from qdsl.api.choices import recall
@@ -25,7 +25,8 @@ from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report
 from qdsl.graph.finite import require_finite
-from qdsl.harness import Evaluation
+from qdsl.harness import Evaluation, emulators
+from qdsl.harness.checks import Check
 from qdsl.harness.measurements import Measurements
 from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
@@ -70,7 +71,8 @@ class CompileResult:
     when a `require` is broken (an undecided one does not count as passed, but breaks nothing). `lock` is the lock
     beside the recipe, None where none was used or written; `from_lock` says that it gave the ranges. `evaluations` are
     the recipe's `evaluate` statements, carried out, `profiles` what each target was found to cost on this machine; none
-    where that was not wanted, or their data is not there. `measurements` is what `measurements.json` says, `report` the
+    where that was not wanted, or their data is not there. `checks` are what the artifacts compute on other processors,
+    emulated. `measurements` is what `measurements.json` says, `report` the
     page that shows all of it."""
 
     recipe: str
@@ -84,6 +86,12 @@ class CompileResult:
     from_lock: bool = False
     evaluations: tuple[Evaluation, ...] = ()
     profiles: tuple[Profile, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def computes(self) -> bool:
+        """Whether the artifacts compute what their graphs say on every processor that was asked for."""
+        return not verifying.findings(self.checks)
 
     @property
     def holds(self) -> bool:
@@ -112,6 +120,7 @@ def compile(
     measure: bool = True,
     shards: int = 1,
     engine: str = "local",
+    on: Sequence[str] = (),
 ) -> CompileResult:
     """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, verify, evaluate and profile.
 
@@ -124,11 +133,15 @@ def compile(
     neither reads nor writes one. `measure=False` leaves out what `evaluate` and `profile` say.
 
     `shards` processes of this machine, or of the Ray cluster where `engine` is "ray", calibrate at a time: the same
-    bytes come out. Raises ValueError for wishes that contradict, and for less than one worker, sample or shard.
+    bytes come out. `on` are processors as which the artifacts are checked under emulation, as `verify` does it; what is
+    missing for that is raised first (cpu-unknown, emulator-absent). Raises ValueError for wishes that contradict, and
+    for less than one worker, sample or shard.
     """
     wish = Wish(lock=lock, locked=locked, update=update)
     _require_counts(workers=workers, batch=batch, shards=shards)
     by = _calibrator(shards, engine, Path(path), sets or {}, target)
+    processors = emulators.cpus(on)
+    emulators.require(processors)
     tell = listener or (lambda event: None)
     report = Report()
     loaded = _passed(read(path, sets), target, report)
@@ -160,6 +173,8 @@ def compile(
     from_lock = known is not None
     measured = measuring.measured(prepared, made, expected, job.stage, report) if measure else Measured()
     _bundle(prepared, made, expected if measure else None)
+    checks = verifying.on_processors(prepared, made, processors, lambda text: tell(Event("verify", text)))
+    report.extend(verifying.findings(checks))
     budgets = [measuring.budgets(prepared, Standing.of(each), measured) for each in made]
     facts = measuring.write(job.directory, prepared, made, measured, budgets, pinned.used)
     made_page = make_report(job.directory)
@@ -180,6 +195,7 @@ def compile(
         from_lock=from_lock,
         evaluations=measured.evaluations,
         profiles=measured.profiles,
+        checks=checks,
     )
 
 

@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "compile": "calibrate, rewrite, emit and verify",
     "evaluate": "evaluate a build again, without compiling",
     "profile": "time a build again, without compiling",
+    "verify": "check what a build computes, here or on other processors, emulated",
     "report": "make the page about a build, or compare several",
     "sweep": "compile recipes with every value of their parameters",
     "passes": "list the rewrite passes, in the order they run",

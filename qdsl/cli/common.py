@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +29,26 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+
+
+def add_on(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--on",
+        metavar="CPU",
+        nargs="+",
+        action=_Names,
+        default=[],
+        help="run the artifacts as these processors by emulation (qemu), never for speed: haswell, cortex-a76, "
+        "cortex-a72, cortex-a53",
+    )
+
+
+class _Names(argparse.Action):
+    """Words with commas or blanks between them, as one list; what is said again is added."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        found = [name for word in values for name in word.split(",") if name]
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), *found])
 
 
 def _pair(text: str) -> tuple[str, str]:

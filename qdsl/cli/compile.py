@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from qdsl.cli.measured import line, of, print_budgets, print_evaluation, print_profile
+from qdsl.cli.verify import print_checks
 
 if TYPE_CHECKING:
     from qdsl.api import CompileResult, TargetResult
@@ -15,7 +16,7 @@ _WIDEST = 64  # columns for the names of tensors
 
 
 def add(verbs: Any) -> None:
-    from qdsl.cli.common import add_json, add_recipe, add_target, at_least_one
+    from qdsl.cli.common import add_json, add_on, add_recipe, add_target, at_least_one
 
     parser = verbs.add_parser(
         "compile",
@@ -32,6 +33,7 @@ def add(verbs: Any) -> None:
     parser.add_argument("--shards", type=at_least_one, default=1, help="processes that calibrate, each some samples")
     parser.add_argument("--engine", default="local", help="where they run: local (the default) or ray")
     _add_lock(parser)
+    add_on(parser)
     parser.add_argument("--no-measure", action="store_true", help="leave out what `evaluate` and `profile` say")
     parser.add_argument("--strict", action="store_true", help="exit 4 for an undecided budget, too")
     add_json(parser)
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
             measure=not args.no_measure,
             shards=args.shards,
             engine=args.engine,
+            on=args.on,
         )
     show_diagnostics(result.diagnostics)
     if args.json:
@@ -73,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         for target, facts in zip(result.targets, result.measurements.builds, strict=True):
             _print_target(target)
             _print_activations(facts.activations, result.measurements.model.activations)
+        print_checks(result.checks)
         for evaluation in result.evaluations:
             print_evaluation(evaluation)
         for profile in result.profiles:
@@ -80,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
         for target in result.targets:
             print_budgets(target.budgets)
         line("report", str(result.report))
-    undecided = args.strict and bool(result.undecided)
-    return 0 if result.holds and not undecided else EXIT_BUDGET
+    unsure = args.strict and (bool(result.undecided) or not result.computes)
+    return 0 if result.holds and not unsure else EXIT_BUDGET
 
 
 def _print_target(target: TargetResult) -> None:
@@ -134,6 +138,7 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
     import math
 
     from qdsl.cli.output import diagnostic_json
+    from qdsl.cli.verify import check_json
     from qdsl.harness.measurements import evaluation_json, profile_json
 
     def plain(value: Any) -> Any:
@@ -167,5 +172,6 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
         "targets": targets,
         "evaluations": [evaluation_json(found) for found in result.evaluations],
         "profiles": [profile_json(found) for found in result.profiles],
+        "checks": [check_json(found) for found in result.checks],
         "diagnostics": [diagnostic_json(d) for d in result.diagnostics],
     }

@@ -74,7 +74,7 @@ def write(folder: Path, content: Content) -> None:
     aside = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    _copy_scripts(aside)
+    copy_scripts(aside)
     _arrays(aside / "samples.npz", {each.name: each.samples for each in content.inputs})
     for entry in content.entries:
         _arrays(aside / f"golden_{entry.build}.npz", {name: _bounded(array) for name, array in entry.golden.items()})
@@ -108,7 +108,7 @@ def _said(aside: Path, folder: Path, content: Content) -> dict[str, Any]:
     }
 
 
-def _copy_scripts(folder: Path) -> None:
+def copy_scripts(folder: Path) -> None:
     """The scripts, and for scoring the metrics that they need, under names of the bundle's own."""
     for script in (bench, check, machine, scoring, worker):
         _copy(script, folder)

@@ -296,11 +296,12 @@ def ratio(found: Mapping[str, float | None]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Check what the artifact of this bundle computes on this machine.")
     parser.add_argument("--threads", type=int, help="0: as many as ONNX Runtime takes by itself")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).resolve().parent, help="of another bundle")
     parser.add_argument("--samples", type=int, help="how many samples, from the first (default: all)")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     args = parser.parse_args()
     try:
-        bundle = Bundle(Path(__file__).resolve().parent)
+        bundle = Bundle(args.folder)
         threads = bundle.said["profile"]["threads"] if args.threads is None else args.threads
         found = check(bundle, threads, args.samples)
     except RefusedError as reason:

@@ -13,6 +13,18 @@ from typing import Any
 from qdsl.diag import Diagnostic, QdslError, Severity
 from qdsl.harness import bundle
 from qdsl.harness.check import FORMAT, json_ready
+from qdsl.harness.checks import (
+    NAME,
+    Agreement,
+    Arithmetic,
+    emulated_words,
+    entries,
+    read_agreement,
+    read_arithmetic,
+    read_counts,
+    read_kernel,
+    read_words,
+)
 from qdsl.harness.measurements import BuildFacts, Measurements
 from qdsl.harness.profiles import Profile
 from qdsl.harness.reading import COST, cost_of, digest_of, named, opened, plain_json
@@ -20,30 +32,9 @@ from qdsl.harness.results import FLOAT
 from qdsl.harness.strict import Part, UnfitError
 
 FOLDER = "devices"
-_NAME, _WORDS, _MANY = 1000, 300, 1000  # characters of a name and of a fact about the machine; entries of an object
 _SLUG, _DIGITS = 80, 12
 _ABOVE = "../"  # where the artifact lies, as seen from the bundle
 _CURE = ("measure on the device: `python bench/bench.py`, in a copy of this build's folder of the target",)
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """An output of one model on the device, held against another of the same model: signal-to-noise ratio in dB (None:
-    equal; NaN: of another shape) and the largest difference."""
-
-    build: str
-    output: str
-    sqnr_db: float | None
-    max_error: float
-
-
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
-    """The artifact's outputs over the first `samples` as it runs on the device, held against the same file without the
-    runtime's optimizations there."""
-
-    samples: int
-    outputs: tuple[Agreement, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +99,24 @@ def checked(content: Any) -> Device:
         "profile",
     )
     target = at["target"].name()
-    environment = {name: each.text(_WORDS) for name, each in _entries(at["environment"])}
+    environment = read_words(at["environment"])
     emulated = at["emulated"].flag()
-    operators = {build: _counts(each) for build, each in at["operators"].fields(FLOAT, target).items()}
+    operators = {build: read_counts(each) for build, each in at["operators"].fields(FLOAT, target).items()}
     return Device(
-        recipe=at["recipe"].text(_NAME),
+        recipe=at["recipe"].text(NAME),
         target=target,
         files=_files(at["files"]),
         environment=environment,
         emulated=emulated,
         samples=at["samples"].whole(1),
         agreement=tuple(
-            _agreement(build, output, each)
+            read_agreement(build, output, each)
             for build, outputs in at["goldens"].fields(FLOAT, target).items()
-            for output, each in _entries(outputs)
+            for output, each in entries(outputs)
         ),
-        arithmetic=at["arithmetic"].maybe(lambda part: _arithmetic(part, target)),
+        arithmetic=at["arithmetic"].maybe(lambda part: read_arithmetic(part, target)),
         operators=operators,
-        kernels=tuple(_kernel(name, each, operators[target]) for name, each in _entries(at["kernels"])),
+        kernels=tuple(read_kernel(name, each, operators[target]) for name, each in entries(at["kernels"])),
         scores=at["scores"].maybe(lambda part: {b: _figures(each) for b, each in part.fields(FLOAT, target).items()}),
         profile=_profile(at["profile"], target, environment, emulated),
     )
@@ -165,11 +156,6 @@ def document(found: Device) -> str:
     return json.dumps(json_ready(content), indent=1, allow_nan=False) + "\n"
 
 
-def emulated_words(environment: Mapping[str, str]) -> str:
-    """`emulated (cortex-a76, qemu 7.2)`"""
-    return f"emulated ({environment.get('emulator') or 'unknown'})"
-
-
 def _figures_of(found: Agreement) -> dict[str, float | None]:
     return {"sqnr_db": found.sqnr_db, "max_error": found.max_error}
 
@@ -188,52 +174,18 @@ def _require_device(content: Any) -> None:
         raise UnfitError(f"it is of format {str(found)[:20]}, this program reads format {FORMAT}")
 
 
-def _entries(part: Part) -> list[tuple[str, Part]]:
-    """The values of an object whose keys are names, as many and as long as is sensible."""
-    return [(_name(name, part), each) for name, each in part.entries(_MANY).items()]
-
-
-def _name(name: str, part: Part) -> str:
-    return Part(name, part.where).text(_NAME)
-
-
 def _files(part: Part) -> dict[str, str]:
     """Hashes by name. The names become paths: none may leave the folder of its target."""
     found = {}
-    for name, each in _entries(part):
+    for name, each in entries(part):
         for word in name.removeprefix(_ABOVE).split("/"):
             Part(word, part.where).name()
         found[name] = each.sha256()
     return found
 
 
-def _agreement(build: str, output: str, part: Part) -> Agreement:
-    at = part.fields("sqnr_db", "max_error")
-    error = at["max_error"].number()
-    if error < 0:
-        raise at["max_error"].unfit("expected a number from 0")
-    return Agreement(build, output, at["sqnr_db"].maybe(Part.number), error)
-
-
-def _arithmetic(part: Part, target: str) -> Arithmetic:
-    at = part.fields("samples", "outputs")
-    outputs = tuple(_agreement(target, name, each) for name, each in _entries(at["outputs"]))
-    return Arithmetic(at["samples"].whole(1), outputs)
-
-
-def _counts(part: Part) -> dict[str, int]:
-    return {name: each.whole(1) for name, each in _entries(part)}
-
-
 def _figures(part: Part) -> dict[str, float]:
-    return {name: each.number() for name, each in _entries(part)}
-
-
-def _kernel(name: str, part: Part, ran: Mapping[str, int]) -> tuple[str, int, int]:
-    predicted, real = (each.whole() for each in part.row(2))
-    if real != ran.get(name, 0):
-        raise part.unfit(f"expected {ran.get(name, 0)} that ran, as among the operators")
-    return name, predicted, real
+    return {name: each.number() for name, each in entries(part)}
 
 
 def _profile(part: Part, target: str, environment: Mapping[str, str], emulated: bool) -> Profile:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qdsl.harness.devices import Agreement, Device, emulated_words
+from qdsl.harness.checks import Agreement, emulated_words
+from qdsl.harness.devices import Device
 from qdsl.harness.results import FLOAT, BuildScores, Evaluation, Key
 from qdsl.report import speed, tables, words
 from qdsl.report.data import Method, as_they_are, distinct, scores_of

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from qdsl.diag import QdslError
 
+# dB of an output as it runs against the artifact's own arithmetic: below this a kernel computes something else. What
+# fused kernels round otherwise costs less (a third of a step of uint8 outputs is about 50 dB).
+FLOOR_DB = 43.0
+
 
 class FloatModelError(QdslError):
     """The float model does not run on the samples that the artifact was to be compared on."""

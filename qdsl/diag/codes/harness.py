@@ -148,6 +148,63 @@ CODES: dict[str, CodeDoc] = {
         "report",
         "measure on the device itself: `python bench/bench.py`, in a copy of the target's folder",
     ),
+    "cpu-unknown": CodeDoc(
+        "`--on` names a processor that is not emulated",
+        "`haswell` is x86 with AVX2 and without VNNI, `cortex-a76` the Raspberry Pi 5, `cortex-a72` the Raspberry Pi 4 "
+        "and `cortex-a53` the Raspberry Pi 3: each has integer kernels of its own.",
+        _BUILT,
+        "a build, to be verified on a processor of another name",
+        "library",
+    ),
+    "emulator-absent": CodeDoc(
+        "what it takes to emulate a processor is not on this machine",
+        "A processor of this machine's own kind takes qemu's user mode alone, another kind a Python of its own with "
+        "onnxruntime and numpy, too. One command fetches them into a folder of the user, without installing anything; "
+        "QDSL_EMULATORS names another folder.",
+        _BUILT,
+        "a machine without qemu",
+        "library",
+        "fetch them (about 100 MB): python -m qdsl.harness.get_emulators",
+    ),
+    "emulator-failed": CodeDoc(
+        "an emulated check came to no end",
+        "The emulator ended before the check was done, or ran another processor than was asked for. What it said last "
+        "is told.",
+        _BUILT,
+        "an emulator that ends at once",
+        "library",
+        "fetch it anew: take the folder that QDSL_EMULATORS names (by default ~/.cache/qdsl/emulators) away, then "
+        "python -m qdsl.harness.get_emulators",
+    ),
+    "verify-nothing": CodeDoc(
+        "a build has no bundle, so that there is nothing to run its artifact on",
+        "`qdsl verify` runs artifacts on the samples in `bench/` beside them. `compile --no-measure` leaves that out, "
+        "and so does a recipe without data whose inputs cannot be drawn.",
+        _BUILT,
+        "the folder of a build without its bench/",
+        "verify",
+        "compile without `--no-measure`, or check while compiling: `qdsl compile RECIPE --on CPU`",
+    ),
+    "computes-otherwise": CodeDoc(
+        "on a processor an artifact computes something else than its graph says",
+        "The artifact as it runs is held against the same file without the runtime's optimizations, and against the "
+        "graph's own arithmetic as it was found when compiling. Fused kernels round a little otherwise; far more than "
+        "that means sums that saturate or wrap, as on x86 without VNNI and on ARMv8.0.",
+        _BUILT,
+        "the folder of a build whose golden outputs are others",
+        "verify",
+        "name the processors in the recipe (`target ort { cpu .. }`) and compile again, or use weights and activations "
+        "whose kernels are exact there (docs/cpus.md)",
+    ),
+    "kernels-otherwise": CodeDoc(
+        "on a processor other integer kernels run than were predicted",
+        "The nodes of the graph that the runtime really runs are counted by operator. Kernels differ between "
+        "processors and versions of the runtime: nodes that should run in integers may run in float there.",
+        _BUILT,
+        "the folder of a build of which more integer kernels were predicted",
+        "verify",
+        "compare the versions of onnxruntime (`--json` tells both), and compile again with the one that is deployed",
+    ),
     "mask-format": _doc(
         "a mask is no picture of class numbers",
         "Masks are PNG, BMP, TIFF or PPM files with one grey value or palette index per pixel. JPEG changes values, "

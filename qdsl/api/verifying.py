@@ -1,0 +1,149 @@
+"""`verify`: whether an artifact computes what its graph says, on this machine and on other processors, emulated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qdsl.api import bundling
+from qdsl.api.measuring import Made
+from qdsl.api.prepare import Prepared
+from qdsl.diag import Diagnostic, QdslError, Report, Severity
+from qdsl.harness import emulators, reading
+from qdsl.harness.bundle import FOLDER
+from qdsl.harness.checking import check
+from qdsl.harness.checks import Check
+from qdsl.harness.measurements import FILE
+from qdsl.lang import load
+from qdsl.targets.results import FLOOR_DB
+
+DEFAULT_OUT = "build"
+Heard = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """`checks` by target, then by processor in the order in which they were asked for; `diagnostics` what they found:
+    `holds` is False where there is any. `compiled_on` are the instruction sets of the machine that compiled."""
+
+    recipe: str
+    directory: Path
+    checks: tuple[Check, ...]
+    compiled_on: str
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def holds(self) -> bool:
+        return not self.diagnostics
+
+
+def verify(
+    build: str | Path,
+    *,
+    on: Sequence[str] = (),
+    out: str | Path = DEFAULT_OUT,
+    sets: Mapping[str, str] | None = None,
+    samples: int | None = None,
+    listener: Heard | None = None,
+) -> VerifyResult:
+    """Run the artifacts of a build on the samples of their bundles: as they run by default, with the session options of
+    the manifest, against the same file without the runtime's optimizations, and against the graph's own arithmetic as
+    it was found when compiling; and count the integer kernels against the prediction.
+
+    `build` is a build's folder, or a recipe whose build is in `<out>/<recipe>/`. Without `on` it happens on this
+    machine, else on each of these processors (`haswell`, `cortex-a76`, `cortex-a72`, `cortex-a53`) by qemu: the real
+    runtime, instruction by instruction, never for speed. `samples` how many of the bundle's (None: 8, emulated 4);
+    `listener` hears what runs. Raises QdslError: cpu-unknown, emulator-absent, emulator-failed, verify-nothing,
+    measurements-*, artifact-refused, and what is wrong with a recipe; ValueError for less than one sample.
+    """
+    if samples is not None and samples < 1:
+        raise ValueError(f"`samples` is {samples!r}: expected None or a whole number from 1")
+    processors = emulators.cpus(on)
+    emulators.require(processors)
+    directory = _directory(Path(build), Path(out), sets or {})
+    found = reading.read(directory / FILE)
+    reading.require_same(directory, found)
+    folders = {facts.target: directory / facts.target / FOLDER for facts in found.builds}
+    _require_bundles(folders)
+    checks = _checks(folders, processors, samples, listener or (lambda text: None))
+    return VerifyResult(
+        recipe=found.recipe,
+        directory=directory,
+        checks=checks,
+        compiled_on=found.environment.get("instructions", ""),
+        diagnostics=findings(checks),
+    )
+
+
+def on_processors(
+    prepared: Prepared, made: Sequence[Made], on: Sequence[emulators.Cpu], heard: Heard
+) -> tuple[Check, ...]:
+    """The same for artifacts that were just made, whose bundles may not be there to stay: where they are not, they are
+    made for this alone. Those on whose samples the float model does not run are left out."""
+    if not on:
+        return ()
+    passing = [each for each in made if not _bundle_of(each).is_dir()]
+    try:
+        for each in passing:
+            bundling.bundle(prepared, each, ())
+        folders = {each.plan.target: _bundle_of(each) for each in made}
+        return _checks({name: folder for name, folder in folders.items() if folder.is_dir()}, on, None, heard)
+    finally:
+        for each in passing:
+            bundling.remove(each)
+
+
+def _bundle_of(made: Made) -> Path:
+    return made.emitted.directory / FOLDER
+
+
+def findings(checks: Sequence[Check]) -> tuple[Diagnostic, ...]:
+    """What is wrong with what artifacts compute."""
+    report = Report()
+    for each in checks:
+        where = f"{each.target} on {each.cpu or 'this machine'}" + (f", {each.label}" if each.emulated else "")
+        for kernel, predicted, real in each.kernels:
+            if predicted != real:
+                headline = f"{where}: {predicted} nodes predicted to run as {kernel}, {real} do"
+                report.add(Diagnostic("kernels-otherwise", headline, severity=Severity.WARNING))
+        for output in dict.fromkeys(one.output for one in each.compared):
+            lowest = each.lowest(output)
+            if not lowest >= FLOOR_DB:
+                told = "of another shape" if math.isnan(lowest) else f"{lowest:.1f} dB"
+                headline = f"{where}: output {output[:200]} is {told} beside the graph's own arithmetic"
+                label = f"expected at least {FLOOR_DB:g} dB: what its kernels compute there is something else"
+                report.add(Diagnostic("computes-otherwise", headline, label=label, severity=Severity.WARNING))
+    return tuple(report)
+
+
+def _checks(
+    folders: Mapping[str, Path], on: Sequence[emulators.Cpu], samples: int | None, heard: Heard
+) -> tuple[Check, ...]:
+    found = []
+    for target, folder in folders.items():
+        for cpu in on or (None,):
+            heard(f"{target} on {'this machine' if cpu is None else f'{cpu.name}, emulated'}")
+            found.append(check(folder, target, cpu, samples))
+    return tuple(found)
+
+
+def _directory(build: Path, out: Path, sets: Mapping[str, str]) -> Path:
+    """The folder of the build that is meant. A recipe is read for its name alone."""
+    if build.is_dir() or build.suffix != ".q":
+        return build
+    recipe = load(build, sets=sets).recipe
+    directory = out / recipe.name
+    if not (directory / FILE).is_file():
+        headline = f"there is no build of recipe {recipe.name} in `{directory}`"
+        help = (f"make it first: qdsl compile {build}",)
+        raise QdslError([Diagnostic("measurements-missing", headline, help=help)])
+    return directory
+
+
+def _require_bundles(folders: Mapping[str, Path]) -> None:
+    absent = [folder for folder in folders.values() if not (folder / "bundle.json").is_file()]
+    if absent or not folders:
+        headline = f"there is nothing to run the artifact on: no `{(absent or [Path(FOLDER)])[0]}`"
+        raise QdslError([Diagnostic("verify-nothing", headline)])

@@ -1,0 +1,77 @@
+"""The crack classifiers on other processors, by the real runtime under qemu: they compute what their graphs say.
+
+Needs what `python -m qdsl.harness.get_emulators` fetches (and the pictures of ../shared/testdata); skips without.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import qdsl
+from qdsl.diag import QdslError
+from qdsl.harness import emulators
+from qdsl.harness.checks import Check
+from qdsl.targets.results import FLOOR_DB
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = [pytest.mark.slow, pytest.mark.emulated]
+
+ARM = ("cortex-a76", "cortex-a53")
+RECIPES = ("cracks_v1_static", "cracks_v1_static_int8", "cracks_v1_dynamic", "cracks_v2_static", "cracks_v2_dynamic")
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in RECIPES])
+def checks(
+    request: pytest.FixtureRequest, testdata: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Check]:
+    """What one artifact computes on every processor that is emulated here."""
+    try:
+        emulators.require(emulators.cpus((*ARM, "haswell")))
+    except QdslError as error:
+        pytest.skip(error.diagnostics[0].headline)
+    name = str(request.param)
+    recipe = ROOT / "recipes" / f"{name.removesuffix('_int8')}.q"
+    if name.endswith("_int8"):
+        recipe = signed(recipe, tmp_path_factory.mktemp("recipe"))
+    out = tmp_path_factory.mktemp("build")
+    result = qdsl.compile(recipe, out=out, lock=False, measure=False, on=(*ARM, "haswell"))
+    return {check.cpu: check for check in result.checks}
+
+
+def signed(recipe: Path, folder: Path) -> Path:
+    """The recipe with int8 activations."""
+    text = recipe.read_text(encoding="utf-8").replace("../", f"{ROOT.as_posix()}/")
+    assert "activations uint8" in text
+    path = folder / recipe.name
+    path.write_text(text.replace("activations uint8", "activations int8"), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("cpu", ARM)
+def test_on_arm_fused_kernels_compute_the_graph_to_the_bit(cpu: str, checks: dict[str, Check]) -> None:
+    check = checks[cpu]
+    assert check.label.startswith(f"emulated ({cpu}, qemu ") and check.arithmetic is not None
+    assert [each.sqnr_db for each in check.arithmetic.outputs] == [None], "equal to the same file unoptimized"
+    assert ("asimddp" in check.environment["instructions"].split()) is (cpu == "cortex-a76")
+
+
+@pytest.mark.parametrize("cpu", [*ARM, "haswell"])
+def test_kernels_are_those_that_were_predicted(cpu: str, checks: dict[str, Check]) -> None:
+    check = checks[cpu]
+    assert check.as_predicted and sum(real for _, _, real in check.kernels) > 0, check.kernels
+
+
+@pytest.mark.parametrize("cpu", [*ARM, "haswell"])
+def test_outputs_are_near_the_arithmetic_of_the_graph(cpu: str, checks: dict[str, Check]) -> None:
+    check = checks[cpu]
+    assert {each.output: check.lowest(each.output) >= FLOOR_DB for each in check.compared} == {"logits": True}
+
+
+def test_this_very_runtime_runs_there(checks: dict[str, Check]) -> None:
+    import onnxruntime
+
+    assert {check.environment["onnxruntime"] for check in checks.values()} == {onnxruntime.__version__}
+    assert checks["haswell"].environment["python"] == ".".join(map(str, sys.version_info[:3]))
