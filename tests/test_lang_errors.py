@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -222,6 +223,61 @@ def test_hostile_text_gives_diagnostics(name: str) -> None:
         assert render_all(wrong.diagnostics, {"<text>": text})
     assert len(found) <= 4 * MOST_ERRORS
     assert set(found) <= set(CODES)
+
+
+def test_of_many_syntax_errors_the_first_are_told_and_the_others_counted() -> None:
+    with pytest.raises(QdslError) as found:
+        loads("}\n" * (MOST_ERRORS + 1237))
+    told = found.value.diagnostics
+    assert [d.code for d in told] == ["unbalanced"] * MOST_ERRORS
+    assert told[-1].notes == ("and 1,237 more errors",)
+    assert not any(d.notes for d in told[:-1])
+
+
+def test_of_many_errors_of_meaning_the_first_are_told_and_the_others_counted() -> None:
+    with pytest.raises(QdslError) as found:
+        loads("quantize static {\n" + "weigths int8\n" * 1000 + "}")
+    told = found.value.diagnostics
+    assert len(told) == 200
+    assert told[-1].notes == ("and 800 more errors",)
+
+
+@pytest.mark.parametrize("unit", ["$", "~ ", ". ", ".a", "-a", "éa", "1/", '"" ', "a ", "(", "}", "x;", "[1,"])
+def test_a_long_line_costs_no_more_per_character_than_a_short_one(unit: str) -> None:
+    def cost(size: int) -> float:
+        text = "recipe f\n" + unit * (size // len(unit))
+        taken = []
+        for _ in range(3):
+            start = time.process_time()
+            with pytest.raises(QdslError) as found:
+                loads(text)
+            render_all(found.value.diagnostics, {"<text>": text})
+            taken.append(time.process_time() - start)
+        return min(taken)
+
+    short, long = cost(2_500), cost(40_000)
+    # Sixteen times the text: 16 where time is linear, 256 where it is quadratic.
+    assert long < 64 * max(short, 0.002)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "width"),
+    [
+        ("$$$f", "bad-character", 2),
+        ("$$$", "bad-character", 3),
+        ("é€", "bad-character", 2),
+        ("..5x", "bad-number", 4),
+        ("-.5", "bad-number", 3),
+        ("....", "bad-character", 4),
+        ('"open\r', "unclosed-text", 5),
+    ],
+)
+def test_a_piece_that_is_no_token_is_told_as_one(text: str, code: str, width: int) -> None:
+    with pytest.raises(QdslError) as found:
+        loads(f"recipe {text}\n")
+    first = found.value.diagnostics[0]
+    assert first.code == code
+    assert first.span is not None and (first.span.column, first.span.end_column) == (8, 8 + width)
 
 
 @pytest.mark.parametrize(

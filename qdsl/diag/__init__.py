@@ -1,6 +1,17 @@
 """Diagnostics: where, what, and how to mend it. Standard library only."""
 
-from qdsl.diag.model import Diagnostic, QdslError, Report, Severity, Span, nearest
+from qdsl.diag.model import Diagnostic, QdslError, Report, Severity, Span, and_more, nearest
 from qdsl.diag.render import one_line, render, render_all
 
-__all__ = ["Diagnostic", "QdslError", "Report", "Severity", "Span", "nearest", "one_line", "render", "render_all"]
+__all__ = [
+    "Diagnostic",
+    "QdslError",
+    "Report",
+    "Severity",
+    "Span",
+    "and_more",
+    "nearest",
+    "one_line",
+    "render",
+    "render_all",
+]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -60,7 +60,8 @@ class Report:
     """Collects diagnostics; `raise_errors` raises once, with all of them, when one is an error."""
 
     def __init__(self) -> None:
-        self._found: list[Diagnostic] = []
+        self._found: dict[Diagnostic, None] = {}  # in the order they came, each once
+        self.more = 0  # errors that were counted and not kept
 
     def __iter__(self) -> Iterator[Diagnostic]:
         return iter(self._found)
@@ -73,8 +74,7 @@ class Report:
         return any(d.severity is Severity.ERROR for d in self._found)
 
     def add(self, diagnostic: Diagnostic) -> None:
-        if diagnostic not in self._found:
-            self._found.append(diagnostic)
+        self._found.setdefault(diagnostic)
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         for diagnostic in diagnostics:
@@ -96,11 +96,19 @@ class Report:
         def key(d: Diagnostic) -> tuple[int, str, int, int]:
             return (0, d.span.file, d.span.line, d.span.column) if d.span else (1, "", 0, 0)
 
-        return tuple(sorted(self._found, key=key))
+        return and_more(sorted(self._found, key=key), self.more)
 
     def raise_errors(self) -> None:
         if self.has_errors:
             raise QdslError(self.sorted())
+
+
+def and_more(found: Sequence[Diagnostic], more: int) -> tuple[Diagnostic, ...]:
+    """`found`; where there were `more` errors, which are not in it, its last one says so."""
+    if not found or not more:
+        return tuple(found)
+    note = f"and {more:,} more error{'s' if more > 1 else ''}"
+    return (*found[:-1], replace(found[-1], notes=(*found[-1].notes, note)))
 
 
 def nearest(word: str, known: Iterable[str], count: int = 2) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from qdsl.diag.codes import cures
 from qdsl.diag.model import Diagnostic, Span
@@ -41,11 +42,18 @@ def _place(span: Span, label: str, sources: Mapping[str, str]) -> list[str]:
     text = sources.get(span.file)
     if text is None:
         return lines + ([f"{gutter} = {label}"] if label else [])
-    source = (text.split("\n") + [""] * span.line)[span.line - 1].rstrip("\r")
+    rows = _rows(text)
+    source = rows[span.line - 1].rstrip("\r") if span.line <= len(rows) else ""
     before, marked, shown = _cut(source, span)
     carets = " " * len(before) + "^" * max(1, len(marked))
     lines += [f"{gutter} |", f"{span.line} | {shown}", f"{gutter} | {carets} {label}".rstrip()]
     return lines
+
+
+@lru_cache(maxsize=4)
+def _rows(text: str) -> tuple[str, ...]:
+    """The lines of a text, split once for all that is wrong in it."""
+    return tuple(text.split("\n"))
 
 
 def _cut(source: str, span: Span) -> tuple[str, str, str]:

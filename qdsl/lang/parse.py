@@ -101,7 +101,7 @@ def parse(text: str, file: str) -> Parsed:
     placed = layout(balance(bare, grammar().statements, faults), faults)
     statements = _Feeder(placed, faults).statements()
     whole = syntax.File(_whole(placed, file), tuple(statements))
-    return Parsed(whole, tuple(faults.found))
+    return Parsed(whole, faults.all())
 
 
 def _whole(placed: list[Placed], file: str) -> Any:
@@ -129,7 +129,7 @@ class _Feeder:
         return found
 
     def _statement(self, chunk: list[Placed]) -> list[syntax.Statement]:
-        while chunk and not self.faults.full:
+        while chunk:
             tree, chunk = self._try(chunk)
             if tree is not None:
                 return [build(child, self.faults) for child in tree.children]
@@ -189,6 +189,8 @@ class _Feeder:
 
     def _mended(self, choices: Any, tok: Tok) -> str | None:
         """Report an unknown statement; read it as the nearest known one, so that its inside is checked, too."""
+        if self.faults.only_counted():
+            return None
         known = [word for word, name in self.grammar.keywords.items() if name in choices]
         near = nearest(tok.text, known)
         cures = (f"did you mean `{near[0]}`?",) if near else (f"statements are {told(sorted(known), 'and')}",)
@@ -196,6 +198,8 @@ class _Feeder:
         return self.grammar.keywords[near[0]] if near else None
 
     def _report(self, machine: Any, chunk: list[Placed], index: int, begin: int) -> None:
+        if self.faults.only_counted():
+            return
         tok, before = chunk[index].tok, chunk[index - 1].tok if index else None
         accepted = machine.accepts()
         what = expected(accepted, self.grammar.words)

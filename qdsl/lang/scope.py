@@ -26,13 +26,18 @@ class Scope:
     in_target: bool = False
 
     def error(self, code: str, headline: str, span: Span | None, label: str = "", help: Iterable[str] = ()) -> None:
-        """Report an error; a file with hundreds of them is cut short."""
-        if len(self.report) < MOST_ERRORS:
+        """Report an error; of hundreds the first are told and the others counted."""
+        if not self._only_counted():
             self.report.error(code, headline, span, label=label, help=help)
+
+    def _only_counted(self) -> bool:
+        full = len(self.report) >= MOST_ERRORS
+        self.report.more += full
+        return full
 
     def unknown(self, what: str, name: str, span: Span | None, known: Iterable[str], label: str = "") -> None:
         """An unknown name, with the nearest known ones or, when nothing is near, all of them."""
-        if len(self.report) >= MOST_ERRORS:
+        if self._only_counted():
             return
         pool = sorted(set(known))
         near = nearest(name, pool)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from qdsl.diag import Diagnostic, Span
+from qdsl.diag import Diagnostic, Span, and_more
 
 MOST_ERRORS = 50
 DEEPEST = 64
@@ -53,18 +53,25 @@ class Placed(NamedTuple):
 
 @dataclass(slots=True)
 class Faults:
-    """Diagnostics of one file, bounded: a hostile file must not cost more than its first few errors."""
+    """Diagnostics of one file, the first of them; the others are counted as `more`."""
 
     file: str
     found: list[Diagnostic]
-
-    @property
-    def full(self) -> bool:
-        return len(self.found) >= MOST_ERRORS
+    more: int = 0
 
     def add(self, code: str, headline: str, tok: Tok, label: str = "", help: tuple[str, ...] = ()) -> None:
-        if not self.full:
+        if not self.only_counted():
             self.found.append(Diagnostic(code, headline, tok.span(self.file), label, help))
+
+    def only_counted(self) -> bool:
+        """Whether there are enough: then one more is counted, and nobody has to find out what to say of it."""
+        full = len(self.found) >= MOST_ERRORS
+        self.more += full
+        return full
+
+    def all(self) -> tuple[Diagnostic, ...]:
+        """What was found; the last of them says how many more there are."""
+        return and_more(self.found, self.more)
 
 
 def scanner(terminals: Mapping[str, str]) -> re.Pattern[str]:
@@ -77,7 +84,7 @@ def scan(text: str, pattern: re.Pattern[str], faults: Faults) -> Iterator[Tok]:
     """Every token of a text, comments and newlines included."""
     position, line, start, size = 0, 1, 0, len(text)
     told = 0  # the last line with a bad piece: more of them on one line are one fault
-    while position < size and not faults.full:
+    while position < size:
         found = pattern.match(text, position)
         if found is None:
             into = faults if told != line else Faults(faults.file, [])
@@ -113,23 +120,34 @@ def _fair(tok: Tok, faults: Faults) -> bool:
     return True
 
 
+# Each is matched where it stands: a copy of the rest of the line per piece would make a long line quadratic. No two of
+# them look at the same characters more than once.
+_LINE = re.compile(r"[^\n]*")
+_NUMBERLIKE = re.compile(r"[-+]?\.*[0-9][\w.]*")
+_JUNK = re.compile(r"[^\x00-\x7f]+|[^\w\s\"#$()\[\]{},;=<>]+|\$+(?![A-Za-z_])|.", re.DOTALL)
+_SPLIT_FRACTION = re.compile(r"[0-9]/[-0-9.]")
+
+
 def _bad(text: str, position: int, line: int, column: int, faults: Faults) -> Tok:
     """A piece of text that is no token, reported once."""
-    rest = re.compile(r"[^\n]*").match(text, position)
-    tail = rest.group().rstrip("\r") if rest else text[position]
-    if tail.startswith('"'):
-        tok = Tok("BAD", tail, line, column)
+
+    def piece(pattern: re.Pattern[str]) -> str:
+        found = pattern.match(text, position)
+        return found.group() if found else ""
+
+    if text[position] == '"':
+        tok = Tok("BAD", piece(_LINE).rstrip("\r"), line, column)
         faults.add("unclosed-text", "this text has no closing quote", tok, 'a `"` is missing before the line end')
         return tok
-    number = re.match(r"[-+]?[0-9.][\w.]*", tail)
-    if number and any(c.isdigit() for c in number.group()):
-        tok = Tok("BAD", number.group(), line, column)
+    number = piece(_NUMBERLIKE)
+    if number:
+        tok = Tok("BAD", number, line, column)
         cures = ('a version is a text: "10.3"', "a number has digits on both sides of its point: 0.5")
         faults.add("bad-number", f"`{_shown(tok.text)}` is not a number", tok, "expected digits", cures)
         return tok
-    junk = re.match(r"[^\x00-\x7f]+|[^\w\s\"#$()\[\]{},;=<>]+|.", tail)
-    tok = Tok("BAD", junk.group() if junk else text[position], line, column)
-    cure = _FRACTION if re.match(r"[0-9]/[-0-9.]", text[max(position - 1, 0) : position + 2]) else _cure(tok.text[0])
+    tok = Tok("BAD", piece(_JUNK), line, column)
+    split = _SPLIT_FRACTION.match(text, max(position - 1, 0), position + 2)
+    cure = _FRACTION if split else _cure(tok.text[0])
     faults.add("bad-character", f"{_named(tok.text[0])} means nothing here", tok, "", cure)
     return tok
 
@@ -166,7 +184,7 @@ def balance(toks: list[Tok], keywords: frozenset[str], faults: Faults) -> list[P
     if chosen.faults:
         chosen = _Balance(toks, keywords)
         chosen.run()
-    for code, headline, tok, label, cures in chosen.faults[:MOST_ERRORS]:
+    for code, headline, tok, label, cures in chosen.faults:
         faults.add(code, headline, tok, label, cures)
     return chosen.placed
 
