@@ -82,7 +82,7 @@ def parameters(plan: PlanLike, ranges: RangesLike, view: GraphView, values: Valu
     """
     found: list[Diagnostic] = []
     groups = _groups(plan.tensors, ranges, view, values, found)
-    weights = _collect(_by_key(plan.weights, view), lambda plans: _weight(plans, view, values), found)
+    weights = _collect(_by_key(plan.weights, view), lambda plans: _weight(plans, view, values, ranges), found)
     if found:
         raise QdslError(found)
     return Parameters(groups, _raised(plan, groups, weights, view, values))
@@ -196,9 +196,13 @@ def _range(plan: TensorPlan, ranges: RangesLike, view: GraphView, values: Values
     raise QdslError([_missing(plan.tensor)])
 
 
-def _weight(plans: Sequence[WeightPlan], view: GraphView, values: Values) -> QParams:
+def _weight(plans: Sequence[WeightPlan], view: GraphView, values: Values, ranges: RangesLike) -> QParams:
+    """Of a constant that has a range, as a mask does, no more than that."""
     key = weight_key(plans[0], view)
-    return weight_parameters(values(key.tensor), key.scheme, key.axis, key.tensor, key.guard)
+    constant = values(key.tensor)
+    if key.tensor in ranges.low and not np.isnan(constant).any():
+        constant = np.clip(constant, np.float32(ranges.low[key.tensor]), np.float32(ranges.high[key.tensor]))
+    return weight_parameters(constant, key.scheme, key.axis, key.tensor, key.guard)
 
 
 def _raised(

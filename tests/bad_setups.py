@@ -145,6 +145,35 @@ def unlike_joined(folder: Path) -> None:
     noise(folder)
 
 
+def masked_scores(folder: Path) -> None:
+    """images -> scores -> Add of a mask -> Softmax -> MatMul -> y."""
+    draw = np.random.default_rng(6)
+    mask = np.zeros((1, 8), np.float32)
+    mask[0, 5:] = -10000
+    nodes = [
+        helper.make_node("MatMul", ["images", "w"], ["s"], name="scores1"),
+        helper.make_node("Add", ["s", "mask"], ["m"], name="mask1"),
+        helper.make_node("Softmax", ["m"], ["p"], name="softmax1", axis=-1),
+        helper.make_node("MatMul", ["p", "v"], ["y"], name="values1"),
+    ]
+    weights = {name: draw.standard_normal((8, 8)).astype(np.float32) for name in "wv"}
+    save(graph_of(nodes, ["y"], constants={**weights, "mask": mask}), folder)
+    noise(folder)
+
+
+def wide_silu(folder: Path) -> None:
+    """images -> conv1 -> x * sigmoid(x), with one channel 1000 times as large as the others."""
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv1", kernel_shape=[1, 1]),
+        helper.make_node("Sigmoid", ["c"], ["g"], name="gate1"),
+        helper.make_node("Mul", ["c", "g"], ["y"], name="silu1"),
+    ]
+    weights = np.random.default_rng(7).standard_normal((4, 3, 1, 1)).astype(np.float32)
+    weights[0] = 400
+    save(graph_of(nodes, ["y"], constants={"w": weights}), folder)
+    noise(folder)
+
+
 def a_small_channel(folder: Path) -> None:
     model = conv()
     weights = np.full((4, 3, 1, 1), 0.5, np.float32)
@@ -578,6 +607,8 @@ SETUPS: dict[str, Setup] = {
     "model.onnx is a Conv with a channel 1000 times smaller than the others": a_small_channel,
     "model.onnx and calib.npz": beside_conv(noise),
     "model.onnx clips a convolution far outside of its values": clipped_far_outside,
+    "model.onnx adds a mask of -10000 to scores before a Softmax": masked_scores,
+    "model.onnx is a SiLU whose input reaches 1000": wide_silu,
     # evaluating
     "model.onnx is a classifier of four classes, photos has four, of one picture each": lambda folder: (
         classifier(folder),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -9,13 +10,14 @@ from pathlib import Path
 
 from qdsl import calibrate
 from qdsl.api.prepare import Prepared, model_span, placed_at
-from qdsl.calibrate import Ranges, Request
+from qdsl.calibrate import Ranges, Request, Rows
 from qdsl.data import Dataset
 from qdsl.diag import QdslError, Report
 from qdsl.graph import Model
 from qdsl.lang.recipe import DataSpec
 from qdsl.plan import Plan
-from qdsl.plan.types import TensorPlan
+from qdsl.plan.cuts import margin
+from qdsl.plan.types import Cut, TensorPlan
 from qdsl.quant.scales import limits
 
 _NO_EFFECT = "sampling-no-effect"
@@ -59,16 +61,26 @@ def here(one: Pass) -> Ranges:
 def requests(plans: Sequence[Plan]) -> dict[str, tuple[Request, ...]]:
     """Dataset name -> the ranges it gives, over all targets, by tensor name."""
     wanted: dict[str, dict[str, Request]] = {}
-    for tensor in (t for plan in plans for t in plan.tensors if t.observe):
-        if tensor.calibration.data is not None:
-            wanted.setdefault(tensor.calibration.data, {})[tensor.tensor] = _request(tensor)
+    for plan in plans:
+        cuts = {cut.tensor: cut for cut in plan.cuts}
+        for tensor in (t for t in plan.tensors if t.observe and t.calibration.data is not None):
+            assert tensor.calibration.data is not None
+            asked = _request(tensor, cuts.get(tensor.tensor))
+            wanted.setdefault(tensor.calibration.data, {})[tensor.tensor] = asked
     return {name: tuple(found[t] for t in sorted(found)) for name, found in sorted(wanted.items())}
 
 
-def _request(plan: TensorPlan) -> Request:
+def _request(plan: TensorPlan, cut: Cut | None) -> Request:
     asked, (qmin, qmax) = plan.calibration, limits(plan.scheme)
     symmetric = plan.scheme.symmetric or asked.symmetric
-    return Request(plan.tensor, asked.method, asked.percentile, symmetric, qmax - qmin + 1)
+    levels = qmax - qmin + 1
+    found = Request(plan.tensor, asked.method, asked.percentile, symmetric, levels)
+    if cut is None or cut.open:
+        return replace(found, masked=cut is not None)
+    low = -math.inf if cut.low is None or (not found.counted and not cut.rows) else cut.low
+    high = math.inf if cut.high is None or not found.counted else cut.high
+    rows = tuple(Rows(row.tensor, row.axis, margin(row, levels)) for row in cut.rows)
+    return replace(found, low=low, high=high, rows=rows, masked=bool(rows) or cut.low is not None)
 
 
 def measure(
@@ -183,8 +195,13 @@ def _together(found: Sequence[Ranges]) -> Ranges:
 
 def named(ranges: Ranges, plans: Sequence[Plan]) -> Ranges:
     """The same ranges, each with the method and the dataset that the plans say it has."""
-    asked = {r.tensor: f"{r} on {data}" for data, found in requests(plans).items() for r in found}
+    asked = {r.tensor: f"{r} on {data}{_rows(r)}" for data, found in requests(plans).items() for r in found}
     return replace(ranges, methods={name: asked[name] for name in ranges.low if name in asked})
+
+
+def _rows(request: Request) -> str:
+    """That values far below the largest of a row do not count."""
+    return f", cut {max(row.margin for row in request.rows):.3g} below the largest of a row" if request.rows else ""
 
 
 def _words(asked: Sequence[Request]) -> str:

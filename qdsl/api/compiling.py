@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from qdsl import data
 from qdsl.api import bundling, comparing, measuring, tuning, verifying
@@ -12,6 +13,7 @@ from qdsl.api.budgets import Budget
 from qdsl.api.calibrating import Calibrator, here, measure, named, requests
 from qdsl.api.choices import recall
 from qdsl.api.correcting import measure_means
+from qdsl.api.cut_ranges import cut_note, cut_ranges
 from qdsl.api.engines import engine as engine_for
 from qdsl.api.findings import findings
 from qdsl.api.locking import Pinned, Wish
@@ -159,16 +161,18 @@ def compile(
     _require_places(plans, job.directory)
     known = pinned.ranges(prepared, plans, datasets, report)
     if known is None:
-        ranges, decisions, tuned = _calibrated(job, decisions, datasets, workers, batch, by)
+        found = _calibrated(job, decisions, datasets, workers, batch, by)
     else:
         datasets = pinned.readable(datasets)
-        ranges, decisions, tuned = _recalled(job, decisions, known)
+        found = _recalled(job, decisions, known)
+    ranges, decisions = found.ranges, found.decisions
+    report.extend(cut_note(decisions, found.measured, ranges))
     made = tuple(_made(job, each.plan, ranges, datasets) for each in decisions)
     with placed_at(model_span(prepared)):
         report.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets or {}))
     write_text(job.directory / "plan.json", _plans_json([decided.plan for decided in decisions]))
     write_text(job.directory / "ranges.json", ranges.to_json())
-    if told := pinned.write(ranges, plans, tuned):
+    if told := pinned.write(found.measured, plans, found.tuned):
         tell(Event("lock", told))
     from_lock = known is not None
     measured = measuring.measured(prepared, made, expected, job.stage, report) if measure else Measured()
@@ -214,7 +218,13 @@ class _Job:
         return lambda text, done, total: self.tell(Event(name, text, done, total))
 
 
-_Found = tuple[Ranges, tuple[Decisions, ...], list[LockedChoice]]
+class _Found(NamedTuple):
+    """Ranges as measured and as cut, the decisions under what they choose, and new choices for the lock."""
+
+    measured: Ranges
+    ranges: Ranges
+    decisions: tuple[Decisions, ...]
+    tuned: list[LockedChoice]
 
 
 def _passed(loaded: Loaded, target: str | None, report: Report) -> Loaded:
@@ -245,15 +255,17 @@ def _calibrated(
     )
     ranges = replace(ranges, means=measure_means(job.prepared, plans, datasets, heard))
     job.pinned.require_unmoved()
-    ranges = named(ranges, plans)
-    return ranges, *_choose(job.prepared, decisions, ranges, datasets, job.tell)
+    measured = named(ranges, plans)
+    ranges = cut_ranges(job.prepared, decisions, measured)
+    return _Found(measured, ranges, *_choose(job.prepared, decisions, ranges, datasets, job.tell))
 
 
 def _recalled(job: _Job, decisions: Sequence[Decisions], known: Ranges) -> _Found:
     """The ranges of the lock, and the decisions under its choices: there is none to add."""
     job.tell(Event("lock", f"{len(known.low)} ranges from {job.pinned.path.name}, nothing to calibrate"))
-    ranges = named(known, [decided.plan for decided in decisions])
-    return ranges, tuple(recall(job.prepared, each, job.pinned.choices) for each in decisions), []
+    measured = named(known, [decided.plan for decided in decisions])
+    ranges = cut_ranges(job.prepared, decisions, measured)
+    return _Found(measured, ranges, tuple(recall(job.prepared, each, job.pinned.choices) for each in decisions), [])
 
 
 def _calibrator(shards: int, engine: str, path: Path, sets: Mapping[str, str], target: str | None) -> Calibrator:

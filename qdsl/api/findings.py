@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from qdsl.api.cures import Cure, first_cure, names
 from qdsl.api.disparity import SHARE, Disparity, Member, disparities
+from qdsl.api.few_levels import few_levels
 from qdsl.api.hand_ranges import hand_ranges
 from qdsl.api.prepare import Prepared
 from qdsl.api.verdicts import moved_verdicts
@@ -41,6 +42,7 @@ def findings(
     for one in decided:
         told.update(dict.fromkeys(_shared_scales(prepared, one, ranges, sets)))
         told.update(dict.fromkeys(_weights(prepared, one, sets)))
+        told.update(dict.fromkeys(few_levels(prepared, one, ranges, sets)))
         told.update(dict.fromkeys(hand_ranges(prepared, one, dataset)))
         told.update(dict.fromkeys(moved_verdicts(one, ranges)))
     return tuple(told)

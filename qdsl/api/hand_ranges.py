@@ -9,17 +9,25 @@ for, passes all three.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from qdsl.api.disparity import SHARE
 from qdsl.api.prepare import Prepared
+from qdsl.calibrate import MASKED, MASKED_ROW
 from qdsl.calibrate.cutting import Cut, Limits, cuts
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Severity, Span
 from qdsl.plan import Decisions
+from qdsl.plan.cuts import margin
+from qdsl.plan.needs import Need, needs
 from qdsl.plan.render import plain
-from qdsl.plan.types import TensorPlan
+from qdsl.plan.types import RowsRead, TensorPlan
 from qdsl.quant import limits as levels_of
 
 _ENERGY = 0.01
@@ -37,7 +45,8 @@ def hand_ranges(prepared: Prepared, decided: Decisions, dataset: Dataset | None)
     samples = list(islice(dataset, _SAMPLES)) if dataset is not None and by_hand else []
     if not samples:
         return
-    found = cuts(prepared.model, {name: _limits(plan) for name, plan in by_hand.items()}, samples)
+    limits = {name: _limits(plan) for name, plan in by_hand.items()}
+    found = cuts(prepared.model, limits, samples, _read(decided, by_hand))
     wrong: dict[tuple[Span, str], list[tuple[TensorPlan, Cut]]] = {}
     for name, plan in by_hand.items():
         if kind := _kind(plan, found[name]):
@@ -50,6 +59,29 @@ def _limits(plan: TensorPlan) -> Limits:
     """What the scheme can stand for: the range by hand, with 0 in it."""
     low, high = min(plan.calibration.low or 0.0, 0.0), max(plan.calibration.high or 0.0, 0.0)
     return (-max(-low, high), max(-low, high)) if plan.scheme.symmetric else (low, high)
+
+
+def _read(decided: Decisions, by_hand: Mapping[str, TensorPlan]) -> dict[str, Callable[[Any], Any]]:
+    """What counts of tensors of which readers do without some values, such as masked scores."""
+    context = decided.context
+    found = needs(context.view, context.capability.flats, {})
+    return {
+        name: partial(_counting, name, found[name], levels_of(plan.scheme))
+        for name, plan in by_hand.items()
+        if found[name].cut and not found[name].open
+    }
+
+
+def _counting(name: str, need: Need, levels: tuple[int, int], values: NDArray[Any]) -> NDArray[Any]:
+    """`values`, cut where their readers are flat."""
+    low = need.low
+    for row in need.rows if values.size and np.max(values) > MASKED else ():
+        axis = row.axis if row.tensor == name else None  # beyond a Reshape, all are taken for one row
+        tops = np.max(values, axis=axis)
+        seen = tops[tops > np.max(tops) - MASKED_ROW] if axis is not None else tops
+        below = margin(RowsRead(row.tensor, row.axis, row.length), levels[1] - levels[0] + 1)
+        low = min(low, float(np.min(seen, initial=np.inf)) - below)
+    return np.asarray(np.clip(values, low, need.high))
 
 
 def _kind(plan: TensorPlan, found: Cut) -> str:

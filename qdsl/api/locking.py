@@ -22,6 +22,7 @@ from qdsl.lang.recipe import Recipe
 from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, LockedMeans, LockedRange
 from qdsl.plan import Plan
 from qdsl.plan.targets import table_of
+from qdsl.plan.types import Cut
 
 SUFFIX = ".lock"
 _SHOWN = 20
@@ -200,14 +201,26 @@ def _methods(plans: Sequence[Plan]) -> dict[str, str]:
     on the scheme, too: "mse on calib for int8 symmetric per_tensor"."""
     found: dict[str, set[str]] = {}
     for plan in plans:
+        cuts = {cut.tensor: cut for cut in plan.cuts}
         for tensor in plan.tensors:
             how = tensor.calibration
             if tensor.observe and how.data is not None:
                 share = "" if how.percentile is None else f" {how.percentile!r}"
                 scheme = f" for {tensor.scheme}" if how.method in _WEIGHING else ""
-                words = f"{how.method}{share}{' symmetric' if how.symmetric else ''} on {how.data}{scheme}"
+                cut = _cut_words(cuts.get(tensor.tensor), how.method)
+                words = f"{how.method}{share}{' symmetric' if how.symmetric else ''} on {how.data}{scheme}{cut}"
                 found.setdefault(tensor.tensor, set()).add(words)
     return {tensor: "; ".join(sorted(words)) for tensor, words in sorted(found.items())}
+
+
+def _cut_words(cut: Cut | None, method: str) -> str:
+    """What is cut while it is measured; the rest follows from what was measured."""
+    if cut is None or cut.open or not (cut.rows or method in _WEIGHING):
+        return ""
+    ends = [f" from {cut.low:g}"] if cut.low is not None else []
+    ends += [f" to {cut.high:g}"] if cut.high is not None else []
+    rows = [f" in rows of {row.length or 'any'} along {row.axis} of {row.tensor}" for row in cut.rows]
+    return "".join([",", *ends, *rows])
 
 
 def _unchecked(name: str, recipe: Recipe, error: QdslError) -> Diagnostic:

@@ -21,6 +21,11 @@ def slice_name(tensor: str, axis: int, number: int) -> str:
     return f"{tensor}\0{axis}\0{number}"
 
 
+def top_name(tensor: str, axis: int) -> str:
+    """What the largest values of a tensor's rows are called in a state."""
+    return f"{tensor}\0{axis}\0top"
+
+
 def check_axes(view: GraphView, requests: Sequence[Request]) -> None:
     """Raise QdslError `calibration-tensor` for an axis that its tensor does not have, as far as shapes are known."""
     for request in requests:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -45,20 +45,26 @@ class Cut:
         self.lost += float(np.sum(flat * flat))
 
 
-def cuts(model: Model, limits: Mapping[str, Limits], samples: Sequence[Sample]) -> dict[str, Cut]:
+def cuts(
+    model: Model,
+    limits: Mapping[str, Limits],
+    samples: Sequence[Sample],
+    read: Mapping[str, Callable[[Any], Any]] | None = None,
+) -> dict[str, Cut]:
     """What `limits` (by tensor, graph inputs included) cut off the values of `model` on `samples`, by tensor name.
-    Raises QdslError calibration-load, calibration-run."""
+    `read` says what of a tensor's values counts. Raises QdslError calibration-load, calibration-run."""
+    what = read or {}
     view = model.view()
     found = {name: Cut() for name in sorted(limits)}
     for name in (n for n in found if n in view.inputs):
         for sample in samples:
             if name in sample.arrays:
-                found[name].add(sample.arrays[name], limits[name])
+                found[name].add(what.get(name, np.asarray)(sample.arrays[name]), limits[name])
     for part in _parts(view, [name for name in found if name not in view.inputs]):
         run = session(model, partial(expose, view=view, tensors=part))
         for sample in samples:
             for name, values in zip(part, _run(run, part, sample), strict=True):
-                found[name].add(values, limits[name])
+                found[name].add(what.get(name, np.asarray)(values), limits[name])
     return found
 
 

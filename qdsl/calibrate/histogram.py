@@ -115,6 +115,12 @@ class Distribution:
         """How many values lie below each of `at`, evenly spread within each bin."""
         return np.asarray(np.sum([p.below(at) for p in self.parts if p.counts.size], axis=0))
 
+    def within(self, low: float, high: float) -> Distribution:
+        """The distribution of the values cut at both ends."""
+        return (
+            self if (low, high) == (-np.inf, np.inf) else Distribution(tuple(p.within(low, high) for p in self.parts))
+        )
+
     def magnitudes(self) -> Distribution:
         """The distribution of absolute values."""
         parts = []

@@ -8,7 +8,7 @@ still in the cache, and their memory is given back at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
@@ -16,6 +16,8 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 from qdsl.calibrate.shortcuts import FLOATS, Shortcuts
 from qdsl.graph.view import GraphView
 
+# A row this far below the others is masked: no scale of 8 bits holds it beside them. So is one below MASKED.
+MASKED_ROW, MASKED = 256.0, -1000.0
 _ONNX_NAMES = {"float64": "DOUBLE"} | {
     name: name.upper()
     for name in (
@@ -36,24 +38,32 @@ _ONNX_NAMES = {"float64": "DOUBLE"} | {
 
 @dataclass(frozen=True, slots=True)
 class Readout:
-    """Where the numbers come out: for each tensor the names of its smallest and largest value; the sums; and the
-    tensors that come out whole."""
+    """Where the numbers come out: for each tensor the names of its smallest and largest value; the sums; the
+    tensors that come out whole; and by tensor and axis the smallest of the largest values of its rows."""
 
     extremes: Mapping[str, tuple[str, str]]
     sums: tuple[str, ...]
     counted: tuple[str, ...] = ()
+    tops: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
     @property
     def scalars(self) -> tuple[str, ...]:
-        return (*(name for pair in self.extremes.values() for name in pair), *self.sums)
+        return (*(name for pair in self.extremes.values() for name in pair), *self.sums, *self.tops.values())
 
     @property
     def names(self) -> tuple[str, ...]:
         return (*self.scalars, *self.counted)
 
 
-def instrument(proto: ModelProto, view: GraphView, ways: Shortcuts, counted: Sequence[str] = ()) -> Readout:
-    """Put the reductions that `ways` asks for into `proto`, in place, and make them and `counted` its only outputs."""
+def instrument(
+    proto: ModelProto,
+    view: GraphView,
+    ways: Shortcuts,
+    counted: Sequence[str] = (),
+    rows: Sequence[tuple[str, int]] = (),
+) -> Readout:
+    """Put the reductions that `ways` and `rows` (tensor, axis) ask for into `proto`, in place, and make them and
+    `counted` its only outputs."""
     writer = _Writer(proto, view)
     extremes = {tensor: writer.extremes(tensor) for tensor in ways.reduced}
     for tensor, (op, of) in ways.mapped.items():
@@ -61,7 +71,8 @@ def instrument(proto: ModelProto, view: GraphView, ways: Shortcuts, counted: Seq
     written = [view.tensors[o] for o in view.outputs if view.tensors[o].kind != "constant"]  # nobody writes a constant
     floats = [tensor.name for tensor in written if tensor.dtype in FLOATS]
     sums = tuple(writer.sum(tensor) for tensor in dict.fromkeys([*ways.summed, *floats]))
-    readout = Readout(extremes, sums, tuple(counted))
+    tops = {(tensor, axis): writer.top(tensor, axis) for tensor, axis in rows}
+    readout = Readout(extremes, sums, tuple(counted), tops)
     writer.finish(readout.scalars)
     proto.graph.output.extend(_output(view, name) for name in counted)
     return readout
@@ -99,6 +110,24 @@ class _Writer:
     def mapped(self, tensor: str, op: str, of: tuple[str, str]) -> tuple[str, str]:
         low, high = (self._add(tensor, op, name) for name in of)
         return low, high
+
+    def top(self, tensor: str, axis: int) -> str:
+        """The smallest of the largest values of the rows along `axis`; rows that are masked as a whole do not count."""
+        source = self._as_float32(tensor)
+        if self._view.opset < 18:
+            rows = self._add(tensor, "ReduceMax", source, axes=[axis], keepdims=0)
+        else:
+            rows = self._add(tensor, "ReduceMax", source, self._constant(tensor, [axis]), keepdims=0)
+        largest = self._add(tensor, "ReduceMax", rows, keepdims=0)
+        floor = self._add(tensor, "Sub", largest, self._constant(tensor, MASKED_ROW))
+        seen = self._add(tensor, "Where", self._add(tensor, "Less", rows, floor), largest, rows)
+        return self._add(tensor, "ReduceMin", seen, keepdims=0)
+
+    def _constant(self, tensor: str, value: list[int] | float) -> str:
+        kind = TensorProto.INT64 if isinstance(value, list) else TensorProto.FLOAT
+        shape = [len(value)] if isinstance(value, list) else []
+        held = helper.make_tensor("value", kind, shape, value if isinstance(value, list) else [value])
+        return self._add(tensor, "Constant", value=held)
 
     def sum(self, tensor: str) -> str:
         return self._add(tensor, "ReduceSum", self._as_float32(tensor), keepdims=0)

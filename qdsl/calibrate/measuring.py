@@ -11,7 +11,7 @@ lost on the way there; a sample that looks suspicious is run again with all tens
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -23,7 +23,7 @@ from qdsl.calibrate.channels import check_axes, slices
 from qdsl.calibrate.checkpoint import Checkpoint
 from qdsl.calibrate.fingerprint import fingerprint
 from qdsl.calibrate.histogram import count
-from qdsl.calibrate.instrument import Readout, expose, instrument
+from qdsl.calibrate.instrument import MASKED, Readout, expose, instrument
 from qdsl.calibrate.observations import Observations, Ways
 from qdsl.calibrate.ranges import Ranges
 from qdsl.calibrate.request import Request
@@ -38,6 +38,7 @@ from qdsl.spec.threads import in_order, processors
 
 Progress = Callable[[int, int, float], None]
 SAVE_EVERY = 15.0
+_LOWEST = float(np.finfo(np.float32).min)
 _MOST_WORKERS = 8
 # Exposed tensors of all samples under way at once; the next worker would have to be worth more than this.
 _MOST_EXPOSED = 192 << 20
@@ -93,7 +94,20 @@ def plan_ways(model: Model, requests: Sequence[Request]) -> Ways:
     unique = {request.tensor: request for request in requests if request.axis is None}
     counted = [name for name, request in unique.items() if request.counted]
     ends = [name for name, request in unique.items() if not request.counted]
-    return Ways(tuple(unique.values()), shortcuts(view, ends), sources(view, counted), tuple(sliced.values()))
+    extremes, counting = shortcuts(view, ends), sources(view, counted)
+    atoms = {name: [atom for (atom, _), _ in counting.terms[name]] for name in counted}
+    masked = _masked(unique, extremes.parts, atoms)
+    return Ways(tuple(unique.values()), extremes, counting, tuple(sliced.values()), masked)
+
+
+def _masked(requests: Mapping[str, Request], *measured: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """The measured tensors whose minus infinity every request for them allows."""
+    allowed: set[str] = set()
+    refused = {request.tensor for request in requests.values() if request.axis is not None}
+    for parts in measured:
+        for name, of in parts.items():
+            (allowed if requests[name].masked else refused).update(of)
+    return frozenset(allowed - refused)
 
 
 def observe(
@@ -115,7 +129,7 @@ def observe(
     found: list[Readout] = []
     whole = dict.fromkeys([*ways.sources.counted, *(request.tensor for request in ways.sliced)])
     counted = tuple(name for name in whole if name not in view.inputs)
-    run = session(model, lambda proto: found.append(instrument(proto, view, ways.extremes, counted)))
+    run = session(model, lambda proto: found.append(instrument(proto, view, ways.extremes, counted, ways.rows)))
     total = len(dataset)
     state = Observations(fingerprint(model, requests, dataset), total)
     keeper = Checkpoint(checkpoint) if checkpoint is not None else None
@@ -166,12 +180,15 @@ class _Job:
         shown = {name: values[name] for name in self.readout.counted}
         shown |= {name: sample.arrays[name] for name in self.view.inputs if name in sample.arrays}
         seen |= {name: (float(v.min()), float(v.max())) for name, v in shown.items() if v.size}
+        seen |= {name: (max(_LOWEST, seen[name][0]), seen[name][1]) for name in self.ways.masked & seen.keys()}
+        tops = {row: numbers[name] for row, name in self.readout.tops.items()}
         lost = any(np.isnan(numbers[name]) for name in self.readout.sums)
         if lost or not np.isfinite(list(seen.values())).all():
             self._locate(sample)
         parts = [(request, slices(request, shown[request.tensor])) for request in self.ways.sliced]
         with self.lock:  # a sample is in the state as a whole or not at all
             self.state.add(sample.index, seen, self.ways)
+            self.state.add_tops(sample.index, {row: top for row, top in tops.items() if top > MASKED})
             self.state.flat |= {sample.index} if sample.flat else set()
             for name in self.ways.sources.counted:
                 count(shown[name], self.state.counters(name))
@@ -181,13 +198,15 @@ class _Job:
     def _locate(self, sample: Sample) -> None:
         """Raise for the first wanted tensor, in graph order, that is not finite; a mere suspicion raises nothing."""
         asked = {request.tensor for request in (*self.ways.requests, *self.ways.sliced)}
+        masked = {request.tensor for request in self.ways.requests if request.masked}
         order = [*self.view.inputs, *(o for node in self.view.nodes for o in node.outputs)]
         wanted = [t for t in order if t in asked]
         made = [t for t in wanted if t not in self.view.inputs]
         shown = session(self.model, lambda proto: expose(proto, self.view, made))
         values = {**sample.arrays, **_fetch(shown, made, sample)}
         for name in wanted:
-            if np.isfinite(values[name]).all():
+            odd = ~np.isfinite(values[name])
+            if not odd.any() or (name in masked and np.all(values[name][odd] == -np.inf)):
                 continue
             what = "NaN" if np.isnan(values[name]).any() else "infinity"
             node = self.view.producer(name)

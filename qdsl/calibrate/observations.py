@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from qdsl.calibrate.channels import Slices, names_of, slice_name
+from qdsl.calibrate.channels import Slices, names_of, slice_name, top_name
 from qdsl.calibrate.extremes import Means, Records, span
 from qdsl.calibrate.histogram import BINS, Counts, Distribution, count, from_counts
 from qdsl.calibrate.ranges import Ranges
@@ -29,12 +30,19 @@ Extremes = Mapping[str, tuple[float, float]]
 @dataclass(frozen=True, slots=True)
 class Ways:
     """How each request is answered: `extremes` for minmax and mean_minmax, `sources` for the methods that count.
-    `sliced` are the requests along an axis, answered from the tensors themselves."""
+    `sliced` are the requests along an axis, answered from the tensors themselves. `masked` are the measured tensors in
+    which minus infinity counts as the lowest float."""
 
     requests: tuple[Request, ...]
     extremes: Shortcuts
     sources: Sources
     sliced: tuple[Request, ...] = ()
+    masked: frozenset[str] = frozenset()
+
+    @property
+    def rows(self) -> tuple[tuple[str, int], ...]:
+        """The tensors that are read in rows, each with its axis."""
+        return tuple(dict.fromkeys((row.tensor, row.axis) for request in self.requests for row in request.rows))
 
     @property
     def averaged(self) -> tuple[str, ...]:
@@ -62,6 +70,11 @@ class Observations:
             self.records.setdefault(name, Records()).add(index, low, high)
         for name in ways.averaged:
             self.means.setdefault(name, Means()).add(*span(ways.extremes.parts[name], seen))
+
+    def add_tops(self, index: int, tops: Mapping[tuple[str, int], float]) -> None:
+        """Take in the smallest of the largest values of the rows in one sample, by tensor and axis."""
+        for (tensor, axis), top in tops.items():
+            self.records.setdefault(top_name(tensor, axis), Records()).add(index, top, top)
 
     def add_slices(self, index: int, request: Request, found: Slices) -> None:
         """Take in one sample of a tensor that is asked for along an axis, as [slices, elements]."""
@@ -104,7 +117,9 @@ class Observations:
         whole = {name: (records.low, records.high) for name, records in self.records.items()}
         counted = {name: Distribution((from_counts(self.counts[name], *whole[name]),)) for name in ways.sources.counted}
         found = {request.tensor: self._range(request, ways, whole, counted) for request in ways.requests}
-        settled = max((records.settled(_SETTLED) for records in self.records.values()), default=0)
+        tops = {top_name(*row) for row in ways.rows}
+        kept = (records for name, records in self.records.items() if name not in tops)
+        settled = max((records.settled(_SETTLED) for records in kept), default=0)
         names = sorted(found)
         return Ranges(
             {name: found[name][0] for name in names},
@@ -131,11 +146,18 @@ class Observations:
     def _range(
         self, request: Request, ways: Ways, whole: Extremes, counted: Mapping[str, Distribution]
     ) -> tuple[float, float]:
+        ends = self._bounds(request)
         if request.method == "mean_minmax":
-            return self.means[request.tensor].range()
+            return _within(self.means[request.tensor].range(), ends)
         if request.method == "minmax":
-            return span(ways.extremes.parts[request.tensor], whole)
-        return find(request, ways.sources.distribution(request.tensor, counted))
+            return _within(span(ways.extremes.parts[request.tensor], whole), ends)
+        return find(request, ways.sources.distribution(request.tensor, counted).within(*ends))
+
+    def _bounds(self, request: Request) -> tuple[float, float]:
+        """What the readers of a tensor tell apart."""
+        tops = ((row, self.records.get(top_name(row.tensor, row.axis))) for row in request.rows)
+        lows = [-math.inf if top is None else top.low - row.margin for row, top in tops]
+        return min((request.low, *lows) if math.isfinite(request.low) or not lows else lows), request.high
 
     def to_json(self) -> str:
         """Text that `from_json` reads back to the same state."""
@@ -160,6 +182,11 @@ class Observations:
             return _read(json.loads(text))
         except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError, zlib.error):
             raise QdslError([Diagnostic("calibration-parts", "this is not a part of a calibration")]) from None
+
+
+def _within(found: tuple[float, float], ends: tuple[float, float]) -> tuple[float, float]:
+    low, high = (min(max(end, ends[0]), ends[1]) for end in found)
+    return low, high
 
 
 def merged(parts: Sequence[Observations]) -> Observations:

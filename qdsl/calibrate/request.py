@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 EXTREMES = ("minmax", "mean_minmax")
 COUNTED = ("entropy", "percentile", "mse")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Something reads `tensor` in rows along `axis`, of each only what is not `margin` below the largest."""
+
+    tensor: str
+    axis: int
+    margin: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +25,9 @@ class Request:
     `symmetric`: values will be stored around 0, or the percentile is one of absolute values. `levels` is the number
     of integers that the scheme has; entropy and mse depend on it. `axis`, counted from 0, asks for one range for each
     slice along it (per channel); counting then takes 512 KiB for each slice.
+
+    Values below `low` and above `high` count as these, and so do those that lie `margin` below the largest of their
+    row, for each of `rows`. `masked`: minus infinity counts as the lowest float.
     """
 
     tensor: str
@@ -23,6 +36,10 @@ class Request:
     symmetric: bool = False
     levels: int = 256
     axis: int | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    rows: tuple[Rows, ...] = ()
+    masked: bool = False
 
     @property
     def counted(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from qdsl.capability.alternatives import ALL, BY_RANGES, BY_TIMING, DECIDED, EDITS, REGIONS, SHARED, Alternative
 from qdsl.capability.dynamic import read_dynamic
+from qdsl.capability.flat import read_flats
 from qdsl.capability.half import read_halves, read_multiples
 from qdsl.capability.model import (
     ABSORBED,
@@ -104,6 +105,15 @@ class _Table:
     def number(self, key: str, default: int | None = None) -> int:
         return int(self._take(key, int, default))
 
+    def real(self, key: str) -> float | None:
+        """A number with or without decimals; None where there is none."""
+        if key not in self._raw:
+            return None
+        value = self._raw.pop(key)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self.fail(f"`{key}` must be a number, not {value!r}")
+        return float(value)
+
     def flag(self, key: str, default: bool | None = None) -> bool:
         return bool(self._take(key, bool, default))
 
@@ -170,6 +180,7 @@ def _capability(table: _Table, name: str) -> Capability:
         spread_past_outputs=table.texts("spread_past_outputs"),
         signed_spread_max_opset=_optional(table, "signed_spread_max_opset"),
         halves=read_halves(table.tables("half")),
+        flats=read_flats(table.tables("flat")),
         merges_equal=table.flag("merges_equal", False),
         merges=tuple(_merge(raw) for raw in table.tables("merge")),
         dynamic=read_dynamic(table.tables("dynamic")),

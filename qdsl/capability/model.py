@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from qdsl.capability.dynamic import Dynamic
+from qdsl.capability.flat import Flat
 from qdsl.capability.half import Half
 from qdsl.capability.sums import Cpu, Sums
 from qdsl.spec import DType, Granularity, Scheme
@@ -274,7 +275,8 @@ class Capability:
 
     The rest is what the runtime does by itself before it fuses. `signed_pairs`: it computes in unsigned integers and
     turns a signed Q/DQ pair into an unsigned one only where one Q feeds one DQ. `merges_equal`: equal nodes run once.
-    `merges`: pairs that run as one operator. `halves`: what float16 is to it. `spread`: operators over which it spreads
+    `merges`: pairs that run as one operator. `halves`: what float16 is to it. `flats`: where what an operator
+    reads makes no difference. `spread`: operators over which it spreads
     a neighbouring Q/DQ pair, `spread_past_outputs` those that it spreads upwards even when what they read is a graph
     output. `dynamic`: what runs with activations quantized at run time.
     `cpus` are the kinds of CPU that the table tells apart, `sums` where the kernels add exactly.
@@ -296,6 +298,7 @@ class Capability:
     merges: tuple[Merge, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     halves: tuple[Half, ...] = ()
+    flats: tuple[Flat, ...] = ()
     merges_equal: bool = False
     signed_spread_max_opset: int | None = None
     dynamic: tuple[Dynamic, ...] = ()

@@ -6,7 +6,7 @@ without recursion, once per view.
 
 from __future__ import annotations
 
-from qdsl.graph.structure_activations import activation, gelu, silu
+from qdsl.graph.structure_activations import Spelled, activation, gelu, silu, spelled
 from qdsl.graph.structure_blocks import depthwise, layer_norm, pointwise
 from qdsl.graph.structure_branches import head_branches, mixed_concats
 from qdsl.graph.structure_facts import Weight, weighted
@@ -14,6 +14,7 @@ from qdsl.graph.structure_head import decode_head
 from qdsl.graph.structure_residual import residual_add, residual_skips
 
 __all__ = [
+    "Spelled",
     "Weight",
     "activation",
     "decode_head",
@@ -26,5 +27,6 @@ __all__ = [
     "residual_add",
     "residual_skips",
     "silu",
+    "spelled",
     "weighted",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from qdsl.graph.structure_facts import constant_operand, once_per_view, other_operand, readers, regular, scalar, writer
 from qdsl.graph.view import GraphView, NodeView
@@ -37,6 +38,38 @@ ACTIVATIONS = frozenset(
 _GELU_OPS = frozenset({"Gelu", "FastGelu", "BiasGelu", "QuickGelu"})
 _SILU_OPS = frozenset({"Swish", "Silu"})
 _CUBIC = frozenset({"Mul", "Div", "Add", "Pow"})
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """An activation of `tensor` spelled out in `nodes`, which read nothing else: `op` is the one operator for it, or
+    its gate ("Sigmoid" for x * sigmoid(x))."""
+
+    tensor: str
+    nodes: frozenset[int]
+    op: str
+
+
+@once_per_view
+def spelled(view: GraphView) -> tuple[Spelled, ...]:
+    """The gated activations of `view` that several nodes make up."""
+    found = [(frozenset({g.index, p.index}), g.op) for g, p in _gated(view, frozenset({"Sigmoid", "HardSigmoid"}))]
+    for node in regular(view):
+        if node.op == "Clip":
+            found.append((frozenset(_hard_swish(view, node)), "HardSwish"))
+        elif node.op == "Tanh":
+            found.append((frozenset(_mish(view, node)), "Mish"))
+        if node.op in {"Erf", "Tanh"}:
+            found.append((frozenset(_spelled_gelu(view, node)), "Gelu"))
+    sources = ((nodes, op, _sources(view, nodes)) for nodes, op in found if nodes)
+    return tuple(Spelled(min(tensors), nodes, op) for nodes, op, tensors in sources if len(tensors) == 1)
+
+
+def _sources(view: GraphView, nodes: frozenset[int]) -> set[str]:
+    """The computed tensors that `nodes` read and do not write."""
+    written = {name for index in nodes for name in view.nodes[index].outputs}
+    read = {name for index in nodes for name in view.nodes[index].inputs if name and not view.is_constant(name)}
+    return read - written
 
 
 @once_per_view

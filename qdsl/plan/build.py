@@ -19,6 +19,7 @@ from qdsl.plan.choices import in_order, with_choices
 from qdsl.plan.conflicts import check_conflicts
 from qdsl.plan.context import Context
 from qdsl.plan.counts import Counter, check_mode
+from qdsl.plan.cuts import cuts, opened
 from qdsl.plan.draft import Draft
 from qdsl.plan.dynamic_schemes import DynamicSchemes
 from qdsl.plan.dynamic_size import predicted_dynamic_bytes
@@ -160,6 +161,7 @@ def _plan(
     draft = settled.draft
     biases = improve.with_corrections(recipe, context, draft)
     verdicts = with_halves(context, halves, _verdicts(context, settled))
+    cut = cuts(context, draft) if draft.tensors else ()
     return Plan(
         version=PLAN_VERSION,
         recipe=recipe.name,
@@ -172,11 +174,12 @@ def _plan(
         biases=tuple(sorted(biases, key=lambda plan: (plan.node, plan.port))),
         flags=_flags(recipe, block, context, draft),
         totals=_totals(context, draft, halves, verdicts, sizes),
-        open=(*_open(recipe, draft), *improve.opened(biases)),
+        open=(*_open(recipe, draft), *opened(cut), *improve.opened(biases)),
         facts=facts(recipe, block),
         halves=tuple(halves.nodes.values()),
         half_weights=halves.weights,
         apart=settled.apart,
+        cuts=cut,
     )
 
 

@@ -12,7 +12,7 @@ from qdsl.plan import improve
 from qdsl.plan.build import Decisions
 from qdsl.plan.cascade import Resolved, Value
 from qdsl.plan.render import place, plain, shortened
-from qdsl.plan.types import NodePlan, Origin, TensorPlan
+from qdsl.plan.types import Cut, NodePlan, Origin, TensorPlan
 
 _WIDEST = 72
 
@@ -127,11 +127,21 @@ def _tensor_steps(decisions: Decisions, tensor: str) -> list[Step]:
         steps += [Step(s.what, s.value, s.origin, s.won and s.what == winner) for s in calibration + fixed]
         how = "at run time" if plan.calibration.method == "dynamic" else "Q/DQ"
         steps.append(Step("placed", f"{how}, {_readers(plan)}", plan.placed, True))
+        steps += [Step("cut", _cut(cut), cut.origin, True) for cut in decisions.plan.cuts if cut.tensor == tensor]
     for change in decisions.edits:
         if change.tensor == tensor and (plan is None or change.origin != plan.placed):
             where = "the graph output" if change.slot[0] < 0 else context.view.nodes[change.slot[0]].name
             steps.append(Step("place", f"{'Q/DQ' if change.pair else 'no Q/DQ'} before {where}", change.origin, True))
     return steps
+
+
+def _cut(cut: Cut) -> str:
+    """Which values nothing reads."""
+    ends = [f"below {cut.low:g}"] if cut.low is not None else []
+    ends += [f"above {cut.high:g}"] if cut.high is not None else []
+    ends += ["far below the largest of a row"] if cut.rows else []
+    ends += ["beyond what the ranges behind it hold"] if cut.open else []
+    return f"nothing is read {' or '.join(ends)}"
 
 
 def _readers(plan: TensorPlan) -> str:

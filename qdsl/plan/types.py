@@ -56,6 +56,29 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsRead:
+    """A Softmax reads `tensor` in rows of `length` values along `axis`; `length` None where it is not known."""
+
+    tensor: str
+    axis: int
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The readers of `tensor` do without values below `low` and above `high` (None: no such bound), and without what
+    lies far below the largest value of each of `rows`. `open`: how far is known once ranges are, as of a mask that is
+    added to scores. `origin` is the table's row that says so."""
+
+    tensor: str
+    low: float | None
+    high: float | None
+    rows: tuple[RowsRead, ...]
+    open: bool
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class TensorPlan:
     """A Q/DQ pair on an activation: Q once after `tensor`, read through DQ by `readers`; other readers stay on the
     float value. Tensors with the same `group` get one scale and zero point, from the union of the ranges of those
@@ -209,7 +232,8 @@ class Totals:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All sequences are sorted: nodes in graph order, the rest by tensor or node name. `apart` are the
-    places where a node that is kept in float reads a copy, so that a runtime does not fuse it with the pairs around."""
+    places where a node that is kept in float reads a copy, so that a runtime does not fuse it with the pairs around.
+    `cuts` are the ranges that stop where what reads them is flat."""
 
     version: int
     recipe: str
@@ -229,3 +253,4 @@ class Plan:
     halves: tuple[HalfNode, ...] = ()
     half_weights: tuple[HalfWeight, ...] = ()
     apart: tuple[Reader, ...] = ()
+    cuts: tuple[Cut, ...] = ()

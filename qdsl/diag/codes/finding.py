@@ -56,6 +56,30 @@ CODES: dict[str, CodeDoc] = {
         setup="model.onnx and calib.npz",
         verb="compile",
     ),
+    "range-cut": CodeDoc(
+        summary="Ranges stop where what reads the tensor is flat.",
+        explanation=(
+            "A Sigmoid or SiLU reads nothing new below -8, a HardSwish below -3, a Softmax nothing far below the "
+            "largest value of a row, as masked places are (-10000, the lowest float, minus infinity). Where nothing "
+            "else reads a tensor, its measured range is cut there and its steps go to what is read; so is that of a "
+            "mask that is added, and of the constant that a Where puts in. The rows of the target's table say where. A "
+            "range by hand is never cut. What is measured stays in the lock as it was."
+        ),
+        example=_recipe(),
+        setup="model.onnx adds a mask of -10000 to scores before a Softmax",
+        verb="compile",
+    ),
+    "few-levels": CodeDoc(
+        summary="An activation function that saturates reads few levels.",
+        explanation=(
+            "A Sigmoid tells values from -8 to 8 apart, a Softmax those up to 16 below the largest of a row. Where the "
+            "scale of what they read is so wide that under 32 levels lie in that span, a step changes a Sigmoid by up "
+            "to an eighth. The cure was tried: with it, the recipe plans and nothing of this kind is left."
+        ),
+        example=_recipe(),
+        setup="model.onnx is a SiLU whose input reaches 1000",
+        verb="compile",
+    ),
     "data-flat": CodeDoc(
         summary="Pictures of a dataset are of one colour.",
         explanation=(

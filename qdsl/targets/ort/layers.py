@@ -21,12 +21,14 @@ _UNKNOWN_BYTES = 1 << 22
 @dataclass(frozen=True, slots=True)
 class Layer:
     """A float tensor and its double. `exposed` is what the artifact hands over: integers where `scale` is set, so that
-    reading them leaves the integer kernels as they are, else dequantized values."""
+    reading them leaves the integer kernels as they are, else dequantized values. `cut`: its range stops where what
+    reads it is flat, so that float values beyond count as those at its ends."""
 
     tensor: str
     exposed: str
     scale: NDArray[np.float32] | None = None
     zero_point: NDArray[Any] | None = None
+    cut: bool = False
 
     def values(self, read: NDArray[Any]) -> NDArray[Any]:
         """Real values of what was read from `exposed`."""
@@ -36,6 +38,14 @@ class Layer:
         values -= self.zero_point.astype(np.float32)
         values *= self.scale
         return values
+
+    def wanted(self, reference: NDArray[Any]) -> NDArray[Any]:
+        """What `values` should be for these values of the float model."""
+        if not self.cut or self.zero_point is None:
+            return reference
+        ends = np.iinfo(self.zero_point.dtype)
+        low, high = self.values(np.asarray([ends.min, ends.max], np.int32))
+        return np.asarray(np.clip(reference, low, high))
 
 
 def written_layers(plan: Plan, view: GraphView) -> tuple[Layer, ...]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -155,6 +156,8 @@ def _layers(
     """Every tensor inside the graph that both models hold, in graph order."""
     inner = [t.tensor for t in plan.tensors if t.tensor in view.tensors and _writer(view, t.tensor)]
     compared = written_layers(plan, view) if plan.mode == "dynamic" else layers(quantized[0], inner)
+    cut = {each.tensor for each in plan.cuts}
+    compared = tuple(replace(layer, cut=layer.tensor in cut) for layer in compared)
     found = [fidelity for part in chunks(compared, view) for fidelity in _part(view, part, reference, quantized, kept)]
     places = {node.name: place for place, node in enumerate(view.nodes)}
     return tuple(sorted(found, key=lambda f: (places.get(f.node, 0), f.tensor)))
