@@ -28,11 +28,10 @@ def cuts(context: Context, draft: Draft) -> tuple[Cut, ...]:
 
 def opened(found: Iterable[Cut]) -> Iterator[str]:
     """What data decides of `found`, in the words of `plan`."""
-    counts: dict[str, int] = {}
-    for cut in found:
-        counts[cut.origin.rule] = counts.get(cut.origin.rule, 0) + 1
-    for rule, count in sorted(counts.items()):
-        yield f"ranges of {count} tensor{'s' * (count > 1)}: cut where nothing more is read ({rule})"
+    listed = list(found)
+    if listed:
+        rules = ", ".join(sorted({cut.origin.rule for cut in listed}))
+        yield f"ranges of {len(listed)} tensor{'s' * (len(listed) > 1)}: cut where nothing more is read ({rules})"
 
 
 def resolved(context: Context, draft: Draft, known: Known) -> dict[str, tuple[Interval, frozenset[str]]]:
