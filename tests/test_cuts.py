@@ -387,7 +387,7 @@ def test_what_shares_a_scale_keeps_what_the_others_need(tmp_path: Path) -> None:
 def test_plan_and_explain_say_it(tmp_path: Path) -> None:
     recipe = convs(tmp_path, "SiLU")
     said = cli("plan", recipe).stdout
-    assert "open: ranges of 1 tensor: cut where nothing more is read (ort_cpu.toml, row sigmoid)" in said
+    assert "open: ranges of 1 tensor: cut where nothing more is read (sigmoid)" in said
     said = cli("explain", recipe, "c").stdout
     assert "cut          nothing is read below -8" in said and "ort_cpu.toml, row sigmoid" in said
 
