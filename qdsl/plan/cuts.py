@@ -30,8 +30,9 @@ def opened(found: Iterable[Cut]) -> Iterator[str]:
     """What data decides of `found`, in the words of `plan`."""
     listed = list(found)
     if listed:
-        rows = {row for cut in listed for row in cut.origin.rule.rpartition("row ")[2].split(", ")}
-        yield f"ranges of {len(listed)} tensor{'s' * (len(listed) > 1)}: cut where nothing more is read ({', '.join(sorted(rows))})"
+        rows = sorted({row for cut in listed for row in cut.origin.rule.rpartition("row ")[2].split(", ")})
+        count = f"{len(listed)} tensor{'s' * (len(listed) > 1)}"
+        yield f"ranges of {count}: cut where nothing more is read ({', '.join(rows)})"
 
 
 def resolved(context: Context, draft: Draft, known: Known) -> dict[str, tuple[Interval, frozenset[str]]]:
