@@ -228,7 +228,7 @@ class _Pair:
 
 def _agreement(layer: Layer, expected: NDArray[Any], got: NDArray[Any]) -> Agreement:
     found = Agreement()
-    found.add(expected, layer.values(got))
+    found.add(layer.wanted(expected), layer.values(got))
     return found
 
 
