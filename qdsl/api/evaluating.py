@@ -17,6 +17,7 @@ from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.graph import save
 from qdsl.harness import FLOAT, Evaluation, evaluate
 from qdsl.harness.tasks import Expected, task_for
+from qdsl.harness.tasks.base import require_labels
 from qdsl.lang.recipe import Evaluate, InputSpec, Metric, Recipe
 from qdsl.lang.vocabulary import METRICS
 from qdsl.lock import complete
@@ -39,6 +40,8 @@ def planned(prepared: Prepared, report: Report, *, needed: bool) -> tuple[Expect
             expected = _opened(prepared, spec, report, needed)
             if expected is not None:
                 task_for(expected)
+                if spec.task != "fidelity":
+                    require_labels(expected)
                 found += [expected, *_changed(expected)]
         except QdslError as error:
             errors.extend(error.diagnostics)

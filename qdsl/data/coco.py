@@ -13,11 +13,14 @@ from qdsl.data.folders import safe_split, single_path
 from qdsl.data.image import open_file, reason
 from qdsl.data.roots import name_from, roots
 from qdsl.data.types import Item, Label, Listing, failure
+from qdsl.data.words import class_problem, short
 from qdsl.data.yolo import keep_classes
 from qdsl.diag import Span
 from qdsl.lang.recipe import DataSpec
 
 MAX_JSON = 2**30
+MAX_SIDE = 10**6  # pixels of a picture, and of where a box may begin or end
+_Entry = tuple[int, dict[str, Any]]  # an annotation, and its place in the file
 
 
 def coco(spec: DataSpec) -> Listing:
@@ -31,9 +34,9 @@ def coco(spec: DataSpec) -> Listing:
     images, annotations, categories = _tables(_read(file, name, spec.span), name, spec.span)
     order = sorted(categories)
     numbers = {category: index for index, category in enumerate(order)}
-    boxes: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for annotation in annotations:
-        boxes[annotation["image_id"]].append(annotation)
+    boxes: dict[int, list[_Entry]] = defaultdict(list)
+    for at, annotation in enumerate(annotations):
+        boxes[annotation["image_id"]].append((at, annotation))
     names = {image["file_name"] for image in images}
     folder = Path(spec.paths[1]) if len(spec.paths) == 2 else _folder(file, sorted(names), spec, name)
     allowed = roots(spec, folder)
@@ -82,6 +85,19 @@ def _tables(found: Any, name: str, span: Span) -> tuple[list[dict[str, Any]], li
     images = _rows(found, "images", {"id": int, "file_name": str}, name, span)
     annotations = _rows(found, "annotations", {"image_id": int, "category_id": int}, name, span)
     categories = _rows(found, "categories", {"id": int, "name": str}, name, span)
+    for at, row in enumerate(categories):
+        problem = class_problem(row["name"])
+        if problem:
+            headline = (
+                f"{name}: entry {at} of `categories` is called `{short(row['name'])}`, which cannot be used: {problem}"
+            )
+            raise failure("data-name", headline, span)
+    for key, field, rows in (
+        ("images", "id", images),
+        ("images", "file_name", images),
+        ("categories", "id", categories),
+    ):
+        _require_once(rows, key, field, name, span)
     return images, annotations, {row["id"]: row["name"] for row in categories}
 
 
@@ -90,10 +106,19 @@ def _rows(found: dict[str, Any], key: str, fields: dict[str, type], name: str, s
     if not isinstance(rows, list):
         raise failure("data-coco", f"{name} is not a COCO description: `{key}` is no list", span)
     for at, row in enumerate(rows):
-        wrong = [f for f, kind in fields.items() if not isinstance(row, dict) or not isinstance(row.get(f), kind)]
+        wrong = [f for f, kind in fields.items() if not isinstance(row, dict) or type(row.get(f)) is not kind]
         if wrong:
             raise failure("data-coco", f"{name}: entry {at} of `{key}` has no usable `{wrong[0]}`", span)
     return rows
+
+
+def _require_once(rows: list[dict[str, Any]], key: str, field: str, name: str, span: Span) -> None:
+    """Raise data-coco where two entries share what tells them apart."""
+    seen: dict[Any, int] = {}
+    for at, row in enumerate(rows):
+        first = seen.setdefault(row[field], at)
+        if first != at:
+            raise failure("data-coco", f"{name}: entries {first} and {at} of `{key}` have the same `{field}`", span)
 
 
 def _folder(file: Path, names: list[str], spec: DataSpec, shown: str) -> Path:
@@ -107,24 +132,40 @@ def _folder(file: Path, names: list[str], spec: DataSpec, shown: str) -> Path:
 
 
 def _labels(
-    image: dict[str, Any], rows: tuple[dict[str, Any], ...], numbers: dict[int, int], name: str, span: Span
+    image: dict[str, Any], entries: tuple[_Entry, ...], numbers: dict[int, int], name: str, span: Span
 ) -> tuple[Label, ...]:
     width, height = image.get("width"), image.get("height")
+    if entries and not (_is_side(width) and _is_side(height)):
+        headline = f"{name}: the width and height of {short(image['file_name'], 120)} cannot be used"
+        help = (f"boxes need the size of their picture: numbers from 1 to {MAX_SIDE}",)
+        raise failure("data-label", headline, span, help=help)
     labels: list[Label] = []
-    for row in rows:
-        box: Any = row.get("bbox")
-        usable = _is_box(box) and _positive(width) and _positive(height)
-        if row["category_id"] not in numbers or not usable:
-            raise failure("data-label", f"{name}: a box of {image['file_name'][:120]} cannot be used", span)
-        x, y, w, h = box
+    for at, row in entries:
+        problem = _problem(row, numbers)
+        if problem:
+            where = f"entry {at} of `annotations`, of {short(image['file_name'], 120)},"
+            raise failure("data-label", f"{name}: {where} {problem}", span, help=("a `bbox` is [x, y, width, height]",))
+        x, y, w, h = row["bbox"]
         placed = (x / width, y / height, (x + w) / width, (y + h) / height)
         labels.append(Label(numbers[row["category_id"]], placed, bool(row.get("iscrowd"))))
     return tuple(labels)
 
 
-def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(isinstance(v, int | float) for v in value)
+def _problem(row: dict[str, Any], numbers: dict[int, int]) -> str:
+    """Why an annotation cannot be used; "" where it can."""
+    box = row.get("bbox")
+    if row["category_id"] not in numbers:
+        return "is of a category that is not listed"
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        return "has no box of four numbers"
+    if not all(-MAX_SIDE <= value <= MAX_SIDE for value in box):  # NaN is not, either
+        return f"has a box whose numbers are not between -{MAX_SIDE} and {MAX_SIDE}"
+    return "has a box of negative size" if min(box[2:]) < 0 else ""
 
 
-def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and value > 0
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_side(value: Any) -> bool:
+    return _is_number(value) and 1 <= value <= MAX_SIDE

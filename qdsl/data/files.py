@@ -128,9 +128,15 @@ def chosen(items: Sequence[_T], names: Iterable[str], take: tuple[int, int | Non
     count, seed = take
     if seed is None:
         return tuple(items[:count])
-    ranks = [hashlib.sha256(f"{seed}\0{name}".encode(errors="surrogateescape")).digest() for name in names]
+    ranks = [rank(seed, name) for name in names]
     keep = sorted(range(len(items)), key=lambda i: (ranks[i], i))[:count]
     return tuple(items[i] for i in sorted(keep))
+
+
+def rank(seed: int, name: str, turn: int = 0) -> bytes:
+    """Where a sample stands in a draw, and where one of its repeats does."""
+    text = f"{seed}\0{name}" + (f"\0{turn}" if turn else "")
+    return hashlib.sha256(text.encode(errors="surrogateescape")).digest()
 
 
 def item_names(items: Iterable[Item]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from qdsl.data.files import expand, path_key, pictures_in, subfolders, written
 from qdsl.data.image import SUFFIXES
 from qdsl.data.types import Item, Label, Listing, failure
+from qdsl.data.words import class_problem, short
 from qdsl.diag import nearest
 from qdsl.lang.recipe import DataSpec
 
@@ -28,6 +29,10 @@ def folder(spec: DataSpec) -> Listing:
     classes = spec.classes or tuple(found)
     items: list[Item] = []
     for index, name in enumerate(classes):
+        problem = class_problem(name)
+        if problem:
+            headline = f"the folder `{short(name)}` in {shown} cannot be a class: {problem}"
+            raise failure("data-name", headline, spec.span)
         label = partial(_whole, index)
         files = pictures_in(root / name, f"{shown}/{name}", spec.span, recursive=True)
         items += [Item(f"{name}/{file}", path, label) for file, path in files]

@@ -16,6 +16,7 @@ from qdsl.diag import QdslError, Span
 from qdsl.lang.recipe import InputStep
 
 Box = tuple[float, float, float, float]
+Mask = NDArray[np.integer | np.bool_]
 _MASKS = ("PNG", "BMP", "TIFF", "PPM")  # formats without loss: a class number must survive
 _KINDS = ("1", "L", "P", "I", "I;16")
 
@@ -49,7 +50,7 @@ def _placed(step: InputStep, size: tuple[int, int], to: tuple[int, int]) -> tupl
     return to, (0, 0)
 
 
-def read_mask(path: Path, name: str, span: Span | None) -> NDArray[np.int64]:
+def read_mask(path: Path, name: str, span: Span | None) -> Mask:
     """The class of each pixel [height, width] of a mask file: grey values, or palette indices. Raises QdslError:
     data-missing, data-unreadable, image-bomb, image-broken, mask-format."""
     with open_file(path, name, span, MAX_FILE_BYTES) as file:
@@ -59,7 +60,7 @@ def read_mask(path: Path, name: str, span: Span | None) -> NDArray[np.int64]:
                 if image.mode not in _KINDS:
                     help = ("store one grey value or palette index per pixel: the number of its class",)
                     raise failure("mask-format", f"{name} is a picture in colour, not a mask", span, help=help)
-                return np.asarray(image).astype(np.int64)
+                return np.asarray(image)
         except QdslError:
             raise
         # As in `decode`: Pillow's readers meet bad bytes with many kinds of exception.
@@ -69,12 +70,17 @@ def read_mask(path: Path, name: str, span: Span | None) -> NDArray[np.int64]:
             raise failure("mask-format", headline, span, help=help) from None
 
 
-def place_mask(mask: NDArray[np.int64], steps: Iterable[InputStep], outside: int) -> NDArray[np.int64]:
+def same_shape(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether two sizes (height, width) are of one shape, up to the rounding of a pixel when one was scaled."""
+    return abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other)
+
+
+def place_mask(mask: Mask, steps: Iterable[InputStep], outside: int) -> NDArray[np.int64]:
     """A mask [h, w] moved as the picture is, to the height and width of the input. A pixel takes the class that lies
     under its centre (no mixing of class numbers); where there is no picture it is `outside`."""
     steps = [step for step in steps if step.name in ("resize", "crop")]
     if not steps:
-        return mask
+        return mask.astype(np.int64)
     height, width = int(steps[-1].args[0]), int(steps[-1].args[1])
     left, top, right, bottom = region(steps, *mask.shape)
     rows = np.floor((np.arange(height) + 0.5 - top) * (mask.shape[0] / (bottom - top))).astype(np.int64)

@@ -1,15 +1,18 @@
 """Picture files to pixels, bounded: no file can make this allocate more than its limits, run code or leak a traceback.
 
 Pixels are what Pillow decodes, as red, green, blue in 8 bits: alpha is dropped, 16 bit greys keep their upper 8 bits,
-and the EXIF orientation is applied.
+and the EXIF orientation is applied. Decoding takes at most 8 bytes a pixel (16 for WebP), of which the 3 stay that are
+handed on; of pictures above `LARGE` only one at a time is in memory.
 """
 
 from __future__ import annotations
 
 import stat
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,24 +22,35 @@ from qdsl.data.types import failure
 from qdsl.diag import QdslError, Span
 
 MAX_PIXELS = 64 * 10**6
+LARGE = 8 * 10**6  # pixels from which pictures wait for one another
 MAX_FILE_BYTES = 256 * 2**20
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
 # Of 255. A lens cap, an empty scan or a grey placeholder stay below, JPEG noise included; bare concrete has 4 and more.
 FLAT = 2.0
 _GLANCE = 64
+_STRIP = 2**20  # pixels that are converted at a time
+_ONE_LARGE = ThreadPoolExecutor(1, "qdsl-large")
+_T = TypeVar("_T")
 
 # A closed list: Pillow's EPS reader starts Ghostscript, and the rarer readers are rarely tested against bad files.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
 _ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+
+
+def _as_it_is(upright: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return upright
+
+
+# From the upright picture to the one that lies in the file, by its EXIF orientation.
+_UPRIGHT: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: upright[:, ::-1].swapaxes(0, 1),
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
+    8: lambda upright: upright[::-1].swapaxes(0, 1),
 }
 _SIDEWAYS = frozenset({5, 6, 7, 8})  # the orientations that swap width and height
 
@@ -46,17 +60,33 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\..*")
 
 
-def decode(path: Path, name: str, span: Span | None) -> NDArray[np.uint8]:
+def with_pixels(path: Path, name: str, span: Span | None, use: Callable[[NDArray[np.uint8]], _T]) -> _T:
+    """What `use` makes of the pixels of a picture file. Large pictures wait for one another and are read in a thread of
+    their own, so that what the allocator keeps of one serves the next. Raises as `decode` does."""
+    try:
+        return use(decode(path, name, span, most=LARGE))
+    except _LargeError:
+        return _ONE_LARGE.submit(lambda: use(decode(path, name, span))).result()
+
+
+class _LargeError(Exception):
+    """A picture has more pixels than should be decoded here."""
+
+
+def decode(path: Path, name: str, span: Span | None, most: int | None = None) -> NDArray[np.uint8]:
     """The pixels of a picture file, uint8 [height, width, 3] in RGB order, upright.
 
-    `name` is what diagnostics call it. Raises QdslError: data-missing, data-unreadable, image-broken, image-bomb.
+    `name` is what diagnostics call it. Raises QdslError: data-missing, data-unreadable, image-broken, image-bomb; and
+    _LargeError for more than `most` pixels.
     """
     with open_file(path, name, span, MAX_FILE_BYTES) as file:
         try:
             with Image.open(file, formats=_FORMATS) as image:
                 check_size(image.size, name, span)
+                if most is not None and image.width * image.height > most:
+                    raise _LargeError
                 return _pixels(image)
-        except QdslError:
+        except (QdslError, _LargeError):
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise _bomb(name, span) from None
@@ -87,9 +117,23 @@ def is_flat(pixels: NDArray[np.uint8]) -> bool:
 
 
 def _spread(pixels: NDArray[np.uint8]) -> float:
-    """The largest standard deviation of a channel."""
-    spreads = pixels.reshape(-1, pixels.shape[2]).std(axis=0, dtype=np.float32)
-    return float(spreads.max(initial=0.0))
+    """The largest standard deviation of a channel, from how often each value occurs."""
+    height, width, channels = pixels.shape
+    counts = np.zeros((channels, 256))
+    for top in range(0, height, _rows(width)):
+        strip = pixels[top : top + _rows(width)].reshape(-1, channels)
+        counts += [np.bincount(strip[:, channel], minlength=256) for channel in range(channels)]
+    values, total = np.arange(256.0), height * width
+    if not total:
+        return 0.0
+    means = counts @ values / total
+    squares = (counts * (values - means[:, None]) ** 2).sum(1) / total
+    return float(np.sqrt(squares.max(initial=0.0)))
+
+
+def _rows(width: int) -> int:
+    """How many rows of a picture are converted at a time."""
+    return max(1, _STRIP // max(1, width))
 
 
 def open_file(path: Path, name: str, span: Span | None, limit: int) -> IO[bytes]:
@@ -140,15 +184,25 @@ def _broken(path: Path, name: str, span: Span | None, error: Exception) -> QdslE
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    image.load()
-    upright = _UPRIGHT.get(_orientation(image))
-    turned = image if upright is None else image.transpose(upright)
-    if turned.mode == "F":
+    if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers")
-    if turned.mode.startswith("I"):
-        grey = np.clip(np.asarray(turned).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    return np.asarray(turned if turned.mode == "RGB" else turned.convert("RGB"), dtype=np.uint8)
+    image.load()
+    turn = _UPRIGHT.get(_orientation(image), _as_it_is)
+    size = (image.width, image.height) if _orientation(image) in _SIDEWAYS else (image.height, image.width)
+    upright = np.empty((*size, 3), np.uint8)
+    lying = turn(upright)  # a view: what is written there as the file has it stands upright in the result
+    for top in range(0, image.height, _rows(image.width)):
+        bottom = min(image.height, top + _rows(image.width))
+        lying[top:bottom] = _rgb(image.crop((0, top, image.width, bottom)))
+    return upright
+
+
+def _rgb(strip: Image.Image) -> NDArray[np.uint8]:
+    """A strip in red, green and blue; greys of 16 bits as [height, width, 1]."""
+    if strip.mode.startswith("I"):
+        grey: NDArray[np.int64] = np.asarray(strip).astype(np.int64) >> 8
+        return grey.clip(0, 255).astype(np.uint8)[:, :, None]
+    return np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"), dtype=np.uint8)
 
 
 def _orientation(image: Image.Image) -> Any:

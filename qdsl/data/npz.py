@@ -1,11 +1,12 @@
 """The source `npz`: arrays saved by numpy, read row by row. The first dimension of every array counts samples.
 
-A file is a zip of .npy members. Nothing is unpickled, nothing larger than one sample is allocated, and a header must
-agree with the size that the zip directory states before a byte of data is read.
+A file is a zip of .npy members. Nothing is unpickled, nothing larger than one sample is allocated, a header must agree
+with the size that the zip directory states before a byte of data is read, and samples are counted before any is listed.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 import threading
 import zipfile
@@ -15,15 +16,20 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from qdsl.data.files import expand
+from qdsl.data.files import expand, rank
 from qdsl.data.image import is_flat, open_file, reason
 from qdsl.data.preprocess import Pipeline
 from qdsl.data.types import Array, Change, Label, failure
-from qdsl.diag import Span, nearest
+from qdsl.data.words import MAX_CLASSES, short
+from qdsl.diag import QdslError, Span, nearest
 from qdsl.lang.recipe import DataSpec
 
 MAX_SAMPLE_BYTES = 2**29
+MAX_ROWS = 10**6  # samples of one dataset
+MAX_RANKED = 10**7  # samples that a draw with a seed chooses from
+_MAX_SIDE = 1 << 48
 _SUFFIXES = frozenset({".npz"})
 _MAX_FILE = 1 << 62
 
@@ -44,19 +50,63 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One sample: a file, its members by model input, the row in them, and the member that holds labels."""
+class NpzFile:
+    """One file: its members by model input, how many samples they hold, and the member that holds labels."""
 
-    file: Path
+    path: Path
     shown: str
     members: Mapping[str, Member]
-    index: int
+    rows: int
     label: Member | None = None
 
 
-def npz_rows(spec: DataSpec, inputs: Sequence[str]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
-    """Every sample of every file, with names such as `calib.npz[3]`. QdslError npz-broken, npz-array, data-*."""
-    rows: list[Row] = []
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The samples chosen: `places` [n, 2] are the numbers of a file and of a row in it. `available` counts all."""
+
+    files: tuple[NpzFile, ...]
+    places: NDArray[np.int64]
+    available: int
+
+    def name(self, index: int) -> str:
+        """What a sample is called: `calib.npz[3]`."""
+        file, row = self.places[index]
+        return _name(self.files[file], int(row))
+
+
+def npz_rows(spec: DataSpec, inputs: Sequence[str]) -> Rows:
+    """The samples that `take` leaves of every file. QdslError npz-broken, npz-array, data-*."""
+    files = npz_files(spec, inputs)
+    counts = [file.rows for file in files]
+    total = sum(counts)
+    count, seed = spec.take if spec.take is not None else (total, None)
+    most = MAX_RANKED if seed is not None else MAX_ROWS
+    if (total if seed is not None else min(count, total)) > most:
+        headline = f"dataset {spec.name} claims {total} samples, more than {most}"
+        raise failure("data-size", headline, spec.at("take", "from"), help=("write `take N`: the first N are used",))
+    if seed is None or count >= total:
+        chosen = np.arange(min(count, total))
+    else:
+        chosen = np.array(sorted(_lowest(files, count, seed)), np.int64)
+    starts = np.cumsum([0, *counts])
+    of = np.searchsorted(starts, chosen, side="right") - 1
+    return Rows(files, np.stack([of, chosen - starts[of]], axis=1), total)
+
+
+def _lowest(files: Sequence[NpzFile], count: int, seed: int) -> list[int]:
+    """The numbers of the `count` samples whose names rank lowest, as `chosen` has them for pictures."""
+    names = (_name(file, row) for file in files for row in range(file.rows))
+    ranked = heapq.nsmallest(count, ((rank(seed, name), at) for at, name in enumerate(names)))
+    return [at for _, at in ranked]
+
+
+def _name(file: NpzFile, row: int) -> str:
+    return f"{file.shown}[{row}]"
+
+
+def npz_files(spec: DataSpec, inputs: Sequence[str]) -> tuple[NpzFile, ...]:
+    """Every file that the dataset names, by its headers alone."""
+    files: list[NpzFile] = []
     for shown, path in expand(spec, _SUFFIXES):
         found = _members(path, shown, spec.span)
         members, label = _mapped(found, spec, inputs, shown), _label(found, spec, shown)
@@ -66,8 +116,8 @@ def npz_rows(spec: DataSpec, inputs: Sequence[str]) -> tuple[tuple[Row, ...], tu
             listed = ", ".join(f"{m.name} {m.rows}" for m in counted)
             headline = f"the arrays of {shown} hold different numbers of samples"
             raise failure("npz-array", headline, spec.span, label=f"first dimensions: {listed}")
-        rows += [Row(path, shown, members, i, label) for i in range(counts.pop())]
-    return tuple(rows), tuple(f"{row.shown}[{row.index}]" for row in rows)
+        files.append(NpzFile(path, shown, members, counts.pop(), label))
+    return tuple(files)
 
 
 def _members(path: Path, shown: str, span: Span) -> dict[str, Member]:
@@ -76,7 +126,10 @@ def _members(path: Path, shown: str, span: Span) -> dict[str, Member]:
             with zipfile.ZipFile(handle) as archive:
                 entries = [e for e in archive.infolist() if e.filename.endswith(".npy")]
                 return {e.filename[:-4]: _header(archive, e, shown, span) for e in entries}
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        except QdslError:
+            raise
+        # zipfile, zlib and numpy's header reader meet bad bytes with nearly every kind of exception there is.
+        except Exception as error:
             raise failure("npz-broken", f"{shown} is not a usable npz file: {reason(error)}", span) from None
 
 
@@ -96,7 +149,12 @@ def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shown: str, span: 
         why = "is a single number" if not shape else "is stored in Fortran order"
         help = ("save np.ascontiguousarray(array) with one sample per row",)
         raise failure("npz-array", f"array {name} of {shown} {why}", span, help=help)
+    if any(not 0 <= int(side) <= _MAX_SIDE for side in shape):
+        raise ValueError(f"array {name} claims shape {short(str(shape))}")
     member = Member(name, int(shape[0]), tuple(int(d) for d in shape[1:]), dtype, offset)
+    if not member.row_bytes:
+        help = ("a sample holds one number or more",)
+        raise failure("npz-array", f"one sample of array {name} of {shown} holds no number", span, help=help)
     if member.row_bytes > MAX_SAMPLE_BYTES:
         headline = f"one sample of array {name} of {shown} claims {member.row_bytes // 2**20} MiB"
         raise failure("data-size", headline, span, help=(f"the limit is {MAX_SAMPLE_BYTES // 2**20} MiB",))
@@ -149,7 +207,7 @@ def _label(found: dict[str, Member], spec: DataSpec, shown: str) -> Member | Non
 class ArrayReader:
     """Reads rows; every thread keeps its own open file and position, so forward reading never seeks back."""
 
-    rows: tuple[Row, ...]
+    rows: Rows
     pipelines: Mapping[str, Pipeline]
     span: Span
     flat: set[int] = field(default_factory=set)
@@ -157,47 +215,52 @@ class ArrayReader:
     _open: threading.local = field(default_factory=threading.local)
 
     def arrays(self, index: int) -> Mapping[str, Array]:
-        row = self.rows[index]
-        made = {}
-        for name, pipeline in self.pipelines.items():
-            array = self._row(row, row.members[name])
-            _check_finite(array, name, f"{row.shown}[{row.index}]", self.span)
+        name, made = self.rows.name(index), {}
+        for takes, pipeline in self.pipelines.items():
+            array = self._row(index, self._file(index).members[takes])
+            _check_finite(array, takes, name, self.span)
             picture = is_picture(array.dtype, array.shape[1:])
             if picture and is_flat(array[0]):
                 self.flat.add(index)
             if picture and self.change is not None:
-                array = self.change(array[0], f"{row.shown}[{row.index}]")[None]
-            made[name] = pipeline.picture(array[0]) if picture else pipeline.values(array)
+                array = self.change(array[0], name)[None]
+            made[takes] = pipeline.picture(array[0]) if picture else pipeline.values(array)
         return made
 
     def labels(self, index: int) -> tuple[Label, ...]:
-        row = self.rows[index]
-        if row.label is None:
+        member = self._file(index).label
+        if member is None:
             return ()
-        found = int(self._row(row, row.label).reshape(()))
-        if found < 0:
-            headline = f"{row.shown}[{row.index}] has the label {found}"
-            raise failure("npz-array", headline, self.span, help=("a label is the index of a class, from 0",))
+        found = int(self._row(index, member).reshape(()))
+        if not 0 <= found < MAX_CLASSES:
+            headline = f"{self.rows.name(index)} has the label {found}"
+            help = (f"a label is the index of a class, from 0 to {MAX_CLASSES - 1}",)
+            raise failure("npz-array", headline, self.span, help=help)
         return (Label(found),)
 
     def mask(self, index: int) -> Path | None:
         return None
 
     def size(self, index: int) -> tuple[int, int] | None:
-        pictures = [m.shape for m in self.rows[index].members.values() if is_picture(m.dtype, m.shape)]
+        pictures = [m.shape for m in self._file(index).members.values() if is_picture(m.dtype, m.shape)]
         return (pictures[0][0], pictures[0][1]) if len(pictures) == 1 else None
 
     def file(self, index: int) -> tuple[str, Path]:
-        return self.rows[index].shown, self.rows[index].file
+        file = self._file(index)
+        return file.shown, file.path
 
-    def _row(self, row: Row, member: Member) -> Array:
+    def _file(self, index: int) -> NpzFile:
+        return self.rows.files[int(self.rows.places[index, 0])]
+
+    def _row(self, index: int, member: Member) -> Array:
+        file, row = self._file(index), int(self.rows.places[index, 1])
         try:
-            handle = self._handle(row.file, member.name)
-            handle.seek(member.offset + row.index * member.row_bytes)
+            handle = self._handle(file.path, member.name)
+            handle.seek(member.offset + row * member.row_bytes)
             data = handle.read(member.row_bytes)
             array = np.frombuffer(data, dtype=member.dtype, count=math.prod(member.shape))
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError) as error:
-            headline = f"sample {row.index} of {row.shown} cannot be read: {reason(error)}"
+        except Exception as error:  # as in `_members`
+            headline = f"sample {row} of {file.shown} cannot be read: {reason(error)}"
             raise failure("npz-broken", headline, self.span) from None
         native = array.astype(member.dtype.newbyteorder("="), copy=False)
         return native.reshape((1, *member.shape))

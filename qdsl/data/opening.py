@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qdsl.data.coco import coco
 from qdsl.data.duplicates import duplicates
 from qdsl.data.files import chosen, item_names
 from qdsl.data.folders import folder, images, masks
-from qdsl.data.image import decode, is_flat, picture_size
+from qdsl.data.image import is_flat, picture_size, with_pixels
 from qdsl.data.npz import ArrayReader, npz_rows
 from qdsl.data.preprocess import Pipeline, build
 from qdsl.data.sampling import Sampled, sampled, wanted
@@ -55,12 +58,14 @@ class PictureReader:
 
     def arrays(self, index: int) -> Mapping[str, Array]:
         item = self.items[index]
-        pixels = decode(item.path, item.id, self.span)
-        if is_flat(pixels):
-            self.flat.add(index)
-        if self.change is not None:
-            pixels = self.change(pixels, item.id)
-        return {name: pipeline.picture(pixels) for name, pipeline in self.pipelines.items()}
+
+        def made(pixels: NDArray[np.uint8]) -> Mapping[str, Array]:
+            if is_flat(pixels):
+                self.flat.add(index)
+            changed = pixels if self.change is None else self.change(pixels, item.id)
+            return {name: pipeline.picture(changed) for name, pipeline in self.pipelines.items()}
+
+        return with_pixels(item.path, item.id, self.span, made)
 
     def labels(self, index: int) -> tuple[Label, ...]:
         return self.items[index].labels()
@@ -145,6 +150,7 @@ def _check_settings(spec: DataSpec, found: Report) -> None:
 
 
 def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], report: Report) -> Dataset:
+    _check_take(spec)
     listing = _PICTURES[spec.source](spec)
     report.extend(listing.notes)
     _check_count(spec, len(listing.items), len(listing.skipped))
@@ -169,16 +175,20 @@ def _warn_duplicates(spec: DataSpec, items: Sequence[Item], report: Report) -> N
 
 
 def _npz(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Dataset:
-    rows, names = npz_rows(spec, tuple(pipelines))
-    _check_count(spec, len(rows), 0)
-    picked = chosen(tuple(zip(rows, names, strict=True)), names, spec.take)
-    reader = ArrayReader(tuple(row for row, _ in picked), pipelines, spec.span)
-    return Dataset(spec.name, spec.source, tuple(name for _, name in picked), len(rows), spec.classes, (), reader)
+    _check_take(spec)
+    rows = npz_rows(spec, tuple(pipelines))
+    _check_count(spec, rows.available, 0)
+    ids = tuple(rows.name(index) for index in range(len(rows.places)))
+    reader = ArrayReader(rows, pipelines, spec.span)
+    return Dataset(spec.name, spec.source, ids, rows.available, spec.classes, (), reader)
+
+
+def _check_take(spec: DataSpec) -> None:
+    if spec.take is not None and spec.take[0] < 1:
+        raise failure("data-empty", f"dataset {spec.name} takes {spec.take[0]} samples", spec.at("take"))
 
 
 def _check_count(spec: DataSpec, count: int, skipped: int) -> None:
-    if spec.take is not None and spec.take[0] < 1:
-        raise failure("data-empty", f"dataset {spec.name} takes {spec.take[0]} samples", spec.at("take"))
     if count:
         return
     where = ", ".join(spec.written) or "there"

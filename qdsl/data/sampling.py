@@ -6,13 +6,12 @@ A picture without labels is `background`, a name that `oversample` and `ratio` m
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from qdsl.data.files import MAX_FILES, chosen, item_names
+from qdsl.data.files import MAX_FILES, chosen, item_names, rank
 from qdsl.data.folders import unknown_class
 from qdsl.data.types import Item, Listing, failure
 from qdsl.diag import Report
@@ -117,8 +116,7 @@ def _rank(spec: DataSpec, name: str, turn: int) -> bytes:
     """Where one turn of a sample stands in the draw; the first turn ranks as it does without repeats."""
     if spec.take is None or spec.take[1] is None:
         return b""
-    text = f"{spec.take[1]}\0{name}" + (f"\0{turn}" if turn else "")
-    return hashlib.sha256(text.encode(errors="surrogateescape")).digest()
+    return rank(spec.take[1], name, turn)
 
 
 def _oversampled(spec: DataSpec, listing: Listing, shown: Sequence[frozenset[int]]) -> Sampled:

@@ -1,9 +1,10 @@
-"""Names that a dataset's own files give to classes and files, held to what can be stored and shown everywhere."""
+"""Names and numbers that a dataset's own files give to classes and files, held to what every file can store."""
 
 from __future__ import annotations
 
 MAX_CLASSES = 100_000
 MAX_CLASS_NAME = 200  # characters
+_DIGITS = 6
 MAX_PATH, MAX_PART = 4096, 255  # bytes: what Linux takes for a path and for each part of it
 
 
@@ -26,6 +27,14 @@ def path_problem(path: str) -> str:
         return f"a part of it has {longest} bytes, the limit is {MAX_PART}"
     size = len(path.encode())
     return f"it has {size} bytes, the limit is {MAX_PATH}" if size > MAX_PATH else ""
+
+
+def class_number(text: str) -> int:
+    """The number of a class as a label file writes it: 3, and 3.0, too. Raises ValueError for anything else."""
+    whole, _, rest = text.partition(".")
+    if not (whole.isascii() and whole.isdigit()) or rest.strip("0") or len(whole) > _DIGITS:
+        raise ValueError(f"`{short(text)}` is not the number of a class")
+    return int(whole)
 
 
 def short(text: str, most: int = 60) -> str:

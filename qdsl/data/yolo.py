@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,7 @@ from qdsl.data.folders import single_path, unknown_class
 from qdsl.data.image import SUFFIXES
 from qdsl.data.roots import Roots, inside, name_from, roots
 from qdsl.data.types import Item, Label, Listing, failure
-from qdsl.data.words import short
+from qdsl.data.words import class_number, short
 from qdsl.data.yolo_yaml import Place, YoloYaml, parse
 from qdsl.diag import Span, nearest
 from qdsl.diag.model import Diagnostic, Severity
@@ -164,15 +165,28 @@ def _read_labels(file: Path, where: str, names: tuple[str, ...], span: Span) -> 
 
 
 def _label(row: list[str], file: str, line: int, names: tuple[str, ...]) -> Label:
-    try:
-        index, numbers = int(row[0]), [float(word) for word in row[1:]]
-    except ValueError:
-        index, numbers = -1, []
-    bad = index < 0 or (names and index >= len(names)) or len(numbers) < 4 or (len(numbers) > 4 and len(numbers) % 2)
-    if bad or not all(abs(n) < 1e6 for n in numbers):
+    problem, index, numbers = "expected a class number and four numbers or more", -1, list[float]()
+    with suppress(ValueError):
+        index, numbers = class_number(row[0]), [float(word) for word in row[1:]]
+        problem = _problem(index, numbers, len(names))
+    if problem:
         help = ("a line is `class x y width height`: a class number, then centre and size as fractions of the picture",)
-        raise failure("data-label", f"{file} has a bad label", Span(file, line, 1, line, 1), help=help)
+        span = Span(file, line, 1, line, 1)
+        raise failure("data-label", f"{file} has a bad label: {problem}", span, help=help)
     if len(numbers) == 4:
         x, y, width, height = numbers
         return Label(index, (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
     return Label(index, (min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])))
+
+
+def _problem(index: int, numbers: list[float], classes: int) -> str:
+    """Why a label cannot be used; "" where it can. A box may reach over the picture's edge, as annotators draw it."""
+    if classes and index >= classes:
+        return f"class {index}, and there are {classes}"
+    if len(numbers) < 4 or (len(numbers) > 4 and len(numbers) % 2):
+        return f"{len(numbers)} numbers after the class, expected four, or a pair for each point of a polygon"
+    if not all(-1 <= number <= 2 for number in numbers):  # NaN is not, either
+        return "a number that is no fraction of the picture"
+    if len(numbers) == 4 and min(numbers[2:]) < 0:
+        return "a box of negative size"
+    return ""

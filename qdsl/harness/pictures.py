@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from qdsl.data import Dataset
-from qdsl.data.image import decode
+from qdsl.data.image import with_pixels
 from qdsl.data.opening import PictureReader
 from qdsl.diag import Span
 
@@ -20,8 +22,13 @@ def thumbnail(dataset: Dataset, index: int, span: Span | None) -> bytes | None:
     if not isinstance(dataset.reader, PictureReader):
         return None
     name, path = dataset.file(index)
-    image = Image.fromarray(decode(path, name, span))
-    image.thumbnail((LONGEST, LONGEST))
+    image = with_pixels(path, name, span, _small)
     written = io.BytesIO()
     image.save(written, "JPEG", quality=QUALITY)
     return written.getvalue()
+
+
+def _small(pixels: NDArray[np.uint8]) -> Image.Image:
+    image = Image.fromarray(pixels)
+    image.thumbnail((LONGEST, LONGEST))
+    return image

@@ -15,6 +15,7 @@ from qdsl.diag import Diagnostic, QdslError, Report, Span, nearest
 from qdsl.harness.results import Key, Views
 from qdsl.lang.recipe import DataSpec, Evaluate, InputSpec, Metric
 
+MOST_LABELS = 20  # broken labels that are told at once
 Outputs = Mapping[str, NDArray[Any]]
 Statistic = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
@@ -101,6 +102,19 @@ def require_outputs(expected: Expected, most: int = 1) -> None:
     if not spec.output and len(known) > most:
         headline = f"the model has {len(known)} outputs, and nothing says which `evaluate {spec.task}` reads"
         raise wrong("evaluate-output", headline, spec.span, f'write `output "{known[0][:60]}"`', f"it has {shown}")
+
+
+def require_labels(expected: Expected) -> None:
+    """Read the labels of every sample; raises QdslError with what is wrong with any of them, the first few at once."""
+    found = Report()
+    for index in range(len(expected.dataset)):
+        try:
+            expected.dataset.labels(index)
+        except QdslError as error:
+            found.extend(error.diagnostics)
+        if len(found) >= MOST_LABELS:
+            break
+    found.raise_errors()
 
 
 def require_classes(expected: Expected, found: int, what: str) -> None:

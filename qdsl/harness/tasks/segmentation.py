@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdsl.data.geometry import place_mask, read_mask, region
+from qdsl.data.geometry import place_mask, read_mask, region, same_shape
 from qdsl.data.preprocess import resample
 from qdsl.harness.results import ClassMap, Key, Shown, Views
 from qdsl.harness.tasks.base import (
@@ -81,6 +81,12 @@ class Segmentation:
         path = self._expected.dataset.mask(index)
         assert path is not None, "the source is `masks`"
         mask = read_mask(path, path.name, self._expected.data.span)
+        size = self._expected.dataset.size(index)
+        if size is not None and not same_shape(mask.shape, size):
+            high, wide = mask.shape
+            headline = f"the mask {path.name} has {wide}x{high} pixels, its picture {size[1]}x{size[0]}"
+            cure = "a mask has the shape of its picture, turned upright as the picture is, at any size"
+            raise wrong("evaluate-labels", headline, self._expected.spec.span, cure)
         return place_mask(mask, self._steps, _OUTSIDE)
 
     def _said(self, output: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64]:
