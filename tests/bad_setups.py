@@ -11,6 +11,7 @@ import io
 import json
 import os
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,13 +19,14 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from data_cases import bomb, graph_of, picture
+import pytest
+from data_cases import bomb, data_spec, graph_of, picture
 from device_tools import written
 from graph_cases import CASES as MODEL_CASES
 from onnx import ModelProto, helper
 from PIL import Image
 from structure_graphs import Net, backbone
-from test_data_sources import coco_tree, yolo_tree
+from test_data_sources import coco_tree, opened, yolo_tree
 
 import qdsl.api
 from qdsl.calibrate import Observations, Ranges, merged, minmax
@@ -285,6 +287,23 @@ def cut_label(folder: Path) -> None:
 def cut_coco(folder: Path) -> None:
     text = coco_tree(folder).read_text()
     (folder / "instances.json").write_text(text[:-9])
+
+
+def odd_table(folder: Path) -> None:
+    picture(folder / "a.png")
+    (folder / "labels.csv").write_text("a,b\na.png,crack\n")
+
+
+def no_video(folder: Path) -> None:
+    """Reads a clip where the package is not installed."""
+    with patch.dict(sys.modules, {"av": None}):
+        opened(data_spec("video", folder / "clip.mp4"))
+
+
+def broken_video(folder: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    (folder / "clip.mp4").write_bytes(bytes(range(200)))
+    opened(data_spec("video", folder / "clip.mp4"))
 
 
 def one_person(yaml: str) -> Setup:
@@ -560,6 +579,13 @@ SETUPS: dict[str, Setup] = {
         lambda folder: [picture(folder / "photos" / name, (8, 8), seed=at) for at, name in enumerate(_TWO)]
     ),
     "a folder photos with a black picture": beside_conv(black),
+    "a folder photos with two pictures of clean and two of crack": beside_conv(
+        lambda folder: [
+            picture(folder / "photos" / name, (8, 8), seed=at)
+            for at, name in enumerate(("clean/a.png", "clean/b.png", "crack/a.png", "crack/b.png"))
+        ]
+    ),
+    "a labels.csv whose columns are called a and b": beside_conv(odd_table),
     "a label file with three numbers": beside_conv(cut_label),
     "a people.yaml whose names stand in a text": beside_conv(
         lambda folder: yolo_tree(folder, "train: images/train\nnames: person\n")
@@ -710,6 +736,8 @@ CALLS: dict[str, Setup] = {
     "sweep-size": lambda folder: sweep_of(
         folder, "example.q", text="".join(f"param p{n} = 1 from [1, 2, 3]\n" for n in range(6))
     ),
+    "video-absent": no_video,
+    "video-broken": broken_video,
     "sweep-engine": lambda folder: sweep_of(folder, "example.q", how="nobody"),
     "calibration-tensor": calibrate_unknown,
     "calibration-parts": lambda folder: merged([Observations("key", 2, {0}), Observations("key", 2, {0, 1})]),

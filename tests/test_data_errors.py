@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bad_setups import broken_video, no_video, odd_table
 from data_cases import block, bomb, data_spec, graph_of, picture, small_net
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,6 +101,18 @@ def bad_label(root: Path) -> None:
     yaml = yolo_tree(root)
     (root / "labels/train/1.txt").write_text("0 0.5 0.5 0.2 0.2\n0 0.5 0.5\n")
     use(data_spec("yolo", yaml, split="train", classes=("person",)))
+
+
+def table_twice(root: Path) -> None:
+    photos(root)
+    (root / "labels.csv").write_text("file,label\nphotos/a.png,a\n./photos/a.png,b\n")
+    use(data_spec("csv", root / "labels.csv"))
+
+
+def takes_one_class(root: Path) -> None:
+    for at, name in enumerate(("a/1.png", "a/2.png", "b/1.png")):
+        picture(root / "photos" / name, seed=at)
+    use(data_spec("folder", root / "photos", take=(2, None)))
 
 
 def long_file_name(root: Path) -> None:
@@ -228,6 +241,13 @@ CASES: dict[str, dict[str, Callable[[Path], Any]]] = {
         "": lambda root: use(data_spec("yolo", yolo_tree(root, "path: /content/x\ntrain: images/train\n")))
     },
     "data-coco": {"": cut_json},
+    "data-csv": {
+        "columns": lambda root: odd_table(root) or use(data_spec("csv", root / "labels.csv")),
+        "twice": table_twice,
+    },
+    "take-classes": {"": takes_one_class},
+    "video-absent": {"": no_video},
+    "video-broken": {"": broken_video},
     "data-setting": {"": lambda root: use(data_spec("images", photos(root), split="train"))},
     "data-skipped": {"": skipped},
     "take-short": {"": lambda root: use(data_spec("images", photos(root), take=(300, None)))},

@@ -25,6 +25,7 @@ from qdsl.data import image
 from qdsl.data.files import chosen
 from qdsl.data.geometry import same_shape
 from qdsl.data.npz import MAX_ROWS
+from qdsl.data.types import Item
 from qdsl.diag import QdslError
 
 HUGE = "9" * 5000
@@ -298,7 +299,7 @@ def test_large_pictures_wait_for_one_another(tmp_path: Path, monkeypatch: pytest
     begun, held, others = threading.Event(), threading.Event(), []
 
     def read(name: str, use: Callable[[Any], Any]) -> threading.Thread:
-        thread = threading.Thread(target=lambda: image.with_pixels(tmp_path / name, name, None, use))
+        thread = threading.Thread(target=lambda: image.with_pixels(Item(name, tmp_path / name), None, use))
         thread.start()
         return thread
 
@@ -318,7 +319,7 @@ def test_errors_of_large_pictures_are_those_of_small_ones(tmp_path: Path, monkey
     picture(tmp_path / "a.png", (80, 60))
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:900])
     with pytest.raises(QdslError, match="image-broken"):
-        image.with_pixels(tmp_path / "a.png", "a.png", None, lambda pixels: None)
+        image.with_pixels(Item("a.png", tmp_path / "a.png"), None, lambda pixels: None)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -26,11 +26,12 @@ def test_images_from_folder_glob_list_and_file(tmp_path: Path) -> None:
     for name in ("b.png", "a.jpg", "c.txt", "deep/d.PNG"):
         picture(tmp_path / "photos" / name, format="PNG")
     folder = tmp_path / "photos"
-    assert opened(data_spec("images", folder)).ids == ("a.jpg", "b.png")
+    assert opened(data_spec("images", folder)).ids == ("a.jpg", "b.png", "deep/d.PNG")
+    assert opened(data_spec("images", folder / "*.*")).ids == ("a.jpg", "b.png")
     assert opened(data_spec("images", folder / "**/*.*")).ids == ("a.jpg", "b.png", "deep/d.PNG")
     assert opened(data_spec("images", folder / "b.png")).ids == ("b.png",)
     both = opened(data_spec("images", folder / "deep", folder))
-    assert both.ids == ("deep/d.PNG", "photos/a.jpg", "photos/b.png")
+    assert both.ids == ("deep/d.PNG", "photos/a.jpg", "photos/b.png")  # each file once, by the path named first
 
 
 def test_samples_come_in_order_whether_prefetched_or_not(tmp_path: Path) -> None:
@@ -140,6 +141,30 @@ def test_npz_of_pictures_takes_every_step_and_fills_two_inputs(tmp_path: Path) -
     first = qdsl.data.open(data_spec("npz", tmp_path / "c.npz"), inputs, takes).sample(1).arrays
     assert first["images"].shape == (1, 3, 8, 8)
     np.testing.assert_array_equal(first["size"], [[6, 8]])
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4,), ()])
+def test_npz_files_of_one_sample(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """Arrays that fit the model as they are have no dimension for samples: with a batch of the model's own or not."""
+    values = np.random.default_rng(1).random((3, *shape), np.float32)
+    for index, value in enumerate(values):
+        (tmp_path / f"d/{index % 2}").mkdir(parents=True, exist_ok=True)
+        np.savez(tmp_path / f"d/{index % 2}/{index}.npz", x=value, y=index)
+    for takes in ((1, *shape), shape):
+        dataset = qdsl.data.open(data_spec("npz", tmp_path / "d", label="y"), (), {"x": ("float32", takes)})
+        assert dataset.ids == ("0/0.npz", "0/2.npz", "1/1.npz")
+        for index, number in enumerate((0, 2, 1)):
+            np.testing.assert_array_equal(dataset.sample(index).arrays["x"].reshape(shape), values[number])
+            assert dataset.sample(index).arrays["x"].shape == takes
+            assert dataset.labels(index)[0].index == number
+
+
+def test_npz_files_of_one_picture(tmp_path: Path) -> None:
+    pixels = picture(tmp_path / "a.png")
+    np.savez(tmp_path / "a.npz", picture=pixels)
+    one, other = (opened(data_spec(kind, tmp_path / name)) for kind, name in (("images", "a.png"), ("npz", "a.npz")))
+    np.testing.assert_array_equal(one.sample(0).arrays["images"], other.sample(0).arrays["images"])
+    assert other.ids == ("a.npz",)
 
 
 def test_one_picture_fills_every_input_by_its_own_block(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def duplicates(items: Sequence[Item]) -> tuple[str, ...]:
     """The names of files whose bytes an earlier file of `items` has. Only files of equal size, and at most
     64 MiB, are read; a file that cannot be read is passed over here, since reading its sample says why."""
     by_size: dict[int, dict[str, Item]] = defaultdict(dict)
-    for item in items:
+    for item in (each for each in items if each.frame is None):
         try:
             size = item.path.stat().st_size
         except (OSError, ValueError):

@@ -23,30 +23,33 @@ def path_key(name: str) -> tuple[str, ...]:
     return tuple(name.split("/"))
 
 
-def pictures_in(folder: Path, name: str, span: Span | None, *, recursive: bool = False) -> list[tuple[str, Path]]:
-    """The picture files of a folder by suffix, as (path below it, path), in path order; symlinked folders are not
-    entered."""
+def pictures_in(folder: Path, name: str, span: Span | None) -> list[tuple[str, Path]]:
+    """The picture files of a folder and the folders below it: see `files_in`."""
+    return files_in(folder, name, span, SUFFIXES)
+
+
+def files_in(folder: Path, name: str, span: Span | None, suffixes: frozenset[str]) -> list[tuple[str, Path]]:
+    """The files with one of `suffixes` in a folder and below, as (path below it, path), in path order. Hidden files are
+    passed over, and symlinked folders are not entered."""
     found: list[tuple[str, Path]] = []
-    for parent, files in _walk(folder, name, span, recursive):
+    for parent, files in _walk(folder, name, span):
         for file in files:
-            if os.path.splitext(file)[1].lower() in SUFFIXES and not file.startswith("."):  # noqa: PTH122 - hot loop
+            if os.path.splitext(file)[1].lower() in suffixes and not file.startswith("."):  # noqa: PTH122 - hot loop
                 relative = f"{parent}/{file}" if parent else file
                 found.append((relative, folder / relative))
         if len(found) > MAX_FILES:
-            raise failure("data-size", f"{name} holds more than {MAX_FILES} pictures", span)
+            raise failure("data-size", f"{name} holds more than {MAX_FILES} files", span)
     return sorted(found, key=lambda pair: path_key(pair[0]))
 
 
-def _walk(folder: Path, name: str, span: Span | None, recursive: bool) -> Iterator[tuple[str, list[str]]]:
+def _walk(folder: Path, name: str, span: Span | None) -> Iterator[tuple[str, list[str]]]:
     def fail(error: OSError) -> None:
         code = "data-missing" if isinstance(error, FileNotFoundError) else "data-unreadable"
         verb = "there is no folder" if code == "data-missing" else "cannot read the folder"
         raise failure(code, f"{verb} {name}: {reason(error)}" if code != "data-missing" else f"{verb} {name}", span)
 
-    for parent, folders, files in os.walk(folder, onerror=fail):
+    for parent, _, files in os.walk(folder, onerror=fail):
         relative = Path(parent).relative_to(folder).as_posix()
-        if not recursive:
-            folders.clear()
         yield ("" if relative == "." else relative), files
 
 
@@ -94,8 +97,7 @@ def expand(spec: DataSpec, suffixes: frozenset[str]) -> list[tuple[str, Path]]:
 def _one(path: Path, shown: str, span: Span, suffixes: frozenset[str]) -> tuple[bool, list[tuple[str, Path]]]:
     """(is it a folder or glob, files as (name, path))."""
     if path.is_dir():
-        files = [(n, p) for n, p in pictures_in(path, shown, span)] if suffixes is SUFFIXES else _plain(path, suffixes)
-        return True, files
+        return True, files_in(path, shown, span, suffixes)
     if path.exists() or not glob.has_magic(str(path)):
         open_file(path, shown, span, 1 << 62).close()
         return False, [(path.name, path)]
@@ -103,10 +105,6 @@ def _one(path: Path, shown: str, span: Span, suffixes: frozenset[str]) -> tuple[
     matches = (Path(m) for m in glob.iglob(str(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
     files = [(m.relative_to(root).as_posix(), m) for m in matches if m.suffix.lower() in suffixes and m.is_file()]
     return True, files
-
-
-def _plain(folder: Path, suffixes: frozenset[str]) -> list[tuple[str, Path]]:
-    return [(p.name, p) for p in sorted(folder.iterdir()) if p.suffix.lower() in suffixes]
 
 
 def _fixed(text: str) -> str:

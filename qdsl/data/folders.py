@@ -14,7 +14,7 @@ from qdsl.lang.recipe import DataSpec
 
 
 def images(spec: DataSpec) -> Listing:
-    """Pictures without labels: files, folders (not what lies in folders below), globs."""
+    """Pictures without labels: files, folders with the folders below them, globs."""
     return Listing(tuple(Item(name, path) for name, path in expand(spec, SUFFIXES)))
 
 
@@ -34,7 +34,7 @@ def folder(spec: DataSpec) -> Listing:
             headline = f"the folder `{short(name)}` in {shown} cannot be a class: {problem}"
             raise failure("data-name", headline, spec.span)
         label = partial(_whole, index)
-        files = pictures_in(root / name, f"{shown}/{name}", spec.span, recursive=True)
+        files = pictures_in(root / name, f"{shown}/{name}", spec.span)
         items += [Item(f"{name}/{file}", path, label) for file, path in files]
     return Listing(tuple(sorted(items, key=lambda item: path_key(item.id))), classes)
 
@@ -45,11 +45,11 @@ def masks(spec: DataSpec) -> Listing:
     listed."""
     roots = _mask_roots(spec)
     by_stem: dict[str, Path] = {}
-    for name, path in pictures_in(roots[1][0], roots[1][1], spec.span, recursive=True):
+    for name, path in pictures_in(roots[1][0], roots[1][1], spec.span):
         by_stem.setdefault(name.rpartition(".")[0], path)
     items: list[Item] = []
     skipped: list[str] = []
-    for name, path in pictures_in(roots[0][0], roots[0][1], spec.span, recursive=True):
+    for name, path in pictures_in(roots[0][0], roots[0][1], spec.span):
         mask = by_stem.get(name.rpartition(".")[0])
         if mask is None:
             skipped.append(f"{name}: no mask of that name")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from qdsl.data.types import failure
+from qdsl.data.types import Item, failure
 from qdsl.diag import QdslError, Span
 
 MAX_PIXELS = 64 * 10**6
@@ -60,13 +60,15 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\..*")
 
 
-def with_pixels(path: Path, name: str, span: Span | None, use: Callable[[NDArray[np.uint8]], _T]) -> _T:
-    """What `use` makes of the pixels of a picture file. Large pictures wait for one another and are read in a thread of
+def with_pixels(item: Item, span: Span | None, use: Callable[[NDArray[np.uint8]], _T]) -> _T:
+    """What `use` makes of the pixels of a picture. Large picture files wait for one another and are read in a thread of
     their own, so that what the allocator keeps of one serves the next. Raises as `decode` does."""
+    if item.frame is not None:
+        return use(item.frame.pixels())
     try:
-        return use(decode(path, name, span, most=LARGE))
+        return use(decode(item.path, item.id, span, most=LARGE))
     except _LargeError:
-        return _ONE_LARGE.submit(lambda: use(decode(path, name, span))).result()
+        return _ONE_LARGE.submit(lambda: use(decode(item.path, item.id, span))).result()
 
 
 class _LargeError(Exception):

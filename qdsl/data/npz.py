@@ -1,4 +1,5 @@
-"""The source `npz`: arrays saved by numpy, read row by row. The first dimension of every array counts samples.
+"""The source `npz`: arrays saved by numpy, read row by row. The first dimension of every array counts samples, unless
+the arrays fit the model as they are: then each file is one sample.
 
 A file is a zip of .npy members. Nothing is unpickled, nothing larger than one sample is allocated, a header must agree
 with the size that the zip directory states before a byte of data is read, and samples are counted before any is listed.
@@ -11,7 +12,7 @@ import math
 import threading
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from qdsl.data.files import expand, rank
 from qdsl.data.image import is_flat, open_file, reason
-from qdsl.data.preprocess import Pipeline
+from qdsl.data.preprocess import Pipeline, is_picture
 from qdsl.data.types import Array, Change, Label, failure
 from qdsl.data.words import MAX_CLASSES, short
 from qdsl.diag import QdslError, Span, nearest
@@ -36,13 +37,27 @@ _MAX_FILE = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One array in a file: its shape without the first dimension, its type, and where its data starts in the member."""
+    """One array in a file: its shape, of which the first dimension counts samples, its type, and where its data starts
+    in the member."""
 
     name: str
-    rows: int
-    shape: tuple[int, ...]
+    full: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int
+
+    @property
+    def rows(self) -> int:
+        return self.full[0] if self.full else 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of one sample."""
+        return self.full[1:]
+
+    @property
+    def whole(self) -> Member:
+        """The same array as one sample."""
+        return replace(self, full=(1, *self.full))
 
     @property
     def row_bytes(self) -> int:
@@ -51,13 +66,15 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class NpzFile:
-    """One file: its members by model input, how many samples they hold, and the member that holds labels."""
+    """One file: its members by model input, how many samples they hold, and the member that holds labels. `whole`: the
+    file is one sample, and its arrays have no dimension for samples."""
 
     path: Path
     shown: str
     members: Mapping[str, Member]
     rows: int
     label: Member | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +91,9 @@ class Rows:
         return _name(self.files[file], int(row))
 
 
-def npz_rows(spec: DataSpec, inputs: Sequence[str]) -> Rows:
+def npz_rows(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Rows:
     """The samples that `take` leaves of every file. QdslError npz-broken, npz-array, data-*."""
-    files = npz_files(spec, inputs)
+    files = npz_files(spec, pipelines)
     counts = [file.rows for file in files]
     total = sum(counts)
     count, seed = spec.take if spec.take is not None else (total, None)
@@ -101,23 +118,42 @@ def _lowest(files: Sequence[NpzFile], count: int, seed: int) -> list[int]:
 
 
 def _name(file: NpzFile, row: int) -> str:
-    return f"{file.shown}[{row}]"
+    return file.shown if file.whole else f"{file.shown}[{row}]"
 
 
-def npz_files(spec: DataSpec, inputs: Sequence[str]) -> tuple[NpzFile, ...]:
+def npz_files(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> tuple[NpzFile, ...]:
     """Every file that the dataset names, by its headers alone."""
-    files: list[NpzFile] = []
-    for shown, path in expand(spec, _SUFFIXES):
-        found = _members(path, shown, spec.span)
-        members, label = _mapped(found, spec, inputs, shown), _label(found, spec, shown)
-        counted = [*members.values(), *([label] if label else [])]
-        counts = {member.rows for member in counted}
-        if len(counts) != 1:
-            listed = ", ".join(f"{m.name} {m.rows}" for m in counted)
-            headline = f"the arrays of {shown} hold different numbers of samples"
-            raise failure("npz-array", headline, spec.span, label=f"first dimensions: {listed}")
-        files.append(NpzFile(path, shown, members, counts.pop(), label))
-    return tuple(files)
+    return tuple(_file(path, shown, spec, pipelines) for shown, path in expand(spec, _SUFFIXES))
+
+
+def _file(path: Path, shown: str, spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> NpzFile:
+    found = _members(path, shown, spec.span)
+    members, label = _mapped(found, spec, tuple(pipelines), shown), _label(found, spec, shown)
+    if _is_whole(members, pipelines):
+        whole = {name: member.whole for name, member in members.items()}
+        return NpzFile(path, shown, whole, 1, _one_label(label, spec, shown), whole=True)
+    for member in members.values():
+        _require_rows(member, shown, spec.span)
+    counted = [*members.values(), *([_row_label(label, spec, shown)] if label else [])]
+    counts = {member.rows for member in counted}
+    if len(counts) != 1:
+        listed = ", ".join(f"{m.name} {m.rows}" for m in counted)
+        headline = f"the arrays of {shown} hold different numbers of samples"
+        raise failure("npz-array", headline, spec.span, label=f"first dimensions: {listed}")
+    return NpzFile(path, shown, members, counts.pop(), label)
+
+
+def _is_whole(members: Mapping[str, Member], pipelines: Mapping[str, Pipeline]) -> bool:
+    """Whether a file is one sample: its arrays fit the model's inputs as they are, and row by row they do not."""
+    if all(member.full and pipelines[name].fits(member.dtype, member.shape) for name, member in members.items()):
+        return False
+    return all(pipelines[name].fits(member.dtype, member.full) for name, member in members.items())
+
+
+def _require_rows(member: Member, shown: str, span: Span) -> None:
+    if not member.full:
+        help = ("save one sample per row, or in each file one sample of the shape that the model takes",)
+        raise failure("npz-array", f"array {member.name} of {shown} is a single number", span, help=help)
 
 
 def _members(path: Path, shown: str, span: Span) -> dict[str, Member]:
@@ -145,13 +181,12 @@ def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shown: str, span: 
     if dtype.hasobject or dtype.kind not in "biuf":
         help = ("save plain numbers: objects are refused because reading them can run code",)
         raise failure("npz-array", f"array {name} of {shown} holds {dtype}, not numbers", span, help=help)
-    if not shape or (fortran and len(shape) > 1):
-        why = "is a single number" if not shape else "is stored in Fortran order"
+    if fortran and len(shape) > 1:
         help = ("save np.ascontiguousarray(array) with one sample per row",)
-        raise failure("npz-array", f"array {name} of {shown} {why}", span, help=help)
+        raise failure("npz-array", f"array {name} of {shown} is stored in Fortran order", span, help=help)
     if any(not 0 <= int(side) <= _MAX_SIDE for side in shape):
         raise ValueError(f"array {name} claims shape {short(str(shape))}")
-    member = Member(name, int(shape[0]), tuple(int(d) for d in shape[1:]), dtype, offset)
+    member = Member(name, tuple(int(side) for side in shape), dtype, offset)
     if not member.row_bytes:
         help = ("a sample holds one number or more",)
         raise failure("npz-array", f"one sample of array {name} of {shown} holds no number", span, help=help)
@@ -196,11 +231,21 @@ def _label(found: dict[str, Member], spec: DataSpec, shown: str) -> Member | Non
         known = ", ".join(f"`{k}`" for k in sorted(found)[:8]) or "none"
         headline = f"{shown} has no array `{spec.label[:80]}` with labels"
         raise failure("npz-array", headline, spec.at("label"), help=(f"it holds {known}",))
-    if member.dtype.kind not in "iu" or math.prod(member.shape) != 1:
+    return member
+
+
+def _row_label(member: Member, spec: DataSpec, shown: str) -> Member:
+    """An array of labels, one for each row."""
+    if not member.full or member.dtype.kind not in "iu" or math.prod(member.shape) != 1:
         headline = f"array {member.name} of {shown} holds {list(member.shape)} {member.dtype} per sample as a label"
         help = ("a label is one whole number per sample: the index of its class",)
         raise failure("npz-array", headline, spec.at("label"), help=help)
     return member
+
+
+def _one_label(member: Member | None, spec: DataSpec, shown: str) -> Member | None:
+    """The label of a file that is one sample: a number, or an array of one."""
+    return None if member is None else _row_label(member.whole, spec, shown)
 
 
 @dataclass
@@ -273,11 +318,6 @@ class ArrayReader:
         if (file, member) not in kept:
             kept[file, member] = _OpenMember(file, member)
         return kept[file, member].data
-
-
-def is_picture(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
-    """Whether one sample of this type and shape is taken for a picture [height, width, 1 or 3]."""
-    return dtype == np.uint8 and len(shape) == 3 and shape[2] in (1, 3)
 
 
 class _OpenMember:

@@ -17,7 +17,9 @@ from qdsl.data.image import is_flat, picture_size, with_pixels
 from qdsl.data.npz import ArrayReader, npz_rows
 from qdsl.data.preprocess import Pipeline, build
 from qdsl.data.sampling import Sampled, sampled, wanted
+from qdsl.data.table import table
 from qdsl.data.types import Array, Change, Dataset, Dim, Item, Label, Listing, ModelInput, failure
+from qdsl.data.video import video
 from qdsl.data.yolo import yolo
 from qdsl.diag import QdslError, Report, Span, nearest
 from qdsl.lang.recipe import DataSpec, InputSpec
@@ -28,20 +30,24 @@ _PICTURES: dict[str, Callable[[DataSpec], Listing]] = {
     "yolo": yolo,
     "coco": coco,
     "masks": masks,
+    "csv": table,
+    "video": video,
 }
 SOURCES = (*_PICTURES, "npz")
 
 # Which settings of a `data` block speak to which source; the rest would be silently ignored, so they are refused.
 _SETTINGS: dict[str, tuple[str, ...]] = {
-    "split": ("folder", "yolo", "coco", "masks"),
-    "classes": ("folder", "yolo", "coco", "masks"),
+    "split": ("folder", "yolo", "coco", "masks", "csv"),
+    "classes": ("folder", "yolo", "coco", "masks", "csv"),
     "ignore": ("masks",),
-    "outside": ("yolo", "coco"),
+    "columns": ("csv",),
+    "every": ("video",),
+    "outside": ("yolo", "coco", "csv"),
     "arrays": ("npz",),
     "label": ("npz",),
-    "oversample": ("folder", "yolo", "coco"),
-    "ratio": ("folder", "yolo", "coco"),
-    "balance": ("folder", "yolo", "coco"),
+    "oversample": ("folder", "yolo", "coco", "csv"),
+    "ratio": ("folder", "yolo", "coco", "csv"),
+    "balance": ("folder", "yolo", "coco", "csv"),
 }
 _SPELLED = {"arrays": "array", "balance": "balance classes"}
 
@@ -65,7 +71,7 @@ class PictureReader:
             changed = pixels if self.change is None else self.change(pixels, item.id)
             return {name: pipeline.picture(changed) for name, pipeline in self.pipelines.items()}
 
-        return with_pixels(item.path, item.id, self.span, made)
+        return with_pixels(item, self.span, made)
 
     def labels(self, index: int) -> tuple[Label, ...]:
         return self.items[index].labels()
@@ -75,10 +81,13 @@ class PictureReader:
 
     def size(self, index: int) -> tuple[int, int] | None:
         item = self.items[index]
-        return picture_size(item.path, item.id, self.span)
+        if item.frame is None:
+            return picture_size(item.path, item.id, self.span)
+        height, width, _ = item.frame.pixels().shape
+        return height, width
 
     def file(self, index: int) -> tuple[str, Path]:
-        return self.items[index].id, self.items[index].path
+        return self.items[index].file, self.items[index].path
 
 
 def open_dataset(
@@ -160,6 +169,7 @@ def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], report: Report)
         items = chosen(listing.items, item_names(listing.items), spec.take)
         drawn = Sampled(items, len(listing.items), listing.skipped)
     _warn_duplicates(spec, drawn.items, report)
+    _warn_classes(spec, listing, drawn, report)
     ids = tuple(item.id for item in drawn.items)
     reader = PictureReader(drawn.items, pipelines, spec.span)
     return Dataset(spec.name, spec.source, ids, drawn.available, listing.classes, drawn.skipped, reader)
@@ -174,9 +184,28 @@ def _warn_duplicates(spec: DataSpec, items: Sequence[Item], report: Report) -> N
         report.warning("data-duplicates", headline, spec.span, label=", ".join(same[:3]) + more, help=help)
 
 
+def _warn_classes(spec: DataSpec, listing: Listing, drawn: Sampled, report: Report) -> None:
+    """A dataset in order of its classes, of which the first N show only some: what is calibrated saw nothing of the
+    others. Only where labels are known without reading files of their own."""
+    if spec.take is None or spec.take[1] is not None or spec.source not in ("folder", "csv"):
+        return
+    if spec.ratio or spec.balance:
+        return
+    every, shown = (_classes_of(items) for items in (listing.items, drawn.items))
+    if len(shown) < min(len(every), spec.take[0]):
+        headline = f"`take {spec.take[0]}` shows {len(shown)} of the {len(every)} classes of dataset {spec.name}"
+        help = (f"`take {spec.take[0]} seed 1` draws from all of them, `balance classes` the same number of each",)
+        label = "without a seed, the first in path order"
+        report.warning("take-classes", headline, spec.at("take"), label=label, help=help)
+
+
+def _classes_of(items: Sequence[Item]) -> frozenset[int]:
+    return frozenset(label.index for item in items for label in item.labels())
+
+
 def _npz(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Dataset:
     _check_take(spec)
-    rows = npz_rows(spec, tuple(pipelines))
+    rows = npz_rows(spec, pipelines)
     _check_count(spec, rows.available, 0)
     ids = tuple(rows.name(index) for index in range(len(rows.places)))
     reader = ArrayReader(rows, pipelines, spec.span)
@@ -193,9 +222,7 @@ def _check_count(spec: DataSpec, count: int, skipped: int) -> None:
         return
     where = ", ".join(spec.written) or "there"
     why = f"{skipped} were passed over" if skipped else "nothing matches"
-    help = ('a folder is not searched in depth by `images`: write a glob such as "folder/**/*.jpg"',)
-    headline = f"dataset {spec.name} has no samples in {where}"
-    raise failure("data-empty", headline, spec.at("from"), label=why, help=help if spec.source == "images" else ())
+    raise failure("data-empty", f"dataset {spec.name} has no samples in {where}", spec.at("from"), label=why)
 
 
 def _warn(spec: DataSpec, dataset: Dataset, report: Report) -> None:

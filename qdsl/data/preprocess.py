@@ -195,6 +195,12 @@ class Pipeline:
                 array = np.moveaxis(moved, -1, axis)
         return self.finish(array[0] if self._without_batch(array.shape[1:]) else array, stored=True)
 
+    def fits(self, dtype: np.dtype[Any], row: tuple[int, ...]) -> bool:
+        """Whether one sample of this type and shape can become the input: a picture for the steps, or the values."""
+        if is_picture(dtype, row) or self.takes.shape is None:
+            return True
+        return _agrees(self.takes.shape, (1, *row)) or self._without_batch(row)
+
     def _without_batch(self, row: tuple[int, ...]) -> bool:
         """Whether one row of an array is all that the input takes: a state, a number, a batch of its own."""
         expected = self.takes.shape
@@ -214,6 +220,11 @@ class Pipeline:
         colors = [str(s.args[0]) for s in self.steps if s.name == "color"]
         channels = 1 if colors and colors[-1] == "gray" else 3
         check_shape(self, (1, height, width, channels) if self.layout == "nhwc" else (1, channels, height, width))
+
+
+def is_picture(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether one sample of this type and shape is taken for a picture [height, width, 1 or 3]."""
+    return dtype == np.uint8 and len(shape) == 3 and shape[2] in (1, 3)
 
 
 def build(name: str, spec: InputSpec | None, takes: ModelInput, span: Span) -> Pipeline:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from qdsl.diag import QdslError, Span
@@ -50,14 +51,28 @@ def no_labels() -> tuple[Label, ...]:
     return ()
 
 
+class Frame(NamedTuple):
+    """A picture that is a part of its file: what the file is called, its place there, and how its pixels are read."""
+
+    file: str
+    number: int
+    pixels: Callable[[], NDArray[np.uint8]]
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One picture file: `id` is its path below the dataset's root with `/` between parts, the same on every machine."""
+    """One picture: `id` is the path of its file below the dataset's root with `/` between parts, the same on every
+    machine; a frame has its number behind."""
 
     id: str
     path: Path
     labels: Callable[[], tuple[Label, ...]] = no_labels
     mask: Path | None = None
+    frame: Frame | None = None
+
+    @property
+    def file(self) -> str:
+        return self.id if self.frame is None else self.frame.file
 
 
 @dataclass(frozen=True, slots=True)

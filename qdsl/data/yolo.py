@@ -92,9 +92,7 @@ def _located(found: _Yolo, location: Place, skipped: list[str]) -> Iterator[str]
     path, span = _place(found, location), found.spec.span
     if os.path.isdir(path) or not path.lower().endswith(".txt"):
         folder = Path(path)
-        yield from (
-            str(file) for _, file in pictures_in(folder, f"{found.name}: {location.text}", span, recursive=True)
-        )
+        yield from (str(file) for _, file in pictures_in(folder, f"{found.name}: {location.text}", span))
         return
     shown = short(location.text, 120)
     for number, line in enumerate(read_text(Path(path), shown, span, MAX_LIST).splitlines(), start=1):

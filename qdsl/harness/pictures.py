@@ -21,8 +21,7 @@ def thumbnail(dataset: Dataset, index: int, span: Span | None) -> bytes | None:
     samples are no picture files. Raises QdslError: data-missing, data-unreadable, data-size, image-*."""
     if not isinstance(dataset.reader, PictureReader):
         return None
-    name, path = dataset.file(index)
-    image = with_pixels(path, name, span, _small)
+    image = with_pixels(dataset.reader.items[index], span, _small)
     written = io.BytesIO()
     image.save(written, "JPEG", quality=QUALITY)
     return written.getvalue()

@@ -84,8 +84,8 @@ def _data_setting(word: str, got: tuple[tuple[Plain, ...], ...], found: dict[str
         found["arrays"] = (*found.get("arrays", ()), *got)
     elif word in ("oversample", "ratio"):
         found[word] = got
-    elif word == "outside":
-        found["outside"] = tuple(group[0] for group in got)
+    elif word in ("outside", "columns"):
+        found[word] = tuple(group[0] for group in got)
     elif word == "balance":
         found["balance"] = True
     elif word == "classes":

@@ -55,6 +55,7 @@ class DataSpec:
 
     `take` is (count, seed); seed None means the first `count` in path order. `oversample` and `ratio` are
     (class name, number) pairs; a ratio is a fraction 0..1. `arrays` are (array in the file, model input) pairs.
+    `every` is one frame in so many, `columns` are those of a table that hold files and labels.
     `outside` are folders beside the dataset's own that it may list files in, `outside_paths` where they are.
     `places` says where each setting stands, and where the path does (as "from").
     """
@@ -73,6 +74,8 @@ class DataSpec:
     ignore: int | None = None
     arrays: tuple[tuple[str, str], ...] = ()
     label: str | None = None
+    every: int | None = None
+    columns: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     outside_paths: tuple[str, ...] = ()
     places: tuple[tuple[str, Span], ...] = field(default=(), compare=False)

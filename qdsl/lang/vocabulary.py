@@ -50,6 +50,8 @@ TABLE: tuple[Row, ...] = (
     Row("data", "ignore", "I", "a label value that does not count"),
     Row("data", "array", "S S ..", "an array in the file, and the model input it feeds", True),
     Row("data", "label", "S", "the array in the file that holds labels"),
+    Row("data", "every", "N", "one frame of a video in so many"),
+    Row("data", "columns", "S ..", "the columns of a table that hold files, and labels"),
     Row("data", "outside", "S ..", "folders beside its own that the dataset may list files in"),
     Row("quantize", "weights", "TYPE", _SCHEME),
     Row("quantize", "activations", "TYPE", _SCHEME),
@@ -127,7 +129,7 @@ NESTED: dict[str, tuple[str, ...]] = {
 }
 
 FORMATS = ("onnx", "torch", "tensorflow", "tflite")
-SOURCES = ("images", "folder", "yolo", "coco", "masks", "npz")
+SOURCES = ("images", "folder", "yolo", "coco", "masks", "csv", "npz", "video")
 MODES = ("static", "dynamic", "float")
 METHODS = ("minmax", "mean_minmax", "entropy", "percentile", "mse")
 TARGETS = ("ort", "tensorrt", "stm32")

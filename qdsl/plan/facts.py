@@ -75,6 +75,9 @@ def _data(spec: DataSpec) -> Fact:
     settings += [("array", f"{inside} {name}") for inside, name in spec.arrays]
     if spec.label is not None:
         settings.append(("label", spec.label))
+    if spec.every is not None:
+        settings.append(("every", str(spec.every)))
+    settings += [("column", column) for column in spec.columns]
     settings += [("outside", folder) for folder in spec.outside]
     return Fact("data", spec.name, tuple(settings))
 

@@ -125,6 +125,39 @@ _FINDING = {
         "an instances.json that is cut off",
         cure="write the file again, with `images`, `annotations` and `categories`",
     ),
+    "data-csv": _doc(
+        "a table of pictures cannot be read",
+        "A CSV file whose first line names its columns: one holds files (`file`, `path`, `image`, ..), one labels "
+        "(`label`, `class`, ..), or `columns` says which. Each file stands once, each row has all cells.",
+        'data calib from csv "labels.csv"',
+        "a labels.csv whose columns are called a and b",
+        cure='mend the row that is named, or name the columns: `columns "FILES", "LABELS"`',
+    ),
+    "take-classes": _doc(
+        "`take` shows only some of the classes",
+        "Without a seed, `take N` is the first N in path order: in a folder per class, all of the first class. "
+        "What is calibrated on them has seen nothing of the others.",
+        'data calib from folder "photos" { take 2 }',
+        "a folder photos with two pictures of clean and two of crack",
+        cure="write `take N seed 1`, or `balance classes`",
+    ),
+    "video-absent": _doc(
+        "the package that reads video is not installed",
+        "`video` needs PyAV, which is an extra: qdsl without it stays small.",
+        'data calib from video "clip.mp4"',
+        "no package av",
+        verb="library",
+        cure="install the extra `video`",
+    ),
+    "video-broken": _doc(
+        "a video, or a frame of it, cannot be decoded",
+        "The file is cut off, holds no video, or is a container that is not read: mp4, mov, mkv, webm, avi, mpg and ts "
+        "are.",
+        'data calib from video "clip.mp4"',
+        "a clip.mp4 of random bytes",
+        verb="library",
+        cure="rewrite the file: ffmpeg -i OLD NEW.mp4",
+    ),
     "data-setting": _doc(
         "a setting says nothing to this source",
         "Some settings belong to some sources: `array` and `label` to npz, `ignore` to masks. Ignoring one "
