@@ -29,12 +29,15 @@ from structure_graphs import Net, backbone
 from test_data_sources import coco_tree, opened, yolo_tree
 
 import qdsl.api
+from qdsl.api.arithmetic import arithmetic_findings
 from qdsl.calibrate import Observations, Ranges, merged, minmax
+from qdsl.diag import QdslError, Span
 from qdsl.diag.codes import all_codes
 from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.plan import from_json, to_json
 from qdsl.targets.ort.emit import emit
+from qdsl.targets.results import Arithmetic, Parting, Verification
 
 ROOT = Path(__file__).resolve().parent.parent
 Setup = Callable[[Path], object]
@@ -183,6 +186,18 @@ def a_small_channel(folder: Path) -> None:
     model.graph.initializer[0].raw_data = weights.tobytes()
     save(model, folder)
     noise(folder)
+
+
+def a_weight_for_nothing(folder: Path) -> None:
+    """The scale of a channel is that of a weight which only meets zeros."""
+    model = conv()
+    weights = np.full((4, 3, 1, 1), 0.5, np.float32)
+    weights[:, 0] = 1000
+    model.graph.initializer[0].raw_data = weights.tobytes()
+    save(model, folder)
+    values = np.random.default_rng(2).random((4, 3, 8, 8), dtype=np.float32)
+    values[:, 0] = 0
+    np.savez(folder / "calib.npz", images=values)
 
 
 def clipped_far_outside(folder: Path) -> None:
@@ -631,6 +646,7 @@ SETUPS: dict[str, Setup] = {
     # what measured ranges show
     "model.onnx joins two convolutions, one of which writes values 1000 times as large": unlike_joined,
     "model.onnx is a Conv with a channel 1000 times smaller than the others": a_small_channel,
+    "model.onnx is a Conv whose largest weight meets an input channel of zeros": a_weight_for_nothing,
     "model.onnx and calib.npz": beside_conv(noise),
     "model.onnx clips a convolution far outside of its values": clipped_far_outside,
     "model.onnx adds a mask of -10000 to scores before a Softmax": masked_scores,
@@ -726,10 +742,19 @@ def evaluate_nothing(folder: Path) -> None:
     qdsl.api.evaluate(folder / "example.q", out=folder / "build")
 
 
+def saturated(folder: Path) -> None:
+    """What a CPU that adds in saturating pairs shows."""
+    plan = small(folder)[1]
+    worse = Arithmetic("y", 34.0, 13.0, 13.1, 2)
+    ran = Verification(2, 2, (), (), (), (), (), arithmetic=(worse,), partings=(Parting("c", 20.0),))
+    raise QdslError(arithmetic_findings(plan, ran, Span("example.q", 5, 1, 5, 8)))
+
+
 CALLS: dict[str, Setup] = {
     "cpu-unknown": lambda folder: qdsl.api.verify(folder, on=["haswel"]),
     "emulator-absent": lambda folder: emulated_by(folder, ""),
     "emulator-failed": lambda folder: emulated_by(folder, "#!/bin/sh\necho no >&2; exit 1\n"),
+    "kernels-differ": saturated,
     "calibration-shard": sharded_unknown,
     "evaluate-nothing": evaluate_nothing,
     "sweep-names": lambda folder: sweep_of(folder, "example.q", "more/example.q"),

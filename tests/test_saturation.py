@@ -251,6 +251,17 @@ def test_a_family_includes_its_instruction_sets() -> None:
     assert named(cpus, ()) == named(cpus, ("any",)) == {"x86", "x86_vnni", "arm", "arm_dotprod"}
 
 
+def test_a_weight_that_two_nodes_read_needs_other_means_than_the_option() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[1,8,6,6] x) => (float[1,8,6,6] y)
+    { [one] a = Conv <pads=[1,1,1,1]> (x, w) [two] y = Conv <pads=[1,1,1,1]> (a, w) }"""
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer.append(numpy_helper.from_array(drawn(1, (8, 8, 3, 3), 0.0), "w"))
+    recipe = loads(HEAD + STATIC.format(weights="8 bit", target="exact session"), name="demo.q").recipe
+    with pytest.raises(QdslError, match="does not load weight `w`"):
+        make(recipe, from_proto(proto).view(), "ort", float_bytes=1000, report=Report())
+
+
 def test_an_unknown_cpu_is_refused_at_its_place() -> None:
     with pytest.raises(QdslError, match="cpu"):
         loads(HEAD + STATIC.format(weights="8 bit", target="cpu haswell"), name="demo.q")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from qdsl import data
 from qdsl.api import bundling, comparing, measuring, tuning, verifying
+from qdsl.api.arithmetic import arithmetic_findings
 from qdsl.api.budgets import Budget
 from qdsl.api.calibrating import Calibrator, here, measure, named, requests
 from qdsl.api.choices import recall
@@ -25,7 +26,7 @@ from qdsl.api.sharding import Shards
 from qdsl.api.writing import require_place, write_text
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
-from qdsl.diag import Diagnostic, Report
+from qdsl.diag import Diagnostic, Report, Span
 from qdsl.graph.finite import require_finite
 from qdsl.harness import Evaluation, emulators
 from qdsl.harness.checks import Check
@@ -35,6 +36,7 @@ from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
 from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions, Plan, gate, to_json
+from qdsl.plan.gate import find_target
 from qdsl.plan.render import mebibytes, plain, times_smaller
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted, Verification
@@ -98,6 +100,11 @@ class CompileResult:
     @property
     def holds(self) -> bool:
         return all(budget.verdict != "broken" for target in self.targets for budget in target.budgets)
+
+    @property
+    def as_verified(self) -> bool:
+        """Every artifact runs in the kernels that the plan says, and these compute what its file says."""
+        return all(t.verification.as_predicted and t.verification.exact for t in self.targets)
 
     @property
     def undecided(self) -> tuple[Budget, ...]:
@@ -170,6 +177,8 @@ def compile(
     made = tuple(_made(job, each.plan, ranges, datasets) for each in decisions)
     with placed_at(model_span(prepared)):
         report.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets or {}))
+        for each in made:
+            report.extend(arithmetic_findings(each.plan, each.verification, _asked(prepared, each.plan.target)))
     write_text(job.directory / "plan.json", _plans_json([decided.plan for decided in decisions]))
     write_text(job.directory / "ranges.json", ranges.to_json())
     if told := pinned.write(found.measured, plans, found.tuned):
@@ -201,6 +210,12 @@ def compile(
         profiles=measured.profiles,
         checks=checks,
     )
+
+
+def _asked(prepared: Prepared, target: str) -> Span:
+    """The line that asked for the artifact of `target`."""
+    block, mode = find_target(prepared.recipe, target), prepared.recipe.mode
+    return block.span if block is not None else mode.span if mode is not None else prepared.recipe.span
 
 
 @dataclass(frozen=True, slots=True)

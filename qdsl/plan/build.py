@@ -28,6 +28,7 @@ from qdsl.plan.dynamic_verdicts import verdicts as dynamic_verdicts
 from qdsl.plan.facts import facts, requirement_text
 from qdsl.plan.flags import flags
 from qdsl.plan.gate import find_target, table_name, target_absent
+from qdsl.plan.guards import check_option
 from qdsl.plan.half import Halves
 from qdsl.plan.half_size import half_bytes
 from qdsl.plan.half_verdicts import with_halves
@@ -124,6 +125,8 @@ def _decide(
     check_conflicts(context, changes, bare)
     settled = _settled(context, rules, changes, bare)
     halves = half.decide(context, settled.draft)
+    if block is not None:
+        check_option(context, settled.draft.weights, block.span)
     counts = _check_settled(context, settled, halves)
     plan = replace(_plan(recipe, block, target, context, settled, halves, sizes), counts=counts, choices=choices)
     return Decisions(plan, context, settled.draft, changes, settled.predictions, rules)

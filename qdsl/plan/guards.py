@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from qdsl.capability.sums import LOWEST, PAIRS, Sums
+from qdsl.diag import Span
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
+from qdsl.plan.types import WeightPlan
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
 
 
@@ -22,6 +26,25 @@ def guard(context: Context, node: NodeView, port: int, kernel: str, scheme: Sche
     pairs = _added(sums, context, node, port) if by_weights and not spared else ()
     # A symmetric scheme leaves the lowest integer out by itself.
     return Guard(pairs, LOWEST in faults and not (scheme.symmetric and scheme.dtype.signed))
+
+
+def check_option(context: Context, weights: Iterable[WeightPlan], span: Span) -> None:
+    """Report a weight that two nodes read where the runtime's own option is to keep sums exact: it rewrites each weight
+    in place, and then refuses the file."""
+    if not context.by_option:
+        return
+    readers: dict[str, list[str]] = {}
+    for weight in weights:
+        readers.setdefault(weight.tensor, []).append(weight.node)
+    for tensor, nodes in readers.items():
+        if len(nodes) > 1:
+            context.report.error(
+                "target-cannot",
+                f"{context.capability.title} does not load weight `{tensor[:80]}` with `exact session`",
+                span,
+                label=f"{len(nodes)} nodes read it: {', '.join(nodes[:3])}",
+                help=["write `exact weights`, which needs no session option"],
+            )
 
 
 def _added(sums: Sums, context: Context, node: NodeView, port: int) -> tuple[int, ...]:

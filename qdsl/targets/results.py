@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from qdsl.diag import QdslError
@@ -81,6 +82,46 @@ class Mismatch:
     real: str
 
 
+# A run agrees with the arithmetic of its file at this SQNR or above, up to the order in which values are rounded.
+# What kernels of their own may cost an output, beside what quantization does.
+_LOST_DB = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """One output of the artifact, three ways (measured, on this machine): `planned_db` is the SQNR of the file's own
+    arithmetic against the float model, `here_db` that of the kernels as they run here, `apart_db` that of the second
+    against the first. None where the two cannot be compared."""
+
+    output: str
+    planned_db: float | None
+    here_db: float | None
+    apart_db: float | None
+    samples: int
+
+    @property
+    def equal(self) -> bool:
+        """To the bit."""
+        return self.apart_db == inf
+
+    @property
+    def differs(self) -> bool:
+        """The kernels compute something else than the file says, and the output is worse for it."""
+        if self.apart_db is None or self.apart_db >= FLOOR_DB:
+            return False
+        if self.planned_db is None or self.here_db is None:
+            return True
+        return self.here_db < self.planned_db - _LOST_DB
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """A tensor inside the graph in which the artifact as it runs leaves the arithmetic of its file."""
+
+    tensor: str
+    sqnr_db: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """The artifact run beside the float model (measured, on this machine).
@@ -89,7 +130,8 @@ class Verification:
     graph order, and `worst` the five of lowest SQNR among them, over `layer_samples`; `kernels` counts nodes that run
     in integers, by operator; `op_counts` are the nodes of the graph that really runs. `source` is where the samples
     come from: the name of a dataset, or "drawn inputs" (uniform from 0 to 1) where a build needs no data and the recipe
-    has none; "" for none.
+    has none; "" for none. `arithmetic` holds the outputs against the file's own arithmetic, over `layer_samples`;
+    `partings` are the first tensors that leave it, where an output is worse for it.
     """
 
     samples: int
@@ -101,7 +143,14 @@ class Verification:
     op_counts: tuple[tuple[str, int], ...]
     source: str = ""
     layers: tuple[Fidelity, ...] = ()
+    arithmetic: tuple[Arithmetic, ...] = ()
+    partings: tuple[Parting, ...] = ()
 
     @property
     def as_predicted(self) -> bool:
         return not self.mismatches
+
+    @property
+    def exact(self) -> bool:
+        """No output is worse than the arithmetic of the file says; True, too, where nothing was compared."""
+        return not any(found.differs for found in self.arithmetic)

@@ -21,6 +21,30 @@ def _recipe(rest: str = "", *, weights: str = "per_channel", activations: str = 
 
 
 CODES: dict[str, CodeDoc] = {
+    "kernels-differ": CodeDoc(
+        summary="This CPU computes an output worse than the file says.",
+        explanation=(
+            "The artifact was run twice: with the runtime's kernels, and with every operator as the file writes it. An "
+            "output has lost over 1 dB to the kernels alone. On x86-64 without VNNI (Intel before Cascade Lake, AMD "
+            "Zen 1 to 3) products of uint8 and int8 are added in pairs that saturate; by default weights are stored so "
+            "that none can: this is seen where `target ort { cpu .. }` names other CPUs than the one at hand. The "
+            "notes name the first tensors that part. `--strict` makes it exit 4."
+        ),
+        example=_recipe(),
+        setup="an output with 34 dB as the file says and 13 dB as it runs",
+        verb="library",
+    ),
+    "signal-lost": CodeDoc(
+        summary="Quantization leaves next to nothing of an output or tensor.",
+        explanation=(
+            "On calibration samples an output of the artifact has under 10 dB beside the float model (the error has a "
+            "tenth of the energy of the signal), or a tensor inside the graph under 0 dB. The layer named in the help "
+            "is the first where that is so."
+        ),
+        example=_recipe(),
+        setup="model.onnx is a Conv whose largest weight meets an input channel of zeros",
+        verb="compile",
+    ),
     "range-disparity": CodeDoc(
         summary="Tensors of very different ranges share one scale.",
         explanation=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,22 +14,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import ModelProto, ValueInfoProto
 
 from qdsl.data import Sample
-from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import Model, save, to_proto
 from qdsl.graph.saving import LARGEST_INLINE
 from qdsl.graph.view import GraphView
 from qdsl.plan import Plan
 from qdsl.spec.threads import in_order, processors
 from qdsl.targets.ort.agreement import Agreement
+from qdsl.targets.ort.arithmetic import arithmetic, partings
+from qdsl.targets.ort.exposing import FLOAT, QUANTIZED, Arrays, Exposing, Source, refused
 from qdsl.targets.ort.layers import Layer, chunks, layers, written_layers
 from qdsl.targets.ort.reality import Ran, Reality, read
-from qdsl.targets.ort.session import FLOAT_PRODUCTS
-from qdsl.targets.results import Emitted, Fidelity, FloatModelError, KernelCount, Mismatch, Verification
+from qdsl.targets.ort.session import FLOAT_PRODUCTS, session_options
+from qdsl.targets.results import Emitted, Fidelity, KernelCount, Mismatch, Verification
 
 DEFAULT_SAMPLES = 8
 LAYER_SAMPLES = 2
@@ -37,10 +36,6 @@ WORST = 5
 _MOST_WORKERS = 8
 # `moves` speaks of nodes that copy values as they come, integers or floats: nothing they run as contradicts it.
 _ANYTHING = "moves"
-_FLOAT = "the float model"
-_QUANTIZED = "the quantized model"
-Source = tuple[ModelProto, Path | None]
-Arrays = Mapping[str, Any]
 
 
 def verify(
@@ -63,14 +58,17 @@ def verify(
     (FloatModelError where it loads the float model and does not run it).
     """
     view = model.view()
-    with _aside() as pool, _sources(model, emitted) as sources:
+    with _aside() as pool, _sources(model, emitted, plan) as sources:
         outputs, kept, seen = _outputs(view, *sources, samples, count, layer_samples)
         reading = pool.submit(lambda: reality or read(emitted.model))
-        found = _layers(view, plan, *sources, kept)
+        inner = _inner(view, plan, sources[1])
+        found = _layers(view, *sources, kept, inner)
+        summed = arithmetic(*sources, list(dict.fromkeys(view.outputs)), kept)
+        parted = tuple(partings(sources[1], inner, kept)) if any(one.differs for one in summed) else ()
     try:
         ran = reading.result()
     except Exception as error:
-        raise _refused(_QUANTIZED, error) from None
+        raise refused(QUANTIZED, error) from None
     return Verification(
         samples=seen,
         layer_samples=len(kept),
@@ -81,6 +79,8 @@ def verify(
         op_counts=tuple(sorted(ran.op_counts.items())),
         source=source,
         layers=found,
+        arithmetic=summed,
+        partings=parted,
     )
 
 
@@ -150,15 +150,19 @@ def _outputs(
     return tuple(total.fidelity(name, _writer(view, name)) for name, total in found), kept, seen
 
 
-def _layers(
-    view: GraphView, plan: Plan, reference: Source, quantized: Source, kept: Sequence[Arrays]
-) -> tuple[Fidelity, ...]:
-    """Every tensor inside the graph that both models hold, in graph order."""
+def _inner(view: GraphView, plan: Plan, quantized: Source) -> tuple[Layer, ...]:
+    """Every tensor inside the graph that both models hold."""
     inner = [t.tensor for t in plan.tensors if t.tensor in view.tensors and _writer(view, t.tensor)]
-    compared = written_layers(plan, view) if plan.mode == "dynamic" else layers(quantized[0], inner)
+    compared = written_layers(plan, view) if plan.mode == "dynamic" else layers(quantized.proto, inner)
     cut = {each.tensor for each in plan.cuts}
-    compared = tuple(replace(layer, cut=layer.tensor in cut) for layer in compared)
-    found = [fidelity for part in chunks(compared, view) for fidelity in _part(view, part, reference, quantized, kept)]
+    return tuple(replace(layer, cut=layer.tensor in cut) for layer in compared)
+
+
+def _layers(
+    view: GraphView, reference: Source, quantized: Source, kept: Sequence[Arrays], inner: Sequence[Layer]
+) -> tuple[Fidelity, ...]:
+    """How the tensors inside the graph agree, in graph order."""
+    found = [fidelity for part in chunks(inner, view) for fidelity in _part(view, part, reference, quantized, kept)]
     places = {node.name: place for place, node in enumerate(view.nodes)}
     return tuple(sorted(found, key=lambda f: (places.get(f.node, 0), f.tensor)))
 
@@ -197,16 +201,17 @@ def _writer(view: GraphView, tensor: str) -> str:
 
 
 @contextmanager
-def _sources(model: Model, emitted: Emitted) -> Iterator[tuple[Source, Source]]:
+def _sources(model: Model, emitted: Emitted, plan: Plan) -> Iterator[tuple[Source, Source]]:
     """Both models as protos whose large weights stay on disk, each with the folder that holds them."""
-    quantized = onnx.load(emitted.model, load_external_data=False), emitted.directory
+    proto = onnx.load(emitted.model, load_external_data=False)
+    quantized = Source(proto, emitted.directory, {**FLOAT_PRODUCTS, **session_options(plan)})
     if model.constant_bytes <= LARGEST_INLINE:
-        yield (to_proto(model), None), quantized
+        yield Source(to_proto(model)), quantized
         return
     with TemporaryDirectory(prefix="qdsl-") as folder:
         path = Path(folder) / "float.onnx"
         save(model, path)
-        yield (onnx.load(path, load_external_data=False), path.parent), quantized
+        yield Source(onnx.load(path, load_external_data=False), path.parent), quantized
 
 
 class _Pair:
@@ -216,8 +221,8 @@ class _Pair:
         self._layers = compared
         self._names, self._doubles = [one.tensor for one in compared], [one.exposed for one in compared]
         with _aside() as pool:
-            integers = pool.submit(_Session, _QUANTIZED, quantized, self._doubles if inner else ())
-            self._floats = _Session(_FLOAT, reference, self._names if inner else ())
+            integers = pool.submit(Exposing, QUANTIZED, quantized, self._doubles if inner else ())
+            self._floats = Exposing(FLOAT, reference, self._names if inner else ())
             self._integers = integers.result()
 
     def compare(self, arrays: Arrays) -> list[Agreement]:
@@ -230,58 +235,3 @@ def _agreement(layer: Layer, expected: NDArray[Any], got: NDArray[Any]) -> Agree
     found = Agreement()
     found.add(layer.wanted(expected), layer.values(got))
     return found
-
-
-class _Session:
-    """One model in ONNX Runtime, with some of its inner tensors as outputs."""
-
-    def __init__(self, what: str, source: Source, expose: Sequence[str] = ()) -> None:
-        proto, folder = source
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.use_deterministic_compute = True
-        options.log_severity_level = 4
-        for option, value in FLOAT_PRODUCTS.items():
-            options.add_session_config_entry(option, value)
-        if folder is not None:
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-        self._what = what
-        if expose:
-            _widen(options, what)
-        try:
-            data = _exposed(proto, expose)
-            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise _refused(what, error) from None
-        self._inputs = [info.name for info in self._session.get_inputs()]
-
-    def run(self, names: Sequence[str], arrays: Arrays) -> list[Any]:
-        try:
-            found: list[Any] = self._session.run(list(names), {name: arrays[name] for name in self._inputs})
-        except Exception as error:
-            refused = _refused(self._what, error)
-            raise FloatModelError(refused.diagnostics) if self._what == _FLOAT else refused from None
-        return found
-
-
-def _widen(options: ort.SessionOptions, what: str) -> None:
-    """For many large outputs: an arena keeps twice their memory, and the float model's blocked layouts (the level ALL)
-    would be undone for each of them. The artifact keeps its kernels."""
-    options.enable_cpu_mem_arena = False
-    if what == _FLOAT:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-
-
-def _exposed(proto: ModelProto, names: Sequence[str]) -> bytes:
-    """The model's bytes with more outputs; ONNX Runtime infers their types."""
-    had = len(proto.graph.output)
-    public = {info.name for info in proto.graph.output}
-    proto.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in public)
-    data: bytes = proto.SerializeToString()
-    del proto.graph.output[had:]
-    return data
-
-
-def _refused(what: str, error: Exception) -> QdslError:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return QdslError([Diagnostic("artifact-refused", f"ONNX Runtime refuses {what}", label=reason)])

@@ -1,0 +1,81 @@
+"""What running an artifact shows of its numbers: kernels that compute something else than the file says, outputs and
+tensors that are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qdsl.diag import Diagnostic, Severity, Span
+from qdsl.plan import Plan
+from qdsl.plan.render import plain
+from qdsl.targets.results import Arithmetic, Fidelity, Verification
+
+# Below this an output has little of the float model's left, and a tensor inside the graph nothing.
+LEAST_OUTPUT_DB = 10.0
+LEAST_TENSOR_DB = 0.0
+_SHOWN = 3
+
+
+def arithmetic_findings(plan: Plan, found: Verification, span: Span) -> Iterator[Diagnostic]:
+    """Warnings about one artifact that was verified; `span` is the recipe's line that asked for it."""
+    parted = [one for one in found.arithmetic if one.differs]
+    if parted:
+        yield kernels_differ(plan, parted, found, span)
+    outputs = [one for one in found.outputs if _below(one, LEAST_OUTPUT_DB)]
+    inner = [one for one in found.layers if _below(one, LEAST_TENSOR_DB)]
+    if outputs or inner:
+        yield _lost(outputs, inner, found, span)
+
+
+def kernels_differ(plan: Plan, parted: list[Arithmetic], found: Verification, span: Span) -> Diagnostic:
+    """The warning for outputs that this CPU's kernels compute worse than the file says."""
+    worst = min(parted, key=lambda one: one.here_db if one.here_db is not None else float("-inf"))
+    first = [f"first in tensor {plain(one.tensor)}: {_db(one.sqnr_db)} apart" for one in found.partings[:_SHOWN]]
+    return Diagnostic(
+        "kernels-differ",
+        f"`{plain(worst.output)[:80]}` has {_db(worst.planned_db)} as the file says, {_db(worst.here_db)} as this CPU "
+        "computes it",
+        span,
+        "the kernels do not add integer products exactly here",
+        (_cure(plan),),
+        tuple(first),
+        severity=Severity.WARNING,
+    )
+
+
+def _cure(plan: Plan) -> str:
+    named = {value for fact in plan.facts if fact.kind == "target" for key, value in fact.settings if key == "cpu"}
+    if named - {"any"}:
+        return f"take `cpu {', '.join(sorted(named))}` out of the target: weights are then exact on any CPU"
+    return 'write `weights uint8`, or leave the first of these tensors in float: `keep "NODE" in float32`'
+
+
+def _below(one: Fidelity, least: float) -> bool:
+    return one.sqnr_db is not None and one.sqnr_db < least
+
+
+def _lost(outputs: list[Fidelity], inner: list[Fidelity], found: Verification, span: Span) -> Diagnostic:
+    """The warning for what quantization leaves nothing of, with the first tensor where that is so."""
+    places = {one.tensor: place for place, one in enumerate(found.layers)}
+    worst = min(outputs or inner, key=lambda one: one.sqnr_db if one.sqnr_db is not None else 0.0)
+    early = next((one for one in found.layers if _below(one, LEAST_OUTPUT_DB)), None)
+    first = min(inner, key=lambda one: places[one.tensor]) if inner else early
+    kind = "output" if outputs else "tensor"
+    rest = len(outputs) + len(inner) - 1
+    more = f", and {rest} more with as little" if rest > 0 else ""
+    node = first.node if first is not None else worst.node
+    return Diagnostic(
+        "signal-lost",
+        f"{kind} `{plain(worst.tensor)[:80]}` has {_db(worst.sqnr_db)} of signal left beside the float model{more}",
+        span,
+        f"below {LEAST_OUTPUT_DB if outputs else LEAST_TENSOR_DB:g} dB",
+        (
+            f'leave where it is lost in float: `keep "{plain(node)[:80]}" in float32`',
+            "`qdsl explain NODE` shows what was decided there; `calibrate percentile 99.99` gives other ranges",
+        ),
+        severity=Severity.WARNING,
+    )
+
+
+def _db(value: float | None) -> str:
+    return "no comparable values" if value is None else f"{value:.1f} dB"
