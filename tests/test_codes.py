@@ -82,7 +82,8 @@ def test_the_example_raises_its_code(
         tmp_path.chmod(0o755)
     if doc.verb == "check":  # examples name models that are not there
         found = [one for one in found if one["code"] == code or one["code"] not in ("file-missing", "model-missing")]
-    assert {one["code"] for one in found} == {code}
+    # What a range by hand or a shared scale ruins is told beside it.
+    assert {one["code"] for one in found} - ({"signal-lost"} - {code}) == {code}
     for one in found:
         if one.get("severity") == "error":
             assert one["help"], "an error says what helps"
