@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.plan.types import BiasPlan, TensorPlan, WeightPlan
-from qdsl.quant import QParams, raise_scale_for_bias, scale_zero_point, storage_type, weight_parameters
+from qdsl.quant import QParams, raise_scale_for_bias, scale_zero_point, storage_type, weight_parameters, whole_inverse
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
 
 Array = NDArray[Any]
@@ -174,8 +174,17 @@ def _group(members: Sequence[TensorPlan], ranges: RangesLike, view: GraphView, v
     within = [clip for clip in clips if clip[0] <= low and high <= clip[1]] or [_EVERYTHING]
     inside = max(clip[0] for clip in within), min(clip[1] for clip in within)
     scale, zero = scale_zero_point(low, high, first.scheme, within=inside, name=first.tensor)
+    if any(_by_softmax(member.tensor, view) for member in members):
+        scale = whole_inverse(scale)
     dtype = first.scheme.dtype
     return QParams(np.asarray(scale), np.asarray(zero, storage_type(dtype)), dtype)
+
+
+def _by_softmax(tensor: str, view: GraphView) -> bool:
+    """Whether a Softmax writes `tensor`. ONNX Runtime's integer kernel multiplies by floor(1 / scale): with 1 / 255 in
+    float32, by 254, so that one probability in eight comes out a step low."""
+    node = view.producer(tensor)
+    return node is not None and node.op == "Softmax" and node.domain in ("", "ai.onnx")
 
 
 def _range(plan: TensorPlan, ranges: RangesLike, view: GraphView, values: Values) -> tuple[float, float] | None:

@@ -528,6 +528,15 @@ def free_channels(folder: Path) -> None:
     save(net.model(net.conv(net.input("x", 1, 3, "height", "width"), 64, kernel=3, name="conv1")), folder)
 
 
+def hundred_rows(folder: Path) -> None:
+    nodes = [
+        helper.make_node("Reshape", ["images", "all"], ["r"], name="reshape1"),
+        helper.make_node("MatMul", ["r", "w"], ["y"], name="matmul1"),
+    ]
+    constants = {"all": np.array([1, 100, 16]), "w": np.full((16, 32), 0.5, np.float32)}
+    save(graph_of(nodes, ["y"], shape=(1, "rows", 16), constants=constants), folder)
+
+
 def colour_mask(folder: Path) -> None:
     noise(folder)
     for name in ("images/a.png", "masks/a.png"):
@@ -651,6 +660,7 @@ SETUPS: dict[str, Setup] = {
     "model.onnx clips a convolution far outside of its values": clipped_far_outside,
     "model.onnx adds a mask of -10000 to scores before a Softmax": masked_scores,
     "model.onnx is a SiLU whose input reaches 1000": wide_silu,
+    "model.onnx takes any number of rows, and runs on 100 alone": hundred_rows,
     # evaluating
     "model.onnx is a classifier of four classes, photos has four, of one picture each": lambda folder: (
         classifier(folder),

@@ -372,10 +372,11 @@ def test_every_reason_is_reached() -> None:
     words = {word for case in CASES for word in (e.split()[1] for e in case.expect.values())}
     by_hand = {"bias_type", "folded", "no_float", "output_twice", "weight_float", "weight_granularity"}
     of_requests = {"alone", "columns", "no_weight_only", "weight_only"}  # tests/test_float_weights.py
+    of_shapes = {"matrix_channels", "column_bias", "vector_blocks"}  # tests/test_weight_shapes.py
     of_lowered = {"joined"}  # tests/test_concat_integers.py
     # Reasons of dynamic builds are not the predictor's: tests/test_dynamic.py.
     reasons = {key for key in TABLE.reasons if not key.startswith("dynamic_")}
-    assert reasons == (words & reasons) | by_hand | of_requests | of_lowered
+    assert reasons == (words & reasons) | by_hand | of_requests | of_shapes | of_lowered
 
 
 def test_every_merge_is_reached() -> None:

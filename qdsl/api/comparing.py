@@ -11,7 +11,7 @@ from qdsl import data
 from qdsl.api.calibrating import requests
 from qdsl.api.prepare import Prepared
 from qdsl.data import Dataset, ModelInput, Sample
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
 from qdsl.lock import complete
 from qdsl.plan import Plan
 from qdsl.targets import TargetModule
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DRAWN = "drawn inputs"
 _LARGEST = 1 << 26  # elements of a drawn input
 _SEED = 0
+# What a free dimension is drawn as: words and steps of time, then pictures, then what only small inputs fit.
+_SIZES = (16, 64, 256, 8, 1)
 
 
 def samples(
@@ -53,14 +55,49 @@ def verified(
     module: TargetModule, prepared: Prepared, emitted: Emitted, plan: Plan, datasets: Mapping[str, Dataset], count: int
 ) -> Verification:
     """The artifact held against the float model. Samples that the recipe did not ask to be used, and that the float
-    model does not run on, are left out: the artifact is then compared on none."""
+    model does not run on, are left out, and inputs drawn in several sizes; where it runs on none of these, the artifact
+    is compared on none (see `uncompared`)."""
+    for chosen, source in _tries(prepared, plan, datasets, count):
+        try:
+            return module.verify(prepared.model, emitted, plan, chosen, count=count, source=source)
+        except FloatModelError:
+            if requests([plan]):
+                raise
+    return module.verify(prepared.model, emitted, plan, (), count=count)
+
+
+def uncompared(prepared: Prepared, plan: Plan, found: Verification, span: Span) -> Iterator[Diagnostic]:
+    """A warning where nothing was found to compare the artifact of `plan` on; `span` is the place of the model."""
+    if found.samples or not found.outputs or requests([plan]):
+        return
+    sizes = ", ".join(map(str, _SIZES))
+    free = [name for name, one in takes(prepared).items() if any(not isinstance(d, int) for d in one.shape or (None,))]
+    tried = f"tried drawn inputs with free dimensions of {sizes}" if free else "the float model runs on no drawn input"
+    cures = ['give it data: `data check from npz "FILE"`']
+    cures += [f'or fix the shape: `input "{name}" {{ shape [..] }}`' for name in free[:1]]
+    yield Diagnostic(
+        "not-compared",
+        f"the artifact for {plan.target} is not compared with the float model: no input is known that it runs on",
+        span,
+        tried,
+        tuple(cures),
+        severity=Severity.WARNING,
+    )
+
+
+def _tries(
+    prepared: Prepared, plan: Plan, datasets: Mapping[str, Dataset], count: int
+) -> Iterator[tuple[Iterable[Sample], str]]:
+    """What to compare on: what `samples` finds, then inputs drawn with free dimensions of one size or another."""
     chosen, source = samples(prepared, plan, datasets, count)
-    try:
-        return module.verify(prepared.model, emitted, plan, chosen, count=count, source=source)
-    except FloatModelError:
-        if requests([plan]):
-            raise
-        return module.verify(prepared.model, emitted, plan, (), count=count)
+    if source != DRAWN or chosen:
+        yield chosen, source
+    if requests([plan]) or (chosen and source == DRAWN):
+        return
+    for size in _SIZES:
+        drawn = tuple(_drawn(prepared, count, size))
+        if drawn:
+            yield drawn, DRAWN
 
 
 def takes(prepared: Prepared) -> dict[str, ModelInput]:
@@ -81,11 +118,12 @@ def _readable(prepared: Prepared) -> tuple[str, Dataset] | None:
     return None
 
 
-def _drawn(prepared: Prepared, count: int) -> Iterator[Sample]:
+def _drawn(prepared: Prepared, count: int, free: int | None = None) -> Iterator[Sample]:
+    """Drawn inputs, with dims beside the first that are free of the size `free`; none where that is None."""
     import numpy as np
 
     draw = np.random.default_rng(_SEED)
-    shapes = {name: _shape(wanted) for name, wanted in takes(prepared).items()}
+    shapes = {name: _shape(wanted, free) for name, wanted in takes(prepared).items()}
     if not shapes or any(shape is None for shape in shapes.values()):
         return
     for index in range(count):
@@ -95,13 +133,13 @@ def _drawn(prepared: Prepared, count: int) -> Iterator[Sample]:
         yield Sample(index, f"drawn {index}", {name: array for name, array in arrays.items() if array is not None})
 
 
-def _shape(wanted: ModelInput) -> Sequence[int] | None:
-    """The shape to draw, a free first dim as 1; None where others are free, or it is too large."""
-    dims = wanted.shape or ()
-    shape = [dim if isinstance(dim, int) else 1 for dim in dims]
-    if wanted.shape is None or any(not isinstance(dim, int) for dim in dims[1:]):
+def _shape(wanted: ModelInput, free: int | None) -> Sequence[int] | None:
+    """The shape to draw, a free first dim as 1 and others as `free`; None where that is None, or it is too large."""
+    if wanted.shape is None:
         return None
-    return shape if prod(shape) <= _LARGEST else None
+    sizes = [dim if isinstance(dim, int) else free if place else 1 for place, dim in enumerate(wanted.shape)]
+    shape = [size for size in sizes if size is not None]
+    return shape if len(shape) == len(sizes) and prod(shape) <= _LARGEST else None
 
 
 def _array(draw: Any, dtype: str, shape: Sequence[int]) -> NDArray[Any] | None:

@@ -358,6 +358,7 @@ def _made(job: _Job, plan: Plan, ranges: Ranges, datasets: Mapping[str, Dataset]
     job.tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes)))
     with placed_at(model_span(prepared)):
         verification = comparing.verified(module, prepared, emitted, plan, datasets, VERIFY_SAMPLES)
+    job.report.extend(comparing.uncompared(prepared, plan, verification, model_span(prepared)))
     return Made(plan, emitted, verification)
 
 

@@ -150,7 +150,8 @@ class WeightOnly:
         when = replace(self.when, attrs={k: v for k, v in self.when.attrs.items() if k not in free})
         if not when.holds(node, view) or not view.is_constant(node.inputs[port]):
             return False
-        if len(view.tensors[node.inputs[port]].shape or ()) != 2:
+        shape = view.tensors[node.inputs[port]].shape or ()
+        if len(shape) != 2 or not _plain_bias(node, view, shape):
             return False
         if scheme.block is not None and scheme.block not in self.blocks:
             return False
@@ -399,6 +400,13 @@ def _as_text(value: AttrValue) -> str:
     if isinstance(value, tuple):
         return ",".join(_as_text(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _plain_bias(node: NodeView, view: GraphView, weight: tuple[int | str | None, ...]) -> bool:
+    """Whether a Gemm adds one bias per output channel, or none."""
+    if node.op != "Gemm" or not _present(node, 2):
+        return True
+    return view.tensors[node.inputs[2]].shape == (weight[0 if node.attrs.get("transB") == 1 else 1],)
 
 
 def _present(node: NodeView, port: int) -> bool:

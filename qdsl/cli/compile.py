@@ -135,7 +135,7 @@ def _print_verification(found: Verification) -> None:
 
 def _fidelity(found: Fidelity) -> str:
     if found.sqnr_db is None:
-        return "cannot be compared"
+        return "cannot be compared" if found.samples else "not compared"
     return f"{found.sqnr_db:5.1f} dB" + ("" if found.cosine is None else f"   cosine {found.cosine:.5f}")
 
 

@@ -38,6 +38,7 @@ from qdsl.plan.predict_joins import joined_nodes
 from qdsl.plan.schemes import Schemes
 from qdsl.plan.selection import Selection
 from qdsl.plan.settle import Settled, Settling
+from qdsl.plan.shapes import blockless
 from qdsl.plan.size import predicted_bytes
 from qdsl.plan.types import PLAN_VERSION, Choice, Count, Flag, NodePlan, Origin, Plan, Prediction, Totals
 from qdsl.plan.verdicts import INTEGER_RUNS, REFUSED, Verdicts
@@ -303,9 +304,15 @@ def _nothing_quantized(context: Context, draft: Draft, halves: Halves) -> None:
         "nothing-to-quantize",
         f"no node of {context.view.model_name or 'the model'} can be quantized",
         context.cascade.mode.span,
-        label=f"{len(context.view.nodes)} nodes, {kept} of them kept in float",
+        label=f"{len(context.view.nodes)} nodes, {kept} of them kept in float{_blockless(context)}",
         help=[f"{context.capability.title} computes {able} in integers, with float32 inputs and constant weights"],
     )
+
+
+def _blockless(context: Context) -> str:
+    heavy = (node for node in context.view.nodes if context.rows[node.index].weights)
+    found = next((node for node in heavy if blockless(context, node)), None)
+    return "" if found is None else f"; {found.name}: {context.capability.reasons['vector_blocks']}"
 
 
 def _totals(context: Context, draft: Draft, halves: Halves, nodes: tuple[NodePlan, ...], sizes: _Sizes) -> Totals:

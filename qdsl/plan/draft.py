@@ -13,7 +13,9 @@ from qdsl.plan.calibration import calibration, settle_groups
 from qdsl.plan.context import Context
 from qdsl.plan.guards import guard
 from qdsl.plan.place import GRAPH_OUTPUT, Edit, Placement, Slot, apply_edits, default_placement
+from qdsl.plan.predict_rules import bias_of_rows
 from qdsl.plan.schemes import Chosen
+from qdsl.plan.shapes import blockless, undivided
 from qdsl.plan.share import Groups
 from qdsl.plan.types import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
 from qdsl.spec import Granularity, Scheme
@@ -105,6 +107,8 @@ def _weights(context: Context, active: frozenset[int], tensors: dict[str, Tensor
         for port in row.weight_ports(node, context.view):
             if not _is_float32(context, node, port) or asked.scheme is None:
                 continue
+            if blockless(context, node):
+                continue
             wanted = through is not None and node.index in active
             alone = through is None and weight_only.executes(context, node, port, asked.scheme)
             if wanted or alone or asked.scheme.storage_only:
@@ -136,6 +140,8 @@ def _weight(context: Context, node: NodeView, row: Row, port: int, asked: Chosen
     shape = context.view.tensors[node.inputs[port]].shape
     if shape is not None and node.op == "MatMul":
         axis = len(shape) - 1
+    if scheme.granularity is Granularity.PER_CHANNEL and undivided(context, node, row, port, scheme):
+        scheme = replace(scheme, granularity=Granularity.PER_TENSOR)
     if scheme.granularity is Granularity.PER_BLOCK:
         blocks = axis - 1 if axis else 1
         return WeightPlan(node.name, port, node.inputs[port], scheme, blocks, asked.origin)
@@ -158,6 +164,7 @@ def _biases(
         row = context.rows[node.index]
         bias = row.bias_port(node, context.view)
         stored_only = node.index not in active or not _computed(context, weight.scheme)
+        stored_only = stored_only or (weight.axis is not None and bias_of_rows(node, row, context.view))
         if bias is None or weight.port not in row.weights or stored_only or not _is_float32(context, node, bias):
             continue
         through = _first_pair(context, node, row, tensors)

@@ -9,7 +9,7 @@ from qdsl.graph.view import GraphView, NodeView, Use
 from qdsl.plan.predict_bounds import clip_limits
 from qdsl.plan.predict_edges import INT32, Edges, Quant, Written
 from qdsl.plan.types import Prediction
-from qdsl.spec import DTYPES, DType
+from qdsl.spec import DTYPES, DType, Granularity
 
 # Limits are compared as integers where a kernel takes the activation in, else as they are (up to float32's precision).
 _ROUNDED, _EXACT = 0.499, 1e-6
@@ -115,7 +115,7 @@ class Judge:
             if quant is None:
                 return _miss("weight_float") if port in weights else _miss("input_float", port=port)
             if port in row.weights:
-                miss = _weight_fits(row, quant)
+                miss = _weight_fits(row, quant) or self._stacked(node, row, port, quant)
             else:
                 miss = None if quant.dtype in row.activation_types else _miss("activation_type", type=quant.dtype)
             if miss is not None:
@@ -213,9 +213,21 @@ class Judge:
             return _miss("unit_beta")
         if quant is not None:
             return None if quant.dtype is INT32 else _miss("bias_type")
+        if "column_bias" in row.requires and self._by_channel(node, row) and bias_of_rows(node, row, self._view):
+            return _miss("column_bias")
         if found is None or not self._view.is_constant(node.inputs[row.bias]):
             return _miss("bias_float")
         return None
+
+    def _stacked(self, node: NodeView, row: Row, port: int, quant: Quant) -> Miss | None:
+        """A stack of matrices with a scale per channel, for a kernel that takes that of a matrix alone."""
+        shape = self._view.tensors[node.inputs[port]].shape
+        stack = shape is not None and len(shape) > 2 and quant.granularity is not Granularity.PER_TENSOR
+        return _miss("matrix_channels") if stack and "matrix_channels" in row.requires else None
+
+    def _by_channel(self, node: NodeView, row: Row) -> bool:
+        quants = (self._edges.reads.get(Use(node.index, port)) for port in row.weights)
+        return any(quant is not None and quant.granularity is Granularity.PER_CHANNEL for quant in quants)
 
     def _runtime_stores(self, node: NodeView, row: Row, port: int, weights: tuple[int, ...]) -> bool:
         """Whether the runtime itself makes integers of the float constant at `port`."""
@@ -297,6 +309,13 @@ class Judge:
         if self._fold(node, _EXACT) is not None:
             return Prediction("absorbed", "QuantizeLinear", row.name, self._say("folded"))
         return Prediction("float", node.op, row.name, row.because)
+
+
+def bias_of_rows(node: NodeView, row: Row, view: GraphView) -> bool:
+    """Whether the bias of `node` differs from row to row of what it writes."""
+    port = row.bias_port(node, view)
+    shape = () if port is None else view.tensors[node.inputs[port]].shape or ()
+    return len(shape) > 1 and shape[0] != 1
 
 
 def _weight_fits(row: Row, quant: Quant) -> Miss | None:

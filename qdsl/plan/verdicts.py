@@ -10,6 +10,7 @@ from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.plan.macs import macs
+from qdsl.plan.shapes import blockless
 from qdsl.plan.types import NodePlan, Origin, Prediction, Reader, TensorPlan, WeightPlan
 
 QUANTIZED, REFUSED, UNTOUCHED = "+", "!", "="
@@ -73,6 +74,8 @@ class Verdicts:
         asked = self.context.weight(node.index) if row.weights else None
         if asked is not None and asked.scheme is None:
             return UNTOUCHED, "float32 weights", asked.origin
+        if asked is not None and blockless(self.context, node):
+            return REFUSED, f"stays float: {self.context.capability.reasons['vector_blocks']}", asked.origin
         speakers = (node.index,)
         bare = self.context.activation(node.outputs[0], speakers)
         if bare.scheme is None:
@@ -118,7 +121,7 @@ class Verdicts:
     ) -> str:
         row = self.context.rows[node.index]
         own = [w for w in weights if w.port in row.weights]
-        words = [f"{_short(w)}" for w in own[:1]]
+        words = [f"{_short(w)}{self._undivided(node, w)}" for w in own[:1]]
         words += [f"in {_types_of(reads)}"] if reads else []
         words += [f"out {_types_of(writes)}{self._after(node, writes)}"] if writes else []
         if prediction.runs == "absorbed":
@@ -128,6 +131,14 @@ class Verdicts:
         elif own and not reads:
             words.insert(1, "float activations")
         return "   ".join(words) or prediction.kernel
+
+    def _undivided(self, node: NodeView, weight: WeightPlan) -> str:
+        """That a stack of matrices has one scale, where one per channel was asked for."""
+        asked = self.context.weight(node.index).scheme
+        stack = len(self.context.view.tensors[weight.tensor].shape or ()) > 2 and node.op == "MatMul"
+        return (
+            " for a stack of matrices" if stack and asked and asked.granularity is not weight.scheme.granularity else ""
+        )
 
     def _after(self, node: NodeView, writes: list[TensorPlan]) -> str:
         later = [w for w in writes if w.tensor not in node.outputs]

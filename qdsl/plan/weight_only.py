@@ -8,6 +8,7 @@ from qdsl.capability import Row
 from qdsl.diag import Span
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
+from qdsl.plan.shapes import blockless
 from qdsl.plan.types import TensorPlan, WeightPlan
 from qdsl.spec import Scheme
 
@@ -34,6 +35,8 @@ def check(context: Context, weights: Sequence[WeightPlan], tensors: Mapping[str,
         row = context.rows[node.index]
         asked = context.weight(node.index)
         if not row.weights or node.index in context.kept or asked.scheme is None or asked.span is None:
+            continue
+        if asked.scheme.storage_only and blockless(context, node):
             continue
         ports = [port for port in row.weight_ports(node, context.view) if context.is_float32(node.inputs[port])]
         if any((node.name, port) not in stored for port in ports):

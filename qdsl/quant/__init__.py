@@ -7,7 +7,7 @@ Everything follows the ONNX operators QuantizeLinear and DequantizeLinear with f
 
 from qdsl.quant.bias import BIAS_LIMIT, quantize_bias, raise_scale_for_bias
 from qdsl.quant.linear import QParams, dequantize, quantize, storage_type
-from qdsl.quant.scales import SMALLEST_SCALE, limits, scale_zero_point, spread
+from qdsl.quant.scales import SMALLEST_SCALE, limits, scale_zero_point, spread, whole_inverse
 from qdsl.quant.shift import mean_shift
 from qdsl.quant.weights import QuantizedWeight, quantize_weight, weight_parameters
 
@@ -27,4 +27,5 @@ __all__ = [
     "spread",
     "storage_type",
     "weight_parameters",
+    "whole_inverse",
 ]

@@ -14,6 +14,7 @@ from qdsl.spec import Scheme
 
 # Two scales of this size still have a product that is a normal float32: a bias takes input scale x weight scale.
 SMALLEST_SCALE = np.float32(2.0**-60)
+_LARGEST_INVERSE = 1 << 20
 
 
 def limits(scheme: Scheme) -> tuple[int, int]:
@@ -57,6 +58,18 @@ def scale_zero_point(
     if within is None or limits(scheme) != whole:
         return scale, zero
     return _draw_in(scale, zero, limits(scheme), within), zero
+
+
+def whole_inverse(scale: np.float32) -> np.float32:
+    """The float32 next to `scale` whose inverse in float32 is a whole number, rounded down but for a last bit: a kernel
+    that multiplies by floor(1 / scale) then divides by the scale. Scales over 1 stay as they are."""
+    steps = math.floor(1.0 / float(scale) * (1.0 + 2.0**-20))
+    if not 1 <= steps <= _LARGEST_INVERSE:
+        return scale
+    found = np.float32(1.0 / steps)
+    while np.floor(np.float32(1) / found) < steps:
+        found = np.nextafter(found, np.float32(0))
+    return found
 
 
 def spread(

@@ -104,6 +104,25 @@ CODES: dict[str, CodeDoc] = {
         setup="model.onnx is a SiLU whose input reaches 1000",
         verb="compile",
     ),
+    "not-compared": CodeDoc(
+        summary="Nothing was found to compare the artifact with the float model on.",
+        explanation=(
+            "A build that needs no calibration is compared on data of the recipe, else on drawn inputs (uniform from 0 "
+            "to 1, a free first dimension as 1, other free dimensions in several sizes until the float model runs). "
+            "Where it runs on none of them, how much the build loses is not known."
+        ),
+        example="""recipe example
+model onnx "model.onnx"
+quantize dynamic {
+  weights int8
+  activations uint8
+}
+layers all { weights int8 }
+target ort
+""",
+        setup="model.onnx takes any number of rows, and runs on 100 alone",
+        verb="compile",
+    ),
     "data-flat": CodeDoc(
         summary="Pictures of a dataset are of one colour.",
         explanation=(
