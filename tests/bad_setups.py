@@ -299,6 +299,25 @@ def cut_label(folder: Path) -> None:
     (folder / "labels/train/1.txt").write_text("0 0.5 0.5 0.2 0.2\n0 0.5 0.5\n")
 
 
+def one_probability(folder: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv1", kernel_shape=[1, 1]),
+        helper.make_node("GlobalAveragePool", ["c"], ["m"], name="mean1"),
+        helper.make_node("Flatten", ["m"], ["f"], name="flat1"),
+        helper.make_node("Sigmoid", ["f"], ["y"], name="sigmoid1"),
+    ]
+    save(graph_of(nodes, ["y"], constants={"w": np.full((1, 3, 1, 1), 0.5, np.float32)}), folder)
+    noise(folder)
+    for seed, name in enumerate(("a/1.png", "b/2.png")):
+        picture(folder / "photos" / name, (8, 8), seed=seed)
+
+
+def with_head(folder: Path) -> None:
+    noise(folder)
+    coco_tree(folder).rename(folder / "labels.json")
+    (folder / "heads.py").write_text("def decode(outputs, height, width):\n    return [], []\n")
+
+
 def cut_coco(folder: Path) -> None:
     text = coco_tree(folder).read_text()
     (folder / "instances.json").write_text(text[:-9])
@@ -622,6 +641,8 @@ SETUPS: dict[str, Setup] = {
     ),
     "an instances_val.json with a file name of 5000 letters": beside_conv(long_file_name),
     "an instances.json that is cut off": beside_conv(cut_coco),
+    "model.onnx gives one probability, photos has two classes": one_probability,
+    "model.onnx, coco labels, and heads.py beside them": beside_conv(with_head),
     "a folder photos with one picture": beside_conv(photos),
     "a folder road with two images and one mask": beside_conv(half_masked),
     "a folder photos with a cut-off picture": beside_conv(cut_picture),

@@ -29,6 +29,7 @@ MORE_WORDS = {
     "lock-unchecked": ["--locked"],
     "evaluate-left-out": ["--locked"],
     "lock-unwritable": ["--update"],
+    "python-failed": ["--allow-python"],
 }
 # A file may be one letter too long for what is written aside: this binds the superuser, too.
 FILE_NAMES = {"file-unwritable": "e" * 250}

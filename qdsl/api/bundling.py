@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qdsl.api import comparing, profiling
 from qdsl.api.measuring import Made
-from qdsl.api.prepare import Prepared
+from qdsl.api.prepare import Prepared, takes
 from qdsl.data.storing import unfinished
 from qdsl.diag import QdslError
 from qdsl.graph import save
@@ -78,16 +78,16 @@ def remove(made: Made) -> None:
 
 def _of(prepared: Prepared, expected: Expected | None) -> list[StoredInput]:
     """The first samples of a dataset in the form in which they are stored, or whatever samples there are."""
-    takes = comparing.takes(prepared)
+    wanted = takes(prepared)
     if expected is None:
         found = list(comparing.any_samples(prepared, fitting(1, 8))[0])
         if not found:
             return []
         alike = _alike([sample.arrays for sample in found])
         return [
-            StoredInput(name, np.stack([row[name] for row in alike]), (), str(alike[0][name].dtype)) for name in takes
+            StoredInput(name, np.stack([row[name] for row in alike]), (), str(alike[0][name].dtype)) for name in wanted
         ]
-    early = unfinished(expected.dataset, takes)
+    early = unfinished(expected.dataset, wanted)
     one = early.dataset.sample(0).arrays
     count = min(len(expected.dataset), fitting(sum(array.nbytes for array in one.values()), SAMPLES))
     rows = _alike([one, *(early.dataset.sample(at).arrays for at in range(1, count))])

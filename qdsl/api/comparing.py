@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdsl import data
 from qdsl.api.calibrating import requests
-from qdsl.api.prepare import Prepared
+from qdsl.api.prepare import Prepared, takes
 from qdsl.data import Dataset, ModelInput, Sample
 from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
 from qdsl.lock import complete
@@ -98,12 +98,6 @@ def _tries(
         drawn = tuple(_drawn(prepared, count, size))
         if drawn:
             yield drawn, DRAWN
-
-
-def takes(prepared: Prepared) -> dict[str, ModelInput]:
-    """What each input of the model takes."""
-    view = prepared.view
-    return {name: ModelInput(view.tensors[name].dtype or "float32", view.tensors[name].shape) for name in view.inputs}
 
 
 def _readable(prepared: Prepared) -> tuple[str, Dataset] | None:

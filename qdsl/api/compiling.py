@@ -20,7 +20,7 @@ from qdsl.api.findings import findings
 from qdsl.api.locking import Pinned, Wish
 from qdsl.api.measuring import Made, Measured, Standing
 from qdsl.api.planning import decide_all
-from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
+from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read, takes
 from qdsl.api.reporting import report as make_report
 from qdsl.api.sharding import Shards
 from qdsl.api.writing import require_place, write_text
@@ -130,6 +130,7 @@ def compile(
     shards: int = 1,
     engine: str = "local",
     on: Sequence[str] = (),
+    allow_python: bool = False,
 ) -> CompileResult:
     """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, verify, evaluate and profile.
 
@@ -143,8 +144,8 @@ def compile(
 
     `shards` processes of this machine, or of the Ray cluster where `engine` is "ray", calibrate at a time: the same
     bytes come out. `on` are processors as which the artifacts are checked under emulation, as `verify` does it; what is
-    missing for that is raised first (cpu-unknown, emulator-absent). Raises ValueError for wishes that contradict, and
-    for less than one worker, sample or shard.
+    missing for that is raised first (cpu-unknown, emulator-absent). `allow_python` lets code that the recipe names run
+    (`decode python`). Raises ValueError for wishes that contradict, and for less than one worker, sample or shard.
     """
     wish = Wish(lock=lock, locked=locked, update=update)
     _require_counts(workers=workers, batch=batch, shards=shards)
@@ -163,7 +164,9 @@ def compile(
         require_finite(prepared.model)
     tell(Event("model", _model_line(prepared)))
     datasets = _open(prepared, plans, pinned, report)
-    expected = measuring.foreseen(prepared, plans, report, needed=not locked) if measure else ()
+    expected = (
+        measuring.foreseen(prepared, plans, report, needed=not locked, allow_python=allow_python) if measure else ()
+    )
     job = _Job(prepared, pinned, Path(out) / prepared.recipe.name, tell, report)
     _require_places(plans, job.directory)
     known = pinned.ranges(prepared, plans, datasets, report)
@@ -339,7 +342,7 @@ def _model_line(prepared: Prepared) -> str:
 
 def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report) -> dict[str, Dataset]:
     """Every dataset that calibration needs; what is wrong with any of them is raised at once."""
-    recipe, wanted = prepared.recipe, comparing.takes(prepared)
+    recipe, wanted = prepared.recipe, takes(prepared)
 
     def opened(name: str) -> Dataset:
         return data.open(recipe.dataset(name), recipe.inputs, wanted, report)

@@ -9,17 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qdsl import data
-from qdsl.api import comparing
 from qdsl.api.budgets import Name, Reading
-from qdsl.api.prepare import Prepared
+from qdsl.api.expecting import expect, told
+from qdsl.api.prepare import Prepared, takes
 from qdsl.data.corrupt import Corruption, corrupted
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.graph import save
 from qdsl.harness import FLOAT, Evaluation, evaluate
-from qdsl.harness.tasks import Expected, task_for
+from qdsl.harness.tasks import Expected
 from qdsl.harness.tasks.base import require_labels
-from qdsl.lang.recipe import Evaluate, InputSpec, Metric, Recipe
-from qdsl.lang.vocabulary import METRICS
+from qdsl.harness.tasks.python import loaded
+from qdsl.lang.recipe import Evaluate
 from qdsl.lock import complete
 from qdsl.targets import Runner, target_module
 from qdsl.targets.results import Emitted
@@ -27,19 +27,23 @@ from qdsl.targets.results import Emitted
 Heard = Callable[[str, int, int], None]
 
 
-def planned(prepared: Prepared, report: Report, *, needed: bool) -> tuple[Expected, ...]:
+def planned(
+    prepared: Prepared, report: Report, *, needed: bool, allow_python: bool | None = None
+) -> tuple[Expected, ...]:
     """Every `evaluate` of the recipe with its data opened, before anything is measured or written.
 
-    Data that is not there is an error where it is `needed`, else a note: what it would decide stays undecided. Raises
-    QdslError with everything that does not fit: evaluate-*, data-*.
+    Data that is not there is an error where it is `needed`, else a note: what it would decide stays undecided. What
+    `decode python` names is imported where `allow_python` is set, and refused where it is False; None: nothing is to
+    run. Raises QdslError with everything that does not fit:
+    evaluate-*, data-*, python-*.
     """
     errors = Report()
     found = []
     for spec in prepared.recipe.evaluates:
         try:
-            expected = _opened(prepared, spec, report, needed)
+            expected = _opened(prepared, spec, report, needed, allow_python)
             if expected is not None:
-                task_for(expected)
+                report.extend(told(expected))
                 if spec.task != "fidelity":
                     require_labels(expected)
                 found += [expected, *_changed(expected)]
@@ -85,11 +89,13 @@ def _carried_out(expected: Expected, builds: Mapping[str, Runner], heard: Heard)
     return evaluate(expected, builds, lambda done, total: heard(name, done, total))
 
 
-def _opened(prepared: Prepared, spec: Evaluate, report: Report, needed: bool) -> Expected | None:
+def _opened(
+    prepared: Prepared, spec: Evaluate, report: Report, needed: bool, allow_python: bool | None
+) -> Expected | None:
     recipe = prepared.recipe
     statement = recipe.dataset(spec.data)
     try:
-        dataset = data.open(statement, recipe.inputs, comparing.takes(prepared), report)
+        dataset = data.open(statement, recipe.inputs, takes(prepared), report)
     except QdslError as error:
         if needed:
             raise
@@ -99,27 +105,15 @@ def _opened(prepared: Prepared, spec: Evaluate, report: Report, needed: bool) ->
     if not needed and not complete(dataset):
         report.add(_left_out(spec, f"files of dataset {spec.data} are not there"))
         return None
-    outputs = tuple(dict.fromkeys(prepared.view.outputs))
-    return Expected(spec, statement, dataset, _picture(prepared), outputs, _metrics(recipe, spec))
-
-
-def _metrics(recipe: Recipe, spec: Evaluate) -> tuple[Metric, ...]:
-    """What the recipe measures or bounds with this statement: metrics of its task, here and in target blocks."""
-    bounded = [r.metric for r in (*spec.requires, *(r for target in recipe.targets for r in target.requires))]
-    own = {row.name for row in METRICS if spec.task in row.tasks}
-    return tuple(metric for metric in (*spec.measure, *bounded) if metric.name in own)
+    python = None
+    if allow_python is not None:
+        python = loaded(spec, Path(recipe.path).parent, allowed=allow_python)
+    return expect(prepared, spec, dataset, python)
 
 
 def _left_out(spec: Evaluate, reason: str) -> Diagnostic:
     headline = f"`evaluate {spec.task} on {spec.data}` is left out, and what it decides undecided"
     return Diagnostic("evaluate-left-out", headline, spec.span, notes=(reason,), severity=Severity.NOTE)
-
-
-def _picture(prepared: Prepared) -> InputSpec | None:
-    """The `input` block of the model's only input."""
-    inputs = prepared.view.inputs
-    blocks = [spec for spec in prepared.recipe.inputs if spec.name in (None, *inputs)]
-    return blocks[0] if len(blocks) == 1 and len(inputs) == 1 else None
 
 
 @contextmanager

@@ -75,12 +75,14 @@ class Measured:
     pictures: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def foreseen(prepared: Prepared, plans: Sequence[Plan], report: Report, *, needed: bool) -> tuple[Expected, ...]:
+def foreseen(
+    prepared: Prepared, plans: Sequence[Plan], report: Report, *, needed: bool, allow_python: bool = False
+) -> tuple[Expected, ...]:
     """What is to be evaluated, checked as far as that goes before anything is measured or written. Raises QdslError:
-    evaluate-*, profile-batch, data-*."""
+    evaluate-*, profile-batch, data-*, python-*."""
     asked = profiling.all_wanted(prepared.recipe, [plan.target for plan in plans])
     profiling.require_batch(prepared, asked.values())
-    return evaluating.planned(prepared, report, needed=needed)
+    return evaluating.planned(prepared, report, needed=needed, allow_python=allow_python)
 
 
 def measured(

@@ -34,6 +34,10 @@ def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str]
     report = Report()
     report.extend(prepared.warnings)  # told beside the errors, too
     decided = _foreseen(prepared, decide_all(prepared, target, report))
+    if prepared.recipe.evaluates:
+        from qdsl.api import expecting  # it comes with the metrics
+
+        expecting.foreseen(prepared, report)
     plans = tuple(d.plan for d in decided)
     return PlanResult(plans, report.sorted(), _lock_of(prepared, plans))
 

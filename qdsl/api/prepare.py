@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qdsl.data import ModelInput
 from qdsl.diag import Diagnostic, QdslError, Report, Span
 from qdsl.graph import Model, load
 from qdsl.graph.collector import collector_paused
@@ -87,6 +88,12 @@ def model_span(prepared: Prepared) -> Span:
     """The place of the `model` statement."""
     reference = prepared.recipe.model
     return reference.span if reference is not None else prepared.recipe.span
+
+
+def takes(prepared: Prepared) -> dict[str, ModelInput]:
+    """What each input of the model takes."""
+    view = prepared.view
+    return {name: ModelInput(view.tensors[name].dtype or "float32", view.tensors[name].shape) for name in view.inputs}
 
 
 def load_model(recipe: Recipe) -> Model:

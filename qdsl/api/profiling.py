@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from qdsl.api import comparing
 from qdsl.api.budgets import Name, Reading, cost_readings
-from qdsl.api.prepare import Prepared
+from qdsl.api.prepare import Prepared, takes
 from qdsl.data import Sample
 from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
 from qdsl.graph import save
@@ -60,9 +60,9 @@ def forced(recipe: Recipe, targets: Collection[str], settings: Mapping[str, int]
 
 def require_batch(prepared: Prepared, asked: Iterable[Asked]) -> None:
     """Raises QdslError profile-batch where the model is fixed to another batch than is to be profiled."""
-    takes = comparing.takes(prepared)
+    wanted = takes(prepared)
     for wish, span in asked:
-        for name, each in takes.items():
+        for name, each in wanted.items():
             first = each.shape[0] if each.shape else None
             if isinstance(first, int) and first != wish.batch:
                 headline = f"input {name} takes a batch of {first}, and `profile` asks for {wish.batch}"

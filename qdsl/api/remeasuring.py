@@ -62,6 +62,7 @@ def evaluate(
     out: str | Path = DEFAULT_OUT,
     sets: Mapping[str, str] | None = None,
     listener: Listener | None = None,
+    allow_python: bool = False,
 ) -> MeasureResult:
     """Carry the `evaluate` statements of a recipe out on the build in `<out>/<recipe>/`, and decide its budgets anew.
 
@@ -70,7 +71,7 @@ def evaluate(
     evaluate-nothing, and what `compile` raises for data and tasks.
     """
     job = _opened(path, out, sets, listener)
-    expected = evaluating.planned(job.prepared, job.report, needed=True)
+    expected = evaluating.planned(job.prepared, job.report, needed=True, allow_python=allow_python)
     if not expected:
         headline = f"recipe {job.prepared.recipe.name} has no `evaluate` statement"
         raise QdslError([Diagnostic("evaluate-nothing", headline, job.prepared.recipe.span)])

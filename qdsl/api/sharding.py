@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qdsl import data
-from qdsl.api import comparing
 from qdsl.api.calibrating import Pass, requests, saved_at
 from qdsl.api.engines import Engine, Job
 from qdsl.api.planning import decide_all
-from qdsl.api.prepare import prepare, read
+from qdsl.api.prepare import prepare, read, takes
 from qdsl.calibrate import Observations, Ranges, merged, observe, plan_ways
 from qdsl.diag import Diagnostic, QdslError, Report
 
@@ -94,7 +93,7 @@ def _observe(args: argparse.Namespace) -> None:
     report = Report()
     asked = requests([decided.plan for decided in decide_all(prepared, args.target, report)])[args.data]
     spec = prepared.recipe.dataset(args.data)
-    dataset = data.open(spec, prepared.recipe.inputs, comparing.takes(prepared), report)
+    dataset = data.open(spec, prepared.recipe.inputs, takes(prepared), report)
     shard = (args.shard[0], args.shard[1])
     found = observe(
         prepared.model, asked, dataset, shard=shard, workers=args.workers, batch=args.batch, checkpoint=args.out

@@ -19,9 +19,8 @@ from typing import Any
 
 from qdsl import __version__, data
 from qdsl import lock as locks
-from qdsl.api import comparing
 from qdsl.api.engines import Engine, Finished, Job, engine
-from qdsl.api.prepare import model_span, prepare, read
+from qdsl.api.prepare import model_span, prepare, read, takes
 from qdsl.api.writing import require_place, write_text
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.lang import Loaded
@@ -88,12 +87,13 @@ def sweep(
     jobs: int = 1,
     how: str = "local",
     listener: Listener | None = None,
+    allow_python: bool = False,
 ) -> SweepResult:
     """Compile every recipe with every combination of its parameters' values, to `<out>/<cell>/<recipe>/`.
 
     `sets` fixes parameters; `jobs` cells run at a time (their latencies then disturb one another); `how` is local or
-    ray. `listener` hears of each cell as it ends, with how many have of all. Raises QdslError for recipes that cannot
-    be read, before any cell runs, and sweep-engine; ValueError for less than one job.
+    ray, `allow_python` that of `compile`. `listener` hears of each cell as it ends, with how many have of all. Raises
+    QdslError for recipes that cannot be read, before any cell runs, and sweep-engine; ValueError for less than one job.
     """
     if jobs < 1:
         raise ValueError(f"`jobs` is {jobs}: expected a whole number from 1")
@@ -106,7 +106,7 @@ def sweep(
     for done, result in enumerate(found.values(), 1):
         heard(result, done, len(cells))
     waiting = {cell.name: cell for cell in cells if cell.name not in found}
-    for finished in _run(engine(how, jobs), directory, waiting):
+    for finished in _run(engine(how, jobs), directory, waiting, ("--allow-python",) if allow_python else ()):
         cell = waiting[finished.name]
         found[cell.name] = _ended(directory, cell, keys[cell.name], finished)
         heard(found[cell.name], len(found), len(cells))
@@ -166,11 +166,11 @@ def _key(cell: Cell) -> str:
         assert prepared.model.path is not None, "a recipe's model is a file"
         prints, recipe = locks.Fingerprints(), loaded.recipe
         model = prints.model(prepared.model.path, prepared.external, model_span(prepared))
-        takes = comparing.takes(prepared)
+        wanted = takes(prepared)
         files = [
             (spec.name, [(file.name, file.sha256) for file in prints.dataset(opened, spec.span)])
             for spec in recipe.data
-            for opened in (data.open(spec, recipe.inputs, takes, Report()),)
+            for opened in (data.open(spec, recipe.inputs, wanted, Report()),)
         ]
     except QdslError:
         return ""
@@ -192,14 +192,14 @@ def _kept(directory: Path, cell: Cell, key: str) -> CellResult | None:
     return CellResult(cell, "kept", holds, folder) if same and there else None
 
 
-def _run(by: Engine, directory: Path, waiting: Mapping[str, Cell]) -> Iterator[Finished]:
+def _run(by: Engine, directory: Path, waiting: Mapping[str, Cell], more: Sequence[str]) -> Iterator[Finished]:
     jobs = []
     for cell in waiting.values():
         folder = directory / cell.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cell.json").unlink(missing_ok=True)
         words = [sys.executable, "-m", "qdsl", "compile", os.fspath(cell.recipe.resolve()), "--no-lock", "--json"]
-        words += ["--out", os.fspath(folder.resolve())]
+        words += ["--out", os.fspath(folder.resolve()), *more]
         for name, value in cell.sets:
             words += ["--set", f"{name}={value}"]
         jobs.append(Job(cell.name, tuple(words), os.fspath((folder / "log.txt").resolve()), os.fspath(Path.cwd())))

@@ -27,6 +27,10 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", help="only this one of the recipe's targets")
 
 
+def add_python(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--allow-python", action="store_true", help="run code that the recipe names (`decode python`)")
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
 

@@ -16,7 +16,7 @@ _WIDEST = 64  # columns for the names of tensors
 
 
 def add(verbs: Any) -> None:
-    from qdsl.cli.common import add_json, add_on, add_recipe, add_target, at_least_one
+    from qdsl.cli.common import add_json, add_on, add_python, add_recipe, add_target, at_least_one
 
     parser = verbs.add_parser(
         "compile",
@@ -40,6 +40,7 @@ def add(verbs: Any) -> None:
         action="store_true",
         help="exit 4, too, for an undecided budget and a build that does not run as planned",
     )
+    add_python(parser)
     add_json(parser)
 
 
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
             shards=args.shards,
             engine=args.engine,
             on=args.on,
+            allow_python=args.allow_python,
         )
     show_diagnostics(result.diagnostics)
     if args.json:

@@ -9,6 +9,8 @@ from qdsl.cli.measured import add_build, show
 
 
 def add(verbs: Any) -> None:
+    from qdsl.cli.common import add_python
+
     parser = verbs.add_parser(
         "evaluate",
         help="evaluate a build again, without compiling",
@@ -16,6 +18,7 @@ def add(verbs: Any) -> None:
         "and make its report anew.",
     )
     add_build(parser)
+    add_python(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,5 +26,11 @@ def run(args: argparse.Namespace) -> int:
     from qdsl.cli.progress import Progress
 
     with Progress() as progress:
-        result = qdsl.api.evaluate(args.recipe, out=args.out, sets=dict(args.sets), listener=progress.hear)
+        result = qdsl.api.evaluate(
+            args.recipe,
+            out=args.out,
+            sets=dict(args.sets),
+            listener=progress.hear,
+            allow_python=args.allow_python,
+        )
     return show(result, args)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Any) -> None:
-    from qdsl.cli.common import add_json, add_sets, at_least_one
+    from qdsl.cli.common import add_json, add_python, add_sets, at_least_one
 
     parser = verbs.add_parser(
         "sweep",
@@ -25,6 +25,7 @@ def add(verbs: Any) -> None:
         "--jobs", type=at_least_one, default=1, help="cells at a time (default 1: they disturb one another's latency)"
     )
     parser.add_argument("--engine", default="local", help="local (processes of this machine, the default) or ray")
+    add_python(parser)
     add_json(parser)
 
 
@@ -39,7 +40,13 @@ def run(args: argparse.Namespace) -> int:
         print(f"{done}/{total}  {result.status:<6}  {result.cell.name}", file=sys.stderr)
 
     found = qdsl.api.sweep(
-        args.recipes, out=args.out, sets=dict(args.sets), jobs=args.jobs, how=args.engine, listener=heard
+        args.recipes,
+        out=args.out,
+        sets=dict(args.sets),
+        jobs=args.jobs,
+        how=args.engine,
+        listener=heard,
+        allow_python=args.allow_python,
     )
     if args.json:
         print_json({"directory": str(found.directory), "cells": [_as_json(cell) for cell in found.cells]})

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from qdsl.harness import bench, check, machine, scoring, worker
 
 FOLDER = "bench"
-_METRICS = ("boxes", "classification", "detection", "heads", "segmentation")
+_METRICS = ("boxes", "classification", "decoding", "detection", "grids", "heads", "segmentation")
 _LARGEST = 48 << 20  # bytes of samples, and of the goldens of one model
 
 
@@ -113,7 +113,7 @@ def copy_scripts(folder: Path) -> None:
     for script in (bench, check, machine, scoring, worker):
         _copy(script, folder)
     names = {"Detections", "Truth", "iou", "nms", "classification_metrics", "guesses", "detection_metrics", "match"}
-    names |= {"yolov8", "yolox", "pixel_confusion", "segmentation_metrics"}
+    names |= {"two_classes", "pixel_confusion", "segmentation_metrics"}
     (folder / "metrics").mkdir()
     lines = ['"""Metrics, as in qdsl.metrics."""', ""]
     for module in _METRICS:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from qdsl.data.geometry import place_mask, read_mask, region
 from qdsl.harness.tasks import Expected
-from qdsl.harness.tasks.detection import CONFIDENCE, MOST, OVERLAP, guessed_head
+from qdsl.harness.tasks.classification import Classification
+from qdsl.harness.tasks.detection import MOST, read_of, suppression
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -19,7 +20,7 @@ def portable(
     expected: Expected, indices: Sequence[int], shape: Sequence[int], outputs: Outputs
 ) -> dict[str, Any] | None:
     """The `task` of a bundle for the samples at `indices`: `shape` is that of the model's only input, `outputs` are
-    those of one sample. None for a task without labels."""
+    those of one sample. None for a task without labels, and for one that a device cannot score."""
     make = _TASKS.get(expected.spec.task)
     return None if make is None else make(expected, indices, shape, outputs)
 
@@ -52,23 +53,30 @@ def _classification(
         "outputs": _outputs(expected)[:1],
         "classes": list(expected.dataset.classes),
         "labels": labels,
+        "logits": Classification(expected).logits,
     }
 
 
-def _detection(expected: Expected, indices: Sequence[int], shape: Sequence[int], outputs: Outputs) -> dict[str, Any]:
+def _detection(
+    expected: Expected, indices: Sequence[int], shape: Sequence[int], outputs: Outputs
+) -> dict[str, Any] | None:
+    """None where the recipe's own code decodes: the device has none of it."""
     steps = expected.input.steps if expected.input is not None else ()
     nhwc = any(step.name == "layout" and step.args[0] == "nhwc" for step in steps)
     high, wide = (int(n) for n in (shape[1:3] if nhwc else shape[2:4]))
     settings = dict(expected.spec.settings)
-    head = settings.get("decode") or guessed_head(expected, outputs, high, wide)
+    if settings.get("decode") == "python":
+        return None
+    found = read_of(expected, outputs, high, wide)
+    confidence, overlap = suppression(settings)
     return {
         "task": "detection",
-        "outputs": _outputs(expected) if head == "boxes" else _outputs(expected)[:1],
-        "head": head,
+        "outputs": list(found.outputs),
+        "head": found.head.stored(),
         "height": high,
         "width": wide,
-        "confidence": float(settings.get("confidence", CONFIDENCE)),
-        "nms": float(settings.get("nms", OVERLAP)),
+        "confidence": confidence,
+        "nms": overlap,
         "most": MOST,
         "classes": list(expected.dataset.classes),
         "labels": [_boxes(expected, index) for index in indices],
@@ -100,7 +108,7 @@ def _segmentation(expected: Expected, indices: Sequence[int], shape: Sequence[in
     }
 
 
-_TASKS: dict[str, Callable[[Expected, Sequence[int], Sequence[int], Outputs], dict[str, Any]]] = {
+_TASKS: dict[str, Callable[[Expected, Sequence[int], Sequence[int], Outputs], dict[str, Any] | None]] = {
     "classification": _classification,
     "detection": _detection,
     "segmentation": _segmentation,

@@ -21,12 +21,11 @@ from qdsl.metrics import (
     detection_metrics,
     guesses,
     match,
-    nms,
     pixel_confusion,
     segmentation_metrics,
-    yolov8,
-    yolox,
+    two_classes,
 )
+from qdsl.metrics.decoding import Head, detections
 
 Rows = Sequence[NDArray[Any]]
 
@@ -38,6 +37,8 @@ def scores(task: Mapping[str, Any], outputs: Mapping[str, Rows]) -> dict[str, fl
 
 def _classification(task: Mapping[str, Any], outputs: Mapping[str, Rows]) -> dict[str, float]:
     table = np.concatenate([np.asarray(row, np.float64).reshape(1, -1) for row in outputs[task["outputs"][0]]])
+    if table.shape[1] == 1:
+        table = two_classes(table, logits=task["logits"])
     found = classification_metrics([guesses(table, np.array(task["labels"], np.int64))])
     return {"top1": found.top1, "f1": found.macro.f1}
 
@@ -55,28 +56,17 @@ def _detection(task: Mapping[str, Any], outputs: Mapping[str, Rows]) -> dict[str
 
 def _found(task: Mapping[str, Any], outputs: Mapping[str, Rows], at: int) -> Detections:
     """What one sample's outputs say, cut to where its picture lies."""
-    arrays = [np.asarray(outputs[name][at]) for name in task["outputs"]]
-    if task["head"] == "boxes":
-        found = _suppressed(arrays, task["confidence"])
-    else:
-        high, wide = task["height"], task["width"]
-        boxes, table = yolov8(arrays[0]) if task["head"] == "yolov8" else yolox(arrays[0], high, wide)
-        found = nms(boxes, table, confidence=task["confidence"], overlap=task["nms"], most=task["most"])
+    found = detections(
+        Head.of(task["head"]),
+        [np.asarray(outputs[name][at]) for name in task["outputs"]],
+        task["height"],
+        task["width"],
+        confidence=task["confidence"],
+        overlap=task["nms"],
+        most=task["most"],
+    )
     left, top, right, bottom = task["labels"][at]["region"]
     return Detections(np.clip(found.boxes, [left, top] * 2, [right, bottom] * 2), found.scores, found.classes)
-
-
-def _suppressed(arrays: Sequence[NDArray[Any]], confidence: float) -> Detections:
-    if len(arrays) == 3:
-        boxes, values, labels = (a[0] if a.shape[:1] == (1,) else a for a in arrays)
-    else:
-        rows = arrays[0].reshape(-1, 6)
-        boxes, values, labels = rows[:, :4], rows[:, 4], rows[:, 5]
-    kept = np.flatnonzero(values.reshape(-1) >= confidence)
-    classes = labels.reshape(-1)[kept].astype(np.int64)
-    return Detections(
-        boxes.reshape(-1, 4)[kept].astype(np.float64), values.reshape(-1)[kept].astype(np.float64), classes
-    )
 
 
 def _truth(label: Mapping[str, Any]) -> Truth:

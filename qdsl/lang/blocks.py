@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from qdsl.diag import Span
 from qdsl.lang import syntax
 from qdsl.lang.budgets import metrics, profile, require
 from qdsl.lang.picking import Picker
@@ -13,6 +14,7 @@ from qdsl.lang.recipe import (
     Corrupt,
     DataSpec,
     Evaluate,
+    EvaluateValue,
     Improve,
     InputSpec,
     InputStep,
@@ -112,10 +114,10 @@ def evaluate(statement: syntax.Evaluate, scope: Scope) -> Evaluate | None:
         elif isinstance(item, syntax.Require):
             budget = require(item, task, scope)
             requires += [budget] if budget is not None else []
-    outputs, plain = _evaluate_settings(statement, scope)
+    outputs, plain, places = _evaluate_settings(statement, scope)
     if task is None or name is None:
         return None
-    return Evaluate(task, name, statement.span, outputs, plain, measured, watched, tuple(requires), changed)
+    return Evaluate(task, name, statement.span, outputs, plain, measured, watched, tuple(requires), changed, places)
 
 
 def corrupt(found: syntax.Corrupt, scope: Scope) -> Corrupt | None:
@@ -133,17 +135,30 @@ def corrupt(found: syntax.Corrupt, scope: Scope) -> Corrupt | None:
     return Corrupt(tuple(kinds) or CORRUPTIONS, tuple(dict.fromkeys(severities)), found.span)
 
 
-def _evaluate_settings(statement: syntax.Evaluate, scope: Scope) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+_Places = tuple[tuple[str, Span], ...]
+
+
+def _evaluate_settings(statement: syntax.Evaluate, scope: Scope) -> tuple[tuple[str, ...], tuple[Any, ...], _Places]:
+    """Outputs, settings as (name, value), and where each stands."""
     outputs: tuple[str, ...] = ()
-    plain: list[tuple[str, Plain]] = []
+    plain: list[tuple[str, EvaluateValue]] = []
+    places: list[tuple[str, Span]] = []
     body = [item for item in statement.body if isinstance(item, syntax.Setting)]
     for setting, forms in table("evaluate", body, scope):
         got = fit(setting, forms, scope)
-        if got is not None and setting.word.name == "output":
+        if got is None:
+            continue
+        name, values = setting.word.name, got[0]
+        places.append((name, setting.span))
+        if name == "output":
             outputs = tuple(str(group[0]) for group in got)
-        elif got is not None:
-            plain.append((setting.word.name, got[0][0]))
-    return outputs, tuple(plain)
+        elif name == "decode" and len(values) > 1:
+            plain += [("decode", "python"), ("python", values[1])]
+        elif isinstance(setting.groups[0][0], syntax.ListOf):
+            plain.append((name, tuple(float(v) if isinstance(v, float) else int(v) for v in values)))
+        else:
+            plain.append((name, values[0]))
+    return outputs, tuple(plain), tuple(places)
 
 
 def allocate(statement: syntax.Allocate, picker: Picker, scope: Scope) -> Allocate | None:

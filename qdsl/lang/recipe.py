@@ -238,25 +238,35 @@ class Corrupt:
     span: Span
 
 
+EvaluateValue = int | float | str | tuple[int | float, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluate:
-    """`evaluate TASK on DATA { ... }`."""
+    """`evaluate TASK on DATA { ... }`. `decode python "x"` is ("decode", "python") and ("python", "x"); `places` says
+    where each setting stands."""
 
     task: str
     data: str
     span: Span
     output: tuple[str, ...] = ()
-    settings: tuple[tuple[str, int | float | str], ...] = ()
+    settings: tuple[tuple[str, EvaluateValue], ...] = ()
     measure: tuple[Metric, ...] = ()
     profile: Profile | None = None
     requires: tuple[Require, ...] = ()
     corrupt: Corrupt | None = None
+    places: tuple[tuple[str, Span], ...] = field(default=(), compare=False)
+
+    def at(self, *settings: str) -> Span:
+        """The place of the first of `settings` that is written; of the whole statement where none is."""
+        known = dict(self.places)
+        return next((known[name] for name in settings if name in known), self.span)
 
     @property
     def words(self) -> str:
         """What is measured: task, data, outputs and settings. Statements with the same words measure the same."""
         outputs = [f'output "{name}"' for name in self.output]
-        told = [*outputs, *(f"{name} {value}" for name, value in self.settings)]
+        told = [*outputs, *(f"{name} {list(v) if isinstance(v, tuple) else v}" for name, v in self.settings)]
         return f"{self.task} on {self.data}{': ' if told else ''}{', '.join(told)}"
 
 

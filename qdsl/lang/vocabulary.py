@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 
 CPUS = ("any", "x86", "x86_vnni", "arm", "arm_dotprod")
-
+DECODERS = ("yolov8", "yolox", "yolov5", "yolov7", "nanodet", "fastestdet", "ssd", "boxes")
 _SCHEME = "a number type or `N bit`; the rest in any order"
 
 TABLE: tuple[Row, ...] = (
@@ -94,7 +94,18 @@ TABLE: tuple[Row, ...] = (
     ),
     Row("target", "io", "int8|uint8", "integer graph inputs and outputs"),
     Row("evaluate", "output", "S ..", "the model outputs to read"),
-    Row("evaluate", "decode", "yolov8|yolox|boxes", "how raw outputs become boxes; `boxes`: they are boxes already"),
+    Row("evaluate", "decode", "|".join(DECODERS), "how raw outputs become boxes; `boxes`: they are boxes already"),
+    Row("evaluate", "decode", "python S", "`package:function` makes them boxes; needs `--allow-python`"),
+    Row("evaluate", "strides", "NS", "pixels per cell of each grid of the head, finest first"),
+    Row("evaluate", "anchors", "FS", "widths and heights in pixels, grid by grid, of a head with anchors"),
+    Row("evaluate", "reg_max", "N", "the largest distance of a head that gives distributions, in cells"),
+    Row("evaluate", "offset", "F", "how far grid points lie inside their cell, in cells"),
+    Row("evaluate", "sizes", "FS", "sides of SSD's priors in pixels, grid by grid, and one more"),
+    Row("evaluate", "ratios", "NS", "how many aspect ratios (2, 3, ..) SSD's priors have, grid by grid"),
+    Row("evaluate", "corners", "xyxy|yxyx|cxcywh", "the order of the numbers of a box that the graph decodes"),
+    Row("evaluate", "units", "pixels|fractions", "what those numbers count: pixels of the input, or parts of it"),
+    Row("evaluate", "background", "first|none", "whether class 0 of the model is the background"),
+    Row("evaluate", "scores", "probabilities|logits", "whether scores still need a sigmoid or softmax"),
     Row("evaluate", "confidence", "F", "boxes below this score are dropped"),
     Row("evaluate", "nms", "F", "boxes that overlap more are merged"),
     Row("corrupt", "light", "", "half of the pictures darker, half brighter, by 0.5 to 2.5 stops"),

@@ -15,6 +15,7 @@ from qdsl.metrics.classification import (
     Rates,
     classification_metrics,
     guesses,
+    two_classes,
 )
 from qdsl.metrics.detection import (
     IOU_THRESHOLDS,
@@ -57,6 +58,7 @@ __all__ = [
     "pixel_confusion",
     "segmentation_metrics",
     "to_picture",
+    "two_classes",
     "yolov8",
     "yolox",
 ]

@@ -52,6 +52,14 @@ class Guesses:
         return Guesses(self.labels[at], self.best[at], self.ranks[at], self.confidence[at], self.classes)
 
 
+def two_classes(scores: ArrayLike, *, logits: bool) -> Floats:
+    """Scores [n, 1] of the second of two classes as those of both [n, 2]: probabilities, or `logits` of them. The
+    second is the best above a probability of 0.5."""
+    given = np.asarray(scores, np.float64).reshape(-1, 1)
+    second = 0.5 * (1.0 + np.tanh(0.5 * given)) if logits else given
+    return np.hstack((1.0 - second, second))
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """Precision, recall and F1, each between 0 and 1."""

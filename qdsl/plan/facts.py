@@ -9,6 +9,7 @@ from qdsl.lang.recipe import (
     Allow,
     DataSpec,
     Evaluate,
+    EvaluateValue,
     InputSpec,
     Metric,
     Profile,
@@ -164,6 +165,8 @@ def _join(args: Iterable[int | float | str]) -> str:
     return " ".join(_text(arg) for arg in args)
 
 
-def _text(value: int | float | str) -> str:
+def _text(value: EvaluateValue) -> str:
     """Numbers so that two different ones differ, strings as they are."""
+    if isinstance(value, tuple):
+        return ", ".join(_text(each) for each in value)
     return repr(value) if isinstance(value, float) else str(value)

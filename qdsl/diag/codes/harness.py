@@ -19,6 +19,8 @@ quantize static { weights int8; activations uint8; calibrate minmax on calib }
 target ort
 """
 _TWO = 'folder "photos"'
+_COCO = 'coco ["labels.json", "images"]'
+_HEAD = "model.onnx, coco labels, and heads.py beside them"
 _CLASSIFIER = "model.onnx is a classifier of four classes, photos has four, of one picture each"
 
 
@@ -40,8 +42,8 @@ CODES: dict[str, CodeDoc] = {
     ),
     "evaluate-output": _doc(
         "`evaluate` does not say which output it reads, or names one that is not there",
-        "A task reads one output (`decode boxes` up to three, `fidelity` all of them). With a single output nothing "
-        "needs to be said.",
+        "A task reads one output (some heads of `decode` several, `fidelity` all of them). With a single output "
+        "nothing needs to be said.",
         'classification on val { output "nope" }',
     ),
     "evaluate-classes": _doc(
@@ -71,6 +73,30 @@ CODES: dict[str, CodeDoc] = {
         "`output`.",
         "classification on val",
         setup="model.onnx is a Conv of four channels, photos has four classes",
+    ),
+    "evaluate-reads": _doc(
+        "a model with one score tells two classes apart, and this is how",
+        "The score is that of the second class of the data. Where the graph ends in a Sigmoid it is a probability, and "
+        "above 0.5 is that class; else it is a logit, and above 0 is.",
+        "classification on val",
+        'folder "photos"',
+        "model.onnx gives one probability, photos has two classes",
+    ),
+    "python-refused": _doc(
+        "the recipe names code to run, and nobody allowed it",
+        "`decode python` imports a module and calls a function of it, with all that this user may do. That happens in "
+        "`compile` and `evaluate` with `--allow-python` alone; `check` and `plan` import nothing.",
+        'detection on val { decode python "heads:decode" }',
+        _COCO,
+        _HEAD,
+    ),
+    "python-failed": _doc(
+        "the function that `decode python` names cannot be imported, or fails",
+        "It stands as `package.module:function`, in the recipe's folder or installed; it is called with the outputs by "
+        "name and the input's height and width, and returns boxes and scores, or boxes, scores and classes.",
+        'detection on val { decode python "heads:nothing" }',
+        _COCO,
+        _HEAD,
     ),
     "evaluate-corrupt": _doc(
         "`corrupt` is asked of data that is no pictures",

@@ -21,10 +21,30 @@ Statistic = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
+class OutputInfo:
+    """What the graph says of an output: its shape as far as it is known, its type, and the operator that makes at least
+    a part of it probabilities, "" for none."""
+
+    shape: tuple[int | str | None, ...] | None = None
+    dtype: str = ""
+    squashed: str = ""
+
+    @property
+    def plain(self) -> tuple[int, ...] | None:
+        """The shape for one sample; None where a dim beside the first is open."""
+        if not self.shape:
+            return None
+        first = self.shape[0] if isinstance(self.shape[0], int) else 1
+        rest = [dim for dim in self.shape[1:] if isinstance(dim, int)]
+        return (first, *rest) if len(rest) == len(self.shape) - 1 else None
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
     """What a task stands on: its statement, the dataset and its statement, the `input` block of the picture (None where
     the model takes several, or none is written), the names of the model's outputs, the metrics that the recipe
-    measures or bounds, and how the pictures were changed ("" for as they are)."""
+    measures or bounds, how the pictures were changed ("" for as they are), what the graph says of its outputs and of
+    height and width of its only input (None where that is open), and what `decode python` names, where it may run."""
 
     spec: Evaluate
     data: DataSpec
@@ -33,6 +53,9 @@ class Expected:
     outputs: tuple[str, ...]
     metrics: tuple[Metric, ...] = ()
     condition: str = ""
+    known: Mapping[str, OutputInfo] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    python: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +77,10 @@ class Verdict:
 
 class Task(Protocol):
     """A task carried out: `answer` each sample, then `verdict` of all answers."""
+
+    @property
+    def told(self) -> str:
+        """How the output is read, where nothing in the recipe says so; "" where there is nothing to tell."""
 
     def answer(self, outputs: Outputs, case: Case) -> Any:
         """What a model's outputs say of one sample, small enough to keep for every sample."""

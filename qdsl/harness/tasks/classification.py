@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from qdsl.harness.results import Key
 from qdsl.harness.tasks.base import (
     Case,
     Expected,
+    OutputInfo,
     Outputs,
     Statistic,
     Verdict,
@@ -21,7 +23,7 @@ from qdsl.harness.tasks.base import (
     unreadable,
     wrong,
 )
-from qdsl.metrics import ClassificationMetrics, Guesses, classification_metrics, guesses
+from qdsl.metrics import ClassificationMetrics, Guesses, classification_metrics, guesses, two_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +35,56 @@ class Guess:
 
 
 class Classification:
-    """Scores of any unit in one output [1, classes]; labels of whole samples."""
+    """Scores of any unit in one output [1, classes]; labels of whole samples. One score alone is that of the second of
+    two classes."""
 
     def __init__(self, expected: Expected) -> None:
         require_outputs(expected)
         self._expected = expected
         self._classes = expected.dataset.classes
+        self.told = ""
+        info = expected.known.get((expected.spec.output or expected.outputs)[0], OutputInfo())
+        self._logits = not info.squashed
+        if info.plain is not None:
+            self._require(info.plain)
+            self.told = self._reading(info) if prod(info.plain) == 1 else ""
 
     def answer(self, outputs: Outputs, case: Case) -> Guess:
         scores = np.asarray(only_output(self._expected, outputs), np.float64)
+        self._require(scores.shape)
         row = scores.reshape(1, -1)
-        if scores.ndim < 2 or scores.shape[0] != 1 or scores.size != max(scores.shape):
-            raise unreadable(self._expected, f"it has shape {list(scores.shape)}, expected [1, classes]")
-        if not self._classes:
-            self._classes = tuple(str(index) for index in range(row.shape[1]))
-        if len(self._classes) != row.shape[1]:
-            require_classes(self._expected, row.shape[1], "the model")
         try:
+            if row.size == 1:
+                row = two_classes(row, logits=self._logits)
+            if not self._classes:
+                self._classes = tuple(str(index) for index in range(row.shape[1]))
             return Guess(guesses(row, [self._label(case.sample.index)]), _probabilities(row[0]))
         except ValueError as error:
             raise unreadable(self._expected, error) from None
+
+    @property
+    def logits(self) -> bool:
+        """Whether a single score still needs a sigmoid: by how the graph ends."""
+        return self._logits
+
+    def _require(self, shape: tuple[int, ...]) -> None:
+        """Raises QdslError: evaluate-shape for what is no row of scores, evaluate-classes for another number."""
+        count = prod(shape)
+        if len(shape) < 2 or shape[0] != 1 or count != max(shape):
+            raise unreadable(self._expected, f"it has shape {list(shape)}, expected [1, classes]")
+        if count == 1 and len(self._classes) not in (0, 2):
+            name, spec = self._expected.data.name, self._expected.spec
+            headline = f"the model gives one score, which tells two classes apart: {name} has {len(self._classes)}"
+            raise wrong("evaluate-classes", headline, spec.span, "choose two in the data: `classes [..]`")
+        if count > 1 and self._classes and count != len(self._classes):
+            require_classes(self._expected, count, "the model")
+
+    def _reading(self, info: OutputInfo) -> str:
+        """How a single score is read, in words."""
+        second = f"class `{self._classes[1]}`" if len(self._classes) == 2 else "the second class"
+        if info.squashed:
+            return f"one probability (the graph ends in {info.squashed}): above 0.5 is {second}"
+        return f"one logit (no Sigmoid ends the graph): above 0 is {second}"
 
     def _label(self, index: int) -> int:
         found = [label.index for label in self._expected.dataset.labels(index) if label.box is None]

@@ -7,8 +7,9 @@ are kept, and the best 100 of a class count. Precision, recall and F1 are at the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +19,28 @@ from qdsl.harness.results import Box, Key, Shown, Views
 from qdsl.harness.tasks.base import (
     Case,
     Expected,
+    OutputInfo,
     Outputs,
     Statistic,
     Verdict,
-    only_output,
     require_classes,
     require_outputs,
     unreadable,
     wrong,
 )
+from qdsl.harness.tasks.heads import Read, most_outputs, read
+from qdsl.harness.tasks.python import called
 from qdsl.metrics import (
     Detections,
     Matches,
     ResampledPrecision,
     Truth,
     detection_metrics,
-    heads,
     match,
     nms,
     to_picture,
 )
+from qdsl.metrics.decoding import detections
 
 CONFIDENCE, OVERLAP, MOST = 0.001, 0.7, 300
 _BEST = {"map50": 0, "map50_95": 1, "fitness": 1}
@@ -55,11 +58,12 @@ class Found:
 
 
 class Detection:
-    """A head of YOLOv8 or YOLOX, or boxes that the model has decoded and suppressed itself (`decode boxes`)."""
+    """Whatever head `decode` names, or the shapes of the outputs are those of."""
+
+    told: ClassVar[str] = ""
 
     def __init__(self, expected: Expected) -> None:
         self._settings = dict(expected.spec.settings)
-        require_outputs(expected, most=3 if self._settings.get("decode") == "boxes" else 1)
         if expected.data.source not in ("yolo", "coco"):
             headline = f"dataset {expected.data.name} has no boxes"
             cure = "`yolo` and `coco` datasets have labelled boxes"
@@ -68,6 +72,10 @@ class Detection:
         self._classes = expected.dataset.classes
         self._steps = expected.input.steps if expected.input is not None else ()
         self._layout = next((str(s.args[0]) for s in self._steps if s.name == "layout"), "nchw")
+        self._head: Read | None = None
+        if self._settings.get("decode") != "python":
+            require_outputs(expected, most=most_outputs(expected.spec))
+            self._head = read(expected, expected.known, *expected.size) if expected.size is not None else None
 
     def answer(self, outputs: Outputs, case: Case) -> Found:
         (array,) = case.sample.arrays.values()
@@ -92,38 +100,28 @@ class Detection:
 
     def _read(self, outputs: Outputs, high: int, wide: int) -> Detections:
         """What the head found, in input pixels. Raises ValueError for outputs of another shape."""
-        head = self._settings.get("decode") or guessed_head(self._expected, outputs, high, wide)
-        if head == "boxes":
-            return self._suppressed(outputs)
-        output = only_output(self._expected, outputs)
-        boxes, scores = heads.yolov8(output) if head == "yolov8" else heads.yolox(output, high, wide)
-        require_classes(self._expected, scores.shape[1], "the model")
-        return nms(
-            boxes,
-            scores,
-            confidence=float(self._settings.get("confidence", CONFIDENCE)),
-            overlap=float(self._settings.get("nms", OVERLAP)),
-            most=MOST,
-        )
-
-    def _suppressed(self, outputs: Outputs) -> Detections:
-        """Boxes [1, n, 4], scores [1, n] and classes [1, n] in three outputs, in that order; or rows of one output
-        [1, n, 6]: x0, y0, x1, y1, score, class. Rows of score 0 are padding."""
-        named = self._expected.spec.output or self._expected.outputs
-        arrays = [np.asarray(outputs[name], np.float64) for name in named]
-        if len(arrays) == 3:
-            boxes, scores, labels = (a[0] if a.shape[:1] == (1,) else a for a in arrays)
-        else:
-            rows = arrays[0][0] if arrays[0].ndim == 3 else arrays[0]
-            if rows.ndim != 2 or rows.shape[1] != 6:
-                raise ValueError(f"it has shape {list(rows.shape)}, expected [1, n, 6] or boxes, scores and classes")
-            boxes, scores, labels = rows[:, :4], rows[:, 4], rows[:, 5]
-        scores, classes = scores.reshape(-1), labels.reshape(-1).astype(np.int64)
-        kept = np.flatnonzero(scores >= float(self._settings.get("confidence", CONFIDENCE)))
-        found = Detections(boxes.reshape(-1, 4)[kept], scores[kept], classes[kept])
+        confidence, overlap = suppression(self._settings)
+        if self._settings.get("decode") == "python":
+            return self._own(outputs, high, wide)
+        if self._head is None:
+            self._head = read_of(self._expected, outputs, high, wide)
+        arrays = [outputs[name] for name in self._head.outputs]
+        head = self._head.head
+        found = detections(head, arrays, high, wide, confidence=confidence, overlap=overlap, most=MOST)
         if found.classes.size and int(found.classes.max()) >= len(self._classes):
             require_classes(self._expected, int(found.classes.max()) + 1, "the model")
         return found
+
+    def _own(self, outputs: Outputs, high: int, wide: int) -> Detections:
+        """What the recipe's own function makes of the outputs."""
+        confidence, overlap = suppression(self._settings)
+        assert self._expected.python is not None, "it was loaded, or the recipe refused"
+        found = called(self._expected.python, outputs, high, wide, self._expected.spec)
+        if found.scores.ndim == 1:
+            kept = found.scores >= confidence
+            return Detections(found.boxes[kept], found.scores[kept], found.labels[kept])
+        require_classes(self._expected, found.scores.shape[1], "what `decode python` returns")
+        return nms(found.boxes, found.scores, confidence=confidence, overlap=overlap, most=MOST)
 
     def verdict(self, answers: Sequence[Found]) -> Verdict:
         found = detection_metrics([answer.matches for answer in answers])
@@ -200,19 +198,20 @@ def _box(corners: NDArray[np.float64], label: np.int64, score: np.float64 | None
     return Box(x0, y0, x1, y1, int(label), None if score is None else round(float(score), 3))
 
 
-def guessed_head(expected: Expected, outputs: Outputs, high: int, wide: int) -> str:
-    """The head whose shape the output has, where the recipe does not say `decode`; `high` and `wide` are those of the
-    input. Raises QdslError evaluate-shape for another shape."""
-    shape, classes = only_output(expected, outputs).shape, len(expected.dataset.classes)
-    cells = sum((high // stride) * (wide // stride) for stride in (8, 16, 32))
-    if len(shape) == 3 and shape[1] == 4 + classes:
-        return "yolov8"
-    if len(shape) == 3 and shape[1:] == (cells, 5 + classes):
-        return "yolox"
-    headline = f"nothing says how the output of shape {list(shape)} becomes boxes"
-    raise wrong(
-        "evaluate-shape", headline, expected.spec.span, "write `decode yolov8`, `decode yolox` or `decode boxes`"
-    )
+def suppression(settings: Mapping[str, Any]) -> tuple[float, float]:
+    """The least score and the largest overlap that an `evaluate` asks for."""
+    return float(settings.get("confidence", CONFIDENCE)), float(settings.get("nms", OVERLAP))
+
+
+def read_of(expected: Expected, outputs: Outputs, high: int, wide: int) -> Read:
+    """How the outputs of a run become boxes; `high` and `wide` are those of the input. Raises as `read` does."""
+    seen = {
+        name: replace(expected.known.get(name, OutputInfo()), shape=array.shape, dtype=str(array.dtype))
+        for name, array in outputs.items()
+    }
+    found = read(expected, seen, high, wide)
+    assert found is not None, "a run has shapes"
+    return found
 
 
 class _Rates:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
+from typing import ClassVar
 
 from qdsl.harness.results import Key
 from qdsl.harness.tasks.base import Case, Expected, Outputs, Statistic, Verdict, require_outputs, unreadable
@@ -22,6 +23,8 @@ _METRICS: dict[str, tuple[Callable[[FidelitySums], float], Callable[[Sequence[fl
 
 class Fidelity:
     """Every output, or those that `output` names. Classes are looked for along axis 1."""
+
+    told: ClassVar[str] = ""
 
     def __init__(self, expected: Expected) -> None:
         require_outputs(expected, most=max(1, len(expected.outputs)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from qdsl.harness.results import ClassMap, Key, Shown, Views
 from qdsl.harness.tasks.base import (
     Case,
     Expected,
+    OutputInfo,
     Outputs,
     Statistic,
     Verdict,
@@ -48,6 +49,8 @@ class Parted:
 class Segmentation:
     """Scores [1, classes, h, w] or [1, h, w, classes], or classes [1, h, w] as integers; masks from `masks`."""
 
+    told: ClassVar[str] = ""
+
     def __init__(self, expected: Expected) -> None:
         require_outputs(expected)
         if expected.data.source != "masks":
@@ -57,6 +60,9 @@ class Segmentation:
         self._expected = expected
         self._classes = expected.dataset.classes
         self._steps = expected.input.steps if expected.input is not None else ()
+        info = expected.known.get((expected.spec.output or expected.outputs)[0], OutputInfo())
+        if info.plain is not None:
+            self._count(info.plain, integers="int" in info.dtype)
 
     def answer(self, outputs: Outputs, case: Case) -> Parted:
         truth = self._truth(case.sample.index)
@@ -91,17 +97,25 @@ class Segmentation:
 
     def _said(self, output: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64]:
         """The best class of each pixel, at the height and width of the input."""
-        if output.ndim == 3 and output.shape[0] == 1 and output.dtype.kind in "iu":
-            self._known(len(self._classes))
+        last = self._count(output.shape, integers=output.dtype.kind in "iu")
+        if output.ndim == 3:
             rows, columns = (_nearest(output.shape[1 + axis], shape[axis]) for axis in (0, 1))
             return np.asarray(output[0][np.ix_(rows, columns)], np.int64)
-        if output.ndim != 4 or output.shape[0] != 1:
-            raise unreadable(self._expected, f"it has shape {list(output.shape)}, expected [1, classes, h, w]")
-        last = bool(self._classes) and output.shape[1] != len(self._classes) == output.shape[3]
         scores = output[0] if last else output[0].transpose(1, 2, 0)
-        self._known(scores.shape[2])
         scaled = resample(np.ascontiguousarray(scores, np.float32), int(shape[0]), int(shape[1]))
         return np.asarray(scaled.argmax(2), np.int64)
+
+    def _count(self, shape: tuple[int, ...], *, integers: bool) -> bool:
+        """Whether the classes stand last. Raises QdslError: evaluate-shape for what is no map of classes or scores,
+        evaluate-classes for another number of them."""
+        if len(shape) == 3 and shape[0] == 1 and integers:
+            self._known(len(self._classes))
+            return False
+        if len(shape) != 4 or shape[0] != 1:
+            raise unreadable(self._expected, f"it has shape {list(shape)}, expected [1, classes, h, w]")
+        last = bool(self._classes) and shape[1] != len(self._classes) == shape[3]
+        self._known(shape[3] if last else shape[1])
+        return last
 
     def _known(self, count: int) -> None:
         if not self._classes:

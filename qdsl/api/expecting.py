@@ -1,0 +1,96 @@
+"""What an `evaluate` statement stands on, and what can be said of it before anything runs; no runtime is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from qdsl import data
+from qdsl.api.prepare import Prepared, takes
+from qdsl.data import Dataset
+from qdsl.diag import Diagnostic, QdslError, Report, Severity
+from qdsl.graph.endings import squashed_by
+from qdsl.harness.tasks import Expected, task_for
+from qdsl.harness.tasks.base import OutputInfo
+from qdsl.lang.recipe import DataSpec, Evaluate, InputSpec, Metric, Recipe
+from qdsl.lang.vocabulary import METRICS
+
+
+def foreseen(prepared: Prepared, report: Report) -> None:
+    """Raises QdslError, evaluate-*, for what shapes and classes decide of every `evaluate`, as far as they are known:
+    no sample is read, and data that is not there leaves its part open."""
+    errors = Report()
+    for spec in prepared.recipe.evaluates:
+        statement = prepared.recipe.dataset(spec.data)
+        try:
+            dataset = data.open(statement, prepared.recipe.inputs, takes(prepared), Report())
+        except QdslError:
+            dataset = _unseen(statement)
+        try:
+            report.extend(told(expect(prepared, spec, dataset, None)))
+        except QdslError as error:
+            errors.extend(error.diagnostics)
+    errors.raise_errors()
+
+
+def told(expected: Expected) -> Iterator[Diagnostic]:
+    """What the task has to say of how it reads the output. Raises QdslError where it cannot."""
+    told, spec = task_for(expected).told, expected.spec
+    if told:
+        yield Diagnostic("evaluate-reads", f"`evaluate {spec.task}` reads {told}", spec.span, severity=Severity.NOTE)
+
+
+def expect(prepared: Prepared, spec: Evaluate, dataset: Dataset, python: Callable[..., Any] | None) -> Expected:
+    recipe, outputs = prepared.recipe, tuple(dict.fromkeys(prepared.view.outputs))
+    return Expected(
+        spec,
+        recipe.dataset(spec.data),
+        dataset,
+        _picture(prepared),
+        outputs,
+        _metrics(recipe, spec),
+        known={name: _said_of(prepared, name) for name in outputs},
+        size=_size(prepared),
+        python=python,
+    )
+
+
+def _unseen(statement: DataSpec) -> Dataset:
+    """Data that is not there, of which nothing but the statement is known: no sample is asked of it."""
+    reader: Any = None
+    return Dataset(statement.name, statement.source, (), 0, statement.classes, (), reader)
+
+
+def _said_of(prepared: Prepared, output: str) -> OutputInfo:
+    tensor = prepared.view.tensors[output]
+    return OutputInfo(tensor.shape, tensor.dtype or "", squashed_by(prepared.view, output))
+
+
+def _size(prepared: Prepared) -> tuple[int, int] | None:
+    """Height and width of the model's only input, where that is a picture and the graph or its `input` block fixes
+    them."""
+    if len(prepared.view.inputs) != 1:
+        return None
+    shape = prepared.view.tensors[prepared.view.inputs[0]].shape or ()
+    picture = _picture(prepared)
+    steps = picture.steps if picture is not None else ()
+    last = any(step.name == "layout" and step.args[0] == "nhwc" for step in steps)
+    sides = shape[1:3] if last else shape[2:4]
+    if len(shape) == 4 and all(isinstance(side, int) for side in sides):
+        return int(str(sides[0])), int(str(sides[1]))
+    cut = [step.args[:2] for step in steps if step.name in ("resize", "crop")]
+    return (int(cut[-1][0]), int(cut[-1][1])) if cut else None
+
+
+def _metrics(recipe: Recipe, spec: Evaluate) -> tuple[Metric, ...]:
+    """What the recipe measures or bounds with this statement: metrics of its task, here and in target blocks."""
+    bounded = [r.metric for r in (*spec.requires, *(r for target in recipe.targets for r in target.requires))]
+    own = {row.name for row in METRICS if spec.task in row.tasks}
+    return tuple(metric for metric in (*spec.measure, *bounded) if metric.name in own)
+
+
+def _picture(prepared: Prepared) -> InputSpec | None:
+    """The `input` block of the model's only input."""
+    inputs = prepared.view.inputs
+    blocks = [spec for spec in prepared.recipe.inputs if spec.name in (None, *inputs)]
+    return blocks[0] if len(blocks) == 1 and len(inputs) == 1 else None
