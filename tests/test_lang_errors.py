@@ -56,7 +56,7 @@ CASES: dict[str, str] = {
     "escapes": 'model onnx "models\\yolo.onnx"\n',
     "signs": "recipe my-model\nmodel onnx 'm.onnx'\nkeep /head/* in float32\nkeep caf\u00e9 in float32\n// note\n",
     "numbers": "target tensorrt { version 10.3.1 }\ninput { rescale .5 }\nlayers all { range [0, 1e999] }\n",
-    "fraction_of_a_decimal": "input { rescale 1/127.5 }\n",
+    "fraction_without_a_number": "input { rescale 1/0.0 }\ninput { rescale 1/-255 }\n",
     "version_is_a_text": "target tensorrt { version 10.3 }\n",
     "regex": 'keep matching "layer[" in float32\n',
     "scheme": "quantize static { weights int8 per_channel per_tensor; activations float16 symmetric }\n"

@@ -288,7 +288,7 @@ def test_parameters_stand_wherever_a_value_may() -> None:
     [
         ("int2", "param-choice"),
         ('"int4"', "param-choice"),
-        ("int8 int4", "setting-value"),
+        ("int8 int4", "param-choice"),
         ("", "setting-value"),
         ("$bits", "setting-value"),
         ("]", "setting-value"),

@@ -117,4 +117,6 @@ def nearest(word: str, known: Iterable[str], count: int = 2) -> tuple[str, ...]:
     Bounded: long words and huge vocabularies are cut before comparing, since both come from untrusted files.
     """
     pool = sorted(set(known))[:5000]
-    return tuple(difflib.get_close_matches(word[:200], pool, n=count, cutoff=0.5))
+    same = [name for name in pool if name.lower() == word[:200].lower()]
+    close = difflib.get_close_matches(word[:200], pool, n=count, cutoff=0.5)
+    return tuple(dict.fromkeys((*same, *close)))[:count]

@@ -169,7 +169,7 @@ def allocate(statement: syntax.Allocate, picker: Picker, scope: Scope) -> Alloca
     for item in statement.body:
         if isinstance(item, syntax.Setting):
             known = ("sensitivity", "minimize", "pin", "group")
-            scope.unknown("setting", item.word.name, item.word.span, known)
+            scope.unknown_setting("allocate", item.word, known)
         elif isinstance(item, syntax.Sensitivity):
             found = replace(found, sensitivity=_sensitivity(item, scope))
         elif isinstance(item, syntax.Minimize):

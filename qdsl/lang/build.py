@@ -42,13 +42,24 @@ def _text(tree: Any, token: Any, faults: Faults) -> syntax.Text:
 
 def _number(span: Span, children: list[Any]) -> syntax.Number:
     text, unit = str(children[0]), children[1]
-    value = int(text) if re.fullmatch(r"-?[0-9]+", text) else float(text)
-    return syntax.Number(span, value, str(unit) if unit is not None else None)
+    return syntax.Number(span, _plain_number(text), str(unit) if unit is not None else None)
 
 
 def _fraction(span: Span, children: list[Any]) -> syntax.Fraction:
     above, below = str(children[0]).split("/")
-    return syntax.Fraction(span, int(above), int(below))
+    return syntax.Fraction(span, _plain_number(above), _plain_number(below))
+
+
+def _plain_number(text: str) -> int | float:
+    return int(text) if re.fullmatch(r"-?[0-9]+", text) else float(text)
+
+
+def _several(span: Span, children: list[Any]) -> Any:
+    return children[0] if len(children) == 1 else syntax.Several(span, tuple(children))
+
+
+def _list(span: Span, children: list[Any]) -> syntax.ListOf:
+    return syntax.ListOf(span, tuple(child for child in children if child is not None))
 
 
 def _picks(span: Span, children: list[Any]) -> syntax.Picks:
@@ -83,7 +94,9 @@ _MAKE: dict[str, Callable[[Span, list[Any]], Any]] = {
     "number": _number,
     "fraction": _fraction,
     "param_use": lambda span, children: syntax.UseParam(span, str(children[0])[1:]),
-    "list": lambda span, children: syntax.ListOf(span, tuple(c for c in children if c is not None)),
+    "list": _list,
+    "several": _several,
+    "choices": _list,
     "setting": lambda span, children: syntax.Setting(span, children[0], tuple(children[1:])),
     "expect": lambda span, children: children[0],
     "picks": _picks,

@@ -43,14 +43,14 @@ def _value(param: syntax.Param, given: str | None, scope: Scope) -> syntax.Value
         return param.value
     read = read_value(given, param)
     if read is None:
-        label = 'expected one value, such as `int4`, `0.5` or `"text"`'
+        label = 'expected a value, such as `int4`, `0.5`, `percentile 99.99` or `"text"`'
         scope.error("setting-value", f"`{_option(param.name.name, given)}` gives no value", param.span, label)
         return param.value
     return read if _chosen(param, read, param.span, scope, given) else param.value
 
 
 def _uses(value: syntax.Value) -> bool:
-    if isinstance(value, syntax.ListOf):
+    if isinstance(value, syntax.ListOf | syntax.Several):
         return any(_uses(item) for item in value.items)
     return isinstance(value, syntax.UseParam)
 

@@ -21,8 +21,11 @@ from qdsl import grammars
 from qdsl.diag import Diagnostic, nearest
 from qdsl.lang import syntax
 from qdsl.lang.build import build
-from qdsl.lang.expect import expected, told
+from qdsl.lang.examples import STATEMENTS
+from qdsl.lang.expect import expected
+from qdsl.lang.foreign import cure, cures_for
 from qdsl.lang.tokens import MOST_TOKENS, Faults, Placed, Tok, balance, layout, scan, scanner
+from qdsl.lang.vocabulary import NESTED, rows
 from qdsl.spec import UNITS
 
 _RESERVED = ("and", "or", "not")
@@ -151,22 +154,25 @@ class _Feeder:
             begin = starts[-1][1]
             if this.spoilt:
                 return None, _without(chunk, begin)
-            token = self._token(machine, this.tok, before.tok if before else None, index == begin)
+            block = chunk[starts[-2][1]].tok.text if len(starts) > 1 else "recipe"
+            opening = block if index == begin else None
+            token = self._token(machine, this.tok, before.tok if before else None, opening)
             if token is None:
                 return None, _without(chunk, begin)
             try:
                 machine.feed_token(token)
             except UnexpectedToken:
-                self._report(machine, chunk, index, begin)
+                self._report(machine, chunk, index, begin, block)
                 return None, _without(chunk, begin)
         return machine.feed_eof(), chunk
 
-    def _token(self, machine: Any, tok: Tok, before: Tok | None, opening: bool) -> Token | None:
-        """The token for the parser; None when the statement's first word is unknown and nothing is near."""
+    def _token(self, machine: Any, tok: Tok, before: Tok | None, block: str | None) -> Token | None:
+        """The token for the parser; None when the statement's first word is unknown and nothing is near. `block` is
+        what a statement stands in whose first word this is."""
         choices = machine.choices()
         kind = self._kind(machine, tok, before)
-        if opening and kind == "NAME" and "NAME" not in choices:
-            mended = self._mended(choices, tok)
+        if block is not None and kind == "NAME" and "NAME" not in choices:
+            mended = self._mended(choices, tok, block)
             if mended is None:
                 return None
             kind = mended
@@ -187,17 +193,18 @@ class _Feeder:
                 return "UNIT"
         return "NAME" if tok.kind == "NAME" else "UNIT"
 
-    def _mended(self, choices: Any, tok: Tok) -> str | None:
-        """Report an unknown statement; read it as the nearest known one, so that its inside is checked, too."""
+    def _mended(self, choices: Any, tok: Tok, block: str) -> str | None:
+        """Report an unknown statement; read it as the nearest known one, so that its inside is checked, too, unless it
+        is a word of another place or tool, whose inside says something else."""
         if self.faults.only_counted():
             return None
         known = [word for word, name in self.grammar.keywords.items() if name in choices]
         near = nearest(tok.text, known)
-        cures = (f"did you mean `{near[0]}`?",) if near else (f"statements are {told(sorted(known), 'and')}",)
-        self.faults.add("unknown-statement", f"unknown statement `{tok.text[:60]}`", tok, "", cures)
-        return self.grammar.keywords[near[0]] if near else None
+        cures = cures_for(block, tok.text[:60], known)
+        self.faults.add("unknown-statement", f"unknown statement `{tok.text[:60]}`", tok, "", tuple(cures))
+        return self.grammar.keywords[near[0]] if near and cures[0].startswith("did you mean") else None
 
-    def _report(self, machine: Any, chunk: list[Placed], index: int, begin: int) -> None:
+    def _report(self, machine: Any, chunk: list[Placed], index: int, begin: int, block: str) -> None:
         if self.faults.only_counted():
             return
         tok, before = chunk[index].tok, chunk[index - 1].tok if index else None
@@ -210,7 +217,9 @@ class _Feeder:
             )
         elif tok.kind == "END":
             at = tok._replace(text=" ")
-            self.faults.add("unfinished-statement", f"this `{head.text[:60]}` is not finished", at, f"expected {what}")
+            headline = f"this `{head.text[:60]}` is not finished"
+            cures = _form(head.text)
+            self.faults.add("unfinished-statement", headline, at, f"expected {what}", cures)
         elif accepted == {"_END"} and tok.kind == "NAME":
             label = "the statement is complete before this word"
             belongs = (
@@ -218,15 +227,28 @@ class _Feeder:
             )
             self.faults.add("two-statements", "two statements on one line need `;`", tok, label, belongs)
         else:
-            cures = self._cures(head, accepted)
+            cures = self._cures(head, accepted, tok, before, block)
             self.faults.add("unexpected", f"unexpected `{_short(tok)}`", tok, f"expected {what}", cures)
 
-    def _cures(self, head: Tok, accepted: set[str]) -> tuple[str, ...]:
+    def _cures(self, head: Tok, accepted: set[str], tok: Tok, before: Tok | None, block: str) -> tuple[str, ...]:
         """Where a block takes settings, a misspelt statement reads as a setting until it goes wrong."""
+        if tok.kind == "NUMBER" and tok.text.startswith("-") and before is not None and before.end == tok.column:
+            return (f"names hold letters, digits and `_`: `{before.text}_{tok.text[1:]}`",)
         if head.text in self.grammar.keywords:
-            return ("a statement that takes no block ends here",) if accepted == {"_END"} else ()
+            return ("a statement that takes no block ends here",) if accepted == {"_END"} else _form(head.text)
+        known = (*rows(block), *NESTED.get(block, ()))
+        if head.text not in known and (foreign := cure(block, head.text)):
+            return (foreign,)
+        if tok.kind == "=":
+            return (f"a word and its value stand side by side: `{head.text} VALUE`",)
         near = nearest(head.text, [w for w in self.grammar.keywords if len(w) > 3])
-        return (f"`{head.text}` is no statement; did you mean `{near[0]}`?",) if near else ()
+        misspelt = head.text not in known and near
+        return (f"`{head.text}` is no statement; did you mean `{near[0]}`?",) if misspelt else ()
+
+
+def _form(statement: str) -> tuple[str, ...]:
+    """How a statement is written, as a cure for one that is not."""
+    return (f"such as `{STATEMENTS[statement].example}`",) if statement in STATEMENTS else ()
 
 
 def _takes(machine: Any, choices: Any, keyword: str) -> bool:

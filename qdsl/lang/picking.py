@@ -155,7 +155,7 @@ class Picker:
             cures = (f"operators follow `op`: `op {word.name[:60]}`",)
             self.scope.error("unknown-selector", f"unknown selector `{word.name[:60]}`", word.span, "", cures)
         else:
-            self.scope.unknown("selector", word.name, word.span, (*PREDICATES, *self.selects))
+            self.scope.unknown("selector", word.name, word.span, (*PREDICATES, *self.selects), own=self.selects)
 
     def definition(self, name: str, span: Span) -> selectors.Picks | None:
         """What a `select` stands for; None after an error. Each is resolved once, however often it is used."""

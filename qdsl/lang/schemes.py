@@ -47,8 +47,7 @@ def _single(setting: syntax.Setting, block: str, scope: Scope) -> list[syntax.Va
         extra = setting.groups[1]
         misfit(setting.word, extra, Misfit(0, ()), block, scope)
         return None
-    values = [scope.value(value) for value in setting.groups[0]]
-    return None if None in values else [value for value in values if value is not None]
+    return scope.values(setting.groups[0])
 
 
 def type_request(setting: syntax.Setting, block: str, scope: Scope) -> TypeRequest | None:

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from qdsl.diag import Report, Span, nearest
 from qdsl.lang import syntax
 from qdsl.lang.expect import told
+from qdsl.lang.foreign import cure_within, cures_for
 
 MOST_ERRORS = 200
 
@@ -35,17 +36,35 @@ class Scope:
         self.report.more += full
         return full
 
-    def unknown(self, what: str, name: str, span: Span | None, known: Iterable[str], label: str = "") -> None:
-        """An unknown name, with the nearest known ones or, when nothing is near, all of them."""
+    def unknown(
+        self,
+        what: str,
+        name: str,
+        span: Span | None,
+        known: Iterable[str],
+        label: str = "",
+        own: Iterable[str] = (),
+    ) -> None:
+        """An unknown name, with what it is called here, else the nearest known ones or, when nothing is near, all.
+        `own` are names that the recipe itself gave: one of them that is near is meant."""
         if self._only_counted():
             return
         pool = sorted(set(known))
-        near = nearest(name, pool)
-        cures = [f"did you mean {told([f'`{n}`' for n in near], 'or')}?"] if near else []
+        foreign = "" if nearest(name, own) else cure_within(what, name)
+        near = () if foreign else nearest(name, pool)
+        cures = [foreign] if foreign else [f"did you mean {told([f'`{n}`' for n in near], 'or')}?"] if near else []
         if not pool:
             cures = ["this recipe defines none"]
-        elif not near:
+        elif not cures:
             cures = [f"known: {told([f'`{n}`' for n in pool], 'and')}"]
+        self._unknown(what, name, span, label, cures)
+
+    def unknown_setting(self, block: str, word: syntax.Word, known: Iterable[str]) -> None:
+        """A word that a block does not know: what it is called here, and every word of the block."""
+        if not self._only_counted():
+            self._unknown("setting", word.name, word.span, "", cures_for(block, word.name, known))
+
+    def _unknown(self, what: str, name: str, span: Span | None, label: str, cures: Iterable[str]) -> None:
         shown = name if len(name) <= 60 else name[:57] + "..."
         self.error(f"unknown-{what.replace(' ', '-')}", f"unknown {what} `{shown}`", span, label, cures)
 
@@ -58,12 +77,30 @@ class Scope:
         return None
 
     def value(self, value: syntax.Value) -> syntax.Value | None:
-        """The value with `$x` replaced, itself at the place of use; None, with an error, for an unknown `$x`."""
+        """The value with `$x` replaced, itself at the place of use; None, with an error, where one in it is unknown."""
         if isinstance(value, syntax.ListOf):
             items = [self.value(item) for item in value.items]
-            return syntax.ListOf(value.span, tuple(item for item in items if item is not None))
+            held = tuple(item for item in items if item is not None)
+            return syntax.ListOf(value.span, held) if len(held) == len(items) else None
         if not isinstance(value, syntax.UseParam):
             return value
+        found = self._param(value)
+        if isinstance(found, syntax.Several):
+            headline = f"`${value.name[:60]}` stands for several values, and one belongs here"
+            self.error("setting-value", headline, value.span, f"it is `{shown(found)[:60]}`")
+            return None
+        return found
+
+    def values(self, group: Iterable[syntax.Value]) -> list[syntax.Value] | None:
+        """The values of a setting, each `$x` replaced by all that it stands for; None, with an error, when one has
+        none."""
+        found: list[syntax.Value | None] = []
+        for value in group:
+            said = self._param(value) if isinstance(value, syntax.UseParam) else self.value(value)
+            found += [moved(item, value.span) for item in said.items] if isinstance(said, syntax.Several) else [said]
+        return None if None in found else [value for value in found if value is not None]
+
+    def _param(self, value: syntax.UseParam) -> syntax.Value | None:
         if value.name not in self.params:
             self.unknown("param", value.name, value.span, self.params)
             return None
@@ -97,6 +134,8 @@ def shown(value: syntax.Value) -> str:
         return f"{value.above}/{value.below}"
     if isinstance(value, syntax.UseParam):
         return f"${value.name}"
+    if isinstance(value, syntax.Several):
+        return " ".join(shown(item) for item in value.items)
     return f"[{', '.join(shown(item) for item in value.items)}]"
 
 

@@ -68,10 +68,10 @@ class Number(Node):
 
 
 class Fraction(Node):
-    """`1/255`."""
+    """`1/255`, `1/127.5`."""
 
-    above: int
-    below: int
+    above: int | float
+    below: int | float
 
 
 class UseParam(Node):
@@ -84,7 +84,13 @@ class ListOf(Node):
     items: tuple[Value, ...]
 
 
-Value = Word | Text | Number | Fraction | UseParam | ListOf
+class Several(Node):
+    """What a parameter may stand for: values side by side, such as `percentile 99.99`."""
+
+    items: tuple[Value, ...]
+
+
+Value = Word | Text | Number | Fraction | UseParam | ListOf | Several
 
 
 class Setting(Node):

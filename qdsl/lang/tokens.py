@@ -20,7 +20,7 @@ _HOPELESS = 4 * DEEPEST  # brackets open at once: what follows is not looked at
 _LONGEST_NUMBER = 64
 _CLOSER = {"(": ")", "[": "]", "{": "}"}
 _OPENER = {closer: opener for opener, closer in _CLOSER.items()}
-_FRACTION = ("a fraction has whole numbers above and below: 1/255; 1/127.5 is 2/255",)
+_FRACTION = ("a fraction has plain numbers above and below: 1/255 or 1/127.5",)
 _JOINING = (",", "and", "or")
 _PLAIN = ("STRING", "COMMENT", "DOLLAR", "FRACTION", "NUMBER", "NAME", "ARROW", "CMP")
 
@@ -110,7 +110,7 @@ def _fair(tok: Tok, faults: Faults) -> bool:
         faults.add("number-out-of-range", "this number is too long", tok, f"more than {_LONGEST_NUMBER} characters")
         return False
     if tok.kind == "FRACTION":
-        below = int(tok.text.split("/")[1])
+        below = float(tok.text.split("/")[1])
         if below == 0:
             faults.add("number-out-of-range", "a fraction cannot be divided by zero", tok)
         return below != 0
@@ -164,6 +164,7 @@ def _cure(character: str) -> tuple[str, ...]:
         "$": ("a parameter is written $name",),
         "/": ("comments start with `#`; paths stand in double quotes",),
         "-": ("names hold letters, digits and `_`; anything else stands in double quotes",),
+        ":": ("a word and its value stand side by side, without `:`",),
         "*": ("name patterns stand in double quotes",),
     }
     return cures.get(character, ())

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from qdsl.diag import Span, nearest
 from qdsl.lang import syntax
 from qdsl.lang.expect import told
+from qdsl.lang.foreign import cure_within
 from qdsl.lang.scope import Scope, shown
-from qdsl.lang.vocabulary import NESTED, Row, rows
+from qdsl.lang.vocabulary import NESTED, SCHEME_WORDS, Row, rows
 from qdsl.spec import UNITS
 
 MOST_SEVERE = 5
@@ -50,7 +51,7 @@ def table(block: str, settings: Sequence[syntax.Setting], scope: Scope) -> list[
     for setting in settings:
         word = setting.word
         if word.name not in known:
-            scope.unknown("setting", word.name, word.span, (*known, *NESTED.get(block, ())))
+            scope.unknown_setting(block, word, (*known, *NESTED.get(block, ())))
             continue
         if word.name in seen and not known[word.name][0].repeats:
             twice(scope, f"`{word.name}`", word.span, seen[word.name])
@@ -69,10 +70,10 @@ def fit(setting: syntax.Setting, forms: Sequence[Row], scope: Scope) -> tuple[tu
     """The values of a setting, one tuple per comma group; None, with an error, when they fit no form."""
     groups = []
     for group in setting.groups:
-        values = [scope.value(value) for value in group]
-        if any(value is None for value in values):
+        values = scope.values(group)
+        if values is None:
             return None
-        groups.append([value for value in values if value is not None])
+        groups.append(values)
     worst: tuple[list[syntax.Value], Misfit] | None = None
     for row in forms:
         fitted, problem = _fit_groups(groups, shape(row.takes))
@@ -225,16 +226,18 @@ def misfit(word: syntax.Word, values: Sequence[syntax.Value], problem: Misfit, b
         scope.unknown("unit", value.unit, value.span, UNITS)
         return
     literals = [k for k in problem.expected if not k.isupper()]
-    near = nearest(value.name, literals) if isinstance(value, syntax.Word) else ()
+    said = shown(value).strip('"')
+    near = nearest(said, literals) if isinstance(value, syntax.Word | syntax.Text) else ()
+    foreign = cure_within("scheme" if set(problem.expected) == set(SCHEME_WORDS) else word.name, said)
     if isinstance(value, syntax.Word) and value.name in rows(block):
         cures = (f"write `;` before `{value.name}`",)
         scope.error("two-settings", "two settings on one line need `;`", value.span, "a setting of its own", cures)
-    elif not problem.expected or (not near and problem.at and set(problem.expected) == set(literals)):
+    elif not problem.expected or (not near and not foreign and problem.at and set(problem.expected) == set(literals)):
         label = f"expected {wanted} or the end of `{word.name}`" if wanted else f"`{word.name}` is complete before this"
         cures = ("two settings on one line need `;`",)
         scope.error("two-settings", f"`{word.name}` takes no `{_short(value)}` here", value.span, label, cures)
     else:
-        known = [f"did you mean `{near[0]}`?"] if near else []
+        known = [foreign] if foreign else [f"did you mean `{near[0]}`?"] if near else []
         if "S" in problem.expected and isinstance(value, syntax.Word | syntax.Number):
             known = [f'write it in quotes: "{_short(value)}"']
         headline = f"`{word.name}` cannot be `{_short(value)}`"
