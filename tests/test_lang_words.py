@@ -7,7 +7,7 @@ import pytest
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.diag.codes import cures
 from qdsl.lang import loads
-from qdsl.lang.examples import AROUND, STATEMENTS, elsewhere, example
+from qdsl.lang.examples import AROUND, STATEMENTS, elsewhere, example, measuring
 from qdsl.lang.foreign import FIRST, WITHIN, Foreign
 from qdsl.lang.parse import parse
 from qdsl.lang.recipe import Recipe
@@ -23,6 +23,7 @@ from qdsl.lang.vocabulary import (
     TARGETS,
     TASKS,
     TYPES,
+    MetricRow,
     rows,
 )
 
@@ -36,7 +37,7 @@ KINDS = {
     "mode": "quantize {}\n",
     "target": "target {}\n",
     "task": "evaluate {} on val\n",
-    "metric": "evaluate TASK on val {{ measure {} }}\n",
+    "metric": "",
     "type": "layers all {{ weights {} }}\n",
     "scheme": "layers all {{ weights int8 {} }}\n",
     "resize": "input {{ resize 640 {} }}\n",
@@ -111,14 +112,16 @@ def _first(row: Foreign, word: str) -> Foreign:
 
 @pytest.mark.parametrize("row", WITHIN, ids=lambda row: f"{row.where}-{row.words.split()[0]}")
 def test_a_foreign_word_inside_a_statement_leads_to_the_one_that_parses(row: Foreign) -> None:
-    line = KINDS[row.where]
-    task = next((t for m in METRICS if m.name == row.write for t in m.tasks), "classification")
-    loads(DATA + line.replace("TASK", task).format(row.write))
+    line, metric = KINDS[row.where], next((m for m in METRICS if m.name == row.write), None)
+    if row.where == "metric":
+        assert metric is not None
+        line = measuring(metric).replace("{", "{{").replace("}", "}}").replace(row.write, "{}") + "\n"
+    loads(DATA + line.format(row.write))
     for word in row.words.split():
         assert word not in KNOWN.get(row.where, ()), f"`{word}` is a {row.where} by now"
         if not word.isidentifier():
             continue
-        told = found(DATA + line.replace("TASK", task).format(word))[0]
+        told = found(DATA + line.format(word))[0]
         assert told.help and f"`{_first(row, word).write}`" in told.help[0], (word, told)
 
 
@@ -126,6 +129,12 @@ def test_a_foreign_word_inside_a_statement_leads_to_the_one_that_parses(row: For
 def test_every_word_has_an_example_that_parses(row: object) -> None:
     text = example(row)  # type: ignore[arg-type]
     loads(without_twice(text))
+
+
+@pytest.mark.parametrize("row", METRICS, ids=lambda row: row.name)
+def test_every_metric_has_an_example_that_parses(row: MetricRow) -> None:
+    assert elsewhere(row.name, "recipe") == (measuring(row),)
+    loads(DATA + measuring(row))
 
 
 @pytest.mark.parametrize("word", STATEMENTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from qdsl.lang.vocabulary import METRICS, NESTED, Row, rows
+from qdsl.lang.vocabulary import METRICS, NESTED, MetricRow, Row, rows
 
 
 class Statement(NamedTuple):
@@ -150,11 +150,16 @@ def elsewhere(word: str, but: str) -> tuple[str, ...]:
         found = [STATEMENTS[word].example]
     else:
         found = [example(rows(block)[word][0]) for block in AROUND if block != but and word in rows(block)]
-    if not found and any(row.name == word for row in METRICS):
-        found = [f"evaluate {_task(word)} on val {{ measure {word} }}"]
+    if not found:
+        found = [measuring(row) for row in METRICS if row.name == word]
     return tuple(dict.fromkeys(found))
 
 
-def _task(metric: str) -> str:
-    tasks = next(row.tasks for row in METRICS if row.name == metric)
-    return tasks[0] if tasks else "fidelity"
+def measuring(row: MetricRow) -> str:
+    """A statement that holds the metric."""
+    if row.measures == "holds":
+        return f"target ort {{ require {row.name} {row.qualifiers[0]} }}"
+    if not row.tasks:
+        return f"evaluate fidelity on val {{ profile {row.name} }}"
+    which = ' "person"' if row.whole else ""
+    return f"evaluate {row.tasks[0]} on val {{ measure {row.name}{which} }}"
