@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,21 @@ from compile_tools import HEAD, ROOT, cli, environment, project, residual_net
 import qdsl
 from qdsl.cli import VERBS, main
 from qdsl.diag.codes import all_codes
+from qdsl.lang.examples import STATEMENTS
+from qdsl.lang.keywords import known, meanings
+from qdsl.lang.vocabulary import (
+    METHODS,
+    METRICS,
+    MODES,
+    SCHEME_WORDS,
+    SELECTOR_WORDS,
+    SOURCES,
+    TABLE,
+    TARGETS,
+    TASKS,
+    TYPES,
+)
+from qdsl.spec import UNITS
 
 HEAVY = ("numpy", "onnx", "onnxruntime", "onnx_graphsurgeon", "lark", "rich", "torch", "PIL")
 
@@ -43,7 +60,7 @@ def test_help_of_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> No
     code, out, err = said(capsys, verb, "--help")
     assert (code, err) == (0, "")
     assert f"qdsl {verb}" in out
-    assert "--json" in out
+    assert "--json" in out or verb == "completion"  # a script for a shell has one form
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -63,7 +80,8 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = said(capsys, "--help")
-    assert all(f"{verb} " in out and summary.split()[0] in out for verb, summary in VERBS.items())
+    shown = " ".join(out.split())
+    assert all(f" {verb} {summary}" in shown for verb, summary in VERBS.items())
 
 
 def test_every_file_of_the_command_line_is_reached() -> None:
@@ -79,7 +97,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        (),
+        ("--jsn",),
         ("complie", "a.q"),
         ("plan",),
         ("plan", "a.q", "--sett", "a=1"),
@@ -95,10 +113,62 @@ def test_usage_errors_exit_2(words: tuple[str, ...], capsys: pytest.CaptureFixtu
     assert err.strip()
 
 
-def test_an_unknown_verb_names_the_known(capsys: pytest.CaptureFixture[str]) -> None:
-    _, _, err = said(capsys, "complie", "a.q")
-    assert "complie" in err
-    assert "compile" in err
+def test_without_words_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    bare, asked = said(capsys), said(capsys, "--help")
+    assert bare == asked
+    assert (bare[0], bare[2]) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("complie", "a.q"), "`complie`; did you mean `qdsl compile`?"),
+        (("Plan", "a.q"), "did you mean `qdsl plan`?"),
+        (("a.q",), "`qdsl compile a.q`"),
+        (("zzz",), ": there are check, fmt, plan"),
+        (("x\x1b[31m",), "`x?[31m`"),
+        (("plan", "a.q", "--sett", "a=1"), "`--sett`; did you mean `--set`?"),
+        (("compile", "a.q", "--shrds=3"), "`--shrds`; did you mean `--shards`?"),
+        (("plan", "a.q", "b.q"), "`b.q` is one argument too many"),
+    ],
+)
+def test_a_wrong_word_on_the_command_line_says_what_was_meant(
+    words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = said(capsys, *words)
+    assert (code, out) == (2, "")
+    assert told in err and "\x1b" not in err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_every_verb_and_the_targets(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = said(capsys, "completion", shell)
+    assert (code, err) == (0, "")
+    assert all(verb in out for verb in VERBS)
+    assert "tensorrt" in out and "*.q" in out and ("--locked" in out or shell == "tcsh")
+
+
+def test_bash_completes_verbs_options_and_recipes(tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash here")
+    for name in ("a.q", "b.txt"):
+        (tmp_path / name).touch()
+    script = cli("completion", "bash").stdout
+    (tmp_path / "qdsl.bash").write_text(script)
+
+    def completed(*words: str) -> set[str]:
+        line = (
+            f"source ./qdsl.bash; COMP_WORDS=({' '.join(repr(w) for w in ('qdsl', *words))}); COMP_CWORD={len(words)}"
+        )
+        ask = f'{line}; _shtab_qdsl; printf "%s\\n" "${{COMPREPLY[@]}}"'
+        done = subprocess.run([bash, "-c", ask], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return {word.strip() for word in done.stdout.splitlines()}
+
+    assert completed("comp") == {"compile", "completion"}
+    assert "--locked" in completed("compile", "--lo")
+    assert completed("compile", "") == {"a.q"}
+    assert completed("plan", "a.q", "--target", "o") == {"ort"}
 
 
 # --- exit codes and streams -----------------------------------------------------------------------------------------
@@ -329,6 +399,40 @@ def test_an_unknown_code_gets_the_nearest(capsys: pytest.CaptureFixture[str]) ->
     code, out, err = said(capsys, "explain", "selector-emty")
     assert (code, out) == (1, "")
     assert "`selector-empty`" in err
+
+
+# --- explain WORD ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", known())
+def test_every_word_of_the_language_is_explained(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = said(capsys, "explain", word)
+    assert (code, err) == (0, "")
+    for found in meanings(word):
+        assert f"{word}: {found.stands}\n" in out
+        assert found.example in out
+    assert json.loads(said(capsys, "explain", word, "--json")[1]) == [found._asdict() for found in meanings(word)]
+
+
+def test_what_stands_in_the_vocabulary_is_known() -> None:
+    words = {row.word for row in TABLE} | {row.name for row in METRICS} | {*SELECTOR_WORDS, *STATEMENTS}
+    assert words | {*SOURCES, *METHODS, *MODES, *TARGETS, *TASKS, *TYPES, *SCHEME_WORDS} <= set(known())
+
+
+@pytest.mark.parametrize("word", [word for word in known() if word != "extends" and word not in UNITS])
+def test_what_explains_a_word_parses(word: str) -> None:
+    for found in meanings(word):
+        data = 'data calib from images "c.jpg"\ndata val from folder "v"\n'
+        if found.example.startswith("data"):
+            data = "".join(line for line in data.splitlines(True) if line.split()[1] != found.example.split()[1])
+        qdsl.lang.loads(data + found.example.replace("recipe detector", "recipe recipe"))
+        assert word in re.findall(r"\w+", found.example)
+
+
+def test_a_word_of_another_tool_is_translated(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = said(capsys, "explain", "normalize")
+    assert (code, out) == (1, "")
+    assert "in `input` write `rescale 1/255; mean" in err
 
 
 def test_a_recipe_alone_is_not_a_code(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:

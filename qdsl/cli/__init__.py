@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 EXIT_FINE, EXIT_ERRORS, EXIT_USAGE, EXIT_FAULT, EXIT_BUDGET, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -17,7 +18,7 @@ VERBS: dict[str, str] = {
     "check": "say everything that is wrong with recipes, without a model",
     "fmt": "rewrite recipes in the canonical form",
     "plan": "show what a recipe will do to its model: no data needed",
-    "explain": "say why one node, tensor or diagnostic is as it is",
+    "explain": "say why one node, tensor or diagnostic is as it is, and what a word means",
     "compile": "calibrate, rewrite, emit and verify",
     "evaluate": "evaluate a build again, without compiling",
     "profile": "time a build again, without compiling",
@@ -26,13 +27,17 @@ VERBS: dict[str, str] = {
     "sweep": "compile recipes with every value of their parameters",
     "passes": "list the rewrite passes, in the order they run",
     "targets": "list the targets and what each runs in integers",
+    "completion": "print what lets a shell complete qdsl's words",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code: 0 fine, 1 wrong input, 2 usage, 3 internal fault, 4 a broken budget."""
     words = list(sys.argv[1:] if argv is None else argv)
-    args = _parser(words).parse_args(words)
+    if not words:
+        _parser(words)[0].print_help()
+        return EXIT_FINE
+    args = _read(words)
     try:
         code = int(args.run(args))
         sys.stdout.flush()
@@ -47,8 +52,56 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(fault, as_json=bool(getattr(args, "json", False)))
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser, with the arguments of only that verb which is asked for: the others cost their summary alone."""
+def _read(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments; SystemExit 2, after what was meant, for a verb or an option that does not exist."""
+    parser, verbs = _parser(words)
+    asked = _asked(words)
+    if asked is not None and asked not in VERBS:
+        parser.exit(EXIT_USAGE, f"qdsl: there is no verb `{_short(asked)}`{_verb_meant(asked)}\n")
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        named = f"qdsl {asked}" if asked else "qdsl"
+        parser.exit(EXIT_USAGE, f"{named}: {_option_meant(unknown[0], verbs.choices[asked] if asked else parser)}\n")
+    return args
+
+
+def _asked(words: Sequence[str]) -> str | None:
+    return next((word for word in words if not word.startswith("-")), None)
+
+
+def _short(word: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in word[:80])
+
+
+def _verb_meant(word: str) -> str:
+    """What to call instead: a file's name alone needs a verb before it."""
+    from qdsl.diag import nearest
+
+    if word.endswith(".q"):
+        return f"; `qdsl check {_short(word)}` looks at a recipe, `qdsl compile {_short(word)}` carries it out"
+    close = nearest(word.lower(), VERBS, 1)
+    return f"; did you mean `qdsl {close[0]}`?" if close else f": there are {', '.join(VERBS)}"
+
+
+def _option_meant(word: str, parser: argparse.ArgumentParser) -> str:
+    from qdsl.diag import nearest
+
+    name = word.partition("=")[0]
+    if not name.startswith("-"):
+        return f"`{_short(word)}` is one argument too many; `--help` shows what it takes"
+    close = nearest(name, parser._option_string_actions)
+    meant = f"did you mean `{close[0]}`?" if close else "`--help` lists them"
+    return f"there is no option `{_short(name)}`; {meant}"
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """The parser with every verb's arguments."""
+    return _parser(tuple(VERBS), every=True)[0]
+
+
+def _parser(words: Sequence[str], *, every: bool = False) -> tuple[argparse.ArgumentParser, Any]:
+    """The parser and its verbs, with the arguments of only that verb which is asked for: the others cost their summary
+    alone."""
     from qdsl import __version__
 
     parser = argparse.ArgumentParser(
@@ -56,15 +109,15 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"qdsl {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    asked = next((word for word in words if not word.startswith("-")), None)
+    asked = _asked(words)
     for verb, summary in VERBS.items():
-        if verb != asked:
+        if verb != asked and not every:
             verbs.add_parser(verb, help=summary)
             continue
         module = import_module(f"qdsl.cli.{verb}")
         added = module.add(verbs)
         (added or verbs.choices[verb]).set_defaults(run=module.run)
-    return parser
+    return parser, verbs
 
 
 def _failed(fault: Exception, *, as_json: bool) -> int:

@@ -1,4 +1,4 @@
-"""`qdsl explain`: why one node, tensor or diagnostic code is as it is."""
+"""`qdsl explain`: why one node, tensor or diagnostic code is as it is, and what a word of the language says."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def add(verbs: Any) -> None:
 
     parser = verbs.add_parser(
         "explain",
-        help="say why one node, tensor or diagnostic is as it is",
+        help="say why one node, tensor or diagnostic is as it is, and what a word means",
         description="Show the chain of rules behind one node or tensor of a recipe's model, ending in the winner; "
-        "or, without a recipe, what a diagnostic code means.",
-        usage="qdsl explain RECIPE NODE|TENSOR  |  qdsl explain CODE",
+        "or, without a recipe, what a diagnostic code or a word of the language means.",
+        usage="qdsl explain RECIPE NODE|TENSOR  |  qdsl explain CODE|WORD",
     )
-    parser.add_argument("words", nargs="+", metavar="RECIPE SUBJECT | CODE")
+    parser.add_argument("words", nargs="+", metavar="RECIPE SUBJECT | CODE | WORD")
     add_sets(parser)
     add_target(parser)
     add_json(parser)
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from qdsl.cli import EXIT_USAGE
     from qdsl.cli.output import complain
 
-    complain("qdsl explain takes a recipe and one name, or one diagnostic code")
+    complain("qdsl explain takes a recipe and one name, or one diagnostic code or word of the language")
     return EXIT_USAGE
 
 
@@ -59,13 +59,18 @@ def _code(code: str, as_json: bool) -> int:
     from qdsl.cli.output import print_json
     from qdsl.diag import Diagnostic, QdslError, nearest
     from qdsl.diag.codes import all_codes
+    from qdsl.lang.keywords import known as words
 
     known = all_codes()
+    if code not in known and _keyword(code, as_json):
+        return 0
     if code not in known:
-        close = nearest(code, known)
+        close = nearest(code, (*known, *words()))
         cures = [f"the nearest are {', '.join(f'`{c}`' for c in close)}"] if close else []
+        cures += _foreign(code)
         cures.append("to explain a node or tensor, name the recipe first: `qdsl explain RECIPE NODE`")
-        raise QdslError([Diagnostic("code-unknown", f"there is no diagnostic code `{code[:80]}`", help=tuple(cures))])
+        headline = f"there is no diagnostic code and no word `{code[:80]}`"
+        raise QdslError([Diagnostic("code-unknown", headline, help=tuple(cures))])
     doc = known[code]
     if as_json:
         print_json({"code": code, **dataclasses.asdict(doc)})
@@ -77,6 +82,36 @@ def _code(code: str, as_json: bool) -> int:
         print(f"\nRaised {raised} on this recipe{beside}\n")
         print("\n".join(f"    {line}" for line in doc.example.strip("\n").split("\n")))
     return 0
+
+
+def _keyword(word: str, as_json: bool) -> bool:
+    """Tell what a word of the language says; False when it is none."""
+    from qdsl.cli.output import print_json
+    from qdsl.lang.keywords import KINDS_OF_VALUES, meanings
+
+    found = meanings(word)
+    if not found:
+        return False
+    if as_json:
+        print_json([each._asdict() for each in found])
+        return True
+    for number, each in enumerate(found):
+        print(("\n" if number else "") + f"{word}: {each.stands}")
+        kinds = [k for k in each.takes.replace("|", " ").replace("[", " ").replace("]", " ").split() if k.isupper()]
+        takes = "; ".join([each.takes, *(f"{k} is {KINDS_OF_VALUES[k]}" for k in kinds if k in KINDS_OF_VALUES)])
+        for title, text in (("takes", takes), ("says", each.says), ("such as", each.example)):
+            if text:
+                print(f"  {title:<8} {text}")
+    return True
+
+
+def _foreign(word: str) -> list[str]:
+    """What a word of other tools is called here, in each block that may be meant."""
+    from qdsl.lang.foreign import FIRST, cure
+
+    blocks = dict.fromkeys(row.where for row in FIRST)
+    told = [(block, cure(block, word)) for block in blocks]
+    return [f"in {'a recipe' if block == 'recipe' else f'`{block}`'} {text}" for block, text in told if text]
 
 
 def _wrapped(text: str) -> str:

@@ -144,6 +144,18 @@ def example(row: Row) -> str:
     return around.format(line(row))
 
 
+def saying(row: Row, word: str) -> str:
+    """A whole statement in which the setting takes `word`, one of those that its row names."""
+    body, *options = row.takes.removesuffix("..").replace("]", "").split("[")
+    chosen = next((option for option in options if word in option.replace("|", " ").split()), "")
+    values = []
+    for piece in f"{body} {chosen}".split():
+        kinds = piece.split("|")
+        values.append(word if word in kinds else _KINDS.get(kinds[0], kinds[0]))
+    around = _HELD_BY.get((row.block, row.word), AROUND[row.block])
+    return around.format(" ".join((row.word, *values)))
+
+
 def elsewhere(word: str, but: str) -> tuple[str, ...]:
     """Statements that show where a word belongs which the block `but` does not know ("" for a recipe's own lines)."""
     if word in STATEMENTS and word not in NESTED.get(but, ()):
