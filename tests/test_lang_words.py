@@ -133,8 +133,9 @@ def test_every_word_has_an_example_that_parses(row: object) -> None:
 
 @pytest.mark.parametrize("row", METRICS, ids=lambda row: row.name)
 def test_every_metric_has_an_example_that_parses(row: MetricRow) -> None:
-    assert elsewhere(row.name, "recipe") == (measuring(row),)
-    loads(DATA + measuring(row))
+    for line in (measuring(row), *elsewhere(row.name, "recipe")):
+        loads(DATA + line)
+    assert elsewhere("map50", "recipe") == ("evaluate detection on val { measure map50 }",)
 
 
 @pytest.mark.parametrize("word", STATEMENTS)

@@ -130,8 +130,16 @@ def _measure(
     with placed_at(data_line), placed_at(model_line, "calibration-load", "calibration-tensor"):
         found = by(Pass(prepared.model, name, asked, dataset, folder, workers, batch, progress))
     count = "1 sample" if found.samples == 1 else f"{found.samples} samples"
-    heard(f"{how}   {count}, ranges settled after {found.settled_after}", 0, 0, 0.0)
+    heard(f"{how}   {count}, {settled_words(found)}", 0, 0, 0.0)
     return found
+
+
+def settled_words(found: Ranges) -> str:
+    """Whether more samples may still move a range. That none did is only known after some that could have: the last
+    quarter."""
+    if 4 * found.settled_after <= 3 * found.samples:
+        return f"ranges settled after {found.settled_after}"
+    return f"ranges had not settled: one still grew at sample {found.settled_after}, and more samples may widen them"
 
 
 def _warn_flat(spec: DataSpec, dataset: Dataset, flat: Sequence[int], report: Report) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from qdsl import data
-from qdsl.api import bundling, comparing, measuring, tuning, verifying
+from qdsl.api import advice, bundling, comparing, measuring, tuning, verifying
 from qdsl.api.arithmetic import arithmetic_findings
 from qdsl.api.budgets import Budget
 from qdsl.api.calibrating import Calibrator, here, measure, named, requests
@@ -47,9 +47,9 @@ VERIFY_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: `stage` is model, calibrate, tune, lock, evaluate, profile or a target's name; `text`
-    says what. While calibrating and evaluating, `done` of `total` samples (at `rate` samples per second), while tuning
-    `done` of `total` blocks, while profiling runs; zeros when it speaks of the whole stage."""
+    """Something that happened: `stage` is model, calibrate, tune, lock, evaluate, profile, try or a target's name;
+    `text` says what. While calibrating and evaluating, `done` of `total` samples (at `rate` samples per second), while
+    tuning `done` of `total` blocks, while profiling runs; zeros when it speaks of the whole stage."""
 
     stage: str
     text: str
@@ -193,6 +193,9 @@ def compile(
     report.extend(verifying.findings(checks))
     budgets = [measuring.budgets(prepared, Standing.of(each), measured) for each in made]
     facts = measuring.write(job.directory, prepared, made, measured, budgets, pinned.used)
+    builds = [advice.Build(e.plan, e.verification, b) for e, b in zip(made, budgets, strict=True)]
+    bench = advice.Bench(prepared, sets or {}, ranges, datasets, expected, job.stage("try"))
+    report.extend(advice.advice(bench, builds))
     made_page = make_report(job.directory)
     report.extend(made_page.diagnostics)
     results = tuple(

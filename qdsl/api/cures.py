@@ -11,6 +11,7 @@ from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared
 from qdsl.diag import QdslError, Report, Span
 from qdsl.lang import loads
+from qdsl.lang.recipe import Recipe
 from qdsl.plan import Decisions
 
 _MOST_NAMES = 40
@@ -18,11 +19,13 @@ _MOST_NAMES = 40
 
 @dataclass(frozen=True, slots=True)
 class Cure:
-    """What to write: `add` at the end of the recipe, and `by` at the place `instead` (nothing: take that out)."""
+    """What to write: `add` at the end of the recipe, and `by` at the place `instead` (nothing: take that out, which is
+    a statement that begins with `what`)."""
 
     add: str = ""
     instead: Span | None = None
     by: str = ""
+    what: str = "share scale"
 
     @property
     def told(self) -> str:
@@ -30,7 +33,7 @@ class Cure:
         if self.instead is None:
             return self.add
         where = f"on line {self.instead.line}"
-        first = f"{where} write `{self.by}`" if self.by else f"take `share scale` {where} out"
+        first = f"{where} write `{self.by}`" if self.by else f"take `{self.what}` {where} out"
         return f"{first}, and add `{self.add}`" if self.add else first
 
 
@@ -44,14 +47,24 @@ def first_cure(
     return next((cure for cure in candidates if _works(cure, prepared, sets, target, cured)), None)
 
 
-def _works(cure: Cure, prepared: Prepared, sets: Mapping[str, str], target: str, cured: Cured) -> bool:
+def changed(cure: Cure, prepared: Prepared, sets: Mapping[str, str]) -> Recipe | None:
+    """The recipe with a cure; None where its place is in another file, or it does not fit what stands there."""
     recipe = prepared.recipe
     text = _with(recipe.sources[recipe.path], cure, recipe.path)
     if text is None:
+        return None
+    try:
+        return loads(text, name=recipe.path, directory=Path(recipe.path).parent, sets=sets).recipe
+    except QdslError:
+        return None
+
+
+def _works(cure: Cure, prepared: Prepared, sets: Mapping[str, str], target: str, cured: Cured) -> bool:
+    recipe = changed(cure, prepared, sets)
+    if recipe is None:
         return False
     try:
-        loaded = loads(text, name=recipe.path, directory=Path(recipe.path).parent, sets=sets)
-        return all(cured(one) for one in decide_all(replace(prepared, recipe=loaded.recipe), target, Report()))
+        return all(cured(one) for one in decide_all(replace(prepared, recipe=recipe), target, Report()))
     except QdslError:
         return False
 

@@ -36,7 +36,7 @@ def choose(
 ) -> Tuned:
     """Choose for one target: first what the ranges decide, then by timing. Raises QdslError `tune-data`, and what
     building and running raises."""
-    decided, shares = _shared(prepared, decided, ranges)
+    decided, shares = by_ranges(prepared, decided, ranges)
     found = [_locked(decided, choice, taken=True) for choice in shares]
     trials = trials_of(prepared, decided.plan.target)
     ladders = candidates(decided) if trials else ()
@@ -56,7 +56,7 @@ def choose(
     return Tuned(decided, tuple(line for lines in found for line in lines))
 
 
-def _shared(prepared: Prepared, decided: Decisions, ranges: Ranges) -> tuple[Decisions, tuple[Choice, ...]]:
+def by_ranges(prepared: Prepared, decided: Decisions, ranges: Ranges) -> tuple[Decisions, tuple[Choice, ...]]:
     """The common scales that the ranges decide, and the decisions under them: none that costs an integer kernel."""
     shares = settled_by_ranges(decided, ranges.low, ranges.high)
     while shares:

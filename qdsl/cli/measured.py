@@ -149,29 +149,19 @@ def _counted(count: int, what: str) -> str:
 
 
 def _verdict(budget: BudgetFacts) -> str:
+    from qdsl.plan.render import in_unit
+
     if budget.value is None or budget.bound is None:
         return f"undecided: {budget.source or 'not measured'}"
-    shown = _in_unit(budget.value, budget.unit)
+    shown = in_unit(budget.value, budget.unit)
     if budget.low is not None and budget.high is not None:
-        ends = (_in_unit(end, budget.unit).partition(" ")[0] for end in (budget.low, budget.high))
+        ends = (in_unit(end, budget.unit).partition(" ")[0] for end in (budget.low, budget.high))
         shown += f" [{', '.join(ends)}]"
     word = "holds" if budget.verdict == "holds" else "BROKEN"
     told = f"{shown}   {word}"
     if budget.margin is not None:
         told += f", {_distance(budget.value, budget.bound, word == 'holds')}"
     return told + (f" ({budget.source})" if budget.source else "")
-
-
-def _in_unit(value: float, unit: str | None) -> str:
-    """A value in base units, in the unit that its bound is written in."""
-    from qdsl.plan.render import mebibytes
-    from qdsl.spec import UNITS
-
-    if unit is None:
-        return f"{value:.4f}"
-    if UNITS[unit].measures == "bytes":
-        return mebibytes(int(value))
-    return f"{value / UNITS[unit].factor:.2f} {unit}"
 
 
 def _distance(value: float, bound: float, holds: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qdsl.plan.types import Choice, Count, NodePlan, Origin, Plan
+from qdsl.spec import UNITS
 
 _NAME_WIDEST = 44
 _NOTE_WIDEST = 60
@@ -82,6 +83,15 @@ def mebibytes(size: int) -> str:
     if size < 1 << 20:
         return f"{size / 1024:.1f} KiB"
     return f"{size / (1 << 20):.2f} MiB"
+
+
+def in_unit(value: float, unit: str | None) -> str:
+    """A value in base units, in the unit that its bound is written in."""
+    if unit is None:
+        return f"{value:.4f}"
+    if UNITS[unit].measures == "bytes":
+        return mebibytes(int(value))
+    return f"{value / UNITS[unit].factor:.2f} {unit}"
 
 
 def times_smaller(before: int, after: int) -> str:

@@ -137,6 +137,19 @@ target ort
         verb="compile",
         cure="take them out of the dataset",
     ),
+    "budget-broken": CodeDoc(
+        summary="A `require` does not hold.",
+        explanation=(
+            "The figure and its bound stand in the report; `compile` ends with exit code 4. What to try next was tried "
+            "before it is told: changes of the recipe that often help against a budget of this kind are planned, built "
+            "with the ranges of this build, and held against the float model on a few samples; the two best are "
+            "evaluated on the same data. For size and the share in integers the plan decides. Nothing of it is kept."
+        ),
+        example=_recipe() + "evaluate fidelity on calib { require sqnr >= 200 dB }\n",
+        setup="model.onnx and calib.npz",
+        verb="compile",
+        cure="change the recipe or the budget",
+    ),
     "verdict-moved": CodeDoc(
         summary="With the measured ranges, a node runs otherwise than planned.",
         explanation=(
