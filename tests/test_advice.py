@@ -41,7 +41,8 @@ def follow(folder: Path, recipe: Path, cure: str) -> CompileResult:
 
 @pytest.mark.parametrize("locked", [False, True])
 def test_a_cure_that_holds_is_told_and_holds(locked: bool, tmp_path: Path) -> None:
-    recipe = project(tmp_path / "a", "evaluate fidelity on calib { require sqnr >= 34 dB }\n")
+    before = figure(compiled(project(tmp_path / "c", "evaluate fidelity on calib { require sqnr >= 0 dB }\n")))
+    recipe = project(tmp_path / "a", f"evaluate fidelity on calib {{ require sqnr >= {before + 0.5:.2f} dB }}\n")
     result = compiled(recipe)
     result = compiled(recipe, locked=True) if locked else result
     (warning,) = told(result)
