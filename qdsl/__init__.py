@@ -3,7 +3,7 @@
 Each verb is a call: `qdsl.check("recipe.q").ok`, `qdsl.fmt(text)`, `qdsl.plan("recipe.q").plans`,
 `qdsl.explain("recipe.q", "/conv1/Conv")`, `qdsl.compile("recipe.q").targets`, `qdsl.evaluate("recipe.q").evaluations`,
 `qdsl.profile("recipe.q").profiles`, `qdsl.verify("build/recipe").checks`, `qdsl.report("build/recipe").path`,
-`qdsl.sweep(["recipe.q"]).cells`. See `qdsl.api` for what they return.
+`qdsl.sweep(["recipe.q"]).cells`, `qdsl.new("model.onnx").path`. See `qdsl.api` for what they return.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qdsl.api import check, compile, evaluate, explain, fmt, plan, profile, report, sweep, verify
+    from qdsl.api import check, compile, evaluate, explain, fmt, new, plan, profile, report, sweep, verify
 
 __all__ = [
     "__version__",
@@ -24,6 +24,7 @@ __all__ = [
     "evaluate",
     "explain",
     "fmt",
+    "new",
     "plan",
     "profile",
     "report",
@@ -36,7 +37,7 @@ __version__ = "0.1.0"
 if not (Path(__path__[0]) / "passes").is_dir():
     __path__.append(str(Path(__path__[0]).parent))
 
-_CALLS = ("check", "compile", "evaluate", "explain", "fmt", "plan", "profile", "report", "sweep", "verify")
+_CALLS = ("check", "compile", "evaluate", "explain", "fmt", "new", "plan", "profile", "report", "sweep", "verify")
 # Verbs that share their name with a package of ours: the package itself is callable.
 _ALSO_PACKAGES = ("plan", "report")
 

@@ -782,6 +782,11 @@ def saturated(folder: Path) -> None:
 
 
 CALLS: dict[str, Setup] = {
+    "new-data": beside_conv(
+        lambda folder: qdsl.api.new(folder / "model.onnx", data=folder / "nowhere", out=folder / "made.q")
+    ),
+    "new-example": lambda folder: qdsl.api.new(example="shape", out=folder / "made"),
+    "new-exists": lambda folder: qdsl.api.new(example="shapes", out=folder),
     "cpu-unknown": lambda folder: qdsl.api.verify(folder, on=["haswel"]),
     "emulator-absent": lambda folder: emulated_by(folder, ""),
     "emulator-failed": lambda folder: emulated_by(folder, "#!/bin/sh\necho no >&2; exit 1\n"),

@@ -35,6 +35,7 @@ MORE_WORDS = {
 FILE_NAMES = {"file-unwritable": "e" * 250}
 # What no line of a recipe has to do with.
 PLACELESS = {"artifact-write", "code-unknown", "file-unwritable", "unknown-name"}
+PLACELESS |= {"new-data", "new-example", "new-exists"}
 PLACELESS |= {"measurements-missing", "measurements-file", "measurements-other", "verify-nothing"}
 # Without a recipe at all.
 WORDS = {"code-unknown": ["explain", "selector-emty"]}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qdsl.api.planning import PlanResult, explain, plan
     from qdsl.api.remeasuring import MeasureResult, evaluate, profile
     from qdsl.api.reporting import ReportResult, report
+    from qdsl.api.starting import NewResult, new
     from qdsl.api.sweeping import SweepResult, sweep
     from qdsl.api.verifying import VerifyResult, verify
 
@@ -25,6 +26,7 @@ __all__ = [
     "CheckResult",
     "CompileResult",
     "MeasureResult",
+    "NewResult",
     "PlanResult",
     "ReportResult",
     "SweepResult",
@@ -35,6 +37,7 @@ __all__ = [
     "evaluate",
     "explain",
     "fmt",
+    "new",
     "plan",
     "profile",
     "report",
@@ -57,6 +60,8 @@ _HOME = {
     "profile": "remeasuring",
     "ReportResult": "reporting",
     "report": "reporting",
+    "NewResult": "starting",
+    "new": "starting",
     "SweepResult": "sweeping",
     "sweep": "sweeping",
     "VerifyResult": "verifying",

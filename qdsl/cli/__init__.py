@@ -15,6 +15,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 # One verb per module of this package, in the order in which people meet them.
 VERBS: dict[str, str] = {
+    "new": "write a first recipe for a model, or an example to try",
     "check": "say everything that is wrong with recipes, without a model",
     "fmt": "rewrite recipes in the canonical form",
     "plan": "show what a recipe will do to its model: no data needed",
@@ -77,6 +78,8 @@ def _verb_meant(word: str) -> str:
     """What to call instead: a file's name alone needs a verb before it."""
     from qdsl.diag import nearest
 
+    if word.endswith(".onnx"):
+        return f"; `qdsl new {_short(word)}` writes a recipe for a model"
     if word.endswith(".q"):
         return f"; `qdsl check {_short(word)}` looks at a recipe, `qdsl compile {_short(word)}` carries it out"
     close = nearest(word.lower(), VERBS, 1)

@@ -5,6 +5,25 @@ from __future__ import annotations
 from qdsl.diag.codes import CodeDoc
 
 CODES: dict[str, CodeDoc] = {
+    "new-exists": CodeDoc(
+        summary="`new` overwrites nothing",
+        explanation="A recipe or a folder of that name is there already, and is left as it is.",
+        example="recipe example\n",
+        verb="library",
+    ),
+    "new-data": CodeDoc(
+        summary="what was given as data holds nothing that a recipe reads",
+        explanation="`new` looks for a YOLO data.yaml, COCO json, `images` beside `masks`, one folder per class (with\n"
+        "`train` and `val` above them or not), npz files, and plain pictures, in this order.",
+        example="recipe example\n",
+        verb="library",
+    ),
+    "new-example": CodeDoc(
+        summary="there is no example of that name",
+        explanation="`qdsl new --example shapes DIR` draws the pictures, fits the model and writes the recipe.",
+        example="recipe example\n",
+        verb="library",
+    ),
     "tune-data": CodeDoc(
         summary="`tune` has no samples to run",
         explanation="`tune latency` runs builds on the first samples of the calibration, of `on DATA`, or of any data\n"

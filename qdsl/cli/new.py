@@ -1,0 +1,51 @@
+"""`qdsl new MODEL.onnx`: a first recipe, from the model's graph and a folder of data; or an example to try."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add(verbs: Any) -> None:
+    from qdsl.cli.common import add_json
+
+    parser = verbs.add_parser(
+        "new",
+        help="write a first recipe for a model, or an example to try",
+        description="Write a commented recipe for a model: inputs, preprocessing (a guess, marked as such), what stays "
+        "in float, and with data what calibrates and evaluates. It plans as it is, and with data it compiles. Nothing "
+        "that is there is overwritten.",
+        usage="qdsl new MODEL.onnx [--data DIR] [--target T] [--out FILE.q]  |  qdsl new --example NAME [DIR]",
+    )
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="the float model, or with --example the folder")
+    parser.add_argument("--data", metavar="DIR", help="pictures, class folders, a YOLO data.yaml, COCO json, or npz")
+    parser.add_argument("--target", default="ort", help="what it is built for (default: ort)")
+    parser.add_argument("--out", metavar="FILE", help="where the recipe goes (default: MODEL's name with .q, here)")
+    parser.add_argument("--example", metavar="NAME", help="write an example with its model and data: shapes")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    import qdsl.api
+    from qdsl.cli import EXIT_USAGE
+    from qdsl.cli.output import complain, print_json
+    from qdsl.plan.render import plain
+
+    if args.example is None and args.model is None:
+        complain("qdsl new takes a model, or --example and a name")
+        return EXIT_USAGE
+    if args.example is not None:
+        if args.data is not None or (args.model is not None and args.out is not None):
+            complain("qdsl new --example takes a name and a folder, nothing else")
+            return EXIT_USAGE
+        made = qdsl.api.new(example=args.example, out=args.model or args.out)
+    else:
+        made = qdsl.api.new(args.model, data=args.data, target=args.target, out=args.out)
+    if args.json:
+        print_json({"recipe": str(made.path), "text": made.text, "files": [str(path) for path in made.files]})
+        return 0
+    path = plain(str(made.path))
+    beside = f", and {len(made.files)} files beside it" if made.files else ""
+    print(f"{path} written{beside}")
+    print(f"next: read it, then `qdsl plan {path}` and `qdsl compile {path}`")
+    return 0
