@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 import qdsl
 from qdsl.cli import main
+from qdsl.plan.render import render
 from qdsl.targets.ort.arithmetic import exact_products
 from tests.saturation import has_vnni, paired
 
@@ -93,6 +94,22 @@ def test_the_runtimes_own_option_is_exact_and_keeps_the_weights(folder: Path) ->
     assert outputs[0].planned_db == outputs[2].planned_db  # the same integers
     assert outputs[1].planned_db is not None and outputs[0].planned_db is not None
     assert outputs[1].planned_db < outputs[0].planned_db
+
+
+def test_the_plan_tells_what_it_costs_before_anything_runs(folder: Path) -> None:
+    (folder / "demo.q").write_text(STATIC.format(target="", weights="8 bit"))
+    (plan,) = qdsl.plan(folder / "demo.q").plans
+    assert [(one.node, one.channels, one.wider) for one in plan.widened] == [
+        (name, 16, 16) for name in ("conv1", "conv2", "conv3")
+    ]
+    assert all(1.2 < one.times <= 2 for one in plan.widened)
+    told = render(plan)
+    assert "exact: 48 of 48 channels of weights in wider steps" in told
+    assert "no sum saturates on any CPU" in told
+    (why,) = qdsl.explain(folder / "demo.q", "conv2")
+    assert "16 of 16 channels in wider steps" in why.text
+    (folder / "demo.q").write_text(STATIC.format(target="cpu x86_vnni", weights="8 bit"))
+    assert not qdsl.plan(folder / "demo.q").plans[0].widened
 
 
 def test_the_manifest_names_the_option(folder: Path) -> None:

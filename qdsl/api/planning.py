@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl.api.half_range import half_losses
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
+from qdsl.api.widening import with_widened
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.graph import upgrade_opset
 from qdsl.graph.collector import collector_paused
@@ -99,7 +100,7 @@ def decide_one(
     prepared: Prepared, target: str, *, report: Report | None = None, choices: tuple[Choice, ...] = ()
 ) -> Decisions:
     """Decide for one target, under the alternatives that measurements chose."""
-    return decide(
+    made = decide(
         prepared.recipe,
         prepared.view,
         target,
@@ -108,6 +109,7 @@ def decide_one(
         report=report or Report(),
         choices=choices,
     )
+    return replace(made, plan=with_widened(prepared, made.plan))
 
 
 def _targets(prepared: Prepared, only: str | None) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qdsl.data import ModelInput
@@ -20,6 +20,7 @@ from qdsl.lang.recipe import InputSpec, Recipe
 from qdsl.passes.index import make
 from qdsl.plan.gate import model_absent
 from qdsl.plan.opset import wanted_opset
+from qdsl.plan.types import Widened
 from qdsl.rewrite import Trace, canonicalise, run
 
 # What cannot be written has nothing to do with the line that names the model.
@@ -30,7 +31,8 @@ _ABOUT_RESULTS = frozenset({"artifact-write", "model-write"})
 class Prepared:
     """A recipe with its model in canonical form. `file_bytes` is the size of the model as given, external data
     included; `canonical_bytes` that of its canonical form; `file_nodes` the nodes it had
-    before canonicalising; `external` the files of its external data."""
+    before canonicalising; `external` the files of its external data; `widened` what guards of weights were found to
+    cost."""
 
     recipe: Recipe
     model: Model
@@ -41,6 +43,7 @@ class Prepared:
     file_nodes: int
     warnings: tuple[Diagnostic, ...]
     external: tuple[Path, ...] = ()
+    widened: dict[tuple[object, ...], Widened | None] = field(default_factory=dict, repr=False, compare=False)
 
 
 def read(path: str | Path, sets: Mapping[str, str] | None) -> Loaded:

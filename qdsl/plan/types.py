@@ -109,6 +109,18 @@ class WeightPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Widened:
+    """What the guard of a weight costs: of its `channels` scales `wider` are wider than the values ask for, the median
+    one of those `times` as wide."""
+
+    node: str
+    port: int
+    channels: int
+    wider: int
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
 class BiasPlan:
     """A bias stored as int32 with scale = input scale x weight scale (ONNX QLinearConv) and zero point 0.
 
@@ -233,7 +245,7 @@ class Totals:
 class Plan:
     """All sequences are sorted: nodes in graph order, the rest by tensor or node name. `apart` are the
     places where a node that is kept in float reads a copy, so that a runtime does not fuse it with the pairs around.
-    `cuts` are the ranges that stop where what reads them is flat."""
+    `cuts` are the ranges that stop where what reads them is flat, `widened` what the guards of weights cost."""
 
     version: int
     recipe: str
@@ -254,3 +266,4 @@ class Plan:
     half_weights: tuple[HalfWeight, ...] = ()
     apart: tuple[Reader, ...] = ()
     cuts: tuple[Cut, ...] = ()
+    widened: tuple[Widened, ...] = ()
