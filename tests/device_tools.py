@@ -42,6 +42,7 @@ def document(build: Path, *, board: str = BOARD, ms: float = 2.0, memory: int | 
             "ort": {"y": {"sqnr_db": 41.5, "max_error": 0.25}},
         },
         "arithmetic": {"samples": 8, "outputs": {"y": {"sqnr_db": 41.0, "max_error": 0.5}}},
+        "fidelity": {"y": {"planned_db": 34.4, "here_db": 34.3}},
         "operators": {build: dict(ran) for build in builds},
         "kernels": {name: [count, count] for name, count in said["predicted"].items()},
         "scores": {"float": {"top1": 1.0}, "ort": {"top1": 0.875}},

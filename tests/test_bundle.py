@@ -96,6 +96,8 @@ def test_a_device_is_held_against_the_arithmetic_of_the_graph(tmp_path: Path) ->
     here = found["arithmetic"]["outputs"]["y"]["sqnr_db"]
     assert here is None or here > 0
     assert found["arithmetic"]["outputs"] == found["goldens"]["ort"], "both arithmetics are the graph's"
+    kept = found["fidelity"]["y"]
+    assert kept["planned_db"] > 15 and (here is not None or kept["here_db"] == kept["planned_db"])
     assert "to the same file without optimizations, here" in told and "to the graph's arithmetic" in told
     assert found["emulated"] is False and "emulator" not in found["environment"]
 
@@ -249,3 +251,19 @@ def test_operators_are_counted_without_onnx(tmp_path: Path) -> None:
     assert operators(content) == counts
     with pytest.raises(RefusedError):
         operators(content[: len(content) // 2])
+
+
+def test_goldens_of_a_dynamic_build_are_exact_on_every_processor(tmp_path: Path) -> None:
+    """Its integer operators are kernels even without optimizations: int8 by uint8 saturates where VNNI is missing."""
+    head = 'recipe demo\nmodel onnx "demo.onnx"\ndata calib from npz "calib.npz"\nquantize dynamic { weights 8 bit }\n'
+    head += "layers all { weights 8 bit }\ntarget ort { cpu x86_vnni }\n\n"
+    body = "net (float[1, 16, 12, 12] x) => (float[1, 16, 10, 10] y) { [conv] y = Conv (x, w) }"
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {body}')
+    weights = np.abs(np.random.default_rng(0).standard_normal((16, 16, 3, 3))).astype(np.float32)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    folder, result = bundle_of(project(tmp_path, "evaluate fidelity on calib\n", head=head, proto=proto))
+    written = onnx.load(result.targets[0].emitted.model)
+    assert "ConvInteger" in {node.op_type for node in written.graph.node}
+    with np.load(folder / "golden_float.npz") as floats, np.load(folder / "golden_ort.npz") as golden:
+        found = agreement(list(golden["y"]), list(floats["y"]))["sqnr_db"]
+    assert found is not None and found > 35, "eight bits of each factor, and nothing lost beside"

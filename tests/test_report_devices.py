@@ -148,8 +148,9 @@ def test_an_emulated_device_decides_nothing(build: Path, capsys: pytest.CaptureF
 
 def test_the_page_shows_what_the_device_computes(build: Path) -> None:
     qdsl.report(build, add=[written(build, build.parent / "new.json")])
-    for words in ("its own arithmetic there, 8 samples", "against the graph's own arithmetic", "41.5 dB", "41.0 dB"):
+    for words in ("its own arithmetic there, 8 samples", "the graph's own arithmetic", "against the float model"):
         assert words in shown(build).shown
+    assert all(f"{value} dB" in shown(build).shown for value in (41.5, 41.0, 34.4, 34.3))
     qdsl.report(build, add=[written(build, build.parent / "none.json", lambda found: found.update(arithmetic=None))])
     assert len(qdsl.report(build).devices[0]) == 2
 
@@ -408,6 +409,8 @@ UNFIT: dict[str, tuple[Edit, str]] = {
     "scores of one build": (deep("scores", to={"ort": {}}), "scores"),
     "no samples": (deep("samples", to=0), "samples"),
     "emulated in words": (deep("emulated", to="no"), "emulated"),
+    "fidelity in words": (deep("fidelity", "y", "here_db", to="good"), "fidelity.y.here_db"),
+    "half a fidelity": (deep("fidelity", "y", to={"here_db": 1.0}), "fidelity.y"),
     "arithmetic of nothing": (deep("arithmetic", "samples", to=0), "arithmetic.samples"),
     "arithmetic without outputs": (deep("arithmetic", to={"samples": 8}), "arithmetic"),
     "a negative error of arithmetic": (deep("arithmetic", "outputs", "y", "max_error", to=-1), "arithmetic.outputs.y"),

@@ -19,11 +19,12 @@ from bad_setups import more_predicted, other_goldens
 from compile_tools import project, tree
 
 import qdsl
+from qdsl.api.verifying import findings
 from qdsl.cli import main
 from qdsl.diag import QdslError
 from qdsl.harness import emulators, get_emulators, machine
 from qdsl.harness.check import agreement
-from qdsl.harness.checks import Agreement, Arithmetic, Check
+from qdsl.harness.checks import Agreement, Arithmetic, Check, Kept
 
 RULES = "evaluate fidelity on calib\n"
 WEIGHTS = 'recipe demo\nmodel onnx "demo.onnx"\ndata calib from npz "calib.npz"\n'
@@ -90,7 +91,7 @@ def test_a_build_is_verified_here(build: Path, capsys: pytest.CaptureFixture[str
     assert main(["verify", str(build), "--strict"]) == 0
     told = capsys.readouterr().out
     assert "to the same file unoptimized there   6 samples" in told and "to the graph's own arithmetic" in told
-    assert "as predicted" in told and "emulated" not in told and " ms" not in told
+    assert "beside float as planned" in told and "as predicted" in told and "emulated" not in told and " ms" not in told
     result = qdsl.verify(build, samples=2)
     (check,) = result.checks
     assert result.holds and (check.cpu, check.samples, check.emulated) == ("", 2, False)
@@ -159,9 +160,32 @@ def test_without_samples_nothing_is_verified(build: Path) -> None:
 )
 def test_the_lowest_comparison_counts(written: float | None, golden: float | None, lowest: float) -> None:
     arithmetic = Arithmetic(1, (Agreement("ort", "y", written, 0.0),))
-    found = Check("ort", "", {}, False, 1, (Agreement("ort", "y", golden, 0.0),), arithmetic, {}, ())
+    found = Check("ort", "", {}, False, 1, (Agreement("ort", "y", golden, 0.0),), arithmetic, (), {}, ())
     assert found.lowest("y") == pytest.approx(lowest, nan_ok=True)
     assert np.isnan(found.lowest("another")) and np.isnan(replace(found, arithmetic=None, agreement=()).lowest("y"))
+
+
+@pytest.mark.parametrize(
+    ("apart", "planned", "here", "otherwise"),
+    [
+        (42.0, 34.4, 34.3, False),
+        (42.0, 34.4, 33.3, True),
+        (44.0, 34.4, 33.3, False),
+        (None, 34.4, 34.4, False),
+        (12.0, 34.4, np.nan, True),
+        (12.0, None, 60.0, True),
+        (12.0, 34.4, None, False),
+        (np.nan, 34.4, -np.inf, True),
+    ],
+)
+def test_what_is_rounded_otherwise_is_no_loss(
+    apart: float | None, planned: float | None, here: float | None, otherwise: bool
+) -> None:
+    """An output of few values is far from equal where one of them is rounded to the other side."""
+    golden, kept = Agreement("ort", "y", apart, 0.0), Kept("y", planned, here)
+    found = findings([Check("ort", "", {}, False, 1, (golden,), None, (kept,), {}, ())])
+    assert [each.code for each in found] == (["computes-otherwise"] if otherwise else [])
+    assert findings([Check("ort", "", {}, False, 1, (replace(golden, sqnr_db=12.0),), None, (), {}, ())])
 
 
 # ---- as another processor --------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from qdsl.harness.checking import check
 from qdsl.harness.checks import Check
 from qdsl.harness.measurements import FILE
 from qdsl.lang import load
-from qdsl.targets.results import FLOOR_DB
+from qdsl.targets.results import FLOOR_DB, LOST_DB
 
 DEFAULT_OUT = "build"
 Heard = Callable[[str], None]
@@ -54,7 +54,7 @@ def verify(
 
     `build` is a build's folder, or a recipe whose build is in `<out>/<recipe>/`. Without `on` it happens on this
     machine, else on each of these processors (`haswell`, `cortex-a76`, `cortex-a72`, `cortex-a53`) by qemu: the real
-    runtime, instruction by instruction, never for speed. `samples` how many of the bundle's (None: 8, emulated 4);
+    runtime, instruction by instruction, never for speed. `samples` how many of the bundle's (None: all, emulated 4);
     `listener` hears what runs. Raises QdslError: cpu-unknown, emulator-absent, emulator-failed, verify-nothing,
     measurements-*, artifact-refused, and what is wrong with a recipe; ValueError for less than one sample.
     """
@@ -109,11 +109,11 @@ def findings(checks: Sequence[Check]) -> tuple[Diagnostic, ...]:
                 headline = f"{where}: {predicted} nodes predicted to run as {kernel}, {real} do"
                 report.add(Diagnostic("kernels-otherwise", headline, severity=Severity.WARNING))
         for output in dict.fromkeys(one.output for one in each.compared):
-            lowest = each.lowest(output)
-            if not lowest >= FLOOR_DB:
+            lowest, loss = each.lowest(output), each.loss(output)
+            if not lowest >= FLOOR_DB and not loss <= LOST_DB:
                 told = "of another shape" if math.isnan(lowest) else f"{lowest:.1f} dB"
                 headline = f"{where}: output {output[:200]} is {told} beside the graph's own arithmetic"
-                label = f"expected at least {FLOOR_DB:g} dB: what its kernels compute there is something else"
+                label = f"under {FLOOR_DB:g} dB, and more than {LOST_DB:g} dB of what was planned beside float is lost"
                 report.add(Diagnostic("computes-otherwise", headline, label=label, severity=Severity.WARNING))
     return tuple(report)
 

@@ -26,7 +26,7 @@ def add(verbs: Any) -> None:
     add_on(parser)
     add_sets(parser)
     parser.add_argument("--out", default="build", help="where builds of recipes are (default: build)")
-    parser.add_argument("--samples", type=at_least_one, help="samples to run (default: 8, emulated 4)")
+    parser.add_argument("--samples", type=at_least_one, help="samples to run (default: all, emulated 4)")
     parser.add_argument("--strict", action="store_true", help="exit 4 for a warning, too")
     add_json(parser)
 
@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
 def print_checks(checks: Sequence[Check]) -> None:
     """What each artifact computes on each processor."""
+    from qdsl.harness.check import decibel_words
+
     for found in checks:
         where = "" if found.cpu in ("", found.environment.get("processor")) else f" on {found.cpu}"
         line("verify", f"{found.target}{where}, {found.label}: {found.environment.get('instructions') or 'unknown'}")
@@ -69,11 +71,16 @@ def print_checks(checks: Sequence[Check]) -> None:
         else:
             _print_outputs(written.outputs, "the same file unoptimized there", written.samples)
         _print_outputs(found.agreement, "the graph's own arithmetic", found.samples)
+        for kept in found.fidelity:
+            planned, here = decibel_words(kept.planned_db), decibel_words(kept.here_db)
+            line("", f"{kept.output}   {planned} beside float as planned, {here} as computed there")
 
 
 def _print_outputs(outputs: Sequence[Agreement], against: str, samples: int) -> None:
+    from qdsl.harness.check import decibel_words
+
     for each in outputs:
-        ratio = "equal" if each.sqnr_db is None else f"{each.sqnr_db:.1f} dB"
+        ratio = decibel_words(each.sqnr_db)
         line("", f"{each.output}   {ratio} to {against}   {samples} {'sample' if samples == 1 else 'samples'}")
 
 
@@ -99,6 +106,9 @@ def check_json(found: Check) -> dict[str, Any]:
             if written is None
             else {"samples": written.samples, "outputs": outputs(written.outputs)},
             "goldens": outputs(found.agreement),
+            "fidelity": {
+                kept.output: {"planned_db": kept.planned_db, "here_db": kept.here_db} for kept in found.fidelity
+            },
         }
     )
     return plain

@@ -22,6 +22,8 @@ from typing import Any
 from qdsl.harness.check import FORMAT, Bundle, Checked, check, count_of, json_ready, tell
 from qdsl.harness.worker import SAMPLES, RefusedError, Worker, store_feeds, take_turns
 
+UNOPTIMIZED_SAMPLES = 8
+
 
 def bench(bundle: Bundle, wish: dict[str, int]) -> dict[str, Any]:
     """Everything that is measured here, as data."""
@@ -35,7 +37,7 @@ def bench(bundle: Bundle, wish: dict[str, int]) -> dict[str, Any]:
         "recipe": said["recipe"],
         "target": said["target"],
         "files": said["files"],
-        **checked.found(),
+        **checked.found(UNOPTIMIZED_SAMPLES),
         "scores": scored(bundle, checked.outputs),
         "profile": profiled(bundle, checked.inputs, wish),
     }

@@ -28,7 +28,7 @@ from qdsl.harness.machine import emulator, environment
 from qdsl.harness.worker import RefusedError, session_of
 
 FORMAT = 2
-ARITHMETIC_SAMPLES = 8  # that the unoptimized model runs: it is slow
+_FLOAT = "float"
 
 
 # ---- which operators really run --------------------------------------------------------------------------------------
@@ -156,8 +156,9 @@ class Checked:
         print(f"running {build}", file=sys.stderr)
         self.outputs[build], self.operators[build] = run_all(self.bundle, build, self.inputs, self.threads)
 
-    def found(self) -> dict[str, Any]:
-        """What the comparisons say of what has run, as data."""
+    def found(self, most: int | None = None) -> dict[str, Any]:
+        """What the comparisons say of what has run, as data; of the unoptimized model, which is slow, on `most` samples
+        (None: all)."""
         ran = {build: dict(sorted(counts.items())) for build, counts in self.operators.items()}
         return {
             "environment": environment(),
@@ -166,18 +167,31 @@ class Checked:
             "goldens": {
                 build: held_against(found, self.bundle.goldens(build)) for build, found in self.outputs.items()
             },
-            "arithmetic": self._arithmetic(),
+            "arithmetic": self._arithmetic(most),
+            "fidelity": self._fidelity(),
             "operators": ran,
             "kernels": {
                 name: [count, ran[self._target].get(name, 0)] for name, count in self.bundle.said["predicted"].items()
             },
         }
 
-    def _arithmetic(self) -> dict[str, Any] | None:
+    def _fidelity(self) -> dict[str, dict[str, float | None]]:
+        """By output, how the artifact agrees with the float model as its graph says (`planned_db`) and as it runs here
+        (`here_db`), over the same samples: both models' goldens say the first."""
+        floats, ours, ran = self.bundle.goldens(_FLOAT), self.bundle.goldens(self._target), self.outputs[self._target]
+        told = {}
+        for name in [name for name in ours if name in floats]:
+            count = min(len(floats[name]), len(ours[name]), len(ran[name]))
+            wanted = list(floats[name][:count])
+            planned, here = agreement(list(ours[name][:count]), wanted), agreement(ran[name][:count], wanted)
+            told[name] = {"planned_db": planned["sqnr_db"], "here_db": here["sqnr_db"]}
+        return told
+
+    def _arithmetic(self, most: int | None) -> dict[str, Any] | None:
         """The artifact as it runs against the same file without the runtime's optimizations, both here; None where
         the runtime does not run it so."""
         print(f"running {self._target} without optimizations", file=sys.stderr)
-        few = {name: array[:ARITHMETIC_SAMPLES] for name, array in self.inputs.items()}
+        few = {name: array[:most] for name, array in self.inputs.items()}
         try:
             written, _ = run_all(self.bundle, self._target, few, self.threads, as_written=True)
         except RefusedError as reason:
@@ -286,10 +300,16 @@ def tell(found: Mapping[str, Any], target: str) -> None:
         whose = "the graph's arithmetic" if build == target else "the machine that compiled it"
         for name, each in outputs.items():
             print(f"  {build} {name}: {ratio(each)} to {whose}")
+    for name, each in found["fidelity"].items():
+        planned, here = decibel_words(each["planned_db"]), decibel_words(each["here_db"])
+        print(f"  {target} {name}: {planned} to the float model as planned, {here} as this processor computes")
 
 
 def ratio(found: Mapping[str, float | None]) -> str:
-    value = found["sqnr_db"]
+    return decibel_words(found["sqnr_db"])
+
+
+def decibel_words(value: float | None) -> str:
     return "equal" if value is None else "not comparable" if math.isnan(value) else f"{value:.1f} dB"
 
 

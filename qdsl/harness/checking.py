@@ -16,12 +16,13 @@ from qdsl.harness.emulators import Cpu, emulator
 from qdsl.harness.reading import plain_json
 from qdsl.harness.strict import UnfitError
 
-SAMPLES_HERE, SAMPLES_EMULATED = 8, 4
+SAMPLES_EMULATED = 4
 _SCRIPT = "check.py"
 
 
 def check(folder: Path, target: str, cpu: Cpu | None = None, samples: int | None = None) -> Check:
-    """What the artifact beside the bundle in `folder` computes on its first `samples`, here or as `cpu`, on one thread.
+    """What the artifact beside the bundle in `folder` computes on its first `samples` (None: all, emulated few), here
+    or as `cpu`, on one thread.
 
     The scripts are this program's own: nothing in the folder is executed. Raises QdslError: artifact-refused for a
     bundle or an artifact that does not run, emulator-absent, emulator-failed.
@@ -31,7 +32,7 @@ def check(folder: Path, target: str, cpu: Cpu | None = None, samples: int | None
         bundle.copy_scripts(scripts)
         words = [str(scripts / _SCRIPT), "--json", "--threads", "1", "--folder", str(folder.absolute())]
         if cpu is None:
-            words += ["--samples", str(samples or SAMPLES_HERE)]
+            words += ["--samples", str(samples)] if samples is not None else []
             return _read(_run([sys.executable, *words], os.environ, cpu), target, cpu)
         words += ["--samples", str(samples or SAMPLES_EMULATED)]
         with emulator(cpu) as by:

@@ -33,6 +33,16 @@ class Arithmetic:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What of the float model an output of the artifact keeps, as signal-to-noise ratio in dB (None: equal; NaN: not
+    comparable): as the graph says, and as it runs on the machine."""
+
+    output: str
+    planned_db: float | None
+    here_db: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """What an artifact computes on one machine, over the first `samples` of its bundle. `cpu` is the processor that was
     asked for, "" for this machine as it is; the other fields are those of a `Device`."""
@@ -44,6 +54,7 @@ class Check:
     samples: int
     agreement: tuple[Agreement, ...]
     arithmetic: Arithmetic | None
+    fidelity: tuple[Kept, ...]
     operators: Mapping[str, int]
     kernels: tuple[tuple[str, int, int], ...]
 
@@ -61,6 +72,14 @@ class Check:
         """Every comparison: with the graph's own arithmetic here, and with that of the bundle."""
         return (*(self.arithmetic.outputs if self.arithmetic else ()), *self.agreement)
 
+    def loss(self, output: str) -> float:
+        """What of the float model an output loses to the kernels of this machine beside what was planned, in dB: NaN
+        where that is not known."""
+        kept = next((each for each in self.fidelity if each.output == output), None)
+        if kept is None or kept.here_db is None:
+            return math.nan if kept is None else 0.0
+        return (math.inf if kept.planned_db is None else kept.planned_db) - kept.here_db
+
     def lowest(self, output: str) -> float:
         """The lowest signal-to-noise ratio of an output in dB: infinite where it is equal, NaN where its shape is
         another."""
@@ -76,7 +95,7 @@ def emulated_words(environment: Mapping[str, str]) -> str:
 def checked(content: Any, target: str, cpu: str = "") -> Check:
     """What `check.py --json` printed about `target`, from plain data. Raises UnfitError."""
     at = Part(content, "check").fields(
-        "environment", "emulated", "samples", "goldens", "arithmetic", "operators", "kernels"
+        "environment", "emulated", "samples", "goldens", "arithmetic", "fidelity", "operators", "kernels"
     )
     operators = read_counts(at["operators"].fields(target)[target])
     goldens = at["goldens"].fields(target)[target]
@@ -88,6 +107,7 @@ def checked(content: Any, target: str, cpu: str = "") -> Check:
         samples=at["samples"].whole(1),
         agreement=tuple(read_agreement(target, name, each) for name, each in entries(goldens)),
         arithmetic=at["arithmetic"].maybe(lambda part: read_arithmetic(part, target)),
+        fidelity=read_fidelity(at["fidelity"]),
         operators=operators,
         kernels=tuple(read_kernel(name, each, operators) for name, each in entries(at["kernels"])),
     )
@@ -119,6 +139,14 @@ def read_arithmetic(part: Part, target: str) -> Arithmetic:
     at = part.fields("samples", "outputs")
     outputs = tuple(read_agreement(target, name, each) for name, each in entries(at["outputs"]))
     return Arithmetic(at["samples"].whole(1), outputs)
+
+
+def read_fidelity(part: Part) -> tuple[Kept, ...]:
+    found = []
+    for name, each in entries(part):
+        at = each.fields("planned_db", "here_db")
+        found.append(Kept(name, at["planned_db"].maybe(Part.number), at["here_db"].maybe(Part.number)))
+    return tuple(found)
 
 
 def read_counts(part: Part) -> dict[str, int]:

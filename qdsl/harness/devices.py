@@ -17,11 +17,13 @@ from qdsl.harness.checks import (
     NAME,
     Agreement,
     Arithmetic,
+    Kept,
     emulated_words,
     entries,
     read_agreement,
     read_arithmetic,
     read_counts,
+    read_fidelity,
     read_kernel,
     read_words,
 )
@@ -42,7 +44,8 @@ class Device:
     """What was measured in one go on one device: `files` by name as seen from the bundle, with their SHA-256;
     `environment` in words; `emulated` says that the processor was not a real one; `agreement` with the goldens of the
     bundle: the artifact's with the graph's own arithmetic, the float model's with the machine that compiled;
-    `arithmetic` None where the runtime runs the artifact with optimizations only; `operators` that really ran, by
+    `arithmetic` None where the runtime runs the artifact with optimizations only; `fidelity` what of the float model
+    outputs keep; `operators` that really ran, by
     build; `kernels` are (operator, nodes predicted, nodes that ran); `scores` by build, of the `samples` there, None
     where nothing was to be scored."""
 
@@ -54,6 +57,7 @@ class Device:
     samples: int
     agreement: tuple[Agreement, ...]
     arithmetic: Arithmetic | None
+    fidelity: tuple[Kept, ...]
     operators: Mapping[str, Mapping[str, int]]
     kernels: tuple[tuple[str, int, int], ...]
     scores: Mapping[str, Mapping[str, float]] | None
@@ -93,6 +97,7 @@ def checked(content: Any) -> Device:
         "samples",
         "goldens",
         "arithmetic",
+        "fidelity",
         "operators",
         "kernels",
         "scores",
@@ -115,6 +120,7 @@ def checked(content: Any) -> Device:
             for output, each in entries(outputs)
         ),
         arithmetic=at["arithmetic"].maybe(lambda part: read_arithmetic(part, target)),
+        fidelity=read_fidelity(at["fidelity"]),
         operators=operators,
         kernels=tuple(read_kernel(name, each, operators[target]) for name, each in entries(at["kernels"])),
         scores=at["scores"].maybe(lambda part: {b: _figures(each) for b, each in part.fields(FLOAT, target).items()}),
@@ -142,6 +148,7 @@ def document(found: Device) -> str:
         "arithmetic": None
         if written is None
         else {"samples": written.samples, "outputs": {each.output: _figures_of(each) for each in written.outputs}},
+        "fidelity": {each.output: {"planned_db": each.planned_db, "here_db": each.here_db} for each in found.fidelity},
         "operators": found.operators,
         "kernels": {name: [predicted, real] for name, predicted, real in found.kernels},
         "scores": found.scores,

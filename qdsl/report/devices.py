@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from qdsl.harness.checks import Agreement, emulated_words
@@ -31,6 +32,7 @@ def _measured(method: Method, found: Device, title: str) -> Html:
         _scores(method, found),
         _arithmetic(method, found),
         _agreement(method, found),
+        _kept(found),
         tables.kernels(found.kernels),
         _operators(method, found),
     )
@@ -100,6 +102,16 @@ def _agreement(method: Method, found: Device) -> Html:
     floats = [each for each in found.agreement if each.build == FLOAT]
     arithmetic = _compared("Outputs against the graph's own arithmetic", method, found, ours)
     return tag("div", arithmetic, _compared("Outputs against the machine that compiled", method, found, floats))
+
+
+def _kept(found: Device) -> Html:
+    """What of the float model the artifact keeps there, beside what was planned."""
+    rows = []
+    for each in found.fidelity:
+        pair = [math.inf if value is None else value for value in (each.planned_db, each.here_db)]
+        rows.append([tables.name(each.output), *(tables.figure(value, words.decibels(value)) for value in pair)])
+    columns = ("output", "as planned", "as computed there")
+    return tables.table("Signal to noise against the float model", columns, rows) if rows else NOTHING
 
 
 def _compared(title: str, method: Method, found: Device, outputs: Sequence[Agreement]) -> Html:

@@ -82,9 +82,8 @@ class Mismatch:
     real: str
 
 
-# A run agrees with the arithmetic of its file at this SQNR or above, up to the order in which values are rounded.
 # What kernels of their own may cost an output, beside what quantization does.
-_LOST_DB = 1.0
+LOST_DB = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ class Arithmetic:
             return False
         if self.planned_db is None or self.here_db is None:
             return True
-        return self.here_db < self.planned_db - _LOST_DB
+        return self.here_db < self.planned_db - LOST_DB
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,7 +215,8 @@ CODES: dict[str, CodeDoc] = {
         "on a processor an artifact computes something else than its graph says",
         "The artifact as it runs is held against the same file without the runtime's optimizations, and against the "
         "graph's own arithmetic as it was found when compiling. Fused kernels round a little otherwise; far more than "
-        "that means sums that saturate or wrap, as on x86 without VNNI and on ARMv8.0.",
+        "that, with more lost beside the float model than was planned, means sums that saturate or wrap, as on x86 "
+        "without VNNI and on ARMv8.0.",
         _BUILT,
         "the folder of a build whose golden outputs are others",
         "verify",

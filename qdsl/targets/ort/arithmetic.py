@@ -50,7 +50,9 @@ def arithmetic(
 
 
 def partings(quantized: Source, inner: Sequence[Layer], kept: Sequence[Arrays]) -> Iterator[Parting]:
-    """The first tensors inside the graph in which the two runs part, in graph order."""
+    """The first tensors inside the graph in which the two runs part, in graph order; none where it has none inside."""
+    if not inner:
+        return
     doubles = [layer.exposed for layer in inner]
     running, written = _both(quantized, doubles)
     totals = [Agreement() for _ in inner]

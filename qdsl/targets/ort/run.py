@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.targets.ort.arithmetic import exact_products
 
 
 class OrtRunner:
@@ -26,7 +28,8 @@ class OrtRunner:
         as_written: bool = False,
     ) -> None:
         """`entries` are session options by name, `what` is how errors call the model; `as_written` leaves out the
-        runtime's optimizations. Raises QdslError (artifact-refused) when ONNX Runtime does not load it."""
+        runtime's optimizations, and adds integer products exactly. Raises QdslError (artifact-refused) when ONNX
+        Runtime does not load it."""
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads or 0, 1
         options.use_deterministic_compute = True
@@ -37,7 +40,8 @@ class OrtRunner:
             options.add_session_config_entry(option, value)
         self._what = what
         try:
-            self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+            data = _exact(model, options) if as_written else str(model)
+            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise self._refused(error) from None
         self._inputs = [info.name for info in self._session.get_inputs()]
@@ -54,6 +58,18 @@ class OrtRunner:
     def _refused(self, error: Exception) -> QdslError:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         return QdslError([Diagnostic("artifact-refused", f"ONNX Runtime refuses {self._what}", label=reason)])
+
+
+def _exact(model: Path, options: Any) -> str | bytes:
+    """The model to load for its own arithmetic: integer operators that the file writes out are kernels of the CPU even
+    without optimizations, so they are written as those that every CPU adds exactly."""
+    proto = onnx.load(model, load_external_data=False)
+    exact = exact_products(proto)
+    if exact is proto:
+        return str(model)
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(model.parent))
+    data: bytes = exact.SerializeToString()
+    return data
 
 
 def run(
