@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from qdsl.data import Dataset, ModelInput, Sample
 from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
 from qdsl.lock import complete
 from qdsl.plan import Plan
+from qdsl.plan.as_it_is import AS_IT_IS
 from qdsl.targets import TargetModule
 from qdsl.targets.results import Emitted, FloatModelError, Verification
 
@@ -56,7 +58,9 @@ def verified(
 ) -> Verification:
     """The artifact held against the float model. Samples that the recipe did not ask to be used, and that the float
     model does not run on, are left out, and inputs drawn in several sizes; where it runs on none of these, the artifact
-    is compared on none (see `uncompared`)."""
+    is compared on none (see `uncompared`). A file that is measured as it is is compared with nothing."""
+    if plan.mode == AS_IT_IS:
+        return replace(module.verify(prepared.model, emitted, plan, (), count=count), outputs=())
     for chosen, source in _tries(prepared, plan, datasets, count):
         try:
             return module.verify(prepared.model, emitted, plan, chosen, count=count, source=source)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from qdsl import data
 from qdsl.api import advice, bundling, comparing, measuring, tuning, verifying
 from qdsl.api.arithmetic import arithmetic_findings
+from qdsl.api.as_it_runs import as_it_runs
 from qdsl.api.budgets import Budget
 from qdsl.api.calibrating import Calibrator, here, measure, named, requests
 from qdsl.api.choices import recall
@@ -158,7 +159,7 @@ def compile(
     pinned = Pinned(loaded.recipe, wish, target)
     prepared = prepare(loaded)
     report.extend(prepared.warnings)
-    decisions = decide_all(prepared, target, report)
+    decisions = tuple(as_it_runs(prepared, each) for each in decide_all(prepared, target, report))
     plans = [decided.plan for decided in decisions]
     with placed_at(model_span(prepared)):
         require_finite(prepared.model)

@@ -21,6 +21,7 @@ from qdsl.harness.tasks.base import require_labels
 from qdsl.harness.tasks.python import loaded
 from qdsl.lang.recipe import Evaluate
 from qdsl.lock import complete
+from qdsl.plan.as_it_is import AS_IT_IS
 from qdsl.targets import Runner, target_module
 from qdsl.targets.results import Emitted
 
@@ -123,7 +124,9 @@ def _runners(prepared: Prepared, built: Mapping[str, Emitted]) -> Iterator[dict[
     with TemporaryDirectory(prefix="qdsl-") as folder:
         path = Path(folder) / "float.onnx"
         save(prepared.model, path)
-        builds = {FLOAT: target_module("ort").float_runner(path)}
+        mode = prepared.recipe.mode
+        as_written = mode is not None and mode.kind == AS_IT_IS
+        builds = {FLOAT: target_module("ort").float_runner(path, as_written=as_written)}
         yield builds | {name: target_module(name).runner(found, threads.get(name)) for name, found in built.items()}
 
 

@@ -106,7 +106,7 @@ def decide_one(
         target,
         float_bytes=prepared.file_bytes,
         canonical_bytes=prepared.canonical_bytes,
-        report=report or Report(),
+        report=Report() if report is None else report,
         choices=choices,
     )
     return replace(made, plan=with_widened(prepared, made.plan))

@@ -12,6 +12,7 @@ from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostic, Severity
 from qdsl.plan import Decisions
 from qdsl.plan.apart import predict_kept
+from qdsl.plan.as_it_is import AS_IT_IS
 from qdsl.plan.render import plain
 
 _SHOWN = 3
@@ -20,8 +21,8 @@ _SHOWN = 3
 def moved_verdicts(decided: Decisions, ranges: Ranges) -> Iterable[Diagnostic]:
     """A note that names the nodes which run otherwise than planned, with these ranges."""
     plan, context = decided.plan, decided.context
-    if plan.mode == "dynamic":
-        return  # no verdict depends on ranges: they are found at run time
+    if plan.mode in ("dynamic", AS_IT_IS):
+        return  # no verdict depends on ranges: they are found at run time, or stand in the file
     tensors = {tensor.tensor: tensor for tensor in plan.tensors}
     known = {name: (ranges.low[name], ranges.high[name]) for name in ranges.low}
     now, _ = predict_kept(context, tensors, plan.weights, plan.biases, known)

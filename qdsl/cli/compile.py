@@ -105,7 +105,7 @@ def _print_target(target: TargetResult) -> None:
     line(target.target, f"{emitted.model}   {mebibytes(emitted.size)}, {smaller}")
     for node, reason in emitted.refused:
         line("refused", f"{node}: {reason}")
-    _print_verification(target.verification)
+    _print_verification(target.verification, as_it_is=target.plan.mode == "none")
 
 
 def _print_activations(ours: int | None, floats: int | None) -> None:
@@ -116,13 +116,14 @@ def _print_activations(ours: int | None, floats: int | None) -> None:
         line("memory", f"activations {mebibytes(ours)} at most, {times_smaller(floats, ours)} (from the graph)")
 
 
-def _print_verification(found: Verification) -> None:
+def _print_verification(found: Verification, *, as_it_is: bool) -> None:
     import sys
 
     from qdsl.plan.render import shortened
 
     kernels = ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in found.kernels) or "nothing"
-    line("verify", f"{'as predicted' if found.as_predicted else 'NOT AS PREDICTED'}, in integers: {kernels}")
+    predicted = "as it is" if as_it_is else "as predicted" if found.as_predicted else "NOT AS PREDICTED"
+    line("verify", f"{predicted}, in integers: {kernels}")
     for miss in found.mismatches:
         line("", f"! {miss.node} ({miss.op}): predicted {miss.predicted}, runs {miss.real}")
     for number, one in enumerate(found.arithmetic):

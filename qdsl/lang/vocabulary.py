@@ -141,7 +141,7 @@ NESTED: dict[str, tuple[str, ...]] = {
 
 FORMATS = ("onnx", "torch", "tensorflow", "tflite")
 SOURCES = ("images", "folder", "yolo", "coco", "masks", "csv", "npz", "video")
-MODES = ("static", "dynamic", "float")
+MODES = ("static", "dynamic", "float", "none")
 METHODS = ("minmax", "mean_minmax", "entropy", "percentile", "mse")
 TARGETS = ("ort", "tensorrt", "stm32")
 TASKS = ("classification", "detection", "segmentation", "fidelity")

@@ -14,6 +14,8 @@ from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import cascade as cascades
 from qdsl.plan import dynamic, half, improve, weight_only
+from qdsl.plan.as_it_is import AS_IT_IS, untouched
+from qdsl.plan.as_it_is import check as check_as_it_is
 from qdsl.plan.calibration import missing_data
 from qdsl.plan.choices import in_order, with_choices
 from qdsl.plan.conflicts import check_conflicts
@@ -43,6 +45,7 @@ from qdsl.plan.size import predicted_bytes
 from qdsl.plan.types import PLAN_VERSION, Choice, Count, Flag, NodePlan, Origin, Plan, Prediction, Totals
 from qdsl.plan.verdicts import INTEGER_RUNS, REFUSED, Verdicts
 
+_MEASURE_IT = "to measure it as it is: `quantize none`"
 _QUANTIZED_OPS = frozenset(
     [
         *("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
@@ -117,7 +120,11 @@ def _decide(
     block = find_target(recipe, target)
     _refuse_absent(recipe, target, block, capability)
     table = capability or load(table_name(target))
-    _refuse_quantized(recipe, view)
+    mode = _mode(recipe, block)
+    if mode.kind == AS_IT_IS:
+        check_as_it_is(recipe, block, mode, report)
+    else:
+        _refuse_quantized(recipe, view)
     choices = in_order(choices, view)
     context = with_choices(_context(recipe, block, view, table, report), choices)
     rules = tuple(r for r in cascades.all_rules(recipe, block) if isinstance(r, PlaceRule))
@@ -130,6 +137,7 @@ def _decide(
         check_option(context, settled.draft.weights, block.span)
     counts = _check_settled(context, settled, halves)
     plan = replace(_plan(recipe, block, target, context, settled, halves, sizes), counts=counts, choices=choices)
+    plan = untouched(plan) if mode.kind == AS_IT_IS else plan
     return Decisions(plan, context, settled.draft, changes, settled.predictions, rules)
 
 
@@ -219,7 +227,7 @@ def _refuse_quantized(recipe: Recipe, view: GraphView) -> None:
                     f"{view.model_name or 'the model'} is quantized already: {len(found)} of its nodes say so",
                     recipe.model.span if recipe.model else recipe.span,
                     f"the first is `{found[0]}`",
-                    ("start from the float model: quantizing twice only adds error",),
+                    ("start from the float model: quantizing twice only adds error", _MEASURE_IT),
                 )
             ]
         )
@@ -237,11 +245,12 @@ def _context(recipe: Recipe, block: Target | None, view: GraphView, table: Capab
         rule = cascade.kept(node)
         if rule is not None:
             kept[node] = rule.origin
+    float_mode = origins.of_mode(mode, mode.span) if mode.kind in ("float", AS_IT_IS) else None
     context = Context(
         view=view,
         capability=table,
         cascade=cascade,
-        schemes=_schemes(mode)(table, report, origins.of_mode(mode, mode.span) if mode.kind == "float" else None),
+        schemes=_schemes(mode)(table, report, float_mode),
         selection=selection,
         origins=origins,
         report=report,
@@ -296,7 +305,9 @@ def _reasons(context: Context, refused: Mapping[int, Prediction]) -> dict[int, s
 
 
 def _nothing_quantized(context: Context, draft: Draft, halves: Halves) -> None:
-    if draft.tensors or draft.weights or halves.nodes or halves.weights or context.report.has_errors:
+    if context.cascade.mode.kind == AS_IT_IS or context.report.has_errors:
+        return
+    if draft.tensors or draft.weights or halves.nodes or halves.weights:
         return
     able = ", ".join(sorted({op for row in context.capability.rows if row.weights for op in row.ops}))
     kept = len(context.kept)

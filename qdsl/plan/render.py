@@ -7,6 +7,7 @@ from itertools import chain
 from math import log2
 from statistics import median
 
+from qdsl.plan.as_it_is import AS_IT_IS, RAN
 from qdsl.plan.types import Choice, Count, NodePlan, Origin, Plan
 from qdsl.spec import UNITS
 
@@ -26,7 +27,8 @@ def render(plan: Plan, *, rich: bool = False, narrow: bool = False, lock: str = 
     names = [shortened(plain(node.node)) if narrow else plain(node.node) for node in plan.nodes]
     name_width = min(max(map(len, names), default=0), _NAME_WIDEST)
     note_width = min(max((len(plain(node.note)) for node in plan.nodes), default=0), _NOTE_WIDEST)
-    lines = [_node(node, name, name_width, note_width, rich) for node, name in zip(plan.nodes, names, strict=True)]
+    shown = zip(plan.nodes, names, strict=True) if plan.mode != AS_IT_IS else ()
+    lines = [_node(node, name, name_width, note_width, rich) for node, name in shown]
     lines += _flags(plan)
     lines += [_count(count) for count in plan.counts if count.passed]
     lines += [f"tuned: {choice_words(choice)}" for choice in plan.choices]
@@ -65,6 +67,10 @@ def totals(plan: Plan) -> str:
     if plan.totals.macs:
         share = f" ({percent(integer, plan.totals.macs)} of MACs)"
     heavy = _heavy_counts(plan.nodes)
+    if plan.mode == AS_IT_IS:
+        known = any(node.prediction.because == RAN for node in plan.nodes)
+        ran = f"{heavy} in integers{share}" if known else "what runs in integers, `compile` shows"
+        return f"the file as it is, {mebibytes(plan.totals.float_bytes)}; {ran}"
     tuned = _tuned_floats(plan)
     asked = plan.totals.kept_float - tuned
     return (

@@ -59,9 +59,9 @@ class TargetModule:
         found: dict[str, str] = import_module(f"{self.package}.run").session_options(emitted.manifest)
         return found
 
-    def float_runner(self, model: Path, threads: int | None = None) -> Runner:
-        """The float model in a file, run by the same software."""
-        made: Runner = self._call("run")(model, threads=threads)
+    def float_runner(self, model: Path, threads: int | None = None, *, as_written: bool = False) -> Runner:
+        """The float model in a file, run by the same software; `as_written` as for `runner`."""
+        made: Runner = self._call("run")(model, threads=threads, as_written=as_written)
         return made
 
     def _call(self, verb: str) -> Any:

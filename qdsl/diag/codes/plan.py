@@ -170,9 +170,21 @@ target ort
         summary="The model is quantized already.",
         explanation=(
             "The model holds QuantizeLinear or operators on integers. A recipe starts from the float model: what was "
-            "rounded once cannot be calibrated again, and two layers of Q/DQ nodes fuse with nothing."
+            "rounded once cannot be calibrated again, and two layers of Q/DQ nodes fuse with nothing. "
+            "`quantize none` measures such a file as it is."
         ),
         example=_recipe("").replace("two_convs.onnx", "quantized.onnx"),
+        setup="quantized.onnx: a Conv behind QuantizeLinear and DequantizeLinear",
+        verb="plan",
+    ),
+    "no-float-model": CodeDoc(
+        summary="A file is measured as it is, and there is no float model to compare it with.",
+        explanation=(
+            "Under `quantize none` the file is the artifact. What stands as `float` beside it is the same file with "
+            "every node run by itself: the arithmetic that its nodes say, without the kernels that the runtime fuses. "
+            "Budgets on `drop`, `ratio` or `speedup` would compare with a float model, and are refused."
+        ),
+        example='recipe example\nmodel onnx "quantized.onnx"\nquantize none\ntarget ort\n',
         setup="quantized.onnx: a Conv behind QuantizeLinear and DequantizeLinear",
         verb="plan",
     ),

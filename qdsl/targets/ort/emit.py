@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import onnx
@@ -26,6 +27,7 @@ from qdsl.passes.keep_operators import KeepOperators
 from qdsl.passes.quantize_dynamic import QuantizeDynamic
 from qdsl.passes.store_float16 import StoreFloat16
 from qdsl.plan import Plan, plan_hash
+from qdsl.plan.as_it_is import AS_IT_IS
 from qdsl.rewrite import Trace, run
 from qdsl.targets.ort.manifest import manifest
 from qdsl.targets.results import Emitted, EmittedFile
@@ -45,15 +47,34 @@ def emit(model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Ite
     the manifest last: a directory whose manifest matches its files is whole.
     Raises QdslError: what the inserter and the graph raise, `artifact-invalid`, `artifact-write`.
     """
-    quantized, trace = quantize(model, plan, ranges)
+    as_it_is = plan.mode == AS_IT_IS
+    quantized, trace = (model, Trace()) if as_it_is else quantize(model, plan, ranges)
     directory = out_dir / plan.target
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".emit-", dir=directory) as aside:
-            return _publish(quantized, trace, plan, inputs, Path(aside), directory)
+            written = copied(model, Path(aside)) if as_it_is else save(quantized, Path(aside) / MODEL_FILE)
+            return _publish(written, trace, plan, inputs, Path(aside), directory)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise QdslError([Diagnostic("artifact-write", f"`{directory}` cannot be written: {reason}")]) from None
+
+
+def copied(model: Model, folder: Path) -> list[Path]:
+    """The file of `model` and those of its external data, byte for byte. Raises QdslError `not-yet` for external data
+    in folders of its own."""
+    assert model.path is not None, "a recipe's model is a file"
+    proto = onnx.load(model.path, load_external_data=False)
+    entries = (entry for tensor in proto.graph.initializer for entry in tensor.external_data)
+    names = sorted({entry.value for entry in entries if entry.key == "location"})
+    written = []
+    for name, source in [(MODEL_FILE, model.path), *((name, model.path.parent / name) for name in names)]:
+        if Path(name).name != name or name == MANIFEST_FILE:
+            headline = f"external data at `{name[:80]}` is not carried out yet"
+            cure = "store it beside the model: onnx.save_model(model, path, save_as_external_data=True)"
+            raise QdslError([Diagnostic("not-yet", headline, help=(cure,))])
+        written.append(Path(shutil.copyfile(source, folder / name)))
+    return written
 
 
 @collector_paused()
@@ -69,10 +90,10 @@ def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
 
 
 def _publish(
-    quantized: Model, trace: Trace, plan: Plan, inputs: Iterable[InputSpec], aside: Path, directory: Path
+    written: Sequence[Path], trace: Trace, plan: Plan, inputs: Iterable[InputSpec], aside: Path, directory: Path
 ) -> Emitted:
-    written = save(quantized, aside / MODEL_FILE)
-    _check(written[0], plan)
+    if plan.mode != AS_IT_IS:
+        _check(written[0], plan)
     proto = onnx.load(written[0], load_external_data=False)
     files = tuple(_described(path) for path in written)
     (aside / MANIFEST_FILE).write_text(manifest(plan, proto, files, inputs), encoding="utf-8", newline="\n")
