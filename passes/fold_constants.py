@@ -4,9 +4,11 @@ Fires on operators of the list below whose inputs are all constant, and on Shape
 Values come from ONNX's reference implementation; one beyond a megabyte is computed when it is read, so that folding
 needs no room for it. After a round of folding shapes are inferred anew, since a folded Shape often makes the next one
 known.
-Refuses what would come out larger than `largest` bytes and larger than what it is computed from, what the reference
-cannot compute, and operators off the list: random ones, QuantizeLinear and DequantizeLinear (a stored integer weight
-stays one), and arithmetic that differs between processors.
+Refuses, before anything is computed, what would come out larger than `largest` bytes and larger than what it is
+computed from; what the graph as a whole has no room for: its constants may grow to a few times what they were, and the
+work of computing them is bounded in sum, too; what the reference cannot compute; and operators off the list: random
+ones, QuantizeLinear and DequantizeLinear (a stored integer weight stays one), and arithmetic that differs between
+processors.
 Guarantees that outputs keep their names; the same model gives the same bytes.
 """
 
@@ -44,6 +46,38 @@ _FOLDED = frozenset(
 _GROWING = frozenset({"ConstantOfShape", "Expand", "Range", "Tile"})
 _COMPUTED_NOW = 2**20
 _ROUNDS = 4
+# Constants may grow by so many times their bytes; so many times their bytes may be read and written to compute them.
+_GROWTH, _WORK = 4, 32
+
+
+class _Budget:
+    """What folding may add to a model, in sum. A deferred value is computed anew whenever it is read, and so is what it
+    is computed from: its work counts with all of that."""
+
+    def __init__(self, model: Model, largest: int) -> None:
+        given = model.constant_bytes
+        self._model = model
+        self._outputs = {tensor.name for tensor in model.graph.outputs}
+        self._room = _GROWTH * given + largest
+        self._left = _WORK * (given + largest)
+        self._work: dict[str, int] = {}
+
+    def refusal(self, node: gs.Node, size: int) -> str | None:
+        """Why the constants have no room for a result of `size` bytes; None, and it is booked, where they have."""
+        read = {tensor.name: tensor for tensor in node.inputs if tensor.name}
+        spent = sum(lazy_of(tensor).nbytes for tensor in read.values() if self._is_spent(tensor, node))
+        work = size + sum(self._work.get(name, lazy_of(tensor).nbytes) for name, tensor in read.items())
+        if size - spent > self._room or work > self._left:
+            return f"its result would take {size} bytes, and the constants of this model have grown enough"
+        self._room -= max(0, size - spent)
+        self._left -= work
+        self._work.update(dict.fromkeys((tensor.name for tensor in node.outputs), work))
+        return None
+
+    def _is_spent(self, tensor: gs.Tensor, node: gs.Node) -> bool:
+        """Whether nobody else needs the value."""
+        kept = tensor.name in self._outputs or self._model.captured(tensor)
+        return not kept and all(reader is node for reader in tensor.outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +93,9 @@ class FoldConstants(Rewrite):
     def apply(self, model: Model) -> Outcome:
         changes = Changes()
         refused: dict[str, str] = {}
+        budget = _Budget(model, self.largest)
         for _ in range(_ROUNDS):
-            folded = [self._fold(model, node, changes, refused) for node in model.nodes()]
+            folded = [self._fold(model, node, budget, changes, refused) for node in model.nodes()]
             if not any(folded):
                 break
             model.sweep()
@@ -69,13 +104,13 @@ class FoldConstants(Rewrite):
             changes.refuse(node, reason)
         return changes.outcome()
 
-    def _fold(self, model: Model, node: gs.Node, changes: Changes, refused: dict[str, str]) -> bool:
+    def _fold(self, model: Model, node: gs.Node, budget: _Budget, changes: Changes, refused: dict[str, str]) -> bool:
         if not is_op(node, *_FOLDED) or not node.outputs:
             return False
         inputs = _inputs(node)
         found: list[Lazy] | str | None = _known(node)
         if found is None and inputs is not None:
-            found = self._values(model, node, inputs)
+            found = self._values(model, node, inputs, budget)
         if found is None:
             return False
         if isinstance(found, str):
@@ -88,14 +123,18 @@ class FoldConstants(Rewrite):
         remove_node(model, node)
         return True
 
-    def _values(self, model: Model, node: gs.Node, inputs: list[Lazy | None]) -> list[Lazy] | str:
+    def _values(self, model: Model, node: gs.Node, inputs: list[Lazy | None], budget: _Budget) -> list[Lazy] | str:
         """What the node writes, or why it is not computed."""
-        given = sum(value.nbytes for value in inputs if value is not None)
+        distinct = {tensor.name: value for tensor, value in zip(node.inputs, inputs, strict=True) if value is not None}
+        given = sum(value.nbytes for value in distinct.values())
         size = output_bytes(node, inputs, model.opset)
         if size is None and (given > _COMPUTED_NOW or node.op in _GROWING):
             return "the size of its result is unknown"
         if size is not None and size > max(self.largest, given):
             return f"its result would take {size} bytes"
+        no_room = None if size is None else budget.refusal(node, size)
+        if no_room is not None:
+            return no_room
 
         def compute() -> list[Array]:
             return evaluate(node_model, inputs)
@@ -105,10 +144,12 @@ class FoldConstants(Rewrite):
             tensor = node.outputs[0]
             return [Deferred(number_of(tensor.dtype), tuple(tensor.shape), lambda: compute()[0])]
         try:
-            return [Held(array, number_of(array.dtype)) for array in compute()]
+            arrays = compute()
         except Exception as error:  # the reference raises whatever numpy raises on ill-formed input
             text = str(error).strip().splitlines() or [type(error).__name__]
             return f"it cannot be computed: {text[0][:120]}"
+        no_room = budget.refusal(node, sum(array.nbytes for array in arrays)) if size is None else None
+        return no_room or [Held(array, number_of(array.dtype)) for array in arrays]
 
 
 def _known(node: gs.Node) -> list[Lazy] | None:

@@ -90,6 +90,40 @@ def test_two_gigabytes_are_planned_in_less_than_one(tmp_path: Path, record_prope
     assert peak < GIB
 
 
+GROWN = """net (float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y) <float[1] d0 = {1}, int64[1] half = {33554432}> {
+  c = Conv <kernel_shape = [1, 1]> (x, w) %s m = ReduceMax <keepdims = 0> (last) y = Add (c, m) }"""
+BOMBS = {
+    "joints of joints": " ".join(f"d{i + 1} = Concat <axis = 0> (d{i}, d{i})" for i in range(26)) + " last = Neg (d26)",
+    "a joint of a vector of a computed length": (
+        "s = Add (half, half) f = ConstantOfShape (s) last = Concat <axis = 0> (f, f)"
+    ),
+    "a joint of a flattened product": (
+        "a = ConstantOfShape (k) b = ConstantOfShape (l) p = Add (a, b) r = Reshape (p, flat)"
+        " last = Concat <axis = 0> (r, r) k = Constant <value_ints = [8192, 1]> ()"
+        " l = Constant <value_ints = [1, 8192]> () flat = Constant <value_ints = [-1]> ()"
+    ),
+    "many constants of 16 MiB": " ".join(
+        [
+            "size = Constant <value_ints = [4194304]> ()",
+            *(f"k{i} = ConstantOfShape (size) m{i} = ReduceMax <keepdims = 0> (k{i})" for i in range(200)),
+            f"last = Max ({', '.join(f'm{i}' for i in range(200))})",
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("bomb", sorted(BOMBS))
+def test_a_small_file_cannot_ask_for_much_memory(bomb: str, tmp_path: Path) -> None:
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {GROWN % BOMBS[bomb]}')
+    weights = [((3 * i + 1) % 7) / 7 for i in range(12)]
+    proto.graph.initializer.append(helper.make_tensor("w", TensorProto.FLOAT, [4, 3, 1, 1], weights))
+    onnx.save(proto, tmp_path / "demo.onnx")
+    (tmp_path / "demo.q").write_text(HEAD, encoding="utf-8")
+    code, peak = peak_of(["plan", str(tmp_path / "demo.q")], tmp_path / "plan.txt")
+    assert code == 0
+    assert peak < 400 * 2**20
+
+
 def test_the_large_model_is_large_on_paper_alone(tmp_path: Path) -> None:
     size = large_model(tmp_path)
     assert (tmp_path / "weights.bin").stat().st_size == size == 2 * GIB

@@ -158,6 +158,29 @@ def test_large_constants_are_folded_lazily() -> None:
     np.testing.assert_array_equal(again.values("t"), weights.T)
 
 
+def test_constants_grow_in_sum_and_not_step_by_step() -> None:
+    """Each of these results may be computed by itself; together they are hundreds of times the model."""
+    shapes = " ".join(f"k{i} = ConstantOfShape (s) y{i} = Neg (k{i})" for i in range(40))
+    outputs = ", ".join(f"float[N] y{i}" for i in range(40))
+    proto = parse(f"g (float[1] x) => ({outputs}) <int64[1] s = {{1000000}}> {{ {shapes} }}")
+    model = qdsl.graph.from_proto(proto)
+    trace = canonicalise(model)
+    assert trace.counts["fold_constant"] and len(trace.refused) >= 30
+    assert "have grown enough" in trace.refused[0].reason
+    assert model.constant_bytes < 2**24 + 2**20
+
+
+def test_the_work_of_deferred_constants_is_bounded_too() -> None:
+    """Each step reads the one before twice, and each is computed when it is read: work doubles, size does not."""
+    steps = " ".join(f"a{i} = Neg (c{i}) b{i} = Abs (c{i}) c{i + 1} = Add (a{i}, b{i})" for i in range(40))
+    proto = parse(f"g (float[N] x) => (float[N] y) {{ {steps} y = Add (c40, x) }}")
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(300_000, np.float32), "c0"))
+    model = qdsl.graph.from_proto(proto)
+    trace = run([make("fold_constants")], model)
+    assert 3 <= trace.edits < 40 and trace.refused
+    assert all(model.values(constant.name).size == 300_000 for constant in model.constants())
+
+
 class _Lies(Rewrite):
     name = "lies"
     summary = "promises what it does not do"

@@ -23,6 +23,8 @@ def output_bytes(node: gs.Node, inputs: Sequence[Lazy | None], opset: int) -> in
     """Bytes of all outputs together, by the shapes in the graph or, where those are open, by inference on this node."""
     if node.op == "Range":
         return _range_bytes(inputs)
+    if node.op == "NonZero" and inputs[0] is not None:  # at most: a coordinate of 8 bytes per axis and element
+        return 8 * len(inputs[0].shape) * prod(inputs[0].shape)
     if any(t.dtype is None or not _static(t.shape) for t in node.outputs if t.name):
         _infer_outputs(node, inputs, opset)
     sizes = [
@@ -77,7 +79,7 @@ def one_node_model(node: gs.Node, opset: int) -> ModelProto:
 
 def evaluate(proto: ModelProto, inputs: Sequence[Lazy | None]) -> list[Array]:
     """Run a model of one node on constants; values in the order of the node's outputs."""
-    names = proto.graph.node[0].input
-    feeds = {name: np.asarray(value.load()) for name, value in zip(names, inputs, strict=True) if value is not None}
+    given = {name: value for name, value in zip(proto.graph.node[0].input, inputs, strict=True) if value is not None}
+    feeds = {name: np.asarray(value.load()) for name, value in given.items()}  # one that is read twice is loaded once
     with np.errstate(all="ignore"):
         return [np.asarray(array) for array in ReferenceEvaluator(proto).run(None, feeds)]

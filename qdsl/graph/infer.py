@@ -12,6 +12,7 @@ from qdsl.graph.constants import Lazy, to_proto
 from qdsl.graph.exporter import export_model
 from qdsl.graph.importer import set_type
 from qdsl.graph.problems import warning
+from qdsl.graph.propagation import joints_known, may_propagate
 
 # Values up to this size can be shapes, axes or sizes that inference reads; larger ones count by their shape alone.
 _SMALL_BYTES = 1024
@@ -40,18 +41,26 @@ def infer(model: Any) -> None:
     """Fill in element types and shapes of what nodes write. What was known stays; where inference contradicts the
     model, or fails, the rest is inferred all the same and the model gets a warning."""
     proto = skeleton(model)
-    try:
-        inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
-    except Exception as error:  # the C++ side throws several unrelated types
-        _warn(model, error)
-        try:
-            inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-        except Exception:
-            return
+    inferred = proto
+    for carried in (True,) if joints_known(proto) else (False, True):
+        if not carried or may_propagate(inferred, (constant.name for constant in model.constants())):
+            inferred = _inferred(model, proto, carried)
     for info in (*inferred.graph.value_info, *inferred.graph.output):
         tensor = model.tensor(info.name)
         if isinstance(tensor, gs.Variable):
             set_type(tensor, info.type)
+
+
+def _inferred(model: Any, proto: ModelProto, carried: bool) -> ModelProto:
+    """What inference says of the model, `carried`: with values that may be shapes. The model itself where it fails."""
+    try:
+        return onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=carried)
+    except Exception as error:  # the C++ side throws several unrelated types
+        _warn(model, error)
+    try:
+        return onnx.shape_inference.infer_shapes(proto, data_prop=carried)
+    except Exception:
+        return proto
 
 
 def _warn(model: Any, error: Exception) -> None:
