@@ -111,7 +111,9 @@ def _mean(b: _Builder, x: str) -> str:
     """Scaled by the mean over the map, as a squeeze-and-excitation block does, or over something else."""
     axes = [[2, 3], [-1, -2], [1, 2], [3]][b.random.integers(0, 4)]
     keeps = len(axes) == 1 or b.random.random() < 0.6
-    mean = b.add("ReduceMean", [x], axes=axes, keepdims=int(keeps))
+    given = {} if b.opset >= 18 else {"axes": axes}
+    inputs = [x, b.constant(np.array(axes))] if b.opset >= 18 else [x]
+    mean = b.add("ReduceMean", inputs, keepdims=int(keeps), **given)
     if not keeps:
         mean = b.add("Reshape", [mean, b.constant(np.array([1, 4, 1, 1] if 1 not in axes else [1, 1, 1, 3]))])
     return b.add("Mul", [x, mean])
