@@ -21,7 +21,7 @@ from qdsl.passes.qdq_parameters import activation_parameters
 from qdsl.plan import Decisions
 from qdsl.plan.needs import flat_ends
 from qdsl.plan.render import plain
-from qdsl.plan.types import Reader, TensorPlan
+from qdsl.plan.types import TensorPlan
 from qdsl.quant import limits
 
 _LEAST = 32
@@ -87,7 +87,7 @@ def _starved(prepared: Prepared, decided: Decisions, ranges: Ranges) -> Iterable
 
 def _readers(tensor: TensorPlan, spans: Mapping[int, float], decided: Decisions) -> Iterator[tuple[NodeView, float]]:
     for node in decided.context.view.consumers(tensor.tensor):
-        if node.index in spans and node.inputs[0] == tensor.tensor and Reader(node.name, 0) in tensor.readers:
+        if node.index in spans and node.inputs[0] == tensor.tensor and tensor.read_by(node.name, 0):
             yield node, spans[node.index]
 
 

@@ -250,6 +250,11 @@ class Row:
         """Data ports fed by a constant (a Mul by a table): stored as integers with the *activations'* scheme."""
         return tuple(p for p in self._data_ports(node) if _present(node, p) and view.is_constant(node.inputs[p]))
 
+    def holds_constant(self, node: NodeView, port: int, view: GraphView) -> bool:
+        """Whether `port` is one of `constant_ports`."""
+        reads = self.variadic or port in self.activations
+        return reads and _present(node, port) and view.is_constant(node.inputs[port])
+
     def bias_port(self, node: NodeView, view: GraphView) -> int | None:
         """The port of a constant bias that is there, or None."""
         if self.bias is None or not _present(node, self.bias) or not view.is_constant(node.inputs[self.bias]):

@@ -55,7 +55,7 @@ def _unknown(context: Context, tensors: Mapping[str, TensorPlan]) -> Iterable[tu
     for node in context.view.nodes:
         if APART in context.rows[node.index].requires and node.outputs[0] in tensors:
             plan = tensors.get(node.inputs[0])
-            if plan is not None and Reader(node.name, 0) in plan.readers:
+            if plan is not None and plan.read_by(node.name, 0):
                 yield node.index, 0
 
 

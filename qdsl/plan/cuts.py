@@ -68,7 +68,7 @@ def constants(context: Context, draft: Draft) -> set[str]:
     found = set()
     for weight in draft.weights:
         node = context.view.node(weight.node)
-        if weight.port in context.rows[node.index].constant_ports(node, context.view):
+        if context.rows[node.index].holds_constant(node, weight.port, context.view):
             found.add(weight.tensor)
     return found
 

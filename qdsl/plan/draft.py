@@ -124,7 +124,7 @@ def _first_pair(context: Context, node: NodeView, row: Row, tensors: dict[str, T
     """The plan of the first data input that `node` reads through a pair."""
     for port in row.activation_ports(node, context.view):
         plan = tensors.get(node.inputs[port])
-        if plan is not None and Reader(node.name, port) in plan.readers:
+        if plan is not None and plan.read_by(node.name, port):
             return plan
     return None
 

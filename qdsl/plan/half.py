@@ -10,7 +10,7 @@ from qdsl.graph.half_ports import Ports, half_ports
 from qdsl.graph.view import NodeView, Use
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.plan.types import HalfNode, HalfWeight, Origin, Reader
+from qdsl.plan.types import HalfNode, HalfWeight, Origin
 
 LARGEST, SMALLEST = 65504.0, 2.0**-24
 # A constant of fewer elements saves less than the Cast before it takes.
@@ -215,7 +215,7 @@ class _Halving:
             return False
         written = [self._view.nodes[found].outputs[out] for out in nodes[found].writes]
         pair = self._draft.tensors.get(name)
-        return name in written and (pair is None or Reader(node.name, port) not in pair.readers)
+        return name in written and (pair is None or not pair.read_by(node.name, port))
 
     def _weights(self, nodes: Mapping[int, HalfNode]) -> tuple[HalfWeight, ...]:
         """Constants of float32 nodes that are stored as float16."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from qdsl.capability import Capability, Row
 from qdsl.graph.view import GraphView, NodeView, Use
 from qdsl.plan.predict_edges import Edges
-from qdsl.plan.types import NodePlan, Prediction, Reader, TensorPlan
+from qdsl.plan.types import NodePlan, Prediction, TensorPlan
 
 
 def joined(
@@ -37,7 +37,7 @@ def _one_scale(node: NodeView, edges: Edges, tensors: Mapping[str, TensorPlan]) 
         return False
     for port, name in enumerate(node.inputs):
         plan = tensors.get(name)
-        if plan is None or Use(node.index, port) not in edges.reads or Reader(node.name, port) not in plan.readers:
+        if plan is None or Use(node.index, port) not in edges.reads or not plan.read_by(node.name, port):
             return False
         if (plan.group, plan.scheme) != (output.group, output.scheme):
             return False

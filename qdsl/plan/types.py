@@ -7,6 +7,7 @@ it: `compile` measures the tensors whose `observe` is set and hands the ranges t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from qdsl.spec import UNGUARDED, Guard, Scheme
 
@@ -78,7 +79,7 @@ class Cut:
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: `read_by` keeps its set
 class TensorPlan:
     """A Q/DQ pair on an activation: Q once after `tensor`, read through DQ by `readers`; other readers stay on the
     float value. Tensors with the same `group` get one scale and zero point, from the union of the ranges of those
@@ -92,6 +93,14 @@ class TensorPlan:
     calibration: Calibration
     origin: Origin
     placed: Origin = Origin("default")
+
+    def read_by(self, node: str, port: int) -> bool:
+        """Whether that port is one of the readers: quick, however many there are."""
+        return Reader(node, port) in self._places
+
+    @cached_property
+    def _places(self) -> frozenset[Reader]:
+        return frozenset(self.readers)
 
 
 @dataclass(frozen=True, slots=True)

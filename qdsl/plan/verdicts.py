@@ -11,7 +11,7 @@ from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.plan.macs import macs
 from qdsl.plan.shapes import blockless
-from qdsl.plan.types import NodePlan, Origin, Prediction, Reader, TensorPlan, WeightPlan
+from qdsl.plan.types import NodePlan, Origin, Prediction, TensorPlan, WeightPlan
 
 QUANTIZED, REFUSED, UNTOUCHED = "+", "!", "="
 INTEGER_RUNS = ("integer", "absorbed")
@@ -93,7 +93,7 @@ class Verdicts:
         """Plans of the tensors that the node reads dequantized, by port."""
         tensors = self.draft.tensors
         found = [(port, tensors[name]) for port, name in enumerate(node.inputs) if name in tensors]
-        return [plan for port, plan in found if Reader(node.name, port) in plan.readers]
+        return [plan for port, plan in found if plan.read_by(node.name, port)]
 
     def _writes(self, node: NodeView) -> list[TensorPlan]:
         """Plans of what the node writes, after the activation that folds into it."""

@@ -66,11 +66,13 @@ def _check_sound(context: Context, weights: Sequence[WeightPlan], tensors: Mappi
 def _unsound(context: Context, node: NodeView, weight: WeightPlan, tensors: Mapping[str, TensorPlan]) -> str:
     """Why the runtime would refuse or miscompute the node; "" where it does neither."""
     row, dtype = context.rows[node.index], weight.scheme.dtype
-    kind = context.capability.type_row(dtype)
-    pairs = [tensors[name] for name in node.inputs if name in tensors]
-    if any(reader.node == node.name for pair in pairs for reader in pair.readers):
-        return context.capability.reasons["alone"].format(type=dtype) if kind and kind.alone else ""
-    only = row.weight_only
+    kind, only = context.capability.type_row(dtype), row.weight_only
+    alone = kind is not None and kind.alone
+    if only is None and not alone:
+        return ""
+    pairs = [(port, tensors[name]) for port, name in enumerate(node.inputs) if name in tensors]
+    if any(pair.read_by(node.name, port) for port, pair in pairs):
+        return context.capability.reasons["alone"].format(type=dtype) if alone else ""
     if only is None or not only.takes(node, context.view, weight.port, weight.scheme, lowered=True):
         return ""
     multiple = only.columns.get(dtype.name, 1)
