@@ -634,6 +634,9 @@ SETUPS: dict[str, Setup] = {
     "a people.yaml whose names stand in a text": beside_conv(
         lambda folder: yolo_tree(folder, "train: images/train\nnames: person\n")
     ),
+    "a people.yaml with person and dog, and one picture": beside_conv(
+        one_person("train: images/train\nnames: [person, dog]\n")
+    ),
     "a people.yaml with the key licence": beside_conv(
         one_person("train: images/train\nnames: [person, dog]\nlicence: MIT\n")
     ),

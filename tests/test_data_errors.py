@@ -241,6 +241,9 @@ CASES: dict[str, dict[str, Callable[[Path], Any]]] = {
         "": lambda root: use(data_spec("yolo", yolo_tree(root, "path: /content/x\ntrain: images/train\n")))
     },
     "data-coco": {"": cut_json},
+    "data-classes": {
+        "": lambda root: use(data_spec("yolo", yolo_tree(root), split="train", classes=("dog",), numbers=(16,)))
+    },
     "data-csv": {
         "columns": lambda root: odd_table(root) or use(data_spec("csv", root / "labels.csv")),
         "twice": table_twice,
@@ -272,7 +275,9 @@ CASES: dict[str, dict[str, Callable[[Path], Any]]] = {
     "image-broken": {"cut": cut_picture, "text": no_picture, "empty": zero_bytes},
     "image-bomb": {"": bombs, "small": small_bomb},
     "data-non-finite": {
-        "": lambda root: use(data_spec("npz", npz(root, images=np.float32([[1], [np.nan]])[::-1])), ())
+        "": lambda root: use(
+            data_spec("npz", npz(root, images=np.float32([[1], [np.nan]])[::-1])), (), {"images": ("float32", (1, 1))}
+        )
     },
     "npz-broken": {"": broken_npz},
     "npz-array": {"objects": objects, "names": other_array},

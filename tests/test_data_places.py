@@ -32,7 +32,7 @@ CASES = {
         'ratio "crack" 50 %, "background" 50 %',
     ),
     "sampling-no-effect": ('folder "photos" { take 9; oversample "crack" 1 }', 'oversample "crack" 1'),
-    "data-empty": ('images "photos"', '"photos"'),
+    "data-empty": ('images "photos/*.jpg"', '"photos/*.jpg"'),
 }
 
 

@@ -79,6 +79,7 @@ VALUES = {
     "HW": "[3, 4]",
     "FS": "[-1, 0.5]",
     "NS": "[1, 2]",
+    "IS": "[0]",
     "SS": '["a"]',
     "TYPE": "int4 affine per_block 8",
     "METHOD": "minmax",

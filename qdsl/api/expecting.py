@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import ast
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from qdsl import data
@@ -14,23 +15,35 @@ from qdsl.harness.tasks import Expected, task_for
 from qdsl.harness.tasks.base import OutputInfo
 from qdsl.lang.recipe import DataSpec, Evaluate, InputSpec, Metric, Recipe
 from qdsl.lang.vocabulary import METRICS
+from qdsl.plan import Plan
+
+_ABSENT = ("data-missing", "data-empty", "video-absent")  # what another machine may have
+_MOST_NAMES = 200_000  # characters
 
 
-def foreseen(prepared: Prepared, report: Report) -> None:
-    """Raises QdslError, evaluate-*, for what shapes and classes decide of every `evaluate`, as far as they are known:
-    no sample is read, and data that is not there leaves its part open."""
+def foreseen(prepared: Prepared, plans: Sequence[Plan], report: Report) -> None:
+    """Raises QdslError, evaluate-*, data-*, input-*, for what shapes and classes decide of the recipe's data and of
+    every `evaluate`, as far as they are known: no sample is read, and data that is not there leaves its part open."""
     errors = Report()
+    calibrating = {t.calibration.data for plan in plans for t in plan.tensors if t.observe}
+    names = [name for name in calibrating if name is not None] + [spec.data for spec in prepared.recipe.evaluates]
+    datasets = {name: _listed(prepared, name, errors) for name in sorted(set(names))}
     for spec in prepared.recipe.evaluates:
-        statement = prepared.recipe.dataset(spec.data)
         try:
-            dataset = data.open(statement, prepared.recipe.inputs, takes(prepared), Report())
-        except QdslError:
-            dataset = _unseen(statement)
-        try:
-            report.extend(told(expect(prepared, spec, dataset, None)))
+            report.extend(told(expect(prepared, spec, datasets[spec.data], None)))
         except QdslError as error:
             errors.extend(error.diagnostics)
     errors.raise_errors()
+
+
+def _listed(prepared: Prepared, name: str, errors: Report) -> Dataset:
+    """A dataset without its samples; what is wrong with it goes to `errors`, unless it is not there."""
+    statement = prepared.recipe.dataset(name)
+    try:
+        return data.open(statement, prepared.recipe.inputs, takes(prepared), Report(), read=False)
+    except QdslError as error:
+        errors.extend(each for each in error.diagnostics if each.code not in _ABSENT)
+    return _unseen(statement)
 
 
 def told(expected: Expected) -> Iterator[Diagnostic]:
@@ -52,18 +65,34 @@ def expect(prepared: Prepared, spec: Evaluate, dataset: Dataset, python: Callabl
         known={name: _said_of(prepared, name) for name in outputs},
         size=_size(prepared),
         python=python,
+        names=_class_names(prepared),
     )
 
 
 def _unseen(statement: DataSpec) -> Dataset:
     """Data that is not there, of which nothing but the statement is known: no sample is asked of it."""
     reader: Any = None
-    return Dataset(statement.name, statement.source, (), 0, statement.classes, (), reader)
+    return Dataset(statement.name, statement.source, (), 0, statement.classes, (), reader, statement.numbers)
 
 
 def _said_of(prepared: Prepared, output: str) -> OutputInfo:
     tensor = prepared.view.tensors[output]
     return OutputInfo(tensor.shape, tensor.dtype or "", squashed_by(prepared.view, output))
+
+
+def _class_names(prepared: Prepared) -> tuple[str, ...]:
+    """What the model's file calls its classes, by their numbers, where its exporter wrote that down (Ultralytics does:
+    `names`, a mapping)."""
+    text = next((prop.value for prop in prepared.model.shell.metadata_props if prop.key == "names"), "")
+    if not 0 < len(text) <= _MOST_NAMES:
+        return ()
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return ()
+    named = list(found.items()) if isinstance(found, dict) else []
+    whole = all(isinstance(name, str) and number == at for at, (number, name) in enumerate(named))
+    return tuple(name for _, name in named) if whole else ()
 
 
 def _size(prepared: Prepared) -> tuple[int, int] | None:

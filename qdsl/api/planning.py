@@ -1,4 +1,4 @@
-"""`plan` and `explain`: what a recipe does to its model, and why. No data is read."""
+"""`plan` and `explain`: what a recipe does to its model, and why. No data is needed, and no sample read."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str]
     report = Report()
     report.extend(prepared.warnings)  # told beside the errors, too
     decided = _foreseen(prepared, decide_all(prepared, target, report))
-    if prepared.recipe.evaluates:
+    plans = tuple(d.plan for d in decided)
+    if prepared.recipe.evaluates or any(t.calibration.data for each in plans for t in each.tensors if t.observe):
         from qdsl.api import expecting  # it comes with the metrics
 
-        expecting.foreseen(prepared, report)
-    plans = tuple(d.plan for d in decided)
+        expecting.foreseen(prepared, plans, report)
     return PlanResult(plans, report.sorted(), _lock_of(prepared, plans))
 
 

@@ -85,6 +85,12 @@ class Rows:
     places: NDArray[np.int64]
     available: int
 
+    def kinds(self) -> tuple[tuple[tuple[int, ...], np.dtype[Any], str], ...]:
+        """The shapes and types of one sample that the files have for each input, each once."""
+        used = sorted({int(file) for file in np.unique(self.places[:, 0])})
+        members = ((name, member) for at in used for name, member in self.files[at].members.items())
+        return tuple(dict.fromkeys((member.shape, member.dtype, name) for name, member in members))
+
     def name(self, index: int) -> str:
         """What a sample is called: `calib.npz[3]`."""
         file, row = self.places[index]

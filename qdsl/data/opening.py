@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from qdsl.data.ahead import check_pictures, check_rows
 from qdsl.data.coco import coco
 from qdsl.data.duplicates import duplicates
 from qdsl.data.files import chosen, item_names
@@ -38,7 +39,7 @@ SOURCES = (*_PICTURES, "npz")
 # Which settings of a `data` block speak to which source; the rest would be silently ignored, so they are refused.
 _SETTINGS: dict[str, tuple[str, ...]] = {
     "split": ("folder", "yolo", "coco", "masks", "csv"),
-    "classes": ("folder", "yolo", "coco", "masks", "csv"),
+    "classes": ("folder", "yolo", "coco", "masks", "csv", "npz"),
     "ignore": ("masks",),
     "columns": ("csv",),
     "every": ("video",),
@@ -95,8 +96,11 @@ def open_dataset(
     inputs: Sequence[InputSpec],
     model_inputs: Mapping[str, ModelInput | tuple[str, tuple[Dim, ...] | None]],
     report: Report | None = None,
+    *,
+    read: bool = True,
 ) -> Dataset:
-    """The dataset of one `data` statement, ready for a model with `model_inputs` (name -> element type and dims).
+    """The dataset of one `data` statement, ready for a model with `model_inputs` (name -> element type and dims). With
+    `read` False no file of a sample is opened.
 
     Finds and chooses the samples and checks what can be known before one is read. Warnings go to `report`; errors are
     raised together as QdslError: data-*, image-*, input-*, npz-*, sampling-* (see `qdsl.diag.codes.data`).
@@ -107,7 +111,7 @@ def open_dataset(
     _check_settings(spec, found)
     dataset: Dataset | None = None
     try:
-        dataset = _npz(spec, pipelines) if spec.source == "npz" else _pictures(spec, pipelines, report)
+        dataset = _npz(spec, pipelines) if spec.source == "npz" else _pictures(spec, pipelines, report, read)
     except QdslError as error:
         found.extend(error.diagnostics)
     found.raise_errors()
@@ -143,7 +147,7 @@ def _pipelines(
         try:
             pipelines[name] = build(name, by_name.get(name), ModelInput(*takes), spec.span)
             if spec.source != "npz":
-                pipelines[name].check_ahead()
+                check_pictures(pipelines[name])
         except QdslError as error:
             found.extend(error.diagnostics)
     return pipelines
@@ -156,9 +160,12 @@ def _check_settings(spec: DataSpec, found: Report) -> None:
         word = _SPELLED.get(setting, setting)
         headline = f"`{word}` says nothing to the source `{spec.source}`"
         found.error("data-setting", headline, spec.at(word.split()[0]), help=[f"it belongs to {', '.join(sources)}"])
+    if spec.source == "npz" and spec.classes and spec.label is None:
+        help = ['`label "array in file"` says which array holds class numbers, whose names these are']
+        found.error("data-setting", "`classes` names labels, and this npz has none", spec.at("classes"), help=help)
 
 
-def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], report: Report) -> Dataset:
+def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], report: Report, read: bool) -> Dataset:
     _check_take(spec)
     listing = _PICTURES[spec.source](spec)
     report.extend(listing.notes)
@@ -168,11 +175,13 @@ def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], report: Report)
     else:
         items = chosen(listing.items, item_names(listing.items), spec.take)
         drawn = Sampled(items, len(listing.items), listing.skipped)
-    _warn_duplicates(spec, drawn.items, report)
+    if read:
+        _warn_duplicates(spec, drawn.items, report)
     _warn_classes(spec, listing, drawn, report)
     ids = tuple(item.id for item in drawn.items)
     reader = PictureReader(drawn.items, pipelines, spec.span)
-    return Dataset(spec.name, spec.source, ids, drawn.available, listing.classes, drawn.skipped, reader)
+    skipped, classes = drawn.skipped, listing.classes
+    return Dataset(spec.name, spec.source, ids, drawn.available, classes, skipped, reader, spec.numbers)
 
 
 def _warn_duplicates(spec: DataSpec, items: Sequence[Item], report: Report) -> None:
@@ -207,9 +216,16 @@ def _npz(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Dataset:
     _check_take(spec)
     rows = npz_rows(spec, pipelines)
     _check_count(spec, rows.available, 0)
+    found = Report()
+    for shape, dtype, name in rows.kinds():
+        try:
+            check_rows(pipelines[name], dtype, shape)
+        except QdslError as error:
+            found.extend(error.diagnostics)
+    found.raise_errors()
     ids = tuple(rows.name(index) for index in range(len(rows.places)))
     reader = ArrayReader(rows, pipelines, spec.span)
-    return Dataset(spec.name, spec.source, ids, rows.available, spec.classes, (), reader)
+    return Dataset(spec.name, spec.source, ids, rows.available, spec.classes, (), reader, spec.numbers)
 
 
 def _check_take(spec: DataSpec) -> None:

@@ -185,23 +185,20 @@ class Pipeline:
         """An array that already has the model's layout and a leading 1: arithmetic steps, along the channel axis."""
         axis = -1 if self.layout == "nhwc" or array.ndim < 3 else 1
         for step in self.steps:
-            if step.name in GEOMETRY:
-                headline = f"`{step.name}` works on pictures, and input {self.name} gets an array"
-                help = ("store uint8 arrays of shape [samples, height, width, 3] to have them treated as pictures",)
-                raise failure("input-not-picture", headline, step.span, help=help)
+            require_arithmetic(self, step)
             if step.name in ("rescale", "mean", "std"):
                 moved = np.moveaxis(array, axis, -1)
                 moved = apply_numbers(step.name, moved, per_channel(step, moved.shape[-1]))
                 array = np.moveaxis(moved, -1, axis)
-        return self.finish(array[0] if self._without_batch(array.shape[1:]) else array, stored=True)
+        return self.finish(array[0] if self.without_batch(array.shape[1:]) else array, stored=True)
 
     def fits(self, dtype: np.dtype[Any], row: tuple[int, ...]) -> bool:
         """Whether one sample of this type and shape can become the input: a picture for the steps, or the values."""
         if is_picture(dtype, row) or self.takes.shape is None:
             return True
-        return _agrees(self.takes.shape, (1, *row)) or self._without_batch(row)
+        return _agrees(self.takes.shape, (1, *row)) or self.without_batch(row)
 
-    def _without_batch(self, row: tuple[int, ...]) -> bool:
+    def without_batch(self, row: tuple[int, ...]) -> bool:
         """Whether one row of an array is all that the input takes: a state, a number, a batch of its own."""
         expected = self.takes.shape
         return expected is not None and len(expected) == len(row) and _agrees(expected, row)
@@ -211,15 +208,13 @@ class Pipeline:
         check_shape(self, array.shape, stored=stored)
         return np.asarray(cast(self, array), order="C")
 
-    def check_ahead(self) -> None:
-        """Raise `input-shape` now where the steps alone already decide the shape."""
-        size = [s for s in self.steps if s.name in ("resize", "crop")]
-        if not size:
-            return
-        height, width = int(size[-1].args[0]), int(size[-1].args[1])
-        colors = [str(s.args[0]) for s in self.steps if s.name == "color"]
-        channels = 1 if colors and colors[-1] == "gray" else 3
-        check_shape(self, (1, height, width, channels) if self.layout == "nhwc" else (1, channels, height, width))
+
+def require_arithmetic(pipeline: Pipeline, step: InputStep) -> None:
+    """Raise input-not-picture for a step that arrays cannot take."""
+    if step.name in GEOMETRY:
+        headline = f"`{step.name}` works on pictures, and input {pipeline.name} gets an array"
+        help = ("store uint8 arrays of shape [samples, height, width, 3] to have them treated as pictures",)
+        raise failure("input-not-picture", headline, step.span, help=help)
 
 
 def is_picture(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:

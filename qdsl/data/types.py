@@ -106,7 +106,8 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples in a fixed order, read one at a time. `available` counts what the source held before `take`."""
+    """Samples in a fixed order, read one at a time. `available` counts what the source held before `take`. `numbers`
+    are those that the model gives `classes`, none where it knows the same ones in the same order."""
 
     name: str
     source: str
@@ -115,6 +116,7 @@ class Dataset:
     classes: tuple[str, ...]
     skipped: tuple[str, ...]
     reader: Reader = field(repr=False)
+    numbers: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -126,17 +126,37 @@ def _label_path(path: str, root: str) -> str:
 
 
 def keep_classes(listing: Listing, spec: DataSpec) -> Listing:
-    """With `classes`: only the items that show one of them; the others are listed as skipped."""
+    """With `classes`: only the items that show one of them; the others are listed as skipped. Where the recipe says
+    which of the model's classes they are, every item stays, with the labels of these classes."""
     if not spec.classes:
         return listing
     for name in spec.classes:
         if name not in listing.classes:
             raise unknown_class(name, listing.classes, spec)
+    if spec.numbers:
+        return _renumbered(listing, spec)
     wanted = {listing.classes.index(name) for name in spec.classes}
     shows = [any(label.index in wanted for label in item.labels()) for item in listing.items]
     items = tuple(item for item, keep in zip(listing.items, shows, strict=True) if keep)
     skipped = tuple(f"{i.id}: none of the classes" for i, keep in zip(listing.items, shows, strict=True) if not keep)
     return replace(listing, items=items, skipped=listing.skipped + skipped)
+
+
+def _renumbered(listing: Listing, spec: DataSpec) -> Listing:
+    places = {listing.classes.index(name): at for at, name in enumerate(spec.classes)}
+    items = tuple(replace(item, labels=partial(_kept, item.labels, places)) for item in listing.items)
+    others = [name for at, name in enumerate(listing.classes) if at not in places]
+    notes = listing.notes
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        headline = f"dataset {spec.name}: boxes of {', '.join(f'`{name}`' for name in others[:3])}{more} do not count"
+        notes += (Diagnostic("data-classes", headline, spec.at("classes"), severity=Severity.NOTE),)
+    return replace(listing, items=items, classes=spec.classes, notes=notes)
+
+
+def _kept(labels: Callable[[], tuple[Label, ...]], places: Mapping[int, int]) -> tuple[Label, ...]:
+    """The labels of the classes that count, by their place among these."""
+    return tuple(replace(label, index=places[label.index]) for label in labels() if label.index in places)
 
 
 def _split(spec: DataSpec, described: YoloYaml, name: str) -> str:

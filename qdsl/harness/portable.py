@@ -12,6 +12,7 @@ from qdsl.data.geometry import place_mask, read_mask, region
 from qdsl.harness.tasks import Expected
 from qdsl.harness.tasks.classification import Classification
 from qdsl.harness.tasks.detection import MOST, read_of, suppression
+from qdsl.harness.tasks.segmentation import Segmentation
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -53,6 +54,7 @@ def _classification(
         "outputs": _outputs(expected)[:1],
         "classes": list(expected.dataset.classes),
         "labels": labels,
+        "only": list(expected.dataset.numbers),
         "logits": Classification(expected).logits,
     }
 
@@ -100,10 +102,13 @@ def _boxes(expected: Expected, index: int) -> dict[str, Any]:
 
 
 def _segmentation(expected: Expected, indices: Sequence[int], shape: Sequence[int], outputs: Outputs) -> dict[str, Any]:
+    said = outputs[_outputs(expected)[0]]
     return {
         "task": "segmentation",
         "outputs": _outputs(expected)[:1],
+        "last": Segmentation(expected).classes_last(said.shape, integers=said.dtype.kind in "iu"),
         "classes": list(expected.dataset.classes),
+        "only": list(expected.dataset.numbers),
         "masks": "masks.npz",
     }
 

@@ -39,6 +39,7 @@ def _classification(task: Mapping[str, Any], outputs: Mapping[str, Rows]) -> dic
     table = np.concatenate([np.asarray(row, np.float64).reshape(1, -1) for row in outputs[task["outputs"][0]]])
     if table.shape[1] == 1:
         table = two_classes(table, logits=task["logits"])
+    table = table[:, task["only"]] if task["only"] else table
     found = classification_metrics([guesses(table, np.array(task["labels"], np.int64))])
     return {"top1": found.top1, "f1": found.macro.f1}
 
@@ -79,15 +80,18 @@ def _segmentation(task: Mapping[str, Any], outputs: Mapping[str, Rows]) -> dict[
         masks = stored["masks"].astype(np.int64)
     classes = len(task["classes"])
     pairs = zip(outputs[task["outputs"][0]], masks, strict=False)
-    counted = [pixel_confusion(_map(row, mask, classes), mask, classes, ignore=-1) for row, mask in pairs]
+    only = task["only"] or list(range(classes))
+    counted = [
+        pixel_confusion(_map(row, mask, only, last=task["last"]), mask, classes, ignore=-1) for row, mask in pairs
+    ]
     found = segmentation_metrics(counted)
     return {"miou": found.miou, "accuracy": found.accuracy}
 
 
-def _map(row: NDArray[Any], mask: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """The best class of each pixel of `mask`, nearest in the map of scores or classes."""
-    last = row.ndim == 4 and row.shape[1] != classes == row.shape[3]
-    best = row[0] if row.ndim == 3 else row[0].argmax(2 if last else 0)
+def _map(row: NDArray[Any], mask: NDArray[np.int64], only: Sequence[int], *, last: bool) -> NDArray[np.int64]:
+    """The best class of each pixel of `mask`, of the classes in `only`, nearest in the map of scores or classes."""
+    axis = 2 if last else 0
+    best = row[0] if row.ndim == 3 else row[0].take(only, axis).argmax(axis)
     rows, columns = (
         np.minimum(((np.arange(want) + 0.5) * have / want).astype(np.int64), have - 1)
         for have, want in zip(best.shape, mask.shape, strict=True)

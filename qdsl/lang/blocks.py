@@ -57,6 +57,8 @@ def data(statement: syntax.Data, scope: Scope) -> DataSpec:
         if got is not None:
             places.append((setting.word.name, setting.span))
             _data_setting(setting.word.name, got, found)
+            if setting.word.name == "classes":
+                _check_classes(found, setting.span, scope)
             if setting.word.name == "outside":
                 found["outside_paths"] = tuple(scope.path(folder, setting.span) for folder in found["outside"])
     for first, second in (("ratio", "oversample"), ("balance", "oversample"), ("balance", "ratio")):
@@ -64,6 +66,17 @@ def data(statement: syntax.Data, scope: Scope) -> DataSpec:
             headline = f"`{first}` and `{second}` both decide how often classes are drawn"
             scope.error("contradiction", headline, statement.span, "keep one of them")
     return DataSpec(statement.name.name, source or "", paths, statement.span, written, places=tuple(places), **found)
+
+
+def _check_classes(found: dict[str, Any], span: Span, scope: Scope) -> None:
+    """Each class, and each number of the model, once; as many numbers as names."""
+    names, numbers = found["classes"], found["numbers"]
+    twice = next((value for row in (names, numbers) for at, value in enumerate(row) if value in row[:at]), None)
+    if twice is not None:
+        scope.error("setting-value", f"`classes` names {twice} twice", span, help=["name each class once"])
+    elif numbers and len(numbers) != len(names):
+        label = f"{len(names)} classes, {len(numbers)} numbers"
+        scope.error("setting-value", "`classes` has another number of names than of numbers", span, label)
 
 
 def _paths(location: syntax.Value, scope: Scope) -> tuple[str, ...]:
@@ -91,7 +104,8 @@ def _data_setting(word: str, got: tuple[tuple[Plain, ...], ...], found: dict[str
     elif word == "balance":
         found["balance"] = True
     elif word == "classes":
-        found["classes"] = got[0]
+        found["numbers"] = tuple(value for value in got[0] if isinstance(value, int))
+        found["classes"] = got[0][: -len(found["numbers"]) - 1] if found["numbers"] else got[0]
     else:
         found[word] = got[0][0]
 

@@ -55,6 +55,7 @@ class DataSpec:
 
     `take` is (count, seed); seed None means the first `count` in path order. `oversample` and `ratio` are
     (class name, number) pairs; a ratio is a fraction 0..1. `arrays` are (array in the file, model input) pairs.
+    `numbers` are those that the model gives `classes`, none where it knows the same ones in the same order.
     `every` is one frame in so many, `columns` are those of a table that hold files and labels.
     `outside` are folders beside the dataset's own that it may list files in, `outside_paths` where they are.
     `places` says where each setting stands, and where the path does (as "from").
@@ -71,6 +72,7 @@ class DataSpec:
     ratio: tuple[tuple[str, float], ...] = ()
     balance: bool = False
     classes: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
     ignore: int | None = None
     arrays: tuple[tuple[str, str], ...] = ()
     label: str | None = None

@@ -201,6 +201,7 @@ _KINDS: dict[str, tuple[str, Callable[[syntax.Value], tuple[Plain, ...] | None]]
     "HW": ("a size: a side or [height, width]", _side),
     "FS": ("a list of numbers", lambda v: _many(v, number)),
     "NS": ("a list of whole numbers from 1", lambda v: _many(v, lambda item: whole(item, 1))),
+    "IS": ("a list of whole numbers", lambda v: _many(v, lambda item: whole(item, 0))),
     "L": ("a level from 1 to 5", lambda v: _one(_level(v))),
     "LS": ("a list of levels from 1 to 5", lambda v: _many(v, _level)),
     "SS": ("a list of texts", lambda v: _many(v, _text)),

@@ -5,8 +5,8 @@ may be left out, a final `..` repeats after a comma, and upper-case words are ki
 
     N a whole number from 1, I one from 0, F a number or fraction, PCT a number with `%`, S a text, W a word,
     WS a word or text, D the name of a dataset, HW a side or [height, width], FS a list of numbers, NS a list of whole
-    numbers, SS a list of texts, L a level from 1 to 5, LS a list of those, TYPE and METHOD what `weights` and
-    `calibrate` say.
+    numbers from 1, IS one of whole numbers from 0, SS a list of texts, L a level from 1 to 5, LS a list of those, TYPE
+    and METHOD what `weights` and `calibrate` say.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TABLE: tuple[Row, ...] = (
     Row("data", "oversample", "S F ..", "draw samples with a class more often"),
     Row("data", "ratio", "S PCT ..", "the share of each class"),
     Row("data", "balance", "classes", "the same number of samples per class"),
-    Row("data", "classes", "SS", "only these classes, in this order"),
+    Row("data", "classes", "SS [as IS]", "only these classes, in this order; the numbers that the model gives them"),
     Row("data", "ignore", "I", "a label value that does not count"),
     Row("data", "array", "S S ..", "an array in the file, and the model input it feeds", True),
     Row("data", "label", "S", "the array in the file that holds labels"),

@@ -27,7 +27,8 @@ class Head:
 
     `anchors` are widths and heights in pixels, grid by grid; `sizes` and `ratios` are those of SSD's priors, none where
     its boxes are decoded in the graph; `corners`, `fractions` and `background` say how boxes and classes that the graph
-    decodes are written; `logits` that scores still need a sigmoid or softmax.
+    decodes are written; `logits` that scores still need a sigmoid or softmax; `only`
+    the classes that count, whose places there become their numbers, all where it is empty.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Head:
     fractions: bool = False
     background: bool = False
     logits: bool = False
+    only: tuple[int, ...] = ()
 
     def stored(self) -> dict[str, Any]:
         return asdict(self)
@@ -97,9 +99,20 @@ def detections(
     kind = KINDS[head.name]
     kind.classes(head, [array.shape for array in arrays], height, width)
     if kind.boxes is None:
-        return _suppressed(head, arrays, height, width, confidence)
+        return of_classes(_suppressed(head, arrays, height, width, confidence), head.only)
     boxes, scores = kind.boxes(head, arrays, height, width)
+    scores = scores[:, list(head.only)] if head.only else scores
     return nms(boxes, scores, confidence=confidence, overlap=overlap, most=most)
+
+
+def of_classes(found: Detections, only: Sequence[int]) -> Detections:
+    """Those of the classes in `only`, by their places in it; all where it is empty."""
+    if not only:
+        return found
+    places = np.full(max([*only, *found.classes.tolist()]) + 1, -1)
+    places[list(only)] = np.arange(len(only))
+    classes = places[found.classes]
+    return Detections(found.boxes[classes >= 0], found.scores[classes >= 0], classes[classes >= 0])
 
 
 def _settled(head: Head, said: Mapping[str, Any], shapes: Shapes, height: int, width: int) -> Head:

@@ -71,6 +71,7 @@ def _data(spec: DataSpec) -> Fact:
     if spec.balance:
         settings.append(("balance", "classes"))
     settings += [("class", name) for name in spec.classes]
+    settings += [("as", str(number)) for number in spec.numbers]
     if spec.ignore is not None:
         settings.append(("ignore", str(spec.ignore)))
     settings += [("array", f"{inside} {name}") for inside, name in spec.arrays]

@@ -86,6 +86,14 @@ _FINDING = {
         'data calib from folder "photos" { classes ["crak"] }',
         "a folder photos with crack and clean",
     ),
+    "data-classes": _doc(
+        "boxes of some classes do not count",
+        "`classes [..] as [..]` says which of the model's classes are held against which of the dataset's. What is "
+        "labelled as another class is neither looked for nor missed; no picture is left out.",
+        'data calib from yolo "people.yaml" { split train; classes ["person"] as [0] }',
+        "a people.yaml with person and dog, and one picture",
+        cure="name the other classes, too, where the model knows them",
+    ),
     "data-label": _doc(
         "a label cannot be read",
         "YOLO: `class x y width height`, the numbers being fractions. COCO: a `bbox` of four numbers, a known "

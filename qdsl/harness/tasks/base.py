@@ -44,7 +44,8 @@ class Expected:
     """What a task stands on: its statement, the dataset and its statement, the `input` block of the picture (None where
     the model takes several, or none is written), the names of the model's outputs, the metrics that the recipe
     measures or bounds, how the pictures were changed ("" for as they are), what the graph says of its outputs and of
-    height and width of its only input (None where that is open), and what `decode python` names, where it may run."""
+    height and width of its only input (None where that is open), what `decode python` names, where it may run, and what
+    the model's file calls its classes."""
 
     spec: Evaluate
     data: DataSpec
@@ -56,6 +57,24 @@ class Expected:
     known: Mapping[str, OutputInfo] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     python: Callable[..., Any] | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int | None:
+        """How many classes the model must know; None where the data does not say, or maps its own onto them."""
+        return None if self.dataset.numbers else len(self.dataset.classes) or None
+
+    def fits(self, count: int) -> bool:
+        """Whether a model of `count` classes knows those of the data."""
+        if self.dataset.numbers:
+            return count > max(self.dataset.numbers)
+        return count == len(self.dataset.classes) or not self.dataset.classes
+
+    def mapped(self, what: str) -> str:
+        """What is read where the data maps its classes onto the model's, in words; "" where it does not."""
+        pairs = list(zip(self.dataset.classes, self.dataset.numbers, strict=False))
+        more = f" and {len(pairs) - 5} more" if len(pairs) > 5 else ""
+        return f"{what} {', '.join(f'{number} (`{name}`)' for name, number in pairs[:5])}{more}" if pairs else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +164,28 @@ def require_labels(expected: Expected) -> None:
 
 
 def require_classes(expected: Expected, found: int, what: str) -> None:
-    """Raises QdslError evaluate-classes where the model knows another number of classes than the data."""
-    named = len(expected.dataset.classes)
-    if found == named:
+    """Raises QdslError evaluate-classes where the model knows another number of classes than the data, or lacks those
+    that the data maps its own onto."""
+    if expected.fits(found):
         return
-    headline = f"{what} has {found} classes, dataset {expected.data.name} {named}"
+    dataset, data = expected.dataset, expected.data
+    if dataset.numbers:
+        headline = f"{what} has {found} classes, and `classes` of dataset {data.name} names {max(dataset.numbers)}"
+        raise wrong("evaluate-classes", headline, data.at("classes"), f"the last of the model's classes is {found - 1}")
+    headline = f"{what} has {found} classes, dataset {data.name} {len(dataset.classes)}"
     cure = "give the data the model's classes, in its order: `classes [..]`"
+    if len(dataset.classes) < found:
+        cure = f"say which of the model's classes the data's are, counted from 0: in `data {data.name}` write "
+        cure += f"`{_mapping(dataset.classes, expected.names)}`"
     raise wrong("evaluate-classes", headline, expected.spec.span, cure)
+
+
+def _mapping(classes: Sequence[str], known: Sequence[str]) -> str:
+    """The line of a recipe that maps classes onto those that the model's file names, as far as it does."""
+    if classes and set(classes) <= set(known):
+        names, numbers = (f'"{name}"' for name in classes), (str(known.index(name)) for name in classes)
+        return f"classes [{', '.join(names)}] as [{', '.join(numbers)}]"
+    return f'classes ["{classes[0] if classes else "NAME"}", ..] as [NUMBER, ..]'
 
 
 def require_named(expected: Expected) -> None:

@@ -42,12 +42,12 @@ class Classification:
         require_outputs(expected)
         self._expected = expected
         self._classes = expected.dataset.classes
-        self.told = ""
+        self.told = expected.mapped("the best of the model's classes")
         info = expected.known.get((expected.spec.output or expected.outputs)[0], OutputInfo())
         self._logits = not info.squashed
         if info.plain is not None:
             self._require(info.plain)
-            self.told = self._reading(info) if prod(info.plain) == 1 else ""
+            self.told = self._reading(info) if prod(info.plain) == 1 else self.told
 
     def answer(self, outputs: Outputs, case: Case) -> Guess:
         scores = np.asarray(only_output(self._expected, outputs), np.float64)
@@ -56,6 +56,8 @@ class Classification:
         try:
             if row.size == 1:
                 row = two_classes(row, logits=self._logits)
+            if self._expected.dataset.numbers:
+                row = row[:, list(self._expected.dataset.numbers)]
             if not self._classes:
                 self._classes = tuple(str(index) for index in range(row.shape[1]))
             return Guess(guesses(row, [self._label(case.sample.index)]), _probabilities(row[0]))
@@ -76,7 +78,7 @@ class Classification:
             name, spec = self._expected.data.name, self._expected.spec
             headline = f"the model gives one score, which tells two classes apart: {name} has {len(self._classes)}"
             raise wrong("evaluate-classes", headline, spec.span, "choose two in the data: `classes [..]`")
-        if count > 1 and self._classes and count != len(self._classes):
+        if count > 1 and self._classes:
             require_classes(self._expected, count, "the model")
 
     def _reading(self, info: OutputInfo) -> str:
@@ -93,6 +95,10 @@ class Classification:
             headline = f"sample {self._expected.dataset.ids[index]} of {name} has no class of its own"
             cure = "`folder` gives each sample the class of its folder, `npz` with `label` that of an array"
             raise wrong("evaluate-labels", headline, spec.span, cure, "without labels, use `evaluate fidelity`")
+        if found[0] >= (len(self._classes) or found[0] + 1):
+            sample = f"sample {self._expected.dataset.ids[index]} of {self._expected.data.name}"
+            headline = f"{sample} is of class {found[0]}, and there are {len(self._classes)}"
+            raise wrong("evaluate-labels", headline, self._expected.spec.span, "classes are numbered from 0")
         return found[0]
 
     def verdict(self, answers: Sequence[Guess]) -> Verdict:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ from qdsl.metrics import (
     nms,
     to_picture,
 )
-from qdsl.metrics.decoding import detections
+from qdsl.metrics.decoding import detections, of_classes
 
 CONFIDENCE, OVERLAP, MOST = 0.001, 0.7, 300
 _BEST = {"map50": 0, "map50_95": 1, "fitness": 1}
@@ -60,9 +60,8 @@ class Found:
 class Detection:
     """Whatever head `decode` names, or the shapes of the outputs are those of."""
 
-    told: ClassVar[str] = ""
-
     def __init__(self, expected: Expected) -> None:
+        self.told = expected.mapped("boxes of the model's classes")
         self._settings = dict(expected.spec.settings)
         if expected.data.source not in ("yolo", "coco"):
             headline = f"dataset {expected.data.name} has no boxes"
@@ -117,11 +116,13 @@ class Detection:
         confidence, overlap = suppression(self._settings)
         assert self._expected.python is not None, "it was loaded, or the recipe refused"
         found = called(self._expected.python, outputs, high, wide, self._expected.spec)
+        only = self._expected.dataset.numbers
         if found.scores.ndim == 1:
             kept = found.scores >= confidence
-            return Detections(found.boxes[kept], found.scores[kept], found.labels[kept])
+            return of_classes(Detections(found.boxes[kept], found.scores[kept], found.labels[kept]), only)
         require_classes(self._expected, found.scores.shape[1], "what `decode python` returns")
-        return nms(found.boxes, found.scores, confidence=confidence, overlap=overlap, most=MOST)
+        scores = found.scores[:, list(only)] if only else found.scores
+        return nms(found.boxes, scores, confidence=confidence, overlap=overlap, most=MOST)
 
     def verdict(self, answers: Sequence[Found]) -> Verdict:
         found = detection_metrics([answer.matches for answer in answers])

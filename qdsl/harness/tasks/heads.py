@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qdsl.harness.tasks.base import Expected, OutputInfo, require_classes, require_outputs, wrong
@@ -64,14 +64,14 @@ def _fitting(
     try:
         head, classes = suited(name, shapes, *size, **_options(expected, name, names, known))
     except ValueError as error:
-        alike = [each for each in resembling(shapes, *size, len(expected.dataset.classes) or None) if each != name]
+        alike = [each for each in resembling(shapes, *size, expected.count) if each != name]
         cures = [f"its outputs look like `decode {each}`" for each in alike[:3]]
         cures = cures or ['another head: `decode python "package:function"`; another output: `output ..`']
         headline = f"`decode {name}` does not fit the model: {' '.join(str(error).split())[:300]}"
         raise wrong("evaluate-shape", headline, expected.spec.at("decode"), *cures) from None
     if classes is not None and expected.dataset.classes:
         require_classes(expected, classes, "the model")
-    return head
+    return replace(head, only=expected.dataset.numbers)
 
 
 def _options(expected: Expected, name: str, names: Sequence[str], known: Mapping[str, OutputInfo]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _require_words(expected: Expected, name: str) -> None:
 
 def _guessed(expected: Expected, shapes: Sequence[tuple[int, ...]], height: int, width: int) -> str:
     """The only head whose shapes the outputs have. Raises QdslError evaluate-shape where there is none, or several."""
-    alike = resembling(shapes, height, width, len(expected.dataset.classes) or None)
+    alike = resembling(shapes, height, width, expected.count)
     if alike == ("yolov5", "yolov7") and len(shapes) == 1:
         return "yolov5"  # the graph has decoded it, with whatever anchors
     if len(alike) == 1 and alike[0] in _GUESSED:

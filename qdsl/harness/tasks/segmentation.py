@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +49,6 @@ class Parted:
 class Segmentation:
     """Scores [1, classes, h, w] or [1, h, w, classes], or classes [1, h, w] as integers; masks from `masks`."""
 
-    told: ClassVar[str] = ""
-
     def __init__(self, expected: Expected) -> None:
         require_outputs(expected)
         if expected.data.source != "masks":
@@ -58,11 +56,12 @@ class Segmentation:
             cure = '`data NAME from masks "folder"` pairs pictures with masks'
             raise wrong("evaluate-labels", headline, expected.spec.span, cure)
         self._expected = expected
+        self.told = expected.mapped("the best of the model's classes")
         self._classes = expected.dataset.classes
         self._steps = expected.input.steps if expected.input is not None else ()
         info = expected.known.get((expected.spec.output or expected.outputs)[0], OutputInfo())
         if info.plain is not None:
-            self._count(info.plain, integers="int" in info.dtype)
+            self.classes_last(info.plain, integers="int" in info.dtype)
 
     def answer(self, outputs: Outputs, case: Case) -> Parted:
         truth = self._truth(case.sample.index)
@@ -97,25 +96,41 @@ class Segmentation:
 
     def _said(self, output: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64]:
         """The best class of each pixel, at the height and width of the input."""
-        last = self._count(output.shape, integers=output.dtype.kind in "iu")
+        last = self.classes_last(output.shape, integers=output.dtype.kind in "iu")
         if output.ndim == 3:
             rows, columns = (_nearest(output.shape[1 + axis], shape[axis]) for axis in (0, 1))
             return np.asarray(output[0][np.ix_(rows, columns)], np.int64)
         scores = output[0] if last else output[0].transpose(1, 2, 0)
+        if self._expected.dataset.numbers:
+            scores = scores[:, :, list(self._expected.dataset.numbers)]
         scaled = resample(np.ascontiguousarray(scores, np.float32), int(shape[0]), int(shape[1]))
         return np.asarray(scaled.argmax(2), np.int64)
 
-    def _count(self, shape: tuple[int, ...], *, integers: bool) -> bool:
+    def classes_last(self, shape: tuple[int, ...], *, integers: bool) -> bool:
         """Whether the classes stand last. Raises QdslError: evaluate-shape for what is no map of classes or scores,
         evaluate-classes for another number of them."""
         if len(shape) == 3 and shape[0] == 1 and integers:
+            if self._expected.dataset.numbers:
+                raise unreadable(
+                    self._expected, "it has the class of each pixel, and `classes .. as ..` chooses of scores"
+                )
             self._known(len(self._classes))
             return False
         if len(shape) != 4 or shape[0] != 1:
             raise unreadable(self._expected, f"it has shape {list(shape)}, expected [1, classes, h, w]")
-        last = bool(self._classes) and shape[1] != len(self._classes) == shape[3]
+        last = bool(self._classes) and self._last(shape)
         self._known(shape[3] if last else shape[1])
         return last
+
+    def _last(self, shape: tuple[int, ...]) -> bool:
+        """Whether the classes stand behind height and width. Where either could be the number of the model's classes,
+        the two sides that are alike are height and width, and else they stand as the input's channels do."""
+        first, second = (self._expected.fits(shape[axis]) for axis in (1, 3))
+        if not self._expected.dataset.numbers or first != second:
+            return second and not first
+        if (shape[1] == shape[2]) != (shape[2] == shape[3]):
+            return shape[1] == shape[2]
+        return any(step.name == "layout" and step.args[0] == "nhwc" for step in self._steps)
 
     def _known(self, count: int) -> None:
         if not self._classes:
@@ -123,8 +138,7 @@ class Segmentation:
                 headline = f"dataset {self._expected.data.name} names no classes, and the model gives none"
                 raise wrong("evaluate-classes", headline, self._expected.spec.span, "write `classes [..]`")
             self._classes = tuple(str(index) for index in range(count))
-        if count != len(self._classes):
-            require_classes(self._expected, count, "the model")
+        require_classes(self._expected, count, "the model")
 
     def verdict(self, answers: Sequence[Parted]) -> Verdict:
         found = segmentation_metrics([answer.confusion for answer in answers])
