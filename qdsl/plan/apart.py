@@ -42,10 +42,9 @@ def predict_kept(
         name = context.view.nodes[node].name
         because = f"{found[name].because}: {context.capability.reasons[APART]}" if node in unknown else BECAUSE
         found[name] = replace(found[name], because=because)
-    for node in context.kept:
-        name = context.view.nodes[node].name
-        if found[name].runs == "float" and _may_move(context, node, tensors):
-            found[name] = replace(found[name], runs="moves")
+    for mover in _between_equals(context, tensors):
+        if found[mover.name].runs == "float":
+            found[mover.name] = replace(found[mover.name], runs="moves")
     predictions = {node.name: found[node.name] for node in context.view.nodes}
     return predictions, tuple(_reader(context.view, place) for place in sorted(apart.items()))
 
@@ -74,10 +73,31 @@ def _fused(context: Context, found: Mapping[str, Prediction]) -> Iterable[tuple[
             yield node, free[0]
 
 
-def _may_move(context: Context, node: int, tensors: Mapping[str, TensorPlan]) -> bool:
-    """Whether a node only moves values between pairs of their own, which the same values give the same scale."""
-    view_node = context.view.nodes[node]
-    return context.rows[node].same_scale and view_node.inputs[0] in tensors and view_node.outputs[0] in tensors
+def _between_equals(context: Context, tensors: Mapping[str, TensorPlan]) -> Iterable[NodeView]:
+    """The nodes that only move values, perhaps several in a row of which one is kept, from one pair to another: the
+    same values give both the same scale, and then the integers move, too. Only ranges tell whether they are the
+    same."""
+    movers = [node for node in context.view.nodes if context.rows[node.index].same_scale and node.inputs]
+    above = set(tensors)
+    for node in movers:
+        above.update(node.outputs if node.inputs[0] in above else ())
+    below = set(tensors)
+    for node in reversed(movers):
+        below.update(node.inputs[:1] if below.intersection(node.outputs) else ())
+    between = [node for node in movers if node.inputs[0] in above and below.intersection(node.outputs)]
+    rows: dict[str, set[int]] = {}  # without a pair on the way, by what was written last
+    for node in between:
+        row = {node.index} if node.inputs[0] in tensors else rows.get(node.inputs[0], set()) | {node.index}
+        rows.update(dict.fromkeys(node.outputs, row))
+    ended = [row for node in between for name in node.outputs if name in tensors and (row := rows[name])]
+    held = {index for row in ended if any(_in_float(context, each) for each in row) for index in row}
+    return [node for node in between if node.index in held]
+
+
+def _in_float(context: Context, node: int) -> bool:
+    """Whether the recipe leaves a node, or what it writes, in float."""
+    written = context.view.nodes[node].outputs[0]
+    return node in context.kept or context.activation(written, context.speakers(written, ())).scheme is None
 
 
 def _in_float32(context: Context, node: int) -> bool:
