@@ -23,7 +23,7 @@ import pytest
 from data_cases import bomb, data_spec, graph_of, picture
 from device_tools import written
 from graph_cases import CASES as MODEL_CASES
-from onnx import ModelProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from PIL import Image
 from structure_graphs import Net, backbone
 from test_data_sources import coco_tree, opened, yolo_tree
@@ -526,6 +526,15 @@ def with_if(folder: Path) -> None:
     save(model, folder)
 
 
+def half_conv(folder: Path) -> None:
+    model = conv()
+    for info in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        info.type.tensor_type.elem_type = TensorProto.FLOAT16
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    save(model, folder)
+
+
 def classifier(folder: Path) -> None:
     """images -> conv1 -> mean over pixels -> y [1, 4]."""
     nodes = [
@@ -583,6 +592,7 @@ SETUPS: dict[str, Setup] = {
     "model.onnx declares an output of another type than is computed": half_typed,
     "the nodes of model.onnx have no names": nameless,
     "model.onnx has an If": with_if,
+    "model.onnx is a Conv in float16": half_conv,
     "the build folder is a file": build_is_a_file,
     # the language
     "base.q is a recipe": lambda folder: (folder / "base.q").write_text("recipe base\n"),

@@ -11,7 +11,7 @@ from qdsl.data import ModelInput
 from qdsl.diag import Diagnostic, QdslError, Report, Span
 from qdsl.graph import Model, load
 from qdsl.graph.collector import collector_paused
-from qdsl.graph.constants import External
+from qdsl.graph.constants import External, outside
 from qdsl.graph.saving import written_bytes
 from qdsl.graph.view import GraphView
 from qdsl.lang import Loaded, require_complete
@@ -107,7 +107,7 @@ def load_model(recipe: Recipe) -> Model:
     if absent is not None:
         raise QdslError([absent])
     with placed_at(reference.span):
-        model = load(reference.location)
+        model = load(reference.location, widen=True)
     report = Report()
     for spec in recipe.inputs:
         _fix_shape(model, spec, report)
@@ -162,12 +162,15 @@ def _placed(diagnostic: Diagnostic, span: Span) -> Diagnostic:
 
 def _bytes_of(model: Model) -> int:
     """Size of the model as given, external data included."""
-    external = (model.lazy(c.name) for c in model.constants())
-    outside = sum(value.nbytes for value in external if isinstance(value, External))
-    return outside + (model.path.stat().st_size if model.path else 0)
+    return sum(value.nbytes for value in _outside(model)) + (model.path.stat().st_size if model.path else 0)
 
 
 def _external(model: Model) -> tuple[Path, ...]:
     """The files beside the model that hold its constants, in order."""
-    values = (model.lazy(constant.name) for constant in model.constants())
-    return tuple(sorted({value.path for value in values if isinstance(value, External)}))
+    return tuple(sorted({value.path for value in _outside(model)}))
+
+
+def _outside(model: Model) -> Iterator[External]:
+    """The values in files beside the model, as they stand there."""
+    found = (outside(model.lazy(constant.name)) for constant in model.constants())
+    return (value for value in found if value is not None)

@@ -96,6 +96,23 @@ class External(Lazy):
                 yield data
 
 
+class Widened(Lazy):
+    """A value of 16 bits in a file beside the model, as float32 each time it is asked for."""
+
+    def __init__(self, source: External) -> None:
+        super().__init__(TensorProto.FLOAT, source.shape)
+        self.source = source
+
+    def load(self) -> Array:
+        return np.asarray(self.source.load(), np.float32)
+
+
+def outside(value: Lazy) -> External | None:
+    """Where in a file beside the model a value stands; None where it does not."""
+    found = value.source if isinstance(value, Widened) else value
+    return found if isinstance(found, External) else None
+
+
 class Held(Lazy):
     """A value in memory with an element type that its array may only stand for (int4 in an int8 array)."""
 

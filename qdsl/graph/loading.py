@@ -8,12 +8,15 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
+import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto
 
 from qdsl.diag import Diagnostic, Report, nearest
+from qdsl.graph import widening
 from qdsl.graph.checks import bodies, check_versions, opset_of
 from qdsl.graph.collector import collector_paused
+from qdsl.graph.constants import lazy_of
 from qdsl.graph.functions import inline_functions
 from qdsl.graph.importer import import_graph
 from qdsl.graph.limits import DEFAULT_LIMITS, Limits
@@ -26,13 +29,14 @@ _MOST_NAMES = 2000
 _FALLBACK_OPSET = 17  # for a model whose nodes are all of other domains
 
 
-def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Model:
-    """Read an ONNX file. External data stays on disk until a value is asked for.
+def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, widen: bool = False) -> Model:
+    """Read an ONNX file. External data stays on disk until a value is asked for. `widen`: a model of 16 bit floats
+    becomes one of float32.
 
     Raises QdslError with one or more `model-...` diagnostics; warnings are in `Model.diagnostics`.
     """
     file = Path(path)
-    return from_proto(_parsed(file, _bytes_of(file, limits)), path=file, limits=limits)
+    return from_proto(_parsed(file, _bytes_of(file, limits)), path=file, limits=limits, widen=widen)
 
 
 def _bytes_of(file: Path, limits: Limits) -> bytes:
@@ -83,17 +87,21 @@ def _parsed(file: Path, data: bytes) -> ModelProto:
 
 
 def from_proto(
-    proto: ModelProto, *, path: str | os.PathLike[str] | None = None, limits: Limits = DEFAULT_LIMITS
+    proto: ModelProto,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    widen: bool = False,
 ) -> Model:
     """A Model from a proto in memory, which is handed over (its tensors are used, not copied).
 
     `path` is where it was read from: its name is shown, its directory holds external data.
     """
     with collector_paused():
-        return _from_proto(proto, None if path is None else Path(path), limits)
+        return _from_proto(proto, None if path is None else Path(path), limits, widen)
 
 
-def _from_proto(proto: ModelProto, file: Path | None, limits: Limits) -> Model:
+def _from_proto(proto: ModelProto, file: Path | None, limits: Limits, widen: bool) -> Model:
     report = Report()
     _check_size(proto.graph, limits)
     check_text(proto)
@@ -102,8 +110,10 @@ def _from_proto(proto: ModelProto, file: Path | None, limits: Limits) -> Model:
     found = list(report)
     proto, notes = inline_functions(proto, limits)
     opset = opset_of(proto) or _FALLBACK_OPSET
+    found += widening.widen(proto, file.name if file is not None else "the model") if widen else ()
     graph = import_graph(proto, opset, None if file is None else file.parent, limits, report)
     report.raise_errors()
+    _widen_external(graph, found)
     renamed = name_nodes(graph.nodes)
     found += [*notes, *_notes(proto, renamed)]
     tensors = graph.__dict__.pop("qdsl_tensors")
@@ -112,6 +122,14 @@ def _from_proto(proto: ModelProto, file: Path | None, limits: Limits) -> Model:
     model.sort()
     model.infer()
     return model
+
+
+def _widen_external(graph: gs.Graph, found: Iterable[Diagnostic]) -> None:
+    """What `widening.widen` left to be done, if it did anything."""
+    if any(one.code == "model-float16" for one in found):
+        for tensor in graph.__dict__["qdsl_tensors"].values():
+            if isinstance(tensor, gs.Constant):
+                tensor.values = widening.widened(lazy_of(tensor))
 
 
 def _check_size(graph: GraphProto, limits: Limits) -> None:

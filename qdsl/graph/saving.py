@@ -10,7 +10,7 @@ from pathlib import Path
 
 from onnx import ModelProto, TensorProto
 
-from qdsl.graph.constants import External, Lazy, lazy_of
+from qdsl.graph.constants import Lazy, lazy_of, outside
 from qdsl.graph.constants import to_proto as constant_proto
 from qdsl.graph.exporter import export_model
 from qdsl.graph.model import Model
@@ -114,7 +114,7 @@ def _forget_older(model: Model, target: Path, data: Path) -> None:
     """Remove data files of earlier saves to the same name, except those that this model still reads."""
     ours = re.compile(re.escape(target.name) + r"\.[0-9a-f]{12}\.data")
     values = [lazy_of(constant) for constant in model.constants()]
-    read = {value.path for value in values if isinstance(value, External)}
+    read = {found.path for found in map(outside, values) if found is not None}
     for found in sorted(target.parent.iterdir()):
         if ours.fullmatch(found.name) and found != data and found.resolve() not in read:
             found.unlink(missing_ok=True)

@@ -161,6 +161,12 @@ _NOTES = {
         "Nothing inside a body is quantized or rewritten; tensors that a body reads keep their names.",
         "model.onnx has an If",
     ),
+    "model-float16": _doc(
+        "a model of 16 bit floats is read as float32 (note)",
+        "Integers come from float32 values: a model whose Conv, MatMul or the like have float16 or bfloat16 weights is "
+        "widened, with everything of that type in it, inputs and outputs included. Values stay what they are.",
+        "model.onnx is a Conv in float16",
+    ),
     "model-constant-inputs": _doc(
         "graph inputs with a stored value became constants (note)",
         "Files of IR version 3 list every weight as an input; callers can no longer override them.",
