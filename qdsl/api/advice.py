@@ -16,6 +16,7 @@ from qdsl.api.budgets import Budget, Name, Reading, Readings, decide_budgets
 from qdsl.api.calibrating import requests
 from qdsl.api.correcting import measure_means, wanted
 from qdsl.api.cures import Cure, changed, names
+from qdsl.api.cut_ranges import cut_ranges
 from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared
 from qdsl.api.tuning import by_ranges
@@ -49,8 +50,8 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What changes are tried with: the recipe and its parameters, the ranges and data of the build, and what it is
-    evaluated on. `heard` is told of samples, done of all."""
+    """What changes are tried with: the recipe and its parameters, the ranges as measured and the data of the build, and
+    what it is evaluated on. `heard` is told of samples, done of all."""
 
     prepared: Prepared
     sets: Mapping[str, str]
@@ -62,12 +63,13 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """A change that plans; `agreement` is the worst output's signal-to-noise ratio where it was built, and `budget` the
-    budget under it where that is known."""
+    """A change that plans, with the ranges as it cuts them; `agreement` is the worst output's signal-to-noise ratio
+    where it was built, and `budget` the budget under it where that is known."""
 
     cure: Cure
     prepared: Prepared
     plan: Plan
+    ranges: Ranges
     agreement: float | None = None
     budget: Budget | None = None
 
@@ -100,11 +102,12 @@ def _planned(bench: Bench, build: Build, cure: Cure) -> Iterator[_Trial]:
     prepared = replace(bench.prepared, recipe=loaded)
     try:
         (decided,) = decide_all(prepared, build.plan.target, Report())
-        decided, _ = by_ranges(prepared, decided, bench.ranges)
+        ranges = cut_ranges(prepared, [decided], bench.ranges)
+        decided, _ = by_ranges(prepared, decided, ranges)
     except QdslError:
         return
     if decided.plan != build.plan:
-        yield _Trial(cure, prepared, decided.plan)
+        yield _Trial(cure, prepared, decided.plan, ranges)
 
 
 def _counted(trial: _Trial, budget: Budget) -> Budget | None:
@@ -146,8 +149,8 @@ def _measured(bench: Bench, planned: Sequence[_Trial], budget: Budget, folder: P
 def _ranges(bench: Bench, trial: _Trial) -> Ranges | None:
     """The build's ranges where they are those that the change asks for, with the means it needs."""
     asked = {r.tensor: f"{r} on {data}" for data, found in requests([trial.plan]).items() for r in found}
-    known = bench.ranges
-    if any(known.methods.get(tensor) != how for tensor, how in asked.items()):
+    known = trial.ranges
+    if any(bench.ranges.methods.get(tensor) != how for tensor, how in asked.items()):
         return None
     missing = {tensor: data for tensor, data in wanted([trial.plan]).items() if tensor not in known.means}
     if not missing:

@@ -24,7 +24,7 @@ from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read, takes
 from qdsl.api.reporting import report as make_report
 from qdsl.api.sharding import Shards
-from qdsl.api.writing import require_place, write_text
+from qdsl.api.writing import aside, require_place, write_text
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report, Span
@@ -195,7 +195,7 @@ def compile(
     budgets = [measuring.budgets(prepared, Standing.of(each), measured) for each in made]
     facts = measuring.write(job.directory, prepared, made, measured, budgets, pinned.used)
     builds = [advice.Build(e.plan, e.verification, b) for e, b in zip(made, budgets, strict=True)]
-    bench = advice.Bench(prepared, sets or {}, ranges, datasets, expected, job.stage("try"))
+    bench = advice.Bench(prepared, sets or {}, found.measured, datasets, expected, job.stage("try"))
     report.extend(advice.advice(bench, builds))
     made_page = make_report(job.directory)
     report.extend(made_page.diagnostics)
@@ -358,13 +358,13 @@ def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report)
 
 
 def _made(job: _Job, plan: Plan, ranges: Ranges, datasets: Mapping[str, Dataset]) -> Made:
-    """Emit and verify for one target."""
-    module, prepared = target_module(plan.target), job.prepared
-    with placed_at(model_span(prepared)):
-        emitted = module.emit(prepared.model, plan, ranges, job.directory, inputs=prepared.recipe.inputs)
-    job.tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes)))
-    with placed_at(model_span(prepared)):
+    """Emit and verify for one target: aside, so that what the runtime refuses never stands where a build does."""
+    module, prepared, directory = target_module(plan.target), job.prepared, job.directory / plan.target
+    with placed_at(model_span(prepared)), aside(directory) as folder:
+        emitted = module.emit(prepared.model, plan, ranges, folder, inputs=prepared.recipe.inputs)
         verification = comparing.verified(module, prepared, emitted, plan, datasets, VERIFY_SAMPLES)
+        emitted = module.publish(emitted, directory)
+    job.tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes)))
     job.report.extend(comparing.uncompared(prepared, plan, verification, model_span(prepared)))
     return Made(plan, emitted, verification)
 

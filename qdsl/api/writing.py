@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from qdsl.diag import Diagnostic, QdslError
 
@@ -21,6 +24,27 @@ def require_place(path: Path) -> None:
     else:
         return
     raise QdslError([Diagnostic("artifact-write", f"`{path}` cannot be written: {reason}")])
+
+
+@contextmanager
+def aside(directory: Path) -> Iterator[Path]:
+    """A folder for work below `directory`, on the same disk, gone at the end; so is `directory` where it was made for
+    that and nothing came of it. Raises QdslError (artifact-write)."""
+    made = [path for path in (directory, *directory.parents) if not path.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        folder = TemporaryDirectory(prefix=".emit-", dir=directory)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise QdslError([Diagnostic("artifact-write", f"`{directory}` cannot be written: {reason}")]) from None
+    try:
+        with folder as place:
+            yield Path(place)
+    except BaseException:
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -41,6 +41,11 @@ class TargetModule:
         made: Emitted = self._call("emit")(model, plan, ranges, out_dir, inputs=inputs)
         return made
 
+    def publish(self, emitted: Emitted, directory: Path) -> Emitted:
+        """Move an artifact to where it belongs, once it is known to run; what stood there is replaced."""
+        moved: Emitted = import_module(f"{self.package}.emit").publish(emitted, directory)
+        return moved
+
     def verify(
         self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
     ) -> Verification:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -75,6 +76,21 @@ def copied(model: Model, folder: Path) -> list[Path]:
             raise QdslError([Diagnostic("not-yet", headline, help=(cure,))])
         written.append(Path(shutil.copyfile(source, folder / name)))
     return written
+
+
+def publish(emitted: Emitted, directory: Path) -> Emitted:
+    """Move an artifact that was emitted elsewhere to `directory`, on the same disk, in the place of what is there; the
+    manifest last, as above. Raises QdslError artifact-write."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        # External data first: it is named after its content, so the model that is still there keeps its own.
+        for name in [*(file.name for file in reversed(emitted.files)), MANIFEST_FILE]:
+            (emitted.directory / name).replace(directory / name)
+        _forget_older(directory, {file.name for file in emitted.files})
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise QdslError([Diagnostic("artifact-write", f"`{directory}` cannot be written: {reason}")]) from None
+    return replace(emitted, directory=directory, model=directory / MODEL_FILE, manifest=directory / MANIFEST_FILE)
 
 
 @collector_paused()
