@@ -103,8 +103,8 @@ def interrupted(recipe: Path, out: Path, number: int, after: float) -> int:
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment()
     ) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline().startswith("model ")
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("model ")
         time.sleep(after)
         os.kill(process.pid, number)
         _, said = process.communicate(timeout=60)

@@ -38,7 +38,7 @@ from qdsl.lang import Loaded
 from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions, Plan, gate, to_json
 from qdsl.plan.gate import find_target
-from qdsl.plan.render import mebibytes, plain, times_smaller
+from qdsl.plan.render import choice_words, mebibytes, plain, times_smaller, totals
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted, Verification
 
@@ -48,15 +48,17 @@ VERIFY_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: `stage` is model, calibrate, tune, lock, evaluate, profile, try or a target's name;
-    `text` says what. While calibrating and evaluating, `done` of `total` samples (at `rate` samples per second), while
-    tuning `done` of `total` blocks, while profiling runs; zeros when it speaks of the whole stage."""
+    """Something that happened: `stage` is model, calibrate, tune, lock, rewrite, tuned, evaluate, profile, try or a
+    target's name; `text` says what. While calibrating and evaluating, `done` of `total` samples (at `rate` samples per
+    second), while tuning `done` of `total` blocks, while profiling runs; zeros when it speaks of the whole stage.
+    `found` is a result, told as soon as it is known."""
 
     stage: str
     text: str
     done: int = 0
     total: int = 0
     rate: float = 0.0
+    found: Made | Evaluation | Profile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,7 @@ def compile(
     if told := pinned.write(found.measured, plans, found.tuned):
         tell(Event("lock", told))
     from_lock = known is not None
-    measured = measuring.measured(prepared, made, expected, job.stage, report) if measure else Measured()
+    measured = measuring.measured(prepared, made, expected, job.stage, report, job.result) if measure else Measured()
     _bundle(prepared, made, expected if measure else None)
     checks = verifying.on_processors(prepared, made, processors, lambda text: tell(Event("verify", text)))
     report.extend(verifying.findings(checks))
@@ -238,6 +240,10 @@ class _Job:
     def stage(self, name: str) -> Callable[[str, int, int], None]:
         """Who hears of the progress of one stage."""
         return lambda text, done, total: self.tell(Event(name, text, done, total))
+
+    def result(self, found: Evaluation | Profile) -> None:
+        """Tell what came out, as soon as it is known."""
+        self.tell(Event("evaluate" if isinstance(found, Evaluation) else "profile", "", found=found))
 
 
 class _Found(NamedTuple):
@@ -360,13 +366,17 @@ def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report)
 def _made(job: _Job, plan: Plan, ranges: Ranges, datasets: Mapping[str, Dataset]) -> Made:
     """Emit and verify for one target: aside, so that what the runtime refuses never stands where a build does."""
     module, prepared, directory = target_module(plan.target), job.prepared, job.directory / plan.target
+    job.tell(Event("rewrite", totals(plan)))
+    for choice in plan.choices:
+        job.tell(Event("tuned", plain(choice_words(choice))))
     with placed_at(model_span(prepared)), aside(directory) as folder:
         emitted = module.emit(prepared.model, plan, ranges, folder, inputs=prepared.recipe.inputs)
         verification = comparing.verified(module, prepared, emitted, plan, datasets, VERIFY_SAMPLES)
         emitted = module.publish(emitted, directory)
-    job.tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes)))
     job.report.extend(comparing.uncompared(prepared, plan, verification, model_span(prepared)))
-    return Made(plan, emitted, verification)
+    made = Made(plan, emitted, verification)
+    job.tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes), found=made))
+    return made
 
 
 def _emitted_line(emitted: Emitted, float_bytes: int) -> str:

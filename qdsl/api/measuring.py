@@ -86,15 +86,25 @@ def foreseen(
 
 
 def measured(
-    prepared: Prepared, made: Sequence[Made], expected: Sequence[Expected], stage: Stage, report: Report
+    prepared: Prepared,
+    made: Sequence[Made],
+    expected: Sequence[Expected],
+    stage: Stage,
+    report: Report,
+    told: Callable[[Evaluation | Profile], None],
 ) -> Measured:
-    """The float model and what was made, on what is to be evaluated and profiled; `stage` gives who hears of it."""
+    """The float model and what was made, on what is to be evaluated and profiled; `stage` gives who hears of it, and
+    `told` hears each result."""
     built = {each.plan.target: each.emitted for each in made}
     with placed_at(model_span(prepared), "artifact-refused"):
         evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"))
         evaluated, pictures = pictured(evaluated, expected)
+        for evaluation in evaluated:
+            told(evaluation)
         asked = profiling.all_wanted(prepared.recipe, built)
         profiled = profiling.profiles(prepared, expected, built, asked, stage("profile"), report)
+        for profile in profiled:
+            told(profile)
     return Measured(evaluated, profiled, pictures)
 
 

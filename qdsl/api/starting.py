@@ -15,10 +15,10 @@ from itertools import product
 from pathlib import Path
 
 from qdsl import data as datasets
-from qdsl.api import comparing, evaluating
+from qdsl.api import evaluating
 from qdsl.api.guessing import Found, Picture, data_of, decoding, is_detector, pictures
 from qdsl.api.planning import decide_all
-from qdsl.api.prepare import Prepared, prepare
+from qdsl.api.prepare import Prepared, prepare, takes
 from qdsl.api.shapes import write_shapes
 from qdsl.diag import Diagnostic, QdslError, Report, nearest
 from qdsl.graph.structure import decode_head
@@ -199,7 +199,7 @@ def _require_fit(text: str, prepared: Prepared, path: Path) -> Report:
     tried = replace(prepared, recipe=recipe)
     decide_all(tried, None, Report())
     for spec in recipe.data:
-        datasets.open(spec, recipe.inputs, comparing.takes(tried), told)
+        datasets.open(spec, recipe.inputs, takes(tried), told)
     few = tuple(replace(spec, take=(_TRIED, 7)) for spec in recipe.data)
     tried = replace(tried, recipe=replace(recipe, data=few))
     evaluating.evaluations(tried, evaluating.planned(tried, Report(), needed=True), {}, lambda *words: None)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qdsl.cli.measured import line, of, print_budgets, print_evaluation, print_profile
 from qdsl.cli.verify import print_checks
 
 if TYPE_CHECKING:
-    from qdsl.api import CompileResult, TargetResult
+    from qdsl.api import CompileResult
+    from qdsl.api.compiling import Event
+    from qdsl.cli.progress import Progress
     from qdsl.targets.results import Arithmetic, Fidelity, Verification
 
 _WIDEST = 64  # columns for the names of tensors
@@ -57,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
     from qdsl.cli.output import print_json, show_diagnostics
     from qdsl.cli.progress import Progress
 
-    with Progress() as progress:
+    with Progress(as_json=args.json) as progress:
+        listener = progress.hear if args.json else _log(progress)
         result = qdsl.api.compile(
             args.recipe,
             out=args.out,
@@ -65,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             sets=dict(args.sets),
             workers=args.workers,
             batch=args.batch,
-            listener=progress.hear,
+            listener=listener,
             locked=args.locked,
             update=args.update,
             lock=not args.no_lock,
@@ -79,14 +84,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(_as_json(result))
     else:
-        for target, facts in zip(result.targets, result.measurements.builds, strict=True):
-            _print_target(target)
+        for facts in result.measurements.builds:
             _print_activations(facts.activations, result.measurements.model.activations)
         print_checks(result.checks)
-        for evaluation in result.evaluations:
-            print_evaluation(evaluation)
-        for profile in result.profiles:
-            print_profile(profile)
         for target in result.targets:
             print_budgets(target.budgets)
         line("report", str(result.report))
@@ -94,18 +94,35 @@ def run(args: argparse.Namespace) -> int:
     return 0 if result.holds and (sure or not args.strict) else EXIT_BUDGET
 
 
-def _print_target(target: TargetResult) -> None:
-    from qdsl.plan.render import choice_words, mebibytes, times_smaller, totals
+def _log(progress: Progress) -> Callable[[Event], None]:
+    """A listener that prints results as soon as they are known: builds as they are verified, then what they were
+    measured to be. What is on the way it leaves to `progress`."""
 
-    emitted = target.emitted
-    smaller = times_smaller(target.plan.totals.float_bytes, emitted.size)
-    line("rewrite", totals(target.plan))
-    for choice in target.plan.choices:
-        line("tuned", choice_words(choice))
-    line(target.target, f"{emitted.model}   {mebibytes(emitted.size)}, {smaller}")
-    for node, reason in emitted.refused:
-        line("refused", f"{node}: {reason}")
-    _print_verification(target.verification, as_it_is=target.plan.mode == "none")
+    def hear(event: Event) -> None:
+        if event.found is None:
+            progress.hear(event)
+            return
+        progress.pause()
+        _print_found(event)
+        sys.stdout.flush()
+
+    return hear
+
+
+def _print_found(event: Event) -> None:
+    from qdsl.api.measuring import Made
+    from qdsl.harness import Evaluation
+
+    found = event.found
+    if isinstance(found, Made):
+        line(event.stage, event.text)
+        for node, reason in found.emitted.refused:
+            line("refused", f"{node}: {reason}")
+        _print_verification(found.verification, as_it_is=found.plan.mode == "none")
+    elif isinstance(found, Evaluation):
+        print_evaluation(found)
+    elif found is not None:
+        print_profile(found)
 
 
 def _print_activations(ours: int | None, floats: int | None) -> None:
@@ -117,8 +134,6 @@ def _print_activations(ours: int | None, floats: int | None) -> None:
 
 
 def _print_verification(found: Verification, *, as_it_is: bool) -> None:
-    import sys
-
     from qdsl.plan.render import shortened
 
     kernels = ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in found.kernels) or "nothing"

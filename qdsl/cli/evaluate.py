@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     import qdsl.api
     from qdsl.cli.progress import Progress
 
-    with Progress() as progress:
+    with Progress(as_json=args.json) as progress:
         result = qdsl.api.evaluate(
             args.recipe,
             out=args.out,

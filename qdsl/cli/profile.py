@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from qdsl.cli.progress import Progress
 
     settings = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
-    with Progress() as progress:
+    with Progress(as_json=args.json) as progress:
         result = qdsl.api.profile(
             args.recipe, out=args.out, sets=dict(args.sets), settings=settings, listener=progress.hear
         )

@@ -1,4 +1,8 @@
-"""What `compile` shows while it works, on stderr: a bar on a terminal, a line per stage anywhere else."""
+"""What `compile` shows while it works: a bar on stderr where that is a terminal, and a line per stage.
+
+The lines belong to the log, so they go where the results go: to stdout, or to stderr where stdout holds one JSON
+document.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,14 @@ if TYPE_CHECKING:
     from qdsl.api.compiling import Event
 
 # What targets say of themselves stands in the results.
-_TOLD = ("model", "calibrate", "tune", "lock")
+_TOLD = ("model", "calibrate", "tune", "lock", "rewrite", "tuned")
 
 
 class Progress:
     """Hears events. A context manager, so that the bar leaves the terminal clean whatever happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool = True) -> None:
+        self._lines = sys.stderr if as_json else sys.stdout
         self._bar: Any = None
         self._task: Any = None
         self._shown = ("", "")
@@ -38,7 +43,11 @@ class Progress:
             return
         self._stop()
         if event.stage in _TOLD:
-            print(f"{event.stage:<10} {event.text}", file=sys.stderr)
+            print(f"{event.stage:<10} {event.text}", file=self._lines, flush=True)
+
+    def pause(self) -> None:
+        """Take the bar away, so that lines may follow."""
+        self._stop()
 
     def _count(self, event: Event) -> None:
         if not on_terminal():

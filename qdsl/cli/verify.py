@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from qdsl.cli.output import print_json, show_diagnostics
     from qdsl.cli.progress import Progress
 
-    with Progress() as progress:
+    with Progress(as_json=args.json) as progress:
         result = qdsl.api.verify(
             args.build,
             on=args.on,

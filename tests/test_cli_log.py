@@ -1,0 +1,85 @@
+"""The log of `compile`: one stream in the order in which things become known, while they do; JSON stands alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from compile_tools import ROOT, environment, project
+
+from qdsl.api import evaluating
+from qdsl.cli import main
+
+RULES = "evaluate fidelity on calib { measure sqnr; profile latency { runs 2; warmup 0 }; require sqnr >= 3 dB }\n"
+STAGES = [
+    "model",
+    "calibrate",
+    "lock",
+    "rewrite",
+    "ort",
+    "verify",
+    "outputs",
+    "evaluate",
+    "profile",
+    "require",
+    "report",
+]
+
+
+def stages(text: str) -> list[str]:
+    """The first words of lines, each once."""
+    found = [line.split()[0] for line in text.splitlines() if line and not line.startswith(" ")]
+    return [word for word in dict.fromkeys(found) if word in STAGES]
+
+
+def test_the_whole_log_stands_on_stdout_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", str(project(tmp_path, RULES)), "--out", str(tmp_path / "build")]) == 0
+    told = capsys.readouterr()
+    expected = [stage for stage in STAGES if stage != "lock"]
+    assert [stage for stage in stages(told.out) if stage != "lock"] == expected
+    assert "lock " in told.out
+    assert stages(told.err) == []
+
+
+def test_with_json_stdout_holds_one_document_and_the_stages_go_to_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compile", str(project(tmp_path, RULES)), "--out", str(tmp_path / "build"), "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["holds"] is True
+    assert stages(told.err)[:2] == ["model", "calibrate"]
+
+
+def test_verification_is_shown_before_the_evaluation_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    carry_out = evaluating.evaluations
+
+    def watched(*words: object) -> object:
+        seen.append(capsys.readouterr().out)
+        return carry_out(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluating, "evaluations", watched)
+    assert main(["compile", str(project(tmp_path, RULES)), "--out", str(tmp_path / "build")]) == 0
+    assert [stage for stage in stages(seen[0]) if stage != "lock"] == [
+        *("model", "calibrate", "rewrite", "ort", "verify", "outputs")
+    ]
+    assert "evaluate" in stages(capsys.readouterr().out)
+
+
+def test_a_reader_behind_a_pipe_sees_lines_at_once(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "qdsl", "compile", str(project(tmp_path, RULES)), "--out", str(tmp_path / "build")]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        first, at = process.stdout.readline(), time.monotonic()
+        rest = process.stdout.read()
+        later = time.monotonic() - at
+    assert first.startswith("model ") and "report " in rest
+    assert later > 0.05, "the first line came before the work was done"
