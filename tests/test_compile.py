@@ -20,7 +20,15 @@ import qdsl
 from qdsl.plan import Plan, from_json, to_json
 
 QDQ = ("QuantizeLinear", "DequantizeLinear")
-FILES = {"measurements.json", "ort/manifest.json", "ort/model.onnx", "plan.json", "ranges.json", "report.html"}
+FILES = {
+    "measurements.json",
+    "ort/manifest.json",
+    "ort/model.onnx",
+    "plan.json",
+    "ranges.json",
+    "recipe.txt",
+    "report.html",
+}
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,13 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from compile_tools import HEAD, project
 from data_cases import graph_of
 from onnx import ModelProto, helper, numpy_helper
 from PIL import Image
@@ -41,7 +43,7 @@ from qdsl.harness.results import ClassMap
 from qdsl.harness.strict import UnfitError
 from qdsl.report.axes import axis, ticks
 
-PARTS = ("summary", "accuracy", "speed", "layers", "samples", "plan", "build")
+PARTS = ("summary", "accuracy", "speed", "layers", "samples", "recipe", "plan", "build")
 EVALUATE = (
     'classification on val { measure top1, f1 "red"; profile latency { runs 6; warmup 1; threads 1 }; '
     "require top1 >= 0.5; require size <= 1 MiB; corrupt { noise; severity [1, 3] } }"
@@ -161,10 +163,11 @@ def test_nothing_is_loaded_from_anywhere(classified: Path, detected: Path, tmp_p
         assert all(source.startswith(("#", "data:image/jpeg;base64,")) for source in sources)
         (policy,) = (meta["content"] for meta in found.all("meta", http_equiv="Content-Security-Policy"))
         (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        assert (
-            "default-src 'none'" in policy and f"script-src 'sha256-{digest}'" in policy and "img-src data:" in policy
-        )
+        (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+        hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
+        wanted = f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; img-src data:"
+        assert policy.startswith("default-src 'none'; ") and wanted in policy and "unsafe" not in policy
+        assert not [e for _, e in found.elements if "style" in e or any(name.startswith("on") for name in e)]
 
 
 def test_the_same_files_give_the_same_bytes(classified: Path, tmp_path: Path) -> None:
@@ -507,3 +510,63 @@ def test_marks_are_told_apart_by_their_words() -> None:
         found = axis("", values)
         assert len({found.words(mark) for mark in found.marks}) == len(found.marks)
     assert axis("", [math.nan, math.inf]).marks[0] == 0.0
+
+
+# what the page opens with, and the recipe
+
+
+def opening(path: Path) -> str:
+    """The first sentence of the content."""
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r'<section id="summary".*?<p class="lead advice">(.*?)</p>', text, re.DOTALL)
+    assert found is not None
+    return unescape(found[1])
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        ("evaluate fidelity on calib { require sqnr >= 1 dB }\n", "Ship it: its budget holds, the tightest with"),
+        ("evaluate fidelity on calib { require sqnr >= 1 dB; require cosine >= 0.1 }\n", "Ship it: all 2 budgets hold"),
+        (
+            "evaluate fidelity on calib { require sqnr >= 200 dB }\n",
+            "Do not ship it yet: `sqnr >= 200 dB` is broken on ort",
+        ),
+        ("target ort { require energy <= 1 J }\n", "Undecided: `energy <= 1 J` still has to be measured"),
+        (
+            'target ort { device "pi"; require latency <= 1 s }\n',
+            "on pi: copy `ort/` there, run `python bench/bench.py`",
+        ),
+        ("", "Decide what must hold: the recipe has no `require`"),
+    ],
+)
+def test_the_page_opens_with_what_to_do(rules: str, says: str, tmp_path: Path) -> None:
+    head = HEAD.replace("target ort\n", "") if "target" in rules else HEAD
+    result = qdsl.compile(project(tmp_path, rules, head=head), out=tmp_path / "build", lock=False)
+    assert says in opening(result.report)
+
+
+def test_a_comparison_opens_with_which_to_take(tmp_path: Path) -> None:
+    rules = "evaluate fidelity on calib {{ require sqnr >= {} dB }}\n"
+    one = qdsl.compile(project(tmp_path / "a", rules.format(1)), out=tmp_path / "a" / "build", lock=False).directory
+    two = qdsl.compile(project(tmp_path / "b", rules.format(200)), out=tmp_path / "b" / "build", lock=False).directory
+    assert opening(qdsl.report(one, two, out=tmp_path / "page.html").path).startswith("Take demo (1): of 1 build")
+    assert "None of 2 builds" in opening(qdsl.report(two, two, out=tmp_path / "other.html").path)
+
+
+def test_the_recipe_stands_in_the_page_with_its_parameters(tmp_path: Path) -> None:
+    rules = "param bits = int8 from [int8, int4]\nkeep op Gemm in float32  # </code><script>alert(1)</script>\n"
+    result = qdsl.compile(project(tmp_path, rules), out=tmp_path / "build", lock=False, sets={"bits": "int8"})
+    found = read(result.report)
+    assert found.wrong == [] and len(found.all("script")) == 1
+    shown = "\n".join(data for tag, data in found.texts if tag == "code")
+    assert "# bits = int8" in shown and "calibrate minmax on calib" in shown and "alert(1)" in shown
+    (result.directory / "recipe.txt").unlink()
+    assert "There is no recipe.txt" in read(qdsl.report(result.directory).path).shown
+
+
+def test_a_layer_is_followed_by_its_signal_to_noise(classified: Path) -> None:
+    text = (classified / "report.html").read_text(encoding="utf-8")
+    table = text[text.index('id="layers-ort"') :]
+    heads = re.findall(r'<button type="button">(.*?)</button>', table[: table.index("</thead>")])
+    assert heads[:3] == ["layer", "SQNR", "operator"]

@@ -31,10 +31,11 @@ from qdsl.diag import Diagnostic, Report, Span
 from qdsl.graph.finite import require_finite
 from qdsl.harness import Evaluation, emulators
 from qdsl.harness.checks import Check
-from qdsl.harness.measurements import Measurements
+from qdsl.harness.measurements import RECIPE, Measurements
 from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
+from qdsl.lang.recipe import Recipe
 from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions, Plan, gate, to_json
 from qdsl.plan.gate import find_target
@@ -187,6 +188,7 @@ def compile(
             report.extend(arithmetic_findings(each.plan, each.verification, _asked(prepared, each.plan.target)))
     write_text(job.directory / "plan.json", _plans_json([decided.plan for decided in decisions]))
     write_text(job.directory / "ranges.json", ranges.to_json())
+    write_text(job.directory / RECIPE, _recipe_text(prepared.recipe))
     if told := pinned.write(found.measured, plans, found.tuned):
         tell(Event("lock", told))
     from_lock = known is not None
@@ -381,6 +383,14 @@ def _made(job: _Job, plan: Plan, ranges: Ranges, datasets: Mapping[str, Dataset]
 
 def _emitted_line(emitted: Emitted, float_bytes: int) -> str:
     return f"{plain(str(emitted.model))}   {mebibytes(emitted.size)}, {times_smaller(float_bytes, emitted.size)}"
+
+
+def _recipe_text(recipe: Recipe) -> str:
+    """The recipe as it was compiled, for people: its bases first, and what its parameters stand for."""
+    values = [f"# {name} = {value}" for name, value in recipe.params]
+    given = ["# parameters:", *values, ""] if values else []
+    files = [f"# {Path(name).name}\n{text.rstrip()}\n" for name, text in reversed(recipe.sources.items())]
+    return "\n".join([*given, *files])
 
 
 def _plans_json(plans: list[Plan]) -> str:

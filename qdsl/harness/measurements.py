@@ -17,6 +17,7 @@ from qdsl.targets.results import Fidelity
 FORMAT = 4
 FILE = "measurements.json"
 PICTURES = "pictures"  # the folder of the small pictures, beside the file
+RECIPE = "recipe.txt"  # beside it: the recipe as it was compiled, for people
 COSTS = ("latency", "throughput", "cpu", "memory", "energy")  # what a profile decides
 FORMS = ("mean", "p50", "p90", "p95", "p99", "max")
 _QUANTILES = 200  # steps of the distribution of confidences that are kept

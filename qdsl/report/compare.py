@@ -12,6 +12,7 @@ from qdsl.harness.results import FLOAT, Evaluation, Key
 from qdsl.plan.render import times_smaller
 from qdsl.report import charts, speed, tables, words
 from qdsl.report.accuracy import FREE, against_size, confidences, drop_axis, drop_bar, float_bar, score_bar, source
+from qdsl.report.advice import what_to_do
 from qdsl.report.axes import axis
 from qdsl.report.charts import Bar, Words, of_style
 from qdsl.report.data import (
@@ -59,7 +60,7 @@ def sections(builds: Sequence[Build], methods: Sequence[Method]) -> list[tuple[s
 def summary(builds: Sequence[Build], methods: Sequence[Method], found: dict[tuple[str, str], list[Group]]) -> Html:
     """What makes figures say less than they seem to, the builds, and their budgets."""
     warnings = (*_warnings(builds, found), *_elsewhere(methods))
-    return tag("div", *warnings, overview(builds, methods), budgets(methods))
+    return tag("div", what_to_do(methods), *warnings, overview(builds, methods), budgets(methods))
 
 
 def groups(builds: Sequence[Build], methods: Sequence[Method]) -> dict[tuple[str, str], list[Group]]:

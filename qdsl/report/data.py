@@ -11,7 +11,7 @@ from typing import NoReturn
 from qdsl.data.image import picture_size
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.harness.devices import Device
-from qdsl.harness.measurements import COSTS, FILE, PICTURES, BudgetFacts, BuildFacts, Measurements
+from qdsl.harness.measurements import COSTS, FILE, PICTURES, RECIPE, BudgetFacts, BuildFacts, Measurements
 from qdsl.harness.pictures import LONGEST
 from qdsl.harness.profiles import Profile
 from qdsl.harness.reading import read, refuse_other, require_same
@@ -21,6 +21,7 @@ from qdsl.plan import Plan, from_json, plan_hash
 _LARGEST_PLAN = 1 << 28
 _STANDING = ("integer_share", "macs", "size")  # known without a measurement
 _LARGEST_PICTURE = 1 << 20
+_LARGEST_RECIPE = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,13 @@ class Picture:
 @dataclass(frozen=True, slots=True)
 class Build:
     """One build's folder: what was measured, the plan of each target (none where there is no plan.json), the pictures
-    that are there, and what devices measured of its artifacts."""
+    that are there, what devices measured of its artifacts, and the recipe's text ("": not kept)."""
 
     found: Measurements
     plans: Mapping[str, Plan]
     pictures: Mapping[str, Picture]
     devices: tuple[Device, ...] = ()
+    recipe: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,15 @@ def load(directory: Path) -> Build:
     found = replace(found, builds=tuple(_decided(found, build) for build in found.builds))
     pictures = {name: _picture(directory, name) for name in found.pictures}
     there = {name: picture for name, picture in pictures.items() if picture is not None}
-    return Build(found, _plans(directory, found), there)
+    return Build(found, _plans(directory, found), there, recipe=_recipe(directory))
+
+
+def _recipe(directory: Path) -> str:
+    """What `compile` kept of the recipe; "" where it is gone, or something else."""
+    path = directory / RECIPE
+    if not path.is_file() or path.stat().st_size > _LARGEST_RECIPE:
+        return ""
+    return path.read_bytes().decode("utf-8", errors="replace")
 
 
 def _decided(found: Measurements, build: BuildFacts) -> BuildFacts:

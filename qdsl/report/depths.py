@@ -113,7 +113,7 @@ def _table(method: Method, found: Sequence[Layer]) -> Html:
     mark = f"layers-{method.facts.target}"
     finite = [value for layer in found if (value := _decibels(layer)) is not None and math.isfinite(value)]
     top = max(finite, default=1.0) or 1.0
-    columns = ("layer", "operator", "runs in", "SQNR", "cosine", "largest error", "MACs", "what", "rule")
+    columns = ("layer", "SQNR", "operator", "runs in", "cosine", "largest error", "MACs", "what", "rule")
     rows = [_layer(layer, top) for layer in found]
     label = f"Filter {len(found)} layers by name, operator, precision or rule"
     field = tag("input", type="search", placeholder="filter", aria_label=label, data_filter=mark, autocomplete="off")
@@ -127,9 +127,9 @@ def _layer(layer: Layer, top: float) -> list[Html]:
     error, cosine, macs = layer.error, layer.cosine, layer.macs
     return [
         tables.name(layer.node or "input"),
+        tables.barred(sqnr, words.decibels(sqnr), (sqnr or 0.0) / top, style),
         tables.words(layer.op),
         tables.words(tag("span", kind, class_=f"kind {style}")),
-        tables.barred(sqnr, words.decibels(sqnr), (sqnr or 0.0) / top, style),
         tables.figure(cosine, f"{cosine or 0:.5f}"),
         tables.figure(error, f"{error or 0:.3g}"),
         tables.nothing() if macs is None else tables.figure(macs, f"{macs:,}"),

@@ -118,7 +118,7 @@ def _told(told: str, box: Box, views: Views, size: float) -> Html:
     level = box.y0 - size / 4 if box.y0 > size * 1.3 else box.y0 + size
     right = box.x0 > 0.65 * views.width
     side, kind = (box.x1, "told end") if right else (box.x0, "told")
-    return tag("text", told, x=side, y=level, style=f"font-size:{number(size)}px", class_=kind)
+    return tag("text", told, x=side, y=level, class_=f"{kind} z{10 * size:.0f}")
 
 
 def _rectangle(box: Box, style: str, told: str) -> Html:

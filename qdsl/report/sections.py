@@ -11,9 +11,10 @@ from qdsl.harness.results import FLOAT
 from qdsl.plan.render import choice_words, times_smaller, totals
 from qdsl.plan.types import Plan
 from qdsl.report import accuracy, depths, devices, samples, speed, tables, words
+from qdsl.report.advice import what_to_do
 from qdsl.report.charts import of_style
 from qdsl.report.data import Build, Method, as_they_are, headline, scores_of
-from qdsl.report.html import NOTHING, Html, join, tag
+from qdsl.report.html import NOTHING, Html, join, tag, text
 
 _MOST_FILES = 40
 _MARKS = {"+": "quantized", "!": "asked for, stays float", "=": "untouched or kept"}
@@ -34,6 +35,7 @@ def sections(build: Build, methods: Sequence[Method]) -> list[tuple[str, str, Ht
         *([("device", "On the device", measured)] if measured else []),
         ("layers", "Layers", _each(methods, depths.part)),
         ("samples", "Samples", odd_samples(build, methods)),
+        ("recipe", "Recipe", recipe(build)),
         ("plan", "Plan", _each(methods, plan)),
         ("build", "Build", origin(build, methods)),
     ]
@@ -54,7 +56,16 @@ def summary(build: Build, methods: Sequence[Method]) -> Html:
     for method in methods:
         parts += [tag("h3", method.label)] if len(methods) > 1 else []
         parts.append(tag("div", *_tiles(build, method), class_="tiles"))
-    return tag("div", *parts, budgets(methods))
+    return tag("div", what_to_do(methods), *parts, budgets(methods))
+
+
+def recipe(build: Build) -> Html:
+    """The recipe as it was compiled, with the bases it extends and the values of its parameters."""
+    if not build.recipe:
+        return tag("p", "There is no recipe.txt beside the measurements.", class_="missing")
+    lines = (join((text(line.replace("\t", "  ")), Html("\n"))) for line in build.recipe.splitlines())
+    inside = tag("code", *lines)
+    return tag("pre", inside, class_="recipe", role="region", tabindex="0", aria_label="The recipe")
 
 
 def _tiles(build: Build, method: Method) -> list[Html]:

@@ -44,7 +44,7 @@ def barred(value: float | None, shown: str, part: float, style: str) -> Html:
 
 def bar(part: float, style: str) -> Html:
     """A thin bar, `part` (0..1) of its track: a look at a figure that stands beside it in words."""
-    inside = tag("span", class_=f"bar {style}", style=f"width:{100 * min(1.0, max(0.0, part)):.0f}%")
+    inside = tag("span", class_=f"bar {style} w{100 * min(1.0, max(0.0, part)):.0f}")
     return tag("span", inside, class_="track", aria_hidden="true")
 
 
@@ -96,8 +96,8 @@ def matrix(caption: str, classes: Sequence[str], counts: Sequence[Sequence[int]]
         cells = []
         for count in row:
             part = count / total if total else 0.0
-            style = f"--part:{part:.2f}"
-            cells.append(tag("td", str(count), style=style, class_="deep" if part > 0.5 else None, data_v=str(count)))
+            style = f"p{100 * part:.0f}" + (" deep" if part > 0.5 else "")
+            cells.append(tag("td", str(count), class_=style, data_v=str(count)))
         rows.append(tag("tr", tag("th", label, scope="row"), *cells))
     inside = (tag("caption", caption), tag("thead", head), tag("tbody", *rows))
     return _framed(caption, tag("table", *inside, class_="matrix"))
