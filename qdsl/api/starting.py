@@ -31,6 +31,7 @@ _TRIED = 2  # samples that the float model answers, to see whether labels and ou
 _SENSITIVE = ("Softmax", "LayerNormalization", "InstanceNormalization", "Gelu", "Erf", "Exp", "Pow", "ReduceMean")
 _HALF = "quantize float { weights float16; activations float16 }"
 _DYNAMIC = "quantize dynamic { weights uint8 }"
+_NONE = "quantize none"
 _STATIC = """quantize static {
   weights int8 symmetric per_channel
   activations uint8 affine per_tensor
@@ -156,8 +157,17 @@ def _recipe(source: Path, data: Path | None, target: str, path: Path) -> str:
         if found is not None and any(each.code == "take-short" for each in told):
             text = _text(wished, prepared, found.whole(), inputs, path)
         return format_text(text, str(path))
+    if first is not None and any(each.code == "already-quantized" for each in first.diagnostics):
+        return _as_it_is(replace(draft, mode=_NONE), prepared, found, inputs, path)
     assert first is not None, "there is a draft without any part"
     raise first
+
+
+def _as_it_is(draft: _Draft, prepared: Prepared, found: Found | None, inputs: str, path: Path) -> str:
+    """A model that is quantized already is evaluated and timed as it is. Raises QdslError where that does not fit."""
+    text = _text(draft, prepared, found, inputs, path)
+    _require_fit(text, prepared, path)
+    return format_text(text, str(path))
 
 
 def _nothing_found(data: Path, prepared: Prepared) -> Diagnostic:
@@ -283,6 +293,8 @@ def _data(found: Found | None, path: Path) -> list[str]:
 def _mode(mode: str) -> list[str]:
     if mode == _STATIC:
         return [f"{mode}\n"]
+    if mode == _NONE:
+        return ["# The model is quantized already: it is taken as it is, to be evaluated and timed.", f"{mode}\n"]
     without = "\n".join(f"# {line}" for line in _STATIC.splitlines())
     return [
         "# Needs no data. With pictures or arrays like those the model will see, the build gets faster:",
@@ -300,6 +312,8 @@ def _kept(draft: _Draft, ops: Counter[str]) -> list[str]:
             f"select head = decode_head expect {draft.head}",
             "keep head in float32\n",
         ]
+    if draft.mode == _NONE:
+        return lines
     sensitive = [op for op in _SENSITIVE if ops[op]]
     lines.append("# Where accuracy is lost, these are the first to try in float:")
     lines += [f"# keep op {op} in float32  # {ops[op]} of them" for op in sensitive]
