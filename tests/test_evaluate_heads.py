@@ -112,6 +112,15 @@ def test_what_shapes_decide_is_told_by_plan(
     assert found.span is not None
 
 
+def test_a_model_for_several_pictures_at_once_is_told_by_plan(tmp_path: Path) -> None:
+    model = model_of({"y": np.zeros((4, 6, 84))}, 64)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    data = yolo_data(tmp_path, LABELS)
+    found = refused(write(tmp_path, model, "detection on val { decode yolov8 }", data, "resize 64 stretch"))
+    assert {each.code for each in found} == {"input-shape", "evaluate-shape"}
+    assert any("export the model with batch 1 instead of 4" in " ".join(each.help) for each in found)
+
+
 def test_scores_are_what_the_graph_makes_them(tmp_path: Path) -> None:
     """Logits where no sigmoid stands at the end: both models find the same."""
     shares = np.array([[[0.9, 0.05], [0.2, 0.1]]])

@@ -173,9 +173,9 @@ def _as_it_is(draft: _Draft, prepared: Prepared, found: Found | None, inputs: st
 def _nothing_found(data: Path, prepared: Prepared) -> Diagnostic:
     if not data.exists():
         return Diagnostic("new-data", f"`{data}` is not there", help=("name the folder or file that holds the data",))
-    takes = "pictures, one folder per class, a YOLO data.yaml, COCO json, images and masks, or npz files"
-    takes = takes if pictures(prepared.view) else "npz files: the model takes no picture"
-    return Diagnostic("new-data", f"`{data}` holds nothing that a recipe reads", help=(f"it may hold {takes}",))
+    holds = "pictures, one folder per class, a YOLO data.yaml, COCO json, images and masks, or npz files"
+    holds = holds if pictures(prepared.view) else "npz files: the model takes no picture"
+    return Diagnostic("new-data", f"`{data}` holds nothing that a recipe reads", help=(f"it may hold {holds}",))
 
 
 def _opening(draft: _Draft) -> str:
