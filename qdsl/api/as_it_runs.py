@@ -39,7 +39,7 @@ def _reality(prepared: Prepared) -> Mapping[str, Ran]:
     assert path is not None, "a recipe's model is a file"
     try:
         # With the names that the graph is known by; a file of weights of its own is read where it lies.
-        return read(path if prepared.external else to_proto(load(path)).SerializeToString()).nodes
+        return read(path if len(prepared.states) > 1 else to_proto(load(path)).SerializeToString()).nodes
     except QdslError:
         raise
     except Exception as error:  # ONNX Runtime's exceptions share no base class

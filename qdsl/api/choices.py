@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qdsl import lock as locks
 from qdsl.api.planning import decide_one
-from qdsl.api.prepare import Prepared, model_span
+from qdsl.api.prepare import Prepared, model_prints
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.lock import Lock, LockedChoice
 from qdsl.plan import Decisions
@@ -89,5 +89,5 @@ def fresh_lock(prepared: Prepared) -> Lock | None:
         return None
     if locks.recipe_changes(found, locks.meaning(prepared.recipe)):
         return None
-    now = locks.Fingerprints().model(prepared.model.path, prepared.external, model_span(prepared))
+    now = model_prints(prepared, locks.Fingerprints())
     return None if locks.model_changes(found, now, None) else found

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qdsl import lock as locks
 from qdsl.api.correcting import channels, wanted
-from qdsl.api.prepare import Prepared, model_span
+from qdsl.api.prepare import Prepared, model_prints, model_span
 from qdsl.api.writing import write_text
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
@@ -155,10 +155,9 @@ class Pinned:
 
     def _facts(self, prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset]) -> Lock:
         """The world as it is now, as a lock without ranges."""
-        assert prepared.model.path is not None, "a recipe's model is a file"
         return Lock(
             recipe=tuple((part.key, part.sha256) for part in locks.meaning(self.recipe)),
-            model=self.prints.model(prepared.model.path, prepared.external, model_span(prepared)),
+            model=model_prints(prepared, self.prints),
             capability=locks.table_hashes({table_of(plan.target) for plan in plans}),
             tools=locks.tool_versions(),
             cpu=locks.cpu_kind(),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from qdsl.api import evaluating, profiling
 from qdsl.api.budgets import Budget, Name, Reading, Readings, decide_budgets
-from qdsl.api.prepare import Prepared, model_span, placed_at
+from qdsl.api.prepare import Prepared, model_prints, model_span, placed_at
 from qdsl.api.writing import write_bytes, write_text
 from qdsl.diag import Report
 from qdsl.graph.liveness import peak_activations
@@ -225,9 +225,12 @@ def _activations(prepared: Prepared, plan: Plan) -> int | None:
 
 
 def model_files(prepared: Prepared) -> dict[str, str]:
-    """The float model's files by name, with their SHA-256."""
-    assert prepared.model.path is not None, "a recipe's model is a file"
-    return dict(Fingerprints().model(prepared.model.path, prepared.external, model_span(prepared)))
+    """The float model's files by name, with their SHA-256. Raises QdslError `lock-moved` where one is no longer what
+    was read: whatever ran the file itself may have seen another model."""
+    prints = Fingerprints()
+    found = dict(model_prints(prepared, prints))
+    prints.require_unmoved()
+    return found
 
 
 def hashes(pictures: Mapping[str, bytes]) -> dict[str, str]:

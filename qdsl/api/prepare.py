@@ -13,10 +13,13 @@ from qdsl.graph import Model, load
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.constants import External, outside
 from qdsl.graph.saving import written_bytes
+from qdsl.graph.source import FileState
 from qdsl.graph.view import GraphView
 from qdsl.lang import Loaded, require_complete
 from qdsl.lang import load as load_recipe
 from qdsl.lang.recipe import InputSpec, Recipe
+from qdsl.lock.files import Fingerprints
+from qdsl.lock.types import Named
 from qdsl.passes.index import make
 from qdsl.plan.gate import model_absent
 from qdsl.plan.opset import wanted_opset
@@ -31,8 +34,8 @@ _ABOUT_RESULTS = frozenset({"artifact-write", "model-write"})
 class Prepared:
     """A recipe with its model in canonical form. `file_bytes` is the size of the model as given, external data
     included; `canonical_bytes` that of its canonical form; `file_nodes` the nodes it had
-    before canonicalising; `external` the files of its external data; `widened` what guards of weights were found to
-    cost."""
+    before canonicalising; `states` what the file system said of the model's files, external data included, when they
+    were read; `widened` what guards of weights were found to cost."""
 
     recipe: Recipe
     model: Model
@@ -42,7 +45,7 @@ class Prepared:
     canonical_bytes: int
     file_nodes: int
     warnings: tuple[Diagnostic, ...]
-    external: tuple[Path, ...] = ()
+    states: Mapping[Path, FileState] = field(default_factory=dict)
     widened: dict[tuple[object, ...], Widened | None] = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -58,7 +61,7 @@ def prepare(loaded: Loaded) -> Prepared:
     """The recipe's model, loaded and in canonical form. Raises QdslError with what is wrong with it."""
     model = load_model(loaded.recipe)
     file_nodes = len(model.graph.nodes)
-    file_bytes, external = _bytes_of(model), _external(model)
+    file_bytes, states = _bytes_of(model), _states(model)
     trace = _canonical(model, loaded.recipe)
     prepared = Prepared(
         recipe=loaded.recipe,
@@ -69,7 +72,7 @@ def prepare(loaded: Loaded) -> Prepared:
         canonical_bytes=written_bytes(model),
         file_nodes=file_nodes,
         warnings=loaded.diagnostics,
-        external=external,
+        states=states,
     )
     told = tuple(_placed(d, model_span(prepared)) for d in model.diagnostics)
     return replace(prepared, warnings=(*loaded.diagnostics, *told))
@@ -162,15 +165,25 @@ def _placed(diagnostic: Diagnostic, span: Span) -> Diagnostic:
 
 def _bytes_of(model: Model) -> int:
     """Size of the model as given, external data included."""
-    return sum(value.nbytes for value in _outside(model)) + (model.path.stat().st_size if model.path else 0)
+    inside = model.source.size if model.source else 0
+    return inside + sum(value.nbytes for value in _outside(model))
 
 
-def _external(model: Model) -> tuple[Path, ...]:
-    """The files beside the model that hold its constants, in order."""
-    return tuple(sorted({value.path for value in _outside(model)}))
+def _states(model: Model) -> dict[Path, FileState]:
+    """The model file and the files that hold its constants, with their state when they were read."""
+    assert model.path is not None and model.source is not None, "a recipe's model is a file"
+    states = {value.path: value.state for value in _outside(model)}
+    return {model.path: model.source.state, **dict(sorted(states.items()))}
 
 
 def _outside(model: Model) -> Iterator[External]:
     """The values in files beside the model, as they stand there."""
     found = (outside(model.lazy(constant.name)) for constant in model.constants())
     return (value for value in found if value is not None)
+
+
+def model_prints(prepared: Prepared, prints: Fingerprints) -> Named:
+    """The hashes of the model's files: of the model file as it was read, whatever stands there by now."""
+    model = prepared.model
+    assert model.path is not None and model.source is not None, "a recipe's model is a file"
+    return prints.model(model.path, model.source.sha256, prepared.states, model_span(prepared))

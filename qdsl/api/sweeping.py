@@ -20,7 +20,7 @@ from typing import Any
 from qdsl import __version__, data
 from qdsl import lock as locks
 from qdsl.api.engines import Engine, Finished, Job, engine
-from qdsl.api.prepare import model_span, prepare, read, takes
+from qdsl.api.prepare import model_prints, prepare, read, takes
 from qdsl.api.writing import require_place, write_text
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.lang import Loaded
@@ -163,9 +163,8 @@ def _key(cell: Cell) -> str:
     try:
         loaded = read(cell.recipe, dict(cell.sets))
         prepared = prepare(loaded)
-        assert prepared.model.path is not None, "a recipe's model is a file"
         prints, recipe = locks.Fingerprints(), loaded.recipe
-        model = prints.model(prepared.model.path, prepared.external, model_span(prepared))
+        model = model_prints(prepared, prints)
         wanted = takes(prepared)
         files = [
             (spec.name, [(file.name, file.sha256) for file in prints.dataset(opened, spec.span)])

@@ -19,6 +19,7 @@ from onnx import TensorProto, numpy_helper
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from qdsl.graph.dtypes import PACKED, bits_of, byte_count, number_of, numpy_type, type_name, type_number
+from qdsl.graph.source import state_of
 
 Array = np.ndarray[Any, Any]
 
@@ -70,6 +71,7 @@ class External(Lazy):
     def __init__(self, element_type: int, shape: tuple[int, ...], path: Path, offset: int, length: int) -> None:
         super().__init__(element_type, shape)
         self.path = path
+        self.state = state_of(path)
         self.offset = offset
         self.nbytes = length
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from qdsl.graph.limits import DEFAULT_LIMITS, Limits
 from qdsl.graph.model import Model
 from qdsl.graph.naming import name_nodes
 from qdsl.graph.problems import note, problem, shown, warning
+from qdsl.graph.source import FileState, Source, state_in
 from qdsl.graph.text import check_text
 
 _MOST_NAMES = 2000
@@ -36,10 +38,14 @@ def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, widen
     Raises QdslError with one or more `model-...` diagnostics; warnings are in `Model.diagnostics`.
     """
     file = Path(path)
-    return from_proto(_parsed(file, _bytes_of(file, limits)), path=file, limits=limits, widen=widen)
+    data, state = _read(file, limits)
+    model = from_proto(_parsed(file, data), path=file, limits=limits, widen=widen)
+    model.source = Source(hashlib.sha256(data).hexdigest(), len(data), state)
+    return model
 
 
-def _bytes_of(file: Path, limits: Limits) -> bytes:
+def _read(file: Path, limits: Limits) -> tuple[bytes, FileState]:
+    """The bytes of a model file, and the state of the file that they came from."""
     name = file.name
     try:
         found = file.stat()
@@ -51,7 +57,8 @@ def _bytes_of(file: Path, limits: Limits) -> bytes:
                 f"`{name}` has {found.st_size} bytes; a model file may have {limits.file_bytes}",
                 "store the weights as external data",
             )
-        return file.read_bytes()
+        with file.open("rb") as opened:
+            return opened.read(), state_in(os.fstat(opened.fileno()))
     except FileNotFoundError:
         raise problem("model-missing", f"there is no model file `{name[:200]}`", *_near(file)) from None
     except (OSError, ValueError) as error:

@@ -20,6 +20,7 @@ from qdsl.graph.limits import Limits
 from qdsl.graph.meta import Meta, meta_of
 from qdsl.graph.problems import problem
 from qdsl.graph.sort import sorted_nodes
+from qdsl.graph.source import Source
 from qdsl.graph.view import GraphView
 from qdsl.graph.viewing import view_of
 
@@ -29,7 +30,8 @@ class Model:
 
     `graph` is the graphsurgeon graph; `diagnostics` what loading warned of; `shell` and `graph_shell` what the file
     says of itself beside the graph; `value_meta` the documentation of graph inputs and outputs; `pinned` names of
-    tensors that something outside the nodes refers to (quantization annotations).
+    tensors that something outside the nodes refers to (quantization annotations); `source` the file as it was read,
+    None for a model that came from none.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Model:
         self.limits = limits
         self.diagnostics = list(diagnostics)
         self.pinned = {p.value for a in graph_shell.quantization_annotation for p in a.quant_parameter_tensor_names}
+        self.source: Source | None = None
         self._tensors = tensors
         self._node_names = {node.name for node in graph.nodes}
         self._removed: set[int] = set()
@@ -128,8 +131,9 @@ class Model:
                 del self._tensors[name]
 
     def become(self, other: Model) -> None:
-        """Take the place of this model's graph, and all that belongs to it, from `other`, which is used up."""
-        self.__dict__.update(other.__dict__)
+        """Take the place of this model's graph, and all that belongs to it, from `other`, which is used up. Where the
+        model was read from stays."""
+        self.__dict__.update({**other.__dict__, "source": self.source})
 
     def sort(self) -> None:
         """Bring the nodes into topological order (stable). Raises `model-cycle`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -12,24 +12,28 @@ from qdsl.data import Dataset
 from qdsl.data.image import open_file, reason
 from qdsl.data.types import failure
 from qdsl.diag import Diagnostic, QdslError, Span
+from qdsl.graph.source import FileState, state_of
 from qdsl.lock.types import DataFile, Named
 
 _ANY_SIZE = 1 << 62
 _BLOCK = 1 << 20
-_State = tuple[int, int, int]
 
 
 class Fingerprints:
     """Hashes files and remembers what the file system said of each, so that one that moved is found later."""
 
     def __init__(self) -> None:
-        self._seen: dict[Path, tuple[str, _State, Span | None]] = {}
+        self._seen: dict[Path, tuple[str, FileState, Span | None]] = {}
 
-    def model(self, file: Path, external: Iterable[Path], span: Span | None) -> Named:
-        """The model file and the files of its external data, each named as seen from the model's folder."""
-        home = file.parent.resolve()
-        names = {file: file.name, **{path: _below(path, home) for path in external}}
-        return tuple(sorted((name, self._sha256(path, name, span)) for path, name in names.items()))
+    def model(self, file: Path, sha256: str, states: Mapping[Path, FileState], span: Span | None) -> Named:
+        """The model file and the files of its external data, each named as seen from the model's folder. `sha256` is
+        that of the file as it was loaded, `states` what the file system said of each file then."""
+        home, found = file.parent.resolve(), {}
+        for path, state in states.items():
+            name = file.name if path == file else _below(path, home)
+            found[name] = sha256 if path == file else self._sha256(path, name, span)
+            self._seen[path] = (name, state, span)
+        return tuple(sorted(found.items()))
 
     def dataset(self, dataset: Dataset, span: Span | None) -> tuple[DataFile, ...]:
         """Every file that holds a sample of `dataset`. Reads each file once; QdslError data-missing,
@@ -60,13 +64,13 @@ class Fingerprints:
                 ("compile again once the file is as it should be",),
             )
             for path, (name, state, span) in sorted(self._seen.items())
-            if _state(path) != state
+            if state_of(path) != state
         ]
         if moved:
             raise QdslError(moved)
 
     def _sha256(self, path: Path, name: str, span: Span | None) -> str:
-        state, digest = _state(path), hashlib.sha256()
+        state, digest = state_of(path), hashlib.sha256()
         with open_file(path, name, span, _ANY_SIZE) as file:
             try:
                 for block in iter(partial(file.read, _BLOCK), b""):
@@ -91,12 +95,3 @@ def _files(dataset: Dataset) -> tuple[dict[str, Path], Counter[str]]:
 def _below(path: Path, home: Path) -> str:
     real = path.resolve()
     return real.relative_to(home).as_posix() if real.is_relative_to(home) else path.name
-
-
-def _state(path: Path) -> _State:
-    """What changes with a file's content: size, time of the last change, and the file's identity."""
-    try:
-        found = path.stat()
-    except OSError:
-        return (-1, 0, 0)
-    return (found.st_size, found.st_mtime_ns, found.st_ino)
