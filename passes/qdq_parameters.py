@@ -116,7 +116,7 @@ def weight_key(plan: WeightPlan, view: GraphView) -> WeightKey:
 def bounds(view: GraphView, tensor: str) -> tuple[float, float]:
     """What `tensor` can hold because a Relu or a Clip with constant bounds writes it; infinite ends where unbounded."""
     node = view.producer(tensor)
-    if node is None or node.domain not in ("", "ai.onnx"):
+    if node is None or node.domain:
         return _EVERYTHING
     if node.op == "Relu":
         return 0.0, float("inf")
@@ -184,7 +184,7 @@ def _by_softmax(tensor: str, view: GraphView) -> bool:
     """Whether a Softmax writes `tensor`. ONNX Runtime's integer kernel multiplies by floor(1 / scale): with 1 / 255 in
     float32, by 254, so that one probability in eight comes out a step low."""
     node = view.producer(tensor)
-    return node is not None and node.op == "Softmax" and node.domain in ("", "ai.onnx")
+    return node is not None and node.op == "Softmax" and not node.domain
 
 
 def _range(plan: TensorPlan, ranges: RangesLike, view: GraphView, values: Values) -> tuple[float, float] | None:

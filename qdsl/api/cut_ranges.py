@@ -128,7 +128,7 @@ class _Known:
         if self._view.is_constant(tensor):
             return self._values(self._prepared.model.values(tensor))
         node = self._view.producer(tensor)
-        if node is None or node.op not in _COPIES or node.domain not in ("", "ai.onnx"):
+        if node is None or node.op not in _COPIES or node.domain:
             return None
         return self.span(node.inputs[0])
 

@@ -96,7 +96,7 @@ class _Known:
         at = tensor
         while at not in self._measured:
             node = self.view.producer(at)
-            if node is None or node.op not in _TAKES_VALUES or node.domain not in ("", "ai.onnx"):
+            if node is None or node.op not in _TAKES_VALUES or node.domain:
                 return self._bounded(tensor)
             at = node.inputs[0]
         return self._measured[at]

@@ -95,7 +95,7 @@ def _spans(decided: Decisions) -> Iterator[tuple[int, float]]:
     """How wide the values are that a saturating node tells apart."""
     flats = {op: flat for flat in decided.context.capability.flats for op in flat.ops}
     for node in decided.context.view.nodes:
-        flat = flats.get(node.op) if node.domain in ("", "ai.onnx") else None
+        flat = flats.get(node.op) if not node.domain else None
         if flat is None or node.op in ("Clip", "Relu"):
             continue
         low, high = (-_ROW, 0.0) if flat.kind == ROWS else flat_ends(node, flat, decided.context.view)

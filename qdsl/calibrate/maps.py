@@ -20,7 +20,7 @@ _SILU_TURN = -1.278464542761074
 
 def map_of(view: GraphView, node: NodeView) -> tuple[Map, str] | None:
     """The map that `node` is, and the tensor it maps; None when it is not elementwise in one tensor."""
-    if node.domain not in ("", "ai.onnx") or not node.inputs:
+    if node.domain or not node.inputs:
         return None
     source = node.inputs[0]
     if node.op in ("Relu", "Sigmoid", "Tanh"):
@@ -39,7 +39,7 @@ def map_of(view: GraphView, node: NodeView) -> tuple[Map, str] | None:
 def _silu(view: GraphView, a: str, b: str) -> tuple[Map, str] | None:
     for source, gate in ((a, b), (b, a)):
         by = view.producer(gate)
-        if by is not None and by.op == "Sigmoid" and by.inputs[0] == source and by.domain in ("", "ai.onnx"):
+        if by is not None and by.op == "Sigmoid" and by.inputs[0] == source and not by.domain:
             return ("Silu", 0.0, 0.0), source
     return None
 

@@ -66,7 +66,7 @@ def _roots(view: GraphView) -> dict[str, str]:
     roots = {name: name for name in view.inputs}
     for node in view.nodes:
         for output in node.outputs:
-            moved = node.op in MOVERS and node.domain in ("", "ai.onnx") and not view.is_constant(node.inputs[0])
+            moved = node.op in MOVERS and not node.domain and not view.is_constant(node.inputs[0])
             roots[output] = roots.get(node.inputs[0], output) if moved else output
     return roots
 
@@ -95,7 +95,7 @@ def _to_sum(view: GraphView, reduced: Sequence[str]) -> tuple[str, ...]:
 
 def _passing(view: GraphView, node: NodeView, safe: set[str]) -> tuple[str, ...]:
     """The inputs of a node whose NaN certainly reaches a tensor in `safe`."""
-    if node.domain not in ("", "ai.onnx") or not all(o in safe for o in node.outputs if o):
+    if node.domain or not all(o in safe for o in node.outputs if o):
         return ()
     if node.op in _ANY_PORT:
         return node.inputs

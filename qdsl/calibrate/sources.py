@@ -59,7 +59,7 @@ def sources(view: GraphView, wanted: Sequence[str]) -> Sources:
 
 def _derived(view: GraphView, node: NodeView, known: Mapping[str, Terms]) -> Terms | None:
     """What the only output of `node` is made of, when that follows from tensors in `known`."""
-    if node.domain not in ("", "ai.onnx") or len([o for o in node.outputs if o]) != 1 or not node.inputs:
+    if node.domain or len([o for o in node.outputs if o]) != 1 or not node.inputs:
         return None
     if node.op in MOVERS:
         return known.get(node.inputs[0])

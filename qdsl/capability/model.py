@@ -229,8 +229,7 @@ class Row:
         return self.output in ("required", "optional")
 
     def matches(self, node: NodeView, view: GraphView) -> bool:
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        named = _ANY_OP in self.ops or (node.op in self.ops and domain == self.domain)
+        named = _ANY_OP in self.ops or (node.op in self.ops and node.domain == self.domain)
         return named and self.when.holds(node, view)
 
     def kernel_for(self, node: NodeView) -> str:
@@ -321,7 +320,7 @@ class Capability:
 
     def dynamic_for(self, node: NodeView) -> Dynamic | None:
         """What runs for `node` with its activations quantized at run time; None when nothing does."""
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain:
             return None
         return next((found for found in self.dynamic if node.op in found.ops), None)
 

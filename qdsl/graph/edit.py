@@ -160,25 +160,6 @@ def replace_readers(model: Model, new: gs.Tensor, readers: Iterable[tuple[gs.Nod
     return changed
 
 
-def insert_on_tensor(
-    model: Model,
-    tensor: gs.Tensor,
-    op: str,
-    *extra_inputs: gs.Tensor | None,
-    readers: Iterable[tuple[gs.Node, int]] | None = None,
-    **options: Any,
-) -> gs.Variable:
-    """A new node `op(tensor, *extra_inputs)`; `readers` (all node readers of `tensor` when None) read its output,
-    which is
-    returned. `options` are those of `add_node`. Graph outputs stay on `tensor`: see `replace_output`."""
-    if readers is None:
-        readers = readers_of(tensor)
-    readers = list(readers)
-    node = add_node(model, op, [tensor, *extra_inputs], like=options.pop("like", tensor), **options)
-    replace_readers(model, node.outputs[0], readers)
-    return node.outputs[0]
-
-
 def readers_of(tensor: gs.Tensor) -> list[tuple[gs.Node, int]]:
     """Every (node, port) that reads a tensor, in list order of the nodes' links."""
     nodes = {id(node): node for node in tensor.outputs}.values()
@@ -282,15 +263,6 @@ def rename_tensor(model: Model, tensor: gs.Tensor, name: str) -> None:
     model._tensors.pop(tensor.name, None)
     tensor.name = name
     model._tensors[name] = tensor
-
-
-def rename_node(model: Model, node: gs.Node, name: str) -> None:
-    """Give a node another name, which must be free."""
-    if node.name != name and name in model._node_names:
-        raise ValueError(f"there is a node {name} already")
-    model._node_names.discard(node.name)
-    model._node_names.add(name)
-    node.name = name
 
 
 def set_attr(node: gs.Node, name: str, value: Any) -> None:

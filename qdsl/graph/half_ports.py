@@ -23,7 +23,7 @@ class Ports:
 def half_ports(node: NodeView, opset: int) -> Ports | None:
     """The ports that become float16 together; None where ONNX has no float16 for the operator at this opset, or none
     that follows an input."""
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain:
         return None
     schema = _schema(node.op, opset)
     if schema is None:

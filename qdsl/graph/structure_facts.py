@@ -149,12 +149,6 @@ def is_fixed(view: GraphView, tensor: str, fixed_nodes: set[int] | frozenset[int
     return known is not None and (known.kind == "constant" or known.producer in fixed_nodes)
 
 
-def data_inputs(view: GraphView, node: NodeView) -> tuple[str, ...]:
-    """The inputs of a node that depend on the graph's inputs, one entry per port."""
-    constant = fixed(view)
-    return tuple(name for name in node.inputs if name and not is_fixed(view, name, constant))
-
-
 def scalar(view: GraphView, tensor: str) -> float | None:
     """The value of a constant of one element; None for everything else."""
     values = view.small.get(tensor, ())

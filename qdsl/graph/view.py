@@ -53,9 +53,10 @@ class TensorView:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """One operator. `inputs` holds tensor names by port, "" for an absent optional one. `attrs` holds scalars and
-    tuples; a tensor or subgraph attribute is None (present, not shown). `scopes` are the module scopes it lives in,
-    outermost first, each a full path such as `/model.22/cv2.0`. Names are unique within the graph."""
+    """One operator; `domain` is "" for those of ai.onnx. `inputs` holds tensor names by port, "" for an absent optional
+    one. `attrs` holds scalars and tuples; a tensor or subgraph attribute is None (present, not shown). `scopes` are the
+    module scopes it lives in, outermost first, each a full path such as `/model.22/cv2.0`. Names are unique within the
+    graph."""
 
     index: int
     name: str

@@ -138,8 +138,7 @@ def _along(decisions: Decisions, row: Alternative, inside: set[int]) -> list[str
 
 def _takes(decisions: Decisions, row: Alternative, node: NodeView) -> bool:
     view = decisions.context.view
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    if domain or node.op not in row.ops or not row.when.holds(node, view) or not _free(decisions, node):
+    if node.domain or node.op not in row.ops or not row.when.holds(node, view) or not _free(decisions, node):
         return False
     if decisions.predictions[node.name].runs != "integer":
         return False

@@ -119,7 +119,7 @@ class _Pass:
 
     def _through(self, node: NodeView, port: int, behind: Need) -> Need:
         """What `node` needs of what it reads at `port`."""
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain:
             return ALL
         block = self._inside.get((node.inputs[port], node.index))
         if block is not None and block.op in self._flats:

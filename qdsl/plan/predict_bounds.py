@@ -80,7 +80,7 @@ def bounds(view: GraphView) -> dict[str, Interval]:
 
 def _of_node(node: NodeView, known: Mapping[str, Interval], view: GraphView) -> Interval:
     spans = [known.get(name, ANYTHING) for name in node.inputs]
-    if node.domain not in ("", "ai.onnx") or not spans:
+    if node.domain or not spans:
         return ANYTHING
     if node.op in _FIXED:
         return _FIXED[node.op]
