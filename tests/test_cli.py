@@ -125,7 +125,7 @@ def test_without_words_there_is_help(capsys: pytest.CaptureFixture[str]) -> None
         (("complie", "a.q"), "`complie`; did you mean `qdsl compile`?"),
         (("Plan", "a.q"), "did you mean `qdsl plan`?"),
         (("a.q",), "`qdsl compile a.q`"),
-        (("zzz",), ": there are check, fmt, plan"),
+        (("zzz",), ": there are new, check, fmt"),
         (("x\x1b[31m",), "`x?[31m`"),
         (("plan", "a.q", "--sett", "a=1"), "`--sett`; did you mean `--set`?"),
         (("compile", "a.q", "--shrds=3"), "`--shrds`; did you mean `--shards`?"),
