@@ -185,6 +185,18 @@ def test_labels_of_an_npz_have_names_and_numbers(tmp_path: Path) -> None:
     assert found.code == "data-setting"
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_labels_past_the_last_class_are_told_before_anything_is_measured(tmp_path: Path, named: bool) -> None:
+    pixels = np.zeros((3, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "val.npz", images=pixels, kind=np.array([0, 3, 1]))
+    classes = '; classes ["red", "green", "blue"]' if named else ""
+    data = f'npz "val.npz" {{ array "images" "images"; label "kind"{classes} }}'
+    with pytest.raises(QdslError, match="past the last: there are 3") as caught:
+        compiled(write(tmp_path, mean_colour(), "classification on val", data))
+    assert [each.code for each in caught.value.diagnostics] == ["evaluate-labels"]
+    assert not (tmp_path / "build").exists()
+
+
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_a_segmenter_is_held_to_the_classes_of_the_data(tmp_path: Path, layout: str) -> None:
     model = segmenter()

@@ -11,6 +11,7 @@ import heapq
 import math
 import threading
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,14 @@ MAX_SAMPLE_BYTES = 2**29
 MAX_ROWS = 10**6  # samples of one dataset
 MAX_RANKED = 10**7  # samples that a draw with a seed chooses from
 _MAX_SIDE = 1 << 48
+_TELLING = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+)  # whose words say what is wrong
 _SUFFIXES = frozenset({".npz"})
 _MAX_FILE = 1 << 62
 
@@ -172,7 +181,9 @@ def _members(path: Path, shown: str, span: Span) -> dict[str, Member]:
             raise
         # zipfile, zlib and numpy's header reader meet bad bytes with nearly every kind of exception there is.
         except Exception as error:
-            raise failure("npz-broken", f"{shown} is not a usable npz file: {reason(error)}", span) from None
+            told = isinstance(error, _TELLING)
+            why = reason(error) if told else "the header of an array cannot be read"
+            raise failure("npz-broken", f"{shown} is not a usable npz file: {why}", span) from None
 
 
 def _header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shown: str, span: Span) -> Member:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,6 +64,15 @@ class Expected:
     def count(self) -> int | None:
         """How many classes the model must know; None where the data does not say, or maps its own onto them."""
         return None if self.dataset.numbers else len(self.dataset.classes) or None
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes there are: those of the data, else as many as a classifier has scores; None where that is
+        open."""
+        if self.dataset.classes or self.spec.task != "classification":
+            return len(self.dataset.classes) or None
+        shape = self.known.get((self.spec.output or self.outputs)[0], OutputInfo()).plain
+        return None if shape is None else max(2, prod(shape))
 
     def fits(self, count: int) -> bool:
         """Whether a model of `count` classes knows those of the data."""
@@ -153,11 +163,17 @@ def require_outputs(expected: Expected, most: int = 1) -> None:
 def require_labels(expected: Expected) -> None:
     """Read the labels of every sample; raises QdslError with what is wrong with any of them, the first few at once."""
     found = Report()
-    for index in range(len(expected.dataset)):
+    dataset, spec, count = expected.dataset, expected.spec, expected.classes
+    for index in range(len(dataset)):
         try:
-            expected.dataset.labels(index)
+            labels = dataset.labels(index)
         except QdslError as error:
             found.extend(error.diagnostics)
+            labels = ()
+        if count is not None and any(label.index >= count for label in labels):
+            headline = f"sample {dataset.ids[index]} of {dataset.name} is of a class past the last: there are {count}"
+            help = (f"classes are numbered 0 to {count - 1}",)
+            found.error("evaluate-labels", headline, spec.span, help=help)
         if len(found) >= MOST_LABELS:
             break
     found.raise_errors()
