@@ -34,6 +34,7 @@ from qdsl.plan.guards import check_option
 from qdsl.plan.half import Halves
 from qdsl.plan.half_size import half_bytes
 from qdsl.plan.half_verdicts import with_halves
+from qdsl.plan.islands import island_flags
 from qdsl.plan.origins import Origins
 from qdsl.plan.place import Edit, edits
 from qdsl.plan.predict_joins import joined_nodes
@@ -155,10 +156,12 @@ def _verdicts(context: Context, settled: Settled) -> tuple[NodePlan, ...]:
     return Verdicts(context, settled.draft, settled.predictions, settled.refused).all()
 
 
-def _flags(recipe: Recipe, block: Target | None, context: Context, draft: Draft) -> tuple[Flag, ...]:
+def _flags(recipe: Recipe, block: Target | None, context: Context, settled: Settled) -> tuple[Flag, ...]:
+    draft = settled.draft
     found = flags(context, recipe, block, draft.tensors)
-    slow = slow_weights(context, draft.weights) if context.cascade.mode.kind == "dynamic" else ()
-    return (*found, *slow)
+    if context.cascade.mode.kind == "dynamic":
+        return (*found, *slow_weights(context, draft.weights))
+    return (*found, *island_flags(context, draft, settled.predictions))
 
 
 def _plan(
@@ -184,7 +187,7 @@ def _plan(
         tensors=tuple(sorted(draft.tensors.values(), key=lambda plan: plan.tensor)),
         weights=tuple(sorted(draft.weights, key=lambda plan: (plan.node, plan.port))),
         biases=tuple(sorted(biases, key=lambda plan: (plan.node, plan.port))),
-        flags=_flags(recipe, block, context, draft),
+        flags=_flags(recipe, block, context, settled),
         totals=_totals(context, draft, halves, verdicts, sizes),
         open=(*_open(recipe, draft), *opened(cut), *improve.opened(biases)),
         facts=facts(recipe, block),

@@ -59,6 +59,18 @@ CODES: dict[str, CodeDoc] = {
         setup=_MODEL,
         verb="plan",
     ),
+    "float-island": CodeDoc(
+        summary="Operators stay float between integers, at the price of a Q and a DQ.",
+        explanation=(
+            "An operator without an integer kernel that stands between integers is reached through a DequantizeLinear "
+            "and left through a QuantizeLinear: every value is read and written once more. Many small islands can "
+            "make a build slower than float. `qdsl explain NODE` says why a node stays float; exported anew with "
+            "operators that have a kernel (`qdsl targets`), it goes away."
+        ),
+        example=_recipe('place { quantize outputs of "conv1" }').replace("uint8 affine", "int8 symmetric"),
+        setup=_MODEL,
+        verb="plan",
+    ),
     "nothing-to-correct": CodeDoc(
         summary="`bias_correct` has no bias to move.",
         explanation=(
