@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from qdsl.api import comparing, profiling
 from qdsl.api.measuring import Made
 from qdsl.api.prepare import Prepared, takes
+from qdsl.api.writing import unwritable
 from qdsl.data.storing import unfinished
 from qdsl.diag import QdslError
 from qdsl.graph import save
@@ -21,6 +22,7 @@ from qdsl.harness.bundle import FOLDER, Content, Entry, StoredInput, fitting, wr
 from qdsl.harness.portable import masks, portable
 from qdsl.harness.profile import Wish
 from qdsl.harness.tasks import Expected
+from qdsl.spec.aside import folder_aside
 from qdsl.targets import Runner, target_module
 
 SAMPLES = 32
@@ -37,7 +39,22 @@ def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected]) -> Path
         remove(made)
         return None
     folder = made.emitted.directory / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with folder_aside(folder) as aside:
+            content = _content(prepared, made, first, stored, aside)
+            if content is None:
+                remove(made)
+                return None
+            write(folder, aside, content)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    return folder
+
+
+def _content(
+    prepared: Prepared, made: Made, first: Expected | None, stored: Sequence[StoredInput], folder: Path
+) -> Content | None:
+    """What goes into the bundle; the float model is written into `folder`, where it runs."""
     save(prepared.model, folder / "float.onnx")
     module = target_module(made.plan.target)
     inputs = [check.prepared(each.samples, list(map(dict, each.steps)), each.dtype) for each in stored]
@@ -49,7 +66,6 @@ def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected]) -> Path
     except QdslError:
         if first is not None:
             raise
-        remove(made)
         return None
     ours = _outputs(module.runner(made.emitted, 1, as_written=True), rows)
     entries = [
@@ -62,13 +78,8 @@ def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected]) -> Path
     drawn = masks(first, indices) if first is not None and task is not None else None
     if task is not None and task["task"] == "segmentation" and drawn is None:
         task = None
-    write(
-        folder,
-        Content(
-            prepared.recipe.name, made.plan.target, stored, entries, _kernels(made), _wish(prepared, made), task, drawn
-        ),
-    )
-    return folder
+    kernels, wish = _kernels(made), _wish(prepared, made)
+    return Content(prepared.recipe.name, made.plan.target, stored, entries, kernels, wish, task, drawn)
 
 
 def remove(made: Made) -> None:

@@ -20,6 +20,7 @@ from qdsl.api.engines import engine as engine_for
 from qdsl.api.findings import findings
 from qdsl.api.locking import Pinned, Wish
 from qdsl.api.measuring import Made, Measured, Standing
+from qdsl.api.occupying import occupied
 from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read, takes
 from qdsl.api.reporting import report as make_report
@@ -49,9 +50,9 @@ VERIFY_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: `stage` is model, calibrate, tune, lock, rewrite, tuned, evaluate, profile, try or a
-    target's name; `text` says what. While calibrating and evaluating, `done` of `total` samples (at `rate` samples per
-    second), while tuning `done` of `total` blocks, while profiling runs; zeros when it speaks of the whole stage.
+    """Something that happened: `stage` is model, wait, calibrate, tune, lock, rewrite, tuned, evaluate, profile, try or
+    a target's name; `text` says what. While calibrating and evaluating, `done` of `total` samples (at `rate` samples
+    per second), while tuning `done` of `total` blocks, while profiling runs; zeros when it speaks of the whole stage.
     `found` is a result, told as soon as it is known."""
 
     stage: str
@@ -171,35 +172,53 @@ def compile(
     expected = (
         measuring.foreseen(prepared, plans, report, needed=not locked, allow_python=allow_python) if measure else ()
     )
-    job = _Job(prepared, pinned, Path(out) / prepared.recipe.name, tell, report)
+    job = _Job(prepared, pinned, Path(out) / prepared.recipe.name, plans, tell, report)
     _require_places(plans, job.directory)
-    known = pinned.ranges(prepared, plans, datasets, report)
-    if known is None:
-        found = _calibrated(job, decisions, datasets, workers, batch, by)
-    else:
-        datasets = pinned.readable(datasets)
-        found = _recalled(job, decisions, known)
+    with occupied(job.directory, lambda text: tell(Event("wait", text))):
+        known = pinned.ranges(prepared, plans, datasets, report)
+        if known is None:
+            found = _calibrated(job, decisions, datasets, workers, batch, by)
+        else:
+            datasets = pinned.readable(datasets)
+            found = _recalled(job, decisions, known)
+        return _carried_out(
+            job, found, datasets, expected if measure else None, processors, sets or {}, known is not None
+        )
+
+
+def _carried_out(
+    job: _Job,
+    found: _Found,
+    datasets: Mapping[str, Dataset],
+    expected: Sequence[Expected] | None,
+    processors: Sequence[emulators.Cpu],
+    sets: Mapping[str, str],
+    from_lock: bool,
+) -> CompileResult:
+    """Emit, compare, measure and write down; `expected` is what to evaluate, None for no measuring."""
+    prepared, pinned, tell, report = job.prepared, job.pinned, job.tell, job.report
     ranges, decisions = found.ranges, found.decisions
     report.extend(cut_note(decisions, found.measured, ranges))
     made = tuple(_made(job, each.plan, ranges, datasets) for each in decisions)
     with placed_at(model_span(prepared)):
-        report.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets or {}))
+        report.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets))
         for each in made:
             report.extend(arithmetic_findings(each.plan, each.verification, _asked(prepared, each.plan.target)))
     write_text(job.directory / "plan.json", _plans_json([decided.plan for decided in decisions]))
     write_text(job.directory / "ranges.json", ranges.to_json())
     write_text(job.directory / RECIPE, _recipe_text(prepared.recipe))
-    if told := pinned.write(found.measured, plans, found.tuned):
+    if told := pinned.write(found.measured, job.plans, found.tuned):
         tell(Event("lock", told))
-    from_lock = known is not None
-    measured = measuring.measured(prepared, made, expected, job.stage, report, job.result) if measure else Measured()
-    _bundle(prepared, made, expected if measure else None)
+    measured = Measured()
+    if expected is not None:
+        measured = measuring.measured(prepared, made, expected, job.stage, report, job.result)
+    _bundle(prepared, made, expected)
     checks = verifying.on_processors(prepared, made, processors, lambda text: tell(Event("verify", text)))
     report.extend(verifying.findings(checks))
     budgets = [measuring.budgets(prepared, Standing.of(each), measured) for each in made]
     facts = measuring.write(job.directory, prepared, made, measured, budgets, pinned.used)
     builds = [advice.Build(e.plan, e.verification, b) for e, b in zip(made, budgets, strict=True)]
-    bench = advice.Bench(prepared, sets or {}, found.measured, datasets, expected, job.stage("try"))
+    bench = advice.Bench(prepared, sets, found.measured, datasets, expected or (), job.stage("try"))
     report.extend(advice.advice(bench, builds))
     made_page = make_report(job.directory)
     report.extend(made_page.diagnostics)
@@ -208,7 +227,7 @@ def compile(
         for each, decided in zip(made, budgets, strict=True)
     )
     return CompileResult(
-        recipe=loaded.recipe.name,
+        recipe=prepared.recipe.name,
         directory=job.directory,
         targets=results,
         ranges=ranges,
@@ -231,11 +250,12 @@ def _asked(prepared: Prepared, target: str) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What one compilation works on: its artifacts go below `directory`."""
+    """What one compilation works on: its artifacts go below `directory`. `plans` are those before any measurement."""
 
     prepared: Prepared
     pinned: Pinned
     directory: Path
+    plans: list[Plan]
     tell: Listener
     report: Report
 

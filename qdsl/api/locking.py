@@ -23,6 +23,7 @@ from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, Locked
 from qdsl.plan import Plan
 from qdsl.plan.targets import table_of
 from qdsl.plan.types import Cut
+from qdsl.spec.aside import forget_dead
 
 SUFFIX = ".lock"
 _SHOWN = 20
@@ -147,6 +148,7 @@ class Pinned:
             means=tuple(LockedMeans(t, data, tuple(ranges.means[t])) for t, data in sorted(wanted(plans).items())),
         )
         try:
+            forget_dead(self.path.parent, self.path.name)
             write_text(self.path, locks.render(made))
         except OSError as error:
             reason = error.strerror or type(error).__name__

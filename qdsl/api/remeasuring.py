@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from qdsl.api import evaluating, measuring, profiling
 from qdsl.api.budgets import Budget
 from qdsl.api.compiling import DEFAULT_OUT, Event, Listener
 from qdsl.api.measuring import Measured, Standing
+from qdsl.api.occupying import occupied
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
 from qdsl.api.reporting import report as make_report
 from qdsl.diag import Diagnostic, QdslError, Report
@@ -55,6 +57,9 @@ class _Job:
     def stage(self, name: str) -> Callable[[str, int, int], None]:
         return lambda text, done, total: self.tell(Event(name, text, done, total))
 
+    def alone(self) -> AbstractContextManager[None]:
+        return occupied(self.directory, lambda text: self.tell(Event("wait", text)))
+
 
 def evaluate(
     path: str | Path,
@@ -75,11 +80,11 @@ def evaluate(
     if not expected:
         headline = f"recipe {job.prepared.recipe.name} has no `evaluate` statement"
         raise QdslError([Diagnostic("evaluate-nothing", headline, job.prepared.recipe.span)])
-    with placed_at(model_span(job.prepared), "artifact-refused"):
+    with job.alone(), placed_at(model_span(job.prepared), "artifact-refused"):
         evaluated = evaluating.evaluations(job.prepared, expected, job.built, job.stage("evaluate"))
-    told, pictures = measuring.pictured(evaluated, expected)
-    job = replace(job, found=replace(job.found, pictures=measuring.hashes(pictures)))
-    return _written(job, Measured(told, job.found.profiles, pictures))
+        told, pictures = measuring.pictured(evaluated, expected)
+        job = replace(job, found=replace(job.found, pictures=measuring.hashes(pictures)))
+        return _written(job, Measured(told, job.found.profiles, pictures))
 
 
 def profile(
@@ -100,12 +105,12 @@ def profile(
     asked = profiling.forced(job.prepared.recipe, job.built, settings or {})
     profiling.require_batch(job.prepared, asked.values())
     expected = evaluating.planned(job.prepared, job.report, needed=False)
-    with placed_at(model_span(job.prepared), "artifact-refused"):
+    with job.alone(), placed_at(model_span(job.prepared), "artifact-refused"):
         heard = job.stage("profile")
         profiled = profiling.profiles(job.prepared, expected, job.built, asked, heard, job.report)
-    anew = {each.target for each in profiled}
-    kept = [each for each in job.found.profiles if each.target not in anew]
-    return _written(job, Measured(job.found.evaluations, (*profiled, *kept)))
+        anew = {each.target for each in profiled}
+        kept = [each for each in job.found.profiles if each.target not in anew]
+        return _written(job, Measured(job.found.evaluations, (*profiled, *kept)))
 
 
 def _opened(path: str | Path, out: str | Path, sets: Mapping[str, str] | None, listener: Listener | None) -> _Job:

@@ -22,6 +22,7 @@ from qdsl.api.planning import decide_all
 from qdsl.api.prepare import prepare, read, takes
 from qdsl.calibrate import Observations, Ranges, merged, observe, plan_ways
 from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.spec.aside import replace_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,7 @@ def _observe(args: argparse.Namespace) -> None:
     found = observe(
         prepared.model, asked, dataset, shard=shard, workers=args.workers, batch=args.batch, checkpoint=args.out
     )
-    aside = args.out.with_name(f"{args.out.name}.tmp")
-    aside.write_text(found.to_json(), encoding="utf-8")
-    aside.replace(args.out)
+    replace_file(args.out, found.to_json().encode("utf-8"))
 
 
 if __name__ == "__main__":

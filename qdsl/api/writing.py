@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.spec.aside import replace_file
 
 
 def require_place(path: Path) -> None:
@@ -59,20 +60,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     """The same for bytes."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, content)
+        replace_file(path, content)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise QdslError([Diagnostic("artifact-write", f"`{path}` cannot be written: {reason}")]) from None
+        raise unwritable(path, error) from None
 
 
-def _replace(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+def unwritable(path: Path, error: OSError) -> QdslError:
+    """What to raise where `path` cannot be written."""
+    reason = error.strerror or type(error).__name__
+    return QdslError([Diagnostic("artifact-write", f"`{path}` cannot be written: {reason}")])

@@ -3,12 +3,12 @@ one; read back only by the same calibration."""
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
 from qdsl.calibrate.observations import Observations
 from qdsl.diag import QdslError
+from qdsl.spec.aside import replace_file
 
 _LARGEST = 1 << 30
 
@@ -30,17 +30,9 @@ class Checkpoint:
         return found if (found.key, found.total) == (fresh.key, fresh.total) else fresh
 
     def save(self, text: str) -> None:
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        try:
+        with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(self.path)
-        except OSError:
-            with suppress(OSError):
-                aside.unlink()
+            replace_file(self.path, text.encode("utf-8"))
 
     def remove(self) -> None:
         with suppress(OSError):

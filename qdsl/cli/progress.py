@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qdsl.api.compiling import Event
 
 # What targets say of themselves stands in the results.
-_TOLD = ("model", "calibrate", "tune", "lock", "rewrite", "tuned")
+_TOLD = ("model", "wait", "calibrate", "tune", "lock", "rewrite", "tuned")
 
 
 class Progress:

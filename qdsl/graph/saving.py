@@ -15,6 +15,7 @@ from qdsl.graph.constants import to_proto as constant_proto
 from qdsl.graph.exporter import export_model
 from qdsl.graph.model import Model
 from qdsl.graph.problems import problem
+from qdsl.spec.aside import file_aside, replace_file
 
 # protobuf ends at 2 GiB; below this everything goes into one file.
 LARGEST_INLINE = 1_800_000_000
@@ -53,7 +54,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> tuple[Path, ...]:
     model.sort()
     try:
         if model.constant_bytes <= LARGEST_INLINE:
-            _replace(target, export_model(model).SerializeToString(deterministic=True))
+            replace_file(target, export_model(model).SerializeToString(deterministic=True))
             return (target,)
         return _save_external(model, target)
     except OSError as error:
@@ -62,10 +63,9 @@ def save(model: Model, path: str | os.PathLike[str]) -> tuple[Path, ...]:
 
 
 def _save_external(model: Model, target: Path) -> tuple[Path, ...]:
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     places: dict[str, tuple[int, int]] = {}
     digest = hashlib.sha256()
-    try:
+    with file_aside(target) as aside:
         with aside.open("wb") as file:
             for constant in model.constants():
                 value = lazy_of(constant)
@@ -80,8 +80,6 @@ def _save_external(model: Model, target: Path) -> tuple[Path, ...]:
             os.fsync(file.fileno())
         data = target.with_name(f"{target.name}.{digest.hexdigest()[:12]}.data")
         aside.replace(data)
-    finally:
-        aside.unlink(missing_ok=True)
 
     def write(name: str, value: Lazy) -> TensorProto:
         if name not in places:
@@ -93,21 +91,9 @@ def _save_external(model: Model, target: Path) -> tuple[Path, ...]:
             tensor.external_data.add(key=key, value=text)
         return tensor
 
-    _replace(target, export_model(model, write).SerializeToString(deterministic=True))
+    replace_file(target, export_model(model, write).SerializeToString(deterministic=True))
     _forget_older(model, target, data)
     return (target, data)
-
-
-def _replace(target: Path, data: bytes) -> None:
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _forget_older(model: Model, target: Path, data: Path) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdsl.harness import bench, check, machine, scoring, worker
+from qdsl.spec.aside import replace_folder
 
 FOLDER = "bench"
 _METRICS = ("boxes", "classification", "decoding", "detection", "grids", "heads", "segmentation")
@@ -69,29 +69,24 @@ def fitting(sample_bytes: int, most: int) -> int:
     return max(1, min(most, _LARGEST // max(1, sample_bytes)))
 
 
-def write(folder: Path, content: Content) -> None:
-    """Write the bundle into `folder`, which holds the float model already. Raises OSError where that fails."""
-    aside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+def write(folder: Path, aside: Path, content: Content) -> None:
+    """Complete the bundle in `aside`, a folder beside `folder` that holds the float model already, and put it in the
+    place of `folder`. Raises OSError where that fails."""
     copy_scripts(aside)
     _arrays(aside / "samples.npz", {each.name: each.samples for each in content.inputs})
     for entry in content.entries:
         _arrays(aside / f"golden_{entry.build}.npz", {name: _bounded(array) for name, array in entry.golden.items()})
     if content.masks is not None:
         _arrays(aside / "masks.npz", {"masks": content.masks})
-    for path in folder.glob("*.onnx*"):
-        path.replace(aside / path.name)
-    said = _said(aside, folder, content)
+    said = _said(aside, content)
     (aside / "bundle.json").write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    shutil.rmtree(folder)
-    aside.replace(folder)
+    replace_folder(folder, aside)
 
 
-def _said(aside: Path, folder: Path, content: Content) -> dict[str, Any]:
+def _said(aside: Path, content: Content) -> dict[str, Any]:
     """bundle.json, with the hash of every other file and of the artifact."""
     files = {str(path.relative_to(aside)): path for path in sorted(aside.rglob("*")) if path.is_file()}
-    files |= {entry.file: folder / entry.file for entry in content.entries if entry.file.startswith("..")}
+    files |= {entry.file: aside / entry.file for entry in content.entries if entry.file.startswith("..")}
     return {
         "format": check.FORMAT,
         "recipe": content.recipe,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.spec.aside import forget_dead, replace_file
 
 
 def replace(path: Path, text: str) -> None:
@@ -16,17 +15,8 @@ def replace(path: Path, text: str) -> None:
     """
     real = path.resolve()
     try:
-        handle, aside = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(text.encode("utf-8"))
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(aside).chmod(real.stat().st_mode & 0o7777)
-            Path(aside).replace(real)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
+        forget_dead(real.parent, real.name)
+        replace_file(real, text.encode("utf-8"), mode=real.stat().st_mode & 0o7777)
     except OSError as fault:
         headline = f"`{path}` cannot be written"
         raise QdslError([Diagnostic("file-unwritable", headline, None, fault.strerror or str(fault))]) from fault

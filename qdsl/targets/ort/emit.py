@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -30,6 +29,7 @@ from qdsl.passes.store_float16 import StoreFloat16
 from qdsl.plan import Plan, plan_hash
 from qdsl.plan.as_it_is import AS_IT_IS
 from qdsl.rewrite import Trace, run
+from qdsl.spec.aside import folder_aside
 from qdsl.targets.ort.manifest import manifest
 from qdsl.targets.results import Emitted, EmittedFile
 
@@ -53,9 +53,9 @@ def emit(model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Ite
     directory = out_dir / plan.target
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".emit-", dir=directory) as aside:
-            written = copied(model, Path(aside)) if as_it_is else save(quantized, Path(aside) / MODEL_FILE)
-            return _publish(written, trace, plan, inputs, Path(aside), directory)
+        with folder_aside(directory / MODEL_FILE) as aside:
+            written = copied(model, aside) if as_it_is else save(quantized, aside / MODEL_FILE)
+            return _publish(written, trace, plan, inputs, aside, directory)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise QdslError([Diagnostic("artifact-write", f"`{directory}` cannot be written: {reason}")]) from None
