@@ -33,6 +33,7 @@ from qdsl.api.arithmetic import arithmetic_findings
 from qdsl.calibrate import Observations, Ranges, merged, minmax
 from qdsl.diag import QdslError, Span
 from qdsl.diag.codes import all_codes
+from qdsl.diag.system import refused_by_system
 from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.plan import from_json, to_json
@@ -795,6 +796,12 @@ def saturated(folder: Path) -> None:
     raise QdslError(arithmetic_findings(plan, ran, Span("example.q", 5, 1, 5, 8)))
 
 
+def refuse(error: Exception) -> None:
+    """What the command line tells of what the system raises."""
+    found = refused_by_system(error)
+    raise QdslError([found] if found is not None else [])
+
+
 CALLS: dict[str, Setup] = {
     "new-data": beside_conv(
         lambda folder: qdsl.api.new(folder / "model.onnx", data=folder / "nowhere", out=folder / "made.q")
@@ -806,6 +813,8 @@ CALLS: dict[str, Setup] = {
     "emulator-failed": lambda folder: emulated_by(folder, "#!/bin/sh\necho no >&2; exit 1\n"),
     "kernels-differ": saturated,
     "calibration-shard": sharded_unknown,
+    "out-of-memory": lambda folder: refuse(MemoryError()),
+    "system-refused": lambda folder: refuse(PermissionError(13, "Permission denied", str(folder))),
     "evaluate-nothing": evaluate_nothing,
     "sweep-names": lambda folder: sweep_of(folder, "example.q", "more/example.q"),
     "sweep-size": lambda folder: sweep_of(

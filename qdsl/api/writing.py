@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from qdsl.diag import Diagnostic, QdslError
-from qdsl.spec.aside import replace_file
+from qdsl.spec.aside import folder_aside, replace_file
 
 
 def require_place(path: Path) -> None:
     """Raise QdslError (artifact-write) when a folder `path` cannot be made or written: before hours of work, not after.
     Makes nothing."""
+    if not is_utf8(path):
+        raise QdslError([Diagnostic("artifact-write", f"`{path}` cannot be written: its name is not UTF-8")])
     at = path
     while not os.path.lexists(at) and at != at.parent:
         at = at.parent
@@ -33,19 +34,26 @@ def aside(directory: Path) -> Iterator[Path]:
     that and nothing came of it. Raises QdslError (artifact-write)."""
     made = [path for path in (directory, *directory.parents) if not path.exists()]
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        folder = TemporaryDirectory(prefix=".emit-", dir=directory)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise QdslError([Diagnostic("artifact-write", f"`{directory}` cannot be written: {reason}")]) from None
-    try:
-        with folder as place:
-            yield Path(place)
+        with ExitStack() as stack:
+            try:
+                place = stack.enter_context(folder_aside(directory / "made"))
+            except OSError as error:
+                raise unwritable(directory, error) from None
+            yield place
     except BaseException:
         for path in made:
             with suppress(OSError):
                 path.rmdir()
         raise
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether the runtime and its file formats, which speak UTF-8 alone, can name `path`."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ import onnxruntime as ort
 from onnx import ModelProto
 
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag.system import ran_out_of_memory
 from qdsl.graph import Model, save, to_proto
 from qdsl.graph.saving import LARGEST_INLINE
 
@@ -51,6 +52,8 @@ def _from_file(model: Model, edit: Callable[[ModelProto], None], path: Path, opt
 
 def runtime_reason(error: Exception) -> str:
     """ONNX Runtime's own words on one line, without its tags and the places in its source."""
+    if ran_out_of_memory(error):
+        return "there is not enough memory"
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
     text = re.sub(r"\S+\.(h|cc|cpp):\d+ [^()]*\([^()]*\) (const )?", "", text)
     return " ".join(text.split())[:240] or type(error).__name__

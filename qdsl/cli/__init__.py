@@ -7,10 +7,13 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-EXIT_FINE, EXIT_ERRORS, EXIT_USAGE, EXIT_FAULT, EXIT_BUDGET, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+from qdsl.cli.process import EXIT_INTERRUPTED, INTERRUPTS, abandon, closed_streams, lasting_streams, leave
+
+EXIT_FINE, EXIT_ERRORS, EXIT_USAGE, EXIT_FAULT, EXIT_BUDGET = 0, 1, 2, 3, 4
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 # One verb per module of this package, in the order in which people meet them.
@@ -33,24 +36,84 @@ VERBS: dict[str, str] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 fine, 1 wrong input, 2 usage, 3 internal fault, 4 a broken budget."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if not words:
-        _parser(words)[0].print_help()
-        return EXIT_FINE
-    args = _read(words)
+    """Run one verb and return its exit code: 0 fine, 1 wrong input, 2 usage, 3 internal fault, 4 a broken budget. With
+    no `argv` this is the whole process: its streams and Ctrl-C are seen to, too."""
+    if argv is not None:
+        return _run(list(argv))
+    INTERRUPTS.starting()
+    if closed := closed_streams():
+        return _tell_closed(closed)
+    lasting_streams()
     try:
+        code = _run(sys.argv[1:])
+    finally:
+        INTERRUPTS.ending()
+    if code == EXIT_INTERRUPTED:
+        leave(code)
+    return code
+
+
+def _run(words: Sequence[str]) -> int:
+    args = argparse.Namespace()
+    try:
+        if not words:
+            _parser(words)[0].print_help()
+            return EXIT_FINE
+        args = _read(words)
+        INTERRUPTS.working()
         code = int(args.run(args))
         sys.stdout.flush()
+        INTERRUPTS.check()
         return code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return _interrupted()
+    except SystemExit:
+        if (fault := _unflushed()) is not None:
+            return _told(fault, as_json=False)
+        raise
     except BrokenPipeError:
-        _abandon_stdout()  # the reader left: nothing to say, nowhere to say it
+        abandon(sys.stdout)  # the reader left: nothing to say, nowhere to say it
         return EXIT_FINE
     except Exception as fault:
-        return _failed(fault, as_json=bool(getattr(args, "json", False)))
+        if INTERRUPTS.seen:  # whatever it was turned into on its way
+            return _interrupted()
+        return _told(fault, as_json=bool(getattr(args, "json", False)))
+
+
+def _unflushed() -> OSError | None:
+    """What keeps the last lines from being written: told here, else the interpreter fails on its way out."""
+    try:
+        sys.stdout.flush()
+    except OSError as fault:
+        return fault
+    return None
+
+
+def _interrupted() -> int:
+    with suppress(OSError):
+        print("interrupted", file=sys.stderr)
+    return EXIT_INTERRUPTED
+
+
+def _tell_closed(closed: Sequence[str]) -> int:
+    """Nothing is done where nothing could be told of it."""
+    words = f"qdsl: {' and '.join(closed)} {'is' if len(closed) == 1 else 'are'} closed, and results or errors would be"
+    for stream in (sys.stderr, sys.stdout):
+        print(f"{words} lost; `> /dev/null` says that this is meant", file=stream, flush=True)
+    return EXIT_ERRORS
+
+
+def _told(fault: Exception, *, as_json: bool) -> int:
+    """The exit code for what was raised, which is told as far as there is somebody to hear it."""
+    try:
+        return _failed(fault, as_json=as_json)
+    except OSError:
+        abandon(sys.stdout)
+        abandon(sys.stderr)
+    except MemoryError:
+        with suppress(OSError):
+            os.write(2, b"qdsl: there is not enough memory for this\n")
+    return EXIT_ERRORS
 
 
 def _read(words: Sequence[str]) -> argparse.Namespace:
@@ -127,28 +190,26 @@ def _failed(fault: Exception, *, as_json: bool) -> int:
     """Errors in what the user gave are told with their places, as data on stdout where that was asked for; anything
     else is a fault of ours, and says so."""
     from qdsl.diag import QdslError
+    from qdsl.diag.system import refused_by_system
 
-    if isinstance(fault, QdslError):
+    if isinstance(fault, OSError) and fault.errno in _NO_ROOM and fault.filename is None:
+        abandon(sys.stdout)
+        print(f"qdsl: the results cannot be written: {fault.strerror}", file=sys.stderr)
+        return EXIT_ERRORS
+    if os.environ.get("QDSL_TRACEBACK") and not isinstance(fault, QdslError):
+        raise fault
+    refused = refused_by_system(fault)
+    found = fault.diagnostics if isinstance(fault, QdslError) else () if refused is None else (refused,)
+    if found:
         from qdsl.cli.output import diagnostic_json, print_json, show_diagnostics
 
         if as_json:
-            print_json({"diagnostics": [diagnostic_json(d) for d in fault.diagnostics]})
+            print_json({"diagnostics": [diagnostic_json(d) for d in found]})
         else:
-            show_diagnostics(fault.diagnostics)
+            show_diagnostics(found)
         return EXIT_ERRORS
-    if isinstance(fault, OSError) and fault.errno in _NO_ROOM:
-        _abandon_stdout()
-        print(f"qdsl: the results cannot be written: {fault.strerror}", file=sys.stderr)
-        return EXIT_ERRORS
-    if os.environ.get("QDSL_TRACEBACK"):
-        raise fault
     where = f"{type(fault).__name__}: {fault}".splitlines()[0][:300]
     print(f"internal fault: {where}", file=sys.stderr)
     print("help: this is an error in qdsl, not in your recipe; please report it with", file=sys.stderr)
     print("      what `QDSL_TRACEBACK=1 qdsl ...` prints", file=sys.stderr)
     return EXIT_FAULT
-
-
-def _abandon_stdout() -> None:
-    """What is still unwritten goes nowhere, or the interpreter would fail once more on its way out."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

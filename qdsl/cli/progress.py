@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from qdsl.cli.output import on_terminal
+from qdsl.cli.process import INTERRUPTS
 
 if TYPE_CHECKING:
     from qdsl.api.compiling import Event
@@ -38,6 +39,7 @@ class Progress:
 
     def hear(self, event: Event) -> None:
         """Show one event."""
+        INTERRUPTS.check()
         if event.total:
             self._count(event)
             return

@@ -66,6 +66,22 @@ target ort
         verb="library",
         cure="compile without `--shards`: the same error is then told with its place",
     ),
+    "out-of-memory": CodeDoc(
+        summary="the system gives no more memory",
+        explanation="The model, its samples and what runs beside them need more memory than there is, or than this\n"
+        "process may have (`ulimit -v`, a container). Nothing half-written is left.",
+        example="recipe example\n",
+        verb="library",
+        cure="give it more memory, or let fewer things run side by side: `--workers 1`, fewer `--shards`",
+    ),
+    "system-refused": CodeDoc(
+        summary="the system refuses a file or a process",
+        explanation="A file that was there is gone, may not be read or written, or has a name that the file system\n"
+        "does not take; or no process can be started. The system's own words follow the name.",
+        example="recipe example\n",
+        verb="library",
+        cure="look at the name, the permissions and the free space",
+    ),
     "code-unknown": CodeDoc(
         summary="`qdsl explain` was given a word that is no diagnostic code",
         explanation="With one word, `qdsl explain` looks up a diagnostic code. To explain a node or tensor, name the\n"

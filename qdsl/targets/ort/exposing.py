@@ -11,6 +11,7 @@ import onnxruntime as ort
 from onnx import ModelProto, ValueInfoProto
 
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag.system import NO_MEMORY, ran_out_of_memory
 from qdsl.targets.ort.session import FLOAT_PRODUCTS
 from qdsl.targets.results import FloatModelError
 
@@ -92,5 +93,7 @@ def exposed(proto: ModelProto, names: Sequence[str]) -> bytes:
 
 def refused(what: str, error: Exception) -> QdslError:
     """The diagnostic for what ONNX Runtime does not load or run."""
+    if ran_out_of_memory(error):
+        return QdslError([NO_MEMORY])
     reason = " ".join(str(error).split())[:300] or type(error).__name__
     return QdslError([Diagnostic("artifact-refused", f"ONNX Runtime refuses {what}", label=reason)])

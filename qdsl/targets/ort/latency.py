@@ -11,11 +11,11 @@ from typing import Any
 import onnxruntime as ort
 
 from qdsl.calibrate import Ranges
-from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import Model, save
 from qdsl.plan import Plan
 from qdsl.targets.ort.agreement import Agreement
 from qdsl.targets.ort.emit import quantize
+from qdsl.targets.ort.exposing import QUANTIZED, refused
 
 # Seconds that one build runs per block, and how many runs that is at least and at most.
 _BLOCK_SECONDS = 0.15
@@ -34,7 +34,7 @@ class Contender:
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise _refused(error) from None
+            raise refused(QUANTIZED, error) from None
         self._inputs = [info.name for info in self._session.get_inputs()]
 
     @property
@@ -45,7 +45,7 @@ class Contender:
         try:
             found: list[Any] = self._session.run(None, {name: feed[name] for name in self._inputs})
         except Exception as error:
-            raise _refused(error) from None
+            raise refused(QUANTIZED, error) from None
         return found
 
 
@@ -101,8 +101,3 @@ def _timed(build: Contender, feed: Feed, clock: Callable[[], float]) -> float:
     start = clock()
     build.run(feed)
     return clock() - start
-
-
-def _refused(error: Exception) -> QdslError:
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
-    return QdslError([Diagnostic("artifact-refused", "ONNX Runtime refuses the quantized model", label=reason)])

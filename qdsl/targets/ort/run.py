@@ -11,8 +11,8 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from qdsl.diag import Diagnostic, QdslError
 from qdsl.targets.ort.arithmetic import exact_products
+from qdsl.targets.ort.exposing import refused
 
 
 class OrtRunner:
@@ -43,7 +43,7 @@ class OrtRunner:
             data = _exact(model, options) if as_written else str(model)
             self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise self._refused(error) from None
+            raise refused(self._what, error) from None
         self._inputs = [info.name for info in self._session.get_inputs()]
         self._outputs = [info.name for info in self._session.get_outputs()]
 
@@ -52,12 +52,8 @@ class OrtRunner:
         try:
             found = self._session.run(self._outputs, {name: arrays[name] for name in self._inputs})
         except Exception as error:
-            raise self._refused(error) from None
+            raise refused(self._what, error) from None
         return dict(zip(self._outputs, found, strict=True))
-
-    def _refused(self, error: Exception) -> QdslError:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        return QdslError([Diagnostic("artifact-refused", f"ONNX Runtime refuses {self._what}", label=reason)])
 
 
 def _exact(model: Path, options: Any) -> str | bytes:
