@@ -220,6 +220,8 @@ def moving() -> Iterator[Case]:
     same = io("n", group="x")
     yield Case("max pool", one("MaxPool", POOL), {"n": "integer MaxPool"}, same)
     yield Case("max pool, two scales", one("MaxPool", POOL), {"n": "float scale_differs"}, io("n"))
+    dilated = one("AveragePool", "<kernel_shape = [2, 2], dilations = [2, 2]>")
+    yield Case("average pool with dilations", dilated, {"n": "float because"}, io("n")[:1], opset=19)
     yield Case("max pool, opset 11", one("MaxPool", POOL), {"n": "float because"}, same, opset=11)
     nearest = one("Resize", '<mode = "nearest">', ", , s")
     yield Case("resize nearest", nearest, {"n": "integer Resize"}, same, constants=SCALES)
@@ -373,7 +375,7 @@ def test_every_reason_is_reached() -> None:
     by_hand = {"bias_type", "folded", "no_float", "output_twice", "weight_float", "weight_granularity"}
     of_requests = {"alone", "columns", "no_weight_only", "weight_only"}  # tests/test_float_weights.py
     of_shapes = {"matrix_channels", "column_bias", "vector_blocks"}  # tests/test_weight_shapes.py
-    of_lowered = {"joined"}  # tests/test_concat_integers.py
+    of_lowered = {"joined", "apart"}  # tests/test_concat_integers.py, tests/test_pools.py
     # Reasons of dynamic builds are not the predictor's: tests/test_dynamic.py.
     reasons = {key for key in TABLE.reasons if not key.startswith("dynamic_")}
     assert reasons == (words & reasons) | by_hand | of_requests | of_shapes | of_lowered
