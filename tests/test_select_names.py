@@ -143,3 +143,15 @@ def test_a_scope_holds_itself_and_what_is_below_but_not_its_namesakes() -> None:
     assert in_scope(("/model.2", "/model.2/cv1"), "/model.2")
     assert in_scope(("/model.2/cv1",), "/model.2")
     assert not in_scope(("/model.22",), "/model.2")
+
+
+@pytest.mark.parametrize("pattern", ["a{2}{3}", "a*{2}", "a{,}", "a{,}b", "a{}", "a{x}", "a{2,}?", "a??", "a?{2}"])
+def test_repetitions_mean_what_they_mean_in_python(pattern: str) -> None:
+    try:
+        known = re.compile(pattern)
+    except re.error:
+        with pytest.raises(RegexError):
+            Regex(pattern)
+        return
+    for text in ("", "a", "aa", "aaab", "a{}", "a{x}", "{,}", "b"):
+        assert Regex(pattern).search(text) == (known.search(text) is not None), text

@@ -238,8 +238,9 @@ class _Parser:
         if isinstance(node, _Anchor):
             raise RegexError("an anchor cannot be repeated", start)
         self._take("?")
-        if self._peek() in {"*", "+"} or (self._peek() == "?" and self.at > start):
-            raise RegexError("two repetitions in a row; put the inner one in parentheses", self.at)
+        again = self.at
+        if self._bounds() is not None:
+            raise RegexError("two repetitions in a row; put the inner one in parentheses", again)
         return _Repeat(node, *bounds)
 
     def _bounds(self) -> tuple[int, int | None] | None:
@@ -250,7 +251,7 @@ class _Parser:
         if self._peek() != "{" or close < 0:
             return None
         low, comma, high = self.text[self.at + 1 : close].partition(",")
-        if not all(n.isascii() and n.isdigit() and len(n) < 5 for n in (low, high) if n) or not (low or high):
+        if not all(n.isascii() and n.isdigit() and len(n) < 5 for n in (low, high) if n) or not (low or comma):
             return None
         least, most = int(low or 0), (int(high) if high else None) if comma else int(low)
         if most is not None and most < least:
