@@ -29,6 +29,7 @@ from qdsl.capability.model import (
     When,
     index_rows,
 )
+from qdsl.capability.store import read_stores
 from qdsl.capability.sums import read_cpus, read_sums
 from qdsl.spec import DTYPES, DType, Granularity
 
@@ -181,6 +182,7 @@ def _capability(table: _Table, name: str) -> Capability:
         signed_spread_max_opset=_optional(table, "signed_spread_max_opset"),
         halves=read_halves(table.tables("half")),
         flats=read_flats(table.tables("flat")),
+        stores=read_stores(table.tables("store")),
         merges_equal=table.flag("merges_equal", False),
         merges=tuple(_merge(raw) for raw in table.tables("merge")),
         dynamic=read_dynamic(table.tables("dynamic")),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from qdsl.capability.dynamic import Dynamic
 from qdsl.capability.flat import Flat
 from qdsl.capability.half import Half
+from qdsl.capability.store import Store
 from qdsl.capability.sums import Cpu, Sums
 from qdsl.spec import DType, Granularity, Scheme
 
@@ -281,8 +282,10 @@ class Capability:
     The rest is what the runtime does by itself before it fuses. `signed_pairs`: it computes in unsigned integers and
     turns a signed Q/DQ pair into an unsigned one only where one Q feeds one DQ. `merges_equal`: equal nodes run once.
     `merges`: pairs that run as one operator. `halves`: what float16 is to it. `flats`: where what an operator
-    reads makes no difference. `spread`: operators over which it spreads
-    a neighbouring Q/DQ pair, `spread_past_outputs` those that it spreads upwards even when what they read is a graph
+    reads makes no difference.
+    `stores`: weights that may be stored as integers and are computed with in float.
+    `spread`: operators over which it spreads a neighbouring Q/DQ pair,
+    `spread_past_outputs` those that it spreads upwards even when what they read is a graph
     output. `dynamic`: what runs with activations quantized at run time.
     `cpus` are the kinds of CPU that the table tells apart, `sums` where the kernels add exactly.
     `signed_spread_max_opset`: from the next opset on it refuses a file in which it spreads a signed pair.
@@ -304,6 +307,7 @@ class Capability:
     alternatives: tuple[Alternative, ...] = ()
     halves: tuple[Half, ...] = ()
     flats: tuple[Flat, ...] = ()
+    stores: tuple[Store, ...] = ()
     merges_equal: bool = False
     signed_spread_max_opset: int | None = None
     dynamic: tuple[Dynamic, ...] = ()
@@ -317,6 +321,18 @@ class Capability:
             if row.matches(node, view):
                 return row
         raise LookupError(f"{self.name}.toml has no row for {node.op}")
+
+    def store_for(self, node: NodeView, view: GraphView) -> tuple[Store, tuple[int, ...]] | None:
+        """The rule for constant weights of `node` that no kernel computes with, and the ports that hold them."""
+        if node.domain not in ("", "ai.onnx"):
+            return None
+        found = next((each for each in self.stores if node.op in each.ops), None)
+        ports = (
+            ()
+            if found is None
+            else tuple(p for p in found.ports if _present(node, p) and view.is_constant(node.inputs[p]))
+        )
+        return (found, ports) if found is not None and ports else None
 
     def dynamic_for(self, node: NodeView) -> Dynamic | None:
         """What runs for `node` with its activations quantized at run time; None when nothing does."""

@@ -9,6 +9,7 @@ from qdsl.plan.cascade import SETTINGS, Spoken, Value
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.plan.half import Halves
+from qdsl.plan.shapes import weight_ports
 from qdsl.plan.types import Count
 
 
@@ -24,7 +25,7 @@ class Counter:
         self._half_weighted = frozenset(weight.node for weight in halves.weights)
         view = context.view
         weighted = {view.node_index[w.node]: w.port for w in draft.weights}
-        self._weighted = frozenset(n for n, port in weighted.items() if port in context.rows[n].weights)
+        self._weighted = frozenset(n for n, port in weighted.items() if port in weight_ports(context, view.nodes[n]))
         self._spoken_of: dict[int, list[str]] = {}
         for tensor in draft.tensors:
             for node in context.speakers(tensor, draft.tensors):

@@ -100,7 +100,10 @@ def _strongest(origins: Iterable[Origin]) -> Origin:
 def _weights(context: Context, active: frozenset[int], tensors: dict[str, TensorPlan]) -> Iterable[WeightPlan]:
     for node in context.view.nodes:
         row = context.rows[node.index]
-        if not row.computes or node.index in context.kept:
+        if node.index in context.kept:
+            continue
+        yield from _stored(context, node)
+        if not row.computes:
             continue
         through = _first_pair(context, node, row, tensors)
         asked = context.weight(node.index)
@@ -118,6 +121,23 @@ def _weights(context: Context, active: frozenset[int], tensors: dict[str, Tensor
         for port in row.constant_ports(node, context.view):
             if _is_float32(context, node, port):
                 yield WeightPlan(node.name, port, node.inputs[port], through.scheme, None, through.origin)
+
+
+def _stored(context: Context, node: NodeView) -> Iterable[WeightPlan]:
+    """The weights of an operator that computes in float, where the recipe stores them as integers."""
+    found = context.capability.store_for(node, context.view)
+    scheme = context.weight(node.index).scheme if found is not None else None
+    if found is None or scheme is None or not scheme.storage_only:
+        return
+    rule, ports = found
+    for port in ports:
+        shape = context.view.tensors[node.inputs[port]].shape or ()
+        if _is_float32(context, node, port) and len(shape) > max(1, rule.axis):
+            axis: int | None = rule.axis if scheme.granularity is Granularity.PER_CHANNEL else None
+            if scheme.granularity is Granularity.PER_BLOCK:  # where they are longest
+                sizes = {at: size for at, size in enumerate(shape) if isinstance(size, int) and at != rule.axis}
+                axis = max(sizes, key=sizes.__getitem__)
+            yield WeightPlan(node.name, port, node.inputs[port], scheme, axis, context.weight(node.index).origin)
 
 
 def _first_pair(context: Context, node: NodeView, row: Row, tensors: dict[str, TensorPlan]) -> TensorPlan | None:

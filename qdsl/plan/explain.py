@@ -12,6 +12,7 @@ from qdsl.plan import improve
 from qdsl.plan.build import Decisions
 from qdsl.plan.cascade import Resolved, Value
 from qdsl.plan.render import place, plain, shortened
+from qdsl.plan.shapes import weight_ports
 from qdsl.plan.types import Cut, NodePlan, Origin, TensorPlan
 
 _WIDEST = 72
@@ -80,7 +81,7 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
     plan = next(p for p in decisions.plan.nodes if p.node == node.name)
     rules = context.cascade.node_rules[node.index]
     steps: list[Step] = []
-    if context.rows[node.index].weights:
+    if weight_ports(context, node):
         steps += _chain("weights", context.cascade.resolve("weights", rules), _stored(decisions, node))
     for tensor in _written(decisions, node):
         steps += _tensor_steps(decisions, tensor)
@@ -197,7 +198,7 @@ def _exact(decisions: Decisions, node: NodeView) -> Iterable[Step]:
 
 
 def _stored(decisions: Decisions, node: NodeView) -> str:
-    ports = decisions.context.rows[node.index].weights
+    ports = weight_ports(decisions.context, node)
     found = [w.scheme for w in decisions.draft.weights if w.node == node.name and w.port in ports]
     return str(found[0]) if found else ""
 

@@ -28,3 +28,9 @@ def undivided(context: Context, node: NodeView, row: Row, port: int, scheme: Sch
         return True
     stack = node.op == "MatMul" and len(context.view.tensors[node.inputs[port]].shape or ()) > 2
     return stack and "matrix_channels" in row.requires and not scheme.storage_only and context.schemes.floats is None
+
+
+def weight_ports(context: Context, node: NodeView) -> tuple[int, ...]:
+    """The ports of weights: those that a kernel computes with, and those that can be stored alone."""
+    found = context.capability.store_for(node, context.view)
+    return (*context.rows[node.index].weights, *(found[1] if found is not None else ()))

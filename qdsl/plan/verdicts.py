@@ -43,7 +43,7 @@ class Verdicts:
             return UNTOUCHED, "float32", kept
         if not any(self.context.quantizable(tensor) for tensor in node.outputs if tensor):
             return UNTOUCHED, "no float32 output", Origin("default")
-        if not self.context.data_ports(node):
+        if not self.context.data_ports(node) and not weights:
             return UNTOUCHED, "no float32 input", Origin("default")
         reads, writes = self._reads(node), self._writes(node)
         if self._quantized(node, prediction, reads, writes, weights):
@@ -120,13 +120,15 @@ class Verdicts:
         prediction: Prediction,
     ) -> str:
         row = self.context.rows[node.index]
-        own = [w for w in weights if w.port in row.weights]
+        found = self.context.capability.store_for(node, self.context.view)
+        stores = found[1] if found is not None else ()
+        own = [w for w in weights if w.port in (*row.weights, *stores)]
         words = [f"{_short(w)}{self._undivided(node, w)}" for w in own[:1]]
         words += [f"in {_types_of(reads)}"] if reads else []
         words += [f"out {_types_of(writes)}{self._after(node, writes)}"] if writes else []
         if prediction.runs == "absorbed":
             words = [f"folds into {prediction.kernel or 'its neighbour'}", *words]
-        elif prediction.runs == "float":
+        elif prediction.runs == "float" or (stores and not reads):
             words.append("stored only, computes in float")
         elif own and not reads:
             words.insert(1, "float activations")

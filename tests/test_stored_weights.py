@@ -1,0 +1,88 @@
+"""`storage_only` weights of operators that compute in float: stored as integers, right when read, as predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from compile_tools import cli
+from onnx import TensorProto
+from test_cuts import compiled, node, write
+
+DRAW = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> np.ndarray[Any, Any]:
+    return (DRAW.standard_normal(shape) * 0.3).astype(np.float32)
+
+
+CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], list[str]]] = {
+    "ConvTranspose": (
+        [node("ConvTranspose", ["x", "w"], ["y"], "n")],
+        {"w": normal(16, 32, 3, 3)},
+        {"x": normal(8, 1, 16, 6, 6)},
+        ["w"],
+    ),
+    "LSTM": (
+        [node("LSTM", ["x", "w", "r"], ["y"], "n", hidden_size=16)],
+        {"w": normal(1, 64, 16), "r": normal(1, 64, 16)},
+        {"x": normal(8, 5, 1, 16)},
+        ["w", "r"],
+    ),
+    "GRU": (
+        [node("GRU", ["x", "w", "r"], ["y"], "n", hidden_size=16, direction="bidirectional")],
+        {"w": normal(2, 48, 16), "r": normal(2, 48, 16)},
+        {"x": normal(8, 5, 1, 16)},
+        ["w", "r"],
+    ),
+    "Gather": (
+        [node("Gather", ["w", "x"], ["e"], "n"), node("Relu", ["e"], ["y"], "relu")],
+        {"w": normal(50, 32)},
+        {"x": np.arange(56).reshape(8, 1, 7) % 50},
+        ["w"],
+    ),
+}
+SCHEMES = ["int8 per_tensor", "int8 per_channel", "uint8 per_channel", "int4 per_channel", "int4 per_block 16"]
+
+
+def stored(folder: Path, op: str, scheme: str) -> Path:
+    nodes, constants, inputs, _ = CASES[op]
+    recipe = write(folder, nodes, constants, inputs)
+    text = recipe.read_text()
+    mode = f"quantize float {{ weights {scheme} storage_only }}"
+    recipe.write_text(f"{text[: text.index('quantize')]}{mode}\ntarget ort\n")
+    return recipe
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("op", sorted(CASES))
+def test_weights_are_stored_and_right(op: str, scheme: str, tmp_path: Path) -> None:
+    (target,) = compiled(stored(tmp_path, op, scheme)).targets
+    assert target.verification.mismatches == ()
+    assert target.verification.outputs[0].sqnr_db > (35 if "int8" in scheme else 12)  # type: ignore[operator]
+    made = onnx.load(target.emitted.model)
+    floats = [i for i in made.graph.initializer if i.data_type == TensorProto.FLOAT and "scale" not in i.name]
+    assert not {i.name for i in floats} & set(CASES[op][3])
+    bits = 4 if "int4" in scheme else 8
+    assert target.emitted.size < sum(v.nbytes for v in CASES[op][1].values()) * bits / 32 + 4000
+    first = target.plan.nodes[0]
+    words = scheme.split()
+    assert (first.mark, first.note) == ("+", f"{words[0]} {words[1]}   stored only, computes in float")
+
+
+def test_nothing_is_stored_without_the_word(tmp_path: Path) -> None:
+    recipe = stored(tmp_path, "LSTM", "int8 per_channel")
+    recipe.write_text(recipe.read_text().replace(" storage_only", ""))
+    assert "nothing-to-quantize" in cli("plan", recipe).stderr
+
+
+def test_explain_and_rules_reach_it(tmp_path: Path) -> None:
+    recipe = stored(tmp_path, "Gather", "int8 per_channel")
+    assert "int8 symmetric per_channel storage_only" in cli("explain", recipe, "n").stdout
+    recipe.write_text(recipe.read_text().replace("int8 per_channel storage_only", "float32"))
+    recipe.write_text(recipe.read_text() + "layers op Gather { weights int8 storage_only }\n")
+    (target,) = compiled(recipe).targets
+    assert target.plan.nodes[0].mark == "+"
