@@ -11,6 +11,4 @@ REPLACES_KEY = "qdsl.replaces"
 
 def origin_text(origin: Origin, recipe: str) -> str:
     """The rule and its line, for readers of the recipe called `recipe`; the file, too, where it is another."""
-    if origin.file in ("", f"{recipe}.q"):
-        return str(origin)
-    return f"{origin.rule}, {origin.file}:{origin.line}"
+    return origin.told(recipe)

@@ -14,6 +14,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -37,6 +38,7 @@ from qdsl.diag.system import refused_by_system
 from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.plan import from_json, to_json
+from qdsl.plan.types import PLAN_VERSION
 from qdsl.targets.ort.emit import emit
 from qdsl.targets.results import Arithmetic, Parting, Verification
 
@@ -826,7 +828,7 @@ CALLS: dict[str, Setup] = {
     "calibration-tensor": calibrate_unknown,
     "calibration-parts": lambda folder: merged([Observations("key", 2, {0}), Observations("key", 2, {0, 1})]),
     "calibration-ranges": lambda folder: Ranges.from_json('{"samples": 1, "tensors": {"a": [2, 1]}}'),
-    "plan-file": lambda folder: from_json(to_json(small(folder)[1]).replace('"version": 2', '"version": 9')),
+    "plan-file": lambda folder: from_json(to_json(replace(small(folder)[1], version=PLAN_VERSION - 1))),
     "range-missing": lambda folder: emit_with(folder, lambda high: high.pop("images")),
     "range-not-finite": lambda folder: emit_with(folder, lambda high: high.update(images=float("inf"))),
     "weight-not-finite": lambda folder: emit_with(folder, lambda high: None, weight=float("nan")),

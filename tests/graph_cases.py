@@ -132,6 +132,18 @@ IF_TEXT = """g (bool c, float[4] x) => (float[4] y) {
     else_branch = b () => (float[4] q) { q = Abs (x) }>
 }"""
 
+
+def _fused() -> ModelProto:
+    """Conv and Relu as ONNX Runtime saves them after optimizing."""
+    proto = conv_model()
+    conv, relu = proto.graph.node
+    conv.op_type, conv.domain, conv.output[0] = "FusedConv", "com.microsoft", relu.output[0]
+    conv.attribute.append(helper.make_attribute("activation", "Relu"))
+    del proto.graph.node[1]
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return proto
+
+
 CASES: dict[str, Callable[[Path], object]] = {
     "no model.onnx": lambda path: None,
     "model.onnx is cut short": _cut,
@@ -167,5 +179,6 @@ CASES: dict[str, Callable[[Path], object]] = {
     "the nodes of model.onnx have no names": _saved(parse("g (float[4] x) => (float[4] y) { y = Relu (x) }")),
     "model.onnx has an If": _saved(parse(IF_TEXT)),
     "model.onnx lists its weights as inputs": _saved(_listed_weights()),
+    "model.onnx has a FusedConv": _saved(_fused()),
     "model.onnx has training information": _saved(_training()),
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -17,9 +20,11 @@ from structure_graphs import Net
 
 from qdsl.diag import QdslError, Report
 from qdsl.graph import load
+from qdsl.lang import load as load_recipe
 from qdsl.lang import loads
 from qdsl.plan import Plan, decide, explain, from_json, plan_hash, render, to_json
 from qdsl.plan.types import (
+    PLAN_VERSION,
     BiasPlan,
     Calibration,
     Count,
@@ -147,7 +152,7 @@ def test_json_keeps_everything() -> None:
 def test_json_is_sorted_and_versioned() -> None:
     text = to_json(planned(two_convs()))
     data = json.loads(text)
-    assert data["version"] == 2
+    assert data["version"] == PLAN_VERSION
     assert text == json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     assert str(ROOT) not in text
 
@@ -187,7 +192,7 @@ _PORT = st.integers(0, 3)
 _PREDICTIONS = st.builds(Prediction, _WORDS, _WORDS, _WORDS, _WORDS)
 _PLANS = st.builds(
     Plan,
-    version=st.just(2),
+    version=st.just(PLAN_VERSION),
     recipe=_WORDS,
     model=_WORDS,
     target=_WORDS,
@@ -201,7 +206,7 @@ _PLANS = st.builds(
     weights=_few(st.builds(WeightPlan, _WORDS, _PORT, _WORDS, _SCHEMES, st.none() | _PORT, _ORIGINS, _GUARDS)),
     biases=_few(st.builds(BiasPlan, _WORDS, _PORT, _WORDS, _WORDS, _PORT, _ORIGINS)),
     flags=_few(st.builds(Flag, _WORDS, _WORDS, _few(_WORDS), _few(_WORDS))),
-    totals=st.builds(Totals, *[st.integers(0, 2**50)] * 8),
+    totals=st.builds(Totals, *[st.integers(0, 2**50)] * 9),
     open=_few(_WORDS),
     counts=_few(st.builds(Count, _ORIGINS, _WORDS, _PORT, _PORT)),
     facts=_few(st.builds(Fact, _WORDS, _WORDS, _few(st.tuples(_WORDS, _WORDS)))),
@@ -218,7 +223,7 @@ def test_any_plan_survives_json(plan: Plan) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda data: data | {"version": 1},
+        lambda data: data | {"version": PLAN_VERSION + 1},
         lambda data: {k: v for k, v in data.items() if k != "nodes"},
         lambda data: data | {"nodes": 3},
         lambda data: data | {"recipe": 7},
@@ -270,3 +275,50 @@ def test_planning_loads_no_runtime() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "False", done.stderr
+
+
+def _fields(kind: Any, seen: frozenset[Any] = frozenset()) -> str:
+    """Names and types of the fields of a plan, and of everything in it."""
+    if get_args(kind):
+        word = "|" if isinstance(kind, UnionType) else get_origin(kind).__name__
+        return f"{word}[{', '.join(_fields(arg, seen) for arg in get_args(kind))}]"
+    name = getattr(kind, "__qualname__", str(kind))
+    if not is_dataclass(kind) or kind in seen:
+        return name
+    hints = get_type_hints(kind)
+    return f"{name}({', '.join(f'{f.name}: {_fields(hints[f.name], seen | {kind})}' for f in fields(kind))})"
+
+
+def test_other_fields_are_another_version() -> None:
+    """Whoever changes what a plan holds raises PLAN_VERSION, so that an older plan.json is refused by its version, and
+    writes the new digest here."""
+    digest = hashlib.sha256(_fields(Plan).encode()).hexdigest()[:16]
+    assert (PLAN_VERSION, digest) == (3, "9fb4c1f3e26425ca")
+
+
+def test_a_plan_of_an_older_version_is_refused_by_its_version() -> None:
+    data = json.loads(to_json(planned(two_convs())))
+    data["version"] = PLAN_VERSION - 1
+    del data["totals"]["uncounted"]
+    with pytest.raises(QdslError) as caught:
+        from_json(json.dumps(data))
+    assert (
+        f"of version {PLAN_VERSION - 1}, this program reads version {PLAN_VERSION}" in caught.value.diagnostics[0].label
+    )
+
+
+def test_lines_of_a_base_carry_their_file(tmp_path: Path) -> None:
+    """Two rules on the same line number, one of them in a file that the recipe extends."""
+    base = HEAD.replace("recipe demo", "recipe base")
+    (tmp_path / "base.q").write_text(base, encoding="utf-8")
+    rules = 'layers op Gemm { weights int8 per_tensor }\nkeep "left" in float32\n'
+    child = f'recipe demo\nextends "base.q"\n{rules}'
+    (tmp_path / "demo.q").write_text(child, encoding="utf-8")
+    recipe = load_recipe(tmp_path / "demo.q").recipe
+    made = decide(recipe, branches(), "ort", float_bytes=1000, report=Report())
+    (stem,) = [line for line in render(made.plan).splitlines() if line.startswith("+ stem")]
+    assert stem.endswith("base.q:5"), "the mode of the base"
+    (left,) = [line for line in render(made.plan).splitlines() if line.startswith("= left")]
+    assert "line 4" in left and "base.q" not in left
+    assert "quantize static, base.q:5" in explain(made, "stem").text
+    assert "line 4" in explain(made, "left").text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -33,6 +34,7 @@ from qdsl.harness.tasks import Expected
 from qdsl.lang.recipe import Recipe, Target
 from qdsl.lock import Fingerprints, meaning
 from qdsl.plan import Plan, plan_hash
+from qdsl.plan.types import Totals
 from qdsl.targets.results import Emitted, Verification
 
 Stage = Callable[[str], Callable[[str, int, int], None]]
@@ -50,20 +52,38 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is known of an artifact without running it: its bytes, the multiplications of a run and how many of them are
-    in integers, which is verified or not."""
+    """What is known of an artifact without timing it: its bytes, the multiplications of a run (those of `uncounted`
+    nodes are not known), how many of them are of integers, and how many nodes run otherwise than predicted (None:
+    nothing told what runs)."""
 
     target: str
     size: int
     macs: int
+    uncounted: int
     integer_macs: int
-    as_predicted: bool
+    mismatches: int | None
 
     @staticmethod
     def of(made: Made) -> Standing:
         totals = made.plan.totals
-        as_predicted = made.verification.as_predicted
-        return Standing(made.plan.target, made.emitted.size, totals.macs, totals.integer_macs, as_predicted)
+        return Standing(
+            made.plan.target, made.emitted.size, totals.macs, totals.uncounted, integer_macs(made), mismatches(made)
+        )
+
+
+def integer_macs(made: Made) -> int:
+    """The multiplications of integers: as predicted, but for the nodes that were seen to run otherwise."""
+    found = made.plan.totals.integer_macs
+    nodes = {node.node: node for node in made.plan.nodes}
+    for miss in made.verification.mismatches:
+        node, runs = nodes[miss.node], miss.real.startswith("integer")
+        found += (node.macs or 0) * (int(runs) - int(node.in_integers))
+    return found
+
+
+def mismatches(made: Made) -> int | None:
+    """How many nodes run otherwise than predicted; None where nothing told what runs."""
+    return len(made.verification.mismatches) if made.verification.kernels_read else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +151,33 @@ def budgets(prepared: Prepared, standing: Standing, found: Measured) -> tuple[Bu
     """The budgets of one target, by what was measured for it."""
     readings: dict[Name, Reading] = {
         ("size", ()): Reading(float(standing.size), float(max(1, prepared.file_bytes))),
-        ("macs", ()): Reading(float(standing.macs), float(standing.macs), source="from the graph"),
+        **_multiplied(standing),
     }
-    if standing.macs:
-        source = "predicted, and verified" if standing.as_predicted else "predicted, and not what runs"
-        readings["integer_share", ()] = Reading(standing.integer_macs / standing.macs, source=source)
     block = _block(prepared, standing.target)
     readings |= profiling.readings(found.profiles, block)
     evaluated = evaluating.readings(found.evaluations, standing.target)
     return decide_budgets(prepared.recipe, block, Readings(readings, evaluated))
+
+
+def _multiplied(standing: Standing) -> dict[Name, Reading]:
+    """What is known of the multiplications: no figure of the whole where a part of it is not known."""
+    if standing.uncounted:
+        count = "1 node" if standing.uncounted == 1 else f"{standing.uncounted} nodes"
+        unknown = Reading(math.nan, source=f"the multiplications of {count} are not known")
+        return {("macs", ()): unknown, ("integer_share", ()): unknown}
+    total = float(standing.macs)
+    found: dict[Name, Reading] = {("macs", ()): Reading(total, total, source="from the graph")}
+    if standing.macs:
+        found["integer_share", ()] = Reading(standing.integer_macs / total, source=_seen(standing.mismatches))
+    return found
+
+
+def _seen(mismatches: int | None) -> str:
+    if mismatches is None:
+        return "predicted, not verified"
+    if not mismatches:
+        return "predicted, and verified"
+    return f"as it runs, {mismatches} {'node' if mismatches == 1 else 'nodes'} otherwise than predicted"
 
 
 def write(
@@ -181,7 +219,7 @@ def _measurements(
     return Measurements(
         recipe=prepared.recipe.name,
         recipe_sha256=recipe_hash(prepared.recipe),
-        model=_model_facts(prepared, made[0].plan.totals.macs if made else 0),
+        model=_model_facts(prepared, made[0].plan.totals if made else None),
         builds=tuple(
             _build_facts(prepared, each, _block(prepared, each.plan.target), budgets) for each, budgets in pairs
         ),
@@ -193,12 +231,13 @@ def _measurements(
     )
 
 
-def _model_facts(prepared: Prepared, macs: int) -> ModelFacts:
+def _model_facts(prepared: Prepared, totals: Totals | None) -> ModelFacts:
     return ModelFacts(
         name=prepared.model.name,
         nodes=len(prepared.view.nodes),
         parameters=prepared.model.parameters,
-        macs=macs,
+        macs=totals.macs if totals is not None else 0,
+        uncounted=totals.uncounted if totals is not None else 0,
         opset=prepared.view.opset,
         bytes=prepared.file_bytes,
         activations=peak_activations(prepared.view),
@@ -247,10 +286,10 @@ def _build_facts(prepared: Prepared, made: Made, block: Target, decided: Sequenc
         bytes=made.emitted.size,
         files={file.name: file.sha256 for file in made.emitted.files},
         plan_sha256=plan_hash(made.plan),
-        integer_macs=made.plan.totals.integer_macs,
+        integer_macs=integer_macs(made),
         activations=_activations(prepared, made.plan),
         kernels=tuple((each.kernel, each.predicted, each.real) for each in verified.kernels),
-        mismatches=len(verified.mismatches),
+        mismatches=mismatches(made),
         source=verified.source,
         outputs=verified.outputs,
         layers=verified.layers,

@@ -162,8 +162,9 @@ def _written(job: _Job, measured: Measured) -> MeasureResult:
     budgets: dict[str, tuple[Budget, ...]] = {}
     builds: list[BuildFacts] = []
     for build in job.found.builds:
+        model = job.found.model
         standing = Standing(
-            build.target, build.bytes, job.found.model.macs, build.integer_macs, as_predicted=not build.mismatches
+            build.target, build.bytes, model.macs, model.uncounted, build.integer_macs, build.mismatches
         )
         decided = budgets[build.target] = measuring.budgets(job.prepared, standing, measured)
         builds.append(replace(build, budgets=measuring.budget_facts(decided)))

@@ -136,9 +136,13 @@ def _print_activations(ours: int | None, floats: int | None) -> None:
 def _print_verification(found: Verification, *, as_it_is: bool) -> None:
     from qdsl.plan.render import shortened
 
-    kernels = ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in found.kernels) or "nothing"
-    predicted = "as it is" if as_it_is else "as predicted" if found.as_predicted else "NOT AS PREDICTED"
-    line("verify", f"{predicted}, in integers: {kernels}")
+    kernels, widened = (
+        ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in counts) for counts in (found.kernels, found.widened)
+    )
+    word = "as predicted" if found.as_predicted else "NOT AS PREDICTED" if found.kernels_read else "NOT VERIFIED"
+    word = "as it is" if as_it_is else word
+    more = f"; integer weights, float products: {widened}" if widened else ""
+    line("verify", f"{word}, in integers: {kernels or 'nothing'}{more}")
     for miss in found.mismatches:
         line("", f"! {miss.node} ({miss.op}): predicted {miss.predicted}, runs {miss.real}")
     for number, one in enumerate(found.arithmetic):

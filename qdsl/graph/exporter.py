@@ -59,10 +59,11 @@ def _fill(into: GraphProto, model: Any, write: Writer) -> None:
     written = (
         tensor for node in model.nodes() for tensor in node.outputs if tensor.name and id(tensor) not in declared
     )
-    into.value_info.extend(value_info(tensor, model.value_meta) for tensor in written if _typed(tensor))
+    into.value_info.extend(value_info(tensor, model.value_meta) for tensor in written if typed(tensor))
 
 
-def _typed(tensor: gs.Variable) -> bool:
+def typed(tensor: gs.Variable) -> bool:
+    """Whether anything is known of its type."""
     return tensor.dtype is not None or getattr(tensor, "type_proto", None) is not None
 
 

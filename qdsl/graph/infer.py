@@ -1,4 +1,6 @@
-"""Shape inference on the graph without its weights, so that size does not matter; failing is a warning."""
+"""Shape inference on the graph without its weights, so that size does not matter; failing is a warning.
+
+Where ONNX has no rule for the types of an operator, the runtime is asked, and what follows is inferred from that."""
 
 from __future__ import annotations
 
@@ -8,11 +10,14 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import ModelProto, TensorProto
 
+from qdsl.graph.body_types import BodyTypes, types_of
 from qdsl.graph.constants import Lazy, to_proto
-from qdsl.graph.exporter import export_model
+from qdsl.graph.exporter import export_model, typed
 from qdsl.graph.importer import set_type
+from qdsl.graph.meta import meta_of
 from qdsl.graph.problems import warning
 from qdsl.graph.propagation import joints_known, may_propagate
+from qdsl.graph.runtime_types import runtime_types
 
 # Values up to this size can be shapes, axes or sizes that inference reads; larger ones count by their shape alone.
 _SMALL_BYTES = 1024
@@ -38,17 +43,35 @@ def _small(name: str, value: Lazy) -> TensorProto:
 
 
 def infer(model: Any) -> None:
-    """Fill in element types and shapes of what nodes write. What was known stays; where inference contradicts the
-    model, or fails, the rest is inferred all the same and the model gets a warning."""
+    """Fill in element types and shapes of what nodes write, in bodies, too. What was known stays; where inference
+    contradicts the model, or fails, the rest is inferred all the same and the model gets a warning."""
+    _infer(model)
+    untyped = [tensor.name for node in model.nodes() for tensor in node.outputs if tensor.name and not typed(tensor)]
+    if untyped:
+        found = runtime_types(skeleton(model), untyped)
+        for name, kind in found.items():
+            set_type(model.tensor(name), kind)
+        if found:
+            _infer(model)
+
+
+def _infer(model: Any) -> None:
     proto = skeleton(model)
     inferred = proto
     for carried in (True,) if joints_known(proto) else (False, True):
         if not carried or may_propagate(inferred, (constant.name for constant in model.constants())):
             inferred = _inferred(model, proto, carried)
+    inside: dict[str, dict[str, BodyTypes]] = {}
     for info in (*inferred.graph.value_info, *inferred.graph.output):
         tensor = model.tensor(info.name)
         if isinstance(tensor, gs.Variable):
             set_type(tensor, info.type)
+    for node in inferred.graph.node:
+        inner = types_of(node)
+        if inner:
+            inside[node.name] = inner
+    for node in model.nodes():
+        meta_of(node).body_types = inside.get(node.name, {})
 
 
 def _inferred(model: Any, proto: ModelProto, carried: bool) -> ModelProto:

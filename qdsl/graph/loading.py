@@ -28,6 +28,15 @@ from qdsl.graph.source import FileState, Source, state_in
 from qdsl.graph.text import check_text
 
 _MOST_NAMES = 2000
+# What optimizers of ONNX Runtime make of operators with weights: no kernel takes them in integers.
+_FUSED = frozenset(
+    ("com.microsoft", op)
+    for op in (
+        *("Attention", "DecoderAttention", "FusedConv", "FusedGemm", "FusedMatMul", "FusedMatMulActivation"),
+        *("GemmFastGelu", "LongformerAttention", "NhwcConv", "NhwcFusedConv", "QAttention", "TransposeMatMul"),
+    )
+)
+_BLOCKED = "com.microsoft.nchwc"
 _FALLBACK_OPSET = 17  # for a model whose nodes are all of other domains
 
 
@@ -164,6 +173,14 @@ def _notes(proto: ModelProto, renamed: int) -> Iterable[Diagnostic]:
             "model-body",
             f"the bodies of {shown(control)} are left untouched",
             "nodes inside a body are never quantized",
+        )
+    fused = [node for node in graph.node if (node.domain, node.op_type) in _FUSED or node.domain == _BLOCKED]
+    if fused:
+        yield warning(
+            "model-optimized",
+            f"an optimizer fused {shown([node.name or node.op_type for node in fused])} "
+            f"({', '.join(sorted({node.op_type for node in fused}))}): they stay float",
+            "give the model as it was before ONNX Runtime or another tool optimized it; the runtime fuses it again",
         )
     constants = {tensor.name for tensor in graph.initializer}
     overridable = [info.name for info in graph.input if info.name in constants]

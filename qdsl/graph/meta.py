@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx_graphsurgeon as gs
+
+from qdsl.graph.body_types import BodyTypes
 
 # Absolute paths of the exporter's machine: never carried into an artifact.
 STRIPPED_KEYS = frozenset({"pkg.torch.onnx.stack_trace"})
@@ -17,16 +19,18 @@ _LONGEST_SCOPES = 8192
 @dataclass(slots=True)
 class Meta:
     """Side table of one node. `attr_types` are the ONNX attribute types it came with (an empty list has no type of its
-    own); `captured` are the outer tensors that its bodies (If, Loop, Scan) read."""
+    own); `captured` are the outer tensors that its bodies (If, Loop, Scan) read; `body_types` what inference found out
+    about the tensors inside them, by attribute."""
 
     doc_string: str = ""
     overload: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     attr_types: dict[str, int] = field(default_factory=dict)
     captured: tuple[str, ...] = ()
+    body_types: Mapping[str, BodyTypes] = field(default_factory=dict)
 
     def copy(self) -> Meta:
-        return Meta(self.doc_string, self.overload, dict(self.metadata), dict(self.attr_types), self.captured)
+        return replace(self, metadata=dict(self.metadata), attr_types=dict(self.attr_types))
 
 
 def meta_of(node: gs.Node) -> Meta:

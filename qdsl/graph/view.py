@@ -7,7 +7,7 @@ order), tensors are looked up by name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 Dim = int | str | None
@@ -56,7 +56,8 @@ class NodeView:
     """One operator; `domain` is "" for those of ai.onnx. `inputs` holds tensor names by port, "" for an absent optional
     one. `attrs` holds scalars and tuples; a tensor or subgraph attribute is None (present, not shown). `scopes` are the
     module scopes it lives in, outermost first, each a full path such as `/model.22/cv2.0`. Names are unique within the
-    graph."""
+    graph. `bodies` are the graphs inside it (If, Loop, Scan), by attribute; what they read from outside is among their
+    tensors."""
 
     index: int
     name: str
@@ -66,6 +67,7 @@ class NodeView:
     outputs: tuple[str, ...]
     attrs: Mapping[str, AttrValue]
     scopes: tuple[str, ...]
+    bodies: Mapping[str, GraphView] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from qdsl.graph.body_views import body_views, plain_attr
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import PACKED, number_of, numpy_type, type_name
 from qdsl.graph.meta import meta_of, scopes_of
-from qdsl.graph.view import AttrValue, GraphView, NodeView, TensorView, Use
+from qdsl.graph.view import GraphView, NodeView, TensorView, Use
 
 _SMALL_ELEMENTS = 64
 
@@ -19,7 +21,6 @@ _SMALL_ELEMENTS = 64
 def view_of(model: Any) -> GraphView:
     """The view of a model whose nodes are in order. A tensor that a node's body reads by name has a Use with port
     -1."""
-    nodes = tuple(_node(i, node) for i, node in enumerate(model.graph.nodes))
     uses = _uses(model)
     producers = {id(t): i for i, node in enumerate(model.graph.nodes) for t in node.outputs if t.name}
     outputs = {id(tensor) for tensor in model.graph.outputs}
@@ -34,8 +35,8 @@ def view_of(model: Any) -> GraphView:
         if isinstance(tensor, gs.Constant):
             value = _small(tensor)
             small |= {} if value is None else {tensor.name: value}
-    return GraphView(
-        nodes=nodes,
+    bare = GraphView(
+        nodes=(),
         tensors=tensors,
         inputs=tuple(tensor.name for tensor in model.graph.inputs),
         outputs=tuple(tensor.name for tensor in model.graph.outputs),
@@ -43,6 +44,7 @@ def view_of(model: Any) -> GraphView:
         small=small,
         model_name=model.name,
     )
+    return replace(bare, nodes=tuple(_node(i, node, bare) for i, node in enumerate(model.graph.nodes)))
 
 
 def _tensors(model: Any) -> list[gs.Tensor]:
@@ -64,7 +66,8 @@ def _uses(model: Any) -> dict[int, list[Use]]:
     return uses
 
 
-def _node(index: int, node: gs.Node) -> NodeView:
+def _node(index: int, node: gs.Node, outer: GraphView) -> NodeView:
+    meta = meta_of(node)
     return NodeView(
         index=index,
         name=node.name,
@@ -72,17 +75,10 @@ def _node(index: int, node: gs.Node) -> NodeView:
         domain=node.domain or "",
         inputs=tuple(tensor.name for tensor in node.inputs),
         outputs=tuple(tensor.name for tensor in node.outputs),
-        attrs={name: _attr(value) for name, value in node.attrs.items()},
-        scopes=scopes_of(node.name, meta_of(node).metadata),
+        attrs={name: plain_attr(value) for name, value in node.attrs.items()},
+        scopes=scopes_of(node.name, meta.metadata),
+        bodies=body_views(node.attrs, meta.body_types, outer),
     )
-
-
-def _attr(value: Any) -> AttrValue:
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    if isinstance(value, int | float | str):
-        return value
-    return None
 
 
 def _tensor(tensor: gs.Tensor, producer: int | None, uses: tuple[Use, ...], is_output: bool) -> TensorView:

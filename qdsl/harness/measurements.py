@@ -25,13 +25,15 @@ _QUANTILES = 200  # steps of the distribution of confidences that are kept
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The float model: `bytes` with external data; `files` by name with their SHA-256; `macs` per run; `activations`
-    are the most bytes of them that live at the same time, from the graph, None where a shape is free."""
+    """The float model: `bytes` with external data; `files` by name with their SHA-256; `macs` per run, without those of
+    `uncounted` nodes, which are not known; `activations` are the most bytes of them that live at the same time, from
+    the graph, None where a shape is free."""
 
     name: str
     nodes: int
     parameters: int
     macs: int
+    uncounted: int
     opset: int
     bytes: int
     activations: int | None
@@ -72,9 +74,10 @@ class BudgetFacts:
 
 @dataclass(frozen=True, slots=True)
 class BuildFacts:
-    """One artifact. `kernels` are (operator, nodes predicted to run in integers, nodes that do); `outputs` and `layers`
-    hold tensors against the float model's, on samples of `source`; `activations` is as in `ModelFacts`; `device` is
-    where its budgets are decided, "" for any."""
+    """One artifact. `integer_macs` multiply integers, as far as that was verified; `kernels` are (operator, nodes
+    predicted to run in integers, nodes that do); `mismatches` None: nothing told which kernels run; `outputs` and
+    `layers` hold tensors against the float model's, on samples of `source`; `activations` is as in `ModelFacts`;
+    `device` is where its budgets are decided, "" for any."""
 
     target: str
     mode: str
@@ -85,7 +88,7 @@ class BuildFacts:
     integer_macs: int
     activations: int | None
     kernels: tuple[tuple[str, int, int], ...]
-    mismatches: int
+    mismatches: int | None
     source: str
     outputs: tuple[Fidelity, ...]
     layers: tuple[Fidelity, ...]

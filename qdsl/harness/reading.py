@@ -184,12 +184,13 @@ def _read_lock(part: Part) -> LockFacts:
 
 
 def _read_model(part: Part) -> ModelFacts:
-    at = part.fields("name", "nodes", "parameters", "macs", "opset", "bytes", "activations", "files")
+    at = part.fields("name", "nodes", "parameters", "macs", "uncounted", "opset", "bytes", "activations", "files")
     return ModelFacts(
         name=at["name"].text(),
         nodes=at["nodes"].whole(),
         parameters=at["parameters"].whole(),
         macs=at["macs"].whole(),
+        uncounted=at["uncounted"].whole(),
         opset=at["opset"].whole(),
         bytes=at["bytes"].whole(),
         activations=at["activations"].maybe(Part.whole),
@@ -211,7 +212,7 @@ def _read_facts(name: str, part: Part) -> BuildFacts:
         integer_macs=at["integer_macs"].whole(),
         activations=at["activations"].maybe(Part.whole),
         kernels=tuple(_read_kernel(each) for each in at["kernels"].items()),
-        mismatches=at["mismatches"].whole(),
+        mismatches=at["mismatches"].maybe(Part.whole),
         source=at["source"].text(),
         outputs=tuple(_read_fidelity(each) for each in at["outputs"].items()),
         layers=tuple(_read_fidelity(each) for each in at["layers"].items()),

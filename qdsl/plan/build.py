@@ -44,7 +44,7 @@ from qdsl.plan.settle import Settled, Settling
 from qdsl.plan.shapes import blockless
 from qdsl.plan.size import predicted_bytes
 from qdsl.plan.types import PLAN_VERSION, Choice, Count, Flag, NodePlan, Origin, Plan, Prediction, Totals
-from qdsl.plan.verdicts import INTEGER_RUNS, REFUSED, Verdicts
+from qdsl.plan.verdicts import REFUSED, Verdicts
 
 _MEASURE_IT = "to measure it as it is: `quantize none`"
 _QUANTIZED_OPS = frozenset(
@@ -330,7 +330,7 @@ def _blockless(context: Context) -> str:
 
 
 def _totals(context: Context, draft: Draft, halves: Halves, nodes: tuple[NodePlan, ...], sizes: _Sizes) -> Totals:
-    integer = [node for node in nodes if node.prediction.runs in INTEGER_RUNS and node.mark == "+"]
+    integer = [node for node in nodes if node.in_integers]
     return Totals(
         nodes=len(nodes),
         integer_nodes=len(integer),
@@ -340,6 +340,7 @@ def _totals(context: Context, draft: Draft, halves: Halves, nodes: tuple[NodePla
         integer_macs=sum(node.macs or 0 for node in integer),
         float_bytes=sizes.given,
         predicted_bytes=_bytes(context, draft, sizes.canonical, nodes) + half_bytes(context, halves),
+        uncounted=sum(node.macs is None for node in nodes),
     )
 
 

@@ -28,7 +28,7 @@ def check_conflicts(context: Context, changes: Iterable[Edit], bare: frozenset[s
                 "rule-conflict",
                 f"`{origin.rule}` puts Q/DQ on a tensor that another rule keeps in float32",
                 voice,
-                f"`{tensors[0]}` stays float by this rule, line {origin.line} quantizes it",
+                f"`{tensors[0]}` stays float by this rule, {origin.place(context.origins.recipe.name)} quantizes it",
                 ("take the tensor out of one of the two rules",),
             )
         )
@@ -55,7 +55,7 @@ def _kept_conflict(context: Context, cascade: Cascade, keep: int, layers: int, n
         "rule-conflict",
         f"`{kept.origin.rule}` and `{typed.origin.rule}` ask for opposite things",
         _types(typed),
-        f"quantizes `{first}`{more}, which line {kept.origin.line} keeps in float",
+        f"quantizes `{first}`{more}, which {kept.origin.place(context.origins.recipe.name)} keeps in float",
         (_cure(kept.origin.rule.removeprefix("keep "), typed.origin.rule.removeprefix("layers ")),),
         (f"the other rule is at {kept.rule.span}",),
     )
@@ -86,7 +86,7 @@ def _left_by_mode(context: Context, origin: Origin, tensor: str) -> Diagnostic:
         "rule-conflict",
         f"`{origin.rule}` puts Q/DQ on a tensor that `quantize float` leaves in float32",
         context.cascade.mode.span,
-        f"nothing says of what type `{tensor}` is, which line {origin.line} quantizes",
+        f"nothing says of what type `{tensor}` is, which {origin.place(context.origins.recipe.name)} quantizes",
         (f'give it one: `layers tensor "{tensor}" {{ activations uint8 }}`',),
     )
 

@@ -66,15 +66,16 @@ def slow_weights(context: Context, weights: Iterable[WeightPlan]) -> tuple[Flag,
         rule = context.capability.dynamic_for(context.view.node(weight.node))
         if rule is not None and weight.scheme.dtype in rule.slow:
             found.setdefault(rule.name, (rule, []))[1].append(weight)
-    return tuple(_flag(rule, slow) for rule, slow in found.values())
+    return tuple(_flag(context, rule, slow) for rule, slow in found.values())
 
 
-def _flag(rule: Dynamic, weights: list[WeightPlan]) -> Flag:
+def _flag(context: Context, rule: Dynamic, weights: list[WeightPlan]) -> Flag:
     first = weights[0]
     more = f" and {len(weights) - 1} more" if len(weights) > 1 else ""
+    by = first.origin.told(context.origins.recipe.name)
     return Flag(
         SLOW_WEIGHTS,
-        f"{first.node}{more}, {first.scheme.dtype} weights by {first.origin}: {rule.slow_because}",
+        f"{first.node}{more}, {first.scheme.dtype} weights by {by}: {rule.slow_because}",
         tuple(weight.node for weight in weights),
         (f"layers op [{', '.join(rule.ops)}] {{ weights {rule.weight} symmetric }}", "or `weights 8 bit`, for all"),
     )

@@ -32,13 +32,14 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """`kind` is "node" or "tensor"; `title` its operator and shape; `steps` in the order in which they are read, a
-    winner after what it overrode; `verdict` what will run."""
+    winner after what it overrode; `verdict` what will run; `recipe` whose lines are named without their file."""
 
     name: str
     kind: str
     title: str
     steps: tuple[Step, ...]
     verdict: str
+    recipe: str
 
     @property
     def text(self) -> str:
@@ -52,7 +53,9 @@ class Explanation:
         lines = [f"{plain(self.name)}   {plain(self.title)}"]
         for step, value in zip(self.steps, values, strict=True):
             lost = "" if step.won else "  (overridden)" if step.what not in ("considered", "read by") else ""
-            lines.append(f"  {step.what:<12} {plain(value):<{width}}   {_because(step.origin)}{lost}".rstrip())
+            lines.append(
+                f"  {step.what:<12} {plain(value):<{width}}   {_because(step.origin, self.recipe)}{lost}".rstrip()
+            )
         return "\n".join([*lines, f"  {'runs':<12} {plain(self.verdict)}"]) + "\n"
 
 
@@ -93,7 +96,8 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
     steps += _chosen(decisions, node)
     steps += _corrected(decisions, node)
     steps += _exact(decisions, node)
-    return Explanation(node.name, "node", _title(decisions, node), tuple(steps), _verdict(decisions, plan))
+    verdict, recipe = _verdict(decisions, plan), decisions.plan.recipe
+    return Explanation(node.name, "node", _title(decisions, node), tuple(steps), verdict, recipe)
 
 
 def _overruled(decisions: Decisions, node: NodeView, steps: list[Step]) -> list[Step]:
@@ -114,7 +118,7 @@ def _tensor(decisions: Decisions, name: str) -> Explanation:
     verdict = bare if plan is None else f"stored as {plan.scheme}, one scale with `{plan.group}`"
     if plan is not None and plan.group == name:
         verdict = f"stored as {plan.scheme}"
-    return Explanation(name, "tensor", title, tuple(_tensor_steps(decisions, name)), verdict)
+    return Explanation(name, "tensor", title, tuple(_tensor_steps(decisions, name)), verdict, decisions.plan.recipe)
 
 
 def _tensor_steps(decisions: Decisions, tensor: str) -> list[Step]:
@@ -218,8 +222,11 @@ def _written(decisions: Decisions, node: NodeView) -> list[str]:
 def _verdict(decisions: Decisions, plan: NodePlan) -> str:
     prediction = plan.prediction
     table = f"({decisions.context.capability.name}.toml, row {prediction.row})"
+    table += "; how often it multiplies is not known" if plan.macs is None else ""
     if plan.mark == "=" or any(half.node == plan.node for half in decisions.plan.halves):
         return f"{plan.note} {table}"
+    if prediction.float_products:
+        return f"in floats, with integer weights, on {decisions.plan.target}: {prediction.kernel} {table}"
     if prediction.runs == "integer":
         return f"in integers on {decisions.plan.target}: {prediction.kernel} {table}"
     if prediction.runs == "absorbed":
@@ -263,6 +270,6 @@ def _type_words(value: TypeRequest) -> str:
     return " ".join(words + (["storage_only"] if value.storage_only else []))
 
 
-def _because(origin: Origin) -> str:
-    where = place(origin)
+def _because(origin: Origin, recipe: str) -> str:
+    where = place(origin, recipe)
     return origin.rule if where == origin.rule or not where else f"{origin.rule}, {where}"

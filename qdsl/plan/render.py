@@ -28,10 +28,10 @@ def render(plan: Plan, *, rich: bool = False, narrow: bool = False, lock: str = 
     name_width = min(max(map(len, names), default=0), _NAME_WIDEST)
     note_width = min(max((len(plain(node.note)) for node in plan.nodes), default=0), _NOTE_WIDEST)
     shown = zip(plan.nodes, names, strict=True) if plan.mode != AS_IT_IS else ()
-    lines = [_node(node, name, name_width, note_width, rich) for node, name in shown]
+    lines = [_node(plan, node, name, name_width, note_width, rich) for node, name in shown]
     lines += _flags(plan)
-    lines += [_count(count) for count in plan.counts if count.passed]
-    lines += [f"tuned: {choice_words(choice)}" for choice in plan.choices]
+    lines += [_count(count, plan.recipe) for count in plan.counts if count.passed]
+    lines += [f"tuned: {choice_words(choice, plan.recipe)}" for choice in plan.choices]
     lines += _widened(plan)
     lines += [_open(plain(text), lock) for text in plan.open]
     return "\n".join([*lines, totals(plan)]) + "\n"
@@ -63,23 +63,41 @@ def _open(text: str, lock: str) -> str:
 
 def totals(plan: Plan) -> str:
     """The last line: how much runs in integers, what stays float and why, and the predicted size."""
-    integer, share = plan.totals.integer_macs, ""
-    if plan.totals.macs:
-        share = f" ({percent(integer, plan.totals.macs)} of MACs)"
     heavy = _heavy_counts(plan.nodes)
     if plan.mode == AS_IT_IS:
         known = any(node.prediction.because == RAN for node in plan.nodes)
-        ran = f"{heavy} in integers{share}" if known else "what runs in integers, `compile` shows"
+        ran = f"{heavy} in integers{_share(plan)}" if known else "what runs in integers, `compile` shows"
         return f"the file as it is, {mebibytes(plan.totals.float_bytes)}; {ran}"
     tuned = _tuned_floats(plan)
     asked = plan.totals.kept_float - tuned
     return (
-        f"{_halves(plan)}{heavy} in integers{share}, "
+        f"{_halves(plan)}{heavy} in integers{_share(plan)}, {_float_products(plan)}"
         f"{asked} {_nodes(asked)} float by request, {f'{tuned} by tuning, ' if tuned else ''}"
         f"{plan.totals.refused} by target; "
         f"predicted {mebibytes(plan.totals.predicted_bytes)}"
         f" ({times_smaller(plan.totals.float_bytes, plan.totals.predicted_bytes)})"
     )
+
+
+def _share(plan: Plan) -> str:
+    """`(31 % of MACs)`, or which nodes have a part that is not known: then there is no share of the whole."""
+    totals = plan.totals
+    known = f"{percent(totals.integer_macs, totals.macs)} of " if totals.macs else ""
+    if not totals.uncounted:
+        return f" ({known}MACs)" if known else ""
+    names = [plain(node.node) for node in plan.nodes if node.macs is None]
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f" ({known and f'{known}the MACs that are known; '}those of {shortened(names[0])}{more} are not known)"
+
+
+def _float_products(plan: Plan) -> str:
+    """`48 MatMul with integer weights and float products, `."""
+    counts: dict[str, int] = {}
+    for node in plan.nodes:
+        if node.prediction.float_products:
+            counts[node.op] = counts.get(node.op, 0) + 1
+    told = ", ".join(f"{count} {op}" for op, count in sorted(counts.items()))
+    return f"{told} with integer weights and float products, " if told else ""
 
 
 def _tuned_floats(plan: Plan) -> int:
@@ -129,9 +147,10 @@ def times_smaller(before: int, after: int) -> str:
     return f"{before / after:.1f}x smaller" if after <= before else f"{after / before:.1f}x larger"
 
 
-def place(origin: Origin) -> str:
-    """Where an origin stands, in a few words: `line 24`, or the row of a table."""
-    return f"line {origin.line}" if origin.line else ("" if origin.rule == "default" else origin.rule)
+def place(origin: Origin, recipe: str) -> str:
+    """Where an origin stands, in a few words: `line 24`, `base.q:24` in another file than the recipe's own, or the row
+    of a table."""
+    return plain(origin.place(recipe)) or ("" if origin.rule == "default" else origin.rule)
 
 
 def plain(text: str) -> str:
@@ -147,20 +166,20 @@ def shortened(name: str, widest: int = _NAME_WIDEST) -> str:
     return f"{name[:head]}…{name[len(name) - (widest - 1 - head) :]}"
 
 
-def _node(node: NodePlan, name: str, name_width: int, note_width: int, rich: bool) -> str:
-    why = place(node.origin)
+def _node(plan: Plan, node: NodePlan, name: str, name_width: int, note_width: int, rich: bool) -> str:
+    why = place(node.origin, plan.recipe)
     rule = f"  ({plain(node.origin.rule)})" if node.mark == "=" and node.origin.line else ""
     text = f"{node.mark} {name:<{name_width}}  {plain(node.note):<{note_width}}  {why}{rule}".rstrip()
     return f"{_COLOURS[node.mark]}{text}{_PLAIN}" if rich else text
 
 
 def _heavy_counts(nodes: Iterable[NodePlan]) -> str:
-    """`63 of 64 Conv, 1 of 1 Gemm`: the operators that multiply."""
+    """`63 of 64 Conv, 1 of 1 Gemm, 0 of 1 GRU`: the operators that multiply, as far as that is known."""
     counts: dict[str, list[int]] = {}
     for node in nodes:
-        if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+        if node.macs != 0:
             of = counts.setdefault(node.op, [0, 0])
-            of[0] += node.mark == "+" and node.prediction.runs == "integer"
+            of[0] += node.in_integers
             of[1] += 1
     return ", ".join(f"{done} of {all_} {op}" for op, (done, all_) in sorted(counts.items())) or "0 nodes"
 
@@ -177,16 +196,16 @@ def _flags(plan: Plan) -> list[str]:
     return lines
 
 
-def choice_words(choice: Choice) -> str:
+def choice_words(choice: Choice, recipe: str) -> str:
     """`stem_float at /model.0/conv/Conv and 2 more: 1.29x [1.27, 1.31], ..   line 21`."""
     more = f" and {len(choice.nodes) - 1} more" if len(choice.nodes) > 1 else ""
-    why = place(choice.origin)
+    why = place(choice.origin, recipe)
     return plain(f"{choice.alternative} at {choice.nodes[0]}{more}: {choice.evidence}   {why}")
 
 
-def _count(count: Count) -> str:
+def _count(count: Count, recipe: str) -> str:
     total = count.applied + count.passed
     return (
-        f"note: {count.setting} of `{plain(count.origin.rule)}` ({place(count.origin)}) takes "
+        f"note: {count.setting} of `{plain(count.origin.rule)}` ({place(count.origin, recipe)}) takes "
         f"{count.applied} of {total} picked"
     )

@@ -11,7 +11,10 @@ from functools import cached_property
 
 from qdsl.spec import UNGUARDED, Guard, Scheme
 
-PLAN_VERSION = 2
+# Goes up with every change of what a plan holds (`tests/test_plan_text.py` keeps watch).
+PLAN_VERSION = 3
+# Kernels that read integer weights and multiply floats.
+WIDENING = frozenset({"MatMulNBits"})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -26,6 +29,15 @@ class Origin:
 
     def __str__(self) -> str:
         return f"{self.rule}, line {self.line}" if self.line else self.rule
+
+    def place(self, recipe: str) -> str:
+        """`line 24` of the recipe called `recipe`, `base.q:24` of a file that it extends; "" for what no line says."""
+        own = self.file in ("", f"{recipe}.q")
+        return "" if not self.line else f"line {self.line}" if own else f"{self.file}:{self.line}"
+
+    def told(self, recipe: str) -> str:
+        """The rule and its place, for readers of the recipe called `recipe`."""
+        return f"{self.rule}, {self.place(recipe)}" if self.line else self.rule
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -177,10 +189,16 @@ class Prediction:
     row: str
     because: str = ""
 
+    @property
+    def float_products(self) -> bool:
+        """Its kernel takes integer weights, but multiplies floats."""
+        return self.runs == "integer" and self.kernel in WIDENING
+
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """The verdict on one node. mark: "+" quantized, "!" asked for but stays float, "=" untouched or kept."""
+    """The verdict on one node. mark: "+" quantized, "!" asked for but stays float, "=" untouched or kept. `macs` are
+    its multiply-accumulates, None where they are not known."""
 
     node: str
     op: str
@@ -188,7 +206,13 @@ class NodePlan:
     note: str
     origin: Origin
     prediction: Prediction
-    macs: int | None = None
+    macs: int | None = 0
+
+    @property
+    def in_integers(self) -> bool:
+        """Whether what it multiplies are integers."""
+        computes = self.prediction.runs in ("integer", "absorbed") and not self.prediction.float_products
+        return computes and self.mark == "+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +261,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Predictions over the whole graph. Bytes are of the emitted file; `integer_macs` counts multiply-accumulates in
-    nodes predicted to run in integers."""
+    """Predictions over the whole graph. Bytes are of the emitted file; `macs` counts the multiply-accumulates that are
+    known, `integer_macs` those of them that are predicted to multiply integers; of `uncounted` nodes they are not
+    known."""
 
     nodes: int
     integer_nodes: int
@@ -248,6 +273,7 @@ class Totals:
     integer_macs: int
     float_bytes: int
     predicted_bytes: int
+    uncounted: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ def overview(builds: Sequence[Build], methods: Sequence[Method]) -> Html:
 
 def _overview(method: Method, model: str, devices: Sequence[str]) -> list[Html]:
     facts, whole = method.facts, method.build.found.model
-    share = facts.integer_macs / whole.macs if whole.macs else None
+    share = facts.integer_macs / whole.macs if whole.macs and not whole.uncounted else None
     return [
         tables.name(method.label),
         tables.words(model),

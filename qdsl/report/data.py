@@ -261,10 +261,10 @@ def layers(method: Method) -> tuple[Layer, ...]:
         Layer(
             node.node,
             node.op,
-            node.prediction.runs,
+            "widened" if node.prediction.float_products else node.prediction.runs,
             node.note,
             node.prediction.because,
-            str(node.origin),
+            node.origin.told(method.plan.recipe),
             node.macs,
             *measured.get(node.node, none),
         )

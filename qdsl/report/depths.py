@@ -16,6 +16,7 @@ _KINDS = {
     "integer": ("integer", "integers"),
     "absorbed": ("integer", "fused into integers"),
     "moves": ("moves", "moves values as they come"),
+    "widened": ("single", "float32, integer weights"),
     "float16": ("half", "float16"),
     "float": ("single", "float32"),
     "": ("moves", "not in the plan"),
@@ -60,12 +61,16 @@ def _shares(method: Method, found: Sequence[Layer]) -> Html:
     parts = [(style, name, float(amount), words.share(amount / total)) for (style, name), amount in macs.items()]
     told = ", ".join(f"{name} {share}" for _, name, _, share in parts)
     caption = f"Predicted by the plan; the runtime {_checked(method)}."
+    unknown = sum(layer.macs is None for layer in found)
+    caption += f" Not known, and not in it: {words.count(unknown, 'node')}." if unknown else ""
     title = "Multiplications by precision"
     return charts.stack(Words(title, f"Share of the multiply-accumulates: {told}.", caption), parts)
 
 
 def _checked(method: Method) -> str:
     wrong = method.facts.mismatches
+    if wrong is None:
+        return "was not looked at"
     return "does as predicted" if not wrong else f"does otherwise at {words.count(wrong, 'node')}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from qdsl.harness.measurements import BudgetFacts
+from qdsl.harness.measurements import BudgetFacts, BuildFacts
 from qdsl.harness.profiles import Profile
 from qdsl.harness.results import FLOAT
 from qdsl.plan.render import choice_words, times_smaller, totals
@@ -155,11 +155,19 @@ def _memory_tile(method: Method) -> Html:
 def _integers_tile(build: Build, method: Method) -> Html:
     macs, facts = build.found.model.macs, method.facts
     if not macs:
-        return _tile("in integers", words.NOT_MEASURED, "nothing in the model multiplies")
-    checked = "and verified" if not facts.mismatches else f"but {words.count(facts.mismatches, 'node')} run otherwise"
-    about = f"of {words.large(macs)} multiplications, predicted {checked}"
+        why = "shapes do not say" if build.found.model.uncounted else "nothing in the model multiplies"
+        return _tile("in integers", words.NOT_MEASURED, why)
+    about = f"of {words.large(macs)} multiplications, {_seen(facts)}"
+    if build.found.model.uncounted:
+        about += f"; those of {words.count(build.found.model.uncounted, 'node')} more are not known"
     part = facts.integer_macs / macs
     return _tile("in integers", words.share(part), about, tables.bar(part, "integer"))
+
+
+def _seen(facts: BuildFacts) -> str:
+    if facts.mismatches is None:
+        return "predicted, not verified"
+    return f"{words.count(facts.mismatches, 'node')} otherwise than predicted" if facts.mismatches else "verified"
 
 
 def _outputs_tile(method: Method) -> Html:
@@ -242,7 +250,9 @@ def plan(method: Method) -> Html:
     parts = [tag("p", totals(found), class_="lead"), _statements(found), _rules(found)]
     parts.append(tables.kernels(method.facts.kernels))
     told = [f"left to the data: {each}" for each in found.open]
-    told += [f"{flag.message} ({flag.code})" for flag in found.flags] + [choice_words(each) for each in found.choices]
+    told += [f"{flag.message} ({flag.code})" for flag in found.flags] + [
+        choice_words(each, found.recipe) for each in found.choices
+    ]
     if told:
         parts.append(tag("ul", *(tag("li", each) for each in told)))
     return tag("div", *parts)
@@ -262,13 +272,13 @@ def _statements(found: Plan) -> Html:
 
 def _rules(found: Plan) -> Html:
     """How many nodes each rule decided."""
-    counts: dict[tuple[str, int, str], int] = {}
+    counts: dict[tuple[str, str, str], int] = {}
     for node in found.nodes:
         kept = _MARKS.get(node.mark, node.mark)
-        key = (node.origin.rule, node.origin.line, kept)
+        key = (node.origin.rule, node.origin.place(found.recipe).removeprefix("line "), kept)
         counts[key] = counts.get(key, 0) + 1
     rows = [
-        [tables.name(rule), tables.words(str(line or "")), tables.words(kept), tables.figure(count, str(count))]
+        [tables.name(rule), tables.words(line), tables.words(kept), tables.figure(count, str(count))]
         for (rule, line, kept), count in counts.items()
     ]
     return tables.table("Rules", ("rule", "line", "what became of its nodes", "nodes"), rows)

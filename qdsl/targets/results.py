@@ -127,10 +127,12 @@ class Verification:
 
     `outputs` over `samples` calibration samples; `layers` are the tensors inside the graph that can be compared, in
     graph order, and `worst` the five of lowest SQNR among them, over `layer_samples`; `kernels` counts nodes that run
-    in integers, by operator; `op_counts` are the nodes of the graph that really runs. `source` is where the samples
-    come from: the name of a dataset, or "drawn inputs" (uniform from 0 to 1) where a build needs no data and the recipe
-    has none; "" for none. `arithmetic` holds the outputs against the file's own arithmetic, over `layer_samples`;
-    `partings` are the first tensors that leave it, where an output is worse for it.
+    in integers, by operator; `widened` those that take integer weights and multiply floats; `op_counts` are the nodes
+    of the graph that really runs. `source` is where the samples come from: the name of a dataset, or "drawn inputs"
+    (uniform from 0 to 1) where a build needs no data and the recipe has none; "" for none. `arithmetic` holds the
+    outputs against the file's own arithmetic, over `layer_samples`; `partings` are the first tensors that leave it,
+    where an output is worse for it. `kernels_read` is False where nothing could tell which kernels run: then nothing is
+    known to be as predicted.
     """
 
     samples: int
@@ -144,10 +146,13 @@ class Verification:
     layers: tuple[Fidelity, ...] = ()
     arithmetic: tuple[Arithmetic, ...] = ()
     partings: tuple[Parting, ...] = ()
+    widened: tuple[KernelCount, ...] = ()
+    kernels_read: bool = False
 
     @property
     def as_predicted(self) -> bool:
-        return not self.mismatches
+        """Whether every node was seen to run as the plan says; False, too, where none was looked at."""
+        return self.kernels_read and not self.mismatches
 
     @property
     def exact(self) -> bool:

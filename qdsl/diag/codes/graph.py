@@ -172,6 +172,12 @@ _NOTES = {
         "Files of IR version 3 list every weight as an input; callers can no longer override them.",
         "model.onnx lists its weights as inputs",
     ),
+    "model-optimized": _doc(
+        "an optimizer has fused operators with weights (warning)",
+        "ONNX Runtime saves models after its optimizations, with FusedConv in place of Conv and Relu, or Attention in "
+        "place of many products. No integer kernel takes those, and they cannot be taken apart again.",
+        "model.onnx has a FusedConv",
+    ),
     "model-training-info": _doc(
         "training information is left out (warning)",
         "Only the inference graph is read and written.",

@@ -150,7 +150,7 @@ class _Reader:
             return self._vanished(node, found)
         if _is_integer_kernel(kernel):
             return Ran("integer", kernel.op_type)
-        if self._reads_integers(kernel):
+        if self._reads_integers(kernel) and not self._reads_own_integers(node):
             return Ran("integer", kernel.op_type)
         runs = "float16" if self._reads(kernel) == _FLOAT16 else "float"
         return Ran(runs, kernel.op_type, self._rounded(node, kernel))
@@ -164,6 +164,11 @@ class _Reader:
 
     def _reads_integers(self, kernel: onnx.NodeProto) -> bool:
         return self._reads(kernel) in _SMALL_INTEGERS
+
+    def _reads_own_integers(self, node: onnx.NodeProto) -> bool:
+        """Whether the float model itself has integers there: a Cast of uint8 pictures is no integer kernel."""
+        own = self._declared.get(node.input[0] if node.input else "", _FLOAT) in _SMALL_INTEGERS
+        return own and node.name not in self._joined
 
     def _reads(self, kernel: onnx.NodeProto) -> int:
         """The element type of the kernel's first input; float where it is not known."""

@@ -21,6 +21,7 @@ from qdsl.graph import Model, save, to_proto
 from qdsl.graph.saving import LARGEST_INLINE
 from qdsl.graph.view import GraphView
 from qdsl.plan import Plan
+from qdsl.plan.types import WIDENING
 from qdsl.spec.threads import in_order, processors
 from qdsl.targets.ort.agreement import Agreement
 from qdsl.targets.ort.arithmetic import arithmetic, partings
@@ -74,7 +75,9 @@ def verify(
         layer_samples=len(kept),
         outputs=outputs,
         worst=_worst(found),
-        kernels=_kernels(plan, ran),
+        kernels=_kernels(plan, ran, widened=False),
+        widened=_kernels(plan, ran, widened=True),
+        kernels_read=True,
         mismatches=mismatches(plan, ran),
         op_counts=tuple(sorted(ran.op_counts.items())),
         source=source,
@@ -118,11 +121,15 @@ def _words(runs: Any) -> str:
     return f"{words}, its float weight rounded to integers" if getattr(runs, "rounded", False) else words
 
 
-def _kernels(plan: Plan, ran: Reality) -> tuple[KernelCount, ...]:
-    """Per operator of the float model: nodes predicted to run in integers, and those that do."""
-    predicted = Counter(node.op for node in plan.nodes if node.prediction.runs == "integer")
+def _kernels(plan: Plan, ran: Reality, *, widened: bool) -> tuple[KernelCount, ...]:
+    """Per operator of the float model: nodes predicted to run in integers, and those that do; with `widened`, those
+    that multiply floats with integer weights instead. What the runtime took out of the graph runs in no type."""
+    gone = {name for name, found in ran.nodes.items() if _removed(found)}
+    planned = [node for node in plan.nodes if node.prediction.runs == "integer" and node.node not in gone]
+    predicted = Counter(node.op for node in planned if node.prediction.float_products == widened)
     names = {node.node: node.op for node in plan.nodes if node.prediction.runs != _ANYTHING}
-    real = Counter(names[name] for name, found in ran.nodes.items() if name in names and found.runs == "integer")
+    running = ((name, found) for name, found in ran.nodes.items() if name in names and found.runs == "integer")
+    real = Counter(names[name] for name, found in running if (found.kernel in WIDENING) == widened)
     return tuple(KernelCount(op, predicted[op], real[op]) for op in sorted(predicted | real))
 
 
