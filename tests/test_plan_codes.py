@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from plan_tools import detector, quantized, two_convs
 
@@ -9,6 +11,7 @@ from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.diag.codes.plan import CODES
 from qdsl.lang import loads
 from qdsl.plan import decide, explain, from_json, gate, to_json
+from qdsl.plan.types import PLAN_VERSION
 
 MODELS = {"detector.onnx": detector, "quantized.onnx": quantized}
 
@@ -25,7 +28,7 @@ def raised(code: str) -> list[Diagnostic]:
         if doc.verb == "explain":
             explain(decisions, "no/such/node")
         if "another version" in doc.setup:
-            from_json(to_json(decisions.plan).replace('"version": 2', '"version": 9'))
+            from_json(to_json(replace(decisions.plan, version=PLAN_VERSION - 1)))
     except QdslError as error:
         return list(error.diagnostics)
     flagged = [Diagnostic(flag.code, flag.message, help=flag.help) for flag in decisions.plan.flags]
