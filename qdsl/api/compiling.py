@@ -18,6 +18,7 @@ from qdsl.api.correcting import measure_means
 from qdsl.api.cut_ranges import cut_note, cut_ranges
 from qdsl.api.engines import engine as engine_for
 from qdsl.api.findings import findings
+from qdsl.api.loadable import require_loadable
 from qdsl.api.locking import Pinned, Wish
 from qdsl.api.measuring import Made, Measured, Standing
 from qdsl.api.occupying import occupied
@@ -164,6 +165,7 @@ def compile(
     prepared = prepare(loaded)
     report.extend(prepared.warnings)
     decisions = tuple(as_it_runs(prepared, each) for each in decide_all(prepared, target, report))
+    require_loadable(prepared, decisions, sets)
     plans = [decided.plan for decided in decisions]
     with placed_at(model_span(prepared)):
         require_finite(prepared.model)

@@ -35,6 +35,7 @@ def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str]
     report = Report()
     report.extend(prepared.warnings)  # told beside the errors, too
     decided = _foreseen(prepared, decide_all(prepared, target, report))
+    _require_loadable(prepared, decided, sets)
     plans = tuple(d.plan for d in decided)
     if prepared.recipe.evaluates or any(t.calibration.data for each in plans for t in each.tensors if t.observe):
         from qdsl.api import expecting  # it comes with the metrics
@@ -56,6 +57,12 @@ def _foreseen(prepared: Prepared, decided: Sequence[Decisions]) -> tuple[Decisio
     from qdsl.api.choices import foreseen  # it decides again, through this module
 
     return foreseen(prepared, decided)
+
+
+def _require_loadable(prepared: Prepared, decided: Sequence[Decisions], sets: Mapping[str, str] | None) -> None:
+    from qdsl.api.loadable import require_loadable  # it decides again, through this module
+
+    require_loadable(prepared, decided, sets)
 
 
 def _lock_of(prepared: Prepared, plans: Sequence[Plan]) -> Path | None:

@@ -49,6 +49,16 @@ def predict_kept(
     return predictions, tuple(_reader(context.view, place) for place in sorted(apart.items()))
 
 
+def emitted_view(
+    context: Context, tensors: Mapping[str, TensorPlan], apart: Iterable[Reader]
+) -> tuple[GraphView, dict[str, TensorPlan]]:
+    """The graph as it is emitted, with a copy before each place of `apart`, and the pairs that are read through
+    them."""
+    places = {context.view.node_index[reader.node]: reader.port for reader in apart}
+    read = {_reader(context.view, place): Reader(_copy_of(context.view, place[0]), 0) for place in places.items()}
+    return _with_copies(context.view, places), {name: _moved(plan, read) for name, plan in tensors.items()}
+
+
 def _unknown(context: Context, tensors: Mapping[str, TensorPlan]) -> Iterable[tuple[int, int]]:
     """The nodes between pairs that the runtime takes for ones that it has a kernel for, with the port of their data."""
     for node in context.view.nodes:
