@@ -25,18 +25,21 @@ from data_cases import bomb, data_spec, graph_of, picture
 from device_tools import written
 from graph_cases import CASES as MODEL_CASES
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import load as load_proto
 from PIL import Image
 from structure_graphs import Net, backbone
 from test_data_sources import coco_tree, opened, yolo_tree
 
 import qdsl.api
 from qdsl.api.arithmetic import arithmetic_findings
+from qdsl.api.doubts import slower
 from qdsl.calibrate import Observations, Ranges, merged, minmax
 from qdsl.diag import QdslError, Span
 from qdsl.diag.codes import all_codes
 from qdsl.diag.system import refused_by_system
 from qdsl.graph import load
 from qdsl.harness import emulators
+from qdsl.harness.profiles import BuildProfile, Profile
 from qdsl.plan import from_json, to_json
 from qdsl.plan.types import PLAN_VERSION
 from qdsl.targets.ort.emit import emit
@@ -549,6 +552,39 @@ def classifier(folder: Path) -> None:
     save(graph_of(nodes, ["y"], constants={"w": weights}), folder)
 
 
+def best_beside(folder: Path) -> None:
+    """images -> conv1 -> y, and the number of the best channel of each pixel."""
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["y"], name="conv1", kernel_shape=[1, 1]),
+        helper.make_node("ArgMax", ["y"], ["best"], name="best1", axis=1),
+    ]
+    proto = graph_of(nodes, ["y", "best"], constants={"w": np.full((4, 3, 1, 1), 0.5, dtype=np.float32)})
+    proto.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
+    save(proto, folder)
+    noise(folder)
+
+
+def same_answer(folder: Path) -> None:
+    """A classifier whose first class always scores highest, and three pictures of each class."""
+    classifier(folder)
+    proto = load_proto(folder / "model.onnx")
+    weights = np.zeros((4, 3, 1, 1), np.float32)
+    weights[0] = 1
+    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "w"))
+    save(proto, folder)
+    noise(folder)
+    for at in range(12):
+        picture(folder / "photos" / "abcd"[at // 3] / f"{at}.png", (8, 8), seed=at)
+
+
+def slower_build(folder: Path) -> None:
+    builds = (
+        BuildProfile("float", (0.001,) * 10, 1.0, None, None),
+        BuildProfile("ort", (0.002,) * 10, 1.0, None, None),
+    )
+    raise QdslError(slower(Profile("ort", 1, 1, 0, builds, {}), Span("example.q", 1, 1, 1, 2)))
+
+
 def four_classes(folder: Path) -> None:
     noise(folder)
     for at, name in enumerate("abcd"):
@@ -704,6 +740,8 @@ SETUPS: dict[str, Setup] = {
         classifier(folder),
         four_classes(folder),
     ),
+    "model.onnx is a Conv with its best channel beside it": best_beside,
+    "model.onnx says the same of all of twelve pictures, of four classes": same_answer,
     "model.onnx is a Conv of four channels, photos has four classes": beside_conv(four_classes),
     "model.onnx is a Conv of four channels, road has a mask in colour": beside_conv(colour_mask),
     "a lock, and no folder photos any more": without_photos,
@@ -818,6 +856,7 @@ CALLS: dict[str, Setup] = {
     "out-of-memory": lambda folder: refuse(MemoryError()),
     "system-refused": lambda folder: refuse(PermissionError(13, "Permission denied", str(folder))),
     "evaluate-nothing": evaluate_nothing,
+    "build-slower": slower_build,
     "sweep-names": lambda folder: sweep_of(folder, "example.q", "more/example.q"),
     "sweep-size": lambda folder: sweep_of(
         folder, "example.q", text="".join(f"param p{n} = 1 from [1, 2, 3]\n" for n in range(6))

@@ -134,12 +134,12 @@ IF_TEXT = """g (bool c, float[4] x) => (float[4] y) {
 
 
 def _fused() -> ModelProto:
-    """Conv and Relu as ONNX Runtime saves them after optimizing."""
+    """Conv and Relu, and the same two as ONNX Runtime saves them after optimizing."""
     proto = conv_model()
-    conv, relu = proto.graph.node
-    conv.op_type, conv.domain, conv.output[0] = "FusedConv", "com.microsoft", relu.output[0]
-    conv.attribute.append(helper.make_attribute("activation", "Relu"))
-    del proto.graph.node[1]
+    proto.graph.node[1].output[0] = "r"
+    fused = helper.make_node("FusedConv", ["r", "v"], ["y"], "fused", domain="com.microsoft", activation="Relu")
+    proto.graph.node.append(fused)
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((2, 2, 1, 1), np.float32), "v"))
     proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     return proto
 

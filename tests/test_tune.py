@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from compile_tools import project
 
 import qdsl
-from qdsl.diag import QdslError
+from qdsl.api.planning import decide_all
+from qdsl.api.prepare import prepare, read
+from qdsl.diag import QdslError, Report
 from qdsl.targets.ort import latency
 
 TUNE = "tune latency { trials 5; threads 1; require sqnr drop <= 40 dB }\n"
@@ -256,3 +261,31 @@ def test_real_times_have_the_same_shape(tmp_path: Path) -> None:
         assert " blocks, 1 thread" in line or "sqnr" in line
     again = compiled(recipe)
     assert again.from_lock
+
+
+def test_what_is_timed_is_what_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the session options of the manifest: without them, products with integer weights round their inputs."""
+    given: list[dict[str, str]] = []
+
+    class Spy(latency.OrtRunner):
+        def __init__(self, what: str, model: Path, entries: Any, threads: int | None = None) -> None:
+            given.append(dict(entries))
+            super().__init__(what, model, entries, threads)
+
+    monkeypatch.setattr(latency, "OrtRunner", Spy)
+    weight = onnx.numpy_helper.from_array(np.ones((64, 32), np.float32), "w")
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[1, 64] x) => (float[1, 32] y) { [fc] y = MatMul (x, w) }'
+    )
+    proto.graph.initializer.append(weight)
+    (tmp_path / "demo.onnx").write_bytes(proto.SerializeToString())
+    recipe = tmp_path / "demo.q"
+    mode = "quantize float { weights int4 symmetric per_block 32 }"
+    recipe.write_text(f'recipe demo\nmodel onnx "demo.onnx"\n{mode}\ntarget ort\n', encoding="utf-8")
+    prepared = prepare(read(recipe, {}))
+    (decided,) = decide_all(prepared, None, Report())
+    result = qdsl.compile(recipe, out=tmp_path / "build", lock=False)
+    latency.contender(prepared.model, decided.plan, result.ranges, tmp_path, 1)
+    latency.contender(prepared.model, None, result.ranges, tmp_path, 1)
+    manifest = json.loads(result.targets[0].emitted.manifest.read_text(encoding="utf-8"))
+    assert manifest["session_options"] and given == [manifest["session_options"], {}]

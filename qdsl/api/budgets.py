@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import TypeVar
 
 from qdsl.diag import Span
@@ -28,6 +29,9 @@ _RATES = frozenset({"throughput"})
 _WORST_FIRST = ("broken", "undecided", "holds")
 _TASKS = {row.name: row.tasks for row in METRICS}
 
+# What a machine with nothing else to do stays within, from turn to turn.
+_CALM = 1.25
+Factors = tuple[float, float]
 Name = tuple[str, tuple[str, ...]]  # a metric and its qualifiers: ("latency", ("p50",)), ("f1", ("crack",))
 
 
@@ -35,13 +39,19 @@ Name = tuple[str, tuple[str, ...]]  # a metric and its qualifiers: ("latency", (
 class Reading:
     """A figure that was measured, in base units (fractions, bytes, seconds); the float model's, None where there is
     none; the ends of an interval around `reference - value`; `source` says how it was measured. A figure that could not
-    be found out is NaN, and `source` says why."""
+    be found out is NaN, and `source` says why.
+
+    `spread` are the factors of the value between which it wavered while it was measured, `shared` those of its ratio to
+    the reference; `others` is the share of the machine that other work took, where that left too little."""
 
     value: float
     reference: float | None = None
     low: float | None = None
     high: float | None = None
     source: str = ""
+    spread: Factors = (1.0, 1.0)
+    shared: Factors = (1.0, 1.0)
+    others: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +109,15 @@ def cost_readings(found: Profile, where: str) -> dict[Name, Reading]:
     """What a profile says of its artifact beside the float model; `where` says on which machine it was made."""
     ours, floats = found.of(found.target), found.of(FLOAT)
     source = f"measured {where}, {found.runs} run{'' if found.runs == 1 else 's'}"
+    spread, shared = (
+        _factors(ours.turns),
+        _factors([one / two for one, two in zip(ours.turns, floats.turns, strict=False)]),
+    )
     measured: dict[Name, Reading] = {
-        ("latency", (form,)): Reading(ours.latency(form), floats.latency(form), source=source) for form in FORMS
+        ("latency", (form,)): Reading(
+            ours.latency(form), floats.latency(form), None, None, source, spread, shared, found.others
+        )
+        for form in FORMS
     }
     measured["latency", ()] = measured["latency", ("p50",)]
     pairs: dict[str, tuple[float | None, float | None]] = {
@@ -112,7 +129,16 @@ def cost_readings(found: Profile, where: str) -> dict[Name, Reading]:
     for metric, (value, reference) in pairs.items():
         if value is not None and reference is not None:
             measured[metric, ()] = Reading(value, reference, source=source)
+    rate = measured["throughput", ()]
+    upside = [(1 / high, 1 / low) for low, high in (spread, shared)]
+    measured["throughput", ()] = replace(rate, spread=upside[0], shared=upside[1], others=found.others)
     return measured
+
+
+def _factors(turns: Sequence[float]) -> Factors:
+    """The least and the most of some turns, as factors of the median."""
+    middle = median(turns)
+    return (min(turns) / middle, max(turns) / middle) if middle > 0 else (1.0, 1.0)
 
 
 def _key(require: Require) -> tuple[str, tuple[str, ...], str]:
@@ -155,8 +181,32 @@ def decide(budget: _Facts, measured: Mapping[Name, Reading], absent: str = "") -
     if value is None:
         return unknown
     verdict = "holds" if _COMPARE[budget.comparison](value, budget.bound) else "broken"
+    doubt = _doubt(budget, reading)
+    if doubt:
+        return replace(unknown, source=doubt)
     low, high = _interval(budget.form, reading, relative)
     return replace(budget, verdict=verdict, value=value, low=low, high=high, source=reading.source)
+
+
+def _doubt(budget: BudgetFacts, reading: Reading) -> str:
+    """Why a verdict on a busy machine is none: between its turns, and without what other work took, the figure lies on
+    both sides of the bound. "" where it stands."""
+    assert budget.bound is not None and budget.comparison is not None
+    low, high = reading.shared if budget.form in ("ratio", "speedup") else reading.spread
+    if not reading.others and high <= _CALM * low:
+        return ""
+    # With a share of the processors to itself, the build takes that share of its time.
+    free = max(0.05, 1 - reading.others) if budget.form not in ("ratio", "speedup") else 1.0
+    ends = (low, high / free) if budget.metric in _RATES else (low * free, high)
+    values = (
+        _formed(budget.metric, budget.form, replace(reading, value=reading.value * factor), budget.unit == "%")
+        for factor in ends
+    )
+    if len({_COMPARE[budget.comparison](value, budget.bound) for value in values if value is not None}) < 2:
+        return ""
+    took = f"other work took {reading.others:.0%} of its processors" if reading.others else ""
+    told = took or f"from turn to turn the figure changed by {high / low - 1:.0%}"
+    return f"the machine is busy: {told.replace('%', ' %')}"
 
 
 def _formed(metric: str, form: str, reading: Reading, relative: bool) -> float | None:

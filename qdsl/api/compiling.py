@@ -392,7 +392,7 @@ def _made(job: _Job, plan: Plan, ranges: Ranges, datasets: Mapping[str, Dataset]
     module, prepared, directory = target_module(plan.target), job.prepared, job.directory / plan.target
     job.tell(Event("rewrite", totals(plan)))
     for choice in plan.choices:
-        job.tell(Event("tuned", plain(choice_words(choice))))
+        job.tell(Event("tuned", plain(choice_words(choice, plan.recipe))))
     with placed_at(model_span(prepared)), aside(directory) as folder:
         emitted = module.emit(prepared.model, plan, ranges, folder, inputs=prepared.recipe.inputs)
         verification = comparing.verified(module, prepared, emitted, plan, datasets, VERIFY_SAMPLES)

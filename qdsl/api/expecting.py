@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qdsl import data
 from qdsl.api.prepare import Prepared, takes
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
+from qdsl.graph.chosen_rows import chosen_rows
 from qdsl.graph.endings import squashed_by
 from qdsl.harness.tasks import Expected, task_for
 from qdsl.harness.tasks.base import OutputInfo
+from qdsl.harness.tasks.fidelity import left_out
 from qdsl.lang.recipe import DataSpec, Evaluate, InputSpec, Metric, Recipe
 from qdsl.lang.vocabulary import METRICS
 from qdsl.plan import Plan
 
 _ABSENT = ("data-missing", "data-empty", "video-absent")  # what another machine may have
 _MOST_NAMES = 200_000  # characters
+
+_TOP = 5  # guesses that `top5` counts
+_MOST_TOLD = 4
 
 
 def foreseen(prepared: Prepared, plans: Sequence[Plan], report: Report) -> None:
@@ -47,10 +52,28 @@ def _listed(prepared: Prepared, name: str, errors: Report) -> Dataset:
 
 
 def told(expected: Expected) -> Iterator[Diagnostic]:
-    """What the task has to say of how it reads the output. Raises QdslError where it cannot."""
+    """What the task has to say of how it reads the output, and what figures will say less than they seem to. Raises
+    QdslError where it cannot read it."""
     told, spec = task_for(expected).told, expected.spec
     if told:
         yield Diagnostic("evaluate-reads", f"`evaluate {spec.task}` reads {told}", spec.span, severity=Severity.NOTE)
+    if spec.task == "fidelity" and (out := left_out(expected)):
+        yield _unordered(expected, out)
+    classes = len(expected.dataset.classes)
+    for metric in expected.metrics:
+        if metric.name == "top5" and 0 < classes <= _TOP:
+            headline = f"`top5` of {classes} classes is 100 % whatever the model says"
+            yield Diagnostic("evaluate-top5", headline, metric.span, help=("write `top1`",), severity=Severity.WARNING)
+            return
+
+
+def _unordered(expected: Expected, out: Mapping[str, str]) -> Diagnostic:
+    spec, kept = expected.spec, [name for name in expected.outputs if name not in out]
+    first, more = next(iter(out)), f" and {len(out) - 1} more" if len(out) > 1 else ""
+    headline = f"`evaluate fidelity` leaves `{first[:80]}`{more} out: not to be compared row by row"
+    notes = tuple(f"`{name[:80]}`: {why}" for name, why in list(out.items())[:_MOST_TOLD])
+    help = (f'say so: `output "{kept[0][:60]}"`',)
+    return Diagnostic("evaluate-unordered", headline, spec.span, help=help, notes=notes, severity=Severity.NOTE)
 
 
 def expect(prepared: Prepared, spec: Evaluate, dataset: Dataset, python: Callable[..., Any] | None) -> Expected:
@@ -66,6 +89,7 @@ def expect(prepared: Prepared, spec: Evaluate, dataset: Dataset, python: Callabl
         size=_size(prepared),
         python=python,
         names=_class_names(prepared),
+        unordered=chosen_rows(prepared.view),
     )
 
 

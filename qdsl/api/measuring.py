@@ -12,6 +12,7 @@ from pathlib import Path
 
 from qdsl.api import evaluating, profiling
 from qdsl.api.budgets import Budget, Name, Reading, Readings, decide_budgets
+from qdsl.api.doubts import guessing
 from qdsl.api.prepare import Prepared, model_prints, model_span, placed_at
 from qdsl.api.writing import write_bytes, write_text
 from qdsl.diag import Report
@@ -118,6 +119,7 @@ def measured(
     built = {each.plan.target: each.emitted for each in made}
     with placed_at(model_span(prepared), "artifact-refused"):
         evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"))
+        report.extend(guessing(expected, evaluated))
         evaluated, pictures = pictured(evaluated, expected)
         for evaluation in evaluated:
             told(evaluation)

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from qdsl.api import comparing
 from qdsl.api.budgets import Name, Reading, cost_readings
+from qdsl.api.doubts import slower
 from qdsl.api.prepare import Prepared, takes
 from qdsl.data import Sample
 from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
@@ -91,6 +92,7 @@ def profiles(
             report.add(Diagnostic("profile-left-out", headline, span, help=help, severity=Severity.WARNING))
         else:
             found.append(each)
+            report.extend(slower(each, span))
     return tuple(found)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from qdsl.api import evaluating, measuring, profiling
 from qdsl.api.budgets import Budget
 from qdsl.api.compiling import DEFAULT_OUT, Event, Listener
+from qdsl.api.doubts import guessing
 from qdsl.api.measuring import Measured, Standing
 from qdsl.api.occupying import occupied
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
@@ -82,6 +83,7 @@ def evaluate(
         raise QdslError([Diagnostic("evaluate-nothing", headline, job.prepared.recipe.span)])
     with job.alone(), placed_at(model_span(job.prepared), "artifact-refused"):
         evaluated = evaluating.evaluations(job.prepared, expected, job.built, job.stage("evaluate"))
+        job.report.extend(guessing(expected, evaluated))
         told, pictures = measuring.pictured(evaluated, expected)
         job = replace(job, found=replace(job.found, pictures=measuring.hashes(pictures)))
         return _written(job, Measured(told, job.found.profiles, pictures))

@@ -178,8 +178,8 @@ def _notes(proto: ModelProto, renamed: int) -> Iterable[Diagnostic]:
     if fused:
         yield warning(
             "model-optimized",
-            f"an optimizer fused {shown([node.name or node.op_type for node in fused])} "
-            f"({', '.join(sorted({node.op_type for node in fused}))}): they stay float",
+            f"what an optimizer fused stays float: {shown([node.name or node.op_type for node in fused])} "
+            f"({', '.join(sorted({node.op_type for node in fused}))})",
             "give the model as it was before ONNX Runtime or another tool optimized it; the runtime fuses it again",
         )
     constants = {tensor.name for tensor in graph.initializer}

@@ -210,6 +210,7 @@ def profile_json(found: Profile) -> dict[str, Any]:
     return {
         "target": found.target,
         "measured_on": found.measured_on,
+        "others": found.others,
         "batch": found.batch,
         "threads": found.threads,
         "warmup": found.warmup,

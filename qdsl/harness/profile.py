@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.harness.environment import environment
+from qdsl.harness.load import Watch
 from qdsl.harness.profiles import BuildProfile, Profile
 from qdsl.harness.worker import RefusedError, Worker, take_turns
 
@@ -44,12 +45,14 @@ def profile(
     try:
         with ExitStack() as stack:
             workers = [stack.enter_context(_worker(subject, inputs, wish)) for subject in subjects]
+            watch = Watch()
             take_turns(workers, wish.runs, heard)
             found = tuple(_found(worker) for worker in workers)
+            others = watch.others(sum(build.cpu * sum(build.seconds) for build in found))
     except RefusedError as refused:
         headline = f"ONNX Runtime does not run the {refused.build} model to be profiled"
         raise QdslError([Diagnostic("artifact-refused", headline, label=refused.reason)]) from None
-    return Profile(target, wish.batch, wish.threads, wish.warmup, found, environment())
+    return Profile(target, wish.batch, wish.threads, wish.warmup, found, environment(), others=others)
 
 
 def _worker(subject: Subject, inputs: Path, wish: Wish) -> Worker:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import median
+
+from qdsl.harness.worker import TURNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,16 @@ class BuildProfile:
         return rising[max(0, math.ceil(share * len(rising)) - 1)]
 
     @property
+    def turns(self) -> tuple[float, ...]:
+        """The median seconds of each turn: models are measured in turns, `take_turns` in `qdsl.harness.worker`."""
+        count, start, found = min(TURNS, len(self.seconds)), 0, []
+        for turn in range(count):
+            length = len(self.seconds) // count + (turn < len(self.seconds) % count)
+            found.append(median(self.seconds[start : start + length]))
+            start += length
+        return tuple(found)
+
+    @property
     def mean(self) -> float:
         return math.fsum(self.seconds) / len(self.seconds)
 
@@ -39,7 +52,9 @@ class BuildProfile:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Every model of one build, measured in turns on one machine: `threads` 0 is as many as the runtime takes."""
+    """Every model of one build, measured in turns on one machine: `threads` 0 is as many as the runtime takes. `others`
+    is the share of all processors that other work took meanwhile, where that left too little (0: it did not, or the
+    system does not tell)."""
 
     target: str
     batch: int
@@ -48,6 +63,7 @@ class Profile:
     builds: tuple[BuildProfile, ...]
     environment: dict[str, str]
     measured_on: str = "this machine"
+    others: float = 0.0
 
     @property
     def runs(self) -> int:

@@ -355,7 +355,7 @@ def _read_cells(part: Part) -> ClassMap:
 
 
 def _read_profile(part: Part) -> Profile:
-    at = part.fields("target", "measured_on", "batch", "threads", "warmup", "environment", "builds")
+    at = part.fields("target", "measured_on", "others", "batch", "threads", "warmup", "environment", "builds")
     builds = tuple(_read_cost(name, each) for name, each in at["builds"].entries().items())
     target = at["target"].name()
     if [build.build for build in builds] != [FLOAT, target]:
@@ -368,6 +368,7 @@ def _read_profile(part: Part) -> Profile:
         builds=builds,
         environment=_read_words(at["environment"]),
         measured_on=at["measured_on"].text(),
+        others=at["others"].finite(0.0, 1.0),
     )
 
 

@@ -113,6 +113,40 @@ CODES: dict[str, CodeDoc] = {
         "a lock, and no folder photos any more",
         "compile",
     ),
+    "evaluate-unordered": _doc(
+        "`evaluate fidelity` leaves outputs out whose rows cannot be compared (note)",
+        "Behind NonMaxSuppression, TopK or NonZero, rows come in an order and a number that scores decide: the same "
+        "row of two models speaks of different things. Outputs of integers name things, and measure none. Both are "
+        'compared where the recipe names them: `output "y"`, or a metric of them.',
+        "fidelity on val",
+        'npz "calib.npz"',
+        "model.onnx is a Conv with its best channel beside it",
+        'name what is compared: `output "boxes"`',
+    ),
+    "evaluate-top5": _doc(
+        "`top5` of five classes or fewer is always right (warning)",
+        "One of the five best guesses is right, whatever the model says, where there are no more than five.",
+        "classification on val { measure top5 }",
+    ),
+    "evaluate-chance": _doc(
+        "the float model is right no more often than by guessing (warning)",
+        "Preprocessing that is not that of training, and classes in another order, look like this. What a build loses "
+        "against such a model says nothing of quantizing. Told of 10 samples or more: the mean share of each class "
+        "that is right, within one standard error of what a single answer for everything has; for detection an mAP50 "
+        "under 0.01.",
+        "classification on val",
+        'folder "photos"',
+        "model.onnx says the same of all of twelve pictures, of four classes",
+    ),
+    "build-slower": CodeDoc(
+        "a build takes longer than the float model (warning)",
+        "Integers pay where kernels are fast and few places lie between integers and floats. The ratio of ten turns, "
+        "with its 95 % interval, lies below 1.",
+        _BUILT,
+        "a profile in which the build is slower",
+        "library",
+        "keep what is slow in float, or write `tune latency`",
+    ),
     "profile-batch": _doc(
         "the model is fixed to another batch than `profile` asks for",
         "Models run on arrays whose first dimension is the batch. Where the model fixes it, only that one can be "

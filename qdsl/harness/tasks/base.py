@@ -45,8 +45,8 @@ class Expected:
     """What a task stands on: its statement, the dataset and its statement, the `input` block of the picture (None where
     the model takes several, or none is written), the names of the model's outputs, the metrics that the recipe
     measures or bounds, how the pictures were changed ("" for as they are), what the graph says of its outputs and of
-    height and width of its only input (None where that is open), what `decode python` names, where it may run, and what
-    the model's file calls its classes."""
+    height and width of its only input (None where that is open), what `decode python` names, where it may run, what the
+    model's file calls its classes, and the outputs that cannot be compared row by row, each with why."""
 
     spec: Evaluate
     data: DataSpec
@@ -59,6 +59,7 @@ class Expected:
     size: tuple[int, int] | None = None
     python: Callable[..., Any] | None = None
     names: tuple[str, ...] = ()
+    unordered: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def count(self) -> int | None:

@@ -7,7 +7,7 @@ from functools import reduce
 from typing import ClassVar
 
 from qdsl.harness.results import Key
-from qdsl.harness.tasks.base import Case, Expected, Outputs, Statistic, Verdict, require_outputs, unreadable
+from qdsl.harness.tasks.base import Case, Expected, Outputs, Statistic, Verdict, require_outputs, unreadable, wrong
 from qdsl.metrics import FidelitySums
 
 Answer = Mapping[str, FidelitySums]
@@ -21,15 +21,30 @@ _METRICS: dict[str, tuple[Callable[[FidelitySums], float], Callable[[Sequence[fl
 }
 
 
+def left_out(expected: Expected) -> dict[str, str]:
+    """The outputs that are not compared, with why: those without a fixed order of rows that nothing names."""
+    named = {*expected.spec.output, *(name for metric in expected.metrics for name in metric.qualifiers)}
+    return {} if expected.spec.output else {n: why for n, why in expected.unordered.items() if n not in named}
+
+
 class Fidelity:
-    """Every output, or those that `output` names. Classes are looked for along axis 1."""
+    """Every output whose rows have an order of their own, or those that are named. Classes are looked for along
+    axis 1."""
 
     told: ClassVar[str] = ""
 
     def __init__(self, expected: Expected) -> None:
         require_outputs(expected, most=max(1, len(expected.outputs)))
         self._expected = expected
-        self._outputs = expected.spec.output or expected.outputs
+        out = left_out(expected)
+        self._outputs = expected.spec.output or tuple(name for name in expected.outputs if name not in out)
+        if not self._outputs:
+            first, why = next(iter(out.items()))
+            cure = f'name one that is to be compared all the same: `output "{first[:60]}"`'
+            label = f"`{first[:60]}`: {why}"
+            raise wrong(
+                "evaluate-output", "no output can be compared row by row", expected.spec.span, cure, label=label
+            )
 
     def answer(self, outputs: Outputs, case: Case) -> Answer:
         found = {}

@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from qdsl.calibrate import Ranges
 from qdsl.graph import Model, save
 from qdsl.plan import Plan
 from qdsl.targets.ort.agreement import Agreement
 from qdsl.targets.ort.emit import quantize
-from qdsl.targets.ort.exposing import QUANTIZED, refused
+from qdsl.targets.ort.run import OrtRunner
+from qdsl.targets.ort.session import session_options
 
 # Seconds that one build runs per block, and how many runs that is at least and at most.
 _BLOCK_SECONDS = 0.15
@@ -24,56 +23,35 @@ _WARM_UP = 3
 Feed = Mapping[str, Any]
 
 
-class Contender:
-    """One build, loaded for `threads` threads. Raises QdslError `artifact-refused` where ONNX Runtime refuses it."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 4
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise refused(QUANTIZED, error) from None
-        self._inputs = [info.name for info in self._session.get_inputs()]
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        return tuple(info.name for info in self._session.get_outputs())
-
-    def run(self, feed: Feed) -> list[Any]:
-        try:
-            found: list[Any] = self._session.run(None, {name: feed[name] for name in self._inputs})
-        except Exception as error:
-            raise refused(QUANTIZED, error) from None
-        return found
-
-
-def contender(model: Model, plan: Plan | None, ranges: Ranges, folder: Path, threads: int) -> Contender:
-    """The build of `plan` (None: the float model itself), written into `folder` for the time of loading."""
+def contender(model: Model, plan: Plan | None, ranges: Ranges, folder: Path, threads: int) -> OrtRunner:
+    """The build of `plan` (None: the float model itself) as it is shipped, with the session options that it asks for.
+    It is written into `folder` for the time of loading. Raises QdslError `artifact-refused` where it does not load."""
     made = model if plan is None else quantize(model, plan, ranges)[0]
+    entries = {} if plan is None else session_options(plan)
+    what = "the float model" if plan is None else "the quantized model"
     written = save(made, folder / "model.onnx")
     try:
-        return Contender(written[0], threads)
+        return OrtRunner(what, written[0], entries, threads)
     finally:
         for path in written:
             path.unlink(missing_ok=True)
 
 
-def fidelity(build: Contender, reference: Sequence[Sequence[Any]], feeds: Sequence[Feed]) -> dict[str, float]:
+def fidelity(build: OrtRunner, reference: Sequence[Feed], feeds: Sequence[Feed]) -> dict[str, float]:
     """Signal-to-noise ratio in dB of each output, over all feeds; -inf where it cannot be compared. `reference` holds
-    the float model's outputs per feed."""
+    the float model's outputs per feed, by name."""
     sums = {name: Agreement() for name in build.outputs}
     for feed, expected in zip(feeds, reference, strict=True):
-        for total, wanted, got in zip(sums.values(), expected, build.run(feed), strict=True):
-            total.add(wanted, got)
+        got = build.run(feed)
+        for name, total in sums.items():
+            total.add(expected[name], got[name])
     found = {name: total.sqnr_db for name, total in sums.items()}
     return {name: -math.inf if value is None else value for name, value in found.items()}
 
 
 def race(
-    base: Contender,
-    other: Contender,
+    base: OrtRunner,
+    other: OrtRunner,
     feed: Feed,
     blocks: int,
     heard: Callable[[int], None],
@@ -97,7 +75,7 @@ def race(
     return found
 
 
-def _timed(build: Contender, feed: Feed, clock: Callable[[], float]) -> float:
+def _timed(build: OrtRunner, feed: Feed, clock: Callable[[], float]) -> float:
     start = clock()
     build.run(feed)
     return clock() - start

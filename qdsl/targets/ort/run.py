@@ -47,6 +47,10 @@ class OrtRunner:
         self._inputs = [info.name for info in self._session.get_inputs()]
         self._outputs = [info.name for info in self._session.get_outputs()]
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(self._outputs)
+
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Every output by name. Raises QdslError (artifact-refused) when the model does not run on `arrays`."""
         try:

@@ -1,0 +1,216 @@
+"""Figures that say less than they seem to: guessing models, slower builds, busy machines, rows that scores choose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from data_cases import graph_of
+from onnx import ModelProto, TensorProto, helper
+from test_evaluate import CHANNELS, coloured, mean_colour, write
+
+import qdsl
+from qdsl.api.budgets import Readings, cost_readings, decide_budgets
+from qdsl.api.doubts import guessing, slower
+from qdsl.diag import QdslError, Span
+from qdsl.harness import FLOAT, BuildScores, Evaluation, load
+from qdsl.harness.load import Watch
+from qdsl.harness.profiles import BuildProfile, Profile
+from qdsl.harness.results import Key
+from qdsl.lang import loads
+
+SPAN = Span("demo.q", 1, 1, 1, 2)
+
+
+def told(confusion: list[list[int]], task: str = "classification", scores: dict[Key, float] | None = None) -> list[Any]:
+    """What is said of a float model with these answers: rows are the truth."""
+    rows = tuple(map(tuple, confusion))
+    names = tuple("abcdefgh"[: len(rows)])
+    floats = BuildScores(FLOAT, scores or {}, {}, (), rows)
+    found = Evaluation(task, "val", sum(map(sum, rows)) or 10, names, (), (floats,))
+    asked: Any = SimpleNamespace(spec=SimpleNamespace(span=SPAN))
+    return list(guessing([asked], [found]))
+
+
+@pytest.mark.parametrize(
+    ("confusion", "warned"),
+    [
+        ([[3, 3, 4], [4, 3, 3], [3, 4, 3]], True),
+        ([[10, 0, 0], [10, 0, 0], [10, 0, 0]], True),
+        ([[95, 0], [5, 0]], True),
+        ([[8, 1, 1], [1, 8, 1], [1, 1, 8]], False),
+        ([[90, 5], [2, 3]], False),
+        ([[1, 1], [1, 1]], False),
+        ([[10, 0], [0, 0]], False),
+    ],
+    ids=["guesses", "one answer", "one answer, rare class", "good", "good, rare class", "too few", "one class"],
+)
+def test_a_model_that_guesses_is_said(confusion: list[list[int]], warned: bool) -> None:
+    assert [found.code for found in told(confusion)] == (["evaluate-chance"] if warned else [])
+
+
+def test_classes_in_another_order_are_named() -> None:
+    """The model says `b` where the data says `a`, and so on around."""
+    (found,) = told([[0, 9, 1], [1, 0, 9], [9, 1, 0]])
+    assert found.help[0] == 'with `classes ["c", "a", "b"]` it would be right on 90 %'
+
+
+def test_a_detector_that_finds_nothing_is_said() -> None:
+    assert [d.code for d in told([], "detection", {Key("map50"): 0.0})] == ["evaluate-chance"]
+    assert told([], "detection", {Key("map50"): 0.4}) == []
+
+
+def test_the_order_that_is_named_is_right(tmp_path: Path) -> None:
+    """Written into the recipe, it makes the same model right."""
+    coloured(tmp_path, 16)
+    path = write(tmp_path, mean_colour(), "classification on val { measure top1 }", 'folder "photos"')
+    result = qdsl.compile(path, out=tmp_path / "build", lock=False)
+    (warned,) = [d for d in result.diagnostics if d.code == "evaluate-chance"]
+    words = warned.help[0].split("`")[1]
+    assert set(CHANNELS) <= set(words.replace('"', " ").replace(",", " ").split())
+    text = path.read_text(encoding="utf-8").replace('folder "photos"', f'folder "photos" {{ {words} }}')
+    path.write_text(text, encoding="utf-8")
+    result = qdsl.compile(path, out=tmp_path / "build", lock=False)
+    assert result.evaluations[0].of(FLOAT).scores[Key("top1")] == 0.75
+    assert "evaluate-chance" not in {d.code for d in result.diagnostics}
+
+
+# ---- times -----------------------------------------------------------------------------------------------------------
+
+
+def profiled(floats: list[float], ours: list[float], others: float = 0.0) -> Profile:
+    """One run per turn, in milliseconds."""
+    rows = ((FLOAT, floats), ("ort", ours))
+    builds = tuple(BuildProfile(name, tuple(ms / 1e3 for ms in row), 1.0, None, None) for name, row in rows)
+    return Profile("ort", 1, 1, 0, builds, {}, others=others)
+
+
+def test_a_build_slower_than_float_is_said() -> None:
+    steady = [10.0, 10.1, 9.9, 10.0, 10.2, 10.0, 9.8, 10.0, 10.1, 10.0]
+    (found,) = slower(profiled(steady, [1.3 * ms for ms in steady]), SPAN)
+    assert found.code == "build-slower" and "13 ms instead of 10 ms" in found.headline and "0.77x" in found.label
+    assert not list(slower(profiled(steady, [0.8 * ms for ms in steady]), SPAN))
+    assert not list(slower(profiled(steady, steady[::-1]), SPAN)), "as fast: noise is no finding"
+
+
+STEADY = [10.0] * 10
+WAVERING = [8.0, 9.0, 10.0, 10.0, 10.0, 10.0, 10.0, 11.0, 13.0, 16.0]
+RECIPE = """recipe demo
+model onnx "demo.onnx"
+data d from npz "d.npz"
+quantize static {{ weights int8; activations uint8; calibrate minmax on d }}
+target ort {{ require {bound} }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("bound", "ours", "others", "verdict"),
+    [
+        ("latency <= 12 ms", STEADY, 0.0, "holds"),
+        ("latency <= 9.5 ms", STEADY, 0.0, "broken"),
+        ("latency <= 12 ms", WAVERING, 0.0, "undecided"),
+        ("latency <= 9 ms", WAVERING, 0.0, "undecided"),
+        ("latency <= 20 ms", WAVERING, 0.0, "holds"),
+        ("latency <= 5 ms", WAVERING, 0.0, "broken"),
+        ("latency <= 6 ms", STEADY, 0.5, "undecided"),
+        ("latency <= 12 ms", STEADY, 0.5, "holds"),
+        ("latency <= 4 ms", STEADY, 0.5, "broken"),
+        ("throughput >= 150", STEADY, 0.5, "undecided"),
+        ("throughput >= 90", STEADY, 0.5, "holds"),
+        ("throughput >= 300", STEADY, 0.5, "broken"),
+        ("latency speedup >= 1.5", STEADY, 0.5, "holds"),
+        ("latency speedup >= 1.5", WAVERING, 0.0, "undecided"),
+    ],
+)
+def test_a_busy_machine_decides_only_what_it_can(bound: str, ours: list[float], others: float, verdict: str) -> None:
+    """The float model takes 20 ms in every turn."""
+    recipe = loads(RECIPE.format(bound=bound), name="demo.q").recipe
+    readings = cost_readings(profiled([20.0] * 10, ours, others), "here")
+    (budget,) = decide_budgets(recipe, recipe.targets[0], Readings(readings))
+    assert budget.verdict == verdict
+    if verdict == "undecided":
+        assert budget.value is None and budget.source.startswith("the machine is busy: ")
+
+
+def test_other_work_is_seen_in_the_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On two processors over ten seconds: what was timed took 9, something else 10, nothing idle."""
+    stat, now = tmp_path / "stat", [100.0]
+    monkeypatch.setattr(load, "_STAT", stat)
+    monkeypatch.setattr(load.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(load.os, "sysconf", lambda name: 100)
+
+    def share(busy: int, idle: int, stolen: int, own: float) -> float:
+        stat.write_text("cpu 1000 0 0 1000 0 0 0 0 0 0\n", encoding="ascii")
+        now[0] = 100.0
+        watch = Watch()
+        stat.write_text(f"cpu {1000 + busy} 0 0 {1000 + idle} 0 0 0 {stolen} 0 0\n", encoding="ascii")
+        now[0] = 110.0
+        return watch.others(own)
+
+    assert share(1900, 100, 0, 9.0) == pytest.approx(0.5)
+    assert share(1000, 1000, 0, 9.9) == 0.0, "a processor is free"
+    assert share(2000, 0, 0, 19.5) == 0.0, "all of it is ours"
+    assert share(1000, 800, 200, 10.0) == pytest.approx(0.1), "taken by the host"
+    stat.unlink()
+    assert Watch().others(1.0) == 0.0
+
+
+# ---- rows that scores choose -----------------------------------------------------------------------------------------
+
+
+def suppressing() -> ModelProto:
+    """images -> conv1 -> boxes [1, 64, 4] and scores [1, 1, 64] -> NonMaxSuppression -> sel; boxes are an output,
+    too."""
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv1", kernel_shape=[1, 1]),
+        helper.make_node("Reshape", ["c", "flat"], ["r"], name="flat1"),
+        helper.make_node("Split", ["r", "parts"], ["b", "scores"], name="split1", axis=1),
+        helper.make_node("Transpose", ["b"], ["boxes"], name="turn1", perm=[0, 2, 1]),
+        helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "iou"], ["sel"], name="nms1"),
+        helper.make_node("Cast", ["sel"], ["picked"], name="cast1", to=TensorProto.FLOAT),
+    ]
+    weights = np.random.default_rng(3).standard_normal((5, 3, 1, 1)).astype(np.float32)
+    constants = {
+        "w": weights,
+        "flat": np.array([1, 5, 64]),
+        "parts": np.array([4, 1]),
+        "most": np.array([9]),
+        "iou": np.array([0.5], np.float32),
+    }
+    proto = graph_of(nodes, ["boxes", "sel", "picked"], constants=constants)
+    proto.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
+    return proto
+
+
+def test_rows_behind_a_suppression_are_left_out_and_said(tmp_path: Path) -> None:
+    np.savez(tmp_path / "val.npz", images=np.random.default_rng(1).random((4, 3, 8, 8), np.float32))
+    path = write(
+        tmp_path, suppressing(), "fidelity on val { require sqnr >= 20 dB }", 'npz "val.npz"', "shape [1, 3, 8, 8]"
+    )
+    result = qdsl.compile(path, out=tmp_path / "build", lock=False)
+    (budget,) = result.targets[0].budgets
+    assert budget.verdict == "holds"
+    assert {key.of for key in result.evaluations[0].of("ort").scores} == {"", "boxes"}
+    (note,) = [d for d in result.diagnostics if d.code == "evaluate-unordered"]
+    assert "`sel`" in note.headline and 'output "boxes"' in note.help[0]
+    assert any("NonMaxSuppression (nms1)" in each for each in note.notes)
+
+
+def test_what_is_named_is_compared_all_the_same(tmp_path: Path) -> None:
+    np.savez(tmp_path / "val.npz", images=np.random.default_rng(1).random((1, 3, 8, 8), np.float32))
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv1", kernel_shape=[1, 1]),
+        helper.make_node("ArgMax", ["c"], ["best"], name="best1", axis=1),
+    ]
+    proto = graph_of(nodes, ["best"], constants={"w": np.eye(4, 3, dtype=np.float32).reshape(4, 3, 1, 1)})
+    proto.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    path = write(tmp_path, proto, "fidelity on val", 'npz "val.npz"', "shape [1, 3, 8, 8]")
+    with pytest.raises(QdslError) as caught:
+        qdsl.compile(path, out=tmp_path / "build", lock=False)
+    assert [d.code for d in caught.value.diagnostics] == ["evaluate-output"]
+    path.write_text(path.read_text(encoding="utf-8").rstrip() + ' { output "best" }\n', encoding="utf-8")
+    result = qdsl.compile(path, out=tmp_path / "build", lock=False)
+    assert {key.of for key in result.evaluations[0].of("ort").scores} == {"", "best"}
