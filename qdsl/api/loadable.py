@@ -9,9 +9,9 @@ from qdsl.api.cures import Cure, first_cure, names
 from qdsl.api.prepare import Prepared
 from qdsl.diag import Diagnostic, Report, Span
 from qdsl.lang.recipe import TypeRequest
-from qdsl.passes.insert_qdq import least_opset
 from qdsl.plan import Decisions
 from qdsl.plan.apart import emitted_view
+from qdsl.plan.opset import least_opset
 from qdsl.plan.predict import refused_tensors
 from qdsl.plan.predict_edges import edges_of_plan
 from qdsl.plan.render import plain
