@@ -368,3 +368,13 @@ def test_a_concat_of_other_integers_moves() -> None:
         [n] y = Neg (x) [c] k = Concat <axis = 0> (i, j) }"""
     ran = read(to_bytes(from_proto(parse(text)))).nodes
     assert (ran["c"].runs, ran["n"].runs) == ("moves", "float")
+
+
+def test_what_was_joined_and_what_was_left_is_told() -> None:
+    """With the reason, by node: one Concat joins integers, the other has scales of its own."""
+    model = _net()
+    plan = planned(model.view(), 'place { share scale across "join" }\n')
+    _, trace = emit.quantize(model, plan, measured(model, plan, 1))
+    assert trace.counts["concat_integers"] == 1
+    (left,) = [refused for step in trace.steps[1:] for refused in step.outcome.refused]
+    assert left.node == "more" and "scales of their own" in left.reason

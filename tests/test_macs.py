@@ -340,3 +340,29 @@ def test_unknown_operators_are_not_known() -> None:
     proto.opset_import.append(helper.make_opsetid("some.where", 1))
     assert counted(proto) == {"conv": 4 * 3 * 64, "odd": None}
     assert "those of odd are not known" in render(planned(from_proto(proto).view()))
+
+
+def test_what_the_runtime_takes_out_is_not_counted(tmp_path: Path) -> None:
+    """Three Slices that share a tensor out become one Split: none of them runs, in integers or not."""
+    parts = [node("Slice", ["a", f"from{at}", f"to{at}", "axis"], [f"s{at}"], f"slice{at}") for at in range(3)]
+    proto = graph(
+        [
+            node("MatMul", ["x", "w"], ["a"], "qkv"),
+            *parts,
+            node("Mul", ["s0", "s1"], ["m"], "mul"),
+            node("Add", ["m", "s2"], ["y"], "add"),
+        ],
+        {"x": [1, 8, 16]},
+        {"w": (16, 48), "axis": np.array([2])}
+        | {f"from{at}": np.array([16 * at]) for at in range(3)}
+        | {f"to{at}": np.array([16 * at + 16]) for at in range(3)},
+        opset=17,
+    )
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    np.savez(tmp_path / "d.npz", x=np.random.default_rng(1).standard_normal((6, 8, 16)).astype(np.float32))
+    (tmp_path / "demo.q").write_text(RECIPE.format(mode=STATIC, more=""), encoding="utf-8")
+    (target,) = qdsl.compile(tmp_path / "demo.q", out=tmp_path / "build", lock=False).targets
+    assert target.verification.as_predicted
+    counts = {each.kernel: (each.predicted, each.real) for each in target.verification.kernels}
+    assert "Slice" not in counts and counts["MatMul"] == (1, 1)
+    assert all(predicted == real for predicted, real in counts.values())

@@ -30,7 +30,8 @@ class EmittedFile:
 class Emitted:
     """An artifact on disk. `files` are the model and its external data, the model first; `size` is their sum in bytes
     (what `require size` speaks of); `counts` are nodes by operator; `refused` names what could not be placed as the
-    plan says, with the reason."""
+    plan says, with the reason; `rewrites` are how often each rule of the emitter changed the graph, and `left` what its
+    lowerings left alone: (pass, node, reason)."""
 
     directory: Path
     model: Path
@@ -41,6 +42,8 @@ class Emitted:
     ir_version: int
     counts: tuple[tuple[str, int], ...]
     refused: tuple[tuple[str, str], ...] = ()
+    rewrites: tuple[tuple[str, int], ...] = ()
+    left: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def size(self) -> int:

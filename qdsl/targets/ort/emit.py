@@ -95,14 +95,15 @@ def publish(emitted: Emitted, directory: Path) -> Emitted:
 
 @collector_paused()
 def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
-    """A quantized copy of `model`, ready to save, and what was done to it."""
+    """A quantized copy of `model`, ready to save, and what was done to it: the pass that inserts, then the
+    lowerings."""
     quantized = model.copy()
     trace = run([QuantizeDynamic(plan) if plan.mode == "dynamic" else InsertQDQ(plan, ranges)], quantized)
-    run([KeepOperators(plan), StoreFloat16(plan), *(make(name) for name in LOWERINGS)], quantized)
+    lowered = run([KeepOperators(plan), StoreFloat16(plan), *(make(name) for name in LOWERINGS)], quantized)
     quantized.sweep()
     stamp = {"qdsl.recipe": plan.recipe, "qdsl.plan_sha256": plan_hash(plan), "qdsl.version": __version__}
     set_model_metadata(quantized, stamp)
-    return quantized, trace
+    return quantized, Trace((*trace.steps, *lowered.steps))
 
 
 def _publish(
@@ -130,7 +131,9 @@ def _emitted(directory: Path, files: tuple[EmittedFile, ...], plan: Plan, proto:
         opset=next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")),
         ir_version=proto.ir_version,
         counts=tuple(sorted(Counter(node.op_type for node in proto.graph.node).items())),
-        refused=tuple((refused.node, refused.reason) for refused in trace.refused),
+        refused=tuple((refused.node, refused.reason) for refused in trace.steps[0].outcome.refused),
+        rewrites=tuple(trace.counts.items()),
+        left=tuple((step.name, *refused) for step in trace.steps[1:] for refused in step.outcome.refused),
     )
 
 
