@@ -579,8 +579,8 @@ def same_answer(folder: Path) -> None:
 
 def slower_build(folder: Path) -> None:
     builds = (
-        BuildProfile("float", (0.001,) * 10, 1.0, None, None),
-        BuildProfile("ort", (0.002,) * 10, 1.0, None, None),
+        BuildProfile("float", (0.01,) * 10, 1.0, None, None),
+        BuildProfile("ort", (0.02,) * 10, 1.0, None, None),
     )
     raise QdslError(slower(Profile("ort", 1, 1, 0, builds, {}), Span("example.q", 1, 1, 1, 2)))
 

@@ -94,6 +94,8 @@ def test_a_build_slower_than_float_is_said() -> None:
     assert found.code == "build-slower" and "13 ms instead of 10 ms" in found.headline and "0.77x" in found.label
     assert not list(slower(profiled(steady, [0.8 * ms for ms in steady]), SPAN))
     assert not list(slower(profiled(steady, steady[::-1]), SPAN)), "as fast: noise is no finding"
+    tiny = [0.05 * ms for ms in steady]
+    assert not list(slower(profiled(tiny, [1.3 * ms for ms in tiny]), SPAN)), "the time of a call"
 
 
 STEADY = [10.0] * 10

@@ -92,7 +92,8 @@ def profiles(
             report.add(Diagnostic("profile-left-out", headline, span, help=help, severity=Severity.WARNING))
         else:
             found.append(each)
-            report.extend(slower(each, span))
+            elsewhere = any(block.name == target and block.device is not None for block in prepared.recipe.targets)
+            report.extend(() if elsewhere else slower(each, span))
     return tuple(found)
 
 
