@@ -12,7 +12,7 @@ from functools import cached_property
 from qdsl.spec import UNGUARDED, Guard, Scheme
 
 # Goes up with every change of what a plan holds (`tests/test_plan_text.py` keeps watch).
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 # Kernels that read integer weights and multiply floats.
 WIDENING = frozenset({"MatMulNBits"})
 
