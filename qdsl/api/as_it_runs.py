@@ -24,7 +24,7 @@ def as_it_runs(prepared: Prepared, decided: Decisions) -> Decisions:
     ran = _reality(prepared)
     found = {name: Prediction(each.runs, each.kernel, "", RAN) for name, each in ran.items()}
     nodes = tuple(_marked(replace(node, prediction=found.get(node.node, _GONE))) for node in decided.plan.nodes)
-    integer = [node for node in nodes if node.prediction.runs == "integer"]
+    integer = [node for node in nodes if node.in_integers]
     total = replace(decided.plan.totals, integer_nodes=len(integer), integer_macs=sum(n.macs or 0 for n in integer))
     plan = replace(decided.plan, nodes=nodes, totals=total)
     return replace(decided, plan=plan, predictions={node.node: node.prediction for node in nodes})

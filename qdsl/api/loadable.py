@@ -32,7 +32,7 @@ def require_loadable(prepared: Prepared, decided: Sequence[Decisions], sets: Map
 def refused(decided: Decisions) -> tuple[str, ...]:
     """The tensors at which the runtime would refuse the file of a plan; () for one that it loads."""
     plan, context = decided.plan, decided.context
-    if plan.mode == "dynamic":
+    if plan.mode not in ("static", "float"):
         return ()
     view, tensors = emitted_view(context, {tensor.tensor: tensor for tensor in plan.tensors}, plan.apart)
     edges = edges_of_plan(view, tensors, plan.weights, plan.biases)
