@@ -131,7 +131,7 @@ def _emitted(directory: Path, files: tuple[EmittedFile, ...], plan: Plan, proto:
         opset=next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")),
         ir_version=proto.ir_version,
         counts=tuple(sorted(Counter(node.op_type for node in proto.graph.node).items())),
-        refused=tuple((refused.node, refused.reason) for refused in trace.steps[0].outcome.refused),
+        refused=tuple((refused.node, refused.reason) for step in trace.steps[:1] for refused in step.outcome.refused),
         rewrites=tuple(trace.counts.items()),
         left=tuple((step.name, *refused) for step in trace.steps[1:] for refused in step.outcome.refused),
     )
