@@ -26,7 +26,7 @@ def _of_one(methods: Sequence[Method]) -> str:
         return _fix(broken)
     unsure = [method for method in methods if method.facts.mismatches]
     if unsure:
-        count = words.count(sum(method.facts.mismatches for method in unsure), "node")
+        count = words.count(sum(method.facts.mismatches or 0 for method in unsure), "node")
         return (
             f"Look at the layers first: {count} run otherwise than planned, so the figures below are not those meant."
         )
