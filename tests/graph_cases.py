@@ -144,7 +144,18 @@ def _fused() -> ModelProto:
     return proto
 
 
+def _half() -> ModelProto:
+    """The same Conv with weights, inputs and outputs of 16 bits."""
+    model = conv_model()
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    for info in (*model.graph.input, *model.graph.output):
+        info.type.tensor_type.elem_type = TensorProto.FLOAT16
+    return model
+
+
 CASES: dict[str, Callable[[Path], object]] = {
+    "model.onnx is a Conv in float16": _saved(_half()),
     "no model.onnx": lambda path: None,
     "model.onnx is cut short": _cut,
     "model.onnx has bodies nested 20 deep": _nested,

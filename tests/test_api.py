@@ -119,7 +119,7 @@ def test_compile_tells_what_happens(tmp_path: Path) -> None:
     assert isinstance(result, qdsl.api.CompileResult)
     assert isinstance(result.targets[0], qdsl.api.TargetResult)
     stages = [event.stage for event in heard]
-    assert list(dict.fromkeys(stages))[:3] == ["model", "calibrate", "ort"]
+    assert list(dict.fromkeys(stages))[:4] == ["model", "calibrate", "rewrite", "tuned"]
     counted = [(event.done, event.total) for event in heard if event.total]
     assert counted[-1] == (6, 6)
     assert [done for done, _ in counted] == sorted(done for done, _ in counted)

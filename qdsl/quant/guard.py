@@ -66,7 +66,7 @@ def guard_symmetric(weight: Array, params: QParams, guard: Guard) -> QParams:
     wide = _fits(first, second, owner, scale)
     low, high = np.maximum(scale, least), np.maximum(scale, enough)
     for _ in range(_HALVINGS):
-        middle = (low + high) / np.float32(2)
+        middle = np.asarray((low + high) / 2, np.float32)
         fits = _fits(first, second, owner, middle)
         low, high = np.where(fits, low, middle), np.where(fits, middle, high)
     raised = np.where(wide, scale, np.maximum(high, np.float32(SMALLEST_SCALE)))
