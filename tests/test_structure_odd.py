@@ -13,7 +13,7 @@ from qdsl.graph import load, structure
 from qdsl.graph.view import GraphView, NodeView, TensorView, Use
 from qdsl.rewrite import canonicalise
 
-PREDICATES = [getattr(structure, name) for name in structure.__all__ if name != "Weight"]
+PREDICATES = [getattr(structure, name) for name in structure.__all__ if name not in ("Spelled", "Weight", "spelled")]
 OPS = [
     "Conv",
     "Gemm",
