@@ -13,6 +13,9 @@ _CHOOSERS = frozenset(
 )
 _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 
+# What a quantized file writes: measures in steps.
+_STORED = ("int8", "uint8")
+
 
 def chosen_rows(view: GraphView) -> dict[str, str]:
     """By graph output why it cannot be compared row by row, in a few words; without those that can."""
@@ -28,6 +31,6 @@ def chosen_rows(view: GraphView) -> dict[str, str]:
         dtype = view.tensors[name].dtype
         if name in behind:
             found[name] = f"its rows are chosen by {behind[name].op} ({behind[name].name})"
-        elif dtype is not None and dtype not in _FLOATS:
+        elif dtype is not None and dtype not in (*_FLOATS, *_STORED):
             found[name] = f"it holds {dtype}: numbers of things, not measures"
     return found

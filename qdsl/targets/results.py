@@ -86,7 +86,7 @@ class Mismatch:
 
 
 # What kernels of their own may cost an output, beside what quantization does.
-LOST_DB = 1.0
+LOST_DB = 2.0
 
 
 @dataclass(frozen=True, slots=True)

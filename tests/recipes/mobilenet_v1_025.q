@@ -7,8 +7,10 @@ input { resize 224 crop; mean [127.5]; std [127.5] }
 
 data calib from images "../../../shared/testdata/images/coco_ccby/*.jpg"
 
+# Weights of uint8 are added exactly on any CPU with all their steps, at three quarters of the speed of int8; wider steps
+# cost this model a point of agreement.
 quantize static {
-  weights     int8 symmetric per_channel
+  weights     uint8 symmetric per_channel
   activations uint8 affine per_tensor
   calibrate   minmax on calib
 }

@@ -25,7 +25,7 @@ CODES: dict[str, CodeDoc] = {
         summary="This CPU computes an output worse than the file says.",
         explanation=(
             "The artifact was run twice: with the runtime's kernels, and with every operator as the file writes it. An "
-            "output has lost over 1 dB to the kernels alone. On x86-64 without VNNI (Intel before Cascade Lake, AMD "
+            "output has lost over 2 dB to the kernels alone. On x86-64 without VNNI (Intel before Cascade Lake, AMD "
             "Zen 1 to 3) products of uint8 and int8 are added in pairs that saturate; by default weights are stored so "
             "that none can: this is seen where `target ort { cpu .. }` names other CPUs than the one at hand. The "
             "notes name the first tensors that part. `--strict` makes it exit 4."
