@@ -394,7 +394,8 @@ def test_maps_lie_over_the_picture_as_it_was(tmp_path: Path) -> None:
 
 
 def nearly_tied() -> ModelProto:
-    """`segmenter` in which red is behind green by less than a step of 8 bits: the build takes green for red."""
+    """`segmenter` in which red is close behind green: where colours mix at an edge, the build takes one for the
+    other."""
     node = helper.make_node("Conv", ["images", "w"], ["y"], name="conv1", kernel_shape=[1, 1])
     weights = np.array([[1, 0.9, 0], [0, 1, 0], [0, 0, 1]], np.float32).reshape(3, 3, 1, 1)
     return graph_of([node], ["y"], constants={"w": weights})

@@ -36,7 +36,7 @@ def kernels_differ(plan: Plan, parted: list[Arithmetic], found: Verification, sp
         f"`{plain(worst.output)[:80]}` has {_db(worst.planned_db)} as the file says, {_db(worst.here_db)} as this CPU "
         "computes it",
         span,
-        "the kernels do not add integer products exactly here",
+        "the kernels compute something else here than the file writes down",
         (_cure(plan),),
         tuple(first),
         severity=Severity.WARNING,

@@ -85,7 +85,9 @@ class Mismatch:
     real: str
 
 
-# What kernels of their own may cost an output, beside what quantization does.
+# What kernels of their own may cost an output, beside what quantization does. Measured on x86-64 with AVX2 and without
+# VNNI: rounding in another order costs MobileNetV1x0.25 1.3 dB on two pictures (the runtime's exact option gives the
+# same outputs to the bit), saturating sums cost YOLOv8n 5.5 dB.
 LOST_DB = 2.0
 
 

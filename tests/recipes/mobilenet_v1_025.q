@@ -7,8 +7,8 @@ input { resize 224 crop; mean [127.5]; std [127.5] }
 
 data calib from images "../../../shared/testdata/images/coco_ccby/*.jpg"
 
-# Weights of uint8 are added exactly on any CPU with all their steps, at three quarters of the speed of int8; wider steps
-# cost this model a point of agreement.
+# Weights of uint8 are added exactly on any CPU as they are; int8 gets wider steps for that. On 33 pictures, where one is
+# 3 points, uint8 agrees with float on 91 % and on 82 % of them mirrored, int8 on 88 % and 91 %: no clear difference.
 quantize static {
   weights     uint8 symmetric per_channel
   activations uint8 affine per_tensor
