@@ -58,7 +58,12 @@ CASES: dict[str, str] = {
     "numbers": "target tensorrt { version 10.3.1 }\ninput { rescale .5 }\nlayers all { range [0, 1e999] }\n",
     "fraction_without_a_number": "input { rescale 1/0.0 }\ninput { rescale 1/-255 }\n",
     "version_is_a_text": "target tensorrt { version 10.3 }\n",
-    "regex": 'keep matching "layer[" in float32\n',
+    "regex": (
+        'keep matching "layer[" in float32\n'
+        'keep matching "\\\\.(?!act)" in float32\n'
+        'param which = "(a"\n'
+        "keep matching $which in float32\n"
+    ),
     "scheme": "quantize static { weights int8 per_channel per_tensor; activations float16 symmetric }\n"
     "layers all { weights 1 bit; activations int8 simetric }\n",
     "place": 'place { leave op Conv; quantize input of all; share scale across all; quantize tensor "a" }\n',

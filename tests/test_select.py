@@ -189,7 +189,6 @@ FAULTY = [
     ("unknown_operator", "keep op [Conv, Convolution, maxpool] in float32"),
     ("too_few", "keep last 3 of op Resize in float32"),
     ("no_path", 'keep between op Softmax and "/model.0/conv/Conv" in float32'),
-    ("regex", 'keep matching "^(?!/model)" in float32'),
     ("kinds", 'keep op Conv and tensor "images" in float32'),
     ("several_at_once", 'keep op Cnov in float32\nkeep "/nope" or op Rleu in float32'),
 ]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Sequence
 
 from qdsl.diag import Span
 from qdsl.lang import selectors, syntax
 from qdsl.lang.recipe import Edge, Port
-from qdsl.lang.scope import Scope, shown
+from qdsl.lang.regex import RegexError, UnsupportedError, require_usable
+from qdsl.lang.scope import Scope, quoted, shown
 from qdsl.lang.selectors import CONDITIONS, PREDICATES
 from qdsl.lang.values import number, whole
 from qdsl.lang.vocabulary import CONDITION_LISTS, PORTS
@@ -110,11 +109,13 @@ class Picker:
             return None
         pattern, span = texts[0]
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                re.compile(pattern)
-        except (re.error, RecursionError, OverflowError) as fault:
-            self.scope.error("bad-regex", "this is not a regular expression", span, str(fault)[:120])
+            require_usable(pattern)
+        except RegexError as fault:
+            other = isinstance(fault, UnsupportedError)
+            code = "selector-regex" if other else "bad-regex"
+            headline = "this regular expression cannot be used" if other else "this is not a regular expression"
+            place = _inside(span, pattern, fault.at) if isinstance(pick.pattern, syntax.Text) else span
+            self.scope.error(code, headline, place, f"{fault} (at character {fault.at + 1})")
             return None
         return selectors.Matching(pattern, pick.span)
 
@@ -211,6 +212,14 @@ class Picker:
 
     def _end(self, pick: syntax.Pick) -> selectors.Picks:
         return self.picks(syntax.Picks(pick.span, (pick,), None))
+
+
+def _inside(span: Span, text: str, at: int) -> Span:
+    """Where character `at` of a text stands; the whole of it where it is not written in the usual way."""
+    if span.line != span.end_line or span.end_column - span.column != len(quoted(text)):
+        return span
+    column = span.column + len(quoted(text[:at])) - 1
+    return Span(span.file, span.line, column, span.line, column + 1)
 
 
 def _tensors(pick: selectors.Selector) -> bool:

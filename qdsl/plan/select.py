@@ -24,8 +24,8 @@ def select_nodes(
 ) -> tuple[int, ...]:
     """Node indices. `selects` maps names of the recipe's `select` statements, for a `Named` without a definition.
 
-    Reports unknown-op, selector-empty, selector-count, selector-too-few, selector-no-path, selector-regex and (for
-    selectors that name tensors) selector-kind.
+    Reports unknown-op, selector-empty, selector-count, selector-too-few, selector-no-path and (for selectors that name
+    tensors) selector-kind.
     """
     found = _run(picks, view, report, NODES, selects)
     return tuple(sorted(found))

@@ -27,10 +27,10 @@ from qdsl.lang.selectors import (
     TensorGlob,
     Under,
 )
+from qdsl.lang.regex import Regex
 from qdsl.plan import select_conditions as conditions
 from qdsl.plan.select_names import close_names, glob, in_scope, is_glob, listed, scope_sizes
 from qdsl.plan.select_ops import is_operator, nearest_operator, why_absent
-from qdsl.plan.select_regex import Regex, RegexError
 
 _PREDICATES: dict[str, Callable[[GraphView], frozenset[int]]] = {
     "depthwise": structure.depthwise,
@@ -252,12 +252,7 @@ class Evaluator:
         return _near("names", close_names(pattern, self.names)) or _looks(self.names)
 
     def _matching(self, selector: Matching) -> set[int]:
-        try:
-            regex = Regex(selector.pattern)
-        except RegexError as fault:
-            headline = "this regular expression cannot be used"
-            self._error("selector-regex", headline, selector.span, f"{fault} (at character {fault.at + 1})")
-            return set()
+        regex = Regex(selector.pattern)
         found = {i for i, name in enumerate(self.names) if regex.search(name)}
         if not found:
             label = f"no node name in {self.view.model_name} contains a match"

@@ -240,6 +240,14 @@ _NAMES: dict[str, CodeDoc] = {
         'keep matching "layer[" in float32\n',
         cure="a text without `matching` takes `*` and `?`, which is often enough",
     ),
+    "selector-regex": CodeDoc(
+        "a regular expression needs what is not supported",
+        "Patterns are matched in linear time, so that no pattern can hang the tool. Literals, classes, groups, `|`, "
+        "`*`, `+`, `?`, `{m,n}`, `^` and `$` work; back references, look-around and word boundaries do not. "
+        "Write `not matching` instead of a negative look-ahead.",
+        'keep matching "^(?!/model)" in float32\n',
+        cure="rewrite the pattern without it, or name the nodes by a text with `*` and `?`",
+    ),
     "place-nodes": CodeDoc(
         "`quantize` or `leave` in `place` names nodes where tensors are meant",
         'Q/DQ pairs stand on tensors: `inputs of X`, `outputs of X`, `tensor "x"`, or an edge `X -> Y`.',

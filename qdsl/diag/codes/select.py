@@ -61,16 +61,6 @@ CODES: dict[str, CodeDoc] = {
         _SETUP,
         "plan",
     ),
-    "selector-regex": CodeDoc(
-        "a regular expression needs what is not supported",
-        "Patterns are matched in linear time, so that no pattern can hang the tool. Literals, classes, groups, `|`, "
-        "`*`, `+`, `?`, `{m,n}`, `^` and `$` work; back references, look-around and word boundaries do not. "
-        "Write `not matching` instead of a negative look-ahead.",
-        _example('keep matching "^(?!/model)" in float32'),
-        _SETUP,
-        "plan",
-        cure="rewrite the pattern without it, or name the nodes by a text with `*` and `?`",
-    ),
     "selector-kind": CodeDoc(
         "nodes are named where tensors are expected, or the other way round",
         'A `tensor "..."` selects tensors, everything else selects nodes; one selector cannot combine both with `and`, '

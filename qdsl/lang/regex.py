@@ -24,11 +24,15 @@ _CONTROLS = {"n": "\n", "t": "\t", "r": "\r"}
 
 
 class RegexError(ValueError):
-    """A pattern outside the language; `at` is the offset of the culprit."""
+    """A pattern that is none; `at` is the offset of the culprit."""
 
     def __init__(self, message: str, at: int) -> None:
         super().__init__(message)
         self.at = at
+
+
+class UnsupportedError(RegexError):
+    """A pattern of a larger language, or one too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +72,23 @@ _Node = _Chars | _Anchor | _Cat | _Alt | _Repeat
 _State = tuple[frozenset[int], bool]
 
 
+def require_usable(pattern: str) -> None:
+    """Raises RegexError where a pattern cannot be used. Takes time in proportion to the text: nothing is unrolled."""
+    _parsed(pattern)
+
+
+def _parsed(pattern: str) -> _Node:
+    node = _Parser(pattern).whole()
+    if _size(node) > _MOST_STATES:
+        raise UnsupportedError(f"the pattern unrolls to more than {_MOST_STATES} states", 0)
+    return node
+
+
 class Regex:
     """A compiled pattern; `search` says whether a text contains a match. Raises RegexError on a bad pattern."""
 
     def __init__(self, pattern: str) -> None:
-        node = _Parser(pattern).whole()
-        if _size(node) > _MOST_STATES:
-            raise RegexError(f"the pattern unrolls to more than {_MOST_STATES} states", 0)
+        node = _parsed(pattern)
         self._program = _Program()
         self._program.emit(node)
         self._steps: dict[tuple[frozenset[int], str], _State] = {}
@@ -198,7 +212,7 @@ def _size(node: _Node) -> int:
 class _Parser:
     def __init__(self, pattern: str) -> None:
         if len(pattern) > _LONGEST:
-            raise RegexError(f"the pattern is longer than {_LONGEST} characters", _LONGEST)
+            raise UnsupportedError(f"the pattern is longer than {_LONGEST} characters", _LONGEST)
         self.text = pattern
         self.at = 0
         self.depth = 0
@@ -261,6 +275,8 @@ class _Parser:
 
     def _atom(self) -> _Node:
         start = self.at
+        if self._bounds() is not None:
+            raise RegexError(f"`{self.text[start : self.at]}` repeats nothing", start)
         char = self._peek()
         self.at += 1
         if char == "(":
@@ -271,16 +287,15 @@ class _Parser:
             return self._escape(start)
         if char in {"^", "$"}:
             return _Anchor(char == "$")
-        if char in {"*", "+", "?"}:
-            raise RegexError(f"`{char}` repeats nothing", start)
         return _Chars((("\n", "\n"),), True) if char == "." else _Chars(((char, char),))
 
     def _group(self, start: int) -> _Node:
         if self._peek() == "?" and not self._take("?:"):
-            raise RegexError("only plain groups `( )` and `(?: )` are supported: no look-around, names or flags", start)
+            why = "only plain groups `( )` and `(?: )` are supported: no look-around, names or flags"
+            raise UnsupportedError(why, start)
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise RegexError(f"groups are nested deeper than {_DEEPEST}", start)
+            raise UnsupportedError(f"groups are nested deeper than {_DEEPEST}", start)
         node = self._either()
         self.depth -= 1
         if not self._take(")"):
@@ -335,8 +350,10 @@ def _plain(char: str, start: int) -> str:
     """The character that an escape stands for, when it is punctuation or a control character."""
     if char in _CONTROLS:
         return _CONTROLS[char]
-    if not char or char.isalnum():
-        raise RegexError(f"the escape `\\{char}` is not supported" if char else "a lone `\\` ends the pattern", start)
+    if not char:
+        raise RegexError("a lone `\\` ends the pattern", start)
+    if char.isalnum():
+        raise UnsupportedError(f"the escape `\\{char}` is not supported", start)
     return char
 
 
