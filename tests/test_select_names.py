@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdsl.plan.select_names import close_names, glob, in_scope
 from qdsl.lang.regex import Regex, RegexError
+from qdsl.plan.select_names import close_names, glob, in_scope
 
 
 def slow_glob(pattern: str, name: str) -> bool:

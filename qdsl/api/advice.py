@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from qdsl.api import comparing, evaluating
 from qdsl.api.budgets import Budget, Name, Reading, Readings, decide_budgets
@@ -30,6 +29,7 @@ from qdsl.lang.vocabulary import METRICS
 from qdsl.plan import Plan
 from qdsl.plan.render import in_unit, plain
 from qdsl.spec import Granularity
+from qdsl.spec.scratch import scratch
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted, Verification
 
@@ -90,8 +90,8 @@ def _tried(bench: Bench, build: Build, budget: Budget) -> list[_Trial]:
     if not _TASKS[budget.metric]:
         known = (replace(trial, budget=_counted(trial, budget)) for trial in planned)
         return sorted(known, key=lambda trial: _distance(trial.budget))
-    with TemporaryDirectory(prefix="qdsl-") as folder:
-        return _measured(bench, planned, budget, Path(folder))
+    with scratch() as folder:
+        return _measured(bench, planned, budget, folder)
 
 
 def _planned(bench: Bench, build: Build, cure: Cure) -> Iterator[_Trial]:

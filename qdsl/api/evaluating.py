@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from qdsl import data
 from qdsl.api.budgets import Name, Reading
@@ -22,6 +21,7 @@ from qdsl.harness.tasks.python import loaded
 from qdsl.lang.recipe import Evaluate
 from qdsl.lock import complete
 from qdsl.plan.as_it_is import AS_IT_IS
+from qdsl.spec.scratch import scratch
 from qdsl.targets import Runner, target_module
 from qdsl.targets.results import Emitted
 
@@ -121,8 +121,8 @@ def _left_out(spec: Evaluate, reason: str) -> Diagnostic:
 def _runners(prepared: Prepared, built: Mapping[str, Emitted]) -> Iterator[dict[str, Runner]]:
     """The float model and the artifacts, each with the threads that its target asks for."""
     threads = {target.name: target.threads for target in prepared.recipe.targets}
-    with TemporaryDirectory(prefix="qdsl-") as folder:
-        path = Path(folder) / "float.onnx"
+    with scratch() as folder:
+        path = folder / "float.onnx"
         save(prepared.model, path)
         mode = prepared.recipe.mode
         as_written = mode is not None and mode.kind == AS_IT_IS

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qdsl.api.writing import unwritable
 from qdsl.spec.aside import forget_dead
+from qdsl.spec.scratch import forget_dead_scratch
 
 try:
     import fcntl
@@ -77,6 +78,7 @@ def _same(handle: int, directory: Path) -> bool:
 
 
 def _clean(directory: Path) -> None:
+    forget_dead_scratch()
     forget_dead(directory)
     with suppress(OSError):
         for entry in sorted(directory.iterdir()):

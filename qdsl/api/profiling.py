@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from qdsl.api import comparing
 from qdsl.api.budgets import Name, Reading, cost_readings
@@ -22,6 +20,7 @@ from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang.recipe import Profile as Statement
 from qdsl.lang.recipe import Recipe, Target
+from qdsl.spec.scratch import scratch
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted
 
@@ -100,15 +99,15 @@ def profiles(
 def _profiled(
     prepared: Prepared, expected: Sequence[Expected], target: str, emitted: Emitted, wish: Wish, heard: Heard
 ) -> Profile | None:
-    with TemporaryDirectory(prefix="qdsl-") as folder:
+    with scratch() as folder:
         count = max(worker.SAMPLES, wish.batch)
         given: Iterable[Sample] = expected[0].dataset if expected else comparing.any_samples(prepared, count)[0]
         rows = [dict(sample.arrays) for sample in islice(given, count)]
         if not rows:
             return None
-        inputs = Path(folder) / "inputs.npz"
+        inputs = folder / "inputs.npz"
         worker.store_feeds(inputs, rows, wish.batch)
-        model = Path(folder) / "float.onnx"
+        model = folder / "float.onnx"
         save(prepared.model, model)
         options = target_module(target).session_options(emitted)
         subjects = [Subject(FLOAT, model), Subject(target, emitted.model, options)]

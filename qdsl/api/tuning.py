@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from qdsl.api.choices import origin_of, trials_of
 from qdsl.api.planning import decide_one
@@ -21,6 +19,7 @@ from qdsl.plan import Decisions
 from qdsl.plan.alternatives import candidates, settled_by_ranges, without_losses
 from qdsl.plan.types import Choice
 from qdsl.search import Trial, walk
+from qdsl.spec.scratch import scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,8 @@ def choose(
         if trials:
             heard("no alternative has a place here, nothing to time", 0, 0)
         return Tuned(decided, tuple(line for lines in found for line in lines))
-    with TemporaryDirectory(prefix="qdsl-tune-") as folder:
-        bench = Bench(prepared, decided, ranges, datasets, Path(folder), heard)
+    with scratch() as folder:
+        bench = Bench(prepared, decided, ranges, datasets, folder, heard)
         steps = [[Step(c.alternative.name, region) for region in c.regions] for c in ladders]
         made = walk(steps, trials, bench.attempt)
     timed = [(_choice(prepared, decided, trial), trial.attempt.taken) for trial in made]

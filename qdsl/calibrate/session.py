@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.diag.system import ran_out_of_memory
 from qdsl.graph import Model, save, to_proto
 from qdsl.graph.saving import LARGEST_INLINE
+from qdsl.spec.scratch import scratch
 
 
 def session(model: Model, edit: Callable[[ModelProto], None]) -> Any:
@@ -32,8 +32,8 @@ def session(model: Model, edit: Callable[[ModelProto], None]) -> Any:
             proto = to_proto(model)
             edit(proto)
             return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        with tempfile.TemporaryDirectory(prefix="qdsl-") as folder:
-            return _from_file(model, edit, Path(folder) / "model.onnx", options)
+        with scratch() as folder:
+            return _from_file(model, edit, folder / "model.onnx", options)
     except QdslError:
         raise
     # ONNX Runtime's exceptions share no base class but Exception.

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.harness import bundle
@@ -15,6 +14,7 @@ from qdsl.harness.checks import Check, checked
 from qdsl.harness.emulators import Cpu, emulator
 from qdsl.harness.reading import plain_json
 from qdsl.harness.strict import UnfitError
+from qdsl.spec.scratch import scratch
 
 SAMPLES_EMULATED = 4
 _SCRIPT = "check.py"
@@ -27,8 +27,7 @@ def check(folder: Path, target: str, cpu: Cpu | None = None, samples: int | None
     The scripts are this program's own: nothing in the folder is executed. Raises QdslError: artifact-refused for a
     bundle or an artifact that does not run, emulator-absent, emulator-failed.
     """
-    with TemporaryDirectory(prefix="qdsl-") as aside:
-        scripts = Path(aside)
+    with scratch() as scripts:
         bundle.copy_scripts(scripts)
         words = [str(scripts / _SCRIPT), "--json", "--threads", "1", "--folder", str(folder.absolute())]
         if cpu is None:

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from qdsl.diag import Diagnostic, QdslError, nearest
 from qdsl.harness.machine import EMULATED
+from qdsl.spec.scratch import scratch
 
 PLACE = "QDSL_EMULATORS"  # the environment variable that names the folder of what was fetched
 GET = "python -m qdsl.harness.get_emulators"
@@ -102,8 +102,7 @@ def emulator(cpu: Cpu) -> Iterator[Emulator]:
     """The processor, ready to run Python for as long as the block lasts. Raises QdslError emulator-absent."""
     require([cpu])
     qemu = _qemu(cpu.architecture)
-    with TemporaryDirectory(prefix="qdsl-") as folder:
-        root = Path(folder)
+    with scratch() as root:
         own = cpu.architecture == architecture()
         python = sys.executable if own else _foreign_python(root)
         # One root per processor: what /proc/cpuinfo says must be what the processor does, and qemu shows that of the

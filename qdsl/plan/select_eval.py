@@ -10,6 +10,7 @@ from qdsl.diag import Report, Span
 from qdsl.graph import structure
 from qdsl.graph.structure_facts import links, reachable
 from qdsl.graph.view import GraphView
+from qdsl.lang.regex import Regex
 from qdsl.lang.selectors import (
     AllOf,
     AnyOf,
@@ -27,7 +28,6 @@ from qdsl.lang.selectors import (
     TensorGlob,
     Under,
 )
-from qdsl.lang.regex import Regex
 from qdsl.plan import select_conditions as conditions
 from qdsl.plan.select_names import close_names, glob, in_scope, is_glob, listed, scope_sizes
 from qdsl.plan.select_ops import is_operator, nearest_operator, why_absent

@@ -70,7 +70,7 @@ def forget_dead(folder: Path, name: str | None = None) -> None:
     with suppress(OSError):
         for entry in sorted(folder.iterdir()):
             found = _OURS.fullmatch(entry.name)
-            if found is None or (name is not None and found["name"] != _short(name)) or _alive(found["pid"]):
+            if found is None or (name is not None and found["name"] != _short(name)) or alive(found["pid"]):
                 continue
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry, ignore_errors=True)
@@ -82,7 +82,7 @@ def _short(name: str) -> str:
     return name[:_LONGEST]
 
 
-def _alive(pid: str | None) -> bool:
+def alive(pid: str | None) -> bool:
     """Whether the process that made something is at work; None says nothing of it: such names are no longer made."""
     if pid is None:
         return False

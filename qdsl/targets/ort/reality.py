@@ -6,7 +6,6 @@ only changes layouts (and names). So nodes are judged at EXTENDED, and operators
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import onnx
 import onnxruntime as ort
 
 from qdsl.passes.origins import REPLACES_KEY
+from qdsl.spec.scratch import scratch
 
 _QDQ = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 _INTEGER_KERNELS = frozenset(
@@ -94,8 +94,8 @@ def _optimized(model: str | Path | bytes, level: ort.GraphOptimizationLevel) -> 
     options.graph_optimization_level = level
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "optimized.onnx"
+    with scratch() as folder:
+        path = folder / "optimized.onnx"
         options.optimized_model_filepath = str(path)
         # Weights go beside the graph and are never read back: the graph alone may not exceed 2 GB.
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -22,6 +20,7 @@ from qdsl.graph.saving import LARGEST_INLINE
 from qdsl.graph.view import GraphView
 from qdsl.plan import Plan
 from qdsl.plan.types import WIDENING
+from qdsl.spec.scratch import scratch
 from qdsl.spec.threads import in_order, processors
 from qdsl.targets.ort.agreement import Agreement
 from qdsl.targets.ort.arithmetic import arithmetic, partings
@@ -215,8 +214,8 @@ def _sources(model: Model, emitted: Emitted, plan: Plan) -> Iterator[tuple[Sourc
     if model.constant_bytes <= LARGEST_INLINE:
         yield Source(to_proto(model)), quantized
         return
-    with TemporaryDirectory(prefix="qdsl-") as folder:
-        path = Path(folder) / "float.onnx"
+    with scratch() as folder:
+        path = folder / "float.onnx"
         save(model, path)
         yield Source(onnx.load(path, load_external_data=False), path.parent), quantized
 
