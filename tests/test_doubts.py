@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from data_cases import graph_of
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from test_evaluate import CHANNELS, coloured, mean_colour, write
 
 import qdsl
 from qdsl.api.budgets import Readings, cost_readings, decide_budgets
 from qdsl.api.doubts import guessing, slower
+from qdsl.cli import main
 from qdsl.diag import QdslError, Span
+from qdsl.graph import load as load_model
+from qdsl.graph.chosen_rows import chosen_rows
 from qdsl.harness import FLOAT, BuildScores, Evaluation, load
 from qdsl.harness.load import Watch
 from qdsl.harness.profiles import BuildProfile, Profile
@@ -199,6 +202,67 @@ def test_rows_behind_a_suppression_are_left_out_and_said(tmp_path: Path) -> None
     (note,) = [d for d in result.diagnostics if d.code == "evaluate-unordered"]
     assert "`sel`" in note.headline and 'output "boxes"' in note.help[0]
     assert any("NonMaxSuppression (nms1)" in each for each in note.notes)
+
+
+def test_verify_leaves_rows_behind_a_suppression_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What they are chosen from is compared in their place; so on the device, whose goldens lack them."""
+    np.savez(tmp_path / "val.npz", images=np.random.default_rng(1).random((4, 3, 8, 8), np.float32))
+    proto = suppressing()
+    del proto.graph.output[0]
+    path = write(tmp_path, proto, 'fidelity on val { output "picked" }', 'npz "val.npz"', "shape [1, 3, 8, 8]")
+    result = qdsl.compile(path, out=tmp_path / "build", lock=False)
+    found = result.targets[0].verification
+    assert [name for name, _ in found.unordered] == ["sel", "picked"] and found.outputs == ()
+    assert {one.output for one in found.arithmetic} == {"boxes", "scores"}
+    assert all(one.planned_db is not None and one.planned_db > 15 for one in found.arithmetic)
+    (check,) = qdsl.verify(tmp_path / "build" / "demo").checks
+    assert check.compared == () == check.fidelity and set(check.unordered) == {"sel", "picked"}
+    assert main(["verify", str(tmp_path / "build" / "demo")]) == 0
+    told = capsys.readouterr().out
+    assert "sel   left out: its rows are chosen by NonMaxSuppression (nms1)" in told
+
+
+def test_inner_tensors_behind_a_choice_are_left_out(tmp_path: Path) -> None:
+    """As in a transformer detector: a Conv, the best rows by TopK, and a Gemm on these."""
+    random = np.random.default_rng(4)
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv1", kernel_shape=[1, 1]),
+        helper.make_node("Reshape", ["c", "flat"], ["r"], name="flat1"),
+        helper.make_node("TopK", ["r", "k"], ["best", "places"], name="top1", axis=0),
+        helper.make_node("Gemm", ["best", "g"], ["h"], name="gemm1"),
+        helper.make_node("Relu", ["h"], ["a"], name="relu1"),
+        helper.make_node("Gemm", ["a", "g2"], ["y"], name="gemm2"),
+    ]
+    constants = {
+        "w": random.standard_normal((4, 3, 1, 1)).astype(np.float32),
+        "flat": np.array([64, 4]),
+        "k": np.array([9]),
+        "g": random.standard_normal((4, 8)).astype(np.float32),
+        "g2": random.standard_normal((8, 4)).astype(np.float32),
+    }
+    np.savez(tmp_path / "val.npz", images=random.random((4, 3, 8, 8), np.float32))
+    proto = graph_of(nodes, ["y"], constants=constants)
+    path = write(tmp_path, proto, 'fidelity on val { output "y" }', 'npz "val.npz"', "shape [1, 3, 8, 8]")
+    found = qdsl.compile(path, out=tmp_path / "build", lock=False, measure=False).targets[0].verification
+    assert {one.tensor for one in found.layers} <= {"c", "r"} and found.layers
+    assert [one.output for one in found.arithmetic] == ["r"]
+
+
+def test_rows_chosen_by_shapes_alone_are_compared(tmp_path: Path) -> None:
+    """What exporters make of an index: NonZero of a constant that has the shape of the input."""
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv1", kernel_shape=[1, 1]),
+        helper.make_node("Shape", ["images"], ["s"], name="shape1"),
+        helper.make_node(
+            "ConstantOfShape", ["s"], ["ones"], name="ones1", value=numpy_helper.from_array(np.array([1]))
+        ),
+        helper.make_node("NonZero", ["ones"], ["at"], name="at1"),
+        helper.make_node("Transpose", ["at"], ["t"], name="turn1", perm=[1, 0]),
+        helper.make_node("GatherND", ["c", "t"], ["y"], name="pick1"),
+    ]
+    proto = graph_of(nodes, ["y"], constants={"w": np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)})
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    assert chosen_rows(load_model(tmp_path / "model.onnx").view()) == {}
 
 
 def test_what_is_named_is_compared_all_the_same(tmp_path: Path) -> None:

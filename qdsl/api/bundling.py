@@ -17,6 +17,7 @@ from qdsl.api.writing import unwritable
 from qdsl.data.storing import unfinished
 from qdsl.diag import QdslError
 from qdsl.graph import save
+from qdsl.graph.chosen_rows import chosen_rows
 from qdsl.harness import FLOAT, check
 from qdsl.harness.bundle import FOLDER, Content, Entry, StoredInput, fitting, write
 from qdsl.harness.portable import masks, portable
@@ -68,9 +69,10 @@ def _content(
             raise
         return None
     ours = _outputs(module.runner(made.emitted, 1, as_written=True), rows)
+    out, options = chosen_rows(prepared.view), module.session_options(made.emitted)
     entries = [
-        Entry(FLOAT, "float.onnx", {}, _golden(floats)),
-        Entry(made.plan.target, f"../{made.emitted.model.name}", module.session_options(made.emitted), _golden(ours)),
+        Entry(FLOAT, "float.onnx", {}, _golden(floats, out)),
+        Entry(made.plan.target, f"../{made.emitted.model.name}", options, _golden(ours, out)),
     ]
     indices = range(len(rows))
     labelled = first is not None and len(stored) == 1
@@ -79,7 +81,7 @@ def _content(
     if task is not None and task["task"] == "segmentation" and drawn is None:
         task = None
     kernels, wish = _kernels(made), _wish(prepared, made)
-    return Content(prepared.recipe.name, made.plan.target, stored, entries, kernels, wish, task, drawn)
+    return Content(prepared.recipe.name, made.plan.target, stored, entries, kernels, wish, task, drawn, out)
 
 
 def remove(made: Made) -> None:
@@ -118,9 +120,10 @@ def _outputs(runner: Runner, rows: Rows) -> Rows:
     return [runner.run(row) for row in rows]
 
 
-def _golden(found: Rows) -> dict[str, NDArray[Any]]:
-    """Outputs [samples, ..], without those whose shape depends on the sample."""
-    same = [name for name in found[0] if len({row[name].shape for row in found}) == 1]
+def _golden(found: Rows, out: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """Outputs [samples, ..], without those whose shape depends on the sample and those whose rows are chosen by it."""
+    names = [name for name in found[0] if name not in out]
+    same = [name for name in names if len({row[name].shape for row in found}) == 1]
     return {name: np.stack([row[name] for row in found]) for name in same}
 
 

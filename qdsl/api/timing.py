@@ -15,6 +15,7 @@ from qdsl.api.prepare import Prepared
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset, Sample
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.graph.chosen_rows import chosen_rows
 from qdsl.lang.recipe import Require, Target, Tune
 from qdsl.plan import Decisions
 from qdsl.plan.gate import find_target
@@ -99,8 +100,12 @@ class Bench:
         return self._runtime.contender(self._prepared.model, decided.plan, self._ranges, self._folder, self._threads)
 
     def _fidelity(self, build: Any) -> dict[str, float]:
+        """By output, without those that cannot be compared row by row, unless a bound names them or there is no
+        other."""
         found: dict[str, float] = self._runtime.fidelity(build, self._reference, self._feeds)
-        return found
+        named = {name for require in self._tune.requires for name in require.metric.qualifiers}
+        out = chosen_rows(self._prepared.view).keys() - named
+        return {name: value for name, value in found.items() if name not in out} or found
 
 
 def threads_of(tune: Tune, block: Target | None) -> int:

@@ -147,6 +147,8 @@ def _print_verification(found: Verification, *, as_it_is: bool) -> None:
         line("", f"! {miss.node} ({miss.op}): predicted {miss.predicted}, runs {miss.real}")
     for number, one in enumerate(found.arithmetic):
         line("" if number else "kernels", f"{one.output}   {_arithmetic(one)}   {of(one.samples, found.source)}")
+    for number, (output, why) in enumerate(found.unordered):
+        line("" if number else "left out", f"{output}: {why}")
     width = min(max((len(f.tensor) for f in (*found.outputs, *found.worst)), default=0), _WIDEST)
     for stage, tensors in (("outputs", found.outputs), ("worst", found.worst)):
         for number, each in enumerate(tensors):

@@ -71,6 +71,8 @@ def print_checks(checks: Sequence[Check]) -> None:
         else:
             _print_outputs(written.outputs, "the same file unoptimized there", written.samples)
         _print_outputs(found.agreement, "the graph's own arithmetic", found.samples)
+        for output, why in found.unordered.items():
+            line("", f"{output}   left out: {why}")
         for kept in found.fidelity:
             planned, here = decibel_words(kept.planned_db), decibel_words(kept.here_db)
             line("", f"{kept.output}   {planned} beside float as planned, {here} as computed there")
@@ -109,6 +111,7 @@ def check_json(found: Check) -> dict[str, Any]:
             "fidelity": {
                 kept.output: {"planned_db": kept.planned_db, "here_db": kept.here_db} for kept in found.fidelity
             },
+            "unordered": dict(found.unordered),
         }
     )
     return plain

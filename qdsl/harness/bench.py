@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from qdsl.harness.check import FORMAT, Bundle, Checked, check, count_of, json_ready, tell
+from qdsl.harness.check import FORMAT, Bundle, Checked, check, count_of, json_ready, tell, unordered
 from qdsl.harness.worker import SAMPLES, RefusedError, Worker, store_feeds, take_turns
 
 UNOPTIMIZED_SAMPLES = 8
@@ -116,7 +116,7 @@ def main() -> int:
         print(f"bench.py: {reason}", file=sys.stderr)
         return 1
     store(found, args.out)
-    tell(found, bundle.said["target"])
+    tell({**found, "unordered": unordered(bundle)}, bundle.said["target"])
     tell_costs(found)
     print(f"written: {args.out}")
     return 0

@@ -9,7 +9,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -52,7 +52,8 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class Content:
     """What goes into a bundle. `predicted` counts nodes by kernel; `profile` has runs, warmup, batch and threads;
-    `task` is what `scoring` reads, None for nothing to score; `masks` [n, h, w] are its labels in a segmentation."""
+    `task` is what `scoring` reads, None for nothing to score; `masks` [n, h, w] are its labels in a segmentation;
+    `unordered` the outputs that cannot be compared row by row, each with why: no golden has them."""
 
     recipe: str
     target: str
@@ -62,6 +63,7 @@ class Content:
     profile: Mapping[str, int]
     task: Mapping[str, Any] | None = None
     masks: NDArray[Any] | None = None
+    unordered: Mapping[str, str] = field(default_factory=dict)
 
 
 def fitting(sample_bytes: int, most: int) -> int:
@@ -99,6 +101,7 @@ def _said(aside: Path, content: Content) -> dict[str, Any]:
         ],
         "predicted": dict(content.predicted),
         "profile": dict(content.profile),
+        "unordered": dict(content.unordered),
         "task": None if content.task is None else dict(content.task),
     }
 

@@ -197,10 +197,10 @@ class Checked:
         except RefusedError as reason:
             print(f"not compared: {reason}", file=sys.stderr)
             return None
-        ran = self.outputs[self._target]
+        ran, out = self.outputs[self._target], unordered(self.bundle)
         return {
             "samples": count_of(few),
-            "outputs": {name: agreement(ran[name], rows) for name, rows in written.items()},
+            "outputs": {name: agreement(ran[name], rows) for name, rows in written.items() if name not in out},
         }
 
 
@@ -208,7 +208,12 @@ def check(bundle: Bundle, threads: int, samples: int | None = None) -> dict[str,
     """What the artifact computes here, on the first `samples`, as data. Raises RefusedError."""
     checked = Checked(bundle, threads, samples)
     checked.run(bundle.said["target"])
-    return checked.found()
+    return {**checked.found(), "unordered": unordered(bundle)}
+
+
+def unordered(bundle: Bundle) -> dict[str, str]:
+    """The outputs that are not compared, since scores choose their rows or they number things; each with why."""
+    return dict(bundle.said.get("unordered", {}))
 
 
 def count_of(inputs: Mapping[str, Any]) -> int:
@@ -300,6 +305,8 @@ def tell(found: Mapping[str, Any], target: str) -> None:
         whose = "the graph's arithmetic" if build == target else "the machine that compiled it"
         for name, each in outputs.items():
             print(f"  {build} {name}: {ratio(each)} to {whose}")
+    for name, why in found.get("unordered", {}).items():
+        print(f"  {target} {name}: left out, {why}")
     for name, each in found["fidelity"].items():
         planned, here = decibel_words(each["planned_db"]), decibel_words(each["here_db"])
         print(f"  {target} {name}: {planned} to the float model as planned, {here} as this processor computes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from qdsl.harness.strict import Part
@@ -45,7 +45,8 @@ class Kept:
 @dataclass(frozen=True, slots=True)
 class Check:
     """What an artifact computes on one machine, over the first `samples` of its bundle. `cpu` is the processor that was
-    asked for, "" for this machine as it is; the other fields are those of a `Device`."""
+    asked for, "" for this machine as it is; `unordered` are the outputs that are not compared, each with why; the other
+    fields are those of a `Device`."""
 
     target: str
     cpu: str
@@ -57,6 +58,7 @@ class Check:
     fidelity: tuple[Kept, ...]
     operators: Mapping[str, int]
     kernels: tuple[tuple[str, int, int], ...]
+    unordered: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -95,7 +97,15 @@ def emulated_words(environment: Mapping[str, str]) -> str:
 def checked(content: Any, target: str, cpu: str = "") -> Check:
     """What `check.py --json` printed about `target`, from plain data. Raises UnfitError."""
     at = Part(content, "check").fields(
-        "environment", "emulated", "samples", "goldens", "arithmetic", "fidelity", "operators", "kernels"
+        "environment",
+        "emulated",
+        "samples",
+        "goldens",
+        "arithmetic",
+        "fidelity",
+        "operators",
+        "kernels",
+        "unordered",
     )
     operators = read_counts(at["operators"].fields(target)[target])
     goldens = at["goldens"].fields(target)[target]
@@ -110,6 +120,7 @@ def checked(content: Any, target: str, cpu: str = "") -> Check:
         fidelity=read_fidelity(at["fidelity"]),
         operators=operators,
         kernels=tuple(read_kernel(name, each, operators) for name, each in entries(at["kernels"])),
+        unordered={name: each.text(NAME) for name, each in entries(at["unordered"])},
     )
 
 

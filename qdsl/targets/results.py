@@ -136,7 +136,9 @@ class Verification:
     of the graph that really runs. `source` is where the samples come from: the name of a dataset, or "drawn inputs"
     (uniform from 0 to 1) where a build needs no data and the recipe has none; "" for none. `arithmetic` holds the
     outputs against the file's own arithmetic, over `layer_samples`; `partings` are the first tensors that leave it,
-    where an output is worse for it. `kernels_read` is False where nothing could tell which kernels run: then nothing is
+    where an output is worse for it. `unordered` are the outputs that are compared in neither way, since scores choose
+    their rows or they number things, each with why; where they are chosen from floats, these stand among `arithmetic`.
+    `kernels_read` is False where nothing could tell which kernels run: then nothing is
     known to be as predicted.
     """
 
@@ -153,6 +155,7 @@ class Verification:
     partings: tuple[Parting, ...] = ()
     widened: tuple[KernelCount, ...] = ()
     kernels_read: bool = False
+    unordered: tuple[tuple[str, str], ...] = ()
 
     @property
     def as_predicted(self) -> bool:

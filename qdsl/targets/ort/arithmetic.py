@@ -30,12 +30,14 @@ _INTEGER_PRODUCTS = ("ConvInteger", "MatMulInteger")
 def arithmetic(
     reference: Source, quantized: Source, names: Sequence[str], kept: Sequence[Arrays]
 ) -> tuple[Arithmetic, ...]:
-    """How each output agrees with the float model as written and as it runs, over the samples `kept`.
-    Nothing for no samples."""
-    if not kept:
+    """How each of the tensors `names`, outputs first of all, agrees with the float model as written and as it runs,
+    over the samples `kept`. Nothing for no samples."""
+    if not kept or not names:
         return ()
-    floats = Exposing(FLOAT, reference)
-    running, written = _both(quantized, ())
+    public = {info.name for info in reference.proto.graph.output}
+    inner = [name for name in names if name not in public]
+    floats = Exposing(FLOAT, reference, inner)
+    running, written = _both(quantized, inner)
     totals = [(Agreement(), Agreement(), Agreement()) for _ in names]
     for arrays in kept:
         expected, ran, meant = (session.run(names, arrays) for session in (floats, running, written))

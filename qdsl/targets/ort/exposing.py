@@ -64,13 +64,14 @@ class Exposing:
         self._inputs = [info.name for info in self._session.get_inputs()]
 
     def run(self, names: Sequence[str], arrays: Arrays) -> list[Any]:
-        """The tensors called `names`. Raises QdslError (artifact-refused), FloatModelError for the float model."""
+        """The tensors called `names`; without any the model runs all the same. Raises QdslError (artifact-refused),
+        FloatModelError for the float model."""
         try:
             found: list[Any] = self._session.run(list(names), {name: arrays[name] for name in self._inputs})
         except Exception as error:
             error_of = refused(self._what, error)
             raise FloatModelError(error_of.diagnostics) if self._what == FLOAT else error_of from None
-        return found
+        return found[: len(names)]
 
 
 def _widen(options: ort.SessionOptions, what: str) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from qdsl.data import Sample
 from qdsl.graph import Model, save, to_proto
+from qdsl.graph.chosen_rows import behind_choosers, chosen_from, chosen_rows
 from qdsl.graph.saving import LARGEST_INLINE
 from qdsl.graph.view import GraphView
 from qdsl.plan import Plan
@@ -53,17 +54,20 @@ def verify(
 
     Layers are compared on the first `layer_samples` of them: those are kept in memory, the others only seen. Each run
     is on one thread, several side by side, and sums are merged in the order of the samples, so that the figures are
-    the same on every call. `reality` is read from the artifact when it is not given; `source` says where the samples
-    come from. Raises QdslError (artifact-refused) when ONNX Runtime does not load or run one of the two
-    (FloatModelError where it loads the float model and does not run it).
+    the same on every call. Outputs whose rows scores choose are left out, and so is what lies behind such a choice;
+    what is chosen from is compared in their place. `reality` is read from the artifact when it is not given; `source`
+    says where the samples come from. Raises QdslError (artifact-refused) when ONNX Runtime does not load or run one of
+    the two (FloatModelError where it loads the float model and does not run it).
     """
     view = model.view()
+    out = chosen_rows(view)
     with _aside() as pool, _sources(model, emitted, plan) as sources:
-        outputs, kept, seen = _outputs(view, *sources, samples, count, layer_samples)
+        names = [name for name in dict.fromkeys(view.outputs) if name not in out]
+        outputs, kept, seen = _outputs(view, names, *sources, samples, count, layer_samples)
         reading = pool.submit(lambda: reality or read(emitted.model))
         inner = _inner(view, plan, sources[1])
         found = _layers(view, *sources, kept, inner)
-        summed = arithmetic(*sources, list(dict.fromkeys(view.outputs)), kept)
+        summed = arithmetic(*sources, [*names, *_held_by_both(chosen_from(view, out), *sources)], kept)
         parted = tuple(partings(sources[1], inner, kept)) if any(one.differs for one in summed) else ()
     try:
         ran = reading.result()
@@ -83,6 +87,7 @@ def verify(
         layers=found,
         arithmetic=summed,
         partings=parted,
+        unordered=tuple(out.items()),
     )
 
 
@@ -132,11 +137,23 @@ def _kernels(plan: Plan, ran: Reality, *, widened: bool) -> tuple[KernelCount, .
     return tuple(KernelCount(op, predicted[op], real[op]) for op in sorted(predicted | real))
 
 
+def _held_by_both(names: Sequence[str], *sources: Source) -> list[str]:
+    """Those of `names` that nodes of every model write."""
+    written = [{name for node in source.proto.graph.node for name in node.output} for source in sources]
+    return [name for name in names if all(name in held for held in written)]
+
+
 def _outputs(
-    view: GraphView, reference: Source, quantized: Source, samples: Iterable[Sample], count: int, keep: int
+    view: GraphView,
+    names: Sequence[str],
+    reference: Source,
+    quantized: Source,
+    samples: Iterable[Sample],
+    count: int,
+    keep: int,
 ) -> tuple[tuple[Fidelity, ...], list[Arrays], int]:
-    """How the graph outputs agree, the inputs of the first `keep` samples, and how many samples there were."""
-    names = list(dict.fromkeys(view.outputs))
+    """How the graph outputs called `names` agree, the inputs of the first `keep` samples, and how many samples there
+    were."""
     pair = _Pair(reference, quantized, [Layer(name, name) for name in names], inner=False)
     totals = [Agreement() for _ in names]
     kept: list[Arrays] = []
@@ -160,8 +177,8 @@ def _inner(view: GraphView, plan: Plan, quantized: Source) -> tuple[Layer, ...]:
     """Every tensor inside the graph that both models hold."""
     inner = [t.tensor for t in plan.tensors if t.tensor in view.tensors and _writer(view, t.tensor)]
     compared = written_layers(plan, view) if plan.mode == "dynamic" else layers(quantized.proto, inner)
-    cut = {each.tensor for each in plan.cuts}
-    return tuple(replace(layer, cut=layer.tensor in cut) for layer in compared)
+    cut, behind = {each.tensor for each in plan.cuts}, behind_choosers(view)
+    return tuple(replace(layer, cut=layer.tensor in cut) for layer in compared if layer.tensor not in behind)
 
 
 def _layers(
