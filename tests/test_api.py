@@ -11,7 +11,7 @@ from compile_tools import HEAD, environment, project
 
 import qdsl
 import qdsl.api
-from qdsl.api.compiling import Event
+from qdsl.api.events import Event
 from qdsl.diag import QdslError, Severity
 from qdsl.plan import Explanation, Plan
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from compile_tools import ROOT, environment, project
 
-from qdsl.api import evaluating
+from qdsl.api import advice, evaluating
 from qdsl.cli import main
 
 RULES = "evaluate fidelity on calib { measure sqnr; profile latency { runs 2; warmup 0 }; require sqnr >= 3 dB }\n"
@@ -70,6 +70,48 @@ def test_verification_is_shown_before_the_evaluation_begins(
         *("model", "calibrate", "rewrite", "ort", "verify", "outputs")
     ]
     assert "evaluate" in stages(capsys.readouterr().out)
+
+
+TWICE = """data other from npz "calib.npz" { take 3 }
+evaluate fidelity on calib { measure sqnr }
+evaluate fidelity on other { measure sqnr; profile latency { runs 2; warmup 0 }; require sqnr >= 300 dB }
+"""
+
+
+@pytest.mark.parametrize("verb", ["compile", "evaluate"])
+def test_each_evaluation_is_shown_before_the_next_begins(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, out = str(project(tmp_path, TWICE)), str(tmp_path / "build")
+    if verb == "evaluate":
+        assert main(["compile", recipe, "--out", out, "--no-measure"]) == 0
+    capsys.readouterr()
+    seen: list[str] = []
+    carry_out = evaluating.evaluate
+
+    def watched(*words: object) -> object:
+        seen.append(capsys.readouterr().out)
+        return carry_out(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluating, "evaluate", watched)
+    assert main([verb, recipe, "--out", out]) == 4
+    rest = "".join([*seen[2:], capsys.readouterr().out])
+    assert "evaluate   fidelity on calib" in seen[1] and "on other" not in seen[1]
+    assert stages(rest)[0] == "evaluate" and "fidelity on other, 3 samples" in rest and "on calib" not in rest
+
+
+def test_budgets_are_shown_before_cures_are_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def watched(*words: object) -> list[object]:
+        seen.append(capsys.readouterr().out)
+        return []
+
+    monkeypatch.setattr(advice, "advice", watched)
+    assert main(["compile", str(project(tmp_path, TWICE)), "--out", str(tmp_path / "build")]) == 4
+    assert "BROKEN" in seen[0] and "report" not in stages(seen[0])
 
 
 def test_a_reader_behind_a_pipe_sees_lines_at_once(tmp_path: Path) -> None:

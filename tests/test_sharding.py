@@ -91,7 +91,7 @@ def test_an_unknown_engine_is_refused(recipe: Path, capsys: pytest.CaptureFixtur
 def test_progress_counts_samples(recipe: Path) -> None:
     heard: list[tuple[int, int]] = []
 
-    def listen(event: qdsl.api.compiling.Event) -> None:
+    def listen(event: qdsl.api.events.Event) -> None:
         if event.stage == "calibrate" and event.total:
             heard.append((event.done, event.total))
 

@@ -17,6 +17,7 @@ from qdsl.api.choices import recall
 from qdsl.api.correcting import measure_means
 from qdsl.api.cut_ranges import cut_note, cut_ranges
 from qdsl.api.engines import engine as engine_for
+from qdsl.api.events import Event, Listener, silent
 from qdsl.api.findings import findings
 from qdsl.api.loadable import require_loadable
 from qdsl.api.locking import Pinned, Wish
@@ -39,7 +40,7 @@ from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
 from qdsl.lang.recipe import Recipe
 from qdsl.lock import LockedChoice
-from qdsl.plan import Decisions, Plan, gate, to_json
+from qdsl.plan import Decisions, Plan, gate, plans_json
 from qdsl.plan.gate import find_target
 from qdsl.plan.render import choice_words, mebibytes, plain, times_smaller, totals
 from qdsl.targets import target_module
@@ -47,21 +48,6 @@ from qdsl.targets.results import Emitted, Verification
 
 DEFAULT_OUT = "build"
 VERIFY_SAMPLES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened: `stage` is model, wait, calibrate, tune, lock, rewrite, tuned, evaluate, profile, try or
-    a target's name; `text` says what. While calibrating and evaluating, `done` of `total` samples (at `rate` samples
-    per second), while tuning `done` of `total` blocks, while profiling runs; zeros when it speaks of the whole stage.
-    `found` is a result, told as soon as it is known."""
-
-    stage: str
-    text: str
-    done: int = 0
-    total: int = 0
-    rate: float = 0.0
-    found: Made | Evaluation | Profile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +68,7 @@ class CompileResult:
     beside the recipe, None where none was used or written; `from_lock` says that it gave the ranges. `evaluations` are
     the recipe's `evaluate` statements, carried out, `profiles` what each target was found to cost on this machine; none
     where that was not wanted, or their data is not there. `checks` are what the artifacts compute on other processors,
-    emulated. `measurements` is what `measurements.json` says, `report` the
-    page that shows all of it."""
+    emulated. `measurements` is what `measurements.json` says, `report` the page that shows all of it."""
 
     recipe: str
     directory: Path
@@ -115,9 +100,6 @@ class CompileResult:
     @property
     def undecided(self) -> tuple[Budget, ...]:
         return tuple(b for target in self.targets for b in target.budgets if b.verdict == "undecided")
-
-
-Listener = Callable[[Event], None]
 
 
 def compile(
@@ -158,7 +140,7 @@ def compile(
     by = _calibrator(shards, engine, Path(path), sets or {}, target)
     processors = emulators.cpus(on)
     emulators.require(processors)
-    tell = listener or (lambda event: None)
+    tell = listener or silent
     report = Report()
     loaded = _passed(read(path, sets), target, report)
     pinned = Pinned(loaded.recipe, wish, target)
@@ -206,7 +188,7 @@ def _carried_out(
         report.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets))
         for each in made:
             report.extend(arithmetic_findings(each.plan, each.verification, _asked(prepared, each.plan.target)))
-    write_text(job.directory / "plan.json", _plans_json([decided.plan for decided in decisions]))
+    write_text(job.directory / "plan.json", plans_json([decided.plan for decided in decisions]))
     write_text(job.directory / "ranges.json", ranges.to_json())
     write_text(job.directory / RECIPE, _recipe_text(prepared.recipe))
     if told := pinned.write(found.measured, job.plans, found.tuned):
@@ -215,10 +197,11 @@ def _carried_out(
     if expected is not None:
         measured = measuring.measured(prepared, made, expected, job.stage, report, job.result)
     _bundle(prepared, made, expected)
-    checks = verifying.on_processors(prepared, made, processors, lambda text: tell(Event("verify", text)))
+    checks = verifying.on_processors(prepared, made, processors, tell)
     report.extend(verifying.findings(checks))
     budgets = [measuring.budgets(prepared, Standing.of(each), measured) for each in made]
     facts = measuring.write(job.directory, prepared, made, measured, budgets, pinned.used)
+    tell(Event("require", "", found=facts))
     builds = [advice.Build(e.plan, e.verification, b) for e, b in zip(made, budgets, strict=True)]
     bench = advice.Bench(prepared, sets, found.measured, datasets, expected or (), job.stage("try"))
     report.extend(advice.advice(bench, builds))
@@ -413,9 +396,3 @@ def _recipe_text(recipe: Recipe) -> str:
     given = ["# parameters:", *values, ""] if values else []
     files = [f"# {Path(name).name}\n{text.rstrip()}\n" for name, text in reversed(recipe.sources.items())]
     return "\n".join([*given, *files])
-
-
-def _plans_json(plans: list[Plan]) -> str:
-    """One plan per target, by the target's name."""
-    inner = [f'"{plan.target}": {to_json(plan).rstrip()}' for plan in plans]
-    return "{\n" + ",\n".join(inner) + "\n}\n"

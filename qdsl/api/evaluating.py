@@ -26,6 +26,7 @@ from qdsl.targets import Runner, target_module
 from qdsl.targets.results import Emitted
 
 Heard = Callable[[str, int, int], None]
+Known = Callable[[Evaluation], None]
 
 
 def planned(
@@ -71,23 +72,29 @@ def _changed(expected: Expected) -> Iterator[Expected]:
 
 
 def evaluations(
-    prepared: Prepared, expected: Sequence[Expected], built: Mapping[str, Emitted], heard: Heard
+    prepared: Prepared,
+    expected: Sequence[Expected],
+    built: Mapping[str, Emitted],
+    heard: Heard,
+    known: Known = lambda found: None,
 ) -> tuple[Evaluation, ...]:
     """Every planned `evaluate` on the float model and the artifacts in `built` (by target).
 
-    `heard` is told the task and its data, and samples done of all. Raises QdslError: evaluate-* for outputs that a task
-    cannot read, data-* and image-* for samples, artifact-refused.
+    `heard` is told the task and its data, and samples done of all; `known` each result as soon as it is. Raises
+    QdslError: evaluate-* for outputs that a task cannot read, data-* and image-* for samples, artifact-refused.
     """
     if not expected:
         return ()
     with _runners(prepared, built) as builds:
-        return tuple(_carried_out(one, builds, heard) for one in expected)
+        return tuple(_carried_out(one, builds, heard, known) for one in expected)
 
 
-def _carried_out(expected: Expected, builds: Mapping[str, Runner], heard: Heard) -> Evaluation:
+def _carried_out(expected: Expected, builds: Mapping[str, Runner], heard: Heard, known: Known) -> Evaluation:
     changed = f", {expected.condition}" if expected.condition else ""
     name = f"{expected.spec.task} on {expected.data.name}{changed}"
-    return evaluate(expected, builds, lambda done, total: heard(name, done, total))
+    found = evaluate(expected, builds, lambda done, total: heard(name, done, total))
+    known(found)
+    return found
 
 
 def _opened(

@@ -118,15 +118,11 @@ def measured(
     `told` hears each result."""
     built = {each.plan.target: each.emitted for each in made}
     with placed_at(model_span(prepared), "artifact-refused"):
-        evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"))
+        evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"), told)
         report.extend(guessing(expected, evaluated))
         evaluated, pictures = pictured(evaluated, expected)
-        for evaluation in evaluated:
-            told(evaluation)
         asked = profiling.all_wanted(prepared.recipe, built)
-        profiled = profiling.profiles(prepared, expected, built, asked, stage("profile"), report)
-        for profile in profiled:
-            told(profile)
+        profiled = profiling.profiles(prepared, expected, built, asked, stage("profile"), report, told)
     return Measured(evaluated, profiled, pictures)
 
 

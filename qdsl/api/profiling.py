@@ -77,9 +77,11 @@ def profiles(
     asked: Mapping[str, Asked],
     heard: Heard,
     report: Report,
+    known: Callable[[Profile], None] = lambda found: None,
 ) -> tuple[Profile, ...]:
-    """A profile for each target in `built` that is in `asked`. Inputs are the first samples of what is evaluated, else
-    what else there is (see `comparing.any_samples`); where there is nothing, `report` says so."""
+    """A profile for each target in `built` that is in `asked`, told to `known` as soon as it is there. Inputs are the
+    first samples of what is evaluated, else what else there is (see `comparing.any_samples`); where there is nothing,
+    `report` says so."""
     found = []
     for target, (wish, span) in asked.items():
         if target not in built:
@@ -91,6 +93,7 @@ def profiles(
             report.add(Diagnostic("profile-left-out", headline, span, help=help, severity=Severity.WARNING))
         else:
             found.append(each)
+            known(each)
             elsewhere = any(block.name == target and block.device is not None for block in prepared.recipe.targets)
             report.extend(() if elsewhere else slower(each, span))
     return tuple(found)

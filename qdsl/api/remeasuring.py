@@ -9,8 +9,9 @@ from pathlib import Path
 
 from qdsl.api import evaluating, measuring, profiling
 from qdsl.api.budgets import Budget
-from qdsl.api.compiling import DEFAULT_OUT, Event, Listener
+from qdsl.api.compiling import DEFAULT_OUT
 from qdsl.api.doubts import guessing
+from qdsl.api.events import Event, Listener, silent
 from qdsl.api.measuring import Measured, Standing
 from qdsl.api.occupying import occupied
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
@@ -58,6 +59,10 @@ class _Job:
     def stage(self, name: str) -> Callable[[str, int, int], None]:
         return lambda text, done, total: self.tell(Event(name, text, done, total))
 
+    def known(self, found: Evaluation | Profile) -> None:
+        """Tell a result."""
+        self.tell(Event("evaluate" if isinstance(found, Evaluation) else "profile", "", found=found))
+
     def alone(self) -> AbstractContextManager[None]:
         return occupied(self.directory, lambda text: self.tell(Event("wait", text)))
 
@@ -82,10 +87,12 @@ def evaluate(
         headline = f"recipe {job.prepared.recipe.name} has no `evaluate` statement"
         raise QdslError([Diagnostic("evaluate-nothing", headline, job.prepared.recipe.span)])
     with job.alone(), placed_at(model_span(job.prepared), "artifact-refused"):
-        evaluated = evaluating.evaluations(job.prepared, expected, job.built, job.stage("evaluate"))
+        evaluated = evaluating.evaluations(job.prepared, expected, job.built, job.stage("evaluate"), job.known)
         job.report.extend(guessing(expected, evaluated))
         told, pictures = measuring.pictured(evaluated, expected)
         job = replace(job, found=replace(job.found, pictures=measuring.hashes(pictures)))
+        for each in job.found.profiles:
+            job.known(each)
         return _written(job, Measured(told, job.found.profiles, pictures))
 
 
@@ -108,10 +115,14 @@ def profile(
     profiling.require_batch(job.prepared, asked.values())
     expected = evaluating.planned(job.prepared, job.report, needed=False)
     with job.alone(), placed_at(model_span(job.prepared), "artifact-refused"):
+        for evaluation in job.found.evaluations:
+            job.known(evaluation)
         heard = job.stage("profile")
-        profiled = profiling.profiles(job.prepared, expected, job.built, asked, heard, job.report)
+        profiled = profiling.profiles(job.prepared, expected, job.built, asked, heard, job.report, job.known)
         anew = {each.target for each in profiled}
         kept = [each for each in job.found.profiles if each.target not in anew]
+        for each in kept:
+            job.known(each)
         return _written(job, Measured(job.found.evaluations, (*profiled, *kept)))
 
 
@@ -130,7 +141,7 @@ def _opened(path: str | Path, out: str | Path, sets: Mapping[str, str] | None, l
     reading.require_same(directory, found)
     _require_current(path, directory, prepared, found)
     built = {build.target: _emitted(directory, build) for build in found.builds}
-    return _Job(prepared, directory, found, built, listener or (lambda event: None), report)
+    return _Job(prepared, directory, found, built, listener or silent, report)
 
 
 def _require_current(path: str | Path, directory: Path, prepared: Prepared, found: Measurements) -> None:
@@ -172,6 +183,7 @@ def _written(job: _Job, measured: Measured) -> MeasureResult:
         builds.append(replace(build, budgets=measuring.budget_facts(decided)))
     kept = replace(job.found, builds=tuple(builds), evaluations=measured.evaluations, profiles=measured.profiles)
     measuring.publish(job.directory, kept, measured.pictures)
+    job.tell(Event("require", "", found=kept))
     made_page = make_report(job.directory)
     job.report.extend(made_page.diagnostics)
     return MeasureResult(

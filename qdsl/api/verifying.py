@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from qdsl.api import bundling
+from qdsl.api.events import Event, Listener, silent
 from qdsl.api.measuring import Made
 from qdsl.api.prepare import Prepared
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
@@ -20,7 +21,6 @@ from qdsl.lang import load
 from qdsl.targets.results import FLOOR_DB, LOST_DB
 
 DEFAULT_OUT = "build"
-Heard = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def verify(
     out: str | Path = DEFAULT_OUT,
     sets: Mapping[str, str] | None = None,
     samples: int | None = None,
-    listener: Heard | None = None,
+    listener: Listener | None = None,
 ) -> VerifyResult:
     """Run the artifacts of a build on the samples of their bundles: as they run by default, with the session options of
     the manifest, against the same file without the runtime's optimizations, and against the graph's own arithmetic as
@@ -55,8 +55,9 @@ def verify(
     `build` is a build's folder, or a recipe whose build is in `<out>/<recipe>/`. Without `on` it happens on this
     machine, else on each of these processors (`haswell`, `cortex-a76`, `cortex-a72`, `cortex-a53`) by qemu: the real
     runtime, instruction by instruction, never for speed. `samples` how many of the bundle's (None: all, emulated 4);
-    `listener` hears what runs. Raises QdslError: cpu-unknown, emulator-absent, emulator-failed, verify-nothing,
-    measurements-*, artifact-refused, and what is wrong with a recipe; ValueError for less than one sample.
+    `listener` hears what runs, and each check as it ends. Raises QdslError: cpu-unknown, emulator-absent,
+    emulator-failed, verify-nothing, measurements-*, artifact-refused, and what is wrong with a recipe; ValueError for
+    less than one sample.
     """
     if samples is not None and samples < 1:
         raise ValueError(f"`samples` is {samples!r}: expected None or a whole number from 1")
@@ -67,7 +68,7 @@ def verify(
     reading.require_same(directory, found)
     folders = {facts.target: directory / facts.target / FOLDER for facts in found.builds}
     _require_bundles(folders)
-    checks = _checks(folders, processors, samples, listener or (lambda text: None))
+    checks = _checks(folders, processors, samples, listener or silent)
     return VerifyResult(
         recipe=found.recipe,
         directory=directory,
@@ -78,7 +79,7 @@ def verify(
 
 
 def on_processors(
-    prepared: Prepared, made: Sequence[Made], on: Sequence[emulators.Cpu], heard: Heard
+    prepared: Prepared, made: Sequence[Made], on: Sequence[emulators.Cpu], tell: Listener
 ) -> tuple[Check, ...]:
     """The same for artifacts that were just made, whose bundles may not be there to stay: where they are not, they are
     made for this alone. Those on whose samples the float model does not run are left out."""
@@ -89,7 +90,7 @@ def on_processors(
         for each in passing:
             bundling.bundle(prepared, each, ())
         folders = {each.plan.target: _bundle_of(each) for each in made}
-        return _checks({name: folder for name, folder in folders.items() if folder.is_dir()}, on, None, heard)
+        return _checks({name: folder for name, folder in folders.items() if folder.is_dir()}, on, None, tell)
     finally:
         for each in passing:
             bundling.remove(each)
@@ -119,13 +120,15 @@ def findings(checks: Sequence[Check]) -> tuple[Diagnostic, ...]:
 
 
 def _checks(
-    folders: Mapping[str, Path], on: Sequence[emulators.Cpu], samples: int | None, heard: Heard
+    folders: Mapping[str, Path], on: Sequence[emulators.Cpu], samples: int | None, tell: Listener
 ) -> tuple[Check, ...]:
     found = []
     for target, folder in folders.items():
         for cpu in on or (None,):
-            heard(f"{target} on {'this machine' if cpu is None else f'{cpu.name}, emulated'}")
+            where = f"{target} on {'this machine' if cpu is None else f'{cpu.name}, emulated'}"
+            tell(Event("verify", where))
             found.append(check(folder, target, cpu, samples))
+            tell(Event("verify", where, found=found[-1]))
     return tuple(found)
 
 

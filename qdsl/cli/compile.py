@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qdsl.cli.measured import line, of, print_budgets, print_evaluation, print_profile
-from qdsl.cli.verify import print_checks
+from qdsl.cli.log import log
+from qdsl.cli.measured import line
 
 if TYPE_CHECKING:
     from qdsl.api import CompileResult
-    from qdsl.api.compiling import Event
-    from qdsl.cli.progress import Progress
-    from qdsl.targets.results import Arithmetic, Fidelity, Verification
-
-_WIDEST = 64  # columns for the names of tensors
 
 
 def add(verbs: Any) -> None:
@@ -62,7 +55,6 @@ def run(args: argparse.Namespace) -> int:
     from qdsl.cli.progress import Progress
 
     with Progress(as_json=args.json) as progress:
-        listener = progress.hear if args.json else _log(progress)
         result = qdsl.api.compile(
             args.recipe,
             out=args.out,
@@ -70,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
             sets=dict(args.sets),
             workers=args.workers,
             batch=args.batch,
-            listener=listener,
+            listener=log(progress, as_json=args.json),
             locked=args.locked,
             update=args.update,
             lock=not args.no_lock,
@@ -84,95 +76,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(_as_json(result))
     else:
-        for facts in result.measurements.builds:
-            _print_activations(facts.activations, result.measurements.model.activations)
-        print_checks(result.checks)
-        for target in result.targets:
-            print_budgets(target.budgets)
         line("report", str(result.report))
     sure = result.as_verified and result.computes and not result.undecided
     return 0 if result.holds and (sure or not args.strict) else EXIT_BUDGET
-
-
-def _log(progress: Progress) -> Callable[[Event], None]:
-    """A listener that prints results as soon as they are known: builds as they are verified, then what they were
-    measured to be. What is on the way it leaves to `progress`."""
-
-    def hear(event: Event) -> None:
-        if event.found is None:
-            progress.hear(event)
-            return
-        progress.pause()
-        _print_found(event)
-        sys.stdout.flush()
-
-    return hear
-
-
-def _print_found(event: Event) -> None:
-    from qdsl.api.measuring import Made
-    from qdsl.harness import Evaluation
-
-    found = event.found
-    if isinstance(found, Made):
-        line(event.stage, event.text)
-        for node, reason in found.emitted.refused:
-            line("refused", f"{node}: {reason}")
-        _print_verification(found.verification, as_it_is=found.plan.mode == "none")
-    elif isinstance(found, Evaluation):
-        print_evaluation(found)
-    elif found is not None:
-        print_profile(found)
-
-
-def _print_activations(ours: int | None, floats: int | None) -> None:
-    """What lives at the same time, where the shapes say it."""
-    from qdsl.plan.render import mebibytes, times_smaller
-
-    if ours is not None and floats:
-        line("memory", f"activations {mebibytes(ours)} at most, {times_smaller(floats, ours)} (from the graph)")
-
-
-def _print_verification(found: Verification, *, as_it_is: bool) -> None:
-    from qdsl.plan.render import shortened
-
-    kernels, widened = (
-        ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in counts) for counts in (found.kernels, found.widened)
-    )
-    word = "as predicted" if found.as_predicted else "NOT AS PREDICTED" if found.kernels_read else "NOT VERIFIED"
-    word = "as it is" if as_it_is else word
-    more = f"; integer weights, float products: {widened}" if widened else ""
-    line("verify", f"{word}, in integers: {kernels or 'nothing'}{more}")
-    for miss in found.mismatches:
-        line("", f"! {miss.node} ({miss.op}): predicted {miss.predicted}, runs {miss.real}")
-    for number, one in enumerate(found.arithmetic):
-        line("" if number else "kernels", f"{one.output}   {_arithmetic(one)}   {of(one.samples, found.source)}")
-    for number, (output, why) in enumerate(found.unordered):
-        line("" if number else "left out", f"{output}: {why}")
-    width = min(max((len(f.tensor) for f in (*found.outputs, *found.worst)), default=0), _WIDEST)
-    for stage, tensors in (("outputs", found.outputs), ("worst", found.worst)):
-        for number, each in enumerate(tensors):
-            samples = f"{each.samples} {of(each.samples, found.source)}"
-            name = shortened(each.tensor, _WIDEST) if sys.stdout.isatty() else each.tensor
-            line("" if number else stage, f"{name:<{width}}   {_fidelity(each)}   {samples}")
-
-
-def _fidelity(found: Fidelity) -> str:
-    if found.sqnr_db is None:
-        return "cannot be compared" if found.samples else "not compared"
-    return f"{found.sqnr_db:5.1f} dB" + ("" if found.cosine is None else f"   cosine {found.cosine:.5f}")
-
-
-def _arithmetic(found: Arithmetic) -> str:
-    """What this CPU's kernels make of the output, beside the arithmetic of the file."""
-    if found.equal:
-        return f"{_decibels(found.here_db)} here, equal to the file's own arithmetic"
-    planned, here = _decibels(found.planned_db), _decibels(found.here_db)
-    return f"{planned} as the file says, {here} as this CPU computes ({_decibels(found.apart_db)} apart)"
-
-
-def _decibels(value: float | None) -> str:
-    return "not comparable" if value is None else f"{value:.1f} dB"
 
 
 def _as_json(result: CompileResult) -> dict[str, Any]:

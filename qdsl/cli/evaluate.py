@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from qdsl.cli.log import log
 from qdsl.cli.measured import add_build, show
 
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
             args.recipe,
             out=args.out,
             sets=dict(args.sets),
-            listener=progress.hear,
+            listener=log(progress, as_json=args.json),
             allow_python=args.allow_python,
         )
     return show(result, args)

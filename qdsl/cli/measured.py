@@ -27,7 +27,7 @@ def add_build(parser: argparse.ArgumentParser) -> None:
 
 
 def show(result: MeasureResult, args: argparse.Namespace) -> int:
-    """Print what was measured; the exit code."""
+    """Print what is left to be told of what was measured; the exit code."""
     from qdsl.cli import EXIT_BUDGET
     from qdsl.cli.output import print_json, show_diagnostics
 
@@ -35,12 +35,6 @@ def show(result: MeasureResult, args: argparse.Namespace) -> int:
     if args.json:
         print_json(_as_json(result))
     else:
-        for evaluation in result.evaluations:
-            print_evaluation(evaluation)
-        for profile in result.profiles:
-            print_profile(profile)
-        for decided in result.budgets.values():
-            print_budgets(decided)
         line("report", str(result.report))
     undecided = args.strict and bool(result.undecided)
     return 0 if result.holds and not undecided else EXIT_BUDGET

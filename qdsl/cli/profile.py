@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from qdsl.cli.log import log
 from qdsl.cli.measured import add_build, show
 
 _SETTINGS = ("runs", "warmup", "batch", "threads")
@@ -33,6 +34,10 @@ def run(args: argparse.Namespace) -> int:
     settings = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
     with Progress(as_json=args.json) as progress:
         result = qdsl.api.profile(
-            args.recipe, out=args.out, sets=dict(args.sets), settings=settings, listener=progress.hear
+            args.recipe,
+            out=args.out,
+            sets=dict(args.sets),
+            settings=settings,
+            listener=log(progress, as_json=args.json),
         )
     return show(result, args)

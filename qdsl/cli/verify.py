@@ -33,8 +33,8 @@ def add(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import qdsl.api
-    from qdsl.api.compiling import Event
     from qdsl.cli import EXIT_BUDGET
+    from qdsl.cli.log import log
     from qdsl.cli.output import print_json, show_diagnostics
     from qdsl.cli.progress import Progress
 
@@ -45,37 +45,35 @@ def run(args: argparse.Namespace) -> int:
             out=args.out,
             sets=dict(args.sets),
             samples=args.samples,
-            listener=lambda text: progress.hear(Event("verify", text)),
+            listener=log(progress, as_json=args.json),
         )
     show_diagnostics(result.diagnostics)
     if args.json:
         print_json(_as_json(result))
     else:
-        print_checks(result.checks)
         line("compiled", f"on {result.compiled_on or 'an unknown instruction set'}")
     return EXIT_BUDGET if args.strict and not result.holds else 0
 
 
-def print_checks(checks: Sequence[Check]) -> None:
-    """What each artifact computes on each processor."""
+def print_check(found: Check) -> None:
+    """What an artifact computes on a processor."""
     from qdsl.harness.check import decibel_words
 
-    for found in checks:
-        where = "" if found.cpu in ("", found.environment.get("processor")) else f" on {found.cpu}"
-        line("verify", f"{found.target}{where}, {found.label}: {found.environment.get('instructions') or 'unknown'}")
-        kernels = ", ".join(f"{real} of {predicted} {name}" for name, predicted, real in found.kernels) or "nothing"
-        line("", f"{'as predicted' if found.as_predicted else 'NOT AS PREDICTED'}, in integers: {kernels}")
-        written = found.arithmetic
-        if written is None:
-            line("", "not compared with the same file unoptimized: the runtime does not run it so")
-        else:
-            _print_outputs(written.outputs, "the same file unoptimized there", written.samples)
-        _print_outputs(found.agreement, "the graph's own arithmetic", found.samples)
-        for output, why in found.unordered.items():
-            line("", f"{output}   left out: {why}")
-        for kept in found.fidelity:
-            planned, here = decibel_words(kept.planned_db), decibel_words(kept.here_db)
-            line("", f"{kept.output}   {planned} beside float as planned, {here} as computed there")
+    where = "" if found.cpu in ("", found.environment.get("processor")) else f" on {found.cpu}"
+    line("verify", f"{found.target}{where}, {found.label}: {found.environment.get('instructions') or 'unknown'}")
+    kernels = ", ".join(f"{real} of {predicted} {name}" for name, predicted, real in found.kernels) or "nothing"
+    line("", f"{'as predicted' if found.as_predicted else 'NOT AS PREDICTED'}, in integers: {kernels}")
+    written = found.arithmetic
+    if written is None:
+        line("", "not compared with the same file unoptimized: the runtime does not run it so")
+    else:
+        _print_outputs(written.outputs, "the same file unoptimized there", written.samples)
+    _print_outputs(found.agreement, "the graph's own arithmetic", found.samples)
+    for output, why in found.unordered.items():
+        line("", f"{output}   left out: {why}")
+    for kept in found.fidelity:
+        planned, here = decibel_words(kept.planned_db), decibel_words(kept.here_db)
+        line("", f"{kept.output}   {planned} beside float as planned, {here} as computed there")
 
 
 def _print_outputs(outputs: Sequence[Agreement], against: str, samples: int) -> None:

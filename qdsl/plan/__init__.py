@@ -4,7 +4,7 @@ from qdsl.plan.build import Decisions, decide, make
 from qdsl.plan.explain import Explanation, Step, explain
 from qdsl.plan.gate import gate
 from qdsl.plan.render import render
-from qdsl.plan.serialize import from_json, plan_hash, to_json
+from qdsl.plan.serialize import from_json, plan_hash, plans_json, to_json
 from qdsl.plan.types import Plan
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "gate",
     "make",
     "plan_hash",
+    "plans_json",
     "render",
     "to_json",
 ]

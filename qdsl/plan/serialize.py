@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -21,6 +21,12 @@ _LARGEST = 1 << 28
 def to_json(plan: Plan) -> str:
     """The plan as text, one line per value, ending in a newline."""
     return json.dumps(to_data(plan), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def plans_json(plans: Sequence[Plan]) -> str:
+    """One plan per target, by the target's name."""
+    inner = [f'"{plan.target}": {to_json(plan).rstrip()}' for plan in plans]
+    return "{\n" + ",\n".join(inner) + "\n}\n"
 
 
 def plan_hash(plan: Plan) -> str:

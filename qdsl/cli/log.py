@@ -1,0 +1,107 @@
+"""The log of a verb: what it hears, printed as soon as it is known."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from qdsl.cli.measured import line, of, print_budgets, print_evaluation, print_profile
+from qdsl.cli.verify import print_check
+
+if TYPE_CHECKING:
+    from qdsl.api.events import Event
+    from qdsl.cli.progress import Progress
+    from qdsl.targets.results import Arithmetic, Fidelity, Verification
+
+_WIDEST = 64  # columns for the names of tensors
+
+
+def log(progress: Progress, *, as_json: bool) -> Callable[[Event], None]:
+    """A listener that prints results, and leaves what is on the way to `progress`. With `as_json` results are left to
+    the document."""
+
+    def hear(event: Event) -> None:
+        if event.found is None:
+            progress.hear(event)
+            return
+        progress.pause()
+        _print_found(event)
+        sys.stdout.flush()
+
+    return progress.hear if as_json else hear
+
+
+def _print_found(event: Event) -> None:
+    from qdsl.api.measuring import Made
+    from qdsl.harness import Evaluation
+    from qdsl.harness.checks import Check
+    from qdsl.harness.measurements import Measurements
+
+    found = event.found
+    if isinstance(found, Made):
+        line(event.stage, event.text)
+        for node, reason in found.emitted.refused:
+            line("refused", f"{node}: {reason}")
+        _print_verification(found.verification, as_it_is=found.plan.mode == "none")
+    elif isinstance(found, Check):
+        print_check(found)
+    elif isinstance(found, Evaluation):
+        print_evaluation(found)
+    elif isinstance(found, Measurements):
+        for build in found.builds:
+            _print_activations(build.activations, found.model.activations)
+        for build in found.builds:
+            print_budgets(build.budgets)
+    elif found is not None:
+        print_profile(found)
+
+
+def _print_activations(ours: int | None, floats: int | None) -> None:
+    """What lives at the same time, where the shapes say it."""
+    from qdsl.plan.render import mebibytes, times_smaller
+
+    if ours is not None and floats:
+        line("memory", f"activations {mebibytes(ours)} at most, {times_smaller(floats, ours)} (from the graph)")
+
+
+def _print_verification(found: Verification, *, as_it_is: bool) -> None:
+    from qdsl.plan.render import shortened
+
+    kernels, widened = (
+        ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in counts) for counts in (found.kernels, found.widened)
+    )
+    word = "as predicted" if found.as_predicted else "NOT AS PREDICTED" if found.kernels_read else "NOT VERIFIED"
+    word = "as it is" if as_it_is else word
+    more = f"; integer weights, float products: {widened}" if widened else ""
+    line("verify", f"{word}, in integers: {kernels or 'nothing'}{more}")
+    for miss in found.mismatches:
+        line("", f"! {miss.node} ({miss.op}): predicted {miss.predicted}, runs {miss.real}")
+    for number, one in enumerate(found.arithmetic):
+        line("" if number else "kernels", f"{one.output}   {_arithmetic(one)}   {of(one.samples, found.source)}")
+    for number, (output, why) in enumerate(found.unordered):
+        line("" if number else "left out", f"{output}: {why}")
+    width = min(max((len(f.tensor) for f in (*found.outputs, *found.worst)), default=0), _WIDEST)
+    for stage, tensors in (("outputs", found.outputs), ("worst", found.worst)):
+        for number, each in enumerate(tensors):
+            samples = f"{each.samples} {of(each.samples, found.source)}"
+            name = shortened(each.tensor, _WIDEST) if sys.stdout.isatty() else each.tensor
+            line("" if number else stage, f"{name:<{width}}   {_fidelity(each)}   {samples}")
+
+
+def _fidelity(found: Fidelity) -> str:
+    if found.sqnr_db is None:
+        return "cannot be compared" if found.samples else "not compared"
+    return f"{found.sqnr_db:5.1f} dB" + ("" if found.cosine is None else f"   cosine {found.cosine:.5f}")
+
+
+def _arithmetic(found: Arithmetic) -> str:
+    """What this CPU's kernels make of the output, beside the arithmetic of the file."""
+    if found.equal:
+        return f"{_decibels(found.here_db)} here, equal to the file's own arithmetic"
+    planned, here = _decibels(found.planned_db), _decibels(found.here_db)
+    return f"{planned} as the file says, {here} as this CPU computes ({_decibels(found.apart_db)} apart)"
+
+
+def _decibels(value: float | None) -> str:
+    return "not comparable" if value is None else f"{value:.1f} dB"
