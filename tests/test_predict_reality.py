@@ -52,3 +52,31 @@ def test_counts_are_of_the_graph_that_runs() -> None:
 def test_a_file_that_does_not_load_raises() -> None:
     with pytest.raises(Exception, match="Nonsense"):
         read(model(SILU.replace("Sigmoid", "Nonsense")).SerializeToString())
+
+
+PARTS = {
+    "Slice": "[a] a = Slice (d, i0, i2, i1) [b] b = Slice (d, i2, i4, i1)",
+    "Gather": "[a] a = Gather <axis = 2> (d, s0) [b] b = Gather <axis = 2> (d, s1)",
+    "Gather of one": "[a] a = Gather <axis = 2> (d, i0) [b] b = Gather <axis = 2> (d, i1)",
+}
+
+
+@pytest.mark.parametrize("quantized", ["a", "b", "ab"])
+@pytest.mark.parametrize("parts", PARTS)
+def test_parts_of_one_tensor_run_as_one_split(parts: str, quantized: str) -> None:
+    """Where all parts are integers the runtime makes one Split of what takes them, of a Slice's without being asked."""
+    pairs = "".join(
+        f"[q{n}] {n}q = QuantizeLinear ({n}, scale, zero) [d{n}] {n}d = DequantizeLinear ({n}q, scale, zero) "
+        for n in quantized
+    )
+    reads = {n: f"{n}d" if n in quantized else n for n in "ab"}
+    proto = model(
+        f"""g (float[1,4,2,5] x) => (float y, float z)
+        <float scale = {{0.05}}, uint8 zero = {{3}}, int64 s0 = {{0}}, int64 s1 = {{1}},
+         int64[1] i0 = {{0}}, int64[1] i1 = {{1}}, int64[1] i2 = {{2}}, int64[1] i4 = {{4}}> {{
+        [q] q = QuantizeLinear (x, scale, zero) [dq] d = DequantizeLinear (q, scale, zero)
+        {PARTS[parts]} {pairs} [neg] y = Neg ({reads["a"]}) [tanh] z = Tanh ({reads["b"]}) }}"""
+    )
+    ran = read(proto.SerializeToString()).nodes
+    integers = "ab" if parts == "Slice" else quantized
+    assert {name: ran[name].runs for name in "ab"} == {n: "integer" if n in integers else "float" for n in "ab"}

@@ -40,6 +40,9 @@ _SMALL_TENSOR = 1024
 _RENAMED = "_pre_q"
 # What a tensor is called once the runtime has moved the DequantizeLinear before its writer behind it.
 _PUSHED = "_post_dq"
+# What writes the parts of a tensor once the runtime has made one Split of the nodes that took them; a Gather of one index
+# is squeezed behind it.
+_PARTED_BY = {"Slice": ("Split",), "Gather": ("Split", "Squeeze")}
 _FLAT_ONLY = frozenset({"Relu", "Clip"})
 # What the emitter writes on quantized integers, where it was on floats (`concat_integers`), and what may stand behind.
 _JOINS = "Concat"
@@ -200,11 +203,11 @@ class _Reader:
             if writer is not None and writer.op_type not in _QDQ:
                 return Ran("absorbed" if _is_integer_kernel(writer) else "float", writer.op_type)
             pushed = self._writer.get(name + _PUSHED)
-            if pushed is not None and self._wrote(pushed.input[0], node.op_type):
-                return Ran("integer", node.op_type)
-            for quantized in self._quantized.get(name, []):
-                if self._wrote(quantized, node.op_type):
-                    return Ran("integer", node.op_type)
+            for integers in (*([pushed.input[0]] if pushed else []), *self._quantized.get(name, [])):
+                ops = (node.op_type, *_PARTED_BY.get(node.op_type, ()))
+                kernel = next((op for op in ops if self._wrote(integers, op)), None)
+                if kernel is not None:
+                    return Ran("integer", kernel)
         if node.op_type in _FLAT_ONLY:
             return Ran("absorbed", "")
         inner = [found[reader] for name in node.output for reader in self._readers.get(name, [])]
