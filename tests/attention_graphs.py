@@ -20,8 +20,10 @@ class _Net:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, TIME, WIDTH])]
+        self.outputs: list[str] = []
         self.keys = TIME  # with those of a cache
         self.rotary = True
+        self.cached = 0.0
 
     def input(self, *shape: int) -> str:
         name = f"in{len(self.inputs)}"
@@ -47,14 +49,19 @@ class _Net:
         self.nodes.append(helper.make_node(op, list(inputs), names, f"{op}_{len(self.nodes)}", **attrs))
         return names[0]
 
+    def kept(self, *names: str) -> None:
+        """Each is a graph output by chance."""
+        self.outputs += [name for name in names if self.cached and self.maybe(self.cached)]
+
     def maybe(self, share: float = 0.5) -> bool:
         return self.pick.random() < share
 
 
-def attention_model(seed: int, opset: int = 17, *, rotary: bool = True) -> onnx.ModelProto:
-    """One or two layers of attention over x [1, TIME, WIDTH]; `rotary`: some with positions turned into Q and K."""
+def attention_model(seed: int, opset: int = 17, *, rotary: bool = True, cached: float = 0.0) -> onnx.ModelProto:
+    """One or two layers of attention over x [1, TIME, WIDTH]; `rotary`: some with positions turned into Q and K;
+    `cached`: the share of forms of K and V that are graph outputs, for the next call."""
     net = _Net(seed)
-    net.rotary = rotary
+    net.rotary, net.cached = rotary, cached
     x = "x"
     for _ in range(1 + net.maybe(0.3)):
         y = _layer(net, x)
@@ -64,7 +71,7 @@ def attention_model(seed: int, opset: int = 17, *, rotary: bool = True) -> onnx.
         net.nodes,
         "attention",
         net.inputs,
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("y",)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("y", *dict.fromkeys(net.outputs))],
         net.constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
@@ -82,7 +89,9 @@ def _layer(net: _Net, x: str) -> str:
     if net.maybe(0.2):
         net.keys += 3
         k, v = (net.op("Concat", net.input(1, few, 3, DEPTH), part, axis=2) for part in (k, v))
+    net.kept(k, v)
     k, v = _repeated(net, k, few), _repeated(net, v, few)
+    net.kept(k, v)
     scores = _scores(net, q, k)
     mixed = net.op("MatMul", net.op("Softmax", scores, axis=-1), v)
     joined = net.op("Reshape", net.op("Transpose", mixed, perm=[0, 2, 1, 3]), net.shape(1, TIME, WIDTH))
@@ -109,7 +118,10 @@ def _projected(net: _Net, x: str, few: int) -> tuple[str, str, str]:
 
 
 def _heads(net: _Net, x: str, heads: int) -> str:
-    return net.op("Transpose", net.op("Reshape", x, net.shape(1, TIME, heads, DEPTH)), perm=[0, 2, 1, 3])
+    apart = net.op("Reshape", x, net.shape(1, TIME, heads, DEPTH))
+    turned = net.op("Transpose", apart, perm=[0, 2, 1, 3])
+    net.kept(x, apart, turned)
+    return turned
 
 
 def _rotated(net: _Net, x: str, heads: int) -> str:
@@ -138,7 +150,9 @@ def _tiled(net: _Net, x: str, times: int) -> str:
 
 
 def _scores(net: _Net, q: str, k: str) -> str:
-    scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]))
+    turned = net.op("Transpose", k, perm=[0, 1, 3, 2])
+    net.kept(turned)
+    scores = net.op("MatMul", q, turned)
     how = net.pick.choice(["", "Div", "Mul"])
     if how:
         scores = net.op(how, scores, net.scalar(DEPTH**0.5 if how == "Div" else DEPTH**-0.5))

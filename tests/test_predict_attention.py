@@ -34,10 +34,12 @@ RULES = (
 )
 
 
+@pytest.mark.parametrize("cached", [0.0, 0.2])
 @pytest.mark.parametrize("seed", range(72))
-def test_prediction_is_reality(seed: int, tmp_path: Path) -> None:
+def test_prediction_is_reality(seed: int, cached: float, tmp_path: Path) -> None:
+    """`cached`: the share of forms of K and V that the caller reads, too, for its next call."""
     rule, head = RULES[seed % len(RULES)], HEADS[seed // len(RULES) % len(HEADS)]
-    model = from_proto(attention_model(seed, (13, 17)[seed % 2], rotary=rule != MOVERS))
+    model = from_proto(attention_model(seed, (13, 17)[seed % 2], rotary=rule != MOVERS, cached=cached))
     canonicalise(model)
     try:
         plan = planned(model.view(), rule, head=head)

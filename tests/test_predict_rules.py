@@ -265,6 +265,26 @@ def by_itself() -> Iterator[Case]:
     yield Case(
         "chained reshapes run as one", chain, said, (pair("c", "n"), pair("y", OUT, group="c")), constants=shapes
     )
+    yield from turning()
+
+
+def turning() -> Iterator[Case]:
+    """What the runtime makes of Transposes behind one another, and of those that read what the caller reads, too."""
+    turn, over = "Transpose <perm = [0, 2, 1, 3]>", "Transpose <perm = [0, 1, 3, 2]>"
+    pairs = (pair("y", OUT),)
+    twice = f"g ({IMAGE} x) => ({IMAGE} y) {{ [t] c = Sin (x) [n] a = {turn} (c) [m] y = {over} (a) }}"
+    said = {"n": "absorbed Transpose", "m": "integer Transpose"}
+    yield Case("two transposes run as one", twice, said, pairs)
+    kept = f"g ({IMAGE} x) => ({IMAGE} k, {IMAGE} y) {{ [t] c = Sin (x) [n] k = {turn} (c) [m] y = {over} (k) }}"
+    said = {"n": "float input_float", "m": "float input_float"}
+    yield Case("the first of two transposes is for the caller, too", kept, said, pairs)
+    read = f"g ({IMAGE} x) => ({IMAGE} k, {IMAGE} y) {{ [t] k = Sin (x) [n] y = {turn} (k) }}"
+    yield Case("a transpose reads what the caller reads", read, {"n": "integer Transpose"}, pairs)
+    part = f"""g (float[3,1,4,8,8] x) => (float[1,4,8,8] k, float[1,4,8,8] y) {{
+      [t] c = Sin (x) [n] a = Transpose <perm = [0, 1, 3, 2, 4]> (c)
+      [g] k = Gather <axis = 0> (a, i) [m] y = {over} (k) }}"""
+    said = {"n": "float input_float", "g": "float input_float", "m": "float input_float"}
+    yield Case("a transpose comes down to the next", part, said, pairs, constants={"i": np.int64(1)})
 
 
 def ints(*values: int) -> Any:

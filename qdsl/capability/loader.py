@@ -179,6 +179,7 @@ def _capability(table: _Table, name: str) -> Capability:
         signed_pairs=table.flag("signed_pairs", False),
         spread=table.texts("spread"),
         spread_past_outputs=table.texts("spread_past_outputs"),
+        moved_through=table.texts("moved_through"),
         signed_spread_max_opset=_optional(table, "signed_spread_max_opset"),
         halves=read_halves(table.tables("half")),
         flats=read_flats(table.tables("flat")),
@@ -326,7 +327,7 @@ def _merge(table: _Table) -> Merge:
     made = Merge(
         first=table.sentence("first"),
         seconds=table.texts("seconds"),
-        stays=table.word("stays", ("first", "second")),
+        stays=table.word("stays", ("first", "second", "both")),
         op=table.text("op", ""),
         check=table.sentence("check"),
         because=table.sentence("because"),

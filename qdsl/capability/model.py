@@ -163,6 +163,7 @@ class WeightOnly:
 class Merge:
     """Two operators of which the runtime makes one before it looks at Q/DQ: `first` and one of `seconds`, which alone
     reads what it writes. `stays` says whose name the kernel keeps ("first" or "second"); it runs as `op` ("": its own).
+    With "both" others may read it, too: the second then reads what the first reads, and the first stays for them.
     `check` names the structural condition."""
 
     first: str
@@ -286,7 +287,8 @@ class Capability:
     `stores`: weights that may be stored as integers and are computed with in float.
     `spread`: operators over which it spreads a neighbouring Q/DQ pair,
     `spread_past_outputs` those that it spreads upwards even when what they read is a graph
-    output. `dynamic`: what runs with activations quantized at run time.
+    output, and which it moves down through operators of `moved_through` to the next of their kind.
+    `dynamic`: what runs with activations quantized at run time.
     `cpus` are the kinds of CPU that the table tells apart, `sums` where the kernels add exactly.
     `signed_spread_max_opset`: from the next opset on it refuses a file in which it spreads a signed pair.
     """
@@ -303,6 +305,7 @@ class Capability:
     signed_pairs: bool
     spread: tuple[str, ...]
     spread_past_outputs: tuple[str, ...] = ()
+    moved_through: tuple[str, ...] = ()
     merges: tuple[Merge, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     halves: tuple[Half, ...] = ()

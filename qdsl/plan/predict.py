@@ -44,11 +44,16 @@ def predict_edges(view: GraphView, edges: Edges, capability: Capability) -> dict
     """The same from any description of which edges carry integers. `edges` is changed: the pairs that the runtime adds
     itself are put in."""
     merged_view, merged = merge_nodes(view, edges, capability)
-    spread(merged_view, edges, capability)
+    spread(merged_view, edges, capability, _past(merged))
     found = judge(merged_view, edges, capability)
     for pair in reversed(merged):
         found[pair.gone] = _inside(found[pair.host], pair)
     return {node.name: found[node.name] for node in view.nodes}
+
+
+def _past(merged: Sequence[Merged]) -> frozenset[str]:
+    """The nodes that took another up once pairs were spread."""
+    return frozenset(pair.host for pair in merged if pair.past)
 
 
 def _inside(host: Prediction, pair: Merged) -> Prediction:
@@ -65,7 +70,7 @@ def refused_tensors(view: GraphView, edges: Edges, capability: Capability) -> tu
     last = capability.signed_spread_max_opset
     if last is None or view.opset <= last:
         return ()
-    merged_view, _ = merge_nodes(view, edges, capability)
-    reached = spread(merged_view, edges, capability)
+    merged_view, merged = merge_nodes(view, edges, capability)
+    reached = spread(merged_view, edges, capability, _past(merged))
     pairs = [(name, quant, uses) for name in reached for quant, uses in edges.written[name].quants.items()]
     return tuple(sorted(name for name, quant, uses in pairs if quant.dtype.signed and len(uses) == 1))

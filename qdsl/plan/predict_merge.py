@@ -16,12 +16,14 @@ from qdsl.plan.predict_edges import Edges, Written
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """`gone` runs inside the kernel of `host`, or equals it (`equal`) and so never runs; both are names."""
+    """`gone` runs inside the kernel of `host`, or equals it (`equal`) and so never runs; both are names. `past`: the
+    two merge once pairs are spread, so that one may stand between them until then."""
 
     host: str
     gone: str
     because: str
     equal: bool = False
+    past: bool = False
 
 
 def merge_nodes(view: GraphView, edges: Edges, capability: Capability) -> tuple[GraphView, list[Merged]]:
@@ -38,21 +40,25 @@ def _merge_pairs(view: GraphView, edges: Edges, capability: Capability) -> tuple
     found = []
     for index in range(len(view.nodes)):
         while (pair := _pair(graph, rules, index)) is not None:
-            found.append(_into_first(graph, *pair) if pair[2].stays == "first" else _into_second(graph, *pair))
+            found += INTO[pair[2].stays](graph, *pair)
     return (graph.done(), found) if found else (view, found)
 
 
 def _pair(graph: _Graph, rules: Mapping[str, Merge], index: int) -> tuple[NodeView, NodeView, Merge] | None:
-    """A node, the one that alone reads its result, and the rule by which the two merge."""
+    """A node, one that reads its result, alone where only one of the two stays, and the rule by which they merge."""
     first = graph.known(index)
     rule = rules.get(first.op)
     if rule is None or len(first.outputs) != 1:
         return None
-    use = graph.edges.written[first.outputs[0]].only_float
-    if use is None or graph.known(use.node).op not in rule.seconds:
-        return None
-    first, second = graph.node(index), graph.node(use.node)
-    return (first, second, rule) if CHECKS[rule.check](graph.view, first, second) else None
+    written = graph.edges.written[first.outputs[0]]
+    uses = [written.only_float] if rule.stays != "both" else list(written.floats)
+    for use in uses:
+        if use is None or graph.known(use.node).op not in rule.seconds:
+            continue
+        first, second = graph.node(index), graph.node(use.node)
+        if CHECKS[rule.check](graph.view, first, second):
+            return first, second, rule
+    return None
 
 
 class _Graph:
@@ -103,6 +109,16 @@ class _Graph:
             readers[new] = None
             if quant is not None:
                 self.edges.reads[new] = quant
+
+    def also_read(self, tensor: str, like: Use, new: Use) -> None:
+        """`new` reads `tensor`, too, in the way that `like` does."""
+        self.readers(tensor)[new] = None
+        quant = self.edges.reads.get(like)
+        if quant is not None:
+            self.edges.reads[new] = quant
+        if tensor in self.edges.written:
+            written = self.edges.written[tensor]
+            (written.floats if quant is None else written.quants[quant])[new] = None
 
     def join(self, gone: str, kept: str) -> None:
         """What read `gone` reads `kept`, in the way that it did."""
@@ -161,7 +177,7 @@ def _mergeable(graph: _Graph, node: NodeView) -> bool:
     return not reads_integers and all(value is not None for value in node.attrs.values())
 
 
-def _into_first(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -> Merged:
+def _into_first(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -> list[Merged]:
     """The first writes what the second wrote, and reads its other inputs after its own."""
     between, output = first.outputs[0], second.outputs[0]
     others = [(port, name) for port, name in enumerate(second.inputs) if name not in ("", between)]
@@ -173,10 +189,10 @@ def _into_first(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -
     graph.producers[output] = first.index
     graph.edges.written[between] = Written()
     graph.drop(second.index)
-    return Merged(first.name, second.name, rule.because)
+    return [Merged(first.name, second.name, rule.because)]
 
 
-def _into_second(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -> Merged:
+def _into_second(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -> list[Merged]:
     """The second reads what the first read."""
     source, between = first.inputs[0], first.outputs[0]
     graph.move_read(source, Use(first.index, 0), Use(second.index, second.inputs.index(between)))
@@ -184,7 +200,19 @@ def _into_second(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) 
     graph.nodes[second.index] = replace(second, op=rule.op or second.op, inputs=inputs)
     graph.edges.written[between] = Written()
     graph.drop(first.index)
-    return Merged(second.name, first.name, rule.because)
+    return [Merged(second.name, first.name, rule.because)]
+
+
+def _past_first(graph: _Graph, first: NodeView, second: NodeView, rule: Merge) -> list[Merged]:
+    """The second reads what the first read, in the way that it did; the first goes once nobody else reads it."""
+    source, between = first.inputs[0], first.outputs[0]
+    written = graph.edges.written[between]
+    if written.only_float is not None:
+        return [replace(pair, past=True) for pair in _into_second(graph, first, second, rule)]
+    graph.move_read(between, Use(second.index, 0), None)
+    graph.also_read(source, Use(first.index, 0), Use(second.index, 0))
+    graph.nodes[second.index] = replace(second, inputs=(source, *second.inputs[1:]))
+    return []
 
 
 def _adds_vector(view: GraphView, first: NodeView, second: NodeView) -> bool:
@@ -219,8 +247,26 @@ def _plain(view: GraphView, first: NodeView, second: NodeView) -> bool:
     return second.inputs[0] == first.outputs[0] and shape is not None and all(isinstance(dim, int) for dim in shape)
 
 
+def _turns(view: GraphView, first: NodeView, second: NodeView) -> bool:
+    """Two Transposes that do not undo each other: those the runtime takes out, and what it then moves is not known."""
+    shape = view.tensors[first.inputs[0]].shape
+    perms = [
+        node.attrs.get("perm", tuple(reversed(range(len(shape)))) if shape is not None else None)
+        for node in (first, second)
+    ]
+    if perms[0] is None or perms[1] is None or len(perms[0]) != len(perms[1]):
+        return False
+    return any(perms[0][axis] != place for place, axis in enumerate(perms[1]))
+
+
+INTO: Mapping[str, Callable[[_Graph, NodeView, NodeView, Merge], list[Merged]]] = {
+    "first": _into_first,
+    "second": _into_second,
+    "both": _past_first,
+}
 CHECKS: Mapping[str, Callable[[GraphView, NodeView, NodeView], bool]] = {
     "adds_vector": _adds_vector,
     "pads_zeros": _pads_zeros,
     "plain": _plain,
+    "turns": _turns,
 }

@@ -12,14 +12,21 @@ from qdsl.plan.predict_edges import Edges, Quant
 from qdsl.spec import Granularity
 
 
-def spread(view: GraphView, edges: Edges, capability: Capability) -> tuple[str, ...]:
-    """Adds the runtime's own pairs to `edges`. Linear: each step quantizes one more tensor. Returns the tensors that
+def spread(
+    view: GraphView, edges: Edges, capability: Capability, past: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
+    """Adds the runtime's own pairs to `edges`. Linear: each step quantizes one more tensor. `past` are nodes that took
+    up another of their kind after that: a pair that stood between the two stands before both. Returns the tensors that
     got a pair from above."""
-    movers = frozenset(capability.spread)
-    for name in list(edges.written):
-        for quant in list(edges.written[name].quants):
-            _up(view, edges, capability, name, quant)
-    return tuple(found for name in list(edges.written) for found in _down(view, edges, movers, name))
+    reached: list[str] = []
+    found = list(edges.written)
+    while found:
+        for name in found:
+            for quant in list(edges.written[name].quants):
+                _up(view, edges, capability, name, quant)
+        reached += [end for name in found for end in _down(view, edges, frozenset(capability.spread), name)]
+        found = _past_outputs(view, edges, capability, past)
+    return tuple(reached)
 
 
 def _up(view: GraphView, edges: Edges, capability: Capability, tensor: str, quant: Quant) -> None:
@@ -29,20 +36,58 @@ def _up(view: GraphView, edges: Edges, capability: Capability, tensor: str, quan
         if mover is None or mover.op not in capability.spread or mover.outputs[0] != tensor:
             return
         source, use = mover.inputs[0], Use(mover.index, 0)
-        if source not in edges.written or not _may_rise(view, edges, capability, mover, use):
+        if source not in edges.written or not _may_rise(view, edges, source, use):
             return
-        edges.quantize(source, quant, [use], to_output=edges.written[source].graph_output)
+        edges.quantize(source, quant, [use])
         tensor = source
 
 
-def _may_rise(view: GraphView, edges: Edges, capability: Capability, mover: NodeView, use: Use) -> bool:
-    """Whether a pair goes in where `mover` reads: on a graph input always, else where nobody else reads the value."""
-    source = edges.written[mover.inputs[0]]
-    if view.producer(mover.inputs[0]) is None:
-        return use in source.floats
-    if len(source.floats) != 1 or use not in source.floats or source.quants:
-        return False
-    return not source.graph_output or mover.op in capability.spread_past_outputs
+def _may_rise(view: GraphView, edges: Edges, tensor: str, use: Use) -> bool:
+    """Whether a pair goes in where a mover reads: on a graph input always, else where nobody else reads the value."""
+    written = edges.written[tensor]
+    return use in written.floats if view.producer(tensor) is None else written.only_float == use
+
+
+def _past_outputs(view: GraphView, edges: Edges, capability: Capability, past: frozenset[str]) -> list[str]:
+    """Once all pairs are spread, one more goes in where a mover of `spread_past_outputs` alone reads a graph output:
+    the caller then reads the dequantized value, too, unless the pair was there before. Returns where."""
+    found: list[str] = []
+    clear: set[str] = set()
+    for mover in view.nodes:
+        if mover.op not in capability.spread_past_outputs or not mover.outputs:
+            continue
+        quant, source = edges.written[mover.outputs[0]].only_quant, mover.inputs[0]
+        if quant is None or source not in edges.written or view.producer(source) is None:
+            continue
+        written, use = edges.written[source], Use(mover.index, 0)
+        alone = written.graph_output and written.edges == 1 and use in written.floats
+        if alone and not _meets(view, edges, capability, source, clear):
+            edges.quantize(source, quant, [use], to_output=mover.name not in past)
+            found.append(source)
+    return found
+
+
+def _meets(view: GraphView, edges: Edges, capability: Capability, tensor: str, clear: set[str]) -> bool:
+    """Whether a mover of `spread_past_outputs` comes down to the one that reads `tensor`: the two then read the same.
+    `clear` are tensors above which there is none, and gets more."""
+    seen, above = {tensor}, [tensor]
+    while above:
+        writer = view.producer(above.pop())
+        if writer is None or writer.op not in capability.moved_through:
+            continue
+        floats = [name for port, name in enumerate(writer.inputs) if Use(writer.index, port) not in edges.reads]
+        if any(_comes_down(view, edges, capability, name) for name in floats):
+            return True
+        above += [name for name in floats if name not in seen and name not in clear]
+        seen.update(floats)
+    clear |= seen
+    return False
+
+
+def _comes_down(view: GraphView, edges: Edges, capability: Capability, tensor: str) -> bool:
+    """Whether a mover wrote `tensor` for nodes alone, which it may then pass; for the caller it has to stay."""
+    mover = view.producer(tensor)
+    return mover is not None and mover.op in capability.spread_past_outputs and not edges.written[tensor].graph_output
 
 
 def _down(view: GraphView, edges: Edges, movers: frozenset[str], tensor: str) -> list[str]:

@@ -31,7 +31,8 @@ _FLOATS = frozenset(getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT
 _RESHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze"})
 _RESHAPED = "_new_reshape"
 # Suffixes that the runtime gives to a kernel which replaces several nodes, after the name of the first.
-_FUSION_SUFFIXES = ("/MatMulAddFusion", _RESHAPED)
+_ADDED = "/MatMulAddFusion"
+_FUSION_SUFFIXES = (_ADDED, _RESHAPED)
 _FLOAT = int(onnx.TensorProto.FLOAT)
 _FLOAT16 = int(onnx.TensorProto.FLOAT16)
 _QGEMM_OUTPUT_SCALE = 7
@@ -40,8 +41,8 @@ _SMALL_TENSOR = 1024
 _RENAMED = "_pre_q"
 # What a tensor is called once the runtime has moved the DequantizeLinear before its writer behind it.
 _PUSHED = "_post_dq"
-# What writes the parts of a tensor once the runtime has made one Split of the nodes that took them; a Gather of one index
-# is squeezed behind it.
+# What writes the parts of a tensor once the runtime has made one Split of the nodes that took them; a Gather of one
+# index is squeezed behind it.
 _PARTED_BY = {"Slice": ("Split",), "Gather": ("Split", "Squeeze")}
 _FLAT_ONLY = frozenset({"Relu", "Clip"})
 # What the emitter writes on quantized integers, where it was on floats (`concat_integers`), and what may stand behind.
@@ -119,6 +120,7 @@ class _Reader:
         self._types = _types(fused.graph)
         self._by_name = {node.name: node for node in fused.graph.node}
         self._writer = {name: node for node in fused.graph.node for name in node.output}
+        self._reader = {name: node for node in fused.graph.node for name in node.input}
         self._author = {name: node for node in self._nodes for name in node.output}
         self._twins = _twins(emitted.graph)
         self._joined = _joined(emitted.graph)
@@ -186,6 +188,20 @@ class _Reader:
                 return merged
         return None
 
+    def _reshaped_product(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        """The Reshape that stands for a chain of them behind a product of more than two axes and what is added to it:
+        the runtime computes the two as a Gemm of two axes, and the first of the chain restores the others."""
+        while node.op_type in _RESHAPES and node.input[0] in self._author:
+            node = self._author[node.input[0]]
+        for name in node.input if node.op_type == "Add" else ():
+            gemm = self._by_name.get(self._author[name].name + _ADDED) if name in self._author else None
+            reader = self._reader.get(gemm.output[0]) if gemm is not None else None
+            while reader is not None and reader.op_type in _QDQ:
+                reader = self._reader.get(reader.output[0])
+            if reader is not None and reader.name.endswith(_RESHAPED):
+                return reader
+        return None
+
     def _kernel(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
         names = (node.name, *(node.name + suffix for suffix in _FUSION_SUFFIXES))
         return next((self._by_name[name] for name in names if name in self._by_name), None)
@@ -212,7 +228,9 @@ class _Reader:
             return Ran("absorbed", "")
         inner = [found[reader] for name in node.output for reader in self._readers.get(name, [])]
         if inner and all(ran.runs == "float" for ran in inner):
-            return inner[0]
+            reshaped = self._reshaped_product(node) if node.op_type in _RESHAPES else None
+            integer = reshaped is not None and self._reads_integers(reshaped)
+            return Ran("integer", node.op_type) if integer else inner[0]
         return Ran("absorbed", "")
 
 
