@@ -30,6 +30,7 @@ from qdsl.plan.types import (
     Count,
     Fact,
     Flag,
+    Island,
     NodePlan,
     Origin,
     Prediction,
@@ -209,6 +210,7 @@ _PLANS = st.builds(
     totals=st.builds(Totals, *[st.integers(0, 2**50)] * 9),
     open=_few(_WORDS),
     counts=_few(st.builds(Count, _ORIGINS, _WORDS, _PORT, _PORT)),
+    islands=_few(st.builds(Island, _few(_WORDS), _few(_WORDS), _few(_WORDS), st.integers(0, 2**50), st.booleans())),
     facts=_few(st.builds(Fact, _WORDS, _WORDS, _few(st.tuples(_WORDS, _WORDS)))),
 )
 
@@ -293,7 +295,7 @@ def test_other_fields_are_another_version() -> None:
     """Whoever changes what a plan holds raises PLAN_VERSION, so that an older plan.json is refused by its version, and
     writes the new digest here."""
     digest = hashlib.sha256(_fields(Plan).encode()).hexdigest()[:16]
-    assert (PLAN_VERSION, digest) == (4, "543c06df65f34e52")
+    assert (PLAN_VERSION, digest) == (5, "143dac2401014f7d")
 
 
 def test_a_plan_of_an_older_version_is_refused_by_its_version() -> None:

@@ -34,7 +34,7 @@ from qdsl.plan.guards import check_option
 from qdsl.plan.half import Halves
 from qdsl.plan.half_size import half_bytes
 from qdsl.plan.half_verdicts import with_halves
-from qdsl.plan.islands import island_flags
+from qdsl.plan.islands import island_flags, islands
 from qdsl.plan.origins import Origins
 from qdsl.plan.place import Edit, edits
 from qdsl.plan.predict_joins import joined_nodes
@@ -43,7 +43,7 @@ from qdsl.plan.selection import Selection
 from qdsl.plan.settle import Settled, Settling
 from qdsl.plan.shapes import blockless
 from qdsl.plan.size import predicted_bytes
-from qdsl.plan.types import PLAN_VERSION, Choice, Count, Flag, NodePlan, Origin, Plan, Prediction, Totals
+from qdsl.plan.types import PLAN_VERSION, Choice, Count, Flag, Island, NodePlan, Origin, Plan, Prediction, Totals
 from qdsl.plan.verdicts import REFUSED, Verdicts
 
 _MEASURE_IT = "to measure it as it is: `quantize none`"
@@ -156,12 +156,21 @@ def _verdicts(context: Context, settled: Settled) -> tuple[NodePlan, ...]:
     return Verdicts(context, settled.draft, settled.predictions, settled.refused).all()
 
 
-def _flags(recipe: Recipe, block: Target | None, context: Context, settled: Settled) -> tuple[Flag, ...]:
+def _flags(
+    recipe: Recipe, block: Target | None, context: Context, settled: Settled, between: tuple[Island, ...]
+) -> tuple[Flag, ...]:
     draft = settled.draft
     found = flags(context, recipe, block, draft.tensors)
     if context.cascade.mode.kind == "dynamic":
         return (*found, *slow_weights(context, draft.weights))
-    return (*found, *island_flags(context, draft, settled.predictions))
+    return (*found, *island_flags(context, between))
+
+
+def _between(context: Context, settled: Settled) -> tuple[Island, ...]:
+    """The float islands; in a dynamic build every tensor comes as floats."""
+    if context.cascade.mode.kind == "dynamic":
+        return ()
+    return islands(context, settled.draft, settled.predictions)
 
 
 def _plan(
@@ -177,6 +186,7 @@ def _plan(
     biases = improve.with_corrections(recipe, context, draft)
     verdicts = with_halves(context, halves, _verdicts(context, settled))
     cut = cuts(context, draft) if draft.tensors else ()
+    between = _between(context, settled)
     return Plan(
         version=PLAN_VERSION,
         recipe=recipe.name,
@@ -187,7 +197,7 @@ def _plan(
         tensors=tuple(sorted(draft.tensors.values(), key=lambda plan: plan.tensor)),
         weights=tuple(sorted(draft.weights, key=lambda plan: (plan.node, plan.port))),
         biases=tuple(sorted(biases, key=lambda plan: (plan.node, plan.port))),
-        flags=_flags(recipe, block, context, settled),
+        flags=_flags(recipe, block, context, settled, between),
         totals=_totals(context, draft, halves, verdicts, sizes),
         open=(*_open(recipe, draft), *opened(cut), *improve.opened(biases)),
         facts=facts(recipe, block),
@@ -195,6 +205,7 @@ def _plan(
         half_weights=halves.weights,
         apart=settled.apart,
         cuts=cut,
+        islands=between,
     )
 
 

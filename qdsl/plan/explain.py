@@ -11,6 +11,7 @@ from qdsl.lang.recipe import Calibrate, FixedRange, KeepRule, TypeRequest
 from qdsl.plan import improve
 from qdsl.plan.build import Decisions
 from qdsl.plan.cascade import Resolved, Value
+from qdsl.plan.islands import told
 from qdsl.plan.render import place, plain, shortened
 from qdsl.plan.shapes import weight_ports
 from qdsl.plan.types import Cut, NodePlan, Origin, TensorPlan
@@ -96,6 +97,7 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
     steps += _chosen(decisions, node)
     steps += _corrected(decisions, node)
     steps += _exact(decisions, node)
+    steps += _island(decisions, node)
     verdict, recipe = _verdict(decisions, plan), decisions.plan.recipe
     return Explanation(node.name, "node", _title(decisions, node), tuple(steps), verdict, recipe)
 
@@ -199,6 +201,19 @@ def _exact(decisions: Decisions, node: NodeView) -> Iterable[Step]:
             cost = f"{one.wider} of {one.channels} channels in wider steps, {one.times:.2f}x in the median"
             told = cost if one.wider else "no channel can saturate: its steps are as they would be"
             yield Step("exact", told, Origin(f"{table.name}.toml, sums"), True)
+
+
+def _island(decisions: Decisions, node: NodeView) -> Iterable[Step]:
+    """What it costs that the node stays float between integers."""
+    table = decisions.context.capability
+    row = decisions.predictions[node.name].row
+    for island in decisions.plan.islands:
+        if node.name in island.nodes:
+            others = [name for name in island.nodes if name != node.name]
+            among = f"with {others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''}, " if others else ""
+            cost = told(island.moved, known=island.known) or "an unknown amount"
+            value = f"{among}float between integers: Q and DQ move {cost} a sample"
+            yield Step("island", value, Origin(f"{table.name}.toml, row {row}"), True)
 
 
 def _stored(decisions: Decisions, node: NodeView) -> str:

@@ -6,13 +6,13 @@ byte of integers and four of floats on either side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.plan.types import Flag, Prediction
+from qdsl.plan.types import Flag, Island, Prediction
 
 FLOAT_ISLAND = "float-island"
 _MOVED = 5  # bytes for each value that a Q or DQ turns
@@ -28,26 +28,45 @@ class _Island:
     leave: dict[str, None] = field(default_factory=dict)
 
 
-def island_flags(context: Context, draft: Draft, predictions: Mapping[str, Prediction]) -> tuple[Flag, ...]:
-    """One flag for all islands of a plan that no rule asked for, none where there is none."""
+def islands(context: Context, draft: Draft, predictions: Mapping[str, Prediction]) -> tuple[Island, ...]:
+    """The islands that no rule asked for, in graph order, each with what it costs."""
     found = [island for island in _islands(context, draft, predictions) if island.enter and island.leave]
+    return tuple(_costed(context, island) for island in found)
+
+
+def island_flags(context: Context, found: tuple[Island, ...]) -> tuple[Flag, ...]:
+    """One flag for all islands of a plan, none where there is none."""
     if not found:
         return ()
-    nodes = sorted((node for island in found for node in island.nodes), key=lambda node: node.index)
-    ops = list(dict.fromkeys(node.op for node in nodes))
-    named = ", ".join(ops[:_SHOWN]) + (", ..." if len(ops) > _SHOWN else "")
+    nodes = sorted((name for island in found for name in island.nodes), key=context.view.node_index.__getitem__)
+    named = ops_of(context.view.node(name).op for name in nodes)
     count = "1 float island stands" if len(found) == 1 else f"{len(found)} float islands stand"
-    message = f"{count} between integers ({named}){_cost(context, found)}"
-    return (Flag(FLOAT_ISLAND, message, tuple(node.name for node in nodes)),)
+    moved = told(sum(island.moved for island in found), known=all(island.known for island in found))
+    message = f"{count} between integers ({named}){f': their Q and DQ move {moved} a sample' if moved else ''}"
+    return (Flag(FLOAT_ISLAND, message, tuple(nodes)),)
 
 
-def _cost(context: Context, found: list[_Island]) -> str:
-    sizes = [context.view.tensors[name].elements for island in found for name in (*island.enter, *island.leave)]
-    known = [size for size in sizes if size is not None]
-    if not known:
-        return ""
-    least = "" if len(known) == len(sizes) else "at least "
-    return f": their Q and DQ move {least}{_MOVED * sum(known) / 1024:,.1f} KiB a sample"
+def ops_of(ops: Iterable[str]) -> str:
+    """`HardSwish, Mul, ReduceMean, ...`: each once, the first of many."""
+    once = list(dict.fromkeys(ops))
+    return ", ".join(once[:_SHOWN]) + (", ..." if len(once) > _SHOWN else "")
+
+
+def told(moved: int, *, known: bool) -> str:
+    """`612.5 KiB`, `at least 612.5 KiB` where more is not known; "" where nothing is."""
+    return f"{'' if known else 'at least '}{moved / 1024:,.1f} KiB" if moved else ""
+
+
+def _costed(context: Context, island: _Island) -> Island:
+    sizes = [context.view.tensors[name].elements for name in (*island.enter, *island.leave)]
+    nodes = sorted(island.nodes, key=lambda node: node.index)
+    return Island(
+        nodes=tuple(node.name for node in nodes),
+        enter=tuple(island.enter),
+        leave=tuple(island.leave),
+        moved=_MOVED * sum(size for size in sizes if size is not None),
+        known=None not in sizes,
+    )
 
 
 def _islands(context: Context, draft: Draft, predictions: Mapping[str, Prediction]) -> list[_Island]:

@@ -249,14 +249,17 @@ def _plain(view: GraphView, first: NodeView, second: NodeView) -> bool:
 
 def _turns(view: GraphView, first: NodeView, second: NodeView) -> bool:
     """Two Transposes that do not undo each other: those the runtime takes out, and what it then moves is not known."""
-    shape = view.tensors[first.inputs[0]].shape
-    perms = [
-        node.attrs.get("perm", tuple(reversed(range(len(shape)))) if shape is not None else None)
-        for node in (first, second)
-    ]
-    if perms[0] is None or perms[1] is None or len(perms[0]) != len(perms[1]):
-        return False
-    return any(perms[0][axis] != place for place, axis in enumerate(perms[1]))
+    before, behind = _axes(view, first), _axes(view, second)
+    return len(before) == len(behind) > 0 and tuple(before[axis] for axis in behind) != tuple(range(len(before)))
+
+
+def _axes(view: GraphView, transpose: NodeView) -> tuple[int, ...]:
+    """The order of its axes; none where it is not known."""
+    perm = transpose.attrs.get("perm")
+    if isinstance(perm, tuple):
+        return tuple(int(axis) for axis in perm)
+    shape = view.tensors[transpose.inputs[0]].shape
+    return () if shape is None else tuple(reversed(range(len(shape))))
 
 
 INTO: Mapping[str, Callable[[_Graph, NodeView, NodeView, Merge], list[Merged]]] = {

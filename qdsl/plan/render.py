@@ -8,11 +8,13 @@ from math import log2
 from statistics import median
 
 from qdsl.plan.as_it_is import AS_IT_IS, RAN
+from qdsl.plan.islands import ops_of, told
 from qdsl.plan.types import Choice, Count, NodePlan, Origin, Plan
 from qdsl.spec import UNITS
 
 _NAME_WIDEST = 44
 _NOTE_WIDEST = 60
+_ISLANDS = 5
 _COLOURS = {"+": "\x1b[32m", "!": "\x1b[33m", "=": "\x1b[2m"}
 _PLAIN = "\x1b[0m"
 
@@ -29,7 +31,7 @@ def render(plan: Plan, *, rich: bool = False, narrow: bool = False, lock: str = 
     note_width = min(max((len(plain(node.note)) for node in plan.nodes), default=0), _NOTE_WIDEST)
     shown = zip(plan.nodes, names, strict=True) if plan.mode != AS_IT_IS else ()
     lines = [_node(plan, node, name, name_width, note_width, rich) for node, name in shown]
-    lines += _flags(plan)
+    lines += [*_flags(plan), *_islands(plan)]
     lines += [_count(count, plan.recipe) for count in plan.counts if count.passed]
     lines += [f"tuned: {choice_words(choice, plan.recipe)}" for choice in plan.choices]
     lines += _widened(plan)
@@ -193,6 +195,23 @@ def _flags(plan: Plan) -> list[str]:
     for flag in plan.flags:
         lines.append(f"flag[{flag.code}]: {plain(flag.message)}")
         lines += [f"  help: {plain(cure)}" for cure in flag.help]
+    return lines
+
+
+def _islands(plan: Plan) -> list[str]:
+    """What each float island costs, worst first: `island: /b1/HardSwish and 2 more (HardSwish, Mul): 612.5 KiB`."""
+    ops = {node.node: node.op for node in plan.nodes}
+    worst = sorted(plan.islands, key=lambda island: -island.moved)
+    lines = []
+    for island in worst[:_ISLANDS]:
+        more = f" and {len(island.nodes) - 1} more" if len(island.nodes) > 1 else ""
+        cost = told(island.moved, known=island.known) or "how much it moves is not known"
+        named = ops_of(ops[name] for name in island.nodes)
+        lines.append(f"  island: {plain(f'{island.nodes[0]}{more} ({named})')}: {cost}")
+    rest = worst[_ISLANDS:]
+    if rest:
+        cost = told(sum(island.moved for island in rest), known=all(island.known for island in rest))
+        lines.append(f"  and {len(rest)} more{f': {cost}' if cost else ''}")
     return lines
 
 

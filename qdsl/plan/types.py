@@ -12,7 +12,7 @@ from functools import cached_property
 from qdsl.spec import UNGUARDED, Guard, Scheme
 
 # Goes up with every change of what a plan holds (`tests/test_plan_text.py` keeps watch).
-PLAN_VERSION = 4
+PLAN_VERSION = 5
 # Kernels that read integer weights and multiply floats.
 WIDENING = frozenset({"MatMulNBits"})
 
@@ -139,6 +139,18 @@ class Widened:
     channels: int
     wider: int
     times: float
+
+
+@dataclass(frozen=True, slots=True)
+class Island:
+    """Nodes that stay float and hand floats to each other, between the tensors at which integers `enter` and `leave`
+    them. Its Q and DQ read and write `moved` bytes a sample; where some size is not `known`, at least that."""
+
+    nodes: tuple[str, ...]
+    enter: tuple[str, ...]
+    leave: tuple[str, ...]
+    moved: int
+    known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +292,8 @@ class Totals:
 class Plan:
     """All sequences are sorted: nodes in graph order, the rest by tensor or node name. `apart` are the
     places where a node that is kept in float reads a copy, so that a runtime does not fuse it with the pairs around.
-    `cuts` are the ranges that stop where what reads them is flat, `widened` what the guards of weights cost."""
+    `cuts` are the ranges that stop where what reads them is flat, `widened` what the guards of weights cost, `islands`
+    what stays float between integers, in graph order."""
 
     version: int
     recipe: str
@@ -302,3 +315,4 @@ class Plan:
     apart: tuple[Reader, ...] = ()
     cuts: tuple[Cut, ...] = ()
     widened: tuple[Widened, ...] = ()
+    islands: tuple[Island, ...] = ()

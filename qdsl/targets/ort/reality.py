@@ -195,7 +195,7 @@ class _Reader:
             node = self._author[node.input[0]]
         for name in node.input if node.op_type == "Add" else ():
             gemm = self._by_name.get(self._author[name].name + _ADDED) if name in self._author else None
-            reader = self._reader.get(gemm.output[0]) if gemm is not None else None
+            reader: onnx.NodeProto | None = self._reader.get(gemm.output[0]) if gemm is not None else None
             while reader is not None and reader.op_type in _QDQ:
                 reader = self._reader.get(reader.output[0])
             if reader is not None and reader.name.endswith(_RESHAPED):
