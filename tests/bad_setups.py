@@ -365,6 +365,11 @@ def half_masked(folder: Path) -> None:
         picture(folder / "road" / name)
 
 
+def twice_masked(folder: Path) -> None:
+    for at, name in enumerate(("images/a.png", "masks/a.png", "masks/b.png")):
+        picture(folder / "road" / name, seed=at)
+
+
 def pipe(folder: Path) -> None:
     (folder / "photos").mkdir()
     os.mkfifo(folder / "photos" / "a.jpg")
@@ -698,6 +703,7 @@ SETUPS: dict[str, Setup] = {
     "model.onnx, coco labels, and heads.py beside them": beside_conv(with_head),
     "a folder photos with one picture": beside_conv(photos),
     "a folder road with two images and one mask": beside_conv(half_masked),
+    "a folder road with one image and two masks": beside_conv(twice_masked),
     "a folder photos with a cut-off picture": beside_conv(cut_picture),
     "a folder photos with a picture of 65000 x 65000": beside_conv(lambda folder: bomb(folder / "photos/a.png")),
     "an npz with a NaN": beside_conv(arrays(images=np.full((2, 3, 8, 8), np.nan, np.float32))),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bad_setups import conv, save, takes_bytes
-from data_cases import bomb, picture
+from data_cases import bomb, graph_of, picture
+from onnx import ModelProto, helper
+from PIL import Image
 from test_data_sources import yolo_tree
 from test_evaluate import coloured, mean_colour
 
@@ -154,13 +158,167 @@ def test_data_that_is_not_there_leaves_it_open(tmp_path: Path, data: str) -> Non
         qdsl.compile(tmp_path / "demo.q", out=tmp_path / "build")
 
 
-def test_no_sample_is_read(tmp_path: Path) -> None:
-    """A picture that cannot be decoded, and one that claims too much, are for `compile` to find."""
+def test_headers_are_read_and_no_picture_decoded(tmp_path: Path) -> None:
+    """What is no picture, claims too much or is empty is told by `plan`; a picture that is cut off has a whole header,
+    and is for `compile` to find."""
     save(conv(), tmp_path)
     photos(tmp_path)
-    bomb(tmp_path / "photos/a/3.png")
-    (tmp_path / "photos/b/4.png").write_bytes(b"no picture")
+    whole = (tmp_path / "photos/a/1.png").read_bytes()
+    (tmp_path / "photos/a/5.png").write_bytes(whole[: len(whole) // 2])
     assert qdsl.plan(recipe(tmp_path, FOLDER)).plans
-    with pytest.raises(QdslError, match="image-"):
+    with pytest.raises(QdslError, match="image-broken"):
         qdsl.compile(tmp_path / "demo.q", out=tmp_path / "build")
     assert not (tmp_path / "demo.lock").exists()
+    for name, content in (("a/3.png", b""), ("b/4.png", b"no picture")):
+        (tmp_path / "photos" / name).write_bytes(content)
+    bomb(tmp_path / "photos/a/6.png")
+    shutil.rmtree(tmp_path / "build", ignore_errors=True)
+    assert told(recipe(tmp_path, FOLDER)) == {"image-broken", "image-bomb"}
+
+
+def test_a_broken_picture_of_what_is_evaluated_is_told_before_anything_is_calibrated(tmp_path: Path) -> None:
+    save(mean_colour(), tmp_path)
+    coloured(tmp_path, 2)
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val/a.png").write_bytes(b"no picture")
+    evaluate = 'data val from images "val"\nevaluate fidelity on val'
+    assert told(recipe(tmp_path, FOLDER, evaluate=evaluate)) == {"image-broken"}
+
+
+@pytest.mark.parametrize(("steps", "code"), [("", "input-shape"), ("crop 8", "input-crop")])
+def test_pictures_of_other_sizes(tmp_path: Path, steps: str, code: str) -> None:
+    save(conv(), tmp_path)
+    photos(tmp_path)
+    picture(tmp_path / "photos/b/3.png", (7, 9), seed=5)
+    picture(tmp_path / "photos/b/4.png", (6, 9), seed=6)
+    path = recipe(tmp_path, FOLDER, steps)
+    assert told(path) == {code}
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(path)
+    notes = caught.value.diagnostics[0].notes
+    assert notes == ("b/3.png has 7x9 pixels", "2 of 4 pictures do not fit, of 2 sizes")
+
+
+def test_pictures_of_any_size_where_the_model_takes_them(tmp_path: Path) -> None:
+    save(conv("side"), tmp_path)
+    photos(tmp_path)
+    picture(tmp_path / "photos/b/3.png", (7, 9), seed=5)
+    assert qdsl.plan(recipe(tmp_path, FOLDER, "")).plans
+    assert qdsl.compile(tmp_path / "demo.q", out=tmp_path / "build", lock=False).targets
+
+
+def listed_by_table(folder: Path) -> str:
+    (folder / "all.csv").write_text("file,label\nphotos/a/1.png,a\nphotos/b/9.png,b\nphotos/b/2.png,b\n")
+    return 'csv "all.csv"'
+
+
+def listed_by_coco(folder: Path) -> str:
+    images = [{"id": at, "file_name": name} for at, name in enumerate(("a/1.png", "b/9.png", "b/2.png"))]
+    document = {"images": images, "categories": [{"id": 1, "name": "x"}], "annotations": []}
+    (folder / "all.json").write_text(json.dumps(document))
+    return 'coco ["all.json", "photos"]'
+
+
+def listed_by_yolo(folder: Path) -> str:
+    (folder / "all.yaml").write_text("train: all.txt\nnames: [x]\n")
+    (folder / "all.txt").write_text("./photos/a/1.png\n./photos/b/9.png\n./photos/b/2.png\n")
+    return 'yolo "all.yaml"'
+
+
+@pytest.mark.parametrize("listed", [listed_by_table, listed_by_coco, listed_by_yolo])
+def test_pictures_that_are_listed_and_not_there(tmp_path: Path, listed: Callable[[Path], str]) -> None:
+    """Where none of them is there, the data may be on another machine, and `plan` leaves it open."""
+    save(conv(), tmp_path)
+    photos(tmp_path)
+    path = recipe(tmp_path, listed(tmp_path))
+    assert told(path) == {"data-missing"}
+    shutil.rmtree(tmp_path / "photos")
+    assert qdsl.plan(path).plans
+    with pytest.raises(QdslError, match="none of the 3 pictures that dataset calib lists is there"):
+        qdsl.compile(path, out=tmp_path / "build")
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "cure"),
+    [
+        ([0, 1, 5], '["red", "green", "blue"]', "ignore 5"),
+        ([0, 1, 255], '["red", "green", "blue"]', "ignore 255"),
+        ([0, 1, 5, 6, 7, 8], '["red", "green", "blue"]', "ignore 8"),
+    ],
+)
+def test_masks_with_numbers_of_no_class(tmp_path: Path, values: list[int], classes: str, cure: str) -> None:
+    save(segmenter(), tmp_path)
+    for at in range(3):
+        picture(tmp_path / f"road/images/{at}.png", (8, 8), seed=at)
+        mask = np.zeros((8, 8), np.uint8)
+        mask.flat[: len(values)] = values if at == 2 else 0
+        (tmp_path / "road/masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / f"road/masks/{at}.png")
+    path = recipe(
+        tmp_path, f'masks "road" {{ classes {classes} }}', evaluate="evaluate segmentation on calib { measure miou }"
+    )
+    assert told(path) == {"evaluate-labels"}
+    with pytest.raises(QdslError, match=r"the mask of 2\.png holds") as caught:
+        qdsl.plan(path)
+    assert cure in caught.value.diagnostics[0].help[0]
+    path.write_text(path.read_text().replace(classes, f"{classes}; ignore {values[-1]}"))
+    if len(values) == 3:
+        assert qdsl.plan(path).plans
+
+
+def segmenter() -> ModelProto:
+    """Scores of three classes for each pixel: the colours themselves."""
+    node = helper.make_node("Conv", ["images", "w"], ["y"], name="conv1", kernel_shape=[1, 1])
+    return graph_of([node], ["y"], constants={"w": np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)})
+
+
+def test_pictures_without_any_label(tmp_path: Path) -> None:
+    save(mean_colour(), tmp_path)
+    photos(tmp_path)
+    evaluate = "evaluate classification on calib { measure top1 }"
+    assert told(recipe(tmp_path, 'images "photos"', evaluate=evaluate)) == {"evaluate-labels"}
+
+
+def test_boxes_without_any_label_file(tmp_path: Path) -> None:
+    save(finder(), tmp_path)
+    yolo_tree(tmp_path)
+    shutil.rmtree(tmp_path / "labels")
+    evaluate = "evaluate detection on calib { decode yolov8; measure map50 }"
+    assert told(recipe(tmp_path, 'yolo "people.yaml" { split train }', evaluate=evaluate)) == {"evaluate-labels"}
+
+
+@pytest.mark.parametrize(("channels", "code"), [(6, None), (7, "evaluate-classes"), (4, "evaluate-shape")])
+def test_what_only_a_run_shows_is_told_before_anything_is_calibrated(
+    tmp_path: Path, channels: int, code: str | None
+) -> None:
+    """Boxes of two classes, of a graph that leaves the number of its channels open."""
+    save(finder(channels, known=False), tmp_path)
+    yolo_tree(tmp_path)
+    evaluate = "evaluate detection on calib { decode yolov8; measure map50 }"
+    path = recipe(tmp_path, 'yolo "people.yaml" { split train }', evaluate=evaluate)
+    assert qdsl.plan(path).plans
+    if code is None:
+        assert qdsl.compile(path, out=tmp_path / "build").evaluations
+        return
+    with pytest.raises(QdslError) as caught:
+        qdsl.compile(path, out=tmp_path / "build")
+    assert [each.code for each in caught.value.diagnostics] == [code]
+    assert not path.with_suffix(".lock").exists() and not (tmp_path / "build").exists()
+
+
+def finder(channels: int = 6, *, known: bool = True) -> ModelProto:
+    """As YOLOv8 writes boxes: [1, channels, 64]."""
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv1", kernel_shape=[1, 1]),
+        helper.make_node("Reshape", ["c", "flat"], ["y"], name="flat1"),
+    ]
+    constants = {"w": np.full((channels, 3, 1, 1), 0.01, np.float32)}
+    if known:
+        return graph_of(nodes, ["y"], constants={**constants, "flat": np.array([1, channels, 64])})
+    nodes[1:1] = [
+        helper.make_node("ReduceMax", ["images"], ["top"], name="top1", keepdims=0),
+        helper.make_node("Mul", ["top", "none"], ["zero"], name="mul1"),
+        helper.make_node("Cast", ["zero"], ["whole"], name="cast1", to=7),
+        helper.make_node("Add", ["whole", "sides"], ["flat"], name="add1"),
+    ]
+    return graph_of(nodes, ["y"], constants={**constants, "none": np.float32(0), "sides": np.array([1, channels, 64])})

@@ -136,6 +136,51 @@ def skipped(root: Path) -> None:
     use(data_spec("masks", root / "road"))
 
 
+def stray_mask(root: Path) -> None:
+    for at, name in enumerate(("images/a.jpg", "masks/a.png", "masks/b.png")):
+        picture(root / "road" / name, seed=at)
+    use(data_spec("masks", root / "road"))
+
+
+def stray_labels(root: Path) -> None:
+    """Two label files whose pictures are gone, beside a list of classes and notes, which are none."""
+    yaml = yolo_tree(root)
+    for name in ("7.txt", "9.txt", "classes.txt", "notes.txt"):
+        (root / "labels/train" / name).write_text("0 0.5 0.5 0.2 0.2\n" if name[0].isdigit() else "person\n")
+    use(data_spec("yolo", yaml, split="train", classes=("person",)))
+
+
+def stray_boxes(root: Path) -> None:
+    rows = [
+        {"id": at, "image_id": image, "category_id": 9, "bbox": [1, 2, 3, 4]} for at, image in enumerate((2, 77, 78))
+    ]
+    use(data_spec("coco", coco_tree(root, annotations=rows)))
+
+
+def loose_pictures(root: Path) -> None:
+    for at, name in enumerate(("a/1.png", "b/1.png", "loose.png")):
+        picture(root / "photos" / name, seed=at)
+    use(data_spec("folder", root / "photos"))
+
+
+def missing_of_table(root: Path) -> None:
+    photos(root)
+    (root / "labels.csv").write_text("file,label\nphotos/a.png,a\nphotos/b.png,b\nphotos/c.png,b\n")
+    spec = data_spec("csv", root / "labels.csv")
+    qdsl.data.look(use(spec), spec)
+
+
+def unread_format(root: Path) -> None:
+    photos(root)
+    (root / "photos/b.heic").write_bytes(b"")
+    use(data_spec("images", root / "photos"))
+
+
+def unknown_category(root: Path) -> None:
+    rows = [{"id": at, "image_id": 2, "category_id": at, "bbox": [1, 2, 3, 4]} for at in (9, 5, 6)]
+    use(data_spec("coco", coco_tree(root, annotations=rows)))
+
+
 def cut_picture(root: Path) -> None:
     path = photos(root, "a.jpg", (64, 64)) / "a.jpg"
     path.write_bytes(path.read_bytes()[:400])
@@ -216,7 +261,7 @@ def logarithm(root: Path) -> None:
 
 
 CASES: dict[str, dict[str, Callable[[Path], Any]]] = {
-    "data-missing": {"": missing},
+    "data-missing": {"": missing, "table": missing_of_table},
     "data-unreadable": {"pipe": special_file},
     "data-size": {"npz": claims_too_much, "yaml": huge_file},
     "data-empty": {"": empty},
@@ -228,7 +273,7 @@ CASES: dict[str, dict[str, Callable[[Path], Any]]] = {
         "path": unreadable,
     },
     "data-class": {"": lambda root: use(data_spec("folder", photos(root, "crack/a.png"), classes=("crak",)))},
-    "data-label": {"": bad_label},
+    "data-label": {"": bad_label, "coco": unknown_category},
     "data-name": {"coco": long_file_name, "yaml": surrogate_in_yaml},
     "data-yaml": {
         "names": lambda root: use(data_spec("yolo", yolo_tree(root, "train: x\n\nnames: person\n"))),
@@ -252,7 +297,8 @@ CASES: dict[str, dict[str, Callable[[Path], Any]]] = {
     "video-absent": {"": no_video},
     "video-broken": {"": broken_video},
     "data-setting": {"": lambda root: use(data_spec("images", photos(root), split="train"))},
-    "data-skipped": {"": skipped},
+    "data-skipped": {"": skipped, "format": unread_format},
+    "data-unmatched": {"masks": stray_mask, "yolo": stray_labels, "coco": stray_boxes, "folder": loose_pictures},
     "take-short": {"": lambda root: use(data_spec("images", photos(root), take=(300, None)))},
     "data-duplicates": {
         "": lambda root: [photos(root, f"{i}.png") for i in range(5)] and use(data_spec("images", root / "photos"))

@@ -362,7 +362,11 @@ def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report)
     recipe, wanted = prepared.recipe, takes(prepared)
 
     def opened(name: str) -> Dataset:
-        return data.open(recipe.dataset(name), recipe.inputs, wanted, report)
+        statement = recipe.dataset(name)
+        found = data.open(statement, recipe.inputs, wanted, report)
+        if not pinned.wish.locked:
+            data.look(found, statement)
+        return found
 
     names = dict.fromkeys(requests(plans))
     if recipe.tune is not None and recipe.tune.data is not None:

@@ -10,14 +10,15 @@ from pathlib import Path
 from qdsl import data
 from qdsl.api.budgets import Name, Reading
 from qdsl.api.expecting import expect, told
-from qdsl.api.prepare import Prepared, takes
+from qdsl.api.prepare import Prepared, model_span, placed_at, takes
 from qdsl.data.corrupt import Corruption, corrupted
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.graph import save
 from qdsl.harness import FLOAT, Evaluation, evaluate
-from qdsl.harness.tasks import Expected
+from qdsl.harness.tasks import Case, Expected, task_for
 from qdsl.harness.tasks.base import require_labels
 from qdsl.harness.tasks.python import loaded
+from qdsl.harness.tasks.segmentation import require_masks
 from qdsl.lang.recipe import Evaluate
 from qdsl.lock import complete
 from qdsl.plan.as_it_is import AS_IT_IS
@@ -46,13 +47,42 @@ def planned(
             expected = _opened(prepared, spec, report, needed, allow_python)
             if expected is not None:
                 report.extend(told(expected))
-                if spec.task != "fidelity":
-                    require_labels(expected)
+                _require_readable(expected)
                 found += [expected, *_changed(expected)]
         except QdslError as error:
             errors.extend(error.diagnostics)
     errors.raise_errors()
+    if allow_python is not None:
+        _try(prepared, [each for each in found if not each.condition and _is_open(each)])
     return tuple(found)
+
+
+def _is_open(expected: Expected) -> bool:
+    """Whether only a run of the model shows that the task can read its outputs: the graph leaves a shape open, or the
+    recipe's own code reads them."""
+    names = expected.spec.output or expected.outputs
+    return expected.python is not None or any(expected.known[name].plain is None for name in names)
+
+
+def _try(prepared: Prepared, found: Sequence[Expected]) -> None:
+    """Raises QdslError, evaluate-*, python-*, where a task cannot read what the model says of its first sample."""
+    if not found:
+        return
+    with placed_at(model_span(prepared), "artifact-refused"), _runners(prepared, {}) as builds:
+        for expected in found:
+            sample = expected.dataset.sample(0)
+            outputs = builds[FLOAT].run(sample.arrays)
+            task_for(expected).answer(outputs, Case(sample, outputs))
+
+
+def _require_readable(expected: Expected) -> None:
+    """Raises QdslError with what headers, labels and masks say against any sample: a picture is decoded when it is
+    evaluated."""
+    data.look(expected.dataset, expected.data)
+    if expected.spec.task != "fidelity":
+        require_labels(expected)
+    if expected.spec.task == "segmentation":
+        require_masks(expected)
 
 
 def _changed(expected: Expected) -> Iterator[Expected]:

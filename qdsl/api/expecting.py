@@ -13,7 +13,7 @@ from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.graph.chosen_rows import chosen_rows
 from qdsl.graph.endings import squashed_by
 from qdsl.harness.tasks import Expected, task_for
-from qdsl.harness.tasks.base import OutputInfo
+from qdsl.harness.tasks.base import OutputInfo, require_labels
 from qdsl.harness.tasks.fidelity import left_out
 from qdsl.lang.recipe import DataSpec, Evaluate, InputSpec, Metric, Recipe
 from qdsl.lang.vocabulary import METRICS
@@ -24,18 +24,22 @@ _MOST_NAMES = 200_000  # characters
 
 _TOP = 5  # guesses that `top5` counts
 _MOST_TOLD = 4
+_GLANCED = 1 << 25  # pixels of masks that are looked at
 
 
 def foreseen(prepared: Prepared, plans: Sequence[Plan], report: Report) -> None:
-    """Raises QdslError, evaluate-*, data-*, input-*, for what shapes and classes decide of the recipe's data and of
-    every `evaluate`, as far as they are known: no sample is read, and data that is not there leaves its part open."""
+    """Raises QdslError, evaluate-*, data-*, image-*, input-*, for what shapes and classes decide of the recipe's data
+    and of every `evaluate`, as far as they are known. No picture is decoded: headers, labels and masks are looked at,
+    of large datasets some; data that is not there leaves its part open."""
     errors = Report()
     calibrating = {t.calibration.data for plan in plans for t in plan.tensors if t.observe}
     names = [name for name in calibrating if name is not None] + [spec.data for spec in prepared.recipe.evaluates]
     datasets = {name: _listed(prepared, name, errors) for name in sorted(set(names))}
     for spec in prepared.recipe.evaluates:
         try:
-            report.extend(told(expect(prepared, spec, datasets[spec.data], None)))
+            expected = expect(prepared, spec, datasets[spec.data], None)
+            report.extend(told(expected))
+            _glance(expected)
         except QdslError as error:
             errors.extend(error.diagnostics)
     errors.raise_errors()
@@ -45,10 +49,27 @@ def _listed(prepared: Prepared, name: str, errors: Report) -> Dataset:
     """A dataset without its samples; what is wrong with it goes to `errors`, unless it is not there."""
     statement = prepared.recipe.dataset(name)
     try:
-        return data.open(statement, prepared.recipe.inputs, takes(prepared), Report(), read=False)
+        found = data.open(statement, prepared.recipe.inputs, takes(prepared), Report(), read=False)
     except QdslError as error:
         errors.extend(each for each in error.diagnostics if each.code not in _ABSENT)
-    return _unseen(statement)
+        return _unseen(statement)
+    try:
+        data.look(found, statement, data.GLANCE)
+    except QdslError as error:
+        errors.extend(error.diagnostics)
+    return found
+
+
+def _glance(expected: Expected) -> None:
+    """Raises QdslError for labels and masks of the samples that are there, of many samples for some of them."""
+    if not len(expected.dataset) or expected.spec.task == "fidelity":
+        return
+    places = data.spread(len(expected.dataset), data.GLANCE)
+    require_labels(expected, places)
+    if expected.spec.task == "segmentation":
+        from qdsl.harness.tasks.segmentation import require_masks
+
+        require_masks(expected, places, _GLANCED)
 
 
 def told(expected: Expected) -> Iterator[Diagnostic]:

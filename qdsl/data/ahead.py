@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from qdsl.data.preprocess import Pipeline, cast, check_shape, is_picture, per_channel, require_arithmetic
+from qdsl.data.preprocess import (
+    Pipeline,
+    cast,
+    check_shape,
+    is_picture,
+    per_channel,
+    require_arithmetic,
+    require_crop,
+)
 from qdsl.data.types import Dim
 
 _ARITHMETIC = ("rescale", "mean", "std")
@@ -17,8 +25,10 @@ _ARITHMETIC = ("rescale", "mean", "std")
 
 def check_pictures(pipeline: Pipeline, size: tuple[int, int] | None = None, channels: int = 3) -> None:
     """Pictures of `size` (height, width; None where they differ) and `channels`. QdslError input-shape, input-channels,
-    input-dtype."""
+    input-crop, input-dtype."""
     for step in pipeline.steps:
+        if step.name == "crop" and size is not None:
+            require_crop(step, *size)
         if step.name in ("resize", "crop"):
             size = int(step.args[0]), int(step.args[1])
         elif step.name == "color":

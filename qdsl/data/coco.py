@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from qdsl.data.folders import safe_split, single_path
 from qdsl.data.image import open_file, reason
 from qdsl.data.roots import name_from, roots
 from qdsl.data.types import Item, Label, Listing, failure
+from qdsl.data.unmatched import unmatched
 from qdsl.data.words import class_problem, short
 from qdsl.data.yolo import keep_classes
-from qdsl.diag import Span
+from qdsl.diag import Diagnostic, Span
 from qdsl.lang.recipe import DataSpec
 
 MAX_JSON = 2**30
@@ -34,9 +34,8 @@ def coco(spec: DataSpec) -> Listing:
     images, annotations, categories = _tables(_read(file, name, spec.span), name, spec.span)
     order = sorted(categories)
     numbers = {category: index for index, category in enumerate(order)}
-    boxes: dict[int, list[_Entry]] = defaultdict(list)
-    for at, annotation in enumerate(annotations):
-        boxes[annotation["image_id"]].append((at, annotation))
+    boxes, notes = _by_image(spec, name, images, annotations)
+    _require_categories(spec, name, [entry for entries in boxes.values() for entry in entries], numbers)
     names = {image["file_name"] for image in images}
     folder = Path(spec.paths[1]) if len(spec.paths) == 2 else _folder(file, sorted(names), spec, name)
     allowed = roots(spec, folder)
@@ -47,7 +46,34 @@ def coco(spec: DataSpec) -> Listing:
         labels = partial(_labels, image, tuple(boxes[image["id"]]), numbers, name, spec.span)
         items.setdefault(relative, Item(relative, Path(path), labels))
     ordered = tuple(sorted(items.values(), key=lambda item: path_key(item.id)))
-    return keep_classes(Listing(ordered, tuple(categories[i] for i in order)), spec)
+    return keep_classes(Listing(ordered, tuple(categories[i] for i in order), notes=notes), spec)
+
+
+def _by_image(
+    spec: DataSpec, name: str, images: list[dict[str, Any]], annotations: list[dict[str, Any]]
+) -> tuple[dict[int, list[_Entry]], tuple[Diagnostic, ...]]:
+    """The annotations of each image by its id, and what is to be told of those of images that are not listed."""
+    boxes: dict[int, list[_Entry]] = {image["id"]: [] for image in images}
+    others: list[str] = []
+    for at, annotation in enumerate(annotations):
+        image = annotation["image_id"]
+        if image in boxes:
+            boxes[image].append((at, annotation))
+        else:
+            others.append(f"entry {at} of `annotations` in {name}, of image {image}")
+    cure = "`images` lists the pictures that are used: add theirs, or take these annotations out"
+    return boxes, unmatched(spec, others, "annotations of images that are not listed", cure)
+
+
+def _require_categories(spec: DataSpec, name: str, entries: list[_Entry], numbers: dict[int, int]) -> None:
+    """Raise data-label for annotations of a category that is not listed."""
+    wrong = [(at, row["category_id"]) for at, row in entries if row["category_id"] not in numbers]
+    if wrong:
+        (at, category), count = min(wrong), len(wrong)
+        more = f", and {count - 1} more are of such ones" if count > 1 else ""
+        headline = f"{name}: entry {at} of `annotations` is of category {category}, which is not listed{more}"
+        known = ", ".join(map(str, sorted(numbers)[:8])) or "none"
+        raise failure("data-label", headline, spec.span, help=(f"`categories` lists the ids {known}",))
 
 
 def _json_file(spec: DataSpec) -> tuple[Path, str]:
@@ -141,7 +167,7 @@ def _labels(
         raise failure("data-label", headline, span, help=help)
     labels: list[Label] = []
     for at, row in entries:
-        problem = _problem(row, numbers)
+        problem = _problem(row)
         if problem:
             where = f"entry {at} of `annotations`, of {short(image['file_name'], 120)},"
             raise failure("data-label", f"{name}: {where} {problem}", span, help=("a `bbox` is [x, y, width, height]",))
@@ -151,11 +177,9 @@ def _labels(
     return tuple(labels)
 
 
-def _problem(row: dict[str, Any], numbers: dict[int, int]) -> str:
+def _problem(row: dict[str, Any]) -> str:
     """Why an annotation cannot be used; "" where it can."""
     box = row.get("bbox")
-    if row["category_id"] not in numbers:
-        return "is of a category that is not listed"
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         return "has no box of four numbers"
     if not all(-MAX_SIDE <= value <= MAX_SIDE for value in box):  # NaN is not, either

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from qdsl.data.image import SUFFIXES, open_file, reason
 from qdsl.data.types import Item, failure
+from qdsl.data.unmatched import NOT_READ, UNREAD
 from qdsl.diag import Span
 from qdsl.lang.recipe import DataSpec
 
@@ -23,20 +24,27 @@ def path_key(name: str) -> tuple[str, ...]:
     return tuple(name.split("/"))
 
 
-def pictures_in(folder: Path, name: str, span: Span | None) -> list[tuple[str, Path]]:
+def pictures_in(folder: Path, name: str, span: Span | None, unread: list[str]) -> list[tuple[str, Path]]:
     """The picture files of a folder and the folders below it: see `files_in`."""
-    return files_in(folder, name, span, SUFFIXES)
+    return files_in(folder, name, span, SUFFIXES, unread)
 
 
-def files_in(folder: Path, name: str, span: Span | None, suffixes: frozenset[str]) -> list[tuple[str, Path]]:
+def files_in(
+    folder: Path, name: str, span: Span | None, suffixes: frozenset[str], unread: list[str] | None = None
+) -> list[tuple[str, Path]]:
     """The files with one of `suffixes` in a folder and below, as (path below it, path), in path order. Hidden files are
-    passed over, and symlinked folders are not entered."""
+    passed over, and symlinked folders are not entered. Pictures of formats that are not read go to `unread`, each with
+    why."""
     found: list[tuple[str, Path]] = []
     for parent, files in _walk(folder, name, span):
         for file in files:
-            if os.path.splitext(file)[1].lower() in suffixes and not file.startswith("."):  # noqa: PTH122 - hot loop
-                relative = f"{parent}/{file}" if parent else file
-                found.append((relative, folder / relative))
+            suffix = os.path.splitext(file)[1].lower()  # noqa: PTH122 - hot loop
+            if file.startswith(".") or suffix not in suffixes:
+                if unread is not None and suffix in UNREAD:
+                    unread.append(f"{parent}/{file}: {NOT_READ}" if parent else f"{file}: {NOT_READ}")
+                continue
+            relative = f"{parent}/{file}" if parent else file
+            found.append((relative, folder / relative))
         if len(found) > MAX_FILES:
             raise failure("data-size", f"{name} holds more than {MAX_FILES} files", span)
     return sorted(found, key=lambda pair: path_key(pair[0]))
@@ -77,16 +85,16 @@ def written(spec: DataSpec, index: int) -> str:
     return spec.written[index] if index < len(spec.written) else Path(spec.paths[index]).name
 
 
-def expand(spec: DataSpec, suffixes: frozenset[str]) -> list[tuple[str, Path]]:
+def expand(spec: DataSpec, suffixes: frozenset[str], unread: list[str] | None = None) -> list[tuple[str, Path]]:
     """Every file that the paths of `spec` name (a file, a folder, a glob, or several of them), each once.
 
     With one path the name of a file is its path below that folder or the fixed part of the glob; with several, the path
-    as the recipe wrote it stands in front, so that names stay apart. In path order.
+    as the recipe wrote it stands in front, so that names stay apart. In path order. `unread` as for `files_in`.
     """
     found: dict[str, tuple[str, Path]] = {}
     for index, text in enumerate(spec.paths):
         shown = written(spec, index)
-        root, files = _one(Path(text), shown, spec.span, suffixes)
+        root, files = _one(Path(text), shown, spec.span, suffixes, unread)
         prefix = f"{_fixed(shown)}/" if len(spec.paths) > 1 and root else ""
         for name, path in files:
             full = name if root else shown
@@ -94,10 +102,12 @@ def expand(spec: DataSpec, suffixes: frozenset[str]) -> list[tuple[str, Path]]:
     return sorted(found.values(), key=lambda pair: path_key(pair[0]))
 
 
-def _one(path: Path, shown: str, span: Span, suffixes: frozenset[str]) -> tuple[bool, list[tuple[str, Path]]]:
+def _one(
+    path: Path, shown: str, span: Span, suffixes: frozenset[str], unread: list[str] | None
+) -> tuple[bool, list[tuple[str, Path]]]:
     """(is it a folder or glob, files as (name, path))."""
     if path.is_dir():
-        return True, files_in(path, shown, span, suffixes)
+        return True, files_in(path, shown, span, suffixes, unread)
     if path.exists() or not glob.has_magic(str(path)):
         open_file(path, shown, span, 1 << 62).close()
         return False, [(path.name, path)]

@@ -8,14 +8,17 @@ from pathlib import Path
 from qdsl.data.files import expand, path_key, pictures_in, subfolders, written
 from qdsl.data.image import SUFFIXES
 from qdsl.data.types import Item, Label, Listing, failure
+from qdsl.data.unmatched import unmatched
 from qdsl.data.words import class_problem, short
-from qdsl.diag import nearest
+from qdsl.diag import Diagnostic, nearest
 from qdsl.lang.recipe import DataSpec
 
 
 def images(spec: DataSpec) -> Listing:
     """Pictures without labels: files, folders with the folders below them, globs."""
-    return Listing(tuple(Item(name, path) for name, path in expand(spec, SUFFIXES)))
+    unread: list[str] = []
+    found = expand(spec, SUFFIXES, unread)
+    return Listing(tuple(Item(name, path) for name, path in found), skipped=tuple(unread))
 
 
 def folder(spec: DataSpec) -> Listing:
@@ -28,15 +31,27 @@ def folder(spec: DataSpec) -> Listing:
             raise unknown_class(name, found, spec)
     classes = spec.classes or tuple(found)
     items: list[Item] = []
+    skipped: list[str] = []
     for index, name in enumerate(classes):
         problem = class_problem(name)
         if problem:
             headline = f"the folder `{short(name)}` in {shown} cannot be a class: {problem}"
             raise failure("data-name", headline, spec.span)
         label = partial(_whole, index)
-        files = pictures_in(root / name, f"{shown}/{name}", spec.span)
+        unread: list[str] = []
+        files = pictures_in(root / name, f"{shown}/{name}", spec.span, unread)
+        skipped += [f"{name}/{each}" for each in unread]
         items += [Item(f"{name}/{file}", path, label) for file, path in files]
-    return Listing(tuple(sorted(items, key=lambda item: path_key(item.id))), classes)
+    ordered = tuple(sorted(items, key=lambda item: path_key(item.id)))
+    return Listing(ordered, classes, tuple(skipped), _beside_classes(spec, root))
+
+
+def _beside_classes(spec: DataSpec, root: Path) -> tuple[Diagnostic, ...]:
+    """What is to be told of pictures that lie in no class's folder."""
+    loose = sorted(path.name for path in root.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    loose = [name for name in loose if not name.startswith(".")]
+    cure = "a picture belongs to the class of its folder: move them, or name the dataset's own folder"
+    return unmatched(spec, loose, "pictures that lie beside the folders of classes", cure)
 
 
 def masks(spec: DataSpec) -> Listing:
@@ -44,18 +59,24 @@ def masks(spec: DataSpec) -> Listing:
     two paths. `split W` is a folder below each of the two, or above both. Pictures without a mask are skipped, and
     listed."""
     roots = _mask_roots(spec)
-    by_stem: dict[str, Path] = {}
-    for name, path in pictures_in(roots[1][0], roots[1][1], spec.span):
-        by_stem.setdefault(name.rpartition(".")[0], path)
+    by_stem: dict[str, tuple[str, Path]] = {}
+    used: set[str] = set()
     items: list[Item] = []
     skipped: list[str] = []
-    for name, path in pictures_in(roots[0][0], roots[0][1], spec.span):
-        mask = by_stem.get(name.rpartition(".")[0])
+    for name, path in pictures_in(roots[1][0], roots[1][1], spec.span, skipped):
+        by_stem.setdefault(name.rpartition(".")[0], (name, path))
+    for name, path in pictures_in(roots[0][0], roots[0][1], spec.span, skipped):
+        stem = name.rpartition(".")[0]
+        mask = by_stem.get(stem)
         if mask is None:
             skipped.append(f"{name}: no mask of that name")
         else:
-            items.append(Item(name, path, mask=mask))
-    return Listing(tuple(items), spec.classes, tuple(skipped))
+            used.add(stem)
+            items.append(Item(name, path, mask=mask[1]))
+    left = [name for stem, (name, _) in by_stem.items() if stem not in used]
+    cure = "a mask is called as its picture is: masks/a.png for images/a.jpg"
+    notes = unmatched(spec, left, "masks without a picture of that name", cure)
+    return Listing(tuple(items), spec.classes, tuple(skipped), notes)
 
 
 def split_root(spec: DataSpec) -> tuple[Path, str]:

@@ -107,6 +107,8 @@ def picture_size(path: Path, name: str, span: Span | None) -> tuple[int, int]:
                 return image.size if turned else (image.height, image.width)
         except QdslError:
             raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise _bomb(name, span) from None
         except Exception as error:  # as in `decode`
             raise _broken(path, name, span, error) from None
 

@@ -89,13 +89,19 @@ def _resize(picture: Picture, step: InputStep) -> Picture:
     return replace(picture, pixels=resample(picture.pixels, to_height, to_width))
 
 
-def _crop(picture: Picture, step: InputStep) -> Picture:
+def require_crop(step: InputStep, height: int, width: int) -> None:
+    """Raise input-crop unless a picture of this size can be cropped as `step` says."""
     to_height, to_width = int(step.args[0]), int(step.args[1])
-    height, width = picture.pixels.shape[:2]
     if to_height > height or to_width > width:
         help = (f"put `resize [{to_height}, {to_width}] crop` before it, or crop less",)
         headline = f"a {width}x{height} picture cannot be cropped to {to_width}x{to_height}"
         raise failure("input-crop", headline, step.span, label="larger than the picture here", help=help)
+
+
+def _crop(picture: Picture, step: InputStep) -> Picture:
+    to_height, to_width = int(step.args[0]), int(step.args[1])
+    height, width = picture.pixels.shape[:2]
+    require_crop(step, height, width)
     top, left = (height - to_height) // 2, (width - to_width) // 2
     return replace(picture, pixels=picture.pixels[top : top + to_height, left : left + to_width])
 

@@ -59,7 +59,8 @@ def table(spec: DataSpec) -> Listing:
         if row.label and row.label not in number:
             skipped.append(f"{shown}: none of the classes")
             continue
-        items[shown] = Item(shown, Path(path), partial(_label, number[row.label]) if row.label else no_labels)
+        label = partial(_label, number[row.label]) if row.label else no_labels
+        items[shown] = Item(shown, Path(path), label, listed=Span(name, row.line, 1, row.line, 1))
     return Listing(tuple(sorted(items.values(), key=lambda item: path_key(item.id))), classes, tuple(skipped))
 
 

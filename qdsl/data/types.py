@@ -62,13 +62,15 @@ class Frame(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Item:
     """One picture: `id` is the path of its file below the dataset's root with `/` between parts, the same on every
-    machine; a frame has its number behind."""
+    machine; a frame has its number behind. `listed` is where a file of the dataset names it, None where it was found
+    by looking into folders."""
 
     id: str
     path: Path
     labels: Callable[[], tuple[Label, ...]] = no_labels
     mask: Path | None = None
     frame: Frame | None = None
+    listed: Span | None = None
 
     @property
     def file(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +14,7 @@ from qdsl.data.folders import single_path, unknown_class
 from qdsl.data.image import SUFFIXES
 from qdsl.data.roots import Roots, inside, name_from, roots
 from qdsl.data.types import Item, Label, Listing, failure
+from qdsl.data.unmatched import stray_labels, unmatched
 from qdsl.data.words import class_number, short
 from qdsl.data.yolo_yaml import Place, YoloYaml, parse
 from qdsl.diag import Span, nearest
@@ -53,10 +54,21 @@ def yolo(spec: DataSpec) -> Listing:
     items: dict[str, Item] = {}
     skipped: list[str] = []
     for location in locations:
-        for path in _located(found, location, skipped):
-            items.setdefault(path, _item(found, path))
+        for path, listed in _located(found, location, skipped):
+            items.setdefault(path, replace(_item(found, path), listed=listed))
     ordered = tuple(sorted(items.values(), key=lambda item: path_key(item.id)))
+    notes += _stray_labels(found, [path for path, item in items.items() if item.listed is None])
     return keep_classes(Listing(ordered, described.names, tuple(skipped), described.notes + notes), spec)
+
+
+def _stray_labels(found: _Yolo, pictures: Sequence[str]) -> tuple[Diagnostic, ...]:
+    """What is to be told of label files whose picture is not there, beside those of `pictures` that were found in
+    folders. A list of pictures may leave out some on purpose."""
+    used = {_label_path(path, found.root) for path in pictures}
+    strays = stray_labels({os.path.dirname(path) for path in used}, used)
+    shown = [name_from(path, found.root) for path in strays]
+    cure = "add the pictures under the same names, or take these files out"
+    return unmatched(found.spec, shown, "label files without a picture", cure)
 
 
 def _root(
@@ -87,19 +99,21 @@ def _place(found: _Yolo, location: Place) -> str:
     return path
 
 
-def _located(found: _Yolo, location: Place, skipped: list[str]) -> Iterator[str]:
-    """The absolute paths of the pictures of one location of a split."""
+def _located(found: _Yolo, location: Place, skipped: list[str]) -> Iterator[tuple[str, Span | None]]:
+    """The absolute paths of the pictures of one location of a split, each with where a file lists it."""
     path, span = _place(found, location), found.spec.span
     if os.path.isdir(path) or not path.lower().endswith(".txt"):
         folder = Path(path)
-        yield from (str(file) for _, file in pictures_in(folder, f"{found.name}: {location.text}", span))
+        yield from (
+            (str(file), None) for _, file in pictures_in(folder, f"{found.name}: {location.text}", span, skipped)
+        )
         return
     shown = short(location.text, 120)
     for number, line in enumerate(read_text(Path(path), shown, span, MAX_LIST).splitlines(), start=1):
         text = line.strip()
         base = os.path.dirname(path) if text.startswith("./") else found.root
         if text and os.path.splitext(text)[1].lower() in SUFFIXES:
-            yield found.roots.place(base, text, f"{shown}, line {number},")
+            yield found.roots.place(base, text, f"{shown}, line {number},"), Span(shown, number, 1, number, 1)
         elif text:
             skipped.append(f"{short(text, 120)}: no picture by its name")
 

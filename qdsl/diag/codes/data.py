@@ -23,7 +23,7 @@ _FINDING = {
     "data-missing": _doc(
         "a file or folder of a dataset is not there",
         "Paths are taken from the folder of the recipe that wrote them; names inside a dataset from the "
-        "dataset's root.",
+        "dataset's root. A picture that a table or description lists has to be there.",
         _IMAGES,
         "no folder photos",
         cure="a path starts from the folder of the recipe that writes it",
@@ -179,6 +179,14 @@ _FINDING = {
         'data calib from masks "road"',
         "a folder road with two images and one mask",
         cure="add what is missing, or leave these files out of the dataset",
+    ),
+    "data-unmatched": _doc(
+        "a dataset holds labels or masks of pictures that are not in it",
+        "Label files without a picture, annotations of images that are not listed, masks without a picture of their "
+        "name, and pictures beside the folders of classes are left out; the rest is used.",
+        'data calib from masks "road"',
+        "a folder road with one image and two masks",
+        cure="add the pictures, or take out what belongs to none",
     ),
     "take-short": _doc(
         "a dataset has fewer samples than `take` asks for",

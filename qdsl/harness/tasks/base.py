@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qdsl.data import Dataset, Sample
+from qdsl.data import Dataset, Label, Sample
 from qdsl.diag import Diagnostic, QdslError, Report, Span, nearest
 from qdsl.harness.results import Key, Views
 from qdsl.lang.recipe import DataSpec, Evaluate, InputSpec, Metric
@@ -161,23 +161,48 @@ def require_outputs(expected: Expected, most: int = 1) -> None:
         raise wrong("evaluate-output", headline, spec.span, f'write `output "{known[0][:60]}"`', f"it has {shown}")
 
 
-def require_labels(expected: Expected) -> None:
-    """Read the labels of every sample; raises QdslError with what is wrong with any of them, the first few at once."""
+def require_labels(expected: Expected, places: Sequence[int] | None = None) -> None:
+    """Read the labels of every sample, or of those at `places`; raises QdslError with what is wrong with any of them,
+    the first few at once."""
     found = Report()
     dataset, spec, count = expected.dataset, expected.spec, expected.classes
-    for index in range(len(dataset)):
+    looked = range(len(dataset)) if places is None else places
+    boxes = 0
+    for index in looked:
         try:
             labels = dataset.labels(index)
+            if spec.task == "classification":
+                only_label(expected, index, labels)
         except QdslError as error:
             found.extend(error.diagnostics)
             labels = ()
+        boxes += sum(label.box is not None for label in labels)
         if count is not None and any(label.index >= count for label in labels):
             headline = f"sample {dataset.ids[index]} of {dataset.name} is of a class past the last: there are {count}"
             help = (f"classes are numbered 0 to {count - 1}",)
             found.error("evaluate-labels", headline, spec.span, help=help)
         if len(found) >= MOST_LABELS:
             break
+    if spec.task == "detection" and not boxes and not len(found) and len(looked) == len(dataset):
+        raise no_boxes(expected)
     found.raise_errors()
+
+
+def only_label(expected: Expected, index: int, labels: Sequence[Label]) -> int:
+    """The class of a whole sample. Raises QdslError evaluate-labels where it has none, or several."""
+    whole = [label.index for label in labels if label.box is None]
+    if len(whole) != 1:
+        headline = f"sample {expected.dataset.ids[index]} of {expected.data.name} has no class of its own"
+        cure = "`folder` gives each sample the class of its folder, `csv` and `npz` with `label` that of a table"
+        raise wrong("evaluate-labels", headline, expected.spec.span, cure, "without labels, use `evaluate fidelity`")
+    return whole[0]
+
+
+def no_boxes(expected: Expected) -> QdslError:
+    """What to raise where no picture has a labelled box."""
+    headline = f"dataset {expected.data.name} has no labelled boxes at all"
+    cures = ["boxes of `images/a/1.jpg` are in `labels/a/1.txt`"] if expected.data.source == "yolo" else []
+    return wrong("evaluate-labels", headline, expected.spec.span, *cures, "without, use `evaluate fidelity`")
 
 
 def require_classes(expected: Expected, found: int, what: str) -> None:

@@ -17,6 +17,7 @@ from qdsl.harness.tasks.base import (
     Outputs,
     Statistic,
     Verdict,
+    only_label,
     only_output,
     require_classes,
     require_outputs,
@@ -89,17 +90,12 @@ class Classification:
         return f"one logit (no Sigmoid ends the graph): above 0 is {second}"
 
     def _label(self, index: int) -> int:
-        found = [label.index for label in self._expected.dataset.labels(index) if label.box is None]
-        if len(found) != 1:
-            name, spec = self._expected.data.name, self._expected.spec
-            headline = f"sample {self._expected.dataset.ids[index]} of {name} has no class of its own"
-            cure = "`folder` gives each sample the class of its folder, `npz` with `label` that of an array"
-            raise wrong("evaluate-labels", headline, spec.span, cure, "without labels, use `evaluate fidelity`")
-        if found[0] >= (len(self._classes) or found[0] + 1):
+        found = only_label(self._expected, index, self._expected.dataset.labels(index))
+        if found >= (len(self._classes) or found + 1):
             sample = f"sample {self._expected.dataset.ids[index]} of {self._expected.data.name}"
-            headline = f"{sample} is of class {found[0]}, and there are {len(self._classes)}"
+            headline = f"{sample} is of class {found}, and there are {len(self._classes)}"
             raise wrong("evaluate-labels", headline, self._expected.spec.span, "classes are numbered from 0")
-        return found[0]
+        return found
 
     def verdict(self, answers: Sequence[Guess]) -> Verdict:
         found = classification_metrics([answer.guess for answer in answers])

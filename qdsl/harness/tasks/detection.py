@@ -23,6 +23,7 @@ from qdsl.harness.tasks.base import (
     Outputs,
     Statistic,
     Verdict,
+    no_boxes,
     require_classes,
     require_outputs,
     unreadable,
@@ -127,8 +128,7 @@ class Detection:
     def verdict(self, answers: Sequence[Found]) -> Verdict:
         found = detection_metrics([answer.matches for answer in answers])
         if not found.per_class:
-            headline = f"dataset {self._expected.data.name} has no labelled boxes at all"
-            raise wrong("evaluate-labels", headline, self._expected.spec.span, "without, use `evaluate fidelity`")
+            raise no_boxes(self._expected)
         scores = {
             Key("map50"): found.map50,
             Key("map50_95"): found.map50_95,

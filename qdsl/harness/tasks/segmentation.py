@@ -6,7 +6,7 @@ up bilinearly before the best class is taken. Pixels outside the picture and tho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from qdsl.data.geometry import place_mask, read_mask, region, same_shape
 from qdsl.data.preprocess import resample
+from qdsl.diag import QdslError, Report
 from qdsl.harness.results import ClassMap, Key, Shown, Views
 from qdsl.harness.tasks.base import (
+    MOST_LABELS,
     Case,
     Expected,
     OutputInfo,
@@ -33,6 +35,7 @@ from qdsl.metrics import SegmentationMetrics, pixel_confusion, segmentation_metr
 
 _OUTSIDE = -1
 _GLANCE = 64
+_WHITE = 255  # what drawing programs write for 1
 _MANY = 1 << 15  # classes that a small map cannot hold
 
 
@@ -64,18 +67,44 @@ class Segmentation:
             self.classes_last(info.plain, integers="int" in info.dtype)
 
     def answer(self, outputs: Outputs, case: Case) -> Parted:
-        truth = self._truth(case.sample.index)
+        truth = self._counted(case.sample.index)
         said = self._said(np.asarray(only_output(self._expected, outputs)), truth.shape)
-        counted = np.where(truth == self._expected.data.ignore, _OUTSIDE, truth)
+        self._require_classes(truth, case.sample.index)
         try:
-            confusion = pixel_confusion(said, counted, len(self._classes), ignore=_OUTSIDE)
+            confusion = pixel_confusion(said, truth, len(self._classes), ignore=_OUTSIDE)
         except ValueError as error:
-            name = self._expected.dataset.ids[case.sample.index]
-            headline = f"the mask of {name} does not fit: {error}"
-            cure = "masks hold class numbers from 0; `ignore 255` leaves out a value that is no class"
-            raise wrong("evaluate-labels", headline, self._expected.spec.span, cure) from None
+            raise unreadable(self._expected, error) from None
         step = max(1, max(said.shape) // _GLANCE)
         return Parted(confusion, self._glance(said, step), step)
+
+    def check(self, index: int) -> int:
+        """Raises QdslError for a mask that cannot be read, does not fit its picture, or holds numbers that are no
+        class; returns how many pixels it has at the size of the input."""
+        truth = self._counted(index)
+        if self._classes:
+            self._require_classes(truth, index)
+        return truth.size
+
+    def _require_classes(self, truth: NDArray[np.int64], index: int) -> None:
+        """Raises QdslError evaluate-labels for numbers past the last class."""
+        beyond = np.unique(truth[truth >= len(self._classes)])
+        if not beyond.size:
+            return
+        name, data = self._expected.dataset.ids[index], self._expected.data
+        more = f" and {beyond.size - 3} more" if beyond.size > 3 else ""
+        values = ", ".join(map(str, beyond[:3].tolist()))
+        headline = (
+            f"the mask of {name} holds {values}{more}, and the classes are numbered 0 to {len(self._classes) - 1}"
+        )
+        cure = f"masks hold class numbers from 0: write them so, or leave one out with `ignore {beyond[-1]}`"
+        if len(self._classes) == 2 and beyond.tolist() == [_WHITE]:
+            cure = "a mask of two classes holds 0 and 1, not 0 and 255: divide its values by 255"
+        raise wrong("evaluate-labels", headline, data.span, cure)
+
+    def _counted(self, index: int) -> NDArray[np.int64]:
+        """The class of each pixel at the size of the input, _OUTSIDE where nothing counts."""
+        truth = self._truth(index)
+        return np.where(truth == self._expected.data.ignore, _OUTSIDE, truth)
 
     def _glance(self, classes: NDArray[np.int64], step: int) -> NDArray[np.signedinteger]:
         """Every `step`-th pixel, in as few bytes as hold it: a map is kept for every picture."""
@@ -179,11 +208,23 @@ class Segmentation:
         """The maps of both answers and of the mask, over the picture as it was before it was resized."""
         size = self._expected.dataset.size(index)
         assert size is not None, "the source is `masks`"
-        truth = self._truth(index)
-        counted = np.where(truth == self._expected.data.ignore, _OUTSIDE, truth)
-        maps = (one.glance, other.glance, self._glance(counted, one.step))
+        maps = (one.glance, other.glance, self._glance(self._counted(index), one.step))
         place = region(self._steps, *size)
         return Views(*size, *(Shown(cells=_over(cells, one.step, place, size)) for cells in maps))
+
+
+def require_masks(expected: Expected, places: Iterable[int] | None = None, most: int | None = None) -> None:
+    """Read the mask of every sample, or of those at `places` until there were `most` pixels; raises QdslError with what
+    is wrong with any of them, the first few at once."""
+    task, found, pixels = Segmentation(expected), Report(), 0
+    for index in range(len(expected.dataset)) if places is None else places:
+        try:
+            pixels += task.check(index)
+        except QdslError as error:
+            found.extend(error.diagnostics)
+        if len(found) >= MOST_LABELS or (most is not None and pixels >= most):
+            break
+    found.raise_errors()
 
 
 def _over(
