@@ -42,7 +42,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", ["one", "both", "device"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("width", [360, 390, 1280])
 def test_it_loads_without_complaint_and_never_scrolls_sideways(
     name: str, width: int, tab: browser.Tab, pages: dict[str, Path]
 ) -> None:
@@ -53,6 +53,62 @@ def test_it_loads_without_complaint_and_never_scrolls_sideways(
     assert tab.errors == []
     wide = "[...document.querySelectorAll('svg')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"
     assert tab.value(wide) == 0
+
+
+# What is wider than its place: only the layers, of which there are many, and builds side by side may be scrolled.
+CUT = """[...document.querySelectorAll('body *')].filter(e => !(e instanceof SVGElement) && e.clientWidth
+  && e.scrollWidth > e.clientWidth + 1).map(e => e.getAttribute('aria-label') || e.className || e.tagName)"""
+
+
+@pytest.mark.parametrize(("width", "scrolled"), [(390, {"Layers"}), (1280, {"Builds"})])
+def test_nothing_is_cut(width: int, scrolled: set[str], tab: browser.Tab, pages: dict[str, Path]) -> None:
+    for page in pages.values():
+        tab.open(page, width)
+        assert set(tab.value(CUT)) <= scrolled
+
+
+def test_on_a_phone_a_figure_stands_behind_its_name(tab: browser.Tab, pages: dict[str, Path]) -> None:
+    tab.open(pages["one"], 390)
+    table = "document.querySelector('[aria-label=\"Budgets\"] table')"
+    names = tab.value(f"[...{table}.tHead.rows[0].cells].map(e => e.textContent)")
+    shown = f"[...{table}.tBodies[0].rows[0].querySelectorAll('td')].map(e => getComputedStyle(e, '::before').content)"
+    assert names[:3] == ["budget", "verdict", "value"]
+    assert tab.value(shown) == [f'"{name}"' for name in names[1:]]
+    sqnr = "document.querySelector('#layers-ort').tBodies[0].rows[0].cells[1].getBoundingClientRect().right"
+    assert tab.value("document.querySelector('#layers-ort').tHead.rows[0].cells[1].textContent") == "SQNR"
+    assert tab.value(sqnr) < 390
+
+
+# Each text with the contrast to what it stands on (WCAG 2.2, 1.4.3); pictures and decoration are left out.
+CONTRASTS = """(() => {
+  const rgb = text => text.match(/[\\d.]+/g).map(Number);
+  const light = c => { const [r, g, b] = c.slice(0, 3).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92
+    : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const behind = e => { const layers = [];
+    for (let at = e; at; at = at.parentElement) { const c = rgb(getComputedStyle(at).backgroundColor);
+      layers.push(c); if ((c[3] ?? 1) === 1) break; }
+    return layers.reverse().reduce((below, [r, g, b, a = 1]) => [r, g, b].map((v, i) => v * a + below[i] * (1 - a)),
+      [255, 255, 255]); };
+  const found = [];
+  for (const e of document.querySelectorAll('body *')) {
+    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+    if (!own || !e.getClientRects().length || e.closest('script, .told, .skip')) continue;
+    const style = getComputedStyle(e), ink = rgb(e instanceof SVGElement ? style.fill : style.color);
+    const pair = [light(ink), light(behind(e))].sort((a, b) => b - a);
+    found.push([(pair[0] + 0.05) / (pair[1] + 0.05), e.textContent.trim().slice(0, 30)]);
+  }
+  return found;
+})()"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["one", "both", "device"])
+def test_every_text_can_be_read(name: str, theme: str, tab: browser.Tab, pages: dict[str, Path]) -> None:
+    tab.open(pages[name], 1280)
+    tab.value(f"document.documentElement.dataset.theme = '{theme}'; 0")
+    found = tab.value(CONTRASTS)
+    assert len(found) > 60
+    assert [text for contrast, text in found if contrast < 4.5] == []
 
 
 def test_tables_sort_from_the_keyboard(tab: browser.Tab, pages: dict[str, Path]) -> None:

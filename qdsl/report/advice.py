@@ -34,12 +34,13 @@ def _of_one(methods: Sequence[Method]) -> str:
     if undecided:
         return _measure(undecided)
     if all_budgets:
-        return f"Ship it: {_hold(len(all_budgets))}, the tightest with {_margin([b for _, b in all_budgets])}."
+        tightest = "" if len(all_budgets) == 1 else "the tightest "
+        return f"Ship it: {_hold(len(all_budgets))}, {tightest}with {_margin([b for _, b in all_budgets])}."
     return "Decide what must hold: the recipe has no `require`, so nothing here says whether this build is good enough."
 
 
 def _hold(count: int) -> str:
-    return "its budget holds" if count == 1 else f"all {count} budgets hold"
+    return {1: "its budget holds", 2: "both budgets hold"}.get(count, f"all {count} budgets hold")
 
 
 def _fix(broken: Sequence[tuple[Method, BudgetFacts]]) -> str:

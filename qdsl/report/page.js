@@ -38,6 +38,13 @@ function compare(one, two) {
   return String(one).localeCompare(String(two), "en", { numeric: true });
 }
 
+// Where the screen is narrow, each cell says the name of its column; the layers, which are many, scroll instead.
+for (const table of document.querySelectorAll("table.sortable:not([id^=layers-])")) {
+  const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+  for (const row of table.tBodies[0].rows) for (const cell of row.cells) cell.dataset.column = names[cell.cellIndex];
+  table.classList.add("rows");
+}
+
 for (const button of document.querySelectorAll("table.sortable th button")) {
   button.addEventListener("click", () => {
     const head = button.parentElement;

@@ -96,8 +96,7 @@ def matrix(caption: str, classes: Sequence[str], counts: Sequence[Sequence[int]]
         cells = []
         for count in row:
             part = count / total if total else 0.0
-            style = f"p{100 * part:.0f}" + (" deep" if part > 0.5 else "")
-            cells.append(tag("td", str(count), class_=style, data_v=str(count)))
+            cells.append(tag("td", str(count), class_=f"p{100 * part:.0f}", data_v=str(count)))
         rows.append(tag("tr", tag("th", label, scope="row"), *cells))
     inside = (tag("caption", caption), tag("thead", head), tag("tbody", *rows))
     return _framed(caption, tag("table", *inside, class_="matrix"))
