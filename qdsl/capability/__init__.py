@@ -19,6 +19,7 @@ from qdsl.capability.model import (
     WeightOnly,
     When,
 )
+from qdsl.capability.slow import Slow
 
 __all__ = [
     "ABSORBED",
@@ -33,6 +34,7 @@ __all__ = [
     "Merge",
     "RoleTypes",
     "Row",
+    "Slow",
     "TableError",
     "TypeRow",
     "Verdict",

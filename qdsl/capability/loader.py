@@ -29,6 +29,7 @@ from qdsl.capability.model import (
     When,
     index_rows,
 )
+from qdsl.capability.slow import read_slow
 from qdsl.capability.store import read_stores
 from qdsl.capability.sums import read_cpus, read_sums
 from qdsl.spec import DTYPES, DType, Granularity
@@ -183,6 +184,7 @@ def _capability(table: _Table, name: str) -> Capability:
         signed_spread_max_opset=_optional(table, "signed_spread_max_opset"),
         halves=read_halves(table.tables("half")),
         flats=read_flats(table.tables("flat")),
+        slow=read_slow(table.tables("slow")),
         stores=read_stores(table.tables("store")),
         merges_equal=table.flag("merges_equal", False),
         merges=tuple(_merge(raw) for raw in table.tables("merge")),

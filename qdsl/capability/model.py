@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from qdsl.capability.dynamic import Dynamic
 from qdsl.capability.flat import Flat
 from qdsl.capability.half import Half
+from qdsl.capability.slow import Slow
 from qdsl.capability.store import Store
 from qdsl.capability.sums import Cpu, Sums
 from qdsl.spec import DType, Granularity, Scheme
@@ -284,7 +285,7 @@ class Capability:
     turns a signed Q/DQ pair into an unsigned one only where one Q feeds one DQ. `merges_equal`: equal nodes run once.
     `merges`: pairs that run as one operator. `halves`: what float16 is to it. `flats`: where what an operator
     reads makes no difference.
-    `stores`: weights that may be stored as integers and are computed with in float.
+    `stores`: weights that may be stored as integers and are computed with in float. `slow`: forms of weights to avoid.
     `spread`: operators over which it spreads a neighbouring Q/DQ pair,
     `spread_past_outputs` those that it spreads upwards even when what they read is a graph
     output, and which it moves down through operators of `moved_through` to the next of their kind.
@@ -311,6 +312,7 @@ class Capability:
     halves: tuple[Half, ...] = ()
     flats: tuple[Flat, ...] = ()
     stores: tuple[Store, ...] = ()
+    slow: tuple[Slow, ...] = ()
     merges_equal: bool = False
     signed_spread_max_opset: int | None = None
     dynamic: tuple[Dynamic, ...] = ()
@@ -346,6 +348,13 @@ class Capability:
     def sums_of(self, kernel: str, weight: DType) -> Sums | None:
         """How `kernel` adds its products with weights of that type; None where the table says nothing of it."""
         return next((found for found in self.sums if kernel in found.kernels and weight in found.weights), None)
+
+    def slow_for(self, kernel: str, scheme: Scheme, *, depthwise: bool) -> Slow | None:
+        """The rule by which weights of `scheme` are slow in `kernel`; None where nothing is said against them."""
+        for found in self.slow:
+            if kernel in found.kernels and found.speaks_of(scheme) and (depthwise or found.nodes == "any"):
+                return found
+        return None
 
     def row(self, name: str) -> Row:
         """The row called `name`; KeyError when there is none."""

@@ -25,7 +25,6 @@ from qdsl.plan.cuts import cuts, opened
 from qdsl.plan.draft import Draft
 from qdsl.plan.dynamic_schemes import DynamicSchemes
 from qdsl.plan.dynamic_size import predicted_dynamic_bytes
-from qdsl.plan.dynamic_verdicts import slow_weights
 from qdsl.plan.dynamic_verdicts import verdicts as dynamic_verdicts
 from qdsl.plan.facts import facts, requirement_text
 from qdsl.plan.flags import flags
@@ -43,6 +42,7 @@ from qdsl.plan.selection import Selection
 from qdsl.plan.settle import Settled, Settling
 from qdsl.plan.shapes import blockless
 from qdsl.plan.size import predicted_bytes
+from qdsl.plan.slow_weights import slow_types, slow_weights
 from qdsl.plan.types import PLAN_VERSION, Choice, Count, Flag, Island, NodePlan, Origin, Plan, Prediction, Totals
 from qdsl.plan.verdicts import REFUSED, Verdicts
 
@@ -162,8 +162,9 @@ def _flags(
     draft = settled.draft
     found = flags(context, recipe, block, draft.tensors)
     if context.cascade.mode.kind == "dynamic":
-        return (*found, *slow_weights(context, draft.weights))
-    return (*found, *island_flags(context, between))
+        return (*found, *slow_types(context, draft.weights))
+    slow = slow_weights(context, draft.weights, settled.predictions)
+    return (*found, *slow, *island_flags(context, between))
 
 
 def _between(context: Context, settled: Settled) -> tuple[Island, ...]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from qdsl.capability import Dynamic
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.dynamic import DynamicSettled
 from qdsl.plan.macs import macs
-from qdsl.plan.types import Flag, NodePlan, Origin, WeightPlan
+from qdsl.plan.types import NodePlan, Origin, WeightPlan
 from qdsl.plan.verdicts import QUANTIZED, REFUSED, UNTOUCHED
-
-SLOW_WEIGHTS = "slow-weights"
 
 
 def verdicts(context: Context, settled: DynamicSettled) -> tuple[NodePlan, ...]:
@@ -56,26 +51,3 @@ def _short(weight: WeightPlan) -> str:
     scheme = weight.scheme
     width = f"{scheme.emulated_bits} bit in {scheme.dtype}" if scheme.emulated_bits else scheme.dtype.name
     return f"{width} {scheme.granularity.value}"
-
-
-def slow_weights(context: Context, weights: Iterable[WeightPlan]) -> tuple[Flag, ...]:
-    """Weights in a type that the target computes with slowly where another type stores the same values, one flag per
-    rule of the table."""
-    found: dict[str, tuple[Dynamic, list[WeightPlan]]] = {}
-    for weight in weights:
-        rule = context.capability.dynamic_for(context.view.node(weight.node))
-        if rule is not None and weight.scheme.dtype in rule.slow:
-            found.setdefault(rule.name, (rule, []))[1].append(weight)
-    return tuple(_flag(context, rule, slow) for rule, slow in found.values())
-
-
-def _flag(context: Context, rule: Dynamic, weights: list[WeightPlan]) -> Flag:
-    first = weights[0]
-    more = f" and {len(weights) - 1} more" if len(weights) > 1 else ""
-    by = first.origin.told(context.origins.recipe.name)
-    return Flag(
-        SLOW_WEIGHTS,
-        f"{first.node}{more}, {first.scheme.dtype} weights by {by}: {rule.slow_because}",
-        tuple(weight.node for weight in weights),
-        (f"layers op [{', '.join(rule.ops)}] {{ weights {rule.weight} symmetric }}", "or `weights 8 bit`, for all"),
-    )

@@ -95,10 +95,11 @@ CODES: dict[str, CodeDoc] = {
         verb="plan",
     ),
     "slow-weights": CodeDoc(
-        summary="The target computes with these weights, but slowly, where another type stores the same values.",
+        summary="The target computes with these weights, but slowly, where another type or form stores them as well.",
         explanation=(
-            "The table of a target says which 8 bit type each of its kernels is made for. `weights 8 bit` takes that "
-            "one; a type by name is taken as it is written."
+            "The table of a target says which 8 bit type each of its kernels is made for, and which forms it is not "
+            "made for, such as a zero point per channel in a depthwise Conv. `weights 8 bit` takes the right type; "
+            "what a recipe names is taken as it is written."
         ),
         example=_dynamic("layers op Conv { weights int8 }"),
         setup=_MODEL,
