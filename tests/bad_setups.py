@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from data_cases import bomb, data_spec, graph_of, picture
 from device_tools import written
+from foreign_files import integer_conv
 from graph_cases import CASES as MODEL_CASES
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx import load as load_proto
@@ -623,7 +624,12 @@ def without_photos(folder: Path) -> None:
     shutil.rmtree(folder / "photos")
 
 
+def foreign(folder: Path) -> None:
+    save(integer_conv(np.full((4, 4, 1, 1), 127, np.int8)), folder)
+
+
 SETUPS: dict[str, Setup] = {
+    "model.onnx is a file of another quantizer whose weights reach 127 side by side": foreign,
     **_models(),
     # models that have something to quantize, beside what the words say
     "model.onnx has another input": beside_conv(noise),

@@ -99,6 +99,7 @@ def test_a_build_slower_than_float_is_said() -> None:
     assert not list(slower(profiled(steady, steady[::-1]), SPAN)), "as fast: noise is no finding"
     tiny = [0.05 * ms for ms in steady]
     assert not list(slower(profiled(tiny, [1.3 * ms for ms in tiny]), SPAN)), "the time of a call"
+    assert list(slower(profiled(tiny, [20 * ms for ms in tiny]), SPAN)), "many times as slow"
 
 
 STEADY = [10.0] * 10

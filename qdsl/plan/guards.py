@@ -20,12 +20,19 @@ def guard(context: Context, node: NodeView, port: int, kernel: str, scheme: Sche
     sums = context.capability.sums_of(kernel, scheme.dtype)
     if sums is None:
         return UNGUARDED
-    faults = sums.faults_on(context.cpus)
-    by_weights = PAIRS in faults and not (context.by_option and sums.option)
-    spared = "depthwise" in sums.spares and _depthwise(context, node, port)
-    pairs = _added(sums, context, node, port) if by_weights and not spared else ()
+    needed = needed_guard(sums, context, node, port)
     # A symmetric scheme leaves the lowest integer out by itself.
-    return Guard(pairs, LOWEST in faults and not (scheme.symmetric and scheme.dtype.signed))
+    return Guard(
+        () if context.by_option and sums.option else needed.pairs,
+        needed.lowest and not (scheme.symmetric and scheme.dtype.signed),
+    )
+
+
+def needed_guard(sums: Sums, context: Context, node: NodeView, port: int) -> Guard:
+    """What the stored weight at `port` of `node` has to keep to on the CPUs that the target names."""
+    faults = sums.faults_on(context.cpus)
+    spared = "depthwise" in sums.spares and _depthwise(context, node, port)
+    return Guard(_added(sums, context, node, port) if PAIRS in faults and not spared else (), LOWEST in faults)
 
 
 def check_option(context: Context, weights: Iterable[WeightPlan], span: Span) -> None:
@@ -51,7 +58,7 @@ def _added(sums: Sums, context: Context, node: NodeView, port: int) -> tuple[int
     """The axes of the stored weight over which the kernel adds, the slowest first."""
     rank = len(context.view.tensors[node.inputs[port]].shape or ())
     if sums.order == "rows":
-        turned = node.op == "Gemm" and bool(node.attrs.get("transB", 0))
+        turned = node.op in ("Gemm", "QGemm") and bool(node.attrs.get("transB", 0))
         return (rank - 1,) if turned else (max(rank - 2, 0),)
     kernel = tuple(range(2, rank))
     return (*kernel, 1) if sums.order == "channels_last" else (1, *kernel)
