@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -12,8 +13,12 @@ from compile_tools import ROOT, residual_net
 from PIL import Image
 
 import qdsl
+from qdsl.api import shapes
+from qdsl.api.examples import KEPT
 from qdsl.cli import main
 from qdsl.diag import QdslError
+from qdsl.lang import load
+from qdsl.lang.files import missing_files
 
 MODELS = ROOT.parent / "shared" / "testdata" / "models"
 QUANTIZED = "_qdq.onnx"
@@ -130,6 +135,43 @@ def test_the_example_is_trained_and_loses_little(tmp_path: Path) -> None:
     assert compiled.holds and not compiled.undecided
     floats = compiled.evaluations[0].builds[0].scores
     assert next(value for key, value in floats.items() if key.metric == "top1") > 0.9
+
+
+@pytest.mark.parametrize("name", ["cracks", "people", "steel"])
+def test_an_example_of_the_repository_is_copied_with_its_recipes(name: str, tmp_path: Path) -> None:
+    result = qdsl.new(example=name, out=tmp_path / "own")
+    found = sorted((tmp_path / "own").glob("*.q"))
+    assert result.path in found and len(found) == len(list((ROOT / "recipes").glob(KEPT[name].recipes))) > 1
+    for recipe in found:
+        assert "examples" not in recipe.read_text() and not qdsl.check(recipe).diagnostics
+        assert not missing_files(load(recipe).recipe)
+    assert {path.suffix for path in result.files} <= {".q", ".onnx", ".jpg", ".png", ".txt", ".yaml", ".md"}
+    assert qdsl.plan(result.path).plans[0].nodes
+
+
+def test_without_the_repository_it_is_told_where_an_example_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qdsl, "__file__", str(tmp_path / "site-packages" / "qdsl" / "__init__.py"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(QdslError) as caught:
+        qdsl.new(example="people")
+    (told,) = caught.value.diagnostics
+    assert told.code == "new-example" and "source repository" in told.headline
+    assert "recipes/yolov8n_static.q" in told.help[0] and "--example shapes" in told.help[1]
+    assert not list(tmp_path.iterdir())
+    monkeypatch.chdir(ROOT)
+    assert qdsl.new(example="cracks", out=tmp_path / "own").path == tmp_path / "own/cracks_v1_static.q"
+
+
+def test_an_example_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*words: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shapes, "_fitted", full)
+    with pytest.raises(QdslError, match="No space left"):
+        qdsl.new(example="shapes", out=tmp_path / "shapes")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("model", ["people/yolov8n.onnx", "steel/steel.onnx", "cracks/mobilenet_v1_025.onnx"])

@@ -16,17 +16,16 @@ from pathlib import Path
 
 from qdsl import data as datasets
 from qdsl.api import evaluating
+from qdsl.api.examples import write_example
 from qdsl.api.guessing import Found, Picture, data_of, decoding, is_detector, pictures
 from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared, prepare, takes
-from qdsl.api.shapes import write_shapes
-from qdsl.diag import Diagnostic, QdslError, Report, nearest
+from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.graph.structure import decode_head
 from qdsl.lang import format_text, loads, require_complete
 from qdsl.lang.scope import quoted
 from qdsl.plan import gate
 
-EXAMPLES = {"shapes": write_shapes}
 _TRIED = 2  # samples that the float model answers, to see whether labels and outputs fit
 _SENSITIVE = ("Softmax", "LayerNormalization", "InstanceNormalization", "Gelu", "Erf", "Exp", "Pow", "ReduceMean")
 _HALF = "quantize float { weights float16; activations float16 }"
@@ -124,15 +123,8 @@ def _write(path: Path, text: str) -> None:
 
 
 def _example(name: str, folder: Path) -> NewResult:
-    if name not in EXAMPLES:
-        close = nearest(name, EXAMPLES) or tuple(EXAMPLES)
-        help = (f"there is {', '.join(f'`{each}`' for each in close)}",)
-        raise QdslError([Diagnostic("new-example", f"there is no example `{name[:60]}`", help=help)])
     _require_absent(folder)
-    text, files = EXAMPLES[name](folder)
-    path = folder / f"{name}.q"
-    _write(path, text)
-    return NewResult(path, text, files)
+    return NewResult(*write_example(name, folder))
 
 
 def _recipe(source: Path, data: Path | None, target: str, path: Path) -> str:

@@ -21,7 +21,11 @@ def add(verbs: Any) -> None:
     parser.add_argument("--data", metavar="DIR", help="pictures, class folders, a YOLO data.yaml, COCO json, or npz")
     parser.add_argument("--target", default="ort", help="what it is built for (default: ort)")
     parser.add_argument("--out", metavar="FILE", help="where the recipe goes (default: MODEL's name with .q, here)")
-    parser.add_argument("--example", metavar="NAME", help="write an example with its model and data: shapes")
+    parser.add_argument(
+        "--example",
+        metavar="NAME",
+        help="write an example with its model and data: shapes, or in a clone of the repository cracks, people, steel",
+    )
     add_json(parser)
 
 

@@ -19,8 +19,10 @@ CODES: dict[str, CodeDoc] = {
         verb="library",
     ),
     "new-example": CodeDoc(
-        summary="there is no example of that name",
-        explanation="`qdsl new --example shapes DIR` draws the pictures, fits the model and writes the recipe.",
+        summary="there is no example of that name here",
+        explanation="`qdsl new --example shapes DIR` draws the pictures, fits the model and writes the recipe. "
+        "`cracks`, `people` and `steel` are copied from the source repository, where the command runs in it or from "
+        "it: the installed package has no room for their pictures.",
         example="recipe example\n",
         verb="library",
     ),
