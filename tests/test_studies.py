@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -40,6 +41,7 @@ def run(builds: Path, *words: object, code: int = 0) -> str:
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
