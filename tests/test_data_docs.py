@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qdsl.data import SOURCES
-from qdsl.data.image import LARGE, MAX_PIXELS
+from qdsl.data.image import LARGE, MAX_BYTES, USUAL, WEBP, WIDE
 from qdsl.data.npz import MAX_SAMPLE_BYTES
 from qdsl.lang import loads
 from qdsl.lang.vocabulary import SOURCES as WORDS
@@ -42,5 +42,7 @@ def test_recipes_parse() -> None:
 
 
 def test_limits_are_those_of_the_code() -> None:
-    assert f"above {LARGE // 10**6} megapixels" in TEXT and f"more than {MAX_PIXELS // 10**6} megapixels" in TEXT
+    assert f"above {LARGE // USUAL // 10**6} megapixels" in TEXT and f"at most {MAX_BYTES // 10**6} MB" in TEXT
+    for each in (USUAL, WIDE, WEBP):
+        assert re.search(rf"{each}\s+bytes( \(|,| and)", TEXT) and f"{MAX_BYTES // each // 10**6} megapixels" in TEXT
     assert f"at most {MAX_SAMPLE_BYTES // 2**20} MiB" in TEXT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -276,6 +277,63 @@ print(sum(sample.arrays["x"].size for sample in dataset.prefetch(6)), peak() - b
 """
 
 
+# The formats that take most of those that take as much as others, by the pixels of a side, as Pillow saves them.
+COSTLY: dict[str, tuple[int, str, dict[str, Any]]] = {
+    "progressive.jpg": (6600, "CMYK", {"progressive": True, "subsampling": 0}),
+    "strip.tif": (8000, "RGBA", {"compression": "tiff_lzw", "tiffinfo": {278: 8000}, "strip_size": 2**31 - 1}),
+    "lossless.webp": (5700, "RGBA", {"lossless": True, "method": 0}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
+@pytest.mark.parametrize("name", COSTLY)
+def test_the_largest_picture_of_each_format_stays_in_bounds(tmp_path: Path, name: str) -> None:
+    side, mode, options = COSTLY[name]
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    pixels = Image.fromarray(noise).resize((side, side), Image.Resampling.NEAREST).convert(mode)
+    pixels.save(tmp_path / name, **options)
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment(), check=True)
+    assert int(done.stdout.split()[1]) * 2**20 < image.MAX_BYTES + 2 * (tmp_path / name).stat().st_size
+    pixels.resize((side + 200, side + 200)).save(tmp_path / name, **options)
+    with pytest.raises(QdslError, match="image-bomb"):
+        image.decode(tmp_path / name, name, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "each"),
+    [
+        ("a.jpg", image.USUAL),
+        ("b.jpg", image.WIDE),
+        ("c.webp", image.WEBP),
+        ("d.png", image.USUAL),
+        ("e.tif", image.USUAL),
+        ("f.ppm", image.WIDE),
+        ("g.ppm", image.USUAL),
+    ],
+)
+def test_what_a_pixel_takes(tmp_path: Path, name: str, each: int) -> None:
+    """Progressive JPEG and PPM that is no plain copy of bytes take more, WebP most."""
+    if name == "f.ppm":
+        (tmp_path / name).write_bytes(b"P3\n8 6\n255\n" + b"1 2 3 " * 48)
+    else:
+        picture(tmp_path / name, **({"progressive": True} if name == "b.jpg" else {}))
+    with Image.open(tmp_path / name) as opened:
+        assert image.require_room(opened, name, None) == 48 * each
+
+
+def test_a_small_picture_of_a_huge_tile(tmp_path: Path) -> None:
+    """A TIFF of 64 x 64 pixels whose one tile has 9,000 x 9,000: the decoder would hold all of it."""
+    values = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 277: 1, 322: 9000, 323: 9000, 324: 8, 325: 4}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+    head = b"II*\0" + struct.pack("<I", 12) + bytes(4)
+    (tmp_path / "a.tif").write_bytes(head + struct.pack("<H", len(values)) + entries + bytes(4))
+    for read in (image.decode, image.picture_size):
+        with pytest.raises(QdslError, match="a tile of more than 64 megapixels"):
+            read(tmp_path / "a.tif", "a.tif", None)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -293,7 +351,7 @@ def test_six_pictures_of_64_megapixels_take_half_a_gibibyte(tmp_path: Path, suff
 
 
 def test_large_pictures_wait_for_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "LARGE", 40)
+    monkeypatch.setattr(image, "LARGE", 40 * image.USUAL)
     for name, size in (("large.png", (8, 6)), ("small.png", (8, 5))):
         picture(tmp_path / name, size)
     begun, held, others = threading.Event(), threading.Event(), []
@@ -315,7 +373,7 @@ def test_large_pictures_wait_for_one_another(tmp_path: Path, monkeypatch: pytest
 
 
 def test_errors_of_large_pictures_are_those_of_small_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "LARGE", 40)
+    monkeypatch.setattr(image, "LARGE", 40 * image.USUAL)
     picture(tmp_path / "a.png", (80, 60))
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:900])
     with pytest.raises(QdslError, match="image-broken"):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from qdsl.data.image import MAX_FILE_BYTES, check_size, open_file
+from qdsl.data.image import MAX_FILE_BYTES, open_file, require_room
 from qdsl.data.preprocess import covering, letterbox
 from qdsl.data.types import failure
 from qdsl.diag import QdslError, Span
@@ -56,7 +56,7 @@ def read_mask(path: Path, name: str, span: Span | None) -> Mask:
     with open_file(path, name, span, MAX_FILE_BYTES) as file:
         try:
             with Image.open(file, formats=_MASKS) as image:
-                check_size(image.size, name, span)
+                require_room(image, name, span)
                 if image.mode not in _KINDS:
                     help = ("store one grey value or palette index per pixel: the number of its class",)
                     raise failure("mask-format", f"{name} is a picture in colour, not a mask", span, help=help)

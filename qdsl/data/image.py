@@ -1,8 +1,8 @@
 """Picture files to pixels, bounded: no file can make this allocate more than its limits, run code or leak a traceback.
 
 Pixels are what Pillow decodes, as red, green, blue in 8 bits: alpha is dropped, 16 bit greys keep their upper 8 bits,
-and the EXIF orientation is applied. Decoding takes at most 8 bytes a pixel (16 for WebP), of which the 3 stay that are
-handed on; of pictures above `LARGE` only one at a time is in memory.
+and the EXIF orientation is applied. Decoding takes at most `MAX_BYTES`, by what each format takes for a pixel, of which
+the 3 stay that are handed on; of pictures that take over `LARGE` only one at a time is in memory.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ from PIL import Image, UnidentifiedImageError
 from qdsl.data.types import Item, failure
 from qdsl.diag import QdslError, Span
 
-MAX_PIXELS = 64 * 10**6
-LARGE = 8 * 10**6  # pixels from which pictures wait for one another
+# Bytes for each pixel of the file's picture, at most, by what was measured of Pillow 12: decoded with 4 bytes, copied
+# out with 3, and what the decoder holds beside: a whole strip of a TIFF, two bytes for each coefficient of a
+# progressive JPEG, the canvas of a WebP animation and its frame.
+USUAL, WIDE, WEBP = 9, 13, 17
+MAX_PIXELS = 64 * 10**6  # of most pictures
+MAX_BYTES = USUAL * MAX_PIXELS
+LARGE = USUAL * 8 * 10**6  # bytes from which pictures wait for one another
 MAX_FILE_BYTES = 256 * 2**20
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
@@ -36,6 +41,7 @@ _T = TypeVar("_T")
 # A closed list: Pillow's EPS reader starts Ghostscript, and the rarer readers are rarely tested against bad files.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
 _ORIENTATION = 0x0112
+_TILE_SIDES = (322, 323)
 
 
 def _as_it_is(upright: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -72,20 +78,20 @@ def with_pixels(item: Item, span: Span | None, use: Callable[[NDArray[np.uint8]]
 
 
 class _LargeError(Exception):
-    """A picture has more pixels than should be decoded here."""
+    """A picture takes more memory than should be used here."""
 
 
 def decode(path: Path, name: str, span: Span | None, most: int | None = None) -> NDArray[np.uint8]:
     """The pixels of a picture file, uint8 [height, width, 3] in RGB order, upright.
 
     `name` is what diagnostics call it. Raises QdslError: data-missing, data-unreadable, image-broken, image-bomb; and
-    _LargeError for more than `most` pixels.
+    _LargeError where it takes more than `most` bytes.
     """
     with open_file(path, name, span, MAX_FILE_BYTES) as file:
         try:
             with Image.open(file, formats=_FORMATS) as image:
-                check_size(image.size, name, span)
-                if most is not None and image.width * image.height > most:
+                taken = require_room(image, name, span)
+                if most is not None and taken > most:
                     raise _LargeError
                 return _pixels(image)
         except (QdslError, _LargeError):
@@ -102,7 +108,7 @@ def picture_size(path: Path, name: str, span: Span | None) -> tuple[int, int]:
     with open_file(path, name, span, MAX_FILE_BYTES) as file:
         try:
             with Image.open(file, formats=_FORMATS) as image:
-                check_size(image.size, name, span)
+                require_room(image, name, span)
                 turned = _orientation(image) in _SIDEWAYS
                 return image.size if turned else (image.height, image.width)
         except QdslError:
@@ -164,16 +170,45 @@ def reason(error: BaseException) -> str:
     return " ".join(text.split())[:160]
 
 
+def require_room(image: Image.Image, name: str, span: Span | None) -> int:
+    """The bytes that decoding an opened picture takes, at most. Raises QdslError image-bomb above MAX_BYTES."""
+    each, tile = _bytes_each(image), _tile(image)
+    taken = each * max(image.width * image.height, tile)
+    if taken > MAX_BYTES:
+        raise _bomb(name, span, MAX_BYTES // each, "a tile of " if taken == each * tile else "")
+    return taken
+
+
+def _bytes_each(image: Image.Image) -> int:
+    """Bytes for each pixel, see USUAL."""
+    if image.format == "WEBP":
+        return WEBP
+    tiles = getattr(image, "tile", ())
+    colours = image.format == "TIFF" and not image.mode.startswith("I")
+    wide = "progressive" in image.info or any(tile.codec_name.startswith("ppm") for tile in tiles)
+    wide = wide or (colours and any(";16" in str(tile.args) for tile in tiles))
+    return WIDE if wide else USUAL
+
+
+def _tile(image: Image.Image) -> int:
+    """Pixels of a tile of a TIFF, which is decoded as a whole however little of it the picture shows."""
+    tags = getattr(image, "tag_v2", {})
+    sides = [tags.get(tag, 0) for tag in _TILE_SIDES]
+    return int(sides[0]) * int(sides[1]) if all(isinstance(side, int) for side in sides) else 0
+
+
 def check_size(size: tuple[int, int], name: str, span: Span | None) -> None:
     """Raises QdslError image-bomb for a picture of `size` (width, height) that is too large to decode."""
     if size[0] * size[1] > MAX_PIXELS:
         raise _bomb(name, span)
 
 
-def _bomb(name: str, span: Span | None) -> QdslError:
-    limit = MAX_PIXELS // 10**6
-    help = (f"shrink {name} to at most {limit} megapixels, or take it out of the dataset",)
-    return failure("image-bomb", f"{name} claims more than {limit} megapixels", span, help=help)
+def _bomb(name: str, span: Span | None, pixels: int = MAX_PIXELS, what: str = "") -> QdslError:
+    limit = pixels // 10**6
+    help = [f"shrink {name} to at most {limit} megapixels, or take it out of the dataset"]
+    if pixels < MAX_PIXELS:
+        help.append(f"PNG, BMP and JPEG that is not progressive may have {MAX_PIXELS // 10**6}")
+    return failure("image-bomb", f"{name} claims {what}more than {limit} megapixels", span, help=tuple(help))
 
 
 def _broken(path: Path, name: str, span: Span | None, error: Exception) -> QdslError:
