@@ -48,6 +48,11 @@ ENTRIES = (
         "spell average pooling in one way",
     ),
     Entry(
+        "normalise_swish",
+        "qdsl.passes.normalise_swish:NormaliseSwish",
+        "spell Swish as its Sigmoid and Mul",
+    ),
+    Entry(
         "fold_batchnorm",
         "qdsl.passes.fold_batchnorm:FoldBatchnorm",
         "fold BatchNormalization into the convolution before it",
@@ -111,6 +116,11 @@ ENTRIES = (
         "concat_integers",
         "qdsl.passes.concat_integers:ConcatIntegers",
         "let a Concat between Q/DQ pairs of one scale join the integers",
+    ),
+    Entry(
+        "hard_activations",
+        "qdsl.passes.hard_activations:HardActivations",
+        "HardSwish and HardSigmoid between Q/DQ pairs as integer sums and products",
     ),
     Entry(
         "store_float16",

@@ -283,6 +283,21 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case("a division by the convolution", _affine("c = Conv (x, w, b) y = Div (one, c)"), 0),
     ),
+    "normalise_swish": (
+        Case(
+            "with and without a slope of its own",
+            """g (float[2, 3] x) => (float[2, 3] y, float[2, 3] z) {
+              [one] y = Swish (x) [two] z = Swish <alpha = 1.702> (x) }""",
+            2,
+            opset=24,
+        ),
+        Case(
+            "another type",
+            "g (float[2, 3] x) => (float[2, 3] y) { h = Cast <to = 10> (x) [one] s = Swish (h) y = Cast <to = 1> (s) }",
+            0,
+            opset=24,
+        ),
+    ),
     "normalise_pool": (
         Case(
             "the mean over height and width, as attribute",

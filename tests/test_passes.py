@@ -216,6 +216,7 @@ def test_every_fact_can_break() -> None:
         "no_batchnorm_after_conv": CASES["fold_batchnorm"][0].text,
         "clips_normal": CASES["normalise_clip"][0].text,
         "pools_normal": CASES["normalise_pool"][0].text,
+        "no_swish": CASES["normalise_swish"][0].text,
     }
     for fact, text in texts.items():
         assert list(FACTS[fact](qdsl.graph.from_proto(parse(text)))), fact

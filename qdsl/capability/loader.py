@@ -274,6 +274,8 @@ def _row(table: _Table) -> Row:
         runtime_weight=_dtype(table, table.text("runtime_weight")) if table.has("runtime_weight") else None,
         runtime_scalars=table.flag("runtime_scalars", False),
         joins=_listed(table, "joins", _dtype),
+        lowered=table.flag("lowered", False),
+        beyond_kernel=table.text("beyond_kernel", ""),
         because=table.sentence("because"),
         evidence=table.sentence("evidence"),
     )
@@ -298,6 +300,8 @@ def _check_row(table: _Table, row: Row) -> None:
         raise table.fail("`float_output_kernel` needs an optional `output`")
     if row.joins and not row.variadic:
         raise table.fail("`joins` needs `variadic`")
+    if row.lowered and row.kind != COMPUTE:
+        raise table.fail("`lowered` is for rows that compute")
 
 
 def _when(table: _Table) -> When:

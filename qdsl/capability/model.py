@@ -188,7 +188,8 @@ class Row:
     `runtime_weight`: the type, per tensor, that the runtime itself gives a float constant weight between a quantized
     input and output; None when it leaves it alone. `runtime_scalars`: so it does with a scalar constant on a data port.
     `joins`: types whose integers the node's own operator takes as they are, where all inputs and the output have one
-    scale: the emitter writes the node so.
+    scale: the emitter writes the node so. `lowered`: the kernel runs what the emitter writes in the node's place,
+    `beyond_kernel` where what is stored leaves [0, 1].
     """
 
     name: str
@@ -216,6 +217,8 @@ class Row:
     runtime_weight: DType | None = None
     runtime_scalars: bool = False
     joins: tuple[DType, ...] = ()
+    lowered: bool = False
+    beyond_kernel: str = ""
 
     @property
     def computes(self) -> bool:

@@ -62,6 +62,8 @@ class Judge:
         row = self._rows[node.index]
         if not self._has_float_data(node):
             return Prediction("moves", node.op, row.name, self._say("no_float"))
+        if row.kind == COMPUTE and row.lowered and not self._edges.lowered:
+            return self._verdict(node, row, _miss("not_lowered"), "")
         if row.kind == COMPUTE:
             return self._compute(node, row)
         if row.kind == MOVES:
@@ -98,15 +100,25 @@ class Judge:
         kernel = row.kernel_for(node) if found else row.float_output_kernel or row.kernel_for(node)
         if miss is None and found is not None:
             self._absorbed.update(dict.fromkeys(found.folded, kernel))
+        if row.beyond_kernel and found is not None and not self._within_unit(found.tensor):
+            kernel = row.beyond_kernel
         verdict = self._verdict(node, row, miss, kernel)
         bare = [port for port in row.weight_ports(node, self._view) if Use(node.index, port) not in self._edges.reads]
         if miss is not None or not bare:
             return verdict
         return replace(verdict, because=self._say("runtime_weight", because=row.because, type=str(row.runtime_weight)))
 
+    def _within_unit(self, tensor: str) -> bool:
+        """Whether what is stored of `tensor` lies in [0, 1], give or take half a step."""
+        quant = next(iter(self._edges.written[tensor].quants))
+        return quant.lowest_zero and quant.reach is not None and quant.reach[1] - _ROUNDED * quant.step <= 1
+
     def _inputs(self, node: NodeView, row: Row) -> Miss | None:
         """Every data and weight port must read integers of a type the kernel takes."""
         view = self._view
+        alpha = node.attrs.get("alpha", 1.0)
+        if "rises" in row.requires and isinstance(alpha, int | float) and alpha <= 0:
+            return _miss("rises")
         weights = row.weight_ports(node, view)
         for port in row.activation_ports(node, view) + row.constant_ports(node, view) + weights:
             quant = self._edges.reads.get(Use(node.index, port))

@@ -98,6 +98,13 @@ def clips_normal(model: Model) -> Iterator[str]:
     return (node.name for node in model.nodes() if first_match(model, node) is not None)
 
 
+def no_swish(model: Model) -> Iterator[str]:
+    """No Swish of float32."""
+    from qdsl.passes.normalise_swish import is_float_swish
+
+    return (node.name for node in model.nodes() if is_float_swish(node))
+
+
 def pools_normal(model: Model) -> Iterator[str]:
     """No ReduceMean that is a GlobalAveragePool, no AveragePool with dilations of 1."""
     from qdsl.passes.normalise_pool import has_idle_dilations, plane_mean
@@ -114,6 +121,7 @@ FACTS: dict[str, Fact] = {
     "no_batchnorm_after_conv": no_batchnorm_after_conv,
     "no_dead_nodes": no_dead_nodes,
     "no_identity": no_identity,
+    "no_swish": no_swish,
     "pools_normal": pools_normal,
     "sorted": sorted_nodes,
     "unique_names": unique_names,

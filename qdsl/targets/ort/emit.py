@@ -36,8 +36,8 @@ from qdsl.targets.results import Emitted, EmittedFile
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
 # What the runtime computes faster, or as planned, only in another form: on nodes that the plan leaves in float, but for
-# `concat_integers`, which the plan knows of. They keep their names.
-LOWERINGS = ("weights_only", "softmax_last", "channels_last", "keep_weights", "concat_integers")
+# `concat_integers` and `hard_activations`, which the plan knows of. They keep their names.
+LOWERINGS = ("weights_only", "softmax_last", "channels_last", "keep_weights", "concat_integers", "hard_activations")
 _DATA_FILE = re.compile(re.escape(MODEL_FILE) + r"\.[0-9a-f]{12}\.data")
 
 
