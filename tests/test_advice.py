@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from compile_tools import HEAD, project
 
 import qdsl
-from qdsl.api import CompileResult
+from qdsl import calibrate
+from qdsl.api import CompileResult, recalibrating
 from qdsl.api.calibrating import settled_words
 from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostic, Severity
@@ -115,3 +117,61 @@ def test_a_dataset_that_keeps_growing_says_so(tmp_path: Path) -> None:
     heard.clear()
     qdsl.compile(recipe, out=tmp_path / "build", listener=lambda event: heard.append(event.text), update=True)
     assert any("8 samples, ranges settled after" in text for text in heard)
+
+
+CLIPPED = HEAD.replace("minmax on calib", "percentile 80 on calib")
+
+
+def test_other_calibrations_are_tried_and_come_out_as_told(tmp_path: Path) -> None:
+    recipe = project(tmp_path / "a", "evaluate fidelity on calib { require sqnr >= 25 dB }\n", head=CLIPPED)
+    result = compiled(recipe)
+    (warning,) = told(result)
+    assert figure(result) < 25
+    found = re.match(r"on line 7 write `calibrate (minmax|mse) on calib`: tried, and it holds with", warning.help[0])
+    assert found is not None, warning.help
+    assert any("calibrate entropy" in note and "dB to float over 6 samples" in note for note in warning.notes)
+    head = CLIPPED.replace("percentile 80", found[1])
+    after = compiled(project(tmp_path / "b", "evaluate fidelity on calib { require sqnr >= 25 dB }\n", head=head))
+    assert after.holds and f"{figure(after):.2f} dB" in warning.help[0]
+
+
+def test_where_a_base_says_how_to_calibrate_a_rule_is_told(tmp_path: Path) -> None:
+    base = project(tmp_path, head=CLIPPED)
+    recipe = base.with_name("child.q")
+    recipe.write_text('recipe child\nextends "demo.q"\nevaluate fidelity on calib { require sqnr >= 120 dB }\n')
+    (warning,) = told(compiled(recipe))
+    assert any("`layers all { calibrate minmax on calib }`" in note for note in warning.notes)
+
+
+def test_few_of_many_samples_are_looked_at_again_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recalibrating, "MOST", 3)
+    recipe = project(tmp_path, "evaluate fidelity on calib { require sqnr >= 25 dB }\n", head=CLIPPED)
+    (warning,) = told(compiled(recipe))
+    assert "with ranges from 3 of 6 samples of calib" in warning.help[0]
+
+
+def test_one_pass_answers_for_every_method_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[set[str]] = []
+    observe = calibrate.observe
+
+    def watched(model: Any, asked: Any, *rest: Any, **words: Any) -> Any:
+        passes.append({each.method for each in asked})
+        return observe(model, asked, *rest, **words)
+
+    monkeypatch.setattr(calibrate, "observe", watched)
+    rest = "evaluate fidelity on calib { require sqnr >= 120 dB; require cosine >= 1.5 }\n"
+    warnings = told(compiled(project(tmp_path, rest)))
+    assert len(warnings) == 2
+    for method in ("percentile 99.99", "entropy", "mse"):
+        assert all(f"calibrate {method} on calib" in " ".join(each.notes) for each in warnings)
+    assert sum(bool(found & {"percentile", "entropy", "mse"}) for found in passes) == 1
+
+
+def test_without_the_samples_it_says_that_it_could_not_try(tmp_path: Path) -> None:
+    rest = 'data val from npz "val.npz"\nevaluate fidelity on val { require sqnr >= 120 dB }\n'
+    recipe = project(tmp_path, rest)
+    np.savez(tmp_path / "val.npz", x=np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32))
+    compiled(recipe)
+    (tmp_path / "calib.npz").unlink()
+    (warning,) = told(compiled(recipe, locked=True))
+    assert any("calibrate entropy on calib` not built, since the samples" in note for note in warning.notes)

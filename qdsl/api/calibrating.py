@@ -203,8 +203,13 @@ def _together(found: Sequence[Ranges]) -> Ranges:
 
 def named(ranges: Ranges, plans: Sequence[Plan]) -> Ranges:
     """The same ranges, each with the method and the dataset that the plans say it has."""
-    asked = {r.tensor: f"{r} on {data}{_rows(r)}" for data, found in requests(plans).items() for r in found}
+    asked = how_measured(plans)
     return replace(ranges, methods={name: asked[name] for name in ranges.low if name in asked})
+
+
+def how_measured(plans: Sequence[Plan]) -> dict[str, str]:
+    """For each tensor that is observed, by which method and on which data: `minmax on calib`."""
+    return {r.tensor: f"{r} on {data}{_rows(r)}" for data, found in requests(plans).items() for r in found}
 
 
 def _rows(request: Request) -> str:

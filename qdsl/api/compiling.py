@@ -28,7 +28,8 @@ from qdsl.api.planning import decide_all
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read, takes
 from qdsl.api.reporting import report as make_report
 from qdsl.api.sharding import Shards
-from qdsl.api.writing import aside, require_place, write_text
+from qdsl.api.trying import Bench
+from qdsl.api.writing import aside, recipe_text, require_place, write_text
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report, Span
@@ -39,7 +40,6 @@ from qdsl.harness.measurements import RECIPE, Measurements
 from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
-from qdsl.lang.recipe import Recipe
 from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions, Plan, gate, plans_json
 from qdsl.plan.gate import find_target
@@ -193,7 +193,7 @@ def _carried_out(
             report.extend(inexact_weights(prepared, one))
     write_text(job.directory / "plan.json", plans_json([decided.plan for decided in decisions]))
     write_text(job.directory / "ranges.json", ranges.to_json())
-    write_text(job.directory / RECIPE, _recipe_text(prepared.recipe))
+    write_text(job.directory / RECIPE, recipe_text(prepared.recipe))
     if told := pinned.write(found.measured, job.plans, found.tuned):
         tell(Event("lock", told))
     measured = Measured()
@@ -206,7 +206,7 @@ def _carried_out(
     facts = measuring.write(job.directory, prepared, made, measured, budgets, pinned.used)
     tell(Event("require", "", found=facts))
     builds = [advice.Build(e.plan, e.verification, b) for e, b in zip(made, budgets, strict=True)]
-    bench = advice.Bench(prepared, sets, found.measured, datasets, expected or (), job.stage("try"))
+    bench = Bench(prepared, sets, found.measured, datasets, expected or (), job.stage("try"))
     report.extend(advice.advice(bench, builds))
     made_page = make_report(job.directory)
     report.extend(made_page.diagnostics)
@@ -395,11 +395,3 @@ def _made(job: _Job, plan: Plan, ranges: Ranges, datasets: Mapping[str, Dataset]
 
 def _emitted_line(emitted: Emitted, float_bytes: int) -> str:
     return f"{plain(str(emitted.model))}   {mebibytes(emitted.size)}, {times_smaller(float_bytes, emitted.size)}"
-
-
-def _recipe_text(recipe: Recipe) -> str:
-    """The recipe as it was compiled, for people: its bases first, and what its parameters stand for."""
-    values = [f"# {name} = {value}" for name, value in recipe.params]
-    given = ["# parameters:", *values, ""] if values else []
-    files = [f"# {Path(name).name}\n{text.rstrip()}\n" for name, text in reversed(recipe.sources.items())]
-    return "\n".join([*given, *files])

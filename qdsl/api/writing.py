@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.lang.recipe import Recipe
 from qdsl.spec.aside import folder_aside, replace_file
 
 
@@ -77,3 +78,11 @@ def unwritable(path: Path, error: OSError) -> QdslError:
     """What to raise where `path` cannot be written."""
     reason = error.strerror or type(error).__name__
     return QdslError([Diagnostic("artifact-write", f"`{path}` cannot be written: {reason}")])
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe as it was compiled, for people: its bases first, and what its parameters stand for."""
+    values = [f"# {name} = {value}" for name, value in recipe.params]
+    given = ["# parameters:", *values, ""] if values else []
+    files = [f"# {Path(name).name}\n{text.rstrip()}\n" for name, text in reversed(recipe.sources.items())]
+    return "\n".join([*given, *files])

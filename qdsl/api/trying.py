@@ -1,0 +1,144 @@
+"""Changes of a recipe, tried: planned, emitted to a folder of their own with ranges that serve them, held against the
+float model on a few samples, and the best evaluated on the data that broke a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from qdsl.api import comparing, evaluating
+from qdsl.api.budgets import Name, Reading
+from qdsl.api.correcting import measure_means, wanted
+from qdsl.api.cures import Cure, changed
+from qdsl.api.cut_ranges import cut_ranges
+from qdsl.api.planning import decide_all
+from qdsl.api.prepare import Prepared
+from qdsl.api.recalibrating import Recalibration, Sampled
+from qdsl.api.tuning import by_ranges
+from qdsl.calibrate import Ranges
+from qdsl.data import Dataset
+from qdsl.diag import QdslError, Report
+from qdsl.harness.tasks import Expected
+from qdsl.plan import Plan
+from qdsl.spec.scratch import scratch
+from qdsl.targets import target_module
+from qdsl.targets.results import Emitted, Verification
+
+_SAMPLES = 8
+_EVALUATED = 2  # of the changes that agree best with the float model, so many are evaluated on all data
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What changes are tried with: the recipe and its parameters, the ranges as measured and the data of the build, and
+    what it is evaluated on. `heard` is told of samples, done of all."""
+
+    prepared: Prepared
+    sets: Mapping[str, str]
+    ranges: Ranges
+    datasets: Mapping[str, Dataset]
+    expected: Sequence[Expected]
+    heard: Callable[[str, int, int], None]
+
+    def recalibration(self) -> Recalibration:
+        return Recalibration(self.prepared.model, self.ranges, self.datasets, self.heard)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A change that plans. `sampled` are its ranges, None where the samples for them are not at hand. Where it was
+    built, `agreement` is the worst output's signal-to-noise ratio in dB, over `samples` of `source`; where it was
+    evaluated, `readings` are what came out."""
+
+    cure: Cure
+    prepared: Prepared
+    plan: Plan
+    sampled: Sampled | None
+    agreement: float | None = None
+    samples: int = 0
+    source: str = ""
+    readings: Mapping[str, Mapping[Name, Reading]] = field(default_factory=dict)
+
+    @property
+    def recalibrated(self) -> bool:
+        return self.sampled is not None and bool(self.sampled.seen)
+
+
+def planned(bench: Bench, again: Recalibration | None, before: Plan, cure: Cure) -> Iterator[Trial]:
+    """The change where the recipe plans with it, and otherwise than `before`, under the scales that ranges decide:
+    those of the build alone without `again`."""
+    loaded = changed(cure, bench.prepared, bench.sets)
+    if loaded is None:
+        return
+    prepared = replace(bench.prepared, recipe=loaded)
+    try:
+        (decided,) = decide_all(prepared, before.target, Report())
+        sampled = Sampled(bench.ranges, {}) if again is None else again.of(decided.plan)
+        if sampled is not None:
+            ranges = cut_ranges(prepared, [decided], sampled.ranges)
+            decided, _ = by_ranges(prepared, decided, ranges)
+            sampled = replace(sampled, ranges=ranges)
+    except QdslError:
+        return
+    if decided.plan != before:
+        yield Trial(cure, prepared, decided.plan, sampled)
+
+
+def measured(bench: Bench, trials: Sequence[Trial], tasks: Collection[str]) -> list[Trial]:
+    """The same changes, those that can be as built: what agrees best with the float model first, and a few of them
+    evaluated for `tasks`, one that calibrates otherwise among them."""
+    with scratch() as folder:
+        tried = [_built(bench, trial, folder / str(number)) for number, trial in enumerate(trials)]
+        tried.sort(key=lambda pair: -(pair[0].agreement if pair[0].agreement is not None else float("-inf")))
+        able = [trial for trial, emitted in tried if emitted is not None]
+        chosen = able[:_EVALUATED] + [trial for trial in able if trial.recalibrated][:1]
+        return [
+            replace(trial, readings=_evaluated(bench, trial, tasks, emitted))
+            if emitted is not None and any(trial is each for each in chosen)
+            else trial
+            for trial, emitted in tried
+        ]
+
+
+def _built(bench: Bench, trial: Trial, folder: Path) -> tuple[Trial, Emitted | None]:
+    module, prepared = target_module(trial.plan.target), trial.prepared
+    try:
+        ranges = _with_means(bench, trial)
+        if ranges is None:
+            return trial, None
+        emitted = module.emit(prepared.model, trial.plan, ranges, folder, inputs=prepared.recipe.inputs)
+        found = comparing.verified(module, prepared, emitted, trial.plan, bench.datasets, _SAMPLES)
+    except QdslError:
+        return trial, None
+    return replace(trial, agreement=_agreement(found), samples=found.samples, source=found.source), emitted
+
+
+def _with_means(bench: Bench, trial: Trial) -> Ranges | None:
+    """The trial's ranges, with the means that its biases need; None where the samples for either are not at hand."""
+    if trial.sampled is None:
+        return None
+    known = trial.sampled.ranges
+    missing = {tensor: data for tensor, data in wanted([trial.plan]).items() if tensor not in known.means}
+    if not missing:
+        return known
+    if not set(missing.values()) <= set(bench.datasets):
+        return None
+    means = measure_means(trial.prepared, [trial.plan], bench.datasets, lambda *words: None)
+    return replace(known, means={**known.means, **means})
+
+
+def _agreement(found: Verification) -> float | None:
+    return min((each.sqnr_db for each in found.outputs if each.sqnr_db is not None), default=None)
+
+
+def _evaluated(
+    bench: Bench, trial: Trial, tasks: Collection[str], emitted: Emitted
+) -> Mapping[str, Mapping[Name, Reading]]:
+    """What comes out on the data that broke a budget."""
+    asked = [one for one in bench.expected if one.spec.task in tasks and not one.condition]
+    try:
+        found = evaluating.evaluations(trial.prepared, asked, {trial.plan.target: emitted}, bench.heard)
+    except QdslError:
+        return {}
+    return evaluating.readings(found, trial.plan.target)
