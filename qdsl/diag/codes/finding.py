@@ -156,9 +156,9 @@ target ort
             "The figure and its bound stand in the report; `compile` ends with exit code 4. What to try next was tried "
             "before it is told: changes of the recipe that often help against a budget of this kind are planned, built "
             "with the ranges of this build, and held against the float model on a few samples; the two best, and the "
-            "best that calibrates by another method, are evaluated on the same data. Ranges by another method come from "
-            "64 samples at most, spread over the data, and the line says from how many. The notes hold what came of each "
-            "change. For size and the share in integers the plan decides. Nothing of it is kept."
+            "best that calibrates by another method, are evaluated on the same data. Ranges by another method come "
+            "from 64 samples at most, spread over the data, and the line says from how many. The notes hold what came "
+            "of each change. For size and the share in integers the plan decides. Nothing of it is kept."
         ),
         example=_recipe() + "evaluate fidelity on calib { require sqnr >= 200 dB }\n",
         setup="model.onnx and calib.npz",
