@@ -80,7 +80,7 @@ def _kind(pair: gs.Node) -> str:
         return ""
     scale, zero = (lazy_of(tensor) for tensor in pair.inputs[1:])
     plain = scale.shape in ((), (1,)) and type_name(scale.element_type) == "float32"
-    return type_name(zero.element_type) if plain else ""
+    return (type_name(zero.element_type) or "") if plain else ""
 
 
 def _writes_uint8(quantize: gs.Node) -> bool:

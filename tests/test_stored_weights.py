@@ -12,6 +12,9 @@ from compile_tools import cli
 from onnx import TensorProto
 from test_cuts import compiled, node, write
 
+from qdsl.capability import load
+from qdsl.graph.view import NodeView
+
 DRAW = np.random.default_rng(0)
 
 
@@ -37,6 +40,48 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], lis
         {"w": normal(2, 48, 16), "r": normal(2, 48, 16)},
         {"x": normal(8, 5, 1, 16)},
         ["w", "r"],
+    ),
+    "MatMul on the left": (
+        [node("MatMul", ["w", "x"], ["y"], "n")],
+        {"w": normal(32, 64)},
+        {"x": normal(8, 2, 64, 6)},
+        ["w"],
+    ),
+    "a stack on the left": (
+        [node("MatMul", ["w", "x"], ["y"], "n")],
+        {"w": normal(2, 32, 64)},
+        {"x": normal(8, 2, 64, 6)},
+        ["w"],
+    ),
+    "Gemm on the left": (
+        [node("Gemm", ["w", "x"], ["y"], "n")],
+        {"w": normal(32, 64)},
+        {"x": normal(8, 64, 6)},
+        ["w"],
+    ),
+    "Einsum": (
+        [node("Einsum", ["x", "w"], ["y"], "n", equation="b t d, d h k -> b t h k")],
+        {"w": normal(32, 4, 16)},
+        {"x": normal(8, 1, 5, 32)},
+        ["w"],
+    ),
+    "Einsum, the first": (
+        [node("Einsum", ["w", "x"], ["y"], "n", equation="oi,...i")],
+        {"w": normal(48, 32)},
+        {"x": normal(8, 1, 5, 32)},
+        ["w"],
+    ),
+    "GatherElements": (
+        [node("GatherElements", ["w", "x"], ["e"], "n"), node("Relu", ["e"], ["y"], "relu")],
+        {"w": normal(50, 32)},
+        {"x": np.arange(8 * 7 * 32).reshape(8, 7, 32) % 50},
+        ["w"],
+    ),
+    "GatherND": (
+        [node("GatherND", ["w", "x"], ["e"], "n"), node("Relu", ["e"], ["y"], "relu")],
+        {"w": normal(50, 32)},
+        {"x": np.arange(56).reshape(8, 7, 1) % 50},
+        ["w"],
     ),
     "Gather": (
         [node("Gather", ["w", "x"], ["e"], "n"), node("Relu", ["e"], ["y"], "relu")],
@@ -86,3 +131,35 @@ def test_explain_and_rules_reach_it(tmp_path: Path) -> None:
     recipe.write_text(recipe.read_text() + "layers op Gather { weights int8 storage_only }\n")
     (target,) = compiled(recipe).targets
     assert target.plan.nodes[0].mark == "+"
+
+
+@pytest.mark.parametrize(
+    ("equation", "port", "rank", "axis"),
+    [
+        ("btd,dk->btk", 1, 2, 1),
+        ("btd, d h k -> b t h k", 1, 3, 2),
+        ("oi,...i->...o", 0, 2, 0),
+        ("oi,bi", 0, 2, 0),  # what stands once is written
+        ("bd,...d->b...", 1, 3, 0),  # of it alone nothing is written
+        ("bhqd,hkd->bhqk", 1, 3, 1),
+        ("...ij,jk->...ik", 1, 2, 1),
+    ],
+)
+def test_the_channels_of_an_einsum_are_what_it_writes_of_one_constant(
+    equation: str, port: int, rank: int, axis: int
+) -> None:
+    (rule,) = (each for each in load("ort_cpu").stores if each.name == "einsum")
+    view = NodeView(0, "n", "Einsum", "", ("a", "b"), ("y",), {"equation": equation}, ())
+    assert rule.channels(view, port, rank) == axis
+    assert rule.channels(view, port, 1) is None
+
+
+def test_a_static_build_computes_with_what_stands_on_the_left(tmp_path: Path) -> None:
+    """There it is integers beside the activations, and no storage rule speaks of it."""
+    nodes, constants, inputs, _ = CASES["MatMul on the left"]
+    recipe = write(tmp_path, nodes, constants, inputs)
+    recipe.write_text(recipe.read_text().replace("reduce_range", "storage_only"))
+    (target,) = compiled(recipe).targets
+    assert target.plan.nodes[0].prediction.kernel == "QLinearMatMul"
+    assert [w.scheme.dtype.name for w in target.plan.weights] == ["uint8"]
+    assert target.verification.mismatches == ()

@@ -102,10 +102,11 @@ def _weights(context: Context, active: frozenset[int], tensors: dict[str, Tensor
         row = context.rows[node.index]
         if node.index in context.kept:
             continue
-        yield from _stored(context, node)
+        through = _first_pair(context, node, row, tensors)
+        paired = row.constant_ports(node, context.view) if through is not None and node.index in active else ()
+        yield from _stored(context, node, paired)
         if not row.computes:
             continue
-        through = _first_pair(context, node, row, tensors)
         asked = context.weight(node.index)
         for port in row.weight_ports(node, context.view):
             if not _is_float32(context, node, port) or asked.scheme is None:
@@ -123,8 +124,9 @@ def _weights(context: Context, active: frozenset[int], tensors: dict[str, Tensor
                 yield WeightPlan(node.name, port, node.inputs[port], through.scheme, None, through.origin)
 
 
-def _stored(context: Context, node: NodeView) -> Iterable[WeightPlan]:
-    """The weights of an operator that computes in float, where the recipe stores them as integers."""
+def _stored(context: Context, node: NodeView, paired: tuple[int, ...]) -> Iterable[WeightPlan]:
+    """The weights of an operator that computes in float, where the recipe stores them as integers; those at `paired`
+    ports are integers already, beside the activations."""
     found = context.capability.store_for(node, context.view)
     scheme = context.weight(node.index).scheme if found is not None else None
     if found is None or scheme is None or not scheme.storage_only:
@@ -132,10 +134,11 @@ def _stored(context: Context, node: NodeView) -> Iterable[WeightPlan]:
     rule, ports = found
     for port in ports:
         shape = context.view.tensors[node.inputs[port]].shape or ()
-        if _is_float32(context, node, port) and len(shape) > max(1, rule.axis):
-            axis: int | None = rule.axis if scheme.granularity is Granularity.PER_CHANNEL else None
+        channels = rule.channels(node, port, len(shape))
+        if _is_float32(context, node, port) and channels is not None and port not in paired:
+            axis = channels if scheme.granularity is Granularity.PER_CHANNEL else None
             if scheme.granularity is Granularity.PER_BLOCK:  # where they are longest
-                sizes = {at: size for at, size in enumerate(shape) if isinstance(size, int) and at != rule.axis}
+                sizes = {at: size for at, size in enumerate(shape) if isinstance(size, int) and at != channels}
                 axis = max(sizes, key=sizes.__getitem__)
             yield WeightPlan(node.name, port, node.inputs[port], scheme, axis, context.weight(node.index).origin)
 
