@@ -174,4 +174,4 @@ def test_without_the_samples_it_says_that_it_could_not_try(tmp_path: Path) -> No
     compiled(recipe)
     (tmp_path / "calib.npz").unlink()
     (warning,) = told(compiled(recipe, locked=True))
-    assert any("calibrate entropy on calib` not built, since the samples" in note for note in warning.notes)
+    assert any("not tried: `calibrate entropy on calib` on line 7, since the samples" in note for note in warning.notes)

@@ -166,21 +166,22 @@ def _help(bench: Bench, budget: Budget, tried: Sequence[Tried]) -> Iterable[str]
 
 
 def _notes(bench: Bench, tried: Sequence[Tried]) -> Iterator[str]:
-    """What came of each change, where there are several: those with a figure one by one, the others on a line."""
-    if len(tried) < 2:
-        return
-    others = []
-    for trial, found in tried:
-        told = shortened(trial.cure.told, _WIDEST)
-        cure = f"{f'`{told}`' if trial.cure.instead is None else told}{_ranges(bench, trial)}"
-        if found is not None and found.value is not None:
+    """What came of each change, where there are several."""
+    for trial, found in tried if len(tried) > 1 else ():
+        cure = f"{_where(trial.cure)}{_ranges(bench, trial)}"
+        if trial.sampled is None:
+            yield f"not tried: {cure}, since the samples for its ranges are not at hand"
+        elif found is not None and found.value is not None:
             yield f"tried {cure}: {in_unit(found.value, found.unit)} ({found.source}){_agreement(trial)}"
-        elif trial.sampled is None:
-            others.append(f"{cure} not built, since the samples for its ranges are not at hand")
         else:
-            others.append(f"{cure}{_agreement(trial)}")
-    if others:
-        yield f"tried without evaluating: {'; '.join(others)}"
+            yield f"tried {cure}{_agreement(trial)}, not evaluated"
+
+
+def _where(cure: Cure) -> str:
+    """A change in short."""
+    if cure.instead is None:
+        return f"`{shortened(cure.add, _WIDEST)}`"
+    return f"{f'`{cure.by}`' if cure.by else f'without `{cure.what}`'} on line {cure.instead.line}"
 
 
 def _agreement(trial: Trial) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qdsl.cli.progress import Progress
     from qdsl.targets.results import Arithmetic, Fidelity, Verification
 
-_WIDEST = 64  # columns for the names of tensors
+_WIDEST = 72  # columns for the names of tensors
 
 
 def log(progress: Progress, *, as_json: bool) -> Callable[[Event], None]:
