@@ -33,7 +33,7 @@ from test_data_sources import coco_tree, opened, yolo_tree
 
 import qdsl.api
 from qdsl.api.arithmetic import arithmetic_findings
-from qdsl.api.doubts import slower
+from qdsl.api.slower import slower
 from qdsl.calibrate import Observations, Ranges, merged, minmax
 from qdsl.diag import QdslError, Span
 from qdsl.diag.codes import all_codes

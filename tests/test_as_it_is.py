@@ -71,6 +71,13 @@ def test_a_float_file_may_be_measured_too(tmp_path: Path) -> None:
     onnx.save(mean_colour(), tmp_path / "plain.onnx")
     result = qdsl.compile(recipe(tmp_path, tmp_path / "plain.onnx"), out=tmp_path / "build", lock=False)
     assert result.targets[0].plan.totals.integer_macs == 0 and result.targets[0].verification.as_predicted
+    (note,) = [d for d in result.diagnostics if d.code == "no-float-model"]
+    assert note.headline.startswith("nothing in the file is quantized, and nothing will be: ")
+    path = recipe(tmp_path, tmp_path / "plain.onnx", "evaluate classification on val { require top1 drop <= 1 pp }")
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(path)
+    (found,) = caught.value.diagnostics
+    assert "makes nothing of it that could be compared" in found.headline and "quantize static" in found.help[1]
 
 
 def test_external_data_comes_along(tmp_path: Path) -> None:

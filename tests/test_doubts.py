@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,15 +11,19 @@ import numpy as np
 import pytest
 from data_cases import graph_of
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from plan_tools import planned
+from structure_graphs import Net
 from test_evaluate import CHANNELS, coloured, mean_colour, write
 
 import qdsl
 from qdsl.api.budgets import Readings, cost_readings, decide_budgets
-from qdsl.api.doubts import guessing, slower
+from qdsl.api.doubts import guessing
+from qdsl.api.slower import slower
 from qdsl.cli import main
 from qdsl.diag import QdslError, Span
 from qdsl.graph import load as load_model
 from qdsl.graph.chosen_rows import chosen_rows
+from qdsl.graph.view import GraphView
 from qdsl.harness import FLOAT, BuildScores, Evaluation, load
 from qdsl.harness.load import Watch
 from qdsl.harness.profiles import BuildProfile, Profile
@@ -100,6 +105,45 @@ def test_a_build_slower_than_float_is_said() -> None:
     tiny = [0.05 * ms for ms in steady]
     assert not list(slower(profiled(tiny, [1.3 * ms for ms in tiny]), SPAN)), "the time of a call"
     assert list(slower(profiled(tiny, [20 * ms for ms in tiny]), SPAN)), "many times as slow"
+
+
+def told_of_slow(view: GraphView, rules: str = "", mode: str = "static") -> Any:
+    """What is said of a build of this graph that takes half as long again as the float model."""
+    steady = [10.0] * 10
+    plan = replace(planned(view, rules), mode=mode)
+    (found,) = slower(profiled(steady, [1.5 * ms for ms in steady]), SPAN, plan, view)
+    return found
+
+
+def gated() -> GraphView:
+    """Two convolutions with a Softplus between, and a gate of two small ones whose Softplus and Tanh stay float."""
+    net = Net()
+    x = net.op("Softplus", net.conv(net.input("x", 1, 3, 32, 32), 64, kernel=3, name="stem"), name="soft")
+    x = net.conv(x, 64, kernel=3, inside=64, name="body")
+    gate = net.conv(net.op("GlobalAveragePool", x, name="pool"), 4, inside=64, name="down")
+    gate = net.conv(net.op("Softplus", gate, name="bend"), 64, inside=4, name="up")
+    x = net.op("Mul", x, net.op("Tanh", gate, name="gate"), name="gated")
+    return net.view(net.conv(x, 4, inside=64, name="last"))
+
+
+def test_a_slow_build_names_what_stays_float() -> None:
+    """The worst first, with the operators around that compute so little that they may as well be float."""
+    found = told_of_slow(gated())
+    assert found.notes[0] == "float between integers: `soft` (Softplus): its Q and DQ move 640.0 KiB a sample"
+    assert [note.split("`")[1] for note in found.notes] == ["soft", "gate", "bend"]
+    names = found.help[0].split("`")[1]
+    assert {"down", "up"} <= set(names.split('"')) and not {"stem", "body"} & set(names.split('"'))
+    assert '"soft"' in found.help[1]
+    kept = planned(gated(), f"{names}\n")
+    assert len(kept.islands) < len(planned(gated()).islands)
+
+
+def test_a_slow_build_without_such_places_says_what_its_mode_leaves() -> None:
+    net = Net()
+    view = net.view(net.conv(net.input("x", 1, 3, 32, 32), 64, kernel=3, name="only"))
+    assert told_of_slow(view).notes == () and "tune latency" in told_of_slow(view).help[0]
+    assert "quantize static" in told_of_slow(view, mode="dynamic").help[0]
+    assert "quantize static" in told_of_slow(view, mode="float").help[0]
 
 
 STEADY = [10.0] * 10

@@ -1,22 +1,19 @@
-"""What measured figures say less than they seem to: a float model that guesses, a build that is slower than float."""
+"""What measured figures say less than they seem to: a float model that guesses."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from qdsl.diag import Diagnostic, Severity, Span
+from qdsl.diag import Diagnostic, Severity
 from qdsl.harness import FLOAT, Evaluation
-from qdsl.harness.profiles import Profile
 from qdsl.harness.results import Key
 from qdsl.harness.tasks import Expected
-from qdsl.search import LEAST_BLOCKS, compare
 
 _FEWEST = 10  # samples: of fewer, no share is told from guessing
 _FINDS_NOTHING = 0.01  # mAP50
 _PERMUTED = 0.7  # the share that another order of classes makes right
 _MOST_NAMED = 12
-_CALL = 2e-4  # seconds: what the runtime takes to call some dozen kernels more, whatever they compute
 _CURES = (
     "look at the `input` block first: size, channel order (`channels bgr`), mean and std as in training",
     "then at the classes: their order in the data is that of the model's outputs",
@@ -67,32 +64,3 @@ def _order(found: Evaluation) -> str | None:
     names = [found.classes[best.index(at)] for at in range(len(best))]
     listed = ", ".join(f'"{name[:60]}"' for name in names)
     return f"with `classes [{listed}]` it would be right on {right / whole:.0%}".replace("%", " %")
-
-
-def slower(found: Profile, span: Span) -> Iterable[Diagnostic]:
-    """A build that takes longer than the float model, beyond noise, where that is not the time of a call alone."""
-    floats, ours = found.of(FLOAT), found.of(found.target)
-    turns = [[1e3 * time for time in build.turns] for build in (floats, ours)]
-    if len(turns[0]) < LEAST_BLOCKS or len(turns[0]) != len(turns[1]):
-        return
-    if ours.latency() - floats.latency() < _CALL:
-        return
-    told = compare(*turns)
-    if told.high >= 1.0:
-        return
-    headline = (
-        f"{found.target} is slower than the float model here: {1e3 * ours.latency():.3g} ms instead of "
-        f"{1e3 * floats.latency():.3g} ms"
-    )
-    yield Diagnostic(
-        "build-slower",
-        headline,
-        span,
-        f"{told.ratio:.2f}x [{told.low:.2f}, {told.high:.2f}]",
-        (
-            "`qdsl plan` shows what stays float between integers: each such place costs two conversions; keep the "
-            "layers around it in float, or write `tune latency`, which times that",
-            "where size alone counts, `quantize float { weights float16 }` costs no time in integers",
-        ),
-        severity=Severity.WARNING,
-    )

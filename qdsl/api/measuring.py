@@ -122,7 +122,8 @@ def measured(
         report.extend(guessing(expected, evaluated))
         evaluated, pictures = pictured(evaluated, expected)
         asked = profiling.all_wanted(prepared.recipe, built)
-        profiled = profiling.profiles(prepared, expected, built, asked, stage("profile"), report, told)
+        plans = {each.plan.target: each.plan for each in made}
+        profiled = profiling.profiles(prepared, expected, built, asked, stage("profile"), report, told, plans)
     return Measured(evaluated, profiled, pictures)
 
 

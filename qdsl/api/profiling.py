@@ -8,8 +8,8 @@ from itertools import islice
 
 from qdsl.api import comparing
 from qdsl.api.budgets import Name, Reading, cost_readings
-from qdsl.api.doubts import slower
 from qdsl.api.prepare import Prepared, takes
+from qdsl.api.slower import slower
 from qdsl.data import Sample
 from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
 from qdsl.graph import save
@@ -20,10 +20,12 @@ from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang.recipe import Profile as Statement
 from qdsl.lang.recipe import Recipe, Target
+from qdsl.plan import Plan
 from qdsl.spec.scratch import scratch
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted
 
+NO_PLANS: Mapping[str, Plan] = {}
 Heard = Callable[[str, int, int], None]
 Asked = tuple[Wish, Span]  # how to profile, and the line that says so
 
@@ -78,10 +80,11 @@ def profiles(
     heard: Heard,
     report: Report,
     known: Callable[[Profile], None] = lambda found: None,
+    plans: Mapping[str, Plan] = NO_PLANS,
 ) -> tuple[Profile, ...]:
     """A profile for each target in `built` that is in `asked`, told to `known` as soon as it is there. Inputs are the
     first samples of what is evaluated, else what else there is (see `comparing.any_samples`); where there is nothing,
-    `report` says so."""
+    `report` says so. `plans` are those of the builds, by target, where they are known."""
     found = []
     for target, (wish, span) in asked.items():
         if target not in built:
@@ -95,7 +98,7 @@ def profiles(
             found.append(each)
             known(each)
             elsewhere = any(block.name == target and block.device is not None for block in prepared.recipe.targets)
-            report.extend(() if elsewhere else slower(each, span))
+            report.extend(() if elsewhere else slower(each, span, plans.get(target), prepared.view))
     return tuple(found)
 
 

@@ -20,6 +20,7 @@ from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.harness import Evaluation, reading
 from qdsl.harness.measurements import FILE, BuildFacts, Measurements
 from qdsl.harness.profiles import Profile
+from qdsl.report.data import plans_of
 from qdsl.targets.results import Emitted, EmittedFile
 
 
@@ -118,7 +119,8 @@ def profile(
         for evaluation in job.found.evaluations:
             job.known(evaluation)
         heard = job.stage("profile")
-        profiled = profiling.profiles(job.prepared, expected, job.built, asked, heard, job.report, job.known)
+        plans = plans_of(job.directory, job.found)
+        profiled = profiling.profiles(job.prepared, expected, job.built, asked, heard, job.report, job.known, plans)
         anew = {each.target for each in profiled}
         kept = [each for each in job.found.profiles if each.target not in anew]
         for each in kept:

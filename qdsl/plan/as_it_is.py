@@ -16,13 +16,14 @@ RAN = "as it runs here"  # why a node is said to run as it does, once the runtim
 _AGAINST_FLOAT = ("drop", "ratio", "speedup")
 
 
-def check(recipe: Recipe, block: Target | None, mode: Mode, report: Report) -> None:
+def check(recipe: Recipe, block: Target | None, mode: Mode, report: Report, *, quantized: bool) -> None:
     """Raises QdslError: setting-unused for everything that would change the file, no-float-model for budgets against a
-    float model; a note says what stands in its place."""
-    found = [*_changes(recipe, block, mode), *_compared(recipe, block)]
+    float model; a note says what stands in its place. `quantized` whether the file has a node that says it is."""
+    found = [*_changes(recipe, block, mode), *_compared(recipe, block, quantized)]
     if found:
         raise QdslError(found)
-    headline = "there is no float model: what stands as `float` is the file with every node run by itself, unfused"
+    why = "there is no float model" if quantized else "nothing in the file is quantized, and nothing will be"
+    headline = f"{why}: what stands as `float` is the file with every node run by itself, unfused"
     report.add(Diagnostic("no-float-model", headline, mode.span, severity=Severity.NOTE))
 
 
@@ -45,13 +46,15 @@ def _unused(what: str, span: Span) -> Diagnostic:
     return Diagnostic("setting-unused", headline, span, help=("take it out, or quantize a float model",))
 
 
-def _compared(recipe: Recipe, block: Target | None) -> Iterator[Diagnostic]:
+def _compared(recipe: Recipe, block: Target | None, quantized: bool) -> Iterator[Diagnostic]:
     budgets: list[Require] = [budget for spec in recipe.evaluates for budget in spec.requires]
     for budget in (*budgets, *(block.requires if block is not None else ())):
         if budget.form in _AGAINST_FLOAT:
-            headline = f"`require {requirement_text(budget)}` compares with a float model, and there is none"
-            cure = "bound the figure itself, such as `require top1 >= 0.7`"
-            yield Diagnostic("no-float-model", headline, budget.span, help=(cure,))
+            none = "there is none" if quantized else "`quantize none` makes nothing of it that could be compared"
+            headline = f"`require {requirement_text(budget)}` compares with a float model, and {none}"
+            cures = ["bound the figure itself, such as `require top1 >= 0.7`"]
+            cures += [] if quantized else ["or quantize the model: `quantize static { .. }`"]
+            yield Diagnostic("no-float-model", headline, budget.span, help=tuple(cures))
 
 
 def untouched(plan: Plan) -> Plan:

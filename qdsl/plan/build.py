@@ -123,7 +123,8 @@ def _decide(
     table = capability or load(table_name(target))
     mode = _mode(recipe, block)
     if mode.kind == AS_IT_IS:
-        check_as_it_is(recipe, block, mode, report)
+        stored = any(node.op == "DequantizeLinear" for node in view.nodes)
+        check_as_it_is(recipe, block, mode, report, quantized=stored or bool(_quantized(view)))
     else:
         _refuse_quantized(recipe, view)
     choices = in_order(choices, view)
@@ -232,8 +233,13 @@ def _refuse_absent(recipe: Recipe, name: str, block: Target | None, capability: 
         raise QdslError([Diagnostic("mode-missing", "the recipe has no `quantize` statement", recipe.span)])
 
 
+def _quantized(view: GraphView) -> list[str]:
+    """The nodes that say that the model is quantized."""
+    return [node.name for node in view.nodes if node.op in _QUANTIZED_OPS]
+
+
 def _refuse_quantized(recipe: Recipe, view: GraphView) -> None:
-    found = [node.name for node in view.nodes if node.op in _QUANTIZED_OPS]
+    found = _quantized(view)
     if found:
         raise QdslError(
             [

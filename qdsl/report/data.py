@@ -101,7 +101,7 @@ def load(directory: Path) -> Build:
     found = replace(found, builds=tuple(_decided(found, build) for build in found.builds))
     pictures = {name: _picture(directory, name) for name in found.pictures}
     there = {name: picture for name, picture in pictures.items() if picture is not None}
-    return Build(found, _plans(directory, found), there, recipe=_recipe(directory))
+    return Build(found, plans_of(directory, found), there, recipe=_recipe(directory))
 
 
 def _recipe(directory: Path) -> str:
@@ -133,7 +133,9 @@ def _open(budget: BudgetFacts) -> BudgetFacts:
     return replace(budget, verdict="undecided", value=None, low=None, high=None, source="")
 
 
-def _plans(directory: Path, found: Measurements) -> dict[str, Plan]:
+def plans_of(directory: Path, found: Measurements) -> dict[str, Plan]:
+    """The plan of each target by `plan.json` in a build's folder; none where that is not there. Raises QdslError
+    plan-file for what cannot be read, and measurements-other for a plan of other measurements."""
     path = directory / "plan.json"
     if not path.is_file():
         return {}
