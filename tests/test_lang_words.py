@@ -172,6 +172,15 @@ def test_every_statement_has_an_example_that_parses(word: str) -> None:
         ("quantize Static", "`static`"),
         ("allocate weights from [int8, int4] { budget 3 }", "`minimize`"),
         ("train qat on calib { confidence 3 }", "`confidence` stands elsewhere"),
+        ("quantize static { num_threads 4 }", "write, outside this block, `target ort { threads 4 }`"),
+        ("evaluate detection on val { imgsz 640 }", "write, outside this block, `input"),
+        ("target ort { subset_size 300 }", 'write, outside this block, `data calib from folder "train" { take'),
+        ("quantize static { entropy }", "write `calibrate entropy on calib`"),
+        ("quantize static { percentile 99.9 }", "write `calibrate percentile 99.99 on calib`"),
+        ("num_bins 3; conf_thres 0.2", "evaluate detection on val { confidence 0.001 }"),
+        ("layers all { weights int8 per-channel }", "`per_channel`"),
+        ("target ort { batch-size 4 }", "`batch_size`"),
+        ("recipe my-first-net", "`my_first_net`"),
     ],
 )
 def test_a_first_guess_leads_to_the_right_form(line: str, told: str) -> None:

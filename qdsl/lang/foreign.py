@@ -11,7 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 from qdsl.diag import nearest
-from qdsl.lang.examples import elsewhere
+from qdsl.lang.examples import AROUND, elsewhere
 from qdsl.lang.expect import told
 
 
@@ -60,7 +60,8 @@ _RECIPE = (
     Foreign(
         "recipe",
         "quantization quantisation quant quantizer quantize_static quantization_config config static ptq int8 preset "
-        "quant_format post_training weight_type activation_type per_channel symmetric reduce_range quantize_model",
+        "quant_format post_training approach quant_mode weight_type activation_type per_channel symmetric reduce_range "
+        "quantize_model",
         _STATIC,
     ),
     Foreign("recipe", "dynamic quantize_dynamic dynamic_quantization", "quantize dynamic { weights uint8 }"),
@@ -74,7 +75,7 @@ _RECIPE = (
     Foreign("recipe", "benchmark bench latency timing perf", _TIMED),
     Foreign(
         "recipe",
-        "metric metrics eval evaluation validate validation val test score",
+        "metric metrics eval evaluation validate validation val test score task",
         _MEASURED,
     ),
     Foreign(
@@ -85,10 +86,14 @@ _RECIPE = (
     Foreign(
         "recipe",
         "output outputs out export save format backend provider providers execution_provider runtime engine device "
-        "hardware platform onnxruntime tensorrt openvino ort deploy emit opset",
+        "hardware platform target_device onnxruntime tensorrt openvino ort deploy emit opset",
         "target ort",
     ),
-    Foreign("recipe", "smoothquant smooth_quant cle cross_layer_equalization equalization", "improve { equalize }"),
+    Foreign(
+        "recipe",
+        "smoothquant smooth_quant smooth_quant_alpha cle cross_layer_equalization equalization",
+        "improve { equalize }",
+    ),
     Foreign("recipe", "bias_correction fast_bias_correction correct_bias", "improve { bias_correct }"),
     Foreign("recipe", "adaround rounding", "improve { round adaptive }"),
     Foreign("recipe", "qat finetune fine_tune training", "train qat on calib { epochs 10 }"),
@@ -108,7 +113,9 @@ _BLOCKS = (
     Foreign("input", "grayscale greyscale gray grey mono to_gray", "color gray"),
     Foreign("input", "bgr swap_rb swaprb reverse_input_channels rgb_to_bgr bgr_to_rgb", "color bgr"),
     Foreign(
-        "input", "rgb channel channels color_space colorspace channel_order pixel_format convert mode", "color rgb"
+        "input",
+        "rgb to_rgb channel channels color_space colorspace channel_order pixel_format convert mode",
+        "color rgb",
     ),
     Foreign(
         "input", "size imgsz image_size img_size width height keep_ratio pad padding letter_box", "resize 640 letterbox"
@@ -160,7 +167,7 @@ _BLOCKS = (
     ),
     Foreign(
         "quantize",
-        "per_channel per_axis channelwise granularity scheme axis symmetric",
+        "per_channel per_axis channelwise granularity scheme qscheme axis symmetric",
         "weights int8 symmetric per_channel",
     ),
     Foreign("quantize", "per_tensor per_layer", "weights int8 per_tensor"),
@@ -170,9 +177,21 @@ _BLOCKS = (
     Foreign(
         "quantize",
         "method calibration calibrate_method calibration_method calib_method calibrator observer algorithm "
-        "range_estimator minmax min_max entropy percentile mse histogram kl dataset data on calib",
+        "range_estimator minmax min_max absmax dataset data on calib",
         "calibrate minmax on calib",
     ),
+    Foreign("quantize", "entropy kl kl_divergence histogram", "calibrate entropy on calib"),
+    Foreign("quantize", "percentile quantile", "calibrate percentile 99.99 on calib"),
+    Foreign("quantize", "mse l2", "calibrate mse on calib"),
+    Foreign(
+        "quantize",
+        "moving_average ema averaging averaging_constant calibmovingaverage mean_minmax",
+        "calibrate mean_minmax on calib",
+    ),
+    Foreign("quantize", "activationsymmetric symmetric_activations", "activations int8 symmetric"),
+    Foreign("quantize", "weightsymmetric symmetric_weights", "weights int8 symmetric"),
+    Foreign("quantize", "dynamic", "quantize dynamic { weights uint8 }", True),
+    Foreign("quantize", "half fp16 float16", _HALF, True),
     Foreign("quantize", "clip clamp ranges min max", "range [0, 6]"),
     Foreign("input", _LEFT_OUT, _KEEP, True),
     Foreign("evaluate", _LEFT_OUT, _KEEP, True),
@@ -204,7 +223,7 @@ _BLOCKS = (
     ),
     Foreign(
         "evaluate",
-        "metric metrics map map50 map50_95 top1 accuracy precision recall f1 iou_metric score",
+        "metric metrics top1 accuracy precision recall f1 iou_metric score",
         "measure accuracy, precision",
     ),
     Foreign(
@@ -212,6 +231,8 @@ _BLOCKS = (
         "conf conf_thres conf_threshold confidence_threshold score_threshold score threshold thresh",
         "confidence 0.001",
     ),
+    Foreign("evaluate", "map map50 map50_95 ap ap50 mean_average_precision", "measure map50, map50_95"),
+    Foreign("evaluate", "accuracy_criterion drop_type min_score", "require precision drop <= 1 pp"),
     Foreign("evaluate", "iou iou_thres iou_threshold nms_threshold nms_iou overlap", "nms 0.7"),
     Foreign("evaluate", "head decoder postprocess postprocessing post_process box_format", "decode yolov8"),
     Foreign("evaluate", "outputs output_name", 'output "output0"'),
@@ -230,7 +251,7 @@ _BLOCKS = (
         "augment corruption corruptions robustness noise blur",
         "corrupt { noise; blur; severity [1, 3, 5] }",
     ),
-    Foreign("profile", "iteration iterations iters repeat repeats loops count n_runs num_runs", "runs 200"),
+    Foreign("profile", "iteration iterations iters repeat repeats loops count duration n_runs num_runs", "runs 200"),
     Foreign("profile", "warm_up warmup_runs burn_in", "warmup 20"),
     Foreign("profile", "batch_size bs", "batch 1"),
     Foreign("profile", "num_threads intra_op_num_threads workers cores", "threads 4"),
@@ -370,6 +391,8 @@ def cures_for(block: str, word: str, known: Iterable[str]) -> list[str]:
         cures = [foreign]
     elif places:
         cures = [f"`{word}` stands elsewhere: `{places[0]}`"]
+    elif other := _in_other_blocks(word):
+        cures = [f"write{', outside this block,' if block != 'recipe' else ''} `{other[0]}`"]
     else:
         near = nearest(word, pool, 1 if block == "recipe" else 2)  # a statement is read on as the nearest
         cures = [f"did you mean {told([f'`{name}`' for name in near], 'or')}?"] if near else []
@@ -377,6 +400,16 @@ def cures_for(block: str, word: str, known: Iterable[str]) -> list[str]:
         return cures
     holds = "a recipe's statements are" if block == "recipe" else f"`{block}` takes"
     return [*cures, f"{holds} {told([f'`{name}`' for name in pool], 'and', len(pool))}"]
+
+
+def _in_other_blocks(word: str) -> tuple[str, ...]:
+    """Statements with what stands for a word that means something in another block."""
+    found = []
+    for where in dict.fromkeys(row.where for row in FIRST):
+        row = _index(FIRST).get((where, word.lower()))
+        if row is not None:
+            found.append(row.write if row.outside or where == "recipe" else AROUND[where].format(row.write))
+    return tuple(found)
 
 
 @cache

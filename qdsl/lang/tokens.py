@@ -125,6 +125,9 @@ def _fair(tok: Tok, faults: Faults) -> bool:
 _LINE = re.compile(r"[^\n]*")
 _NUMBERLIKE = re.compile(r"[-+]?\.*[0-9][\w.]*")
 _JUNK = re.compile(r"[^\x00-\x7f]+|[^\w\s\"#$()\[\]{},;=<>]+|\$+(?![A-Za-z_])|.", re.DOTALL)
+_WORD_WIDEST = 40
+_WORD_BEFORE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_WORD_AFTER = re.compile(r"(?:-[A-Za-z0-9_]+)+")
 _SPLIT_FRACTION = re.compile(r"[0-9]/[-0-9.]")
 
 
@@ -147,7 +150,7 @@ def _bad(text: str, position: int, line: int, column: int, faults: Faults) -> To
         return tok
     tok = Tok("BAD", piece(_JUNK), line, column)
     split = _SPLIT_FRACTION.match(text, max(position - 1, 0), position + 2)
-    cure = _FRACTION if split else _cure(tok.text[0])
+    cure = _FRACTION if split else (*_joined(text, position), *_cure(tok.text[0]))
     faults.add("bad-character", f"{_named(tok.text[0])} means nothing here", tok, "", cure)
     return tok
 
@@ -156,6 +159,15 @@ def _named(character: str) -> str:
     if character.isprintable() and character.isascii():
         return f"`{character}`"
     return f"the character U+{ord(character):04X}"
+
+
+def _joined(text: str, position: int) -> tuple[str, ...]:
+    """How a word with hyphens is written: `per-channel`."""
+    before = _WORD_BEFORE.search(text[max(0, position - _WORD_WIDEST) : position])
+    after = _WORD_AFTER.match(text, position, position + _WORD_WIDEST)
+    if before is None or after is None:
+        return ()
+    return (f"a word has `_` where others have `-`: `{before.group()}{after.group().replace('-', '_')}`",)
 
 
 def _cure(character: str) -> tuple[str, ...]:
