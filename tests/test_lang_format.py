@@ -234,7 +234,7 @@ def recipes(draw: st.DrawFn) -> str:
     return "".join(made)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(recipes())
 def test_formatting_is_stable_and_keeps_what_is_said(text: str) -> None:
     before = parse(text, "a.q")
