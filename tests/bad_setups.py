@@ -75,6 +75,21 @@ def conv(
     return graph_of(nodes, ["y"], shape=(batch, inside, size, size), constants=weights, opset=opset)
 
 
+def dilated_pool(folder: Path) -> None:
+    """The runtime makes an integer kernel of it that knows no dilations."""
+    pair = ["s", "z"]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["images", *pair], ["q"], name="q"),
+        helper.make_node("DequantizeLinear", ["q", *pair], ["d"], name="d"),
+        helper.make_node("AveragePool", ["d"], ["p"], name="pool", kernel_shape=[2, 2], dilations=[1, 1]),
+        helper.make_node("QuantizeLinear", ["p", *pair], ["e"], name="e"),
+        helper.make_node("DequantizeLinear", ["e", *pair], ["y"], name="y"),
+    ]
+    constants = {"s": np.float32(0.1), "z": np.uint8(128)}
+    save(graph_of(nodes, ["y"], shape=(1, 3, 8, 8), constants=constants, opset=19), folder)
+    noise(folder)
+
+
 def two_convs(folder: Path) -> None:
     """x -> conv1 -> relu -> conv2 -> sub, and four samples for it."""
     net = Net()
@@ -775,9 +790,7 @@ SETUPS: dict[str, Setup] = {
         helper.make_node("Neg", ["y"], ["n"], name="between"),
         helper.make_node("Relu", ["n"], ["z"], name="more", odd=1),
     ),
-    "model.onnx has an operator that ONNX Runtime does not know": after_conv(
-        helper.make_node("Mystery", ["y"], ["z"], name="more", domain="nowhere")
-    ),
+    "model.onnx has an AveragePool with dilations between Q/DQ pairs": dilated_pool,
 }
 
 
@@ -830,7 +843,7 @@ def sweep_of(folder: Path, *names: str, text: str = "", how: str = "local") -> N
 def sharded_unknown(folder: Path) -> None:
     """Two shards of a model that no runtime runs."""
     small(folder)
-    SETUPS["a model with an operator nobody has"](folder)
+    SETUPS["a model that reshapes its input to an impossible shape"](folder)
     qdsl.api.compile(folder / "example.q", out=folder / "build", shards=2)
 
 

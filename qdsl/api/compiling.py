@@ -31,6 +31,7 @@ from qdsl.api.sharding import Shards
 from qdsl.api.trying import Bench
 from qdsl.api.writing import aside, recipe_text, require_place, write_text
 from qdsl.calibrate import Ranges
+from qdsl.calibrate.session import require_loads
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Report, Span
 from qdsl.graph.finite import require_finite
@@ -152,6 +153,7 @@ def compile(
     plans = [decided.plan for decided in decisions]
     with placed_at(model_span(prepared)):
         require_finite(prepared.model)
+        require_loads(prepared.model)
     tell(Event("model", _model_line(prepared)))
     datasets = _open(prepared, plans, pinned, report)
     expected = (

@@ -330,7 +330,7 @@ _CALIBRATING = {
         "The reason is its own: an operator or type that its CPU provider does not have, or a broken model.",
         _IMAGES,
         "a model with an operator nobody has",
-        cure="try the float model in ONNX Runtime: what it refuses there cannot be calibrated",
+        cure="try the float model in ONNX Runtime: what it refuses there can neither be calibrated nor compared",
     ),
     "calibration-run": _doc(
         "the float model does not run on a sample",

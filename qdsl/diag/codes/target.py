@@ -14,6 +14,13 @@ target ort
 # No calibration, so that what is wrong with the float model is found later.
 _BY_HAND = _STATIC + 'layers tensor "*" { range [0, 1] }\n'
 
+_AS_IT_IS = """recipe example
+model onnx "model.onnx"
+data calib from npz "calib.npz"
+quantize none
+target ort
+"""
+
 CODES: dict[str, CodeDoc] = {
     "weight-not-finite": CodeDoc(
         "a constant that is to be quantized holds NaN or infinity",
@@ -67,11 +74,12 @@ CODES: dict[str, CodeDoc] = {
     ),
     "artifact-refused": CodeDoc(
         "ONNX Runtime does not load or run a model",
-        "The artifact is run beside the float model on calibration samples. Either the float model does not run in "
-        "ONNX Runtime at all, or it holds an operator that this release lacks.",
-        _BY_HAND,
-        setup="model.onnx has an operator that ONNX Runtime does not know",
+        "The artifact is run beside the float model on calibration samples. Fusing operators with the Q/DQ pairs "
+        "around them, the runtime may make something that it refuses itself; `qdsl plan` knows of some such places. A "
+        "float model that does not load is told before (`calibration-load`).",
+        _AS_IT_IS,
+        setup="model.onnx has an AveragePool with dilations between Q/DQ pairs",
         verb="compile",
-        cure="try the float model in ONNX Runtime: what it refuses there cannot be verified here",
+        cure="`keep` in float32 what it names; a file from elsewhere is for whoever made it to mend",
     ),
 }
