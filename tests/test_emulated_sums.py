@@ -94,3 +94,21 @@ def test_arm_parts_from_x86_behind_an_add_at_the_earliest(model: onnx.ModelProto
 def test_arm_with_and_without_the_dot_product_write_the_same(written: dict[str, Tensors]) -> None:
     for name, value in written["cortex-a76"].items():
         assert np.array_equal(value, written["cortex-a53"][name]), name
+
+
+@pytest.mark.parametrize("name", CPUS)
+def test_numpy_computes_there_what_it_computes_here(name: str) -> None:
+    try:
+        emulators.require(emulators.cpus([name]))
+    except QdslError as error:
+        pytest.skip(error.diagnostics[0].headline)
+    text = "import numpy as np; x = np.arange(-32, 32, dtype=np.float32).reshape(4, 16)\n"
+    text += (
+        "for step in (1, 2, 3, 4): print(np.maximum(x[:, ::step], 0).sum(), (-x[:, ::step]).max(), x[:, ::step].min())"
+    )
+    with emulators.emulator(emulators.CPUS[name]) as cpu:
+        there, here = (
+            subprocess.run([*words, "-c", text], capture_output=True, text=True, check=True, env=environment).stdout
+            for words, environment in ((cpu.words, {**os.environ, **cpu.environment}), ((sys.executable,), os.environ))
+        )
+    assert there == here

@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from qdsl.diag import Diagnostic, QdslError, nearest
@@ -174,10 +175,23 @@ def _foreign_python(root: Path) -> str:
 def _environment(own: bool) -> dict[str, str]:
     """What the emulated process sees: of another architecture, nothing of this one's Python and libraries."""
     found = dict(os.environ)
-    if not own:
+    if own:
+        # What a figure is computed with is no matter of the processor's. numpy reads every other element with gather
+        # instructions where there is AVX2, and qemu 7.2 gets those wrong: np.maximum over a step of 2 repeats its
+        # first value.
+        found["NPY_DISABLE_CPU_FEATURES"] = " ".join(_optional_instructions())
+    else:
         found = {name: value for name, value in found.items() if not name.startswith(("PYTHON", "LD_"))}
         found |= {"PYTHONHOME": "/usr", "PYTHONPATH": str(place() / "site")}
     return {**found, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _optional_instructions() -> tuple[str, ...]:
+    """Those that numpy has kernels for beside the ones that every processor runs; numpy 1 has them in another place."""
+    for module in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):
+        with suppress(ImportError):
+            return tuple(getattr(import_module(module), "__cpu_dispatch__", ()))
+    return ()
 
 
 def _version(qemu: Path | None) -> str:
