@@ -266,6 +266,43 @@ def test_masks_with_numbers_of_no_class(tmp_path: Path, values: list[int], class
         assert qdsl.plan(path).plans
 
 
+def test_masks_that_are_wrong_alike_are_told_once(tmp_path: Path) -> None:
+    save(segmenter(), tmp_path)
+    for at in range(3):
+        picture(tmp_path / f"road/images/{at}.png", (8, 8), seed=at)
+        picture(tmp_path / f"road/masks/{at}.png", (8, 8), seed=at)
+    path = recipe(tmp_path, 'masks "road" { classes ["a", "b", "c"] }', evaluate="evaluate segmentation on calib")
+    assert told(path) == {"mask-format"}
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(path)
+    (found,) = caught.value.diagnostics
+    assert found.notes == ("3 of 3 masks are so",)
+
+
+def test_black_and_white_masks_of_two_classes(tmp_path: Path) -> None:
+    """Where 1 occurs beside 255, that is a value to leave out."""
+    save(segmenter(), tmp_path)
+    for at, values in enumerate(([0, 255], [0, 1, 255])):
+        picture(tmp_path / f"{at}/images/a.png", (8, 8))
+        (tmp_path / f"{at}/masks").mkdir()
+        mask = np.resize(np.array(values, np.uint8), (8, 8))
+        Image.fromarray(mask).save(tmp_path / f"{at}/masks/a_mask.png")
+        evaluate = "evaluate segmentation on calib"
+        with pytest.raises(QdslError) as caught:
+            qdsl.plan(recipe(tmp_path, f'masks "{at}" {{ classes ["a", "b"] as [0, 1] }}', evaluate=evaluate))
+        cure = caught.value.diagnostics[0].help[0]
+        assert ("divide its values by 255" in cure) == (at == 0) and ("`ignore 255`" in cure) == (at == 1)
+
+
+def test_pictures_of_which_none_has_a_mask(tmp_path: Path) -> None:
+    """The data is there, and does not serve: that is not left open as data of another machine is."""
+    save(segmenter(), tmp_path)
+    picture(tmp_path / "road/images/a.png", (8, 8))
+    picture(tmp_path / "road/masks/a_labels.png", (8, 8))
+    path = recipe(tmp_path, 'masks "road" { classes ["a", "b", "c"] }', evaluate="evaluate segmentation on calib")
+    assert told(path) == {"data-empty"}
+
+
 def segmenter() -> ModelProto:
     """Scores of three classes for each pixel: the colours themselves."""
     node = helper.make_node("Conv", ["images", "w"], ["y"], name="conv1", kernel_shape=[1, 1])

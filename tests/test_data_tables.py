@@ -40,6 +40,9 @@ def classes_of(dataset: qdsl.data.Dataset) -> dict[str, int]:
         "\ufefflabel;file\r\ndog;d.png\r\n\r\ncat;a.png\r\ndog;./b/c.png\r\n",
         'Filename\tweight\tClass\nd.png\t1\tdog\na.png\t2\tcat\n"b/c.png"\t3\t"dog"\n',
         "image_path, category\nd.png, dog\na.png, cat\nx/../b/c.png, dog",
+        "Image-Path|Species|split\nd.png|dog|x\na.png|cat|x\nb/c.png|dog|x\n",
+        "id,breed\nd,dog\na,cat\nb/c,dog\n",
+        ",Image Name,Class ID,width\n0,d.png,dog,3\n1,a.png,cat,3\n2,b/c.png,dog,3\n",
     ],
 )
 def test_files_and_their_classes(tmp_path: Path, text: str) -> None:
@@ -58,10 +61,26 @@ def test_columns_splits_and_a_folder_of_their_own(tmp_path: Path) -> None:
     assert classes_of(dataset) == {"a.png": 1, "b/c.png": 0} and dataset.classes == ("cat", "dog")
     with pytest.raises(QdslError, match="data-split"):
         opened(data_spec("csv", file, tmp_path, columns=("id",), split="test"))
-    with pytest.raises(QdslError, match="data-csv"):
-        opened(data_spec("csv", file, tmp_path))
+    whole = opened(data_spec("csv", file, tmp_path))
+    assert classes_of(whole) == {"a.png": 1, "b/c.png": 0, "d.png": 0}, "the only other column has the labels"
     with pytest.raises(QdslError, match="no column"):
         opened(data_spec("csv", file, tmp_path, columns=("ids", "what")))
+
+
+def test_a_table_as_spreadsheets_write_unicode_text(tmp_path: Path) -> None:
+    file = tabled(tmp_path, "")
+    file.write_bytes("file\tlabel\r\na.png\tčáp\r\nd.png\t鹤\r\n".encode("utf-16"))
+    assert opened(data_spec("csv", file)).classes == ("čáp", "鹤")
+    file.write_bytes("file,label\na.png,café\n".encode("latin-1"))
+    with pytest.raises(QdslError, match="data-unreadable") as caught:
+        opened(data_spec("csv", file))
+    assert caught.value.diagnostics[0].help == ("save it as UTF-8",)
+
+
+def test_a_table_without_names_of_columns(tmp_path: Path) -> None:
+    with pytest.raises(QdslError, match="data-csv") as caught:
+        opened(data_spec("csv", tabled(tmp_path, "a.png,cat\nd.png,dog\n")))
+    assert "the first line is a row already" in caught.value.diagnostics[0].help[1]
 
 
 def test_classes_give_the_order_and_leave_rows_out(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from qdsl import data
 from qdsl.api.prepare import Prepared, takes
 from qdsl.data import Dataset
+from qdsl.data.opening import NOTHING_THERE
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.graph.chosen_rows import chosen_rows
 from qdsl.graph.endings import squashed_by
@@ -51,13 +52,18 @@ def _listed(prepared: Prepared, name: str, errors: Report) -> Dataset:
     try:
         found = data.open(statement, prepared.recipe.inputs, takes(prepared), Report(), read=False)
     except QdslError as error:
-        errors.extend(each for each in error.diagnostics if each.code not in _ABSENT)
+        errors.extend(each for each in error.diagnostics if not _is_absent(each))
         return _unseen(statement)
     try:
         data.look(found, statement, data.GLANCE)
     except QdslError as error:
         errors.extend(error.diagnostics)
     return found
+
+
+def _is_absent(found: Diagnostic) -> bool:
+    """Whether an error says that data is elsewhere, and not that what is there does not serve."""
+    return found.code in _ABSENT and (found.code != "data-empty" or found.label == NOTHING_THERE)
 
 
 def _glance(expected: Expected) -> None:

@@ -77,7 +77,7 @@ def _cures(plan: Plan | None, view: GraphView | None) -> Iterator[str]:
         around = _small_neighbours(plan, view) if plan is not None and view is not None else []
         if around:
             listed = ", ".join(f'"{name}"' for name in around)
-            yield f"join such places with what computes little beside them: `keep [{listed}] in float32`"
+            yield f"try joining such places with what computes little beside them: `keep [{listed}] in float32`"
         if plan is not None and plan.islands:
             first = _worst(plan)[0].nodes[0][:80]
             yield f'`qdsl explain RECIPE "{first}"` says why it stays float; an export with another operator may not'

@@ -160,14 +160,15 @@ def _folder(file: Path, names: list[str], spec: DataSpec, shown: str) -> Path:
 def _labels(
     image: dict[str, Any], entries: tuple[_Entry, ...], numbers: dict[int, int], name: str, span: Span
 ) -> tuple[Label, ...]:
-    width, height = image.get("width"), image.get("height")
+    width: Any = image.get("width")
+    height: Any = image.get("height")
     if entries and not (_is_side(width) and _is_side(height)):
         headline = f"{name}: the width and height of {short(image['file_name'], 120)} cannot be used"
         help = (f"boxes need the size of their picture: numbers from 1 to {MAX_SIDE}",)
         raise failure("data-label", headline, span, help=help)
     labels: list[Label] = []
     for at, row in entries:
-        problem = _problem(row)
+        problem = _problem(row, width, height)
         if problem:
             where = f"entry {at} of `annotations`, of {short(image['file_name'], 120)},"
             raise failure("data-label", f"{name}: {where} {problem}", span, help=("a `bbox` is [x, y, width, height]",))
@@ -177,14 +178,17 @@ def _labels(
     return tuple(labels)
 
 
-def _problem(row: dict[str, Any]) -> str:
+def _problem(row: dict[str, Any], width: float, height: float) -> str:
     """Why an annotation cannot be used; "" where it can."""
     box = row.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         return "has no box of four numbers"
     if not all(-MAX_SIDE <= value <= MAX_SIDE for value in box):  # NaN is not, either
         return f"has a box whose numbers are not between -{MAX_SIDE} and {MAX_SIDE}"
-    return "has a box of negative size" if min(box[2:]) < 0 else ""
+    if min(box[2:]) < 0:
+        return "has a box of negative size"
+    outside = box[0] > width or box[1] > height or box[0] + box[2] < 0 or box[1] + box[3] < 0
+    return "has a box outside of its picture" if outside else ""
 
 
 def _is_number(value: Any) -> bool:

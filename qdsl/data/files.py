@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import hashlib
 import os
@@ -72,12 +73,16 @@ def subfolders(folder: Path, name: str, span: Span | None) -> list[str]:
 
 
 def read_text(path: Path, name: str, span: Span | None, limit: int) -> str:
-    """A UTF-8 text file of at most `limit` bytes."""
+    """A text file of at most `limit` bytes: UTF-8, or UTF-16 where its first bytes say so, as spreadsheets write it."""
     with open_file(path, name, span, limit) as file:
         try:
-            return file.read(limit).decode("utf-8-sig")
+            content = file.read(limit)
+            wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            return content.decode("utf-16" if wide else "utf-8-sig")
         except (UnicodeDecodeError, OSError) as error:
-            raise failure("data-unreadable", f"{name} cannot be read as UTF-8 text: {reason(error)}", span) from None
+            help = ("save it as UTF-8",) if isinstance(error, UnicodeDecodeError) else ()
+            headline = f"{name} cannot be read as UTF-8 text: {reason(error)}"
+            raise failure("data-unreadable", headline, span, help=help) from None
 
 
 def written(spec: DataSpec, index: int) -> str:

@@ -14,6 +14,9 @@ from qdsl.diag import Diagnostic, nearest
 from qdsl.lang.recipe import DataSpec
 
 
+_MASK = "_mask"  # what labelling programs put behind the name of a picture
+
+
 def images(spec: DataSpec) -> Listing:
     """Pictures without labels: files, folders with the folders below them, globs."""
     unread: list[str] = []
@@ -55,18 +58,22 @@ def _beside_classes(spec: DataSpec, root: Path) -> tuple[Diagnostic, ...]:
 
 
 def masks(spec: DataSpec) -> Listing:
-    """Pictures and a mask of class numbers for each, paired by file stem: one path that holds `images` and `masks`, or
-    two paths. `split W` is a folder below each of the two, or above both. Pictures without a mask are skipped, and
-    listed."""
+    """Pictures and a mask of class numbers for each, paired by file stem, which `_mask` may follow: one path that holds
+    `images` and `masks`, or two paths. `split W` is a folder below each of the two, or above both. Pictures without a
+    mask are skipped, and listed."""
     roots = _mask_roots(spec)
     by_stem: dict[str, tuple[str, Path]] = {}
     used: set[str] = set()
+    called: dict[str, str] = {}
     items: list[Item] = []
     skipped: list[str] = []
     for name, path in pictures_in(roots[1][0], roots[1][1], spec.span, skipped):
-        by_stem.setdefault(name.rpartition(".")[0], (name, path))
+        stem = name.rpartition(".")[0]
+        by_stem.setdefault(stem, (name, path))
+        called.setdefault(stem.removesuffix(_MASK), stem)
     for name, path in pictures_in(roots[0][0], roots[0][1], spec.span, skipped):
         stem = name.rpartition(".")[0]
+        stem = stem if stem in by_stem else called.get(stem, stem)
         mask = by_stem.get(stem)
         if mask is None:
             skipped.append(f"{name}: no mask of that name")
@@ -74,7 +81,7 @@ def masks(spec: DataSpec) -> Listing:
             used.add(stem)
             items.append(Item(name, path, mask=mask[1]))
     left = [name for stem, (name, _) in by_stem.items() if stem not in used]
-    cure = "a mask is called as its picture is: masks/a.png for images/a.jpg"
+    cure = "a mask is called as its picture is: masks/a.png or masks/a_mask.png for images/a.jpg"
     notes = unmatched(spec, left, "masks without a picture of that name", cure)
     return Listing(tuple(items), spec.classes, tuple(skipped), notes)
 

@@ -35,6 +35,7 @@ _PICTURES: dict[str, Callable[[DataSpec], Listing]] = {
     "video": video,
 }
 SOURCES = (*_PICTURES, "npz")
+NOTHING_THERE = "nothing matches"
 
 # Which settings of a `data` block speak to which source; the rest would be silently ignored, so they are refused.
 _SETTINGS: dict[str, tuple[str, ...]] = {
@@ -169,7 +170,7 @@ def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], report: Report,
     _check_take(spec)
     listing = _PICTURES[spec.source](spec)
     report.extend(listing.notes)
-    _check_count(spec, len(listing.items), len(listing.skipped))
+    _check_count(spec, len(listing.items), listing.skipped)
     if wanted(spec) and spec.source in _SETTINGS["ratio"]:
         drawn = sampled(spec, listing, report)
     else:
@@ -215,7 +216,7 @@ def _classes_of(items: Sequence[Item]) -> frozenset[int]:
 def _npz(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Dataset:
     _check_take(spec)
     rows = npz_rows(spec, pipelines)
-    _check_count(spec, rows.available, 0)
+    _check_count(spec, rows.available)
     found = Report()
     for shape, dtype, name in rows.kinds():
         try:
@@ -233,11 +234,11 @@ def _check_take(spec: DataSpec) -> None:
         raise failure("data-empty", f"dataset {spec.name} takes {spec.take[0]} samples", spec.at("take"))
 
 
-def _check_count(spec: DataSpec, count: int, skipped: int) -> None:
+def _check_count(spec: DataSpec, count: int, skipped: Sequence[str] = ()) -> None:
     if count:
         return
     where = ", ".join(spec.written) or "there"
-    why = f"{skipped} were passed over" if skipped else "nothing matches"
+    why = f"{len(skipped)} were passed over, the first: {skipped[0]}" if skipped else NOTHING_THERE
     raise failure("data-empty", f"dataset {spec.name} has no samples in {where}", spec.at("from"), label=why)
 
 

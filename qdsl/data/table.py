@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qdsl.data.files import path_key, read_text, written
 from qdsl.data.folders import single_path, unknown_class
+from qdsl.data.image import SUFFIXES
 from qdsl.data.roots import name_from, roots
 from qdsl.data.types import Item, Label, Listing, failure, no_labels
 from qdsl.data.words import MAX_CLASSES, class_problem, short
@@ -17,9 +18,13 @@ from qdsl.diag import QdslError, Span, nearest
 from qdsl.lang.recipe import DataSpec
 
 MAX_TABLE = 256 * 2**20
-FILES = ("file", "filename", "file_name", "filepath", "file_path", "path", "image", "image_path", "img", "image_id")
-LABELS = ("label", "class", "class_name", "category", "target", "labels")
+FILES = (
+    *("file", "filename", "file_name", "filepath", "file_path", "path", "image", "image_path", "image_name"),
+    *("image_file", "img", "img_path", "img_name", "images", "image_id", "id"),
+)
+LABELS = ("label", "class", "class_name", "category", "target", "labels", "class_id", "label_id", "category_id")
 SPLITS = ("split", "set", "subset")
+_PARTS = ",;\t|"  # what may part cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ def table(spec: DataSpec) -> Listing:
     items: dict[str, Item] = {}
     skipped: list[str] = []
     for row in rows:
-        path = home.place(home.home, row.file, f"{name}, line {row.line},")
+        path = _with_suffix(home.place(home.home, row.file, f"{name}, line {row.line},"))
         shown = name_from(path, home.home)
         if shown in items:
             raise _error(name, row.line, f"`{short(row.file)}` stands in more than one row")
@@ -62,6 +67,13 @@ def table(spec: DataSpec) -> Listing:
         label = partial(_label, number[row.label]) if row.label else no_labels
         items[shown] = Item(shown, Path(path), label, listed=Span(name, row.line, 1, row.line, 1))
     return Listing(tuple(sorted(items.values(), key=lambda item: path_key(item.id))), classes, tuple(skipped))
+
+
+def _with_suffix(path: str) -> str:
+    """The picture that a row means: names are often numbers of pictures, without a suffix."""
+    if Path(path).suffix.lower() in SUFFIXES or Path(path).exists():
+        return path
+    return next((path + suffix for suffix in sorted(SUFFIXES) if Path(path + suffix).exists()), path)
 
 
 def _label(index: int) -> tuple[Label, ...]:
@@ -93,9 +105,9 @@ def _rows(spec: DataSpec, text: str, name: str) -> list[_Row]:
 
 
 def _cells(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
-    """The lines that hold something, with their numbers; cells are parted by what parts the header: , ; or a tab."""
+    """The lines that hold something, with their numbers; cells are parted by what parts the header: , ; | or a tab."""
     first = text[: max(0, text.find("\n"))] or text[:1000]
-    delimiter = max(",;\t", key=first.count)
+    delimiter = max(_PARTS, key=first.count)
     reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True, skipinitialspace=True)
     while True:
         line = reader.line_num + 1
@@ -110,19 +122,23 @@ def _cells(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _columns(spec: DataSpec, header: Sequence[str], name: str) -> _Columns:
-    """The columns that the recipe names, else those with a usual name."""
-    lower = [cell.lower() for cell in header]
+    """The columns that the recipe names, else those with a usual name; beside a column of files, an only other one has
+    the labels."""
+    lower = ["_".join(cell.lower().replace("-", " ").split()) for cell in header]
     if spec.columns:
         places = [_named(spec, column, header, name) for column in spec.columns]
         file, label = places[0], places[1] if len(places) > 1 else None
     else:
         file = next((lower.index(each) for each in FILES if each in lower), -1)
-        label = next((lower.index(each) for each in LABELS if each in lower), None)
+        others = [at for at, cell in enumerate(lower) if cell and at != file and cell not in SPLITS]
+        label = next((lower.index(each) for each in LABELS if each in lower), others[0] if len(others) == 1 else None)
     if file < 0 or (label is None and not spec.columns and len(header) > 1):
         missing = "files" if file < 0 else "labels"
         headline = f"nothing says which column of {name} holds the {missing}"
         shown = ", ".join(f"`{short(cell, 30)}`" for cell in header[:8])
         first = f"the first line, which names the columns, has {shown or 'nothing'}"
+        if any(Path(cell).suffix.lower() in SUFFIXES for cell in header):
+            first = "the first line is a row already: put one before it that names the columns, `file,label`"
         cure = 'write `columns "FILES", "LABELS"` with their names, or `columns "FILES"` where there are no labels'
         raise failure("data-csv", headline, spec.at("columns", "from"), help=(cure, first))
     split = next((lower.index(each) for each in SPLITS if each in lower), None)

@@ -205,10 +205,15 @@ def _label(row: list[str], file: str, line: int, names: tuple[str, ...]) -> Labe
         help = ("a line is `class x y width height`: a class number, then centre and size as fractions of the picture",)
         span = Span(file, line, 1, line, 1)
         raise failure("data-label", f"{file} has a bad label: {problem}", span, help=help)
+    return Label(index, _corners(numbers))
+
+
+def _corners(numbers: list[float]) -> tuple[float, float, float, float]:
+    """Of a box by centre and size, or of the points of a polygon."""
     if len(numbers) == 4:
         x, y, width, height = numbers
-        return Label(index, (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
-    return Label(index, (min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])))
+        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
 
 
 def _problem(index: int, numbers: list[float], classes: int) -> str:
@@ -221,4 +226,5 @@ def _problem(index: int, numbers: list[float], classes: int) -> str:
         return "a number that is no fraction of the picture"
     if len(numbers) == 4 and min(numbers[2:]) < 0:
         return "a box of negative size"
-    return ""
+    left, top, right, bottom = _corners(numbers)
+    return "a box outside of the picture" if left > 1 or top > 1 or right < 0 or bottom < 0 else ""

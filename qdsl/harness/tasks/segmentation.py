@@ -7,7 +7,7 @@ up bilinearly before the best class is taken. Pixels outside the picture and tho
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qdsl.data.geometry import place_mask, read_mask, region, same_shape
 from qdsl.data.preprocess import resample
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostic, QdslError
 from qdsl.harness.results import ClassMap, Key, Shown, Views
 from qdsl.harness.tasks.base import (
     MOST_LABELS,
@@ -97,7 +97,7 @@ class Segmentation:
             f"the mask of {name} holds {values}{more}, and the classes are numbered 0 to {len(self._classes) - 1}"
         )
         cure = f"masks hold class numbers from 0: write them so, or leave one out with `ignore {beyond[-1]}`"
-        if len(self._classes) == 2 and beyond.tolist() == [_WHITE]:
+        if len(self._classes) == 2 and set(np.unique(truth).tolist()) <= {_OUTSIDE, 0, _WHITE}:
             cure = "a mask of two classes holds 0 and 1, not 0 and 255: divide its values by 255"
         raise wrong("evaluate-labels", headline, data.span, cure)
 
@@ -215,16 +215,26 @@ class Segmentation:
 
 def require_masks(expected: Expected, places: Iterable[int] | None = None, most: int | None = None) -> None:
     """Read the mask of every sample, or of those at `places` until there were `most` pixels; raises QdslError with what
-    is wrong with any of them, the first few at once."""
-    task, found, pixels = Segmentation(expected), Report(), 0
+    is wrong with any of them: each kind once, with how many there are."""
+    task, pixels, looked = Segmentation(expected), 0, 0
+    found: dict[tuple[str, tuple[str, ...]], list[Diagnostic]] = {}
     for index in range(len(expected.dataset)) if places is None else places:
+        looked += 1
         try:
             pixels += task.check(index)
         except QdslError as error:
-            found.extend(error.diagnostics)
-        if len(found) >= MOST_LABELS or (most is not None and pixels >= most):
+            for each in error.diagnostics:
+                found.setdefault((each.code, each.help), []).append(each)
+        if most is not None and pixels >= most:
             break
-    found.raise_errors()
+    if found:
+        raise QdslError([_counted(alike, looked) for alike in list(found.values())[:MOST_LABELS]])
+
+
+def _counted(alike: Sequence[Diagnostic], looked: int) -> Diagnostic:
+    """The first of errors of one kind and cure, with how many there are."""
+    note = (f"{len(alike)} of {looked} masks are so",) if len(alike) > 1 else ()
+    return replace(alike[0], notes=(*alike[0].notes, *note))
 
 
 def _over(
