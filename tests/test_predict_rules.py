@@ -114,7 +114,17 @@ def computing() -> Iterator[Case]:
     stored = (bias("n", 2, "b", "x"),)
     yield Case("gemm, float output", GEMM, {"n": "integer QGemm"}, io("n")[:1], WM, stored, DENSE)
     yield Case("gemm, float bias and output", GEMM, {"n": "float bias_float"}, io("n")[:1], WM, constants=DENSE)
-    yield Case("gemm, beta", GEMM_HALF, {"n": "float unit_beta"}, io("n"), WM, stored, DENSE)
+    yield Case("gemm, beta", GEMM_HALF, {"n": "float unit_factors"}, io("n"), WM, stored, DENSE)
+    alpha = GEMM_HALF.replace("beta", "alpha")
+    yield Case("gemm, alpha", alpha, {"n": "float unit_factors"}, io("n"), WM, stored, DENSE)
+    bare = alpha.replace(", b)", ")")
+    yield Case("gemm, alpha, no bias", bare, {"n": "integer QGemm"}, io("n"), WM, constants=MATRIX)
+    table = f"g ({IMAGE} x) => ({IMAGE} y) {{ [t] c = Exp (k) [n] y = Add (x, c) }}"
+    pairs = (pair("x", "n", of=S8), pair("c", ("n", 1), of=S8), pair("y", OUT, of=S8))
+    said = {"n": "float signed_shared"}
+    yield Case("a table that is computed, int8", table, said, pairs, constants={"k": (1, 4, 8, 8)})
+    pairs = (pair("x", "n"), pair("c", ("n", 1)), pair("y", OUT))
+    yield Case("a table that is computed", table, {"n": "integer QLinearAdd"}, pairs, constants={"k": (1, 4, 8, 8)})
     yield Case("matmul", MATMUL, {"n": "integer QLinearMatMul"}, io("n"), WM, constants=MATRIX)
     yield Case("matmul, float output", MATMUL, {"n": "integer MatMulIntegerToFloat"}, io("n")[:1], WM, constants=MATRIX)
     yield Case("matmul, weights only", MATMUL, {"n": "integer MatMulNBits"}, (), WM, constants=MATRIX)

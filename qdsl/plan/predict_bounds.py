@@ -13,6 +13,7 @@ from qdsl.graph.view import GraphView, NodeView
 
 Interval = tuple[float, float]
 
+_RANDOM = ("Random", "Bernoulli", "Multinomial", "Dropout")
 ANYTHING: Interval = (-math.inf, math.inf)
 _NOT_NEGATIVE: Interval = (0.0, math.inf)
 _FIXED: dict[str, Interval] = {
@@ -163,3 +164,14 @@ def clip_limits(node: NodeView, view: GraphView) -> Interval | None:
         if isinstance(value, int | float):
             limits[side] = float(value)
     return limits[0], limits[1]
+
+
+def fixed_tensors(view: GraphView) -> frozenset[str]:
+    """What nodes compute from constants alone: a runtime has it before it runs. Linear in the size of the graph."""
+    found: set[str] = set()
+    for node in view.nodes:
+        read = [name for name in node.inputs if name]
+        known = all(name in found or view.is_constant(name) for name in read)
+        if read and known and not node.op.startswith(_RANDOM) and not node.bodies:
+            found.update(filter(None, node.outputs))
+    return frozenset(found)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from qdsl.capability import ABSORBED, COMPUTE, MOVES, Capability, Row
 from qdsl.graph.view import GraphView, NodeView, Use
-from qdsl.plan.predict_bounds import clip_limits
+from qdsl.plan.predict_bounds import clip_limits, fixed_tensors
 from qdsl.plan.predict_edges import INT32, Edges, Quant, Written
 from qdsl.plan.types import Prediction
 from qdsl.spec import DTYPES, DType, Granularity
@@ -49,6 +49,7 @@ class Judge:
         self._capability = capability
         self._rows = tuple(capability.row_for(node, view) for node in view.nodes)
         self._absorbed: dict[int, str] = {}
+        self._fixed = fixed_tensors(view)
 
     def all(self) -> dict[str, Prediction]:
         """The prediction of every node, by name, in graph order."""
@@ -201,28 +202,29 @@ class Judge:
 
     def _read_as(self, node: NodeView, port: int) -> _Types:
         quant = self._edges.reads[Use(node.index, port)]
-        written = self._edges.written.get(node.inputs[port])
-        return quant.dtype, quant.dtype if written is None else self._as_run(quant, written)
+        return quant.dtype, self._as_run(quant, node.inputs[port])
 
     def _written_as(self, tensor: str) -> _Types:
         """The types of a tensor that has one QuantizeLinear."""
-        written = self._edges.written[tensor]
-        quant = next(iter(written.quants))
-        return quant.dtype, self._as_run(quant, written)
+        quant = next(iter(self._edges.written[tensor].quants))
+        return quant.dtype, self._as_run(quant, tensor)
 
-    def _as_run(self, quant: Quant, written: Written) -> DType:
-        """An int8 pair becomes uint8 where one Q feeds one DQ, on targets that rewrite it."""
-        if not self._capability.signed_pairs or quant.dtype is not DTYPES["int8"]:
+    def _as_run(self, quant: Quant, tensor: str) -> DType:
+        """An int8 pair becomes uint8 where one Q feeds one DQ, on targets that rewrite it; of what the runtime computes
+        when it loads the file it has the integers by then, and no pair."""
+        written = self._edges.written.get(tensor)
+        if written is None or not self._capability.signed_pairs or quant.dtype is not DTYPES["int8"]:
             return quant.dtype
-        return DTYPES["uint8"] if len(written.quants[quant]) == 1 else quant.dtype
+        single = len(written.quants[quant]) == 1 and tensor not in self._fixed
+        return DTYPES["uint8"] if single else quant.dtype
 
     def _bias(self, node: NodeView, row: Row, found: _Exit | None) -> Miss | None:
         """A bias is int32, or float and quantized by the runtime itself in front of a QuantizeLinear."""
         if row.bias is None or row.bias >= len(node.inputs) or not node.inputs[row.bias]:
             return None
         quant = self._edges.reads.get(Use(node.index, row.bias))
-        if "unit_beta" in row.requires and node.attrs.get("beta", 1) != 1:
-            return _miss("unit_beta")
+        if "unit_factors" in row.requires and {node.attrs.get(key, 1) for key in ("alpha", "beta")} != {1}:
+            return _miss("unit_factors")
         if quant is not None:
             return None if quant.dtype is INT32 else _miss("bias_type")
         if "column_bias" in row.requires and self._by_channel(node, row) and bias_of_rows(node, row, self._view):
