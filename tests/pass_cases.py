@@ -314,6 +314,35 @@ CASES: dict[str, tuple[Case, ...]] = {
             opset=18,
         ),
         Case(
+            "one axis after the other",
+            """g (float[2, 3, 4, 5] x) => (float[2, 3] y, float[2, 3, 1, 1] z) {
+              a = ReduceMean <axes = [3], keepdims = 0> (x) [one] y = ReduceMean <axes = [2], keepdims = 0> (a)
+              b = ReduceMean <axes = [2]> (x) [two] z = ReduceMean <axes = [-1]> (b) }""",
+            2,
+        ),
+        Case(
+            "one of which is read, which leaves a sequence, or keeps its axis alone",
+            """g (float[2, 3, 4, 5] x) => (float[2, 3] y, float[2, 3, 4] n, float[2, 3, 1] z) {
+              a = ReduceMean <axes = [3], keepdims = 0> (x) y = ReduceMean <axes = [2], keepdims = 0> (a) n = Neg (a)
+              b = ReduceMean <axes = [3], keepdims = 0> (x) z = ReduceMean <axes = [2]> (b) }""",
+            1,
+        ),
+        Case(
+            "channels last",
+            """g (float[2, 3, 4, 5] x) => (float[2, 3] y, float[2, 1, 1, 3] z, float[2, 4, 5, 3] n) {
+              t = Transpose <perm = [0, 2, 3, 1]> (x) [one] y = ReduceMean <axes = [1, 2], keepdims = 0> (t)
+              u = Transpose <perm = [0, 2, 3, 1]> (x) [two] z = ReduceMean <axes = [1, 2]> (u) n = Neg (u) }""",
+            2,
+        ),
+        Case(
+            "volumes and sequences",
+            """g (float[2, 3, 4, 5, 6] x, float[2, 3, 4] s)
+              => (float[2, 3, 1, 1, 1] y, float[2, 3] z, float[2, 3, 1] n) {
+              [one] y = ReduceMean <axes = [2, 3, 4]> (x) [two] z = ReduceMean <axes = [2], keepdims = 0> (s)
+              n = ReduceMean <axes = [2]> (s) }""",
+            2,
+        ),
+        Case(
             "other means",
             """g (float[2, 3, 4, 5] x) => (float[2, 3, 4, 1] y, float[2, 1, 1, 5] z, float[1, 1, 1, 1] a, float[2] b) {
               y = ReduceMean <axes = [3]> (x) z = ReduceMean <axes = [1, 2]> (x) a = ReduceMean (x)

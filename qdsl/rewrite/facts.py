@@ -107,9 +107,11 @@ def no_swish(model: Model) -> Iterator[str]:
 
 def pools_normal(model: Model) -> Iterator[str]:
     """No ReduceMean that is a GlobalAveragePool, no AveragePool with dilations of 1."""
-    from qdsl.passes.normalise_pool import has_idle_dilations, plane_mean
+    from qdsl.passes.normalise_pool import Plane, has_idle_dilations, plane_mean
 
-    return (node.name for node in model.nodes() if plane_mean(node) is True or has_idle_dilations(node))
+    return (
+        node.name for node in model.nodes() if isinstance(plane_mean(model, node), Plane) or has_idle_dilations(node)
+    )
 
 
 FACTS: dict[str, Fact] = {
