@@ -13,7 +13,6 @@ from qdsl.data.words import class_problem, short
 from qdsl.diag import Diagnostic, nearest
 from qdsl.lang.recipe import DataSpec
 
-
 _MASK = "_mask"  # what labelling programs put behind the name of a picture
 
 
