@@ -172,7 +172,8 @@ def readings(evaluated: Sequence[Evaluation], build: str) -> dict[str, dict[Name
     found: dict[str, dict[Name, Reading]] = {}
     for evaluation in (each for each in evaluated if not each.condition):
         scores, floats = evaluation.of(build), evaluation.of(FLOAT).scores
-        source = f"measured, {evaluation.samples} samples of {evaluation.data}"
+        count = "1 sample" if evaluation.samples == 1 else f"{evaluation.samples} samples"
+        source = f"measured, {count} of {evaluation.data}"
         for key, value in scores.scores.items():
             drop = scores.drops.get(key)
             reference = floats.get(key) if scores.drops else None

@@ -52,7 +52,7 @@ def _one_figure(
     """Whether the words name one figure: two classes are two figures, and a metric of a class alone needs its name."""
     if len(qualifiers) > 1:
         label = "expected one: each class or output is a metric of its own"
-        cure = ", ".join(f"{row.name} {_written(said)}" for said in qualifiers[:3])
+        cure = ", ".join(dict.fromkeys(f"{row.name} {_written(said)}" for said in qualifiers[:3]))
         headline = f"`{row.name}` takes one `{_written(qualifiers[0])[:60]}` or the like, not {len(qualifiers)}"
         scope.error("wrong-metric", headline, qualifiers[1].span, label, (f"write `{cure}`",))
         return False
