@@ -147,6 +147,12 @@ def final(outputs, height, width):
 def broken(outputs, height, width):
     return outputs["x"]
 
+def wide(outputs, height, width):
+    return np.zeros((1, 5)), np.zeros((1, 2))
+
+def leaves(outputs, height, width):
+    raise SystemExit(7)
+
 def three(outputs, height, width):
     return np.zeros((1, 4)), np.zeros((1, 3))
 
@@ -188,6 +194,8 @@ def test_code_runs_only_where_it_is_allowed(tmp_path: Path, capsys: pytest.Captu
         ("nowhere", "cannot be imported: AttributeError"),
         ("word", "is no function"),
         ("broken", "failed: KeyError"),
+        ("wide", "what `decode python` returns cannot be read: boxes have shape [1, 5]"),
+        ("leaves", "failed: SystemExit: 7"),
         ("three", "what `decode python` returns has 3 classes"),
     ],
 )

@@ -62,7 +62,8 @@ def _by_image(
         else:
             others.append(f"entry {at} of `annotations` in {name}, of image {image}")
     cure = "`images` lists the pictures that are used: add theirs, or take these annotations out"
-    return boxes, unmatched(spec, others, "annotations of images that are not listed", cure)
+    what = "annotation of an image that is not listed", "annotations of images that are not listed"
+    return boxes, unmatched(spec, others, what, cure)
 
 
 def _require_categories(spec: DataSpec, name: str, entries: list[_Entry], numbers: dict[int, int]) -> None:

@@ -53,7 +53,8 @@ def _beside_classes(spec: DataSpec, root: Path) -> tuple[Diagnostic, ...]:
     loose = sorted(path.name for path in root.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     loose = [name for name in loose if not name.startswith(".")]
     cure = "a picture belongs to the class of its folder: move them, or name the dataset's own folder"
-    return unmatched(spec, loose, "pictures that lie beside the folders of classes", cure)
+    what = "picture that lies beside the folders of classes", "pictures that lie beside the folders of classes"
+    return unmatched(spec, loose, what, cure)
 
 
 def masks(spec: DataSpec) -> Listing:
@@ -81,7 +82,8 @@ def masks(spec: DataSpec) -> Listing:
             items.append(Item(name, path, mask=mask[1]))
     left = [name for stem, (name, _) in by_stem.items() if stem not in used]
     cure = "a mask is called as its picture is: masks/a.png or masks/a_mask.png for images/a.jpg"
-    notes = unmatched(spec, left, "masks without a picture of that name", cure)
+    what = "mask without a picture of that name", "masks without a picture of that name"
+    notes = unmatched(spec, left, what, cure)
     return Listing(tuple(items), spec.classes, tuple(skipped), notes)
 
 

@@ -188,7 +188,8 @@ def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], report: Report,
 def _warn_duplicates(spec: DataSpec, items: Sequence[Item], report: Report) -> None:
     same = duplicates(items)
     if same:
-        headline = f"{len(same)} of the files of dataset {spec.name} have the content of another"
+        verb = "has" if len(same) == 1 else "have"
+        headline = f"{len(same)} of the files of dataset {spec.name} {verb} the content of another"
         more = ", ..." if len(same) > 3 else ""
         help = ["take them out; `oversample` and `ratio` repeat samples on purpose"]
         report.warning("data-duplicates", headline, spec.span, label=", ".join(same[:3]) + more, help=help)
@@ -247,5 +248,6 @@ def _warn(spec: DataSpec, dataset: Dataset, report: Report) -> None:
         headline = f"dataset {spec.name} has only {dataset.available} of the {spec.take[0]} samples asked for"
         report.warning("take-short", headline, spec.at("take"), help=["all of them are used"])
     if dataset.skipped:
-        headline = f"dataset {spec.name} passes over {len(dataset.skipped)} files"
+        count = len(dataset.skipped)
+        headline = f"dataset {spec.name} passes over {'1 file' if count == 1 else f'{count} files'}"
         report.warning("data-skipped", headline, spec.span, label=f"the first: {dataset.skipped[0]}")

@@ -22,11 +22,11 @@ _MOST_READ = 1000  # files of which the first line is looked at
 _LINE = 4096
 
 
-def unmatched(spec: DataSpec, found: Sequence[str], what: str, cure: str) -> tuple[Diagnostic, ...]:
-    """The warning that names the first of `found` and counts them; `what` they are. None for none."""
+def unmatched(spec: DataSpec, found: Sequence[str], what: tuple[str, str], cure: str) -> tuple[Diagnostic, ...]:
+    """The warning that names the first of `found` and counts them; `what` one is, and several are. None for none."""
     if not found:
         return ()
-    headline = f"dataset {spec.name} leaves out {len(found)} {what}"
+    headline = f"dataset {spec.name} leaves out {f'1 {what[0]}' if len(found) == 1 else f'{len(found)} {what[1]}'}"
     label = f"the first: {short(found[0], 160)}"
     return (Diagnostic("data-unmatched", headline, spec.span, label, (cure,), severity=Severity.WARNING),)
 

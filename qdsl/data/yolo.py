@@ -68,7 +68,7 @@ def _stray_labels(found: _Yolo, pictures: Sequence[str]) -> tuple[Diagnostic, ..
     strays = stray_labels({os.path.dirname(path) for path in used}, used)
     shown = [name_from(path, found.root) for path in strays]
     cure = "add the pictures under the same names, or take these files out"
-    return unmatched(found.spec, shown, "label files without a picture", cure)
+    return unmatched(found.spec, shown, ("label file without a picture", "label files without a picture"), cure)
 
 
 def _root(

@@ -30,7 +30,7 @@ from qdsl.harness.tasks.base import (
     wrong,
 )
 from qdsl.harness.tasks.heads import Read, most_outputs, read
-from qdsl.harness.tasks.python import called
+from qdsl.harness.tasks.python import called, misread
 from qdsl.metrics import (
     Detections,
     Matches,
@@ -83,7 +83,8 @@ class Detection:
         try:
             found = self._read(outputs, int(high), int(wide))
         except ValueError as error:
-            raise unreadable(self._expected, error) from None
+            own = self._settings.get("decode") == "python"
+            raise misread(error, self._expected.spec) if own else unreadable(self._expected, error) from None
         size = self._expected.dataset.size(case.sample.index)
         assert size is not None, "the sources are pictures"
         boxes = to_picture(found.boxes, region(self._steps, *size), size[1], size[0])

@@ -50,7 +50,7 @@ def loaded(spec: Evaluate, folder: Path, *, allowed: bool) -> Callable[..., Any]
     sys.path.insert(0, str(folder))
     try:
         found = getattr(import_module(module), function)
-    except Exception as error:  # importing runs any code
+    except (Exception, SystemExit) as error:  # importing runs any code
         raise _failed(f"`{str(named)[:80]}` cannot be imported", error, spec) from None
     finally:
         sys.path.remove(str(folder))
@@ -64,7 +64,7 @@ def called(function: Callable[..., Any], outputs: Outputs, high: int, wide: int,
     """What the function says of one sample. Raises QdslError python-failed, and ValueError for shapes."""
     try:
         parts = tuple(function(dict(outputs), high, wide))
-    except Exception as error:  # it is any code
+    except (Exception, SystemExit) as error:  # it is any code
         raise _failed("the function of `decode python` failed", error, spec) from None
     if len(parts) not in (2, 3):
         raise ValueError(f"`decode python` returned {len(parts)} values, expected boxes and scores (and classes)")
@@ -78,6 +78,13 @@ def called(function: Callable[..., Any], outputs: Outputs, high: int, wide: int,
     return Returned(boxes.reshape(-1, 4) if boxes.size == 0 else boxes, scores, labels)
 
 
-def _failed(headline: str, error: Exception, spec: Evaluate) -> QdslError:
+def misread(error: ValueError, spec: Evaluate) -> QdslError:
+    """What to raise where that cannot be read as boxes."""
+    headline = f"what `decode python` returns cannot be read: {' '.join(str(error).split())[:_SHOWN]}"
+    cures = ("it returns boxes [n, 4] and scores [n, classes], or boxes, scores [n] and classes [n]",)
+    return wrong("evaluate-shape", headline, spec.at("decode"), *cures)
+
+
+def _failed(headline: str, error: BaseException, spec: Evaluate) -> QdslError:
     told = f"{type(error).__name__}: {' '.join(str(error).split())}"[:_SHOWN]
     return wrong("python-failed", f"{headline}: {told}", spec.at("decode"), "run it by itself to see where")
