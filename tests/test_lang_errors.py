@@ -322,7 +322,8 @@ def test_one_fault_gives_one_message() -> None:
 
 MEASURED = 'data d from images "*.jpg"\nevaluate {task} on d {{ {body} }}\n'
 ONE_FIGURE = {
-    "two classes": ("classification", 'measure f1 "person" "person"', 'f1 "person", f1 "person"'),
+    "two classes": ("classification", 'measure f1 "cat" "person"', 'f1 "cat", f1 "person"'),
+    "one class twice": ("classification", 'measure f1 "person" "person"', '`f1 "person"`'),
     "two classes bounded": ("detection", 'require map50 "a" "b" >= 0.5', 'map50 "a", map50 "b"'),
     "two outputs": ("fidelity", 'require sqnr "y" "z" drop <= 1 dB', 'sqnr "y", sqnr "z"'),
     "two quantiles": ("fidelity", "require latency p50 p99 <= 3 ms", "latency p50, latency p99"),
