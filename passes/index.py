@@ -48,6 +48,11 @@ ENTRIES = (
         "spell average pooling in one way",
     ),
     Entry(
+        "normalise_hard",
+        "qdsl.passes.normalise_hard:NormaliseHard",
+        "spell HardSigmoid in one way",
+    ),
+    Entry(
         "normalise_swish",
         "qdsl.passes.normalise_swish:NormaliseSwish",
         "spell Swish as its Sigmoid and Mul",

@@ -283,6 +283,46 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case("a division by the convolution", _affine("c = Conv (x, w, b) y = Div (one, c)"), 0),
     ),
+    "normalise_hard": (
+        Case(
+            "relu6(x + 3) / 6, and times x",
+            """g (float[2, 3] x, float[2, 3] v) => (float[2, 3] y, float[2, 3] z)
+              <float three = {3}, float[1] six = {6}, float sixth = {0.16666667}, float zero = {0}, float top = {6}> {
+              a = Add (x, three) b = Clip (a, zero, top) [one] y = Div (b, six)
+              c = Add (three, v) d = Clip (c, zero, top) e = Mul (v, d) [two] z = Mul (sixth, e) }""",
+            2,
+        ),
+        Case(
+            "a slope and a shift of its own",
+            """g (float[2, 3] x, float[2, 3] v) => (float[2, 3] y, float[2, 3] z)
+              <float slope = {0.3}, float half = {0.4}, float zero = {0}, float one = {1}, float four = {4}> {
+              a = Mul (slope, x) b = Add (a, half) [one] y = Clip (b, zero, one)
+              c = Div (v, four) d = Add (half, c) [two] z = Clip (d, zero, one) }""",
+            2,
+        ),
+        Case(
+            "something else",
+            """g (float[2, 3] x)
+              => (float[2, 3] p, float[2, 3] q, float[2, 3] r, float[2, 3] s, float[2, 3] n, float[2, 3] i)
+              <float three = {3}, float six = {6}, float five = {5}, float zero = {0}, float low = {-1},
+               float one = {1}, float[3] per = {3, 3, 3}, float less = {-0.5}> {
+              a = Add (x, three) b = Clip (a, zero, six) p = Div (b, five)
+              c = Add (x, three) d = Clip (c, low, six) q = Div (d, six)
+              e = Add (x, per) f = Clip (e, zero, six) r = Div (f, six)
+              g = Add (x, three) h = Clip (g, zero, six) s = Div (h, six) n = Neg (h)
+              j = Mul (x, less) k = Add (j, one) l = Clip (k, zero, one) m = Div (six, l) i = Neg (m) }""",
+            0,
+        ),
+        Case(
+            "behind a convolution that takes the slope in",
+            _norm(
+                "c = Conv (x, w, b) m = Mul (c, s) a = Add (m, s) y = Clip (a, zero, one)",
+                constants="float[2, 2, 1, 1] w = {1, 2, 3, 4}, float[2] b = {1, -1}, float s = {0.5}, "
+                "float zero = {0}, float one = {1}",
+            ),
+            0,
+        ),
+    ),
     "normalise_swish": (
         Case(
             "with and without a slope of its own",

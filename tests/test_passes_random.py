@@ -119,6 +119,18 @@ def _mean(b: _Builder, x: str) -> str:
     return b.add("Mul", [x, mean])
 
 
+def _hard(b: _Builder, x: str) -> str:
+    """HardSigmoid or HardSwish spelled out, or nearly so."""
+    start, width = b.random.choice([3, 2]), b.random.choice([6, 6, 5])
+    inner = b.add("Add", [x, b.constant(np.float32(start))])
+    if b.opset < 11:
+        inner = b.add("Clip", [inner], min=0.0, max=6.0)
+    else:
+        inner = b.add("Clip", [inner, b.constant(np.float32(0)), b.constant(np.float32(6))])
+    inner = b.add("Mul", [x, inner]) if b.random.random() < 0.5 else inner
+    return b.add("Div", [inner, b.constant(np.float32(width))])
+
+
 _UNARY: dict[str, Callable[[_Builder, str], str]] = {
     "conv": _conv,
     "convtranspose": _transposed,
@@ -136,6 +148,7 @@ _UNARY: dict[str, Callable[[_Builder, str], str]] = {
     "relu": lambda b, x: b.add("Relu", [x]),
     "sigmoid": lambda b, x: b.add("Sigmoid", [x]),
     "mean": _mean,
+    "hard": _hard,
     "affine": _affine,
     "affine after conv": lambda b, x: _affine(b, _conv(b, x)),
     "affine after convtranspose": lambda b, x: _affine(b, _transposed(b, x)),

@@ -15,6 +15,7 @@ CANONICAL = (
     "remove_identity",  # of what folding made known, and neighbours meet
     "normalise_clip",  # one spelling of Relu and of bounded Relu; a Clip that does nothing no longer parts neighbours
     "normalise_pool",  # exporters write the mean over a map in three ways, of which one has an integer kernel
+    "normalise_hard",  # HardSigmoid and HardSwish by hand: the operator has an integer form, the division has none
     "normalise_swish",  # a function of ONNX, of which the parts have integer kernels
     "fold_batchnorm",  # a Conv and its BatchNormalization become one Conv
     "fold_affine",  # so do a Conv and what scales or shifts its channels
