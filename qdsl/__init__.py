@@ -8,6 +8,7 @@ Each verb is a call: `qdsl.check("recipe.q").ok`, `qdsl.fmt(text)`, `qdsl.plan("
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -36,6 +37,9 @@ __version__ = "0.1.0"
 # In a source checkout passes/, grammars/ and recipes/ stand beside this directory; installed, they are inside it.
 if not (Path(__path__[0]) / "passes").is_dir():
     __path__.append(str(Path(__path__[0]).parent))
+
+# From 1.29 on ONNX Runtime tells its makers which models are run, where this is not set before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _CALLS = ("check", "compile", "evaluate", "explain", "fmt", "new", "plan", "profile", "report", "sweep", "verify")
 # Verbs that share their name with a package of ours: the package itself is callable.

@@ -15,7 +15,7 @@ _FINDS_NOTHING = 0.01  # mAP50
 _PERMUTED = 0.7  # the share that another order of classes makes right
 _MOST_NAMED = 12
 _CURES = (
-    "look at the `input` block first: size, channel order (`channels bgr`), mean and std as in training",
+    "look at the `input` block first: size, channel order (`color bgr`), mean and std as in training",
     "then at the classes: their order in the data is that of the model's outputs",
 )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -57,6 +58,7 @@ def session_of(
 ) -> Any:
     """A session on the CPU; `optimized` is where the graph that really runs is written, "" for nowhere. `as_written`
     leaves out the runtime's optimizations: every node runs as it stands in the file."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it tells its makers, from a thread beside what is timed
     import onnxruntime as ort
 
     options = ort.SessionOptions()
