@@ -43,6 +43,7 @@ KINDS = {
     "resize": "input {{ resize 640 {} }}\n",
     "color": "input {{ color {} }}\n",
     "layout": "input {{ layout {} }}\n",
+    "cpu": "target ort {{ cpu {} }}\n",
     "decode": "evaluate detection on val {{ decode {} }}\n",
     "selector": "keep {} in float32\n",
 }
@@ -245,3 +246,8 @@ def test_several_values_stand_in_any_setting() -> None:
 def test_where_one_value_belongs_several_are_an_error(use: str) -> None:
     told = found(DATA + SEVERAL + use + "\n")
     assert [d.code for d in told] == ["setting-value"] and "several" in told[0].headline
+
+
+def test_a_list_without_commas_is_told_of_them() -> None:
+    (told,) = found(DATA + "target ort { cpu x86_vnni arm }\n")
+    assert told.help == ("several stand with commas between",)

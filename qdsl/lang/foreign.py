@@ -333,6 +333,15 @@ _WORDS = (
     Foreign("resize", "center_crop centercrop cover", "crop"),
     Foreign("color", "grayscale greyscale grey mono l", "gray"),
     Foreign("layout", "chw channels_first", "nchw"),
+    Foreign(
+        "cpu", "haswell broadwell skylake zen zen1 zen2 zen3 sse avx avx2 avx512 x64 amd64 x86_64 intel amd", "x86"
+    ),
+    Foreign("cpu", "vnni avx_vnni avx512_vnni amx cascadelake icelake sapphirerapids zen4 zen5", "x86_vnni"),
+    Foreign(
+        "cpu", "arm64 aarch64 armv8 neon rpi3 rpi4 pi3 pi4 raspberry_pi_3 raspberry_pi_4 cortex_a53 cortex_a72", "arm"
+    ),
+    Foreign("cpu", "dotprod asimddp rpi5 pi5 raspberry_pi_5 cortex_a76 jetson orin graviton", "arm_dotprod"),
+    Foreign("cpu", "all every both", "any"),
     Foreign("layout", "hwc channels_last", "nhwc"),
     Foreign("decode", "yolo ultralytics yolov9 yolov10 yolov11 yolo11 yolov12 yolo12 v8", "yolov8"),
     Foreign("decode", "xyxy none raw", "boxes"),

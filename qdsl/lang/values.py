@@ -235,7 +235,9 @@ def misfit(word: syntax.Word, values: Sequence[syntax.Value], problem: Misfit, b
         scope.error("two-settings", "two settings on one line need `;`", value.span, "a setting of its own", cures)
     elif not problem.expected or (not near and not foreign and problem.at and set(problem.expected) == set(literals)):
         label = f"expected {wanted} or the end of `{word.name}`" if wanted else f"`{word.name}` is complete before this"
-        cures = ("two settings on one line need `;`",)
+        listed = any(row.takes.endswith("..") for row in rows(block).get(word.name, ()))
+        several = listed and isinstance(value, syntax.Word)
+        cures = ("several stand with commas between",) if several else ("two settings on one line need `;`",)
         scope.error("two-settings", f"`{word.name}` takes no `{_short(value)}` here", value.span, label, cures)
     else:
         known = [foreign] if foreign else [f"did you mean `{near[0]}`?"] if near else []
