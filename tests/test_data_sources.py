@@ -34,6 +34,19 @@ def test_images_from_folder_glob_list_and_file(tmp_path: Path) -> None:
     assert both.ids == ("deep/d.PNG", "photos/a.jpg", "photos/b.png")  # each file once, by the path named first
 
 
+@pytest.mark.parametrize("named", ["photos", "photos/*", "photos/**/*"])
+def test_pictures_in_formats_that_are_not_read_are_counted(tmp_path: Path, named: str) -> None:
+    for name in ("a.png", "deep/b.png"):
+        picture(tmp_path / "photos" / name)
+    for name in ("c.heic", "deep/d.GIF", "notes.txt"):
+        (tmp_path / "photos" / name).write_bytes(b"")
+    report = Report()
+    dataset = opened(data_spec("images", tmp_path / named), report=report)
+    wanted = ["c.heic: a format that is not read", "deep/d.GIF: a format that is not read"]
+    assert sorted(dataset.skipped) == (wanted[:1] if named.endswith("s/*") else wanted)
+    assert "data-skipped" in {found.code for found in report}
+
+
 def test_samples_come_in_order_whether_prefetched_or_not(tmp_path: Path) -> None:
     for i in range(9):
         picture(tmp_path / "p" / f"{i}.png", seed=i)

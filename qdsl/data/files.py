@@ -117,7 +117,10 @@ def _one(
         open_file(path, shown, span, 1 << 62).close()
         return False, [(path.name, path)]
     root = Path(_fixed(str(path)))
-    matches = (Path(m) for m in glob.iglob(str(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    matches = [Path(m) for m in glob.iglob(str(path), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if unread is not None:
+        others = (m for m in matches if m.suffix.lower() in UNREAD and m.is_file())
+        unread += [f"{m.relative_to(root).as_posix()}: {NOT_READ}" for m in others]
     files = [(m.relative_to(root).as_posix(), m) for m in matches if m.suffix.lower() in suffixes and m.is_file()]
     return True, files
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from qdsl.data.files import MAX_FILES, expand, path_key
 from qdsl.data.image import check_size, open_file, reason
 from qdsl.data.types import Frame, Item, Listing, failure
+from qdsl.data.unmatched import NOT_READ
 from qdsl.diag import QdslError, Span
 from qdsl.lang.recipe import DataSpec
 
@@ -40,6 +41,7 @@ _CONTAINERS = {
     ".mpeg": "mpeg",
     ".ts": "mpegts",
 }
+_UNREAD = frozenset({".wmv", ".flv", ".3gp", ".ogv", ".mts", ".m2ts", ".vob", ".rm"})  # videos that are not read
 _MOST_OPEN = 4  # files of a dataset that are open at a time
 _KEPT_FRAMES, _KEPT_BYTES = 8, 64 * 2**20  # frames decoded on the way that another thread may ask for next
 
@@ -48,6 +50,7 @@ def video(spec: DataSpec) -> Listing:
     """Every frame of the files, or one in `every` so many, called `clip.mp4[12]` by its number from 0."""
     _require_av(spec)
     found = expand(spec, frozenset(_CONTAINERS))
+    skipped = tuple(f"{shown}: {NOT_READ}" for shown, path in expand(spec, _UNREAD) if path.suffix.lower() in _UNREAD)
     clips, step = _Clips(), spec.every or 1
     items: list[Item] = []
     for shown, path in found:
@@ -59,7 +62,7 @@ def video(spec: DataSpec) -> Listing:
         items += [_item(clip, number) for number in range(0, len(times), step)]
         if len(items) > MAX_FILES:
             raise failure("data-size", f"dataset {spec.name} has more than {MAX_FILES} frames", spec.span)
-    return Listing(tuple(sorted(items, key=lambda item: path_key(item.file))))
+    return Listing(tuple(sorted(items, key=lambda item: path_key(item.file))), skipped=skipped)
 
 
 def _item(clip: _Clip, number: int) -> Item:
