@@ -14,6 +14,7 @@ from compile_tools import ROOT, samples, session
 
 import qdsl
 from qdsl.diag import QdslError
+from qdsl.harness.results import Key
 from qdsl.metrics import Truth, nms, yolox
 
 RECIPE = """recipe {name}
@@ -94,6 +95,28 @@ def test_yolox_keeps_its_accuracy_with_most_of_its_macs_in_integers(testdata: Pa
     got = map50_95(made.emitted.model, recipe, truth)
     assert wanted > 0.39, "the float model itself"
     assert got > wanted - 0.01, (wanted, got)
+
+
+# model file -> preprocessing, head, and the mAP50-95 that its authors' code reaches on these pictures
+HEADS = {
+    "FastestDet": ("resize 352 stretch; rescale 1/255; color bgr", "fastestdet", 0.255),
+    "yolox_nano": ("resize 416 letterbox top_left; color bgr", "yolox", 0.395),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HEADS)
+def test_heads_of_others_find_what_is_there(name: str, testdata: Path, tmp_path: Path) -> None:
+    steps, head, reached = HEADS[name]
+    images = testdata / "images" / "coco_ccby"
+    recipe = tmp_path / "found.q"
+    recipe.write_text(
+        f'recipe found\nmodel onnx "{testdata / "models" / name}.onnx"\ninput {{ {steps} }}\n'
+        f'data val from coco ["{images / "annotations.json"}", "{images}"]\nquantize none\ntarget ort\n'
+        f"evaluate detection on val {{ decode {head}; measure map50_95 }}\n"
+    )
+    (found,) = qdsl.compile(recipe, out=tmp_path / "build", lock=False).evaluations
+    assert abs(found.of("float").scores[Key("map50_95")] - reached) < 0.02
 
 
 @dataclass(frozen=True, slots=True)
