@@ -97,7 +97,7 @@ def test_yolox_keeps_its_accuracy_with_most_of_its_macs_in_integers(testdata: Pa
     assert got > wanted - 0.01, (wanted, got)
 
 
-# model file -> preprocessing, head, and the mAP50-95 that its authors' code reaches on these pictures
+# model file -> preprocessing, head, and the mAP50-95 that is stated for it on these pictures
 HEADS = {
     "FastestDet": ("resize 352 stretch; rescale 1/255; color bgr", "fastestdet", 0.255),
     "yolox_nano": ("resize 416 letterbox top_left; color bgr", "yolox", 0.395),
