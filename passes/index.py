@@ -48,6 +48,11 @@ ENTRIES = (
         "spell average pooling in one way",
     ),
     Entry(
+        "normalise_softmax",
+        "qdsl.passes.normalise_softmax:NormaliseSoftmax",
+        "spell Softmax in one way",
+    ),
+    Entry(
         "normalise_hard",
         "qdsl.passes.normalise_hard:NormaliseHard",
         "spell HardSigmoid in one way",

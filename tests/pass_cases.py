@@ -283,6 +283,45 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case("a division by the convolution", _affine("c = Conv (x, w, b) y = Div (one, c)"), 0),
     ),
+    "normalise_softmax": (
+        Case(
+            "the stable form, and the plain one",
+            """g (float[2, 3, 4] x) => (float[2, 3, 4] y, float[2, 3, 4] z) <int64[1] k = {-1}> {
+              m = ReduceMax <axes = [-1]> (x) d = Sub (x, m) e = Exp (d) s = ReduceSum (e, k) [one] y = Div (e, s)
+              f = Exp (x) t = ReduceSum (f, k) [two] z = Div (f, t) }""",
+            3,
+        ),
+        Case(
+            "Softmax of what was shifted",
+            """g (float[2, 3, 4] x) => (float[2, 3, 4] y, float[2, 1, 4] m) {
+              m = ReduceMax <axes = [1]> (x) d = Sub (x, m) [one] y = Softmax <axis = 1> (d) }""",
+            1,
+        ),
+        Case(
+            "the last axis before opset 13, and another",
+            """g (float[2, 3, 4] x) => (float[2, 3, 4] y, float[2, 3, 4] z) {
+              e = Exp (x) s = ReduceSum <axes = [2]> (e) [one] y = Div (e, s)
+              f = Exp (x) t = ReduceSum <axes = [1]> (f) [two] z = Div (f, t) }""",
+            1,
+            opset=12,
+        ),
+        Case(
+            "something else",
+            """g (float[2, 3, 4] x) => (float[2, 3, 4] y, float[2, 3, 4] z, float[2, 3, 4] e, float[2, 3, 4] v)
+              <int64[1] k = {-1}, int64[2] both = {1, 2}> {
+              e = Exp (x) s = ReduceSum (e, k) y = Div (e, s)
+              f = Exp (x) t = ReduceSum (f, both) z = Div (f, t)
+              m = ReduceMax <axes = [1]> (x) d = Sub (x, m) v = Softmax <axis = 2> (d) }""",
+            0,
+        ),
+        Case(
+            "an axis that is computed",
+            """g (float[2, 3, 4] x) => (float[2, 3, 4] y) <int64[1] k = {2}> {
+              a = Unique (k) e = Exp (x) s = ReduceSum (e, a) [one] y = Div (e, s) }""",
+            0,
+            1,
+        ),
+    ),
     "normalise_hard": (
         Case(
             "relu6(x + 3) / 6, and times x",

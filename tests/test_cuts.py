@@ -123,6 +123,13 @@ def moved() -> tuple[list[onnx.NodeProto], dict[str, Any]]:
     return parts, {"low": np.float32(-np.inf), "rows": np.array([1, KEYS, KEYS])}
 
 
+def shifted() -> tuple[list[onnx.NodeProto], dict[str, Any]]:
+    """The stable form: the largest value of a row is taken away first."""
+    parts = [*_SEE, node("Where", ["see", "s", "low"], ["n"], "mask")]
+    parts += [node("ReduceMax", ["n"], ["top"], "top", axes=[-1]), node("Sub", ["n", "top"], ["m"], "shift")]
+    return parts, {"low": np.float32(-1e9)}
+
+
 MASKS = {
     "times the lowest float": times(LOWEST),
     "times -1e9": times(-1e9),
@@ -136,6 +143,7 @@ MASKS = {
     "added twice": made(),
     "taken away": taken(),
     "before a Reshape": moved(),
+    "before a shift": shifted(),
 }
 
 

@@ -131,6 +131,16 @@ def _hard(b: _Builder, x: str) -> str:
     return b.add("Div", [inner, b.constant(np.float32(width))])
 
 
+def _softmax(b: _Builder, x: str) -> str:
+    """Exponentials over their sum, of small values or of what the largest was taken from."""
+    axis = int(b.random.choice([3, 3, 1]))
+    stable = b.random.random() < 0.5 and b.opset < 18
+    x = b.add("Sub", [x, b.add("ReduceMax", [x], axes=[axis])]) if stable else b.add("Tanh", [x])
+    power = b.add("Exp", [x])
+    total = b.add("ReduceSum", [power], axes=[axis]) if b.opset < 13 else ""
+    return b.add("Div", [power, total or b.add("ReduceSum", [power, b.constant(np.array([axis]))])])
+
+
 _UNARY: dict[str, Callable[[_Builder, str], str]] = {
     "conv": _conv,
     "convtranspose": _transposed,
@@ -149,6 +159,7 @@ _UNARY: dict[str, Callable[[_Builder, str], str]] = {
     "sigmoid": lambda b, x: b.add("Sigmoid", [x]),
     "mean": _mean,
     "hard": _hard,
+    "softmax": _softmax,
     "affine": _affine,
     "affine after conv": lambda b, x: _affine(b, _conv(b, x)),
     "affine after convtranspose": lambda b, x: _affine(b, _transposed(b, x)),

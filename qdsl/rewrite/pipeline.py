@@ -15,6 +15,7 @@ CANONICAL = (
     "remove_identity",  # of what folding made known, and neighbours meet
     "normalise_clip",  # one spelling of Relu and of bounded Relu; a Clip that does nothing no longer parts neighbours
     "normalise_pool",  # exporters write the mean over a map in three ways, of which one has an integer kernel
+    "normalise_softmax",  # with a kernel of its own, and masks that are known to be masks
     "normalise_hard",  # HardSigmoid and HardSwish by hand: the operator has an integer form, the division has none
     "normalise_swish",  # a function of ONNX, of which the parts have integer kernels
     "fold_batchnorm",  # a Conv and its BatchNormalization become one Conv
