@@ -309,6 +309,23 @@ def segmenter() -> ModelProto:
     return graph_of([node], ["y"], constants={"w": np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1)})
 
 
+@pytest.mark.parametrize(
+    ("rest", "code"),
+    [
+        ("profile latency { batch 4 }", "profile-batch"),
+        ("evaluate fidelity on calib { profile latency { batch 2 } }", "profile-batch"),
+        ("evaluate fidelity on calib { corrupt { noise } }", "evaluate-corrupt"),
+    ],
+)
+def test_batches_and_changes_that_shapes_rule_out(tmp_path: Path, rest: str, code: str) -> None:
+    save(conv(), tmp_path)
+    np.savez(tmp_path / "calib.npz", images=FITS)
+    path = recipe(tmp_path, NPZ, "", rest)
+    if rest.startswith("profile"):
+        path.write_text(path.read_text().replace(f"target ort\n{rest}", f"target ort {{ {rest} }}"))
+    assert told(path) == {code}
+
+
 def test_pictures_without_any_label(tmp_path: Path) -> None:
     save(mean_colour(), tmp_path)
     photos(tmp_path)

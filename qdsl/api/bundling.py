@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdsl.api import comparing, profiling
+from qdsl.api import asking, comparing
 from qdsl.api.measuring import Made
 from qdsl.api.prepare import Prepared, takes
 from qdsl.api.writing import unwritable
@@ -140,6 +140,6 @@ def _kernels(made: Made) -> dict[str, int]:
 
 def _wish(prepared: Prepared, made: Made) -> dict[str, int]:
     block = next(target for target in prepared.recipe.targets if target.name == made.plan.target)
-    asked = profiling.wanted(prepared.recipe, block)
+    asked = asking.wanted(prepared.recipe, block)
     wish = asked[0] if asked is not None else Wish(threads=block.threads or 0)
     return {"runs": wish.runs, "warmup": wish.warmup, "batch": wish.batch, "threads": wish.threads}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qdsl import data
 from qdsl.api.budgets import Name, Reading
-from qdsl.api.expecting import expect, told
+from qdsl.api.expecting import expect, require_pictures, told
 from qdsl.api.prepare import Prepared, model_span, placed_at, takes
 from qdsl.data.corrupt import Corruption, corrupted
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
@@ -78,6 +78,7 @@ def _try(prepared: Prepared, found: Sequence[Expected]) -> None:
 def _require_readable(expected: Expected) -> None:
     """Raises QdslError with what headers, labels and masks say against any sample: a picture is decoded when it is
     evaluated."""
+    require_pictures(expected)
     data.look(expected.dataset, expected.data)
     if expected.spec.task != "fidelity":
         require_labels(expected)
@@ -94,10 +95,7 @@ def _changed(expected: Expected) -> Iterator[Expected]:
         for severity in wanted.severities:
             change = Corruption(kind, severity)
             dataset = corrupted(expected.dataset, change)
-            if dataset is None:
-                headline = f"`corrupt` changes pictures, and dataset {expected.data.name} holds other arrays"
-                help = ("take `corrupt` out, or store uint8 arrays of shape [samples, height, width, 3]",)
-                raise QdslError([Diagnostic("evaluate-corrupt", headline, wanted.span, help=help)])
+            assert dataset is not None, "require_pictures has seen to it"
             yield replace(expected, dataset=dataset, condition=str(change))
 
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qdsl import data
+from qdsl.api.asking import all_wanted, require_batch
 from qdsl.api.prepare import Prepared, takes
 from qdsl.data import Dataset
+from qdsl.data.corrupt import Corruption, corrupted
 from qdsl.data.opening import NOTHING_THERE
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.graph.chosen_rows import chosen_rows
@@ -29,10 +31,14 @@ _GLANCED = 1 << 25  # pixels of masks that are looked at
 
 
 def foreseen(prepared: Prepared, plans: Sequence[Plan], report: Report) -> None:
-    """Raises QdslError, evaluate-*, data-*, image-*, input-*, for what shapes and classes decide of the recipe's data
-    and of every `evaluate`, as far as they are known. No picture is decoded: headers, labels and masks are looked at,
-    of large datasets some; data that is not there leaves its part open."""
+    """Raises QdslError, evaluate-*, profile-batch, data-*, image-*, input-*, for what shapes and classes decide of the
+    recipe's data and of every `evaluate` and `profile`, as far as they are known. No picture is decoded: headers,
+    labels and masks are looked at, of large datasets some; data that is not there leaves its part open."""
     errors = Report()
+    try:
+        require_batch(prepared, all_wanted(prepared.recipe, [plan.target for plan in plans]).values())
+    except QdslError as error:
+        errors.extend(error.diagnostics)
     calibrating = {t.calibration.data for plan in plans for t in plan.tensors if t.observe}
     names = [name for name in calibrating if name is not None] + [spec.data for spec in prepared.recipe.evaluates]
     datasets = {name: _listed(prepared, name, errors) for name in sorted(set(names))}
@@ -68,7 +74,10 @@ def _is_absent(found: Diagnostic) -> bool:
 
 def _glance(expected: Expected) -> None:
     """Raises QdslError for labels and masks of the samples that are there, of many samples for some of them."""
-    if not len(expected.dataset) or expected.spec.task == "fidelity":
+    if not len(expected.dataset):
+        return
+    require_pictures(expected)
+    if expected.spec.task == "fidelity":
         return
     places = data.spread(len(expected.dataset), data.GLANCE)
     require_labels(expected, places)
@@ -101,6 +110,16 @@ def _unordered(expected: Expected, out: Mapping[str, str]) -> Diagnostic:
     notes = tuple(f"`{name[:80]}`: {why}" for name, why in list(out.items())[:_MOST_TOLD])
     help = (f'say so: `output "{kept[0][:60]}"`',)
     return Diagnostic("evaluate-unordered", headline, spec.span, help=help, notes=notes, severity=Severity.NOTE)
+
+
+def require_pictures(expected: Expected) -> None:
+    """Raises QdslError evaluate-corrupt where pictures are to be changed, and the samples are none."""
+    wanted = expected.spec.corrupt
+    if wanted is None or corrupted(expected.dataset, Corruption("noise", 1)) is not None:
+        return
+    headline = f"`corrupt` changes pictures, and dataset {expected.data.name} holds other arrays"
+    help = ("take `corrupt` out, or store uint8 arrays of shape [samples, height, width, 3]",)
+    raise QdslError([Diagnostic("evaluate-corrupt", headline, wanted.span, help=help)])
 
 
 def expect(prepared: Prepared, spec: Evaluate, dataset: Dataset, python: Callable[..., Any] | None) -> Expected:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from qdsl.api import evaluating, profiling
+from qdsl.api import asking, evaluating, profiling
 from qdsl.api.budgets import Budget, Name, Reading, Readings, decide_budgets
 from qdsl.api.doubts import guessing
 from qdsl.api.prepare import Prepared, model_prints, model_span, placed_at
@@ -101,8 +101,8 @@ def foreseen(
 ) -> tuple[Expected, ...]:
     """What is to be evaluated, checked as far as that goes before anything is measured or written. Raises QdslError:
     evaluate-*, profile-batch, data-*, python-*."""
-    asked = profiling.all_wanted(prepared.recipe, [plan.target for plan in plans])
-    profiling.require_batch(prepared, asked.values())
+    asked = asking.all_wanted(prepared.recipe, [plan.target for plan in plans])
+    asking.require_batch(prepared, asked.values())
     return evaluating.planned(prepared, report, needed=needed, allow_python=allow_python)
 
 
@@ -121,7 +121,7 @@ def measured(
         evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"), told)
         report.extend(guessing(expected, evaluated))
         evaluated, pictures = pictured(evaluated, expected)
-        asked = profiling.all_wanted(prepared.recipe, built)
+        asked = asking.all_wanted(prepared.recipe, built)
         plans = {each.plan.target: each.plan for each in made}
         profiled = profiling.profiles(prepared, expected, built, asked, stage("profile"), report, told, plans)
     return Measured(evaluated, profiled, pictures)

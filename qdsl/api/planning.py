@@ -37,7 +37,9 @@ def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str]
     decided = _foreseen(prepared, decide_all(prepared, target, report))
     _require_loadable(prepared, decided, sets)
     plans = tuple(d.plan for d in decided)
-    if prepared.recipe.evaluates or any(t.calibration.data for each in plans for t in each.tensors if t.observe):
+    recipe = prepared.recipe
+    profiled = any(each.profile is not None or each.requires for each in recipe.targets)
+    if profiled or recipe.evaluates or any(t.calibration.data for each in plans for t in each.tensors if t.observe):
         from qdsl.api import expecting  # it comes with the metrics
 
         expecting.foreseen(prepared, plans, report)

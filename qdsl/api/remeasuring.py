@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qdsl.api import evaluating, measuring, profiling
+from qdsl.api import asking, evaluating, measuring, profiling
 from qdsl.api.budgets import Budget
 from qdsl.api.compiling import DEFAULT_OUT
 from qdsl.api.doubts import guessing
@@ -112,8 +112,8 @@ def profile(
     that cannot be profiled now. Raises QdslError as `evaluate` does, and profile-batch.
     """
     job = _opened(path, out, sets, listener)
-    asked = profiling.forced(job.prepared.recipe, job.built, settings or {})
-    profiling.require_batch(job.prepared, asked.values())
+    asked = asking.forced(job.prepared.recipe, job.built, settings or {})
+    asking.require_batch(job.prepared, asked.values())
     expected = evaluating.planned(job.prepared, job.report, needed=False)
     with job.alone(), placed_at(model_span(job.prepared), "artifact-refused"):
         for evaluation in job.found.evaluations:
