@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,7 +178,7 @@ def _kernels(plan: Plan) -> dict[str, str]:
 
 def test_the_plan_says_what_computes_them() -> None:
     view = _net().view()
-    assert _kernels(planned(view)) == {"swish": "integer QLinearMul", "gate": "integer QLinearAdd"}
+    assert _kernels(planned(view)) == {"swish": "integer QLinearAdd+QLinearMul", "gate": "integer QLinearAdd"}
     kept = planned(view, "keep op [HardSwish, HardSigmoid] in float32\n")
     assert _kernels(kept) == {"swish": "float HardSwish", "gate": "float HardSigmoid"}
     signed = planned(view, head=HEAD.replace("uint8", "int8"))
@@ -205,7 +206,12 @@ def test_what_runs_is_what_the_plan_says(kind: str, tmp_path: Path) -> None:
     assert found.as_predicted
     says = _kernels(plan)
     assert all(says[name].startswith(ran.nodes[name].runs) for name in HARD)
-    assert kind != "uint8" or says == {name: f"{ran.nodes[name].runs} {ran.nodes[name].kernel}" for name in HARD}
+    last = {node.node: node.prediction.kernels[-1] for node in plan.nodes if node.node in HARD}
+    assert kind != "uint8" or last == {name: ran.nodes[name].kernel for name in HARD}
+    counts = json.loads(made.manifest.read_text())["predicted"]["integer_kernels"]
+    assert {k: n for k, n in counts.items() if k.startswith("QL")} == {
+        k: n for k, n in ran.op_counts.items() if k.startswith("QL")
+    }
     assert found.outputs[0].sqnr_db is not None and found.outputs[0].sqnr_db > 25
 
 

@@ -132,9 +132,9 @@ def _kernels(made: Made) -> dict[str, int]:
     floats = {node.op for node in made.plan.nodes}
     counts: dict[str, int] = {}
     for node in made.plan.nodes:
-        kernel = node.prediction.kernel
-        if node.prediction.runs == "integer" and kernel and kernel not in floats:
-            counts[kernel] = counts.get(kernel, 0) + 1
+        for kernel in node.prediction.kernels if node.prediction.runs == "integer" else ():
+            if kernel not in floats:
+                counts[kernel] = counts.get(kernel, 0) + 1
     return dict(sorted(counts.items()))
 
 

@@ -194,12 +194,18 @@ class HalfWeight:
 class Prediction:
     """What will run: "integer", "float" (float32), "float16" (has a kernel for it, and runs in it where its neighbours
     do, too), "absorbed" (fused into a neighbour) or "moves" (copies or reshapes integers or floats as they come).
-    `kernel` is the operator that the runtime executes; `row` the table row; `because` why, in a few words."""
+    `kernel` is the operator that the runtime executes, or several that the emitter writes in the node's place, joined
+    by "+", its own last; `row` the table row; `because` why, in a few words."""
 
     runs: str
     kernel: str
     row: str
     because: str = ""
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """The operators that the runtime executes for the node."""
+        return tuple(filter(None, self.kernel.split("+")))
 
     @property
     def float_products(self) -> bool:

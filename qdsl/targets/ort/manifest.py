@@ -58,7 +58,8 @@ def tool_versions() -> dict[str, str]:
 
 def _predicted(plan: Plan) -> dict[str, dict[str, int]]:
     runs = Counter(node.prediction.runs for node in plan.nodes)
-    kernels = Counter(node.prediction.kernel for node in plan.nodes if node.prediction.runs == "integer")
+    integers = (node.prediction for node in plan.nodes if node.prediction.runs == "integer")
+    kernels = Counter(kernel for prediction in integers for kernel in prediction.kernels)
     return {"runs": dict(sorted(runs.items())), "integer_kernels": dict(sorted(kernels.items()))}
 
 
