@@ -66,6 +66,22 @@ def test_the_file_is_the_artifact(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "the file as it is" in shown and "1 of 1 Conv in integers (100 % of MACs)" in shown
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_nodes_without_names_are_found(apart: bool, tmp_path: Path) -> None:
+    """Files of others may name no node; their weights may lie beside them."""
+    proto = onnx.load(quantized(tmp_path))
+    for node in proto.graph.node:
+        node.name = ""
+    model = tmp_path / "unnamed.onnx"
+    more = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0} if apart else {}
+    onnx.save_model(proto, str(model), **more)
+    result = qdsl.compile(recipe(tmp_path, model), out=tmp_path / "build", lock=False)
+    (made,) = result.targets
+    assert made.emitted.model.read_bytes() == model.read_bytes()
+    assert made.verification.mismatches == ()
+    assert [(k.predicted, k.real) for k in made.verification.kernels if k.kernel == "Conv"] == [(1, 1)]
+
+
 def test_a_float_file_may_be_measured_too(tmp_path: Path) -> None:
     coloured(tmp_path)
     onnx.save(mean_colour(), tmp_path / "plain.onnx")

@@ -14,6 +14,7 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
+from qdsl.graph.naming import name_protos
 from qdsl.passes.origins import REPLACES_KEY
 from qdsl.spec.scratch import scratch
 
@@ -77,12 +78,15 @@ class Reality:
 
 def read(model: str | Path | bytes, *, counts: bool = True) -> Reality:
     """Loads the emitted file in ONNX Runtime's CPU provider and reads what runs. With `counts` False the second load,
-    at ORT_ENABLE_ALL, is left out and `op_counts` speaks of the EXTENDED level. Raises what ONNX Runtime raises when it
+    at ORT_ENABLE_ALL, is left out and `op_counts` speaks of the EXTENDED level. Nodes without a name of their own (in
+    files of others) are found by the one that loading the graph gives them. Raises what ONNX Runtime raises when it
     refuses the file."""
     levels = ort.GraphOptimizationLevel
     emitted = _emitted(model)
-    fused = _optimized(model, levels.ORT_ENABLE_EXTENDED)
-    final = _optimized(model, levels.ORT_ENABLE_ALL) if counts else fused
+    folder = None if isinstance(model, bytes) else Path(model).parent
+    source = emitted.SerializeToString() if name_protos(emitted.graph.node) else model
+    fused = _optimized(source, levels.ORT_ENABLE_EXTENDED, folder)
+    final = _optimized(source, levels.ORT_ENABLE_ALL, folder) if counts else fused
     op_counts = Counter(node.op_type for node in final.graph.node)
     return Reality(_Reader(emitted, fused).nodes(), dict(sorted(op_counts.items())))
 
@@ -93,8 +97,10 @@ def _emitted(model: str | Path | bytes) -> onnx.ModelProto:
     return onnx.load(str(model), load_external_data=False)
 
 
-def _optimized(model: str | Path | bytes, level: ort.GraphOptimizationLevel) -> onnx.ModelProto:
+def _optimized(model: str | Path | bytes, level: ort.GraphOptimizationLevel, weights: Path | None) -> onnx.ModelProto:
     options = ort.SessionOptions()
+    if isinstance(model, bytes) and weights is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
     options.graph_optimization_level = level
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
