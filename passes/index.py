@@ -63,6 +63,11 @@ ENTRIES = (
         "spell Swish as its Sigmoid and Mul",
     ),
     Entry(
+        "normalise_scale",
+        "qdsl.passes.normalise_scale:NormaliseScale",
+        "divide products of matrices by multiplying with the inverse",
+    ),
+    Entry(
         "fold_batchnorm",
         "qdsl.passes.fold_batchnorm:FoldBatchnorm",
         "fold BatchNormalization into the convolution before it",

@@ -283,6 +283,29 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case("a division by the convolution", _affine("c = Conv (x, w, b) y = Div (one, c)"), 0),
     ),
+    "normalise_scale": (
+        Case(
+            "scores of attention",
+            """g (float[2, 3, 4] x, float[2, 4, 3] k) => (float[2, 3, 3] y, float[2, 3, 3] z)
+              <float eight = {8}, float[1] root = {5.656854}> {
+              a = MatMul (x, k) [one] y = Div (a, eight) [two] z = Div (a, root) }""",
+            2,
+        ),
+        Case(
+            "something else",
+            """g (float[2, 3, 3] x, float[2, 3, 3] k) => (float[2, 3, 3] y, float[2, 3, 3] z, float[2, 3, 3] p)
+              <float eight = {8}, float[3] per = {2, 4, 8}> {
+              a = MatMul (x, k) y = Div (a, per) z = Div (x, eight) p = Div (eight, a) }""",
+            0,
+        ),
+        Case(
+            "no inverse",
+            """g (float[2, 3, 3] x, float[2, 3, 3] k) => (float[2, 3, 3] y) <float small = {1e-39}> {
+              a = MatMul (x, k) [one] y = Div (a, small) }""",
+            0,
+            1,
+        ),
+    ),
     "normalise_softmax": (
         Case(
             "the stable form, and the plain one",

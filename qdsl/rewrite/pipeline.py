@@ -18,6 +18,7 @@ CANONICAL = (
     "normalise_softmax",  # with a kernel of its own, and masks that are known to be masks
     "normalise_hard",  # HardSigmoid and HardSwish by hand: the operator has an integer form, the division has none
     "normalise_swish",  # a function of ONNX, of which the parts have integer kernels
+    "normalise_scale",  # a product by a number has an integer kernel, the division of attention scores has none
     "fold_batchnorm",  # a Conv and its BatchNormalization become one Conv
     "fold_affine",  # so do a Conv and what scales or shifts its channels
     "share_initializers",  # equal constants become one
