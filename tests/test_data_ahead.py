@@ -199,6 +199,17 @@ def test_pictures_of_other_sizes(tmp_path: Path, steps: str, code: str) -> None:
     assert notes == ("b/3.png has 7x9 pixels", "2 of 4 pictures do not fit, of 2 sizes")
 
 
+def test_a_picture_that_is_drawn_often_is_told_once(tmp_path: Path) -> None:
+    save(conv(), tmp_path)
+    photos(tmp_path)
+    picture(tmp_path / "photos/b/3.png", (7, 9), seed=5)
+    path = recipe(tmp_path, f'{FOLDER} {{ oversample "b" 20 }}', "")
+    assert told(path) == {"input-shape"}
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(path)
+    assert caught.value.diagnostics[0].notes == ("b/3.png has 7x9 pixels",)
+
+
 def test_pictures_of_any_size_where_the_model_takes_them(tmp_path: Path) -> None:
     save(conv("side"), tmp_path)
     photos(tmp_path)

@@ -59,11 +59,12 @@ def spread(count: int, most: int | None) -> Sequence[int]:
 
 
 def _glanced(items: Sequence[Item], most: int | None) -> Iterator[tuple[Item, int]]:
-    """The pictures to look at, with their places; of the frames of a file only the first."""
+    """The pictures to look at, with their places: each file once, however often it is drawn, and of its frames the
+    first."""
     files: set[str] = set()
     for index in spread(len(items), most):
         item = items[index]
-        if item.frame is None or item.file not in files:
+        if item.file not in files:
             files.add(item.file)
             yield item, index
 
