@@ -341,7 +341,12 @@ def test_pictures_without_any_label(tmp_path: Path) -> None:
     save(mean_colour(), tmp_path)
     photos(tmp_path)
     evaluate = "evaluate classification on calib { measure top1 }"
-    assert told(recipe(tmp_path, 'images "photos"', evaluate=evaluate)) == {"evaluate-labels"}
+    path = recipe(tmp_path, 'images "photos"', evaluate=evaluate)
+    assert told(path) == {"evaluate-labels"}
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(path)
+    (found,) = caught.value.diagnostics
+    assert found.notes == ("2 of 2 samples are so",)
 
 
 def test_boxes_without_any_label_file(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@ how sure a difference is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Protocol
 
@@ -162,30 +162,51 @@ def require_outputs(expected: Expected, most: int = 1) -> None:
 
 
 def require_labels(expected: Expected, places: Sequence[int] | None = None) -> None:
-    """Read the labels of every sample, or of those at `places`; raises QdslError with what is wrong with any of them,
-    the first few at once."""
-    found = Report()
-    dataset, spec, count = expected.dataset, expected.spec, expected.classes
+    """Read the labels of every sample, or of those at `places`; raises QdslError with what is wrong with any of them:
+    the first few labels that cannot be read, each at its place, and once with their count those that do not serve."""
+    broken: list[Diagnostic] = []
+    others: list[Diagnostic] = []
+    dataset, count, boxes = expected.dataset, expected.classes, 0
     looked = range(len(dataset)) if places is None else places
-    boxes = 0
     for index in looked:
         try:
             labels = dataset.labels(index)
-            if spec.task == "classification":
-                only_label(expected, index, labels)
         except QdslError as error:
-            found.extend(error.diagnostics)
-            labels = ()
+            broken += error.diagnostics
+            if len(broken) >= MOST_LABELS:
+                break
+            continue
         boxes += sum(label.box is not None for label in labels)
-        if count is not None and any(label.index >= count for label in labels):
-            headline = f"sample {dataset.ids[index]} of {dataset.name} is of a class past the last: there are {count}"
-            help = (f"classes are numbered 0 to {count - 1}",)
-            found.error("evaluate-labels", headline, spec.span, help=help)
-        if len(found) >= MOST_LABELS:
-            break
-    if spec.task == "detection" and not boxes and not len(found) and len(looked) == len(dataset):
+        try:
+            _require_fitting(expected, index, labels, count)
+        except QdslError as error:
+            others += error.diagnostics
+    if expected.spec.task == "detection" and not (boxes or broken or others) and len(looked) == len(dataset):
         raise no_boxes(expected)
-    found.raise_errors()
+    told = [*broken, *counted(others, f"of {len(looked)} samples")]
+    if told:
+        raise QdslError(told)
+
+
+def _require_fitting(expected: Expected, index: int, labels: Sequence[Label], count: int | None) -> None:
+    """Raises QdslError evaluate-labels for labels that the task has no use for."""
+    if expected.spec.task == "classification":
+        only_label(expected, index, labels)
+    if count is not None and any(label.index >= count for label in labels):
+        name = f"sample {expected.dataset.ids[index]} of {expected.dataset.name}"
+        headline = f"{name} is of a class past the last: there are {count}"
+        raise wrong("evaluate-labels", headline, expected.spec.span, f"classes are numbered 0 to {count - 1}")
+
+
+def counted(found: Iterable[Diagnostic], of: str) -> list[Diagnostic]:
+    """Of errors of one kind and cure the first, with how many there are `of` so many."""
+    alike: dict[tuple[str, tuple[str, ...]], list[Diagnostic]] = {}
+    for each in found:
+        alike.setdefault((each.code, each.help), []).append(each)
+    firsts = [(same[0], len(same)) for same in list(alike.values())[:MOST_LABELS]]
+    return [
+        replace(first, notes=(*first.notes, f"{count} {of} are so")) if count > 1 else first for first, count in firsts
+    ]
 
 
 def only_label(expected: Expected, index: int, labels: Sequence[Label]) -> int:

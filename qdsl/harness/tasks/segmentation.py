@@ -7,7 +7,7 @@ up bilinearly before the best class is taken. Pixels outside the picture and tho
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,13 @@ from qdsl.data.preprocess import resample
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.harness.results import ClassMap, Key, Shown, Views
 from qdsl.harness.tasks.base import (
-    MOST_LABELS,
     Case,
     Expected,
     OutputInfo,
     Outputs,
     Statistic,
     Verdict,
+    counted,
     only_output,
     require_classes,
     require_outputs,
@@ -217,24 +217,17 @@ def require_masks(expected: Expected, places: Iterable[int] | None = None, most:
     """Read the mask of every sample, or of those at `places` until there were `most` pixels; raises QdslError with what
     is wrong with any of them: each kind once, with how many there are."""
     task, pixels, looked = Segmentation(expected), 0, 0
-    found: dict[tuple[str, tuple[str, ...]], list[Diagnostic]] = {}
+    found: list[Diagnostic] = []
     for index in range(len(expected.dataset)) if places is None else places:
         looked += 1
         try:
             pixels += task.check(index)
         except QdslError as error:
-            for each in error.diagnostics:
-                found.setdefault((each.code, each.help), []).append(each)
+            found += error.diagnostics
         if most is not None and pixels >= most:
             break
     if found:
-        raise QdslError([_counted(alike, looked) for alike in list(found.values())[:MOST_LABELS]])
-
-
-def _counted(alike: Sequence[Diagnostic], looked: int) -> Diagnostic:
-    """The first of errors of one kind and cure, with how many there are."""
-    note = (f"{len(alike)} of {looked} masks are so",) if len(alike) > 1 else ()
-    return replace(alike[0], notes=(*alike[0].notes, *note))
+        raise QdslError(counted(found, f"of {looked} masks"))
 
 
 def _over(
