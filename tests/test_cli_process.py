@@ -96,6 +96,22 @@ def test_a_folder_that_the_runtime_cannot_name_is_refused(recipe: Path) -> None:
     assert "error[artifact-write]" in done.stderr and "not UTF-8" in done.stderr
 
 
+INTERRUPTED_START = """import os, signal, sys
+class Finder:
+    def find_spec(self, name, *rest):
+        if name == "qdsl.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+import qdsl.__main__
+"""
+
+
+def test_ctrl_c_while_the_command_is_loaded_leaves_no_traceback() -> None:
+    words = [sys.executable, "-c", INTERRUPTED_START]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
 @pytest.mark.parametrize("after", [0.15, 0.3, 0.6, 1.0, 1.5])
 def test_ctrl_c_at_any_moment_ends_with_130(after: float, recipe: Path) -> None:
     words = [sys.executable, "-m", "qdsl", "compile", "r.q"]

@@ -174,6 +174,12 @@ def test_an_example_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkey
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_process_left_of_an_example_goes(tmp_path: Path) -> None:
+    (tmp_path / ".own.999999999-0a1b2c3d.tmp").mkdir()
+    qdsl.new(example="cracks", out=tmp_path / "own")
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
 @pytest.mark.parametrize("model", ["people/yolov8n.onnx", "steel/steel.onnx", "cracks/mobilenet_v1_025.onnx"])
 def test_the_examples_of_the_repository(model: str, tmp_path: Path) -> None:
     path = ROOT / "examples" / model

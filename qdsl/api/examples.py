@@ -11,7 +11,7 @@ import qdsl
 from qdsl.api.shapes import write_shapes
 from qdsl.api.writing import unwritable
 from qdsl.diag import Diagnostic, QdslError
-from qdsl.spec.aside import folder_aside
+from qdsl.spec.aside import folder_aside, forget_dead
 
 MADE = "shapes"
 
@@ -43,6 +43,7 @@ def write_example(name: str, folder: Path) -> tuple[Path, str, tuple[Path, ...]]
         raise QdslError([Diagnostic("new-example", headline, help=(f"there are {', '.join(told)}",))])
     source = None if name == MADE else _found(name)
     try:
+        forget_dead(folder.parent, folder.name)
         with folder_aside(folder) as made:
             recipe = f"{MADE}.q" if source is None else f"{KEPT[name].recipe}.q"
             if source is None:

@@ -87,7 +87,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.seen = False
         # Whoever started this may have said that it is not to be interrupted.
-        self._ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        self._ours = signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL)
 
     def starting(self) -> None:
         self._set(self._leave)
