@@ -17,9 +17,9 @@ from qdsl.capability.model import (
     TypeRow,
     Verdict,
     WeightOnly,
-    When,
 )
 from qdsl.capability.slow import Slow
+from qdsl.capability.when import When
 
 __all__ = [
     "ABSORBED",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from qdsl.capability.model import When
+from qdsl.capability.when import When
 
 IN_FLOAT = "float"
 SHARED = "share"

@@ -26,12 +26,12 @@ from qdsl.capability.model import (
     Row,
     TypeRow,
     WeightOnly,
-    When,
     index_rows,
 )
 from qdsl.capability.slow import read_slow
 from qdsl.capability.store import read_stores
 from qdsl.capability.sums import read_cpus, read_sums
+from qdsl.capability.when import When
 from qdsl.spec import DTYPES, DType, Granularity
 
 _T = TypeVar("_T")

@@ -10,17 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from qdsl.capability.alternatives import Alternative
 from qdsl.capability.dynamic import Dynamic
 from qdsl.capability.flat import Flat
 from qdsl.capability.half import Half
 from qdsl.capability.slow import Slow
 from qdsl.capability.store import Store
 from qdsl.capability.sums import Cpu, Sums
+from qdsl.capability.when import When, attr_text
 from qdsl.spec import DType, Granularity, Scheme
 
 if TYPE_CHECKING:
-    from qdsl.capability.alternatives import Alternative
-    from qdsl.graph.view import AttrValue, GraphView, NodeView
+    from qdsl.graph.view import GraphView, NodeView
 
 ACTIVATION = "activation"
 WEIGHT = "weight"
@@ -30,7 +31,6 @@ FLOAT = "float"
 ABSORBED = "absorbed"
 
 _ANY_OP = "*"
-_ABSENT = "absent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +78,6 @@ class TypeRow:
 
 
 @dataclass(frozen=True, slots=True)
-class When:
-    """What a node must be for a row to speak of it, beyond its operator. `attrs` maps an attribute to the values
-    allowed, as text ("absent" stands for a missing attribute); `ranks` are those of the first input."""
-
-    min_opset: int | None = None
-    max_opset: int | None = None
-    attrs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    constant_ports: tuple[int, ...] = ()
-    ranks: tuple[int, ...] = ()
-    max_outputs: int | None = None
-
-    def holds(self, node: NodeView, view: GraphView) -> bool:
-        if self.min_opset is not None and view.opset < self.min_opset:
-            return False
-        if self.max_opset is not None and view.opset > self.max_opset:
-            return False
-        if not all(_attr_text(node, name) in allowed for name, allowed in self.attrs.items()):
-            return False
-        if any(port >= len(node.inputs) or not view.is_constant(node.inputs[port]) for port in self.constant_ports):
-            return False
-        if self.ranks and _rank(node, view) not in self.ranks:
-            return False
-        return self.max_outputs is None or sum(1 for name in node.outputs if name) <= self.max_outputs
-
-
-@dataclass(frozen=True, slots=True)
 class ChannelAxis:
     """The axis of a stored weight that counts output channels. With `attr`, `by_value` maps that attribute's value (as
     text, "absent" included) to the axis."""
@@ -113,7 +87,7 @@ class ChannelAxis:
     by_value: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, node: NodeView) -> int:
-        return self.by_value.get(_attr_text(node, self.attr), self.axis) if self.attr else self.axis
+        return self.by_value.get(attr_text(node, self.attr), self.axis) if self.attr else self.axis
 
 
 class SchemeLike(Protocol):
@@ -141,7 +115,7 @@ class WeightOnly:
     granularities: tuple[Granularity, ...]
     blocks: tuple[int, ...]
     because: str
-    when: When = When()
+    when: When = field(default_factory=When)
     lowered: tuple[str, ...] = ()
     columns: Mapping[str, int] = field(default_factory=dict)
 
@@ -200,7 +174,7 @@ class Row:
     domain: str = ""
     kernel: str = ""
     float_output_kernel: str = ""
-    when: When = When()
+    when: When = field(default_factory=When)
     activations: tuple[int, ...] = ()
     variadic: bool = False
     weights: tuple[int, ...] = ()
@@ -425,18 +399,6 @@ def index_rows(rows: tuple[Row, ...]) -> dict[str, tuple[Row, ...]]:
     return {**by_op, _ANY_OP: general}
 
 
-def _attr_text(node: NodeView, name: str) -> str:
-    if name not in node.attrs:
-        return _ABSENT
-    return _as_text(node.attrs[name])
-
-
-def _as_text(value: AttrValue) -> str:
-    if isinstance(value, tuple):
-        return ",".join(_as_text(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _plain_bias(node: NodeView, view: GraphView, weight: tuple[int | str | None, ...]) -> bool:
     """Whether a Gemm adds one bias per output channel, or none."""
     if node.op != "Gemm" or not _present(node, 2):
@@ -446,8 +408,3 @@ def _plain_bias(node: NodeView, view: GraphView, weight: tuple[int | str | None,
 
 def _present(node: NodeView, port: int) -> bool:
     return port < len(node.inputs) and node.inputs[port] != ""
-
-
-def _rank(node: NodeView, view: GraphView) -> int | None:
-    tensor = view.tensors.get(node.inputs[0]) if node.inputs else None
-    return None if tensor is None or tensor.shape is None else len(tensor.shape)
