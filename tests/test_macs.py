@@ -214,6 +214,11 @@ def test_counted(name: str) -> None:
     assert counted(proto)[which] == count
 
 
+def test_types_that_the_runtime_knows_leave_nothing_to_warn_of() -> None:
+    proto, *_ = COUNTS["behind group normalization"]
+    assert from_proto(proto).diagnostics == []
+
+
 RECIPE = 'recipe demo\nmodel onnx "model.onnx"\ndata d from npz "d.npz"\n{mode}\ntarget ort\n{more}'
 STATIC = (
     "quantize static { weights int8 symmetric per_channel; activations uint8 affine per_tensor; calibrate minmax on d }"

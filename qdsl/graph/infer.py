@@ -45,6 +45,7 @@ def _small(name: str, value: Lazy) -> TensorProto:
 def infer(model: Any) -> None:
     """Fill in element types and shapes of what nodes write, in bodies, too. What was known stays; where inference
     contradicts the model, or fails, the rest is inferred all the same and the model gets a warning."""
+    told = list(model.diagnostics)
     _infer(model)
     untyped = [tensor.name for node in model.nodes() for tensor in node.outputs if tensor.name and not typed(tensor)]
     if untyped:
@@ -52,6 +53,7 @@ def infer(model: Any) -> None:
         for name, kind in found.items():
             set_type(model.tensor(name), kind)
         if found:
+            model.diagnostics[:] = told  # what failed for want of these types may not fail now
             _infer(model)
 
 
