@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from data_cases import bomb, data_spec, graph_of, picture
 from device_tools import written
-from foreign_files import integer_conv
+from foreign_files import integer_conv, scaled
 from graph_cases import CASES as MODEL_CASES
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx import load as load_proto
@@ -643,8 +643,13 @@ def foreign(folder: Path) -> None:
     save(integer_conv(np.full((4, 4, 1, 1), 127, np.int8)), folder)
 
 
+def other_axis(folder: Path) -> None:
+    save(scaled("Conv", np.full((4, 4, 1, 1), 3, np.int8), axis=None), folder)
+
+
 SETUPS: dict[str, Setup] = {
     "model.onnx is a file of another quantizer whose weights reach 127 side by side": foreign,
+    "model.onnx is a file of another quantizer with a scale per input channel in a Conv": other_axis,
     **_models(),
     # models that have something to quantize, beside what the words say
     "model.onnx has another input": beside_conv(noise),

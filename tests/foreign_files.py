@@ -56,3 +56,30 @@ def integer_matmul(codes: Array) -> ModelProto:
         node("Mul", ["f", "xs"], ["y"]),
     ]
     return _model(nodes, (4, codes.shape[0]), w=codes)
+
+
+def scaled(
+    operator: str, codes: Array, axis: int | None, *, bias: Any = None, step: float = 0.0, **attrs: Any
+) -> ModelProto:
+    """A Conv or Gemm between Q/DQ nodes with weights `codes` and a scale per index of their `axis` (None: left out, 1),
+    input scale 0.05. `bias` is float, or (`step`) int32 in steps of so much."""
+    node = helper.make_node
+    scales = np.linspace(0.002, 0.02, codes.shape[1 if axis is None else axis], dtype=np.float32)
+    more: dict[str, Any] = {} if axis is None else {"axis": axis}
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+        node("DequantizeLinear", ["xq", "s", "z"], ["xd"]),
+        node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], **more),
+        node(operator, ["xd", "wd", *([] if bias is None else ["bd" if step else "b"])], ["c"], name="node", **attrs),
+        node("QuantizeLinear", ["c", "ys", "z"], ["yq"]),
+        node("DequantizeLinear", ["yq", "ys", "z"], ["y"]),
+    ]
+    constants = {"w": codes, "ws": scales, "wz": np.zeros(len(scales), codes.dtype), "s": np.float32(0.05)}
+    constants |= {"z": np.uint8(128), "ys": np.float32(0.1)}
+    if bias is not None:
+        constants["b"] = np.asarray(bias)
+    if step:
+        constants["bs"] = np.float32(step)
+        nodes.insert(3, node("DequantizeLinear", ["b", "bs"], ["bd"]))
+    channels = codes.shape[1] if operator == "Conv" or attrs.get("transB") else codes.shape[0]
+    return _model(nodes, (1, channels, 6, 6) if operator == "Conv" else (4, channels), **constants)

@@ -35,6 +35,7 @@ MORE_WORDS = {
 BESIDE = {
     "range-by-hand": ["signal-lost"],  # it cuts off most of a tensor, which ruins the output
     "sums-inexact": ["no-float-model"],  # a note of every recipe that only measures a file
+    "fused-otherwise": ["no-float-model"],
 }
 # What no line of a recipe has to do with.
 PLACELESS = {"artifact-write", "code-unknown", "file-unwritable", "unknown-name"}

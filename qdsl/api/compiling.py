@@ -19,6 +19,7 @@ from qdsl.api.cut_ranges import cut_note, cut_ranges
 from qdsl.api.engines import engine as engine_for
 from qdsl.api.events import Event, Listener, silent
 from qdsl.api.findings import findings
+from qdsl.api.foreign_scales import unread_scales
 from qdsl.api.foreign_sums import inexact_weights
 from qdsl.api.loadable import require_loadable
 from qdsl.api.locking import Pinned, Wish
@@ -193,6 +194,7 @@ def _carried_out(
             report.extend(arithmetic_findings(each.plan, each.verification, _asked(prepared, each.plan.target)))
         for one in decisions:
             report.extend(inexact_weights(prepared, one))
+            report.extend(unread_scales(prepared, one))
     write_text(job.directory / "plan.json", plans_json([decided.plan for decided in decisions]))
     write_text(job.directory / "ranges.json", ranges.to_json())
     write_text(job.directory / RECIPE, recipe_text(prepared.recipe))

@@ -47,6 +47,20 @@ CODES: dict[str, CodeDoc] = {
         setup="model.onnx is a file of another quantizer whose weights reach 127 side by side",
         verb="compile",
     ),
+    "fused-otherwise": CodeDoc(
+        summary="A file that is measured as it is computes something else than it says, once it is fused.",
+        explanation=(
+            "ONNX Runtime fuses a Conv or Gemm between Q/DQ nodes into an integer kernel, which knows a scale per "
+            "output channel and a bias in steps of input scale times weight scale. Where the file says otherwise it "
+            "fuses all the same: scales along another axis are read as those of the output channels, and the bias of "
+            "a Gemm is added in the kernel's steps. A float bias is made int32 in these steps, in any Conv or Gemm "
+            "between Q/DQ nodes; one that is too large becomes another number. With its optimizations off the "
+            "runtime computes what is written, and so may other runtimes: `evaluate` shows both."
+        ),
+        example='recipe example\nmodel onnx "model.onnx"\nquantize none\ntarget ort\n',
+        setup="model.onnx is a file of another quantizer with a scale per input channel in a Conv",
+        verb="compile",
+    ),
     "signal-lost": CodeDoc(
         summary="Quantization leaves next to nothing of an output or tensor.",
         explanation=(
