@@ -337,6 +337,15 @@ def test_batches_and_changes_that_shapes_rule_out(tmp_path: Path, rest: str, cod
     assert told(path) == {code}
 
 
+def test_warnings_about_data_are_told_by_plan(tmp_path: Path) -> None:
+    save(conv(), tmp_path)
+    for at in range(6):
+        picture(tmp_path / f"photos/{'ab'[at // 3]}/{at}.png", (8, 8), seed=at)
+    picture(tmp_path / "photos/loose.png", (8, 8), seed=9)
+    result = qdsl.plan(recipe(tmp_path, f"{FOLDER} {{ take 2 }}"))
+    assert {"take-classes", "data-unmatched"} <= {each.code for each in result.diagnostics}
+
+
 def test_pictures_without_any_label(tmp_path: Path) -> None:
     save(mean_colour(), tmp_path)
     photos(tmp_path)

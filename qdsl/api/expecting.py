@@ -41,7 +41,7 @@ def foreseen(prepared: Prepared, plans: Sequence[Plan], report: Report) -> None:
         errors.extend(error.diagnostics)
     calibrating = {t.calibration.data for plan in plans for t in plan.tensors if t.observe}
     names = [name for name in calibrating if name is not None] + [spec.data for spec in prepared.recipe.evaluates]
-    datasets = {name: _listed(prepared, name, errors) for name in sorted(set(names))}
+    datasets = {name: _listed(prepared, name, report, errors) for name in sorted(set(names))}
     for spec in prepared.recipe.evaluates:
         try:
             expected = expect(prepared, spec, datasets[spec.data], None)
@@ -52,11 +52,12 @@ def foreseen(prepared: Prepared, plans: Sequence[Plan], report: Report) -> None:
     errors.raise_errors()
 
 
-def _listed(prepared: Prepared, name: str, errors: Report) -> Dataset:
-    """A dataset without its samples; what is wrong with it goes to `errors`, unless it is not there."""
+def _listed(prepared: Prepared, name: str, report: Report, errors: Report) -> Dataset:
+    """A dataset without its samples, which `report` is told about; what is wrong with it goes to `errors`, unless it is
+    not there."""
     statement = prepared.recipe.dataset(name)
     try:
-        found = data.open(statement, prepared.recipe.inputs, takes(prepared), Report(), read=False)
+        found = data.open(statement, prepared.recipe.inputs, takes(prepared), report, read=False)
     except QdslError as error:
         errors.extend(each for each in error.diagnostics if not _is_absent(each))
         return _unseen(statement)
