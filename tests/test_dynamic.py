@@ -201,6 +201,17 @@ def test_a_build_without_integers_is_refused() -> None:
     assert [d.code for d in refused("keep all in float32\n")] == ["nothing-to-quantize"]
 
 
+def test_a_model_of_small_layers_is_refused_with_the_way_round(tmp_path: Path) -> None:
+    model = project(tmp_path).parent / "small.q"
+    text = 'recipe small\nmodel onnx "demo.onnx"\nquantize dynamic { weights 8 bit }\n%starget ort\n'
+    model.write_text(text % "")
+    said = cli("plan", model).stderr
+    assert "error[nothing-to-quantize]" in said and "channels per group float is faster (" in said
+    (cure,) = re.findall(r"name them: `(.*)`", said)
+    model.write_text(text % f"{cure}\n")
+    assert " in integers (100 % of MACs)" in cli("plan", model).stdout
+
+
 # --- the pass -------------------------------------------------------------------------------------------------------
 
 CONV = "g (float[1,2,4,4] x) => (float[1,2,4,4] y) { [conv] c = Conv(x, w, b) [relu] y = Relu(c) }"

@@ -91,6 +91,38 @@ def test_a_vector_alone_has_a_reason(tmp_path: Path) -> None:
     assert "error[nothing-to-quantize]" in said.stderr and "first: a vector has no blocks of its own" in said.stderr
 
 
+def test_a_gemm_alone_has_a_reason(tmp_path: Path) -> None:
+    nodes = [node("Gemm", ["x", "B", "C"], ["y"], "first", beta=2.0)]
+    constants = {"B": np.full((4, 4), 0.3, np.float32), "C": np.ones(4, np.float32)}
+    said = cli("plan", made(tmp_path, "static, per channel", nodes, constants, (4, 4)))
+    assert said.returncode == 1
+    assert "error[nothing-to-quantize]" in said.stderr
+    assert "kept in float; first: QGemm adds a bias only where alpha and beta are 1" in said.stderr
+
+
+READERS = {
+    "by a node that stays float": ('keep "second" in float32\n', "static, per channel"),
+    "in two widths": ('layers "second" { weights int8 per_tensor }\n', "static, per channel"),
+    "by a node that stays float, dynamic": ('keep "second" in float32\n', "dynamic"),
+    "in two widths, dynamic": ('layers "second" { weights uint8 per_tensor }\n', "dynamic"),
+}
+
+
+@pytest.mark.parametrize("read", sorted(READERS))
+def test_a_weight_that_is_stored_twice_counts_twice(read: str, tmp_path: Path) -> None:
+    rules, way = READERS[read]
+    b = (np.random.default_rng(4).standard_normal((96, 96)) * 0.1).astype(np.float32)
+    nodes = [node("MatMul", ["x", "B"], ["a"], "first"), node("MatMul", ["a", "B"], ["y"], "second")]
+    recipe = made(tmp_path, "static, per channel", nodes, {"B": b}, (4, 8, 96))
+    text = recipe.read_text()
+    if way == "dynamic":
+        text = text[: text.index("quantize")] + "quantize dynamic { weights uint8 per_channel }\ntarget ort\n"
+    recipe.write_text(text.replace("target ort", f"{rules}target ort"))
+    (target,) = compiled(recipe).targets
+    assert target.verification.as_predicted
+    assert abs(target.plan.totals.predicted_bytes / target.emitted.size - 1) < 0.05
+
+
 def free(folder: Path, shape: list[Any], nodes: list[Any], constants: dict[str, Any]) -> Path:
     """A dynamic build of a model whose input has free dimensions, and no data."""
     import onnx

@@ -33,18 +33,21 @@ def predicted_dynamic_bytes(
 def _weights(view: GraphView, weights: Iterable[WeightPlan]) -> Iterator[int]:
     """Each stored weight once, and its scales; a bias that gets another shape keeps its bytes."""
     stored: set[tuple[object, ...]] = set()
+    seen: set[str] = set()
     for weight in weights:
         node = view.node(weight.node)
         key = (weight.tensor, weight.scheme, weight.axis, weight.guard, *_matrix(node))
         if key in stored:
             continue
+        gone = 0 if weight.tensor in seen else 4 * (view.tensors[weight.tensor].elements or 0)
+        seen.add(weight.tensor)
         stored.add(key)
         tensor = view.tensors[weight.tensor]
         elements, dims = tensor.elements or 0, tensor.shape or ()
         per_channel = weight.scheme.granularity is Granularity.PER_CHANNEL and weight.axis is not None
         channels = dims[weight.axis] if per_channel and weight.axis is not None else 1
         scales = channels if isinstance(channels, int) else 1
-        yield elements * weight.scheme.dtype.bits // 8 - 4 * elements + len("_quantized")
+        yield elements * weight.scheme.dtype.bits // 8 - gone + len("_quantized")
         yield 4 * scales + _CONSTANT + _DIM * len(dims) + len(weight.tensor) + len("_scale")
 
 

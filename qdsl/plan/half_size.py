@@ -20,10 +20,15 @@ def half_bytes(context: Context, halves: Halves) -> int:
     return sum(_constants(context, halves)) + sum(_casts(context, halves)) + sum(_stored(context, halves))
 
 
+def half_reads(context: Context, halves: Halves) -> set[tuple[int, int]]:
+    """Where float16 is read: nodes and ports."""
+    reads = {(index, port) for index, half in halves.nodes.items() for port in half.reads}
+    return reads | {(context.view.node_index[weight.node], weight.port) for weight in halves.weights}
+
+
 def _constants(context: Context, halves: Halves) -> Iterator[int]:
     """Each constant is stored at half its size; once more where a float32 node reads it, too."""
-    reads = {(index, port) for index, half in halves.nodes.items() for port in half.reads}
-    reads |= {(context.view.node_index[weight.node], weight.port) for weight in halves.weights}
+    reads = half_reads(context, halves)
     for name, tensor in context.view.tensors.items():
         uses = {(use.node, use.port) for use in tensor.uses}
         if tensor.kind != "constant" or not uses & reads:

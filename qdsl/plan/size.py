@@ -10,8 +10,10 @@ from qdsl.plan.types import BiasPlan, Origin, TensorPlan, WeightPlan
 from qdsl.spec import Granularity
 
 # Bytes in an ONNX file (protobuf wire format): tag and length of a text or message, an attribute `axis`, the
-# provenance beside its text, the fields of an initializer beside name and data, of a tensor's type beside its dims.
+# provenance beside its text, the fields of an initializer beside name and data, of a tensor's type beside its dims; a
+# float32 number.
 _FIELD = 2
+_FLOAT = 4
 _AXIS = 13
 _PROVENANCE = 19
 _CONSTANT = 10
@@ -38,12 +40,26 @@ def predicted_bytes(
     return max(0, float_bytes + sum(parts) - sum(_saved(view, tensors, joined)))
 
 
+def kept_floats(view: GraphView, weights: Iterable[WeightPlan], halved: Collection[tuple[int, int]]) -> int:
+    """Bytes of the constants that stay beside their integers: a node that computes in float, a body or an output reads
+    them, too. `halved` are the reads (node, port) that get float16."""
+    weights = tuple(weights)
+    turned = {(view.node_index[weight.node], weight.port) for weight in weights} | set(halved)
+    tensors = (view.tensors[name] for name in {weight.tensor for weight in weights})
+    kept = (t for t in tensors if t.is_output or any((use.node, use.port) not in turned for use in t.uses))
+    return sum(_FLOAT * (tensor.elements or 0) for tensor in kept)
+
+
 def _weights(view: GraphView, weights: Iterable[WeightPlan]) -> Iterator[int]:
     stored: set[tuple[object, ...]] = set()
+    seen: set[str] = set()
     for weight in weights:
         yield len("_dequantized")
         if (weight.tensor, weight.scheme, weight.guard) in stored:
             continue
+        if weight.tensor in seen:  # one more form of it takes nothing's place
+            yield _FLOAT * (view.tensors[weight.tensor].elements or 0)
+        seen.add(weight.tensor)
         stored.add((weight.tensor, weight.scheme, weight.guard))
         scales = _scales(view, weight)
         name = len(weight.tensor)
