@@ -67,6 +67,14 @@ def test_nothing_is_cut(width: int, scrolled: set[str], tab: browser.Tab, pages:
         assert set(tab.value(CUT)) <= scrolled
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_headings_of_one_level_look_alike(width: int, tab: browser.Tab, pages: dict[str, Path]) -> None:
+    for page in pages.values():
+        tab.open(page, width)
+        sizes = "[...new Set([...document.querySelectorAll('h2')].map(e => getComputedStyle(e).fontSize))]"
+        assert len(tab.value(sizes)) == 1
+
+
 def test_on_a_phone_a_figure_stands_behind_its_name(tab: browser.Tab, pages: dict[str, Path]) -> None:
     tab.open(pages["one"], 390)
     table = "document.querySelector('[aria-label=\"Budgets\"] table')"
