@@ -73,6 +73,11 @@ ENTRIES = (
         "fold BatchNormalization into the convolution before it",
     ),
     Entry(
+        "fold_factors",
+        "qdsl.passes.fold_factors:FoldFactors",
+        "fold alpha and beta of a Gemm into its constants",
+    ),
+    Entry(
         "fold_affine",
         "qdsl.passes.fold_affine:FoldAffine",
         "fold Mul, Add, Sub and Div per channel into the convolution before them",

@@ -283,6 +283,30 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case("a division by the convolution", _affine("c = Conv (x, w, b) y = Div (one, c)"), 0),
     ),
+    "fold_factors": (
+        Case(
+            "both factors",
+            """g (float[2, 3] x) => (float[2, 2] y, float[2, 2] z)
+              <float[3, 2] w = {1, 2, 3, 4, 5, 6}, float[2, 3] v = {1, 2, 3, 4, 5, 6}, float[2] b = {3, 5}> {
+              [one] y = Gemm <alpha = 0.5, beta = 2.0> (x, w, b)
+              [two] z = Gemm <alpha = 0.3, transB = 1> (x, v, b) }""",
+            3,
+        ),
+        Case(
+            "what is computed, and nothing to fold",
+            """g (float[2, 3] x, float[3, 2] w, float[2] b) => (float[2, 2] y, float[2, 2] z, float[2, 2] p)
+              <float[3, 2] k = {1, 2, 3, 4, 5, 6}> {
+              [one] y = Gemm <alpha = 0.5, beta = 2.0> (x, w, b) [two] z = Gemm <alpha = 1.0> (x, k, b)
+              [three] p = Gemm <beta = 2.0> (x, k) }""",
+            0,
+        ),
+        Case(
+            "past the largest float",
+            """g (float[2, 1] x) => (float[2, 1] y) <float[1, 1] w = {3e38}> { [one] y = Gemm <alpha = 4.0> (x, w) }""",
+            0,
+            1,
+        ),
+    ),
     "normalise_scale": (
         Case(
             "scores of attention",

@@ -92,8 +92,8 @@ def test_a_vector_alone_has_a_reason(tmp_path: Path) -> None:
 
 
 def test_a_gemm_alone_has_a_reason(tmp_path: Path) -> None:
-    nodes = [node("Gemm", ["x", "B", "C"], ["y"], "first", beta=2.0)]
-    constants = {"B": np.full((4, 4), 0.3, np.float32), "C": np.ones(4, np.float32)}
+    nodes = [node("Gemm", ["x", "B", "x"], ["y"], "first", beta=2.0)]
+    constants = {"B": np.full((4, 4), 0.3, np.float32)}
     said = cli("plan", made(tmp_path, "static, per channel", nodes, constants, (4, 4)))
     assert said.returncode == 1
     assert "error[nothing-to-quantize]" in said.stderr

@@ -20,6 +20,7 @@ CANONICAL = (
     "normalise_swish",  # a function of ONNX, of which the parts have integer kernels
     "normalise_scale",  # a product by a number has an integer kernel, the division of attention scores has none
     "fold_batchnorm",  # a Conv and its BatchNormalization become one Conv
+    "fold_factors",  # a Gemm's own factors, beside which no integer kernel adds a bias
     "fold_affine",  # so do a Conv and what scales or shifts its channels
     "share_initializers",  # equal constants become one
     "dead_code",  # what nobody reads any more is gone
