@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bad_setups import conv, save, takes_bytes
-from data_cases import bomb, graph_of, picture
+from data_cases import bomb, data_spec, graph_of, picture
 from onnx import ModelProto, helper
 from PIL import Image
-from test_data_sources import yolo_tree
+from test_data_sources import opened, yolo_tree
 from test_evaluate import coloured, mean_colour
 
 import qdsl
+from qdsl.data import look, spread
 from qdsl.diag import QdslError
 
 RECIPE = """recipe demo
@@ -247,6 +248,21 @@ def test_pictures_that_are_listed_and_not_there(tmp_path: Path, listed: Callable
     assert qdsl.plan(path).plans
     with pytest.raises(QdslError, match="none of the 3 pictures that dataset calib lists is there"):
         qdsl.compile(path, out=tmp_path / "build")
+
+
+def test_of_many_pictures_some_are_looked_at(tmp_path: Path) -> None:
+    picture(tmp_path / "photos/0.png")
+    rows = [f"photos/{at}.png,x" for at in range(10)]
+    (tmp_path / "all.csv").write_text("\n".join(["file,label", *rows]))
+    spec = data_spec("csv", tmp_path / "all.csv")
+    dataset = opened(spec)
+    with pytest.raises(QdslError, match="4 of 5 pictures looked at that dataset calib lists are not there"):
+        look(dataset, spec, 5)
+    with pytest.raises(QdslError, match="9 of 10 pictures that dataset calib lists are not there"):
+        look(dataset, spec)
+    assert list(spread(10, 4)) == [0, 2, 5, 7] and list(spread(3, 4)) == [0, 1, 2]
+    (tmp_path / "photos/0.png").unlink()
+    look(dataset, spec, 5)
 
 
 @pytest.mark.parametrize(

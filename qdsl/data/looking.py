@@ -18,8 +18,10 @@ _MOST = 20  # files that are told at once
 
 @dataclass(slots=True)
 class _Seen:
-    """What was found: pictures looked at, those that are not there, broken ones, and by size what does not fit."""
+    """What was found: pictures looked at, and whether these are all, those that are not there, broken ones, and by size
+    what does not fit."""
 
+    whole: bool
     count: int = 0
     missing: list[Item] = field(default_factory=list)
     broken: list[Diagnostic] = field(default_factory=list)
@@ -33,7 +35,7 @@ def look(dataset: Dataset, spec: DataSpec, most: int | None = None) -> None:
     reader = dataset.reader
     if not isinstance(reader, PictureReader):
         return
-    seen, fits = _Seen(), set[tuple[int, int]]()
+    seen, fits = _Seen(most is None or len(reader.items) <= most), set[tuple[int, int]]()
     for item, index in _glanced(reader.items, most):
         try:
             size = reader.size(index)
@@ -107,7 +109,8 @@ def _missing(seen: _Seen, dataset: Dataset, spec: DataSpec) -> QdslError:
     elif count == seen.count:
         headline = f"none of the {count} pictures that dataset {dataset.name} lists is there: the first is {first.id}"
     else:
-        headline = f"{count} of {seen.count} pictures that dataset {dataset.name} lists are not there"
+        which = "pictures" if seen.whole else "pictures looked at"
+        headline = f"{count} of {seen.count} {which} that dataset {dataset.name} lists are not there"
         headline += f": the first is {first.id}"
     help = ("put them where the list says, or take them out of it",)
     return failure("data-missing", headline, first.listed or spec.span, help=help)
@@ -120,5 +123,5 @@ def _misfit(seen: _Seen) -> Diagnostic:
     notes = [f"{items[0].id} has {wide}x{high} pixels"]
     if every > 1:
         sizes = f", of {len(seen.misfits)} sizes" if len(seen.misfits) > 1 else ""
-        notes.append(f"{every} of {seen.count} pictures do not fit{sizes}")
+        notes.append(f"{every} of {seen.count} pictures{'' if seen.whole else ' looked at'} do not fit{sizes}")
     return replace(found, notes=(*found.notes, *notes))
