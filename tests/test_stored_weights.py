@@ -29,6 +29,12 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], lis
         {"x": normal(8, 1, 16, 6, 6)},
         ["w"],
     ),
+    "DeformConv": (
+        [node("DeformConv", ["x", "w", "o"], ["y"], "n")],
+        {"w": normal(32, 16, 3, 3)},
+        {"x": normal(8, 1, 16, 6, 6), "o": normal(8, 1, 18, 4, 4)},
+        ["w"],
+    ),
     "LSTM": (
         [node("LSTM", ["x", "w", "r"], ["y"], "n", hidden_size=16)],
         {"w": normal(1, 64, 16), "r": normal(1, 64, 16)},
@@ -95,7 +101,7 @@ SCHEMES = ["int8 per_tensor", "int8 per_channel", "uint8 per_channel", "int4 per
 
 def stored(folder: Path, op: str, scheme: str) -> Path:
     nodes, constants, inputs, _ = CASES[op]
-    recipe = write(folder, nodes, constants, inputs)
+    recipe = write(folder, nodes, constants, inputs, opset=21 if op == "DeformConv" else 17)
     text = recipe.read_text()
     mode = f"quantize float {{ weights {scheme} storage_only }}"
     recipe.write_text(f"{text[: text.index('quantize')]}{mode}\ntarget ort\n")
