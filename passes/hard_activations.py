@@ -25,7 +25,6 @@ import onnx_graphsurgeon as gs
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import add_constant, add_node, become, remove_node, set_metadata
-from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
 from qdsl.passes.origins import ORIGIN_KEY
 from qdsl.rewrite import Changes, Outcome, Rewrite
@@ -105,7 +104,7 @@ class _Writer:
     def __init__(self, model: Model, node: gs.Node) -> None:
         self._model = model
         self._node = node
-        self._metadata = {**meta_of(node).metadata, ORIGIN_KEY: HardActivations.name}
+        self._metadata = {ORIGIN_KEY: HardActivations.name}  # an exporter's notes, often long, stand on the node
 
     def rewrite(self) -> None:
         node, model = self._node, self._model

@@ -14,7 +14,7 @@ from graph_cases import parse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pass_cases import Case
-from plan_tools import HEAD, planned
+from plan_tools import HEAD, decided, planned
 from quantized import model_of, origins
 from test_emit import ranges_of, samples
 
@@ -213,6 +213,20 @@ def test_what_runs_is_what_the_plan_says(kind: str, tmp_path: Path) -> None:
         k: n for k, n in ran.op_counts.items() if k.startswith("QL")
     }
     assert found.outputs[0].sqnr_db is not None and found.outputs[0].sqnr_db > 25
+
+
+def test_the_predicted_size_counts_what_is_written_in_their_place(tmp_path: Path) -> None:
+    """Many of them, with the long notes that exporters leave on nodes."""
+    acts = "".join(f" [s{i}] h{i} = HardSwish (h{i - 1})" for i in range(1, 21))
+    text = f"g (float[1, 3, 8, 8] x) => (float[1, 3, 8, 8] y) {{ [c] h0 = Conv (x, w){acts} [d] y = Conv (h20, v) }}"
+    proto = to_proto(model_of(text, w=(3, 3, 1, 1), v=(3, 3, 1, 1)))
+    for node in proto.graph.node:
+        node.metadata_props.add(key="pkg.torch.onnx.class_hierarchy", value="torch.nn.modules.activation " * 20)
+    model = from_proto(proto)
+    plan = decided(model.view(), float_bytes=proto.ByteSize()).plan
+    made = emit.emit(model, plan, ranges_of(model, plan, samples(2, shape=(1, 3, 8, 8))), tmp_path)
+    assert len([n for n in onnx.load(made.model).graph.node if n.op_type == "Mul"]) == 20
+    assert abs(plan.totals.predicted_bytes / made.size - 1) < 0.05
 
 
 def test_a_dynamic_build_keeps_the_operator() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from compile_tools import ROOT, residual_net
+from onnx import TensorProto, helper
 from PIL import Image
 
 import qdsl
@@ -78,6 +79,21 @@ def test_without_data_the_recipe_needs_none(tmp_path: Path) -> None:
     assert "resize  [16, 16]" in text and "A guess" in text
     assert "data calib" not in "".join(line for line in text.splitlines() if not line.startswith("#"))
     assert result.holds
+
+
+def test_without_data_products_are_stored_in_the_type_that_is_fast(tmp_path: Path) -> None:
+    w = np.random.default_rng(0).standard_normal((96, 96)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 7, 96])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 7, 96])],
+        [onnx.numpy_helper.from_array(w, "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    text, result = made(tmp_path / "m.onnx", tmp_path)
+    assert "quantize dynamic" in text
+    assert result.targets[0].plan.flags == ()
 
 
 @pytest.mark.parametrize("last", [False, True])

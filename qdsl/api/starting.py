@@ -29,7 +29,7 @@ from qdsl.plan import gate
 _TRIED = 2  # samples that the float model answers, to see whether labels and outputs fit
 _SENSITIVE = ("Softmax", "LayerNormalization", "InstanceNormalization", "Gelu", "Erf", "Exp", "Pow", "ReduceMean")
 _HALF = "quantize float { weights float16; activations float16 }"
-_DYNAMIC = "quantize dynamic { weights uint8 }"
+_DYNAMIC = "quantize dynamic { weights 8 bit }"
 _NONE = "quantize none"
 _STATIC = """quantize static {
   weights int8 symmetric per_channel

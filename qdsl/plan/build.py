@@ -10,7 +10,7 @@ from qdsl.capability import FLOAT, Capability, load
 from qdsl.capability.sums import named
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.graph.collector import collector_paused
-from qdsl.graph.view import GraphView, NodeView
+from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import cascade as cascades
 from qdsl.plan import dynamic, half, improve, weight_only
@@ -34,13 +34,13 @@ from qdsl.plan.half import Halves
 from qdsl.plan.half_size import half_bytes, half_reads
 from qdsl.plan.half_verdicts import with_halves
 from qdsl.plan.islands import island_flags, islands
+from qdsl.plan.nothing import nothing_quantized
 from qdsl.plan.origins import Origins
 from qdsl.plan.place import Edit, edits
-from qdsl.plan.predict_joins import joined_nodes
+from qdsl.plan.predict_joins import joined_nodes, lowered_nodes
 from qdsl.plan.schemes import Schemes
 from qdsl.plan.selection import Selection
 from qdsl.plan.settle import Settled, Settling
-from qdsl.plan.shapes import blockless
 from qdsl.plan.size import kept_floats, predicted_bytes
 from qdsl.plan.slow_weights import slow_types, slow_weights
 from qdsl.plan.types import PLAN_VERSION, Choice, Count, Flag, Island, NodePlan, Origin, Plan, Prediction, Totals
@@ -217,10 +217,12 @@ def _check_settled(context: Context, settled: Settled, halves: Halves) -> tuple[
     missing_data(context, settled.draft.tensors.values())
     if not isinstance(settled, dynamic.DynamicSettled):
         weight_only.check(context, settled.draft.weights, settled.draft.tensors)
-    counts = Counter(context, settled.draft, halves, _reasons(context, settled.refused)).all()
+    draft = settled.draft
+    counts = Counter(context, draft, halves, _reasons(context, settled.refused)).all()
     half.check(context, halves)
-    _nothing_quantized(context, settled, halves)
-    check_mode(context, settled.draft)
+    if context.cascade.mode.kind != AS_IT_IS and not (draft.tensors or draft.weights or halves.nodes or halves.weights):
+        nothing_quantized(context, settled.refused)
+    check_mode(context, draft)
     context.report.raise_errors()
     return counts
 
@@ -325,41 +327,6 @@ def _reasons(context: Context, refused: Mapping[int, Prediction]) -> dict[int, s
     return floats | {node: prediction.because for node, prediction in refused.items()}
 
 
-def _nothing_quantized(context: Context, settled: Settled, halves: Halves) -> None:
-    draft = settled.draft
-    if context.cascade.mode.kind == AS_IT_IS or context.report.has_errors:
-        return
-    if draft.tensors or draft.weights or halves.nodes or halves.weights:
-        return
-    found = {node.name: why for node in context.view.nodes if (why := _why_float(context, settled.refused, node))}
-    name, why = next(iter(found.items()), ("", ""))
-    others = f" ({len(found) - 1} more)" if len(found) > 1 else ""
-    context.report.error(
-        "nothing-to-quantize",
-        f"no node of {context.view.model_name or 'the model'} can be quantized",
-        context.cascade.mode.span,
-        label=f"{len(context.view.nodes)} nodes, {len(context.kept)} of them kept in float"
-        + (f"; {name}: {why}{others}" if found else ""),
-        help=[_cure(context, why)],
-    )
-
-
-def _why_float(context: Context, refused: Mapping[int, Prediction], node: NodeView) -> str:
-    """Why a node that has a kernel with stored weights stays float; empty where it has none."""
-    if not context.rows[node.index].weights:
-        return ""
-    if blockless(context, node):
-        return context.capability.reasons["vector_blocks"]
-    return refused[node.index].because if node.index in refused else ""
-
-
-def _cure(context: Context, why: str) -> str:
-    if any(rule.small_because == why for rule in context.capability.dynamic):
-        return "to have them in integers all the same, name them: `layers all { weights 8 bit }`"
-    able = ", ".join(sorted({op for row in context.capability.rows if row.weights for op in row.ops}))
-    return f"{context.capability.title} computes {able} in integers, with float32 inputs and constant weights"
-
-
 def _totals(context: Context, draft: Draft, halves: Halves, nodes: tuple[NodePlan, ...], sizes: _Sizes) -> Totals:
     integer = [node for node in nodes if node.in_integers]
     return Totals(
@@ -381,7 +348,9 @@ def _bytes(context: Context, draft: Draft, canonical: int, nodes: tuple[NodePlan
     if context.cascade.mode.kind == "dynamic":
         return predicted_dynamic_bytes(context.view, canonical, draft.tensors, draft.weights)
     joined = joined_nodes(nodes, context.rows)
-    return predicted_bytes(context.view, canonical, draft.tensors.values(), draft.weights, draft.biases, joined)
+    lowered = lowered_nodes(nodes, context.rows)
+    tensors = draft.tensors.values()
+    return predicted_bytes(context.view, canonical, tensors, draft.weights, draft.biases, joined, lowered)
 
 
 def _open(recipe: Recipe, draft: Draft) -> tuple[str, ...]:

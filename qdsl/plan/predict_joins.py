@@ -31,6 +31,12 @@ def joined_nodes(nodes: Iterable[NodePlan], rows: Iterable[Row]) -> frozenset[st
     return frozenset(node.node for node in found if node.prediction.runs == "integer")
 
 
+def lowered_nodes(nodes: Iterable[NodePlan], rows: Iterable[Row]) -> tuple[str, ...]:
+    """The names of those that the emitter writes as several nodes, of a plan's nodes beside their rows."""
+    found = (node for node, row in zip(nodes, rows, strict=True) if row.lowered)
+    return tuple(node.node for node in found if node.prediction.runs == "integer")
+
+
 def _one_scale(node: NodeView, edges: Edges, tensors: Mapping[str, TensorPlan]) -> bool:
     output = tensors.get(node.outputs[0])
     if output is None or edges.written[output.tensor].only_quant is None or _in_a_body(output):

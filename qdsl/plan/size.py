@@ -22,6 +22,9 @@ _TYPE = 10
 _TYPED_DIM = 5
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 _ZERO_POINT = "zero_point_uint8_127"
+# Nodes that stand before what the emitter writes in the place of an operator: see passes/hard_activations.
+_STEPS_OF = {"HardSwish": 5, "HardSigmoid": 2}
+_WORD = "_risen"  # what their names end in, as long as the average
 
 
 def predicted_bytes(
@@ -31,12 +34,14 @@ def predicted_bytes(
     weights: Iterable[WeightPlan],
     biases: Iterable[BiasPlan],
     joined: Collection[str] = (),
+    lowered: Collection[str] = (),
 ) -> int:
     """Bytes of the emitted file: each constant at its new width, plus scales, zero points and Q/DQ nodes with their
     names and types. `float_bytes` is the size of the model in canonical form; `joined` are nodes on integers, whose
-    pairs are gone."""
+    pairs are gone; `lowered` those that the emitter writes as several."""
     tensors = tuple(tensors)
     parts = [*_weights(view, weights), *_biases(view, biases), *(_tensor(view, plan) for plan in tensors)]
+    parts += [_lowered(view, name) for name in lowered]
     return max(0, float_bytes + sum(parts) - sum(_saved(view, tensors, joined)))
 
 
@@ -102,6 +107,14 @@ def _saved(view: GraphView, tensors: Iterable[TensorPlan], joined: Collection[st
         if plan.readers and all(reader.node in joined for reader in plan.readers):
             yield _node(_DEQUANTIZE, plan.tensor, ("_quantized", "_scale"), "_dequantized", plan.origin)
             yield _value_info(view, plan.tensor, "_dequantized")
+
+
+def _lowered(view: GraphView, name: str) -> int:
+    """Nodes with the tensors they write, and a number on integers with its scale and zero point."""
+    node = view.node(name)
+    texts = 5 * _text(name + _WORD) + _text(_DEQUANTIZE) + 3 * _FIELD + _PROVENANCE + len("hard_activations")
+    constants = 3 * (_CONSTANT + len(name) + len(_WORD)) + _FLOAT + _DIM * len(view.tensors[node.inputs[0]].shape or ())
+    return _STEPS_OF.get(node.op, 0) * (texts + _value_info(view, node.inputs[0], _WORD)) + constants
 
 
 def _node(op: str, name: str, inputs: tuple[str, ...], output: str, origin: Origin) -> int:
