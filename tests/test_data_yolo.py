@@ -172,6 +172,22 @@ def test_a_key_nobody_knows_is_warned_of_and_those_of_trainers_are_not(tmp_path:
     assert not (tmp_path / "ran").exists()
 
 
+def test_keypoints_behind_a_box_are_no_polygon(tmp_path: Path) -> None:
+    """Of two numbers a keypoint, their count is that of a polygon's points."""
+    yaml = yolo_tree(tmp_path, "train: images/train\nnames: [person]\nkpt_shape: [3, 2]\n")
+    file = tmp_path / "labels/train/1.txt"
+    file.write_text("0 0.5 0.5 0.2 0.4 0.1 0.1 0 0 0.9 0.9\n0 0.5 0.5 0.2 0.4\n")
+    for label in opened(data_spec("yolo", yaml)).labels(0):
+        assert label.box == pytest.approx((0.4, 0.3, 0.6, 0.7))
+    file.write_text("0 0.1 0.1 0.2 0.2 0.3 0.1\n")
+    with pytest.raises(QdslError, match="6 numbers after the class, expected four, and 6 of keypoints"):
+        opened(data_spec("yolo", yaml)).labels(0)
+    for bad in ("17", "[17]", "[a, 3]", "{a: 3}"):
+        yaml.write_text(f"train: images/train\nnames: [person]\nkpt_shape: {bad}\n")
+        with pytest.raises(QdslError, match="`kpt_shape` must be two whole numbers"):
+            opened(data_spec("yolo", yaml))
+
+
 def test_folders_beside_a_roboflow_file(tmp_path: Path) -> None:
     picture(tmp_path / "d/train/images/a.jpg")
     (tmp_path / "d/train/labels").mkdir()

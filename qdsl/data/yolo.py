@@ -123,7 +123,7 @@ def _item(found: _Yolo, path: str) -> Item:
     label = _label_path(path, found.root)
     if not inside(label, found.root):
         found.roots.require_inside(label, f"the boxes of {short(name, 120)} would be outside the dataset's folder, too")
-    labels = partial(_read_labels, Path(label), name_from(label, found.root), found.described.names, found.spec.span)
+    labels = partial(_read_labels, Path(label), name_from(label, found.root), found.described, found.spec.span)
     return Item(name, Path(path), labels)
 
 
@@ -188,19 +188,22 @@ def _split(spec: DataSpec, described: YoloYaml, name: str) -> str:
     raise failure("data-split", headline, spec.at("split"), label=f"it has {shown}", help=(help,))
 
 
-def _read_labels(file: Path, where: str, names: tuple[str, ...], span: Span) -> tuple[Label, ...]:
-    """Lines of `class x y width height`, centre and size as fractions; a polygon (more numbers) gives its box."""
+def _read_labels(file: Path, where: str, described: YoloYaml, span: Span) -> tuple[Label, ...]:
+    """Lines of `class x y width height`, centre and size as fractions; a polygon (more numbers) gives its box.
+    Keypoints behind a box are not read."""
     if not file.exists():
         return ()
     rows = [(n, line.split()) for n, line in enumerate(read_text(file, where, span, MAX_LABELS).splitlines(), start=1)]
-    return tuple(_label(row, where, number, names) for number, row in rows if row)
+    return tuple(_label(row, where, number, described) for number, row in rows if row)
 
 
-def _label(row: list[str], file: str, line: int, names: tuple[str, ...]) -> Label:
+def _label(row: list[str], file: str, line: int, described: YoloYaml) -> Label:
     problem, index, numbers = "expected a class number and four numbers or more", -1, list[float]()
     with suppress(ValueError):
         index, numbers = class_number(row[0]), [float(word) for word in row[1:]]
-        problem = _problem(index, numbers, len(names))
+        if described.keypoints and len(numbers) == 4 + described.keypoints:
+            numbers = numbers[:4]
+        problem = _problem(index, numbers, len(described.names), described.keypoints)
     if problem:
         help = ("a line is `class x y width height`: a class number, then centre and size as fractions of the picture",)
         span = Span(file, line, 1, line, 1)
@@ -216,10 +219,12 @@ def _corners(numbers: list[float]) -> tuple[float, float, float, float]:
     return min(numbers[::2]), min(numbers[1::2]), max(numbers[::2]), max(numbers[1::2])
 
 
-def _problem(index: int, numbers: list[float], classes: int) -> str:
+def _problem(index: int, numbers: list[float], classes: int, keypoints: int) -> str:
     """Why a label cannot be used; "" where it can. A box may reach over the picture's edge, as annotators draw it."""
     if classes and index >= classes:
         return f"class {index}, and there are {classes}"
+    if keypoints and len(numbers) != 4:
+        return f"{len(numbers)} numbers after the class, expected four, and {keypoints} of keypoints"
     if len(numbers) < 4 or (len(numbers) > 4 and len(numbers) % 2):
         return f"{len(numbers)} numbers after the class, expected four, or a pair for each point of a polygon"
     if not all(-1 <= number <= 2 for number in numbers):  # NaN is not, either

@@ -1,7 +1,8 @@
 """The dataset description of YOLO: a YAML file, read as a tree of plain text. Nothing in it is ever made an object.
 
-Keys that are read: `path`, `train`, `val`, `test`, `minival` (a path, or a list of them), `nc` (a whole number) and
-`names` (a list, or a mapping from class number to name). What trainers and exporters write beside them (`IGNORED`) says
+Keys that are read: `path`, `train`, `val`, `test`, `minival` (a path, or a list of them), `nc` (a whole number),
+`names` (a list, or a mapping from class number to name) and `kpt_shape` (how many keypoints stand behind each box, and
+the numbers of each). What trainers and exporters write beside them (`IGNORED`) says
 nothing to a dataset of pictures and is passed over: a `download` is never carried out. Any other key is warned of.
 Each error stands at the line of the file that it speaks of (`data-yaml`).
 """
@@ -19,8 +20,8 @@ from qdsl.diag import QdslError, Span, nearest
 from qdsl.diag.model import Diagnostic, Severity
 
 SPLITS = ("train", "val", "test", "minival")
-KEYS = ("path", *SPLITS, "nc", "names")
-IGNORED = frozenset({"download", "roboflow", "kpt_shape", "kpt_names", "flip_idx", "channels"})
+KEYS = ("path", *SPLITS, "nc", "names", "kpt_shape")
+IGNORED = frozenset({"download", "roboflow", "kpt_names", "flip_idx", "channels"})
 MAX_NODES = 50_000  # texts, lists and mappings; 21,000 class names by number are 42,000
 MAX_DEPTH = 16
 _DIGITS = 6
@@ -37,12 +38,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class YoloYaml:
-    """What the file says: the dataset's root, image locations by split, class names by index; and what to tell."""
+    """What the file says: the dataset's root, image locations by split, class names by index; what to tell; and how
+    many numbers of keypoints stand behind those of a box."""
 
     root: Place
     splits: dict[str, tuple[Place, ...]]
     names: tuple[str, ...]
     notes: tuple[Diagnostic, ...] = ()
+    keypoints: int = 0
 
 
 def parse(text: str, file: str) -> YoloYaml:
@@ -53,7 +56,8 @@ def parse(text: str, file: str) -> YoloYaml:
     if len(roots) > 1:
         raise _error(file, values["path"], "`path` must be one path")
     root = roots[0] if roots else Place("", 1)
-    return YoloYaml(root, {split: found for split, found in splits.items() if found}, _names(values, file), notes)
+    splits = {split: found for split, found in splits.items() if found}
+    return YoloYaml(root, splits, _names(values, file), notes, _keypoints(values.get("kpt_shape"), file))
 
 
 class _Tree(yaml.BaseLoader):
@@ -144,6 +148,15 @@ def _names(values: dict[str, yaml.Node], file: str) -> tuple[str, ...]:
             raise _error(file, entry, f"the class name `{short(name)}` cannot be used: {problem}")
     _check_count(values.get("nc"), len(names), file)
     return names
+
+
+def _keypoints(node: yaml.Node | None, file: str) -> int:
+    if node is None or (isinstance(node, yaml.ScalarNode) and _empty(node, node.value)):
+        return 0
+    what = "`kpt_shape` must be two whole numbers, such as [17, 3]"
+    if not isinstance(node, yaml.SequenceNode) or len(node.value) != 2:
+        raise _error(file, node, what)
+    return _whole(node.value[0], what, file) * _whole(node.value[1], what, file)
 
 
 def _by_number(node: yaml.MappingNode, file: str) -> list[yaml.Node]:

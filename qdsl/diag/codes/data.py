@@ -113,7 +113,7 @@ _FINDING = {
     "data-yaml-key": _doc(
         "a dataset's yaml has a key that is not read",
         "It says nothing here, or it is a slip of the pen. What trainers and exporters write (`download`, `roboflow`, "
-        "`kpt_shape`, ..) is passed over without a word.",
+        "`flip_idx`, ..) is passed over without a word.",
         'data calib from yolo "people.yaml" { split train }',
         "a people.yaml with the key licence",
         cure="take the key out, or spell it as it is read",
