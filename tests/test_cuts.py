@@ -60,7 +60,9 @@ def write(
         [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.asarray(values), name) for name, values in constants.items()],
     )
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    domains = {"": opset} | {each.domain: 1 for each in nodes if each.domain}
+    imports = [helper.make_opsetid(*pair) for pair in domains.items()]
+    model = helper.make_model(made, opset_imports=imports, ir_version=9)
     onnx.save(onnx.shape_inference.infer_shapes(model), folder / "model.onnx")
     np.savez(folder / "calib.npz", **inputs)
     recipe = folder / "cut.q"

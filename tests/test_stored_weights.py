@@ -35,6 +35,30 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], lis
         {"x": normal(8, 1, 16, 6, 6), "o": normal(8, 1, 18, 4, 4)},
         ["w"],
     ),
+    "FusedConv": (
+        [node("FusedConv", ["x", "w"], ["y"], "n", domain="com.microsoft", activation="Relu")],
+        {"w": normal(32, 16, 3, 3)},
+        {"x": normal(8, 1, 16, 6, 6)},
+        ["w"],
+    ),
+    "FusedMatMul": (
+        [node("FusedMatMul", ["x", "w"], ["y"], "n", domain="com.microsoft", alpha=0.5)],
+        {"w": normal(64, 32)},
+        {"x": normal(8, 5, 64)},
+        ["w"],
+    ),
+    "FusedGemm": (
+        [node("FusedGemm", ["x", "w"], ["y"], "n", domain="com.microsoft", activation="Relu")],
+        {"w": normal(64, 32)},
+        {"x": normal(8, 5, 64)},
+        ["w"],
+    ),
+    "Attention": (
+        [node("Attention", ["x", "w", "b"], ["y"], "n", domain="com.microsoft", num_heads=4)],
+        {"w": normal(32, 96), "b": normal(96)},
+        {"x": normal(8, 1, 5, 32)},
+        ["w"],
+    ),
     "LSTM": (
         [node("LSTM", ["x", "w", "r"], ["y"], "n", hidden_size=16)],
         {"w": normal(1, 64, 16), "r": normal(1, 64, 16)},

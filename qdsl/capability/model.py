@@ -306,9 +306,8 @@ class Capability:
 
     def store_for(self, node: NodeView, view: GraphView) -> tuple[Store, tuple[int, ...]] | None:
         """The rule for constant weights of `node` that no kernel computes with, and the ports that hold them."""
-        if node.domain not in ("", "ai.onnx"):
-            return None
-        found = next((each for each in self.stores if node.op in each.ops), None)
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        found = next((each for each in self.stores if node.op in each.ops and each.domain == domain), None)
         ports = (
             ()
             if found is None

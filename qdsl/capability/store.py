@@ -11,8 +11,9 @@ from qdsl.graph.view import NodeView
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """One rule of a table: `ops` read weights at `ports`, whose channels stand along `axis`, below 0 from the last on.
-    `by_equation`: along the last axis that the equation of an Einsum takes from this weight alone, if there is one."""
+    """One rule of a table: `ops` of `domain` ("": those of ONNX) read weights at `ports`, whose channels stand along
+    `axis`, below 0 from the last on. `by_equation`: along the last axis that the equation of an Einsum takes from this
+    weight alone, if there is one."""
 
     name: str
     ops: tuple[str, ...]
@@ -21,6 +22,7 @@ class Store:
     because: str
     evidence: str
     by_equation: bool = False
+    domain: str = ""
 
     def channels(self, node: NodeView, port: int, rank: int) -> int | None:
         """The axis of channels of a weight with `rank` axes; None for one that has too few, such as a vector."""
@@ -49,6 +51,7 @@ class TableLike(Protocol):
     def texts(self, key: str) -> tuple[str, ...]: ...
     def numbers(self, key: str) -> tuple[int, ...]: ...
     def flag(self, key: str, default: bool) -> bool: ...
+    def text(self, key: str, default: str | None = None) -> str: ...
     def number(self, key: str, default: int | None = None) -> int: ...
     def sentence(self, key: str) -> str: ...
     def done(self) -> None: ...
@@ -69,6 +72,7 @@ def _store(table: TableLike) -> Store:
         because=table.sentence("because"),
         evidence=table.sentence("evidence"),
         by_equation=table.flag("by_equation", False),
+        domain=table.text("domain", ""),
     )
     table.done()
     if not made.ops or not made.ports:
