@@ -250,6 +250,23 @@ def test_pictures_that_are_listed_and_not_there(tmp_path: Path, listed: Callable
         qdsl.compile(path, out=tmp_path / "build")
 
 
+def test_boxes_whose_pictures_are_elsewhere_leave_it_open(tmp_path: Path) -> None:
+    """Without the sizes of the pictures in the description, the boxes need the pictures."""
+    save(finder(5), tmp_path)
+    image = {"id": 1, "file_name": "a/1.png"}
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    document = {"images": [image], "categories": [{"id": 1, "name": "x"}], "annotations": [box]}
+    (tmp_path / "all.json").write_text(json.dumps(document))
+    evaluate = "evaluate detection on calib { decode yolov8; measure map50 }"
+    path = recipe(tmp_path, 'coco ["all.json", "photos"]', evaluate=evaluate)
+    assert qdsl.plan(path).plans
+    photos(tmp_path)
+    assert qdsl.plan(path).plans
+    with pytest.raises(QdslError, match="data-missing"):
+        (tmp_path / "photos/a/1.png").unlink()
+        qdsl.compile(path, out=tmp_path / "build")
+
+
 def test_of_many_pictures_some_are_looked_at(tmp_path: Path) -> None:
     picture(tmp_path / "photos/0.png")
     rows = [f"photos/{at}.png,x" for at in range(10)]

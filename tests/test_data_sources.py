@@ -123,6 +123,16 @@ def test_coco_by_file_by_pair_and_by_split(tmp_path: Path) -> None:
         assert label.index == 1 and label.crowd and label.box == pytest.approx((0.1, 0.1, 0.4, 0.3))
 
 
+def test_coco_without_the_sizes_of_pictures(tmp_path: Path) -> None:
+    rows = [{"id": at, "file_name": f"{at}.png"} for at in (1, 2)]
+    dataset = opened(data_spec("coco", coco_tree(tmp_path, images=rows)))
+    (label,) = dataset.labels(1)
+    assert label.box == pytest.approx((0.1, 0.1, 0.4, 0.3))
+    (tmp_path / "images/2.png").unlink()
+    with pytest.raises(QdslError, match="data-missing"):
+        dataset.labels(1)
+
+
 def test_masks_pair_by_stem_and_tell_what_they_skip(tmp_path: Path) -> None:
     for name in ("images/a.png", "images/b.png", "masks/a.png"):
         picture(tmp_path / "road" / name)

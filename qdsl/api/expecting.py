@@ -81,7 +81,12 @@ def _glance(expected: Expected) -> None:
     if expected.spec.task == "fidelity":
         return
     places = data.spread(len(expected.dataset), data.GLANCE)
-    require_labels(expected, places)
+    try:
+        require_labels(expected, places)
+    except QdslError as error:
+        found = [each for each in error.diagnostics if not _is_absent(each)]
+        if found:
+            raise QdslError(found) from None
     if expected.spec.task == "segmentation":
         from qdsl.harness.tasks.segmentation import require_masks
 

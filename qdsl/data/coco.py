@@ -9,7 +9,7 @@ from typing import Any
 
 from qdsl.data.files import path_key
 from qdsl.data.folders import safe_split, single_path
-from qdsl.data.image import open_file, reason
+from qdsl.data.image import open_file, picture_size, reason
 from qdsl.data.roots import name_from, roots
 from qdsl.data.types import Item, Label, Listing, failure
 from qdsl.data.unmatched import unmatched
@@ -43,7 +43,7 @@ def coco(spec: DataSpec) -> Listing:
     for image in images:
         path = allowed.place(allowed.home, image["file_name"], name)
         relative = name_from(path, allowed.home)
-        labels = partial(_labels, image, tuple(boxes[image["id"]]), numbers, name, spec.span)
+        labels = partial(_labels, image, Path(path), tuple(boxes[image["id"]]), numbers, name, spec.span)
         items.setdefault(relative, Item(relative, Path(path), labels))
     ordered = tuple(sorted(items.values(), key=lambda item: path_key(item.id)))
     return keep_classes(Listing(ordered, tuple(categories[i] for i in order), notes=notes), spec)
@@ -159,10 +159,12 @@ def _folder(file: Path, names: list[str], spec: DataSpec, shown: str) -> Path:
 
 
 def _labels(
-    image: dict[str, Any], entries: tuple[_Entry, ...], numbers: dict[int, int], name: str, span: Span
+    image: dict[str, Any], path: Path, entries: tuple[_Entry, ...], numbers: dict[int, int], name: str, span: Span
 ) -> tuple[Label, ...]:
     width: Any = image.get("width")
     height: Any = image.get("height")
+    if entries and width is None and height is None:
+        height, width = picture_size(path, image["file_name"], span)
     if entries and not (_is_side(width) and _is_side(height)):
         headline = f"{name}: the width and height of {short(image['file_name'], 120)} cannot be used"
         help = (f"boxes need the size of their picture: numbers from 1 to {MAX_SIDE}",)
