@@ -252,6 +252,8 @@ def test_a_range_by_hand_holds_and_fits(bare: float, tmp_path: Path) -> None:
     result = compiled(recipe)
     assert not [d for d in result.diagnostics if d.code == "range-by-hand"]
     assert fidelity(recipe, fresh) > bare - 3
+    compared = {found.tensor: found.sqnr_db for found in result.targets[0].verification.layers}
+    assert (compared["m"] or 0) > 15, "what the mask leaves below the range is no loss"
     line = 'layers tensor "m" { range [-1, 1] }'
     narrow, _ = attention(tmp_path / "narrow", MASKS["a table of the lowest float"], rest=line)
     assert [d for d in compiled(narrow).diagnostics if d.code == "range-by-hand"]

@@ -177,8 +177,14 @@ def _inner(view: GraphView, plan: Plan, quantized: Source) -> tuple[Layer, ...]:
     """Every tensor inside the graph that both models hold."""
     inner = [t.tensor for t in plan.tensors if t.tensor in view.tensors and _writer(view, t.tensor)]
     compared = written_layers(plan, view) if plan.mode == "dynamic" else layers(quantized.proto, inner)
-    cut, behind = {each.tensor for each in plan.cuts}, behind_choosers(view)
+    cut, behind = {each.tensor for each in plan.cuts} | _masked(view, plan), behind_choosers(view)
     return tuple(replace(layer, cut=layer.tensor in cut) for layer in compared if layer.tensor not in behind)
+
+
+def _masked(view: GraphView, plan: Plan) -> set[str]:
+    """Tensors with a range by hand that a Softmax alone reads: what a mask leaves below it is as good as at its end."""
+    by_hand = (tensor.tensor for tensor in plan.tensors if tensor.calibration.method == "fixed")
+    return {name for name in by_hand if {node.op for node in view.consumers(name)} == {"Softmax"}}
 
 
 def _layers(
