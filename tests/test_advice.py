@@ -12,7 +12,7 @@ from compile_tools import HEAD, project
 
 import qdsl
 from qdsl import calibrate
-from qdsl.api import CompileResult, recalibrating
+from qdsl.api import CompileResult, evaluating, recalibrating
 from qdsl.api.calibrating import settled_words
 from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostic, Severity
@@ -175,3 +175,17 @@ def test_without_the_samples_it_says_that_it_could_not_try(tmp_path: Path) -> No
     (tmp_path / "calib.npz").unlink()
     (warning,) = told(compiled(recipe, locked=True))
     assert any("not tried: `calibrate entropy on calib` on line 7, since the samples" in note for note in warning.notes)
+
+
+def test_the_float_model_is_evaluated_once_for_all_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluated: list[list[str]] = []
+    evaluate = evaluating.evaluate
+
+    def watched(expected: Any, builds: Any, *rest: Any) -> Any:
+        evaluated.append(sorted(builds))
+        return evaluate(expected, builds, *rest)
+
+    monkeypatch.setattr(evaluating, "evaluate", watched)
+    compiled(project(tmp_path, "evaluate fidelity on calib { require sqnr >= 120 dB; require cosine >= 1.5 }\n"))
+    build, changes = evaluated
+    assert build == ["float", "ort"] and len(changes) in (3, 4) and "float" in changes

@@ -105,15 +105,17 @@ def evaluations(
     built: Mapping[str, Emitted],
     heard: Heard,
     known: Known = lambda found: None,
+    target: str | None = None,
 ) -> tuple[Evaluation, ...]:
-    """Every planned `evaluate` on the float model and the artifacts in `built` (by target).
+    """Every planned `evaluate` on the float model and the artifacts in `built` (by target, or by any name where all are
+    for `target`).
 
     `heard` is told the task and its data, and samples done of all; `known` each result as soon as it is. Raises
     QdslError: evaluate-* for outputs that a task cannot read, data-* and image-* for samples, artifact-refused.
     """
     if not expected:
         return ()
-    with _runners(prepared, built) as builds:
+    with _runners(prepared, built, target) as builds:
         return tuple(_carried_out(one, builds, heard, known) for one in expected)
 
 
@@ -153,16 +155,22 @@ def _left_out(spec: Evaluate, reason: str) -> Diagnostic:
 
 
 @contextmanager
-def _runners(prepared: Prepared, built: Mapping[str, Emitted]) -> Iterator[dict[str, Runner]]:
+def _runners(
+    prepared: Prepared, built: Mapping[str, Emitted], target: str | None = None
+) -> Iterator[dict[str, Runner]]:
     """The float model and the artifacts, each with the threads that its target asks for."""
-    threads = {target.name: target.threads for target in prepared.recipe.targets}
+    threads = {block.name: block.threads for block in prepared.recipe.targets}
+    targets = {name: target or name for name in built}
     with scratch() as folder:
         path = folder / "float.onnx"
         save(prepared.model, path)
         mode = prepared.recipe.mode
         as_written = mode is not None and mode.kind == AS_IT_IS
         builds = {FLOAT: target_module("ort").float_runner(path, as_written=as_written)}
-        yield builds | {name: target_module(name).runner(found, threads.get(name)) for name, found in built.items()}
+        yield builds | {
+            name: target_module(targets[name]).runner(found, threads.get(targets[name]))
+            for name, found in built.items()
+        }
 
 
 def readings(evaluated: Sequence[Evaluation], build: str) -> dict[str, dict[Name, Reading]]:
