@@ -135,6 +135,20 @@ def test_scores_are_what_the_graph_makes_them(tmp_path: Path) -> None:
     assert found[0] == pytest.approx(found[1], rel=1e-5) and max(found[0]) == pytest.approx(0.9, rel=1e-5)
 
 
+@pytest.mark.parametrize("logits", [True, False])
+def test_a_sigmoid_behind_the_boxes_says_nothing_of_the_scores(tmp_path: Path, logits: bool) -> None:
+    """DETR's boxes are fractions by a Sigmoid, its scores logits."""
+    score = np.log(0.9 / 0.1) if logits else 0.9
+    model = model_of({"pred_logits": np.array([[[score, -9.0 * logits]]]), "pred_boxes": np.zeros((1, 1, 4))})
+    last = next(node for node in model.graph.node if "pred_boxes" in node.output)
+    last.output[0] = "before"
+    model.graph.node.append(helper.make_node("Sigmoid", ["before"], ["pred_boxes"], name="squash"))
+    words = "decode ssd; corners cxcywh; background none" + ("" if logits else "; scores probabilities")
+    path = write(tmp_path, model, f"detection on val {{ {words} }}", yolo_data(tmp_path, LABELS))
+    found = compiled(path).evaluations[0].of(FLOAT).confidences
+    assert max(found) == pytest.approx(0.9, rel=1e-5)
+
+
 OWN = """import numpy as np
 
 def table(outputs, height, width):

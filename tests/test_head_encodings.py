@@ -151,6 +151,22 @@ def tensorflow(truth: Truth) -> Encoded:
     return [boxes, scores, labels, np.array([float(len(rows))])], said
 
 
+def yolov7_end2end(truth: Truth) -> Encoded:
+    """As its export with NonMaxSuppression writes it: the picture's number, the box, its class, its score."""
+    rows = rows_of(truth)
+    return [np.hstack((np.zeros((len(rows), 1)), rows[:, :4], rows[:, 5:], rows[:, 4:5]))], {}
+
+
+def detr(truth: Truth) -> Encoded:
+    """As DETR and its kin are trained: centres and sides as fractions, logits of a sigmoid, no background; queries that
+    find nothing score low for every class."""
+    boxes, scores = np.full((1, 30, 4), 0.5), np.full((1, 30, CLASSES), -9.0)
+    for at, (cx, cy, w, h, label, score) in enumerate(truth):
+        boxes[0, 2 * at] = [cx / WIDE, cy / HIGH, w / WIDE, h / HIGH]
+        scores[0, 2 * at, label] = logit(score)
+    return [boxes, scores], {"corners": "cxcywh", "fractions": True, "background": False, "logits": True}
+
+
 HEADS: dict[str, tuple[str, Callable[[Truth], Encoded]]] = {
     "yolov5": ("yolov5", yolov5),
     "yolov7": ("yolov7", lambda truth: yolov5(truth, V7)),
@@ -162,6 +178,8 @@ HEADS: dict[str, tuple[str, Callable[[Truth], Encoded]]] = {
     "ssd": ("ssd", ssd),
     "yolov10": ("boxes", yolov10),
     "tensorflow": ("boxes", tensorflow),
+    "yolov7 end2end": ("boxes", yolov7_end2end),
+    "detr": ("ssd", detr),
 }
 
 

@@ -84,8 +84,15 @@ def _options(expected: Expected, name: str, names: Sequence[str], known: Mapping
             field, yes = _SWITCHES.get(word, (word, None))
             found[field] = said[word] if yes is None else said[word] == yes
     if "scores" in KINDS[name].words and "scores" not in said:
-        found["logits"] = not any(known[each].squashed for each in names if each in known)
+        found["logits"] = not any(known[each].squashed for each in _scoring(name, names, known) if each in known)
     return found
+
+
+def _scoring(name: str, names: Sequence[str], known: Mapping[str, OutputInfo]) -> Sequence[str]:
+    """The outputs that have scores: where boxes have one of their own, a Sigmoid there says nothing of them."""
+    if name != "ssd" or len(names) != 2:
+        return names
+    return [each for each in names if _last(known.get(each)) != 4] or names[1:]
 
 
 def _require_words(expected: Expected, name: str) -> None:
