@@ -6,12 +6,16 @@ import json
 import struct
 import subprocess
 import sys
+import tracemalloc
+from importlib import import_module
 from pathlib import Path
 
 import onnx
 import pytest
 from compile_tools import HEAD, ROOT, environment
 from onnx import TensorProto, helper
+
+from qdsl.diag import QdslError
 
 SIDE = 4096
 LAYERS = 32
@@ -130,3 +134,25 @@ def test_the_large_model_is_large_on_paper_alone(tmp_path: Path) -> None:
     assert (tmp_path / "weights.bin").stat().st_blocks * 512 < size // 100
     onnx.checker.check_model(str(tmp_path / "demo.onnx"))
     assert ROOT not in tmp_path.parents
+
+
+@pytest.mark.parametrize(
+    "module, call, name",
+    [
+        ("qdsl.harness.reading", "read", "measurements.json"),
+        ("qdsl.lock.text", "read", "r.lock"),
+        ("qdsl.lang.loading", "load", "r.q"),
+    ],
+)
+def test_a_small_file_takes_little_memory_to_read(module: str, call: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text("what it holds does not matter")
+    read = getattr(import_module(module), call)
+    with pytest.raises(QdslError):
+        read(path)
+    tracemalloc.start()
+    with pytest.raises(QdslError):
+        read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 << 20

@@ -63,7 +63,7 @@ def opened(path: Path, make: Callable[[str], _Made], help: Sequence[str] = ()) -
         if path.exists() and not path.is_file():
             _refuse(path, "it is not a file", help)
         with path.open("rb") as file:
-            found = file.read(LARGEST + 1)
+            found = file.read(min(path.stat().st_size, LARGEST) + 1)  # so much room is taken before it is read
     except OSError as error:
         absent = isinstance(error, (FileNotFoundError, NotADirectoryError))
         headline = f"there is no `{path}`" if absent else f"`{path}` cannot be read: {error.strerror or error}"

@@ -66,7 +66,7 @@ def read(path: Path) -> Lock | None:
         if found.st_size > LARGEST:
             _refuse(name, 0, f"it is larger than {LARGEST >> 20} MiB")
         with path.open("rb") as file:
-            data = file.read(LARGEST)
+            data = file.read(found.st_size)
     except FileNotFoundError:
         return None
     except OSError as error:
