@@ -25,25 +25,29 @@ def _model(nodes: list[Any], inputs: tuple[int, ...], **constants: Any) -> Model
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-def integer_conv(codes: Array, *, operators: bool = False, signed: bool = False, group: int = 1) -> ModelProto:
+def integer_conv(
+    codes: Array, *, operators: bool = False, signed: bool = False, group: int = 1, zeros: Any = 0
+) -> ModelProto:
     """A Conv of the stored integers `codes` [M, C/group, H, W], between Q/DQ nodes or (`operators`) as QLinearConv;
-    `signed`: int8 activations."""
+    `signed`: int8 activations. `zeros`: the zero point of the weight, or one per channel."""
     zero = np.int8(0) if signed else np.uint8(128)
+    points = np.asarray(zeros, codes.dtype)
     node = helper.make_node
     scales = ["s", "z"]
     quantize = node("QuantizeLinear", ["x", *scales], ["xq"])
     if operators:
-        inner = [node("QLinearConv", ["xq", *scales, "w", "s", "wz", *scales], ["yq"], name="conv", group=group)]
+        inner = [node("QLinearConv", ["xq", *scales, "w", "ws", "wz", *scales], ["yq"], name="conv", group=group)]
     else:
         inner = [
             node("DequantizeLinear", ["xq", *scales], ["xd"]),
-            node("DequantizeLinear", ["w", "s", "wz"], ["wd"]),
+            node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], **({"axis": 0} if points.ndim else {})),
             node("Conv", ["xd", "wd"], ["c"], name="conv", group=group),
             node("QuantizeLinear", ["c", *scales], ["yq"]),
         ]
     nodes = [quantize, *inner, node("DequantizeLinear", ["yq", *scales], ["y"])]
     channels = codes.shape[1] * group
-    return _model(nodes, (1, channels, 8, 8), w=codes, wz=np.zeros((), codes.dtype), s=np.float32(0.02), z=zero)
+    steps = np.full(points.shape, 0.02, np.float32)
+    return _model(nodes, (1, channels, 8, 8), w=codes, wz=points, ws=steps, s=np.float32(0.02), z=zero)
 
 
 def integer_matmul(codes: Array) -> ModelProto:

@@ -72,6 +72,13 @@ def test_depthwise_kernels_add_otherwise(tmp_path: Path) -> None:
     assert not told(tmp_path, integer_conv(np.full((4, 1, 3, 3), 127, np.int8), group=4))
 
 
+@pytest.mark.parametrize("operators", [False, True], ids=["QDQ", "operators"])
+def test_but_not_with_a_zero_point_per_channel(operators: bool, tmp_path: Path) -> None:
+    codes = np.full((4, 1, 3, 3), 127, np.int8)
+    assert not told(tmp_path, integer_conv(codes, group=4, operators=operators, zeros=[5, 5, 5, 5]))
+    assert told(tmp_path, integer_conv(codes, group=4, operators=operators, zeros=[5, 5, 5, -5]))
+
+
 def test_what_dynamic_quantization_writes_is_looked_at(tmp_path: Path) -> None:
     assert told(tmp_path, integer_matmul(np.full((8, 4), 127, np.int8)))
     assert not told(tmp_path, integer_matmul(np.full((8, 4), 60, np.int8)))

@@ -240,6 +240,11 @@ def test_affine_int8_leaves_out_what_wraps_on_arm() -> None:
     assert guards(planned(STATIC, "int8 affine per_channel", "cpu arm"))["conv"] == Guard((), lowest=True)
 
 
+@pytest.mark.parametrize("weights, spared", [("int8 symmetric", True), ("int8 affine", False)])
+def test_a_depthwise_kernel_takes_one_zero_point(weights: str, spared: bool) -> None:
+    assert (guards(planned(STATIC, f"{weights} per_channel"))["deep"].pairs == ()) is spared
+
+
 def test_unsigned_weights_are_exact_as_they_are() -> None:
     assert set(guards(planned(STATIC, "uint8")).values()) == {UNGUARDED}
 

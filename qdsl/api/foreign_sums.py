@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from qdsl.api.prepare import Prepared
 from qdsl.diag import Diagnostic, Severity
 from qdsl.graph.view import NodeView
@@ -84,7 +86,8 @@ def _inexact(prepared: Prepared, decided: Decisions) -> Iterator[_Inexact]:
             sums = decided.context.capability.sums_of(kernel, dtype) if dtype is not None else None
             if sums is None:
                 continue
-            needed = needed_guard(sums, decided.context, node, port)
+            one_zero = _one_zero(prepared, node, port)
+            needed = needed_guard(sums, decided.context, node, port, one_zero=one_zero)
             faults = _faults(prepared, stored, _mixed(prepared, node, stored), needed)
             if faults:
                 yield _Inexact(node.name, faults, sums.option)
@@ -99,6 +102,17 @@ def _stored(prepared: Prepared, node: NodeView, port: int) -> str:
     if writer is not None and writer.op == "DequantizeLinear":
         name = writer.inputs[0]
     return name if prepared.view.is_constant(name) else ""
+
+
+def _one_zero(prepared: Prepared, node: NodeView, port: int) -> bool:
+    """Whether the channels of the weight at `port` of a Conv have one zero point."""
+    writer = prepared.view.producer(node.inputs[port])
+    if writer is not None and writer.op == "DequantizeLinear":
+        node, port = writer, 0
+    name = node.inputs[port + 2] if len(node.inputs) > port + 2 else ""
+    if not name:
+        return True
+    return prepared.view.is_constant(name) and len(np.unique(prepared.model.values(name))) == 1
 
 
 def _mixed(prepared: Prepared, node: NodeView, stored: str) -> bool:

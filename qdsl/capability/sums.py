@@ -34,8 +34,8 @@ class Sums:
     `exact_on` names the kinds of CPU on which they do so exactly. On another, `faults` says what goes wrong: "pairs"
     (two neighbours are added in saturating int16), "lowest" (the product of two lowest integers wraps). `order` is the
     order in which a kernel adds: of a Conv its channels last or first, "rows" of a matrix. `spares` are nodes that
-    other kernels compute ("depthwise"). `option` is the session option with which the runtime itself is exact
-    everywhere.
+    other kernels compute ("depthwise", where the weight has one zero point). `option` is the session option with which
+    the runtime itself is exact everywhere.
     """
 
     kernels: tuple[str, ...]

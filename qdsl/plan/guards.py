@@ -20,7 +20,8 @@ def guard(context: Context, node: NodeView, port: int, kernel: str, scheme: Sche
     sums = context.capability.sums_of(kernel, scheme.dtype)
     if sums is None:
         return UNGUARDED
-    needed = needed_guard(sums, context, node, port)
+    one_zero = scheme.symmetric or scheme.granularity is not Granularity.PER_CHANNEL
+    needed = needed_guard(sums, context, node, port, one_zero=one_zero)
     # A symmetric scheme leaves the lowest integer out by itself.
     return Guard(
         () if context.by_option and sums.option else needed.pairs,
@@ -28,10 +29,11 @@ def guard(context: Context, node: NodeView, port: int, kernel: str, scheme: Sche
     )
 
 
-def needed_guard(sums: Sums, context: Context, node: NodeView, port: int) -> Guard:
-    """What the stored weight at `port` of `node` has to keep to on the CPUs that the target names."""
+def needed_guard(sums: Sums, context: Context, node: NodeView, port: int, *, one_zero: bool) -> Guard:
+    """What the stored weight at `port` of `node` has to keep to on the CPUs that the target names. `one_zero`: its
+    channels have one zero point; with others a depthwise Conv leaves the kernel that is spared."""
     faults = sums.faults_on(context.cpus)
-    spared = "depthwise" in sums.spares and _depthwise(context, node, port)
+    spared = "depthwise" in sums.spares and one_zero and _depthwise(context, node, port)
     return Guard(_added(sums, context, node, port) if PAIRS in faults and not spared else (), LOWEST in faults)
 
 
