@@ -71,6 +71,22 @@ def test_a_starved_branch_is_named_and_its_cure_works(tmp_path: Path) -> None:
     assert branch_sqnr(cured, after, small) > branch_sqnr(recipe, before, small) + 24
 
 
+def test_a_node_that_is_float_already_is_not_named_for_a_lost_signal(tmp_path: Path) -> None:
+    (first,) = found(compiled(written(tmp_path / "a", "signal-lost")), "signal-lost")
+    (line,) = re.findall("`(keep .*?)`", first.help[0])
+    (again,) = found(compiled(written(tmp_path / "b", "signal-lost", f"{line}\n")), "signal-lost")
+    (other,) = re.findall("`(keep .*?)`", again.help[0])
+    assert other != line
+
+
+def test_a_calibration_that_the_recipe_has_is_not_told_as_a_cure(tmp_path: Path) -> None:
+    text = CODES["signal-lost"].example
+    for method in ("minmax", "percentile 99.9"):
+        recipe = written(tmp_path / method, "signal-lost", text=text.replace("minmax", method))
+        (told,) = found(compiled(recipe), "signal-lost")
+        assert ("percentile 99.99" in told.help[-1]) is (method == "minmax")
+
+
 def test_the_finding_is_the_same_from_the_lock_and_without_data(tmp_path: Path) -> None:
     recipe = written(tmp_path, "range-disparity")
     first = found(compiled(recipe), "range-disparity")

@@ -24,7 +24,7 @@ def arithmetic_findings(plan: Plan, found: Verification, span: Span) -> Iterator
     outputs = [one for one in found.outputs if _below(one, LEAST_OUTPUT_DB)]
     inner = [one for one in found.layers if _below(one, LEAST_TENSOR_DB)]
     if outputs or inner:
-        yield _lost(outputs, inner, found, span)
+        yield _lost(plan, outputs, inner, found, span)
 
 
 def kernels_differ(plan: Plan, parted: list[Arithmetic], found: Verification, span: Span) -> Diagnostic:
@@ -54,27 +54,35 @@ def _below(one: Fidelity, least: float) -> bool:
     return one.sqnr_db is not None and one.sqnr_db < least
 
 
-def _lost(outputs: list[Fidelity], inner: list[Fidelity], found: Verification, span: Span) -> Diagnostic:
-    """The warning for what quantization leaves nothing of, with the first tensor where that is so."""
-    places = {one.tensor: place for place, one in enumerate(found.layers)}
+def _lost(plan: Plan, outputs: list[Fidelity], inner: list[Fidelity], found: Verification, span: Span) -> Diagnostic:
+    """The warning for what quantization leaves nothing of."""
     worst = min(outputs or inner, key=lambda one: one.sqnr_db if one.sqnr_db is not None else 0.0)
-    early = next((one for one in found.layers if _below(one, LEAST_OUTPUT_DB)), None)
-    first = min(inner, key=lambda one: places[one.tensor]) if inner else early
     kind = "output" if outputs else "tensor"
     rest = len(outputs) + len(inner) - 1
     more = f", and {rest} more with as little" if rest > 0 else ""
-    node = first.node if first is not None else worst.node
     return Diagnostic(
         "signal-lost",
         f"{kind} `{plain(worst.tensor)[:80]}` has {_db(worst.sqnr_db)} of signal left beside the float model{more}",
         span,
         f"below {LEAST_OUTPUT_DB if outputs else LEAST_TENSOR_DB:g} dB",
-        (
-            f'leave where it is lost in float: `keep "{plain(node)[:80]}" in float32`',
-            "`qdsl explain NODE` shows what was decided there; `calibrate percentile 99.99` gives other ranges",
-        ),
+        tuple(_ways_back(plan, worst, inner, found)),
         severity=Severity.WARNING,
     )
+
+
+def _ways_back(plan: Plan, worst: Fidelity, inner: list[Fidelity], found: Verification) -> Iterator[str]:
+    """What may help: the first node in graph order where the signal is lost, of those that are not float already, and
+    ranges that leave rare values out, where the recipe does not have them."""
+    floats = {node.node for node in plan.nodes if node.prediction.runs == "float"}
+    lost = inner or [one for one in found.layers if _below(one, LEAST_OUTPUT_DB)]
+    names = {one.tensor for one in lost}
+    nodes = [one.node for one in found.layers if one.tensor in names] or [worst.node]
+    node = next((node for node in nodes if node not in floats), None)
+    if node is not None:
+        yield f'leave where it is lost in float: `keep "{plain(node)[:80]}" in float32`'
+    measured = [one.calibration.method for one in plan.tensors if one.observe]
+    other = "; `calibrate percentile 99.99` gives other ranges" if measured and "percentile" not in measured else ""
+    yield f"`qdsl explain NODE` shows what was decided there{other}"
 
 
 def _db(value: float | None) -> str:
