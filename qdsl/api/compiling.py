@@ -200,9 +200,8 @@ def _carried_out(
     write_text(job.directory / RECIPE, recipe_text(prepared.recipe))
     if told := pinned.write(found.measured, job.plans, found.tuned):
         tell(Event("lock", told))
-    measured = Measured()
-    if expected is not None:
-        measured = measuring.measured(prepared, made, expected, job.stage, report, job.result)
+    heard = job.stage, report, job.result
+    measured = Measured() if expected is None else measuring.measured(prepared, made, expected, *heard)
     _bundle(prepared, made, expected)
     checks = verifying.on_processors(prepared, made, processors, tell)
     report.extend(verifying.findings(checks))
