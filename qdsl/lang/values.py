@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from qdsl.diag import Span, nearest
 from qdsl.lang import syntax
+from qdsl.lang.examples import line
 from qdsl.lang.expect import told
 from qdsl.lang.foreign import cure_within
 from qdsl.lang.scope import Scope, shown
@@ -220,7 +221,8 @@ def misfit(word: syntax.Word, values: Sequence[syntax.Value], problem: Misfit, b
     wanted = told(words, "or") if words else ""
     if problem.at >= len(values):
         end = values[-1].span if values else word.span
-        scope.error("setting-value", f"`{word.name}` says too little", end, f"expected {wanted} after this")
+        label = f"expected {wanted} after this"
+        scope.error("setting-value", f"`{word.name}` says too little", end, label, _usual(word, block))
         return
     value = values[problem.at]
     if isinstance(value, syntax.Number) and value.unit is not None and value.unit not in UNITS:
@@ -244,7 +246,13 @@ def misfit(word: syntax.Word, values: Sequence[syntax.Value], problem: Misfit, b
         if "S" in problem.expected and isinstance(value, syntax.Word | syntax.Number):
             known = [f'write it in quotes: "{_short(value)}"']
         headline = f"`{word.name}` cannot be `{_short(value)}`"
-        scope.error("setting-value", headline, value.span, f"expected {wanted}", known)
+        scope.error("setting-value", headline, value.span, f"expected {wanted}", known or _usual(word, block))
+
+
+def _usual(word: syntax.Word, block: str) -> list[str]:
+    """The setting as people write it."""
+    found = rows(block).get(word.name, ())
+    return [f"such as `{line(found[0])}`"] if found else []
 
 
 def _short(value: syntax.Value) -> str:
