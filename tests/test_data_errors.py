@@ -399,3 +399,12 @@ def test_bent_pictures_decode_or_give_a_diagnostic(
         assert decode(root / f"a.{suffix}", "a", None).shape[2] == 3
     except QdslError as error:
         assert error.diagnostics[0].code in {"image-broken", "image-bomb"}
+
+
+def test_an_input_that_no_picture_fills_is_not_given_a_block(tmp_path: Path) -> None:
+    takes = {"a": ("float32", (1, 3, 8, 8)), "mask": ("int64", (1, 50))}
+    with pytest.raises(QdslError) as caught:
+        use(data_spec("images", photos(tmp_path)), (block(("resize", 8, 8, "stretch"), name="a"),), takes)
+    (found,) = caught.value.diagnostics
+    assert found.code == "input-missing"
+    assert found.help == ("no picture has the 2 dimensions of mask: use an npz with one array per input",)

@@ -51,6 +51,7 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "ratio": ("folder", "yolo", "coco", "csv"),
     "balance": ("folder", "yolo", "coco", "csv"),
 }
+_DIMENSIONS = 4  # of a picture, the batch among them
 _SPELLED = {"arrays": "array", "balance": "balance classes"}
 
 
@@ -142,7 +143,7 @@ def _pipelines(
     pipelines: dict[str, Pipeline] = {}
     for name, takes in model_inputs.items():
         if name not in by_name and len(model_inputs) > 1 and spec.source != "npz":
-            help = [f'write `input "{name}" {{ ... }}`, or use an npz with one array per input']
+            help = [_filling(name, ModelInput(*takes))]
             found.error("input-missing", f"nothing says what goes into input {name}", spec.span, help=help)
             continue
         try:
@@ -152,6 +153,13 @@ def _pipelines(
         except QdslError as error:
             found.extend(error.diagnostics)
     return pipelines
+
+
+def _filling(name: str, takes: ModelInput) -> str:
+    arrays = "use an npz with one array per input"
+    if takes.shape is not None and len(takes.shape) != _DIMENSIONS:
+        return f"no picture has the {len(takes.shape)} dimensions of {name}: {arrays}"
+    return f'write `input "{name}" {{ ... }}`, or {arrays}'
 
 
 def _check_settings(spec: DataSpec, found: Report) -> None:
