@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import qdsl
+from qdsl.api.arithmetic import _steepest
 from qdsl.cli import main
 from qdsl.plan.render import render
 from qdsl.targets.ort.arithmetic import exact_products
+from qdsl.targets.results import Fidelity
 from tests.saturation import has_vnni, paired
 
 Array = NDArray[Any]
@@ -135,3 +137,13 @@ def test_exact_products_are_those_of_integers() -> None:
     np.testing.assert_array_equal(found, expected)
     assert np.any(paired(x, w) != expected)
     assert exact_products(exact_free := onnx.parser.parse_model(MODEL)) is exact_free
+
+
+def test_the_steepest_loss_is_against_the_tensor_before() -> None:
+    levels = [float("inf"), float("inf"), 30.0, 12.0, 11.0, None, 10.5]
+    layers = [Fidelity(f"t{i}", f"n{i}", level, None, None, 2) for i, level in enumerate(levels)]
+    found = _steepest(layers, layers[3:])
+    assert found is not None and found.node == "n3"
+    found = _steepest(layers, layers[4:])
+    assert found is not None and found.node == "n4"
+    assert _steepest(layers, []) is None

@@ -13,6 +13,7 @@ from compile_tools import cli
 from onnx import TensorProto, helper, numpy_helper
 from test_cuts import compiled, fidelity, node, write
 
+from qdsl.diag import QdslError
 from qdsl.graph import from_proto, load, to_bytes
 
 KINDS = {TensorProto.FLOAT16: np.float16, TensorProto.BFLOAT16: ml_dtypes.bfloat16}
@@ -139,3 +140,37 @@ def test_the_lock_knows_the_file_beside_it(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(bytes(data))
     said = cli("compile", recipe, "--no-measure")
     assert said.returncode == 1 and "error[lock-stale]" in said.stderr
+
+
+def _emptied(tensor: TensorProto) -> None:
+    tensor.ClearField("raw_data")
+
+
+def _cut(tensor: TensorProto) -> None:
+    tensor.raw_data = tensor.raw_data[:-1]
+
+
+def _below_0(tensor: TensorProto) -> None:
+    tensor.dims[0] = -8
+
+
+def _vast(tensor: TensorProto) -> None:
+    tensor.dims[0] = 2**40
+
+
+@pytest.mark.parametrize("damage", [_emptied, _cut, _below_0, _vast])
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("place", ["initializer", "attribute"])
+def test_a_damaged_tensor_is_refused_at_its_place(kind: int, damage: Any, place: str, tmp_path: Path) -> None:
+    net(tmp_path)
+    halved(tmp_path / "model.onnx", kind)
+    model = onnx.load(tmp_path / "model.onnx")
+    if place == "attribute":
+        (tensor,) = (each.attribute[0].t for each in model.graph.node if each.op_type == "ConstantOfShape")
+    else:
+        (tensor,) = (each for each in model.graph.initializer if each.name == "v")
+    damage(tensor)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(QdslError) as caught:
+        load(tmp_path / "model.onnx", widen=True)
+    assert {found.code for found in caught.value.diagnostics} <= {"model-tensor-size", "model-dims"}

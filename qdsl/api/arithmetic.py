@@ -3,7 +3,8 @@ tensors that are lost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from qdsl.diag import Diagnostic, Severity, Span
 from qdsl.plan import Plan
@@ -14,6 +15,7 @@ from qdsl.targets.results import Arithmetic, Fidelity, Verification
 LEAST_OUTPUT_DB = 10.0
 LEAST_TENSOR_DB = 0.0
 _SHOWN = 3
+_EXACT_DB = 200.0  # of float32 nothing is lost here
 
 
 def arithmetic_findings(plan: Plan, found: Verification, span: Span) -> Iterator[Diagnostic]:
@@ -65,24 +67,31 @@ def _lost(plan: Plan, outputs: list[Fidelity], inner: list[Fidelity], found: Ver
         f"{kind} `{plain(worst.tensor)[:80]}` has {_db(worst.sqnr_db)} of signal left beside the float model{more}",
         span,
         f"below {LEAST_OUTPUT_DB if outputs else LEAST_TENSOR_DB:g} dB",
-        tuple(_ways_back(plan, worst, inner, found)),
+        tuple(_ways_back(plan, inner, found)),
         severity=Severity.WARNING,
     )
 
 
-def _ways_back(plan: Plan, worst: Fidelity, inner: list[Fidelity], found: Verification) -> Iterator[str]:
-    """What may help: the first node in graph order where the signal is lost, of those that are not float already, and
-    ranges that leave rare values out, where the recipe does not have them."""
+def _ways_back(plan: Plan, inner: list[Fidelity], found: Verification) -> Iterator[str]:
+    """What may help: the first node in graph order where the signal is lost, of those that are not float already, or
+    where most is lost in one step; and ranges that leave rare values out, where the recipe does not have them."""
     floats = {node.node for node in plan.nodes if node.prediction.runs == "float"}
     lost = inner or [one for one in found.layers if _below(one, LEAST_OUTPUT_DB)]
     names = {one.tensor for one in lost}
-    nodes = [one.node for one in found.layers if one.tensor in names] or [worst.node]
-    node = next((node for node in nodes if node not in floats), None)
-    if node is not None:
-        yield f'leave where it is lost in float: `keep "{plain(node)[:80]}" in float32`'
+    able = [one for one in found.layers if one.node and one.node not in floats]
+    first = next((one for one in able if one.tensor in names), None) or _steepest(found.layers, able)
+    if first is not None:
+        yield f'leave where it is lost in float: `keep "{plain(first.node)[:80]}" in float32`'
     measured = [one.calibration.method for one in plan.tensors if one.observe]
     other = "; `calibrate percentile 99.99` gives other ranges" if measured and "percentile" not in measured else ""
     yield f"`qdsl explain NODE` shows what was decided there{other}"
+
+
+def _steepest(layers: Sequence[Fidelity], able: Sequence[Fidelity]) -> Fidelity | None:
+    """Of the tensors `able`, the one that lost most against the tensor before it in graph order."""
+    known = [(one.tensor, min(one.sqnr_db, _EXACT_DB)) for one in layers if one.sqnr_db is not None]
+    drops = {tensor: before - level for (_, before), (tensor, level) in pairwise(known)}
+    return max(able, key=lambda one: drops.get(one.tensor, 0.0), default=None)
 
 
 def _db(value: float | None) -> str:

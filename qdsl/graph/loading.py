@@ -126,7 +126,7 @@ def _from_proto(proto: ModelProto, file: Path | None, limits: Limits, widen: boo
     found = list(report)
     proto, notes = inline_functions(proto, limits)
     opset = opset_of(proto) or _FALLBACK_OPSET
-    found += widening.widen(proto, file.name if file is not None else "the model") if widen else ()
+    found += widening.widen(proto, file.name if file is not None else "the model", limits) if widen else ()
     graph = import_graph(proto, opset, None if file is None else file.parent, limits, report)
     report.raise_errors()
     _widen_external(graph, found)

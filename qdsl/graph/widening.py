@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, numpy_helper
 
-from qdsl.diag import Diagnostic
-from qdsl.graph.checks import bodies
+from qdsl.diag import Diagnostic, Report
+from qdsl.graph.checks import bodies, check_tensor
 from qdsl.graph.constants import External, Lazy, Widened
+from qdsl.graph.limits import Limits
 from qdsl.graph.problems import note
 
 _HALVES = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16"}
@@ -23,9 +24,10 @@ _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU",
 _TYPES = frozenset({"to", "dtype", "output_dtype", "stash_type"})
 
 
-def widen(proto: ModelProto, name: str) -> tuple[Diagnostic, ...]:
+def widen(proto: ModelProto, name: str, limits: Limits) -> tuple[Diagnostic, ...]:
     """Make a model of 16 bit floats one of float32, in place, but for external values (see `widened`), and say so;
-    nothing where it is none. `name` is the file's."""
+    nothing where it is none. `name` is the file's. A tensor whose data is not what its type and shape say stays as it
+    is, for the checks of loading to refuse."""
     kinds = _weight_types(proto.graph)
     if not kinds:
         return ()
@@ -33,10 +35,10 @@ def widen(proto: ModelProto, name: str) -> tuple[Diagnostic, ...]:
         for info in (*graph.input, *graph.output, *graph.value_info):
             _widen_type(info.type)
         for tensor in graph.initializer:
-            _widen_tensor(tensor)
+            _widen_tensor(tensor, limits)
         for node in graph.node:
             for attribute in node.attribute:
-                _widen_attribute(attribute)
+                _widen_attribute(attribute, limits)
     told = f"{name} is a {' and '.join(sorted(kinds))} model: it is read as float32, and so is what goes in and out"
     return (note("model-float16", told),)
 
@@ -79,8 +81,10 @@ def _widen_type(declared: TypeProto) -> None:
         inner.tensor_type.elem_type = TensorProto.FLOAT
 
 
-def _widen_tensor(tensor: TensorProto) -> None:
+def _widen_tensor(tensor: TensorProto, limits: Limits) -> None:
     if tensor.data_type not in _HALVES or tensor.data_location == TensorProto.EXTERNAL:
+        return
+    if not check_tensor(tensor, limits, Report()):
         return
     values = np.asarray(numpy_helper.to_array(tensor), np.float32)
     made = numpy_helper.from_array(values, tensor.name)
@@ -88,12 +92,12 @@ def _widen_tensor(tensor: TensorProto) -> None:
     tensor.CopyFrom(made)
 
 
-def _widen_attribute(attribute: AttributeProto) -> None:
+def _widen_attribute(attribute: AttributeProto, limits: Limits) -> None:
     if attribute.name in _TYPES and attribute.type == AttributeProto.INT and attribute.i in _HALVES:
         attribute.i = TensorProto.FLOAT
     if attribute.type == AttributeProto.TENSOR:
-        _widen_tensor(attribute.t)
+        _widen_tensor(attribute.t, limits)
     if attribute.type == AttributeProto.TYPE_PROTO:
         _widen_type(attribute.tp)
     for tensor in attribute.tensors:
-        _widen_tensor(tensor)
+        _widen_tensor(tensor, limits)
