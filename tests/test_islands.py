@@ -90,3 +90,11 @@ def test_what_is_not_known_is_said() -> None:
     (island,) = planned(view).islands
     assert (island.moved, island.known) == (0, False)
     assert "  island: soft (Softplus): how much it moves is not known" in render(planned(view)).splitlines()
+
+
+def test_a_free_batch_is_one_sample() -> None:
+    net = Net()
+    x = net.conv(net.input("x", "batch", 3, 8, 8), 4, name="first")
+    view = net.view(net.conv(net.op("Softplus", x, name="soft"), 4, name="last", inside=4))
+    (island,) = planned(view).islands
+    assert (island.moved, island.known) == (2 * 64 * 4 * 5, True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
+from qdsl.plan.macs_shapes import size
 from qdsl.plan.types import Flag, Island, Prediction
 
 FLOAT_ISLAND = "float-island"
@@ -58,13 +59,13 @@ def told(moved: int, *, known: bool) -> str:
 
 
 def _costed(context: Context, island: _Island) -> Island:
-    sizes = [context.view.tensors[name].elements for name in (*island.enter, *island.leave)]
+    sizes = [size(context.view, name) for name in (*island.enter, *island.leave)]
     nodes = sorted(island.nodes, key=lambda node: node.index)
     return Island(
         nodes=tuple(node.name for node in nodes),
         enter=tuple(island.enter),
         leave=tuple(island.leave),
-        moved=_MOVED * sum(size for size in sizes if size is not None),
+        moved=_MOVED * sum(known for known in sizes if known is not None),
         known=None not in sizes,
     )
 
