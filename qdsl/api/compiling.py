@@ -50,7 +50,7 @@ from qdsl.targets import target_module
 from qdsl.targets.results import Emitted, Verification
 
 DEFAULT_OUT = "build"
-VERIFY_SAMPLES = 8
+VERIFY_SAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,26 +74,24 @@ class FidelitySums:
         self.choices += part.choices
 
     def _sum(self, x: NDArray[Any], y: NDArray[Any]) -> None:
-        """Add two flat arrays piece by piece, through three buffers."""
-        first, second, third = np.empty((3, min(x.size, _PIECE)))
+        """Add two flat arrays piece by piece, through two buffers."""
+        first, second = np.empty((2, min(x.size, _PIECE)))
         for start in range(0, x.size, _PIECE):
             size = min(_PIECE, x.size - start)
             first[:size], second[:size] = x[start : start + size], y[start : start + size]
-            self._piece(first[:size], second[:size], third[:size])
+            self._piece(first[:size], second[:size])
         self.elements += x.size
 
-    def _piece(self, x: Floats, y: Floats, buffer: Floats) -> None:
-        def product(a: Floats, b: Floats) -> float:
-            # Plain sums, not np.dot: their order does not depend on the number of threads.
-            return float(np.multiply(a, b, out=buffer).sum())
-
+    def _piece(self, x: Floats, y: Floats) -> None:
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused once all is summed
-            self.signal += product(x, x)
-            self.other += product(y, y)
-            self.product += product(x, y)
+            signal, other = _energy(x), _energy(y)
             x -= y
-            self.noise += product(x, x)
-            self.largest = max(self.largest, float(np.abs(x, out=buffer).max()))
+            noise = _energy(x)
+            self.signal += signal
+            self.other += other
+            self.product += 0.5 * (signal + other - noise)  # (x - y)^2 = x^2 + y^2 - 2 x y
+            self.noise += noise
+            self.largest = max(self.largest, float(x.max()), -float(x.min()))
 
     def _choose(self, reference: NDArray[Any], found: NDArray[Any]) -> None:
         axis = self.class_axis
@@ -159,3 +157,8 @@ def _sample(given: ArrayLike) -> Floats:
     if not np.isfinite(values).all():
         raise ValueError("a sample holds NaN or infinity")
     return np.sort(values)
+
+
+def _energy(values: Floats) -> float:
+    """Not by np.dot, in which the order of the sum depends on the number of threads."""
+    return float(np.einsum("i,i->", values, values))

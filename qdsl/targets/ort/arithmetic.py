@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from qdsl.targets.ort.agreement import Agreement
@@ -27,27 +29,39 @@ _OFFSET = 128  # from int8 to uint8
 _INTEGER_PRODUCTS = ("ConvInteger", "MatMulInteger")
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One sample's inputs, and what the float model and the artifact write for it: the tensors asked for, in order."""
+
+    arrays: Arrays
+    expected: Sequence[NDArray[Any]]
+    ran: Sequence[NDArray[Any]]
+
+
 def arithmetic(
-    reference: Source, quantized: Source, names: Sequence[str], kept: Sequence[Arrays]
+    reference: Source, quantized: Source, names: Sequence[str], inner: Sequence[str], kept: Sequence[Kept]
 ) -> tuple[Arithmetic, ...]:
-    """How each of the tensors `names`, outputs first of all, agrees with the float model as written and as it runs,
-    over the samples `kept`. Nothing for no samples."""
-    if not kept or not names:
+    """How each of the outputs `names`, which `kept` has, and of the tensors `inner` agrees with the float model as
+    written and as it runs. Nothing for no samples."""
+    everything = [*names, *inner]
+    if not kept or not everything:
         return ()
-    public = {info.name for info in reference.proto.graph.output}
-    inner = [name for name in names if name not in public]
-    floats = Exposing(FLOAT, reference, inner)
-    running, written = _both(quantized, inner)
-    totals = [(Agreement(), Agreement(), Agreement()) for _ in names]
-    for arrays in kept:
-        expected, ran, meant = (session.run(names, arrays) for session in (floats, running, written))
+    written = _written(quantized, inner)
+    beside = (Exposing(FLOAT, reference, inner), Exposing(QUANTIZED, quantized, inner)) if inner else None
+    totals = [(Agreement(), Agreement(), Agreement()) for _ in everything]
+    for sample in kept:
+        expected, ran = list(sample.expected), list(sample.ran)
+        if beside is not None:
+            expected += beside[0].run(inner, sample.arrays)
+            ran += beside[1].run(inner, sample.arrays)
+        meant = written.run(everything, sample.arrays)
         for (planned, here, apart), x, y, z in zip(totals, expected, ran, meant, strict=True):
             planned.add(x, z)
             here.add(x, y)
             apart.add(z, y)
     return tuple(
         Arithmetic(name, planned.sqnr_db, here.sqnr_db, apart.sqnr_db, len(kept))
-        for name, (planned, here, apart) in zip(names, totals, strict=True)
+        for name, (planned, here, apart) in zip(everything, totals, strict=True)
     )
 
 
@@ -56,7 +70,7 @@ def partings(quantized: Source, inner: Sequence[Layer], kept: Sequence[Arrays]) 
     if not inner:
         return
     doubles = [layer.exposed for layer in inner]
-    running, written = _both(quantized, doubles)
+    running, written = Exposing(QUANTIZED, quantized, doubles), _written(quantized, doubles)
     totals = [Agreement() for _ in inner]
     for arrays in kept:
         for total, layer, meant, ran in zip(
@@ -71,9 +85,8 @@ def partings(quantized: Source, inner: Sequence[Layer], kept: Sequence[Arrays]) 
     yield from parted[:_SHOWN]
 
 
-def _both(source: Source, expose: Sequence[str]) -> tuple[Exposing, Exposing]:
-    written = replace(source, proto=exact_products(source.proto))
-    return Exposing(QUANTIZED, source, expose), Exposing(QUANTIZED, written, expose, as_written=True)
+def _written(source: Source, expose: Sequence[str]) -> Exposing:
+    return Exposing(QUANTIZED, replace(source, proto=exact_products(source.proto)), expose, as_written=True)
 
 
 def exact_products(proto: ModelProto) -> ModelProto:

@@ -83,13 +83,13 @@ def _widen(options: ort.SessionOptions, what: str) -> None:
 
 
 def exposed(proto: ModelProto, names: Sequence[str]) -> bytes:
-    """The model's bytes with more outputs; ONNX Runtime infers their types."""
-    had = len(proto.graph.output)
+    """The model's bytes with more outputs; ONNX Runtime infers their types. Safe from any thread: messages joined are
+    merged when they are read (protobuf, encoding: last one wins), lists of both one behind the other."""
     public = {info.name for info in proto.graph.output}
-    proto.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in public)
+    more = ModelProto()
+    more.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in public)
     data: bytes = proto.SerializeToString()
-    del proto.graph.output[had:]
-    return data
+    return data + more.SerializeToString() if more.graph.output else data
 
 
 def refused(what: str, error: Exception) -> QdslError:

@@ -122,7 +122,7 @@ class _Reader:
         self._nodes = [node for node in emitted.graph.node if node.op_type not in _QDQ]
         self._replaced = [p.value for node in self._nodes for p in node.metadata_props if p.key == REPLACES_KEY]
         self._stored_floats = {t.name for t in emitted.graph.initializer if t.data_type in _FLOATS}
-        self._declared = _declared(onnx.shape_inference.infer_shapes(emitted).graph)
+        self._declared = _declared(onnx.shape_inference.infer_shapes(_light(emitted)).graph)
         self._types = _types(fused.graph)
         self._by_name = {node.name: node for node in fused.graph.node}
         self._writer = {name: node for node in fused.graph.node for name in node.output}
@@ -282,6 +282,16 @@ def _content(tensor: onnx.TensorProto) -> object:
 
 def _is_integer_kernel(node: onnx.NodeProto) -> bool:
     return node.op_type in _INTEGER_KERNELS or node.op_type.startswith("QLinear")
+
+
+def _light(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without the values of large constants, of which no type depends."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for tensor in copy.graph.initializer:
+        if len(tensor.raw_data) > _SMALL_TENSOR:
+            tensor.ClearField("raw_data")
+    return copy
 
 
 def _declared(graph: onnx.GraphProto) -> dict[str, int]:

@@ -24,7 +24,7 @@ from qdsl.plan.types import WIDENING
 from qdsl.spec.scratch import scratch
 from qdsl.spec.threads import in_order, processors
 from qdsl.targets.ort.agreement import Agreement
-from qdsl.targets.ort.arithmetic import arithmetic, partings
+from qdsl.targets.ort.arithmetic import Kept, arithmetic, partings
 from qdsl.targets.ort.exposing import FLOAT, QUANTIZED, Arrays, Exposing, Source, refused
 from qdsl.targets.ort.layers import Layer, chunks, layers, written_layers
 from qdsl.targets.ort.reality import Ran, Reality, read
@@ -61,14 +61,17 @@ def verify(
     """
     view = model.view()
     out = chosen_rows(view)
-    with _aside() as pool, _sources(model, emitted, plan) as sources:
-        names = [name for name in dict.fromkeys(view.outputs) if name not in out]
-        outputs, kept, seen = _outputs(view, names, *sources, samples, count, layer_samples)
+    with _aside() as pool:
         reading = pool.submit(lambda: reality or read(emitted.model))
-        inner = _inner(view, plan, sources[1])
-        found = _layers(view, *sources, kept, inner)
-        summed = arithmetic(*sources, [*names, *_held_by_both(chosen_from(view, out), *sources)], kept)
-        parted = tuple(partings(sources[1], inner, kept)) if any(one.differs for one in summed) else ()
+        with _sources(model, emitted, plan) as sources:
+            names = [name for name in dict.fromkeys(view.outputs) if name not in out]
+            outputs, kept, seen = _outputs(view, names, *sources, samples, count, layer_samples)
+            chosen = _held_by_both(chosen_from(view, out), *sources)
+            summing = pool.submit(arithmetic, *sources, names, chosen, kept)
+            inner, inputs = _inner(view, plan, sources[1]), [sample.arrays for sample in kept]
+            found = _layers(view, *sources, inputs, inner)
+            summed = summing.result()
+            parted = tuple(partings(sources[1], inner, inputs)) if any(one.differs for one in summed) else ()
     try:
         ran = reading.result()
     except Exception as error:
@@ -151,22 +154,22 @@ def _outputs(
     samples: Iterable[Sample],
     count: int,
     keep: int,
-) -> tuple[tuple[Fidelity, ...], list[Arrays], int]:
-    """How the graph outputs called `names` agree, the inputs of the first `keep` samples, and how many samples there
-    were."""
+) -> tuple[tuple[Fidelity, ...], list[Kept], int]:
+    """How the graph outputs called `names` agree, the first `keep` samples with what both write, and how many samples
+    there were."""
     pair = _Pair(reference, quantized, [Layer(name, name) for name in names], inner=False)
     totals = [Agreement() for _ in names]
-    kept: list[Arrays] = []
+    kept: list[Kept] = []
     seen = 0
 
-    def inputs() -> Iterator[Arrays]:
-        for sample in islice(samples, count):
-            if len(kept) < keep:
-                kept.append(dict(sample.arrays))
-            yield sample.arrays
+    def compared(item: tuple[int, Sample]) -> tuple[list[Agreement], Kept | None]:
+        place, sample = item
+        ran = Kept(dict(sample.arrays), *pair.run(sample.arrays))
+        return pair.agreements(ran.expected, ran.ran), ran if place < keep else None
 
-    for parts in in_order(pair.compare, inputs(), _workers(), name="qdsl-verify"):
+    for parts, ran in in_order(compared, enumerate(islice(samples, count)), _workers(), name="qdsl-verify"):
         seen += 1
+        kept += [ran] if ran is not None else []
         for total, part in zip(totals, parts, strict=True):
             total.merge(part)
     found = zip(names, totals, strict=True)
@@ -256,7 +259,13 @@ class _Pair:
 
     def compare(self, arrays: Arrays) -> list[Agreement]:
         """How one sample's tensors agree. Safe from any thread."""
-        expected, got = self._floats.run(self._names, arrays), self._integers.run(self._doubles, arrays)
+        return self.agreements(*self.run(arrays))
+
+    def run(self, arrays: Arrays) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+        """What both write for one sample. Safe from any thread."""
+        return self._floats.run(self._names, arrays), self._integers.run(self._doubles, arrays)
+
+    def agreements(self, expected: Sequence[NDArray[Any]], got: Sequence[NDArray[Any]]) -> list[Agreement]:
         return [_agreement(*three) for three in zip(self._layers, expected, got, strict=True)]
 
 
