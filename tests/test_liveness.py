@@ -40,7 +40,11 @@ def test_what_lives_together_counts(text: str, settings: dict[str, Any], values:
 
 
 def test_an_unknown_shape_is_not_guessed() -> None:
-    assert peak_activations(view_of("net (float[N, 4] x) => (float[N, 4] y) { y = Relu (x) }")) is None
+    assert peak_activations(view_of("net (float[1, N] x) => (float[1, N] y) { y = Relu (x) }")) is None
+
+
+def test_a_free_batch_is_one_sample() -> None:
+    assert peak_activations(view_of("net (float[N, 4] x) => (float[N, 4] y) { y = Relu (x) }")) == 2 * 16
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import prod
 
 from qdsl.graph.dtypes import bits_by_name
-from qdsl.graph.view import GraphView, NodeView
+from qdsl.graph.view import GraphView, NodeView, TensorView
 
 # Their output is their input under another shape: runtimes copy nothing.
 _SAME_BYTES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
@@ -19,8 +20,8 @@ def peak_activations(
     and writes, and what later nodes still read; inputs live until their last reader has run, outputs to the end.
 
     `bits` are the widths of tensors that are held in another type than the graph's; `fused` names nodes that run inside
-    the one before them. Weights, and what a runtime needs for itself, are not in it. None where a shape or a type is
-    unknown.
+    the one before them. Weights, and what a runtime needs for itself, are not in it. A free batch counts as one sample.
+    None where a shape or a type is unknown.
     """
     widths, joined = bits or {}, frozenset(fused)
     owner: dict[str, str] = {}
@@ -35,14 +36,23 @@ def peak_activations(
             continue
         name = owner.get(tensor.name, tensor.name)
         width = widths.get(tensor.name) or bits_by_name(tensor.dtype)
-        if tensor.elements is None or width is None:
+        elements = _elements(tensor)
+        if elements is None or width is None:
             return None
-        sizes[name] = max(sizes.get(name, 0), (tensor.elements * width + 7) // 8)
+        sizes[name] = max(sizes.get(name, 0), (elements * width + 7) // 8)
         start = _FIRST if tensor.producer is None else tensor.producer
         end = _LAST if tensor.is_output else max((use.node for use in tensor.uses), default=start)
         known = spans.get(name, (start, end))
         spans[name] = (min(start, known[0]), max(end, known[1]))
     return _peak(spans, sizes, len(view.nodes))
+
+
+def _elements(tensor: TensorView) -> int | None:
+    shape = tensor.shape
+    if shape and not isinstance(shape[0], int):
+        shape = (1, *shape[1:])
+    known = [dim for dim in shape or () if isinstance(dim, int)]
+    return prod(known) if shape is not None and len(known) == len(shape) else None
 
 
 def _activation(view: GraphView, node: NodeView) -> str:

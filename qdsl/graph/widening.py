@@ -39,7 +39,8 @@ def widen(proto: ModelProto, name: str, limits: Limits) -> tuple[Diagnostic, ...
         for node in graph.node:
             for attribute in node.attribute:
                 _widen_attribute(attribute, limits)
-    told = f"{name} is a {' and '.join(sorted(kinds))} model: it is read as float32, and so is what goes in and out"
+    listed = " and ".join(sorted(kinds))
+    told = f"{name} is a {listed} model: it is read as float32, its inputs and outputs of that type, too"
     return (note("model-float16", told),)
 
 
