@@ -11,7 +11,7 @@ import pytest
 from compile_tools import cli
 from test_cuts import compiled, node, write
 
-from qdsl.api.compiling import CompileResult
+from qdsl.api.compiling import VERIFY_SAMPLES, CompileResult
 
 WAYS = {
     "static, per channel": ("static", "int8 symmetric per_channel"),
@@ -144,7 +144,7 @@ def test_free_dimensions_are_drawn(shape: list[Any], tmp_path: Path) -> None:
     result = compiled(free(tmp_path, shape, nodes, {"w": weights}))
     assert sqnr(result) > 24
     verification = result.targets[0].verification
-    assert (verification.source, verification.samples) == ("drawn inputs", 8)
+    assert (verification.source, verification.samples) == ("drawn inputs", VERIFY_SAMPLES)
     assert not [d for d in result.diagnostics if d.code == "not-compared"]
 
 
@@ -152,7 +152,7 @@ def test_sizes_are_tried_until_the_model_runs(tmp_path: Path) -> None:
     """A Conv of 40 by 40 runs on 64, not on 16."""
     weights = np.random.default_rng(4).standard_normal((4, 2, 40, 40)).astype(np.float32)
     recipe = free(tmp_path, [1, 2, "h", "w"], [node("Conv", ["x", "w"], ["y"], "first")], {"w": weights})
-    assert compiled(recipe).targets[0].verification.samples == 8
+    assert compiled(recipe).targets[0].verification.samples == VERIFY_SAMPLES
 
 
 def test_what_cannot_be_drawn_is_told_with_a_cure(tmp_path: Path) -> None:
@@ -165,4 +165,4 @@ def test_what_cannot_be_drawn_is_told_with_a_cure(tmp_path: Path) -> None:
     said = cli("compile", recipe, "--no-lock", "--no-measure").stdout
     assert "not compared" in said
     recipe.write_text(recipe.read_text().replace("quantize", 'input "x" { shape [1, 100, 16] }\nquantize', 1))
-    assert compiled(recipe).targets[0].verification.samples == 8
+    assert compiled(recipe).targets[0].verification.samples == VERIFY_SAMPLES
