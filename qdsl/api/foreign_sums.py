@@ -25,6 +25,10 @@ _QDQ_PORTS = {"Conv": (1,), "MatMul": (0, 1), "Gemm": (0, 1)}
 # What the runtime makes of these keeps the sums of the operator that it replaces.
 _SUMS_OF = {"DynamicQuantizeMatMul": "MatMulInteger", "MatMulIntegerToFloat": "MatMulInteger"}
 _ON = {"pairs": "x86 without VNNI", "lowest": "Arm without dot product"}
+_WHY = {
+    "pairs": "two neighbouring products can pass int16, and saturate",
+    "lowest": "where -128 meets -128 the sum wraps",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,6 @@ def inexact_weights(prepared: Prepared, decided: Decisions) -> Iterator[Diagnost
         notes=tuple(notes),
         severity=Severity.WARNING,
     )
-
-
-_WHY = {
-    "pairs": "two neighbouring products can pass int16, and saturate",
-    "lowest": "where -128 meets -128 the sum wraps",
-}
 
 
 def _cures(found: list[_Inexact]) -> tuple[str, ...]:
