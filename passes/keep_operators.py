@@ -19,8 +19,8 @@ import onnx_graphsurgeon as gs
 from qdsl.graph.edit import add_node, replace_input
 from qdsl.graph.model import Model
 from qdsl.passes.origins import ORIGIN_KEY, origin_text
-from qdsl.plan.types import Plan
 from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.spec.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

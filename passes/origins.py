@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdsl.plan.types import Origin
+from qdsl.spec.plan import Origin
 
 ORIGIN_KEY = "qdsl.origin"
 # A node of the float model that gave way to several: each of them says its name.

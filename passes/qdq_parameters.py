@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.view import GraphView, NodeView
-from qdsl.plan.types import BiasPlan, TensorPlan, WeightPlan
 from qdsl.quant import QParams, raise_scale_for_bias, scale_zero_point, storage_type, weight_parameters, whole_inverse
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
+from qdsl.spec.plan import BiasPlan, TensorPlan, WeightPlan
 
 Array = NDArray[Any]
 Values = Callable[[str], Array]

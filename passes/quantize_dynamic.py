@@ -28,9 +28,9 @@ from qdsl.graph.edit import add_constant, add_deferred, add_node, add_variable, 
 from qdsl.graph.model import Model
 from qdsl.passes.origins import ORIGIN_KEY, origin_text
 from qdsl.passes.qdq_parameters import PlanLike
-from qdsl.plan.types import Origin, TensorPlan, WeightPlan
 from qdsl.quant import QParams, quantize_weight, weight_parameters
 from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.spec.plan import Origin, TensorPlan, WeightPlan
 
 _OFFSET = 128  # from uint8 to int8
 _FLOAT, _INT32, _INT8 = (int(getattr(TensorProto, name)) for name in ("FLOAT", "INT32", "INT8"))

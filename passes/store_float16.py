@@ -23,8 +23,8 @@ from qdsl.graph.edit import add_deferred, add_node, readers_of, replace_output, 
 from qdsl.graph.edit_qdq import set_element_type
 from qdsl.graph.model import Model
 from qdsl.passes.origins import ORIGIN_KEY, origin_text
-from qdsl.plan.types import HalfNode, HalfWeight, Origin
 from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.spec.plan import HalfNode, HalfWeight, Origin
 
 _NUMBERS = {"float32": 1, "float16": 10}  # onnx.in.proto, TensorProto.DataType
 Slot = tuple[gs.Node, int]

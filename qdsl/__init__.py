@@ -47,7 +47,7 @@ _ALSO_PACKAGES = ("plan", "report")
 
 
 class _Verb(ModuleType):
-    """A package that is a verb, too: `qdsl.plan(...)` calls `qdsl.api.plan`, `qdsl.plan.types` is its module."""
+    """A package that is a verb, too: `qdsl.plan(...)` calls `qdsl.api.plan`, `qdsl.spec.plan` is its module."""
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         return getattr(import_module("qdsl.api"), self.__name__.rpartition(".")[2])(*args, **settings)

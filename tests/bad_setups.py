@@ -42,7 +42,7 @@ from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.harness.profiles import BuildProfile, Profile
 from qdsl.plan import from_json, to_json
-from qdsl.plan.types import PLAN_VERSION
+from qdsl.spec.plan import PLAN_VERSION
 from qdsl.targets.ort.emit import emit
 from qdsl.targets.results import Arithmetic, Parting, Verification
 

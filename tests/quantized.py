@@ -14,8 +14,8 @@ import onnxruntime as ort
 from onnx import ModelProto, numpy_helper
 
 from qdsl.graph import Model, from_proto
-from qdsl.plan.types import BiasPlan, Calibration, Origin, Reader, TensorPlan, WeightPlan
 from qdsl.spec import DTYPES, UNGUARDED, Granularity, Guard, Scheme
+from qdsl.spec.plan import BiasPlan, Calibration, Origin, Reader, TensorPlan, WeightPlan
 
 OUT = ("", -1)
 RULE = Origin("quantize static", "example.q", 4)

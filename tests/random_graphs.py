@@ -17,8 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from qdsl.capability import MOVES, Capability, Row
 from qdsl.graph.view import GraphView, NodeView
-from qdsl.plan.types import BiasPlan, Calibration, Origin, Reader, TensorPlan, WeightPlan
 from qdsl.spec import DTYPES, Granularity, Scheme
+from qdsl.spec.plan import BiasPlan, Calibration, Origin, Reader, TensorPlan, WeightPlan
 
 _ORIGIN = Origin("random")
 _IR = {13: 8, 17: 8, 19: 9, 21: 10}

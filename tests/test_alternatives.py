@@ -16,7 +16,7 @@ from qdsl.graph.view import GraphView
 from qdsl.lang import loads as recipe_of
 from qdsl.plan import decide, from_json, render, to_json
 from qdsl.plan.alternatives import candidates, settled_by_ranges, still_open, without_losses
-from qdsl.plan.types import Choice, Origin
+from qdsl.spec.plan import Choice, Origin
 
 
 def regions(view: GraphView, rules: str = "", name: str = "stem_float") -> list[tuple[str, ...]]:

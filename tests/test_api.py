@@ -25,11 +25,11 @@ def python(program: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "before", ["", "import qdsl.plan.types\n", "from qdsl.plan import render\n", "import qdsl.cli\n"]
+    "before", ["", "import qdsl.spec.plan\n", "from qdsl.plan import render\n", "import qdsl.cli\n"]
 )
 def test_plan_is_a_call_and_a_package(before: str, tmp_path: Path) -> None:
     recipe = project(tmp_path)
-    program = f"import qdsl\n{before}print(len(qdsl.plan({str(recipe)!r}).plans))\nfrom qdsl.plan.types import Plan\n"
+    program = f"import qdsl\n{before}print(len(qdsl.plan({str(recipe)!r}).plans))\nfrom qdsl.spec.plan import Plan\n"
     assert python(program + f"print(type(qdsl.plan({str(recipe)!r}).plans[0]) is Plan)") == "1\nTrue"
 
 

@@ -40,7 +40,7 @@ FLOOR = {
 SIDEWAYS = {
     ("qdsl.lang", "qdsl.grammars"): "the parser reads the grammar",
     ("qdsl.data", "qdsl.lang"): "a dataset is opened from its recipe statement",
-    ("qdsl.spec", "qdsl.diag"): "none today",
+    ("qdsl.spec", "qdsl.diag"): "a plan.json that cannot be read is told as a diagnostic",
     ("qdsl.harness", "qdsl.targets"): "a target says how its artifact is run",
     ("qdsl.report", "qdsl.harness"): "a report shows what was measured",
     ("qdsl.capability", "qdsl.graph"): "a row says what it covers by looking at nodes of the view",

@@ -34,10 +34,10 @@ from qdsl.diag import QdslError
 from qdsl.graph import Model, to_proto
 from qdsl.passes.index import make
 from qdsl.passes.insert_qdq import InsertQDQ, least_opset
-from qdsl.plan.types import Calibration, Origin
 from qdsl.quant import QParams, quantize
 from qdsl.rewrite import run as run_passes
 from qdsl.spec import DTYPES, Guard
+from qdsl.spec.plan import Calibration, Origin
 
 Golden = Callable[[str, str], None]
 

@@ -8,7 +8,7 @@ from structure_graphs import Net
 from qdsl.graph.view import GraphView
 from qdsl.plan.explain import explain
 from qdsl.plan.render import render
-from qdsl.plan.types import Island
+from qdsl.spec.plan import Island
 
 
 def between(*ops: str, apart: bool = False) -> GraphView:

@@ -11,7 +11,7 @@ from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.diag.codes.plan import CODES
 from qdsl.lang import loads
 from qdsl.plan import decide, explain, from_json, gate, to_json
-from qdsl.plan.types import PLAN_VERSION
+from qdsl.spec.plan import PLAN_VERSION
 
 MODELS = {"detector.onnx": detector, "quantized.onnx": quantized}
 

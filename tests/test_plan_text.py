@@ -23,7 +23,9 @@ from qdsl.graph import load
 from qdsl.lang import load as load_recipe
 from qdsl.lang import loads
 from qdsl.plan import Plan, decide, explain, from_json, plan_hash, render, to_json
-from qdsl.plan.types import (
+from qdsl.rewrite import canonicalise
+from qdsl.spec import DTYPES, Granularity, Guard, Scheme
+from qdsl.spec.plan import (
     PLAN_VERSION,
     BiasPlan,
     Calibration,
@@ -39,8 +41,6 @@ from qdsl.plan.types import (
     Totals,
     WeightPlan,
 )
-from qdsl.rewrite import canonicalise
-from qdsl.spec import DTYPES, Granularity, Guard, Scheme
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "data" / "yolov8_tiny_torchscript.onnx"

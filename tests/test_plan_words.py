@@ -151,7 +151,7 @@ def outcome(around: str, setting: str) -> str:
 
 def _without_lines(plan: Plan) -> Plan:
     """The plan without origins: a changed column or line is no changed plan."""
-    from qdsl.plan.types import Origin
+    from qdsl.spec.plan import Origin
 
     none = Origin("")
     return replace(

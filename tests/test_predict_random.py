@@ -16,7 +16,7 @@ from qdsl.passes.insert_qdq import InsertQDQ
 from qdsl.plan.predict import predict, refused_tensors
 from qdsl.plan.predict_bounds import Interval, bounds
 from qdsl.plan.predict_edges import edges_of_plan
-from qdsl.plan.types import Prediction
+from qdsl.spec.plan import Prediction
 from qdsl.targets.ort.reality import Ran, read
 
 TABLE = load("ort_cpu")

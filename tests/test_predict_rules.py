@@ -20,8 +20,8 @@ from qdsl.passes.insert_qdq import InsertQDQ
 from qdsl.plan.predict import predict, predict_edges, refused_tensors
 from qdsl.plan.predict_edges import Edges, Quant, edges_of_plan, float_edges
 from qdsl.plan.predict_merge import CHECKS
-from qdsl.plan.types import BiasPlan, Prediction, TensorPlan, WeightPlan
 from qdsl.spec import DTYPES, Granularity
+from qdsl.spec.plan import BiasPlan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets.ort.reality import Ran, read
 
 TABLE = load("ort_cpu")

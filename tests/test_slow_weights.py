@@ -10,7 +10,7 @@ from structure_graphs import Net
 
 from qdsl.capability import TableError, loads
 from qdsl.graph.view import GraphView
-from qdsl.plan.types import Flag
+from qdsl.spec.plan import Flag
 
 
 def narrow_and_wide() -> GraphView:

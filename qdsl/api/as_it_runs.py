@@ -10,7 +10,7 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import load, to_proto
 from qdsl.plan import Decisions
 from qdsl.plan.as_it_is import AS_IT_IS, RAN
-from qdsl.plan.types import NodePlan, Prediction
+from qdsl.spec.plan import NodePlan, Prediction
 from qdsl.targets.ort.reality import Ran, read
 
 _GONE = Prediction("absorbed", "", "", RAN)

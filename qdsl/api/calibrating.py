@@ -17,8 +17,8 @@ from qdsl.graph import Model
 from qdsl.lang.recipe import DataSpec
 from qdsl.plan import Plan
 from qdsl.plan.cuts import margin
-from qdsl.plan.types import Cut, TensorPlan
 from qdsl.quant.scales import limits
+from qdsl.spec.plan import Cut, TensorPlan
 
 _NO_EFFECT = "sampling-no-effect"
 _SHOWN = 3

@@ -15,7 +15,7 @@ from qdsl.plan import Decisions
 from qdsl.plan.alternatives import candidates, still_open
 from qdsl.plan.gate import find_target
 from qdsl.plan.origins import Origins, table_alternative
-from qdsl.plan.types import Choice, Origin
+from qdsl.spec.plan import Choice, Origin
 
 TRIALS = 12
 

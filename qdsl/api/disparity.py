@@ -16,8 +16,8 @@ from qdsl.graph.view import GraphView
 from qdsl.passes.qdq_parameters import activation_parameters
 from qdsl.plan import Plan
 from qdsl.plan.predict_bounds import bounds
-from qdsl.plan.types import TensorPlan
 from qdsl.quant import limits
+from qdsl.spec.plan import TensorPlan
 
 SHARE = 16
 # Each output value is a value of the first input: its range holds for the output, too.

@@ -21,8 +21,8 @@ from qdsl.passes.qdq_parameters import activation_parameters
 from qdsl.plan import Decisions
 from qdsl.plan.needs import flat_ends
 from qdsl.plan.render import plain
-from qdsl.plan.types import TensorPlan
 from qdsl.quant import limits
+from qdsl.spec.plan import TensorPlan
 
 _LEAST = 32
 _ROW = 16.0

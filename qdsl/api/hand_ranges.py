@@ -27,8 +27,8 @@ from qdsl.plan import Decisions
 from qdsl.plan.cuts import margin
 from qdsl.plan.needs import Need, needs
 from qdsl.plan.render import plain
-from qdsl.plan.types import RowsRead, TensorPlan
 from qdsl.quant import limits as levels_of
+from qdsl.spec.plan import RowsRead, TensorPlan
 
 _ENERGY = 0.01
 _VALUES = 0.5

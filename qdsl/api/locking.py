@@ -22,8 +22,8 @@ from qdsl.lang.recipe import Recipe
 from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, LockedMeans, LockedRange
 from qdsl.plan import Plan
 from qdsl.plan.targets import table_of
-from qdsl.plan.types import Cut
 from qdsl.spec.aside import forget_dead
+from qdsl.spec.plan import Cut
 
 SUFFIX = ".lock"
 _SHOWN = 20

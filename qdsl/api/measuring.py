@@ -35,7 +35,7 @@ from qdsl.harness.tasks import Expected
 from qdsl.lang.recipe import Recipe, Target
 from qdsl.lock import Fingerprints, meaning
 from qdsl.plan import Plan, plan_hash
-from qdsl.plan.types import Totals
+from qdsl.spec.plan import Totals
 from qdsl.targets.results import Emitted, Verification
 
 Stage = Callable[[str], Callable[[str, int, int], None]]

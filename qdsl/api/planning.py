@@ -16,7 +16,7 @@ from qdsl.graph.validity import invalid
 from qdsl.plan import Decisions, Explanation, Plan, decide
 from qdsl.plan import explain as explain_decisions
 from qdsl.plan.opset import least_opset
-from qdsl.plan.types import Choice
+from qdsl.spec.plan import Choice
 
 
 @dataclass(frozen=True)

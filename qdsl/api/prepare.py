@@ -23,8 +23,8 @@ from qdsl.lock.types import Named
 from qdsl.passes.index import make
 from qdsl.plan.gate import model_absent
 from qdsl.plan.opset import wanted_opset
-from qdsl.plan.types import Widened
 from qdsl.rewrite import Trace, canonicalise, run
+from qdsl.spec.plan import Widened
 
 # What cannot be written has nothing to do with the line that names the model.
 _ABOUT_RESULTS = frozenset({"artifact-write", "model-write"})

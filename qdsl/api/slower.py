@@ -10,8 +10,8 @@ from qdsl.harness import FLOAT
 from qdsl.harness.profiles import Profile
 from qdsl.plan import Plan
 from qdsl.plan.islands import ops_of, told
-from qdsl.plan.types import Island, NodePlan
 from qdsl.search import LEAST_BLOCKS, compare
+from qdsl.spec.plan import Island, NodePlan
 
 _CALL = 2e-4  # seconds: what the runtime takes to call some dozen kernels more, whatever they compute
 _ISLANDS, _NAMED = 3, 12

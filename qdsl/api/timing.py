@@ -19,8 +19,8 @@ from qdsl.graph.chosen_rows import chosen_rows
 from qdsl.lang.recipe import Require, Target, Tune
 from qdsl.plan import Decisions
 from qdsl.plan.gate import find_target
-from qdsl.plan.types import Choice, Origin
 from qdsl.search import Attempt, compare
+from qdsl.spec.plan import Choice, Origin
 from qdsl.spec.threads import processors
 
 BLOCKS, SAMPLES = 21, 8

@@ -17,8 +17,8 @@ from qdsl.data import Dataset
 from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions
 from qdsl.plan.alternatives import candidates, settled_by_ranges, without_losses
-from qdsl.plan.types import Choice
 from qdsl.search import Trial, walk
+from qdsl.spec.plan import Choice
 from qdsl.spec.scratch import scratch
 
 

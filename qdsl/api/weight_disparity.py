@@ -14,8 +14,8 @@ import numpy as np
 from qdsl.diag import Span
 from qdsl.graph import Model
 from qdsl.plan import Decisions
-from qdsl.plan.types import WeightPlan
 from qdsl.spec import Granularity
+from qdsl.spec.plan import WeightPlan
 
 _APART = 100.0
 _DEAD = 1e6

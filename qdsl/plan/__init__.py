@@ -4,8 +4,8 @@ from qdsl.plan.build import Decisions, decide, make
 from qdsl.plan.explain import Explanation, Step, explain
 from qdsl.plan.gate import gate
 from qdsl.plan.render import render
-from qdsl.plan.serialize import from_json, plan_hash, plans_json, to_json
-from qdsl.plan.types import Plan
+from qdsl.spec.plan import Plan
+from qdsl.spec.plan_json import from_json, plan_hash, plans_json, to_json
 
 __all__ = [
     "Decisions",

@@ -15,7 +15,7 @@ from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Edge, Port
 from qdsl.plan.build import Decisions
 from qdsl.plan.origins import table_alternative
-from qdsl.plan.types import Choice, TensorPlan
+from qdsl.spec.plan import Choice, TensorPlan
 
 Ends = tuple[float, float]
 

@@ -11,7 +11,7 @@ from qdsl.graph.view import GraphView, NodeView, TensorView, Use
 from qdsl.plan.context import Context
 from qdsl.plan.predict import predict
 from qdsl.plan.predict_bounds import Interval
-from qdsl.plan.types import BiasPlan, Prediction, Reader, TensorPlan, WeightPlan
+from qdsl.spec.plan import BiasPlan, Prediction, Reader, TensorPlan, WeightPlan
 
 COPY = "Max"  # of one input: ONNX Runtime neither removes nor fuses it
 APART = "apart"  # the word of a row's `requires`

@@ -9,7 +9,7 @@ from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
 from qdsl.lang.recipe import Mode, Recipe, Require, Target
 from qdsl.plan.cascade import all_rules
 from qdsl.plan.facts import requirement_text
-from qdsl.plan.types import Origin, Plan
+from qdsl.spec.plan import Origin, Plan
 
 AS_IT_IS = "none"
 RAN = "as it runs here"  # why a node is said to run as it does, once the runtime has said it

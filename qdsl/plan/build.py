@@ -43,8 +43,8 @@ from qdsl.plan.selection import Selection
 from qdsl.plan.settle import Settled, Settling
 from qdsl.plan.size import kept_floats, predicted_bytes
 from qdsl.plan.slow_weights import slow_types, slow_weights
-from qdsl.plan.types import PLAN_VERSION, Choice, Count, Flag, Island, NodePlan, Origin, Plan, Prediction, Totals
 from qdsl.plan.verdicts import REFUSED, Verdicts
+from qdsl.spec.plan import PLAN_VERSION, Choice, Count, Flag, Island, NodePlan, Origin, Plan, Prediction, Totals
 
 _MEASURE_IT = "to measure it as it is: `quantize none`"
 _QUANTIZED_OPS = frozenset(

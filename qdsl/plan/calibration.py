@@ -8,7 +8,7 @@ from dataclasses import replace
 from qdsl.lang.recipe import Calibrate, FixedRange
 from qdsl.plan.cascade import Voice
 from qdsl.plan.context import Context
-from qdsl.plan.types import Calibration, TensorPlan
+from qdsl.spec.plan import Calibration, TensorPlan
 
 _DEFAULT = "minmax"
 

@@ -25,8 +25,8 @@ from qdsl.lang.recipe import (
 )
 from qdsl.plan.origins import Origins
 from qdsl.plan.selection import Selection
-from qdsl.plan.types import Origin
 from qdsl.spec import DType
+from qdsl.spec.plan import Origin
 
 SETTINGS = ("weights", "activations", "calibrate", "range")
 Value = TypeRequest | Calibrate | FixedRange

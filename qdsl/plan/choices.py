@@ -8,7 +8,7 @@ from dataclasses import replace
 from qdsl.capability.alternatives import IN_FLOAT
 from qdsl.graph.view import GraphView
 from qdsl.plan.context import Context
-from qdsl.plan.types import Choice, Origin
+from qdsl.spec.plan import Choice, Origin
 
 
 def in_order(choices: Iterable[Choice], view: GraphView) -> tuple[Choice, ...]:

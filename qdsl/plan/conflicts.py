@@ -9,8 +9,8 @@ from qdsl.lang.recipe import KeepRule, LayersRule, TypeRequest
 from qdsl.plan.cascade import Cascade, Spoken
 from qdsl.plan.context import Context
 from qdsl.plan.place import Edit
-from qdsl.plan.types import Origin
 from qdsl.spec import DType
+from qdsl.spec.plan import Origin
 
 
 def check_conflicts(context: Context, changes: Iterable[Edit], bare: frozenset[str]) -> None:

@@ -13,7 +13,7 @@ from qdsl.plan.cascade import Cascade, Resolved
 from qdsl.plan.origins import Origins
 from qdsl.plan.schemes import Chosen, Schemes
 from qdsl.plan.selection import Selection
-from qdsl.plan.types import Origin
+from qdsl.spec.plan import Origin
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.plan.half import Halves
 from qdsl.plan.shapes import weight_ports
-from qdsl.plan.types import Count
+from qdsl.spec.plan import Count
 
 
 class Counter:

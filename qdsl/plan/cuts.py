@@ -10,7 +10,7 @@ from qdsl.plan.draft import Draft
 from qdsl.plan.needs import BY_HAND, Known, Need, needs
 from qdsl.plan.origins import table_row
 from qdsl.plan.predict_bounds import Interval
-from qdsl.plan.types import Cut, Origin, Reader, RowsRead, TensorPlan
+from qdsl.spec.plan import Cut, Origin, Reader, RowsRead, TensorPlan
 
 _LONG = 4096  # values of a row whose length is not known
 

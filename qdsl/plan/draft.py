@@ -17,8 +17,8 @@ from qdsl.plan.predict_rules import bias_of_rows
 from qdsl.plan.schemes import Chosen
 from qdsl.plan.shapes import blockless, undivided
 from qdsl.plan.share import Groups
-from qdsl.plan.types import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
 from qdsl.spec import Granularity, Scheme
+from qdsl.spec.plan import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
 
 
 @dataclass(frozen=True, slots=True)

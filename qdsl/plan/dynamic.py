@@ -21,8 +21,8 @@ from qdsl.plan.dynamic_schemes import WeightSchemes
 from qdsl.plan.guards import guard
 from qdsl.plan.place import Edit
 from qdsl.plan.settle import Settled
-from qdsl.plan.types import Calibration, Origin, Prediction, Reader, TensorPlan, WeightPlan
 from qdsl.spec import Granularity, Scheme
+from qdsl.spec.plan import Calibration, Origin, Prediction, Reader, TensorPlan, WeightPlan
 
 AT_RUN_TIME = "dynamic"
 _DATA, _WEIGHT = 0, 1

@@ -10,7 +10,7 @@ from qdsl.graph.view import GraphView, NodeView
 from qdsl.plan.predict import predict
 from qdsl.plan.predict_edges import float_edges
 from qdsl.plan.predict_merge import merge_nodes
-from qdsl.plan.types import Prediction, TensorPlan, WeightPlan
+from qdsl.spec.plan import Prediction, TensorPlan, WeightPlan
 
 _BIAS = 2
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from qdsl.graph.view import GraphView, NodeView
-from qdsl.plan.types import Origin, TensorPlan, WeightPlan
 from qdsl.spec import Granularity
+from qdsl.spec.plan import Origin, TensorPlan, WeightPlan
 
 # Bytes in an ONNX file (protobuf wire format): tag and length of a text or message; an attribute `to` or `axis`; the
 # provenance beside its text; the fields of an initializer beside name and data; those of a tensor's type beside its

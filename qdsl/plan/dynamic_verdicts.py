@@ -6,8 +6,8 @@ from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.dynamic import DynamicSettled
 from qdsl.plan.macs import macs
-from qdsl.plan.types import NodePlan, Origin, WeightPlan
 from qdsl.plan.verdicts import QUANTIZED, REFUSED, UNTOUCHED
+from qdsl.spec.plan import NodePlan, Origin, WeightPlan
 
 
 def verdicts(context: Context, settled: DynamicSettled) -> tuple[NodePlan, ...]:

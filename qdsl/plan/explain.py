@@ -14,7 +14,7 @@ from qdsl.plan.cascade import Resolved, Value
 from qdsl.plan.islands import told
 from qdsl.plan.render import place, plain, shortened
 from qdsl.plan.shapes import weight_ports
-from qdsl.plan.types import Cut, NodePlan, Origin, TensorPlan
+from qdsl.spec.plan import Cut, NodePlan, Origin, TensorPlan
 
 _WIDEST = 72
 

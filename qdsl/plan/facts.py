@@ -20,7 +20,7 @@ from qdsl.lang.recipe import (
     UsePass,
 )
 from qdsl.plan.origins import Origins
-from qdsl.plan.types import Fact
+from qdsl.spec.plan import Fact
 
 Setting = tuple[str, str]
 

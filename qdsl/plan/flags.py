@@ -8,7 +8,7 @@ from qdsl.graph.structure import decode_head
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.lang.recipe import Recipe, Target
 from qdsl.plan.context import Context
-from qdsl.plan.types import Flag, TensorPlan
+from qdsl.spec.plan import Flag, TensorPlan
 
 SHARED_RANGE = "shared-range"
 _PROBABILITIES = frozenset({"Sigmoid", "Softmax", "HardSigmoid"})

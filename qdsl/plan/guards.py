@@ -8,8 +8,8 @@ from qdsl.capability.sums import LOWEST, PAIRS, Sums
 from qdsl.diag import Span
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
-from qdsl.plan.types import WeightPlan
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
+from qdsl.spec.plan import WeightPlan
 
 
 def guard(context: Context, node: NodeView, port: int, kernel: str, scheme: Scheme) -> Guard:

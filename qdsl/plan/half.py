@@ -10,7 +10,7 @@ from qdsl.graph.half_ports import Ports, half_ports
 from qdsl.graph.view import NodeView, Use
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.plan.types import HalfNode, HalfWeight, Origin
+from qdsl.spec.plan import HalfNode, HalfWeight, Origin
 
 LARGEST, SMALLEST = 65504.0, 2.0**-24
 # A constant of fewer elements saves less than the Cast before it takes.

@@ -7,8 +7,8 @@ from dataclasses import replace
 from qdsl.capability.half import RUNS_HALF, half_for
 from qdsl.plan.context import Context
 from qdsl.plan.half import Halves
-from qdsl.plan.types import HalfNode, NodePlan, Prediction
 from qdsl.plan.verdicts import QUANTIZED, REFUSED, UNTOUCHED
+from qdsl.spec.plan import HalfNode, NodePlan, Prediction
 
 
 def with_halves(context: Context, halves: Halves, nodes: tuple[NodePlan, ...]) -> tuple[NodePlan, ...]:

@@ -9,7 +9,7 @@ from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Recipe
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.plan.types import BiasPlan, Origin
+from qdsl.spec.plan import BiasPlan, Origin
 
 BUILT = ("bias_correct",)
 # Gemm: y = alpha x w + beta b

@@ -13,7 +13,7 @@ from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.plan.macs_shapes import size
-from qdsl.plan.types import Flag, Island, Prediction
+from qdsl.spec.plan import Flag, Island, Prediction
 
 FLOAT_ISLAND = "float-island"
 _MOVED = 5  # bytes for each value that a Q or DQ turns

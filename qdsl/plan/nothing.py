@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.shapes import blockless
-from qdsl.plan.types import Prediction
+from qdsl.spec.plan import Prediction
 
 
 def nothing_quantized(context: Context, refused: Mapping[int, Prediction]) -> None:

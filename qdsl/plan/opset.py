@@ -16,8 +16,8 @@ from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import LayersRule, Mode, Recipe, Target, TypeRequest
 from qdsl.plan.cascade import all_rules
 from qdsl.plan.gate import table_name
-from qdsl.plan.types import TensorPlan, WeightPlan
 from qdsl.spec import DType, Granularity
+from qdsl.spec.plan import TensorPlan, WeightPlan
 
 _QDQ, _DYNAMIC, _BLOCKS = 10, 11, 21  # QuantizeLinear, DynamicQuantizeLinear, scales per block
 _NARROW = 4  # types of fewer bits have no form in the runtime's own domain

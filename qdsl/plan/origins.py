@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qdsl.diag import Span
 from qdsl.lang.recipe import Improve, KeepRule, LayersRule, Mode, PlaceRule, Recipe, Tune
-from qdsl.plan.types import Origin
+from qdsl.spec.plan import Origin
 
 _LONGEST = 60
 

@@ -10,7 +10,7 @@ from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Edge, PlaceRule, Port
 from qdsl.plan.context import Context
 from qdsl.plan.origins import table_row
-from qdsl.plan.types import Origin
+from qdsl.spec.plan import Origin
 
 GRAPH_OUTPUT = (-1, -1)
 Slot = tuple[int, int]  # node index and input port, or GRAPH_OUTPUT

@@ -13,7 +13,7 @@ from qdsl.plan.predict_joins import joined
 from qdsl.plan.predict_merge import Merged, merge_nodes
 from qdsl.plan.predict_rules import judge
 from qdsl.plan.predict_spread import spread
-from qdsl.plan.types import BiasPlan, Prediction, TensorPlan, WeightPlan
+from qdsl.spec.plan import BiasPlan, Prediction, TensorPlan, WeightPlan
 
 
 def predict(

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from qdsl.graph.view import GraphView, Use
 from qdsl.plan.predict_bounds import Interval, bounds, union
-from qdsl.plan.types import BiasPlan, TensorPlan, WeightPlan
 from qdsl.spec import DType, Granularity, Scheme
+from qdsl.spec.plan import BiasPlan, TensorPlan, WeightPlan
 
 INT32 = DType("int32", 32, True, True, None)
 

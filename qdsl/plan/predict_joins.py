@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from qdsl.capability import Capability, Row
 from qdsl.graph.view import GraphView, NodeView, Use
 from qdsl.plan.predict_edges import Edges
-from qdsl.plan.types import NodePlan, Prediction, TensorPlan
+from qdsl.spec.plan import NodePlan, Prediction, TensorPlan
 
 
 def joined(

@@ -8,8 +8,8 @@ from qdsl.capability import ABSORBED, COMPUTE, MOVES, Capability, Row
 from qdsl.graph.view import GraphView, NodeView, Use
 from qdsl.plan.predict_bounds import clip_limits, fixed_tensors
 from qdsl.plan.predict_edges import INT32, Edges, Quant, Written
-from qdsl.plan.types import Prediction
 from qdsl.spec import DTYPES, DType, Granularity
+from qdsl.spec.plan import Prediction
 
 # Limits are compared as integers where a kernel takes the activation in, else as they are (up to float32's precision).
 _ROUNDED, _EXACT = 0.499, 1e-6

@@ -9,8 +9,8 @@ from statistics import median
 
 from qdsl.plan.as_it_is import AS_IT_IS, RAN
 from qdsl.plan.islands import ops_of, told
-from qdsl.plan.types import Choice, Count, NodePlan, Origin, Plan
 from qdsl.spec import UNITS
+from qdsl.spec.plan import Choice, Count, NodePlan, Origin, Plan
 
 _NAME_WIDEST = 44
 _NOTE_WIDEST = 60

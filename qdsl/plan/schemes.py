@@ -9,8 +9,8 @@ from qdsl.diag import Report, Span
 from qdsl.lang.recipe import TypeRequest
 from qdsl.plan.cascade import Resolved
 from qdsl.plan.origins import table_default
-from qdsl.plan.types import Origin
 from qdsl.spec import DType, Granularity, Scheme
+from qdsl.spec.plan import Origin
 
 _DEFAULT_BITS = 8
 

@@ -11,7 +11,7 @@ from qdsl.plan.apart import predict_kept
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft, make_draft
 from qdsl.plan.place import GRAPH_OUTPUT, Components, Edit
-from qdsl.plan.types import Prediction, Reader
+from qdsl.spec.plan import Prediction, Reader
 
 _ROUNDS = 12
 

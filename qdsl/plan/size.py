@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator
 from math import prod
 
 from qdsl.graph.view import GraphView
-from qdsl.plan.types import BiasPlan, Origin, TensorPlan, WeightPlan
 from qdsl.spec import Granularity
+from qdsl.spec.plan import BiasPlan, Origin, TensorPlan, WeightPlan
 
 # Bytes in an ONNX file (protobuf wire format): tag and length of a text or message, an attribute `axis`, the
 # provenance beside its text, the fields of an initializer beside name and data, of a tensor's type beside its dims; a

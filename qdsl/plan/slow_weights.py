@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from qdsl.capability import Dynamic, Slow
 from qdsl.graph.structure import depthwise
 from qdsl.plan.context import Context
-from qdsl.plan.types import Flag, Prediction, WeightPlan
+from qdsl.spec.plan import Flag, Prediction, WeightPlan
 
 SLOW_WEIGHTS = "slow-weights"
 

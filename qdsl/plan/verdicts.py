@@ -11,7 +11,7 @@ from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.plan.macs import macs
 from qdsl.plan.shapes import blockless
-from qdsl.plan.types import NodePlan, Origin, Prediction, TensorPlan, WeightPlan
+from qdsl.spec.plan import NodePlan, Origin, Prediction, TensorPlan, WeightPlan
 
 QUANTIZED, REFUSED, UNTOUCHED = "+", "!", "="
 INTEGER_RUNS = ("integer", "absorbed")

@@ -9,8 +9,8 @@ from qdsl.diag import Span
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.shapes import blockless
-from qdsl.plan.types import TensorPlan, WeightPlan
 from qdsl.spec import Scheme
+from qdsl.spec.plan import TensorPlan, WeightPlan
 
 _SHOWN = 3
 

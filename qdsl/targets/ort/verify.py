@@ -20,7 +20,7 @@ from qdsl.graph.chosen_rows import behind_choosers, chosen_from, chosen_rows
 from qdsl.graph.saving import LARGEST_INLINE
 from qdsl.graph.view import GraphView
 from qdsl.plan import Plan
-from qdsl.plan.types import WIDENING
+from qdsl.spec.plan import WIDENING
 from qdsl.spec.scratch import scratch
 from qdsl.spec.threads import in_order, processors
 from qdsl.targets.ort.agreement import Agreement

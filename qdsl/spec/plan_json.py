@@ -12,8 +12,8 @@ from types import NoneType, UnionType
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from qdsl.diag import Diagnostic, QdslError
-from qdsl.plan.types import PLAN_VERSION, Plan
 from qdsl.spec import DTYPES, DType
+from qdsl.spec.plan import PLAN_VERSION, Plan
 
 _LARGEST = 1 << 28
 
