@@ -30,10 +30,10 @@ from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
 from qdsl.passes.origins import ORIGIN_KEY, origin_text
 from qdsl.passes.qdq_parameters import Parameters, PlanLike, RangesLike, WeightKey, parameters, weight_key
-from qdsl.plan.opset import least_opset
 from qdsl.quant import QParams, dequantize, limits, mean_shift, quantize, quantize_bias, quantize_weight
 from qdsl.rewrite import Changes, Outcome, Rewrite
 from qdsl.spec import DType
+from qdsl.spec.opset import least_opset
 from qdsl.spec.plan import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
 
 _CONTRIB = "com.microsoft"

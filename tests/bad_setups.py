@@ -41,8 +41,8 @@ from qdsl.diag.system import refused_by_system
 from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.harness.profiles import BuildProfile, Profile
-from qdsl.plan import from_json, to_json
 from qdsl.spec.plan import PLAN_VERSION
+from qdsl.spec.plan_json import from_json, to_json
 from qdsl.targets.ort.emit import emit
 from qdsl.targets.results import Arithmetic, Parting, Verification
 

@@ -14,9 +14,9 @@ from quantized import session
 
 from qdsl.graph import Model, from_proto, to_proto
 from qdsl.passes.quantize_dynamic import QuantizeDynamic
-from qdsl.plan import Plan
 from qdsl.quant import dequantize, quantize_weight, weight_parameters
 from qdsl.rewrite import run as run_passes
+from qdsl.spec.plan import Plan
 
 HEAD = """recipe demo
 model onnx "demo.onnx"

@@ -7,8 +7,8 @@ from structure_graphs import Net, backbone
 from qdsl.diag import Report
 from qdsl.graph.view import GraphView
 from qdsl.lang import loads
-from qdsl.plan import Decisions, Plan, decide
-from qdsl.spec.plan import NodePlan, Reader, TensorPlan, WeightPlan
+from qdsl.plan import Decisions, decide
+from qdsl.spec.plan import NodePlan, Plan, Reader, TensorPlan, WeightPlan
 
 HEAD = """recipe demo
 model onnx "demo.onnx"

@@ -13,7 +13,8 @@ import qdsl
 import qdsl.api
 from qdsl.api.events import Event
 from qdsl.diag import QdslError, Severity
-from qdsl.plan import Explanation, Plan
+from qdsl.plan import Explanation
+from qdsl.spec.plan import Plan
 
 
 def python(program: str) -> str:

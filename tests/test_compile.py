@@ -17,7 +17,8 @@ import pytest
 from compile_tools import ROOT, project, residual_net, samples, session, tree
 
 import qdsl
-from qdsl.plan import Plan, from_json, to_json
+from qdsl.spec.plan import Plan
+from qdsl.spec.plan_json import from_json, to_json
 
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 FILES = {

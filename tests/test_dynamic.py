@@ -21,8 +21,9 @@ from qdsl.capability import TableError, loads
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import load, to_proto
 from qdsl.graph.view import GraphView
-from qdsl.plan import explain, from_json, render, to_json
+from qdsl.plan import explain, render
 from qdsl.rewrite import canonicalise
+from qdsl.spec.plan_json import from_json, to_json
 
 DATA = Path(__file__).resolve().parent / "data"
 Golden = Callable[[str, str], None]

@@ -29,8 +29,10 @@ from qdsl.diag.codes.target import CODES
 from qdsl.graph import Model, load, to_bytes, to_proto
 from qdsl.lang import loads
 from qdsl.lang.recipe import Recipe
-from qdsl.plan import Plan, decide, plan_hash
+from qdsl.plan import decide
 from qdsl.rewrite import canonicalise
+from qdsl.spec.plan import Plan
+from qdsl.spec.plan_json import plan_hash
 from qdsl.targets import target_module
 from qdsl.targets.ort.agreement import Agreement
 from qdsl.targets.ort.emit import emit

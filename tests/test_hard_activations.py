@@ -21,8 +21,8 @@ from test_emit import ranges_of, samples
 from qdsl.calibrate import Ranges
 from qdsl.graph import Model, from_proto, to_bytes, to_proto
 from qdsl.passes.index import make
-from qdsl.plan import Plan
 from qdsl.rewrite import Trace, run
+from qdsl.spec.plan import Plan
 from qdsl.targets.ort import emit
 from qdsl.targets.ort.reality import read
 from qdsl.targets.ort.verify import verify

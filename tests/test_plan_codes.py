@@ -10,8 +10,9 @@ from plan_tools import detector, quantized, two_convs
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.diag.codes.plan import CODES
 from qdsl.lang import loads
-from qdsl.plan import decide, explain, from_json, gate, to_json
+from qdsl.plan import decide, explain, gate
 from qdsl.spec.plan import PLAN_VERSION
+from qdsl.spec.plan_json import from_json, to_json
 
 MODELS = {"detector.onnx": detector, "quantized.onnx": quantized}
 

@@ -22,7 +22,7 @@ from qdsl.diag import QdslError, Report
 from qdsl.graph import load
 from qdsl.lang import load as load_recipe
 from qdsl.lang import loads
-from qdsl.plan import Plan, decide, explain, from_json, plan_hash, render, to_json
+from qdsl.plan import decide, explain, render
 from qdsl.rewrite import canonicalise
 from qdsl.spec import DTYPES, Granularity, Guard, Scheme
 from qdsl.spec.plan import (
@@ -35,12 +35,14 @@ from qdsl.spec.plan import (
     Island,
     NodePlan,
     Origin,
+    Plan,
     Prediction,
     Reader,
     TensorPlan,
     Totals,
     WeightPlan,
 )
+from qdsl.spec.plan_json import from_json, plan_hash, to_json
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "tests" / "data" / "yolov8_tiny_torchscript.onnx"

@@ -10,7 +10,9 @@ from plan_tools import HEAD, branches
 from qdsl.diag import QdslError, Report, Severity
 from qdsl.lang import loads
 from qdsl.lang.vocabulary import TABLE
-from qdsl.plan import Plan, gate, make, plan_hash
+from qdsl.plan import gate, make
+from qdsl.spec.plan import Plan
+from qdsl.spec.plan_json import plan_hash
 
 VIEW = branches()
 REFUSED = "refused"

@@ -10,7 +10,7 @@ from onnx import defs
 import qdsl
 from qdsl.cli import main
 from qdsl.diag import Severity
-from qdsl.plan.operators import OPERATORS
+from qdsl.select.operators import OPERATORS
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACES = {

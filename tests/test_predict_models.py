@@ -13,8 +13,9 @@ from qdsl.diag import Report
 from qdsl.graph import Model, load, to_bytes
 from qdsl.lang import loads
 from qdsl.passes.insert_qdq import InsertQDQ
-from qdsl.plan import Plan, make
+from qdsl.plan import make
 from qdsl.rewrite import canonicalise
+from qdsl.spec.plan import Plan
 from qdsl.targets.ort.reality import Reality, read
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,10 +18,11 @@ from qdsl.capability.sums import named
 from qdsl.diag import QdslError, Report
 from qdsl.graph import from_proto
 from qdsl.lang import loads
-from qdsl.plan import Plan, make
+from qdsl.plan import make
 from qdsl.quant import dequantize, quantize_weight, weight_parameters
 from qdsl.quant.guard import exact, pair_sums
 from qdsl.spec import DTYPES, UNGUARDED, Granularity, Guard, Scheme
+from qdsl.spec.plan import Plan
 from tests.saturation import conv_sums, has_vnni, paired
 
 Array = NDArray[Any]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qdsl.lang.regex import Regex, RegexError
-from qdsl.plan.select_names import close_names, glob, in_scope
+from qdsl.select.names import close_names, glob, in_scope
 
 
 def slow_glob(pattern: str, name: str) -> bool:

@@ -9,8 +9,8 @@ from qdsl.api.prepare import Prepared, model_span, placed_at
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import load, to_proto
 from qdsl.plan import Decisions
-from qdsl.plan.as_it_is import AS_IT_IS, RAN
-from qdsl.spec.plan import NodePlan, Prediction
+from qdsl.plan.as_it_is import RAN
+from qdsl.spec.plan import AS_IT_IS, NodePlan, Prediction
 from qdsl.targets.ort.reality import Ran, read
 
 _GONE = Prediction("absorbed", "", "", RAN)

@@ -15,10 +15,9 @@ from qdsl.data import Dataset
 from qdsl.diag import QdslError, Report
 from qdsl.graph import Model
 from qdsl.lang.recipe import DataSpec
-from qdsl.plan import Plan
 from qdsl.plan.cuts import margin
 from qdsl.quant.scales import limits
-from qdsl.spec.plan import Cut, TensorPlan
+from qdsl.spec.plan import Cut, Plan, TensorPlan
 
 _NO_EFFECT = "sampling-no-effect"
 _SHOWN = 3

@@ -14,8 +14,7 @@ from qdsl.api.prepare import Prepared, takes
 from qdsl.data import Dataset, ModelInput, Sample
 from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
 from qdsl.lock import complete
-from qdsl.plan import Plan
-from qdsl.plan.as_it_is import AS_IT_IS
+from qdsl.spec.plan import AS_IT_IS, Plan
 from qdsl.targets import TargetModule
 from qdsl.targets.results import Emitted, FloatModelError, Verification
 

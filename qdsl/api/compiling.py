@@ -43,9 +43,11 @@ from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
 from qdsl.lock import LockedChoice
-from qdsl.plan import Decisions, Plan, gate, plans_json
+from qdsl.plan import Decisions, gate
 from qdsl.plan.gate import find_target
 from qdsl.plan.render import choice_words, mebibytes, plain, times_smaller, totals
+from qdsl.spec.plan import Plan
+from qdsl.spec.plan_json import plans_json
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted, Verification
 

@@ -9,7 +9,7 @@ from qdsl.api.prepare import Prepared, model_span, placed_at
 from qdsl.calibrate.means import channel_means
 from qdsl.data import Dataset
 from qdsl.graph.view import GraphView
-from qdsl.plan import Plan
+from qdsl.spec.plan import Plan
 
 Heard = Callable[[str, int, int, float], None]
 

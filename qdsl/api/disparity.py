@@ -14,10 +14,9 @@ from qdsl.calibrate import Ranges
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView
 from qdsl.passes.qdq_parameters import activation_parameters
-from qdsl.plan import Plan
 from qdsl.plan.predict_bounds import bounds
 from qdsl.quant import limits
-from qdsl.spec.plan import TensorPlan
+from qdsl.spec.plan import Plan, TensorPlan
 
 SHARE = 16
 # Each output value is a value of the first input: its range holds for the output, too.

@@ -21,7 +21,7 @@ from qdsl.harness.tasks.python import loaded
 from qdsl.harness.tasks.segmentation import require_masks
 from qdsl.lang.recipe import Evaluate
 from qdsl.lock import complete
-from qdsl.plan.as_it_is import AS_IT_IS
+from qdsl.spec.plan import AS_IT_IS
 from qdsl.spec.scratch import scratch
 from qdsl.targets import Runner, target_module
 from qdsl.targets.results import Emitted

@@ -20,7 +20,7 @@ from qdsl.harness.tasks.base import OutputInfo, require_labels
 from qdsl.harness.tasks.fidelity import left_out
 from qdsl.lang.recipe import DataSpec, Evaluate, InputSpec, Metric, Recipe
 from qdsl.lang.vocabulary import METRICS
-from qdsl.plan import Plan
+from qdsl.spec.plan import Plan
 
 _ABSENT = ("data-missing", "data-empty", "video-absent")  # what another machine may have
 _MOST_NAMES = 200_000  # characters

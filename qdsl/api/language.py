@@ -9,7 +9,7 @@ from pathlib import Path
 from qdsl.diag import Diagnostic, QdslError, Severity
 from qdsl.lang import format_text, load
 from qdsl.lang.recipe import Recipe
-from qdsl.plan.precheck import selector_problems
+from qdsl.select.precheck import selector_problems
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,9 @@ from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.lang.recipe import Recipe
 from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, LockedMeans, LockedRange
-from qdsl.plan import Plan
 from qdsl.plan.targets import table_of
 from qdsl.spec.aside import forget_dead
-from qdsl.spec.plan import Cut
+from qdsl.spec.plan import Cut, Plan
 
 SUFFIX = ".lock"
 _SHOWN = 20

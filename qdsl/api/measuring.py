@@ -34,8 +34,8 @@ from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang.recipe import Recipe, Target
 from qdsl.lock import Fingerprints, meaning
-from qdsl.plan import Plan, plan_hash
-from qdsl.spec.plan import Totals
+from qdsl.spec.plan import Plan, Totals
+from qdsl.spec.plan_json import plan_hash
 from qdsl.targets.results import Emitted, Verification
 
 Stage = Callable[[str], Callable[[str, int, int], None]]

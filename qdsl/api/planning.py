@@ -13,10 +13,10 @@ from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.graph import upgrade_opset
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.validity import invalid
-from qdsl.plan import Decisions, Explanation, Plan, decide
+from qdsl.plan import Decisions, Explanation, decide
 from qdsl.plan import explain as explain_decisions
-from qdsl.plan.opset import least_opset
-from qdsl.spec.plan import Choice
+from qdsl.spec.opset import least_opset
+from qdsl.spec.plan import Choice, Plan
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from qdsl.harness.profile import Subject, Wish, profile
 from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang.recipe import Target
-from qdsl.plan import Plan
+from qdsl.spec.plan import Plan
 from qdsl.spec.scratch import scratch
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted

@@ -10,7 +10,7 @@ from qdsl.api.calibrating import how_measured, requests
 from qdsl.calibrate import Observations, Ranges, Request
 from qdsl.data import Dataset
 from qdsl.graph import Model
-from qdsl.plan import Plan
+from qdsl.spec.plan import Plan
 
 MOST = 64  # samples that are looked at again
 Heard = Callable[[str, int, int], None]

@@ -8,10 +8,9 @@ from qdsl.diag import Diagnostic, Severity, Span
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.harness import FLOAT
 from qdsl.harness.profiles import Profile
-from qdsl.plan import Plan
 from qdsl.plan.islands import ops_of, told
 from qdsl.search import LEAST_BLOCKS, compare
-from qdsl.spec.plan import Island, NodePlan
+from qdsl.spec.plan import Island, NodePlan, Plan
 
 _CALL = 2e-4  # seconds: what the runtime takes to call some dozen kernels more, whatever they compute
 _ISLANDS, _NAMED = 3, 12

@@ -20,7 +20,7 @@ from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import QdslError, Report
 from qdsl.harness.tasks import Expected
-from qdsl.plan import Plan
+from qdsl.spec.plan import Plan
 from qdsl.spec.scratch import scratch
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted, Verification

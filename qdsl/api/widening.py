@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from qdsl.api.prepare import Prepared
 from qdsl.graph import Model
-from qdsl.plan import Plan
 from qdsl.spec import UNGUARDED
-from qdsl.spec.plan import WeightPlan, Widened
+from qdsl.spec.plan import Plan, WeightPlan, Widened
 
 if TYPE_CHECKING:
     import numpy as np

@@ -48,7 +48,7 @@ def _check(path: str, sets: dict[str, str], with_files: bool) -> tuple[Any, ...]
     from qdsl.diag import QdslError
     from qdsl.lang.files import missing_files
     from qdsl.lang.loading import load
-    from qdsl.plan.precheck import selector_problems
+    from qdsl.select.precheck import selector_problems
 
     try:
         loaded = load(path, sets=sets)

@@ -1,4 +1,4 @@
-"""Selectors as data: which nodes (or tensors) a rule speaks of. Evaluated over a graph by `qdsl.plan.select`."""
+"""Selectors as data: which nodes (or tensors) a rule speaks of. Evaluated over a graph by `qdsl.select.connections`."""
 
 from __future__ import annotations
 

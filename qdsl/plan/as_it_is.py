@@ -11,7 +11,6 @@ from qdsl.plan.cascade import all_rules
 from qdsl.plan.facts import requirement_text
 from qdsl.spec.plan import Origin, Plan
 
-AS_IT_IS = "none"
 RAN = "as it runs here"  # why a node is said to run as it does, once the runtime has said it
 _AGAINST_FLOAT = ("drop", "ratio", "speedup")
 

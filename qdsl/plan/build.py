@@ -14,8 +14,8 @@ from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import cascade as cascades
 from qdsl.plan import dynamic, half, improve, weight_only
-from qdsl.plan.as_it_is import AS_IT_IS, untouched
 from qdsl.plan.as_it_is import check as check_as_it_is
+from qdsl.plan.as_it_is import untouched
 from qdsl.plan.calibration import missing_data
 from qdsl.plan.choices import in_order, with_choices
 from qdsl.plan.conflicts import check_conflicts
@@ -39,12 +39,24 @@ from qdsl.plan.origins import Origins
 from qdsl.plan.place import Edit, edits
 from qdsl.plan.predict_joins import joined_nodes, lowered_nodes
 from qdsl.plan.schemes import Schemes
-from qdsl.plan.selection import Selection
 from qdsl.plan.settle import Settled, Settling
 from qdsl.plan.size import kept_floats, predicted_bytes
 from qdsl.plan.slow_weights import slow_types, slow_weights
 from qdsl.plan.verdicts import REFUSED, Verdicts
-from qdsl.spec.plan import PLAN_VERSION, Choice, Count, Flag, Island, NodePlan, Origin, Plan, Prediction, Totals
+from qdsl.select.selection import Selection
+from qdsl.spec.plan import (
+    AS_IT_IS,
+    PLAN_VERSION,
+    Choice,
+    Count,
+    Flag,
+    Island,
+    NodePlan,
+    Origin,
+    Plan,
+    Prediction,
+    Totals,
+)
 
 _MEASURE_IT = "to measure it as it is: `quantize none`"
 _QUANTIZED_OPS = frozenset(

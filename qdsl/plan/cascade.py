@@ -24,7 +24,7 @@ from qdsl.lang.recipe import (
     TypeRequest,
 )
 from qdsl.plan.origins import Origins
-from qdsl.plan.selection import Selection
+from qdsl.select.selection import Selection
 from qdsl.spec import DType
 from qdsl.spec.plan import Origin
 

@@ -12,7 +12,7 @@ from qdsl.graph.view import GraphView, NodeView
 from qdsl.plan.cascade import Cascade, Resolved
 from qdsl.plan.origins import Origins
 from qdsl.plan.schemes import Chosen, Schemes
-from qdsl.plan.selection import Selection
+from qdsl.select.selection import Selection
 from qdsl.spec.plan import Origin
 
 

@@ -7,9 +7,9 @@ plan speaks of the graph that is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from qdsl.capability import FLOAT, Capability, load, names
 from qdsl.graph.view import GraphView
@@ -17,23 +17,7 @@ from qdsl.lang.recipe import LayersRule, Mode, Recipe, Target, TypeRequest
 from qdsl.plan.cascade import all_rules
 from qdsl.plan.gate import table_name
 from qdsl.spec import DType, Granularity
-from qdsl.spec.plan import TensorPlan, WeightPlan
-
-_QDQ, _DYNAMIC, _BLOCKS = 10, 11, 21  # QuantizeLinear, DynamicQuantizeLinear, scales per block
-_NARROW = 4  # types of fewer bits have no form in the runtime's own domain
-
-
-class PlanLike(Protocol):
-    """The part of a plan that says which types and forms it needs."""
-
-    @property
-    def mode(self) -> str: ...
-
-    @property
-    def tensors(self) -> Sequence[TensorPlan]: ...
-
-    @property
-    def weights(self) -> Sequence[WeightPlan]: ...
+from qdsl.spec.opset import DYNAMIC_OPSET, QDQ_OPSET, opset_of_types
 
 
 class Wanted(NamedTuple):
@@ -41,16 +25,6 @@ class Wanted(NamedTuple):
 
     needed: int
     gained: int
-
-
-def least_opset(plan: PlanLike) -> int:
-    """The opset that `plan` cannot do without: 25 for 2-bit types, 21 for blocks, 11 where ranges are found at run
-    time. Everything else has a form for older opsets, too."""
-    schemes = [*(tensor.scheme for tensor in plan.tensors), *(weight.scheme for weight in plan.weights)]
-    return max(
-        _DYNAMIC if plan.mode == "dynamic" else _QDQ,
-        _of_types((scheme.dtype for scheme in schemes), any(s.granularity is Granularity.PER_BLOCK for s in schemes)),
-    )
 
 
 def wanted_opset(recipe: Recipe, view: GraphView) -> Wanted:
@@ -67,17 +41,12 @@ def wanted_opset(recipe: Recipe, view: GraphView) -> Wanted:
     return Wanted(needed, max(needed, gained))
 
 
-def _of_types(types: Iterable[DType], blocks: bool) -> int:
-    narrow = (dtype.qdq_opset or _QDQ for dtype in types if dtype.bits < _NARROW)
-    return max(*narrow, _BLOCKS if blocks else _QDQ, _QDQ)
-
-
 def _needed(recipe: Recipe, target: Target, modes: list[Mode], table: Capability) -> int:
     requests = list(_requests(recipe, target, modes))
     types = [dtype for role, request in requests if (dtype := _stored(role, request, table)) is not None]
     blocks = any(request.granularity is Granularity.PER_BLOCK for _, request in requests)
     dynamic = any(mode.kind == "dynamic" for mode in modes)
-    return max(_DYNAMIC if dynamic else _QDQ, _of_types(types, blocks))
+    return max(DYNAMIC_OPSET if dynamic else QDQ_OPSET, opset_of_types(types, blocks))
 
 
 def _requests(recipe: Recipe, target: Target, modes: list[Mode]) -> Iterator[tuple[str, TypeRequest]]:

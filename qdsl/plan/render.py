@@ -7,10 +7,10 @@ from itertools import chain
 from math import log2
 from statistics import median
 
-from qdsl.plan.as_it_is import AS_IT_IS, RAN
+from qdsl.plan.as_it_is import RAN
 from qdsl.plan.islands import ops_of, told
 from qdsl.spec import UNITS
-from qdsl.spec.plan import Choice, Count, NodePlan, Origin, Plan
+from qdsl.spec.plan import AS_IT_IS, Choice, Count, NodePlan, Origin, Plan
 
 _NAME_WIDEST = 44
 _NOTE_WIDEST = 60

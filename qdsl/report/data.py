@@ -16,7 +16,8 @@ from qdsl.harness.pictures import LONGEST
 from qdsl.harness.profiles import Profile
 from qdsl.harness.reading import read, refuse_other, require_same
 from qdsl.harness.results import FLOAT, BuildScores, Evaluation, Key
-from qdsl.plan import Plan, from_json, plan_hash
+from qdsl.spec.plan import Plan
+from qdsl.spec.plan_json import from_json, plan_hash
 
 _LARGEST_PLAN = 1 << 28
 _STANDING = ("integer_share", "macs", "size")  # known without a measurement

@@ -13,6 +13,8 @@ from qdsl.spec import UNGUARDED, Guard, Scheme
 
 # Goes up with every change of what a plan holds (`tests/test_plan_text.py` keeps watch).
 PLAN_VERSION = 5
+# The mode of `quantize none`: the file is the artifact.
+AS_IT_IS = "none"
 # Kernels that read integer weights and multiply floats.
 WIDENING = frozenset({"MatMulNBits"})
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qdsl.data import Sample
     from qdsl.graph import Model
     from qdsl.lang.recipe import InputSpec
-    from qdsl.plan import Plan
+    from qdsl.spec.plan import Plan
     from qdsl.targets.results import Emitted, Verification
 
 

@@ -26,10 +26,10 @@ from qdsl.passes.insert_qdq import InsertQDQ
 from qdsl.passes.keep_operators import KeepOperators
 from qdsl.passes.quantize_dynamic import QuantizeDynamic
 from qdsl.passes.store_float16 import StoreFloat16
-from qdsl.plan import Plan, plan_hash
-from qdsl.plan.as_it_is import AS_IT_IS
 from qdsl.rewrite import Trace, run
 from qdsl.spec.aside import folder_aside
+from qdsl.spec.plan import AS_IT_IS, Plan
+from qdsl.spec.plan_json import plan_hash
 from qdsl.targets.ort.manifest import manifest
 from qdsl.targets.results import Emitted, EmittedFile
 

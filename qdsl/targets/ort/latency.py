@@ -10,7 +10,7 @@ from typing import Any
 
 from qdsl.calibrate import Ranges
 from qdsl.graph import Model, save
-from qdsl.plan import Plan
+from qdsl.spec.plan import Plan
 from qdsl.targets.ort.agreement import Agreement
 from qdsl.targets.ort.emit import quantize
 from qdsl.targets.ort.run import OrtRunner

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from qdsl.graph.view import GraphView
-from qdsl.plan import Plan
+from qdsl.spec.plan import Plan
 
 # Bytes of float tensors that one run may hand over at once.
 _LARGEST_CHUNK = 1 << 28

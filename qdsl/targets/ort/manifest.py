@@ -13,7 +13,8 @@ from onnx import ModelProto, ValueInfoProto
 from qdsl import __version__
 from qdsl.graph.dtypes import type_name
 from qdsl.lang.recipe import InputSpec
-from qdsl.plan import Plan, plan_hash
+from qdsl.spec.plan import Plan
+from qdsl.spec.plan_json import plan_hash
 from qdsl.targets.ort.session import session_options
 from qdsl.targets.results import EmittedFile
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qdsl.plan import Plan
+from qdsl.spec.plan import Plan
 
 # By default MatMulNBits may quantize its float activations to int8 on the fly, which no plan asks for; 1 is float32.
 FLOAT_PRODUCTS = {"session.qdq_matmulnbits_accuracy_level": "1"}

@@ -19,8 +19,7 @@ from qdsl.graph import Model, save, to_proto
 from qdsl.graph.chosen_rows import behind_choosers, chosen_from, chosen_rows
 from qdsl.graph.saving import LARGEST_INLINE
 from qdsl.graph.view import GraphView
-from qdsl.plan import Plan
-from qdsl.spec.plan import WIDENING
+from qdsl.spec.plan import WIDENING, Plan
 from qdsl.spec.scratch import scratch
 from qdsl.spec.threads import in_order, processors
 from qdsl.targets.ort.agreement import Agreement

@@ -12,7 +12,7 @@ from qdsl.diag import Report
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Edge
 from qdsl.lang.selectors import Picks
-from qdsl.plan.select_eval import NODES, TENSORS, Evaluator, counted, kinds
+from qdsl.select.nodes import NODES, TENSORS, Evaluator, counted, kinds
 
 __all__ = ["names_tensors", "select_edges", "select_nodes", "select_tensors"]
 

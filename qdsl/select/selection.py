@@ -9,7 +9,7 @@ from qdsl.diag import Report
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Edge
 from qdsl.lang.selectors import Picks
-from qdsl.plan import select
+from qdsl.select import connections
 
 
 @dataclass
@@ -26,22 +26,22 @@ class Selection:
     def nodes(self, picks: Picks) -> tuple[int, ...]:
         """Indices of the picked nodes, in graph order."""
         if picks not in self._nodes:
-            self._nodes[picks] = select.select_nodes(picks, self.view, self.report, selects=self.selects)
+            self._nodes[picks] = connections.select_nodes(picks, self.view, self.report, selects=self.selects)
         return self._nodes[picks]
 
     def tensors(self, picks: Picks) -> tuple[str, ...]:
         """Names of the picked tensors."""
         if picks not in self._tensors:
-            self._tensors[picks] = select.select_tensors(picks, self.view, self.report, selects=self.selects)
+            self._tensors[picks] = connections.select_tensors(picks, self.view, self.report, selects=self.selects)
         return self._tensors[picks]
 
     def edges(self, edge: Edge) -> tuple[tuple[int, int, int], ...]:
         """The connections that `A -> B` picks: (writer, reader, input port of the reader)."""
-        return select.select_edges(edge, self.view, self.report, selects=self.selects)
+        return connections.select_edges(edge, self.view, self.report, selects=self.selects)
 
     def nodes_and_tensors(self, picks: Picks) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """What a `layers` or `keep` rule picks: nodes, and tensors where it says `tensor "..."`."""
-        by_name = tuple(part for part in picks.parts if select.names_tensors(replace(picks, parts=(part,))))
+        by_name = tuple(part for part in picks.parts if connections.names_tensors(replace(picks, parts=(part,))))
         others = tuple(part for part in picks.parts if part not in by_name)
         if not by_name:
             return self.nodes(picks), ()

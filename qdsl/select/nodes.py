@@ -28,9 +28,9 @@ from qdsl.lang.selectors import (
     TensorGlob,
     Under,
 )
-from qdsl.plan import select_conditions as conditions
-from qdsl.plan.select_names import close_names, glob, in_scope, is_glob, listed, scope_sizes
-from qdsl.plan.select_ops import is_operator, nearest_operator, why_absent
+from qdsl.select import conditions
+from qdsl.select.names import close_names, glob, in_scope, is_glob, listed, scope_sizes
+from qdsl.select.ops import is_operator, nearest_operator, why_absent
 
 _PREDICATES: dict[str, Callable[[GraphView], frozenset[int]]] = {
     "depthwise": structure.depthwise,

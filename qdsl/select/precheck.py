@@ -10,7 +10,7 @@ from typing import Any
 from qdsl.diag import Diagnostic, Report, Severity, nearest
 from qdsl.lang.recipe import Recipe
 from qdsl.lang.selectors import Op
-from qdsl.plan.operators import OPERATORS
+from qdsl.select.operators import OPERATORS
 
 
 def selector_problems(recipe: Recipe) -> tuple[Diagnostic, ...]:
