@@ -141,7 +141,7 @@ def test_a_broken_table_is_refused_by_row_and_key(old: str, new: str, message: s
 
 def test_reading_and_predicting_load_no_runtime() -> None:
     code = (
-        "import sys, qdsl.capability, qdsl.plan.predict as p; qdsl.capability.load();"
+        "import sys, qdsl.capability, qdsl.targets.ort.predict as p; qdsl.capability.load();"
         "print([m for m in ('onnxruntime', 'numpy', 'onnx', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -24,12 +24,12 @@ import qdsl.graph
 from qdsl.capability import load
 from qdsl.graph import Model, from_proto, to_bytes, to_proto
 from qdsl.passes.index import make
-from qdsl.plan.predict import predict, refused_tensors
-from qdsl.plan.predict_edges import edges_of_plan
+from qdsl.predict.edges import edges_of_plan
 from qdsl.rewrite import Trace, canonicalise, run
 from qdsl.spec.plan import Plan
 from qdsl.targets.ort import emit
 from qdsl.targets.ort.layers import layers
+from qdsl.targets.ort.predict import predict, refused_tensors
 from qdsl.targets.ort.reality import read
 from qdsl.targets.ort.verify import verify
 

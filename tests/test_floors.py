@@ -26,6 +26,7 @@ FLOOR = {
     "qdsl.lock": 2,
     "qdsl.search": 2,
     "qdsl.select": 2,
+    "qdsl.predict": 2,
     "qdsl.lang": 1,
     "qdsl.graph": 1,
     "qdsl.data": 1,

@@ -25,10 +25,10 @@ from qdsl.capability import load
 from qdsl.diag import QdslError
 from qdsl.graph.model import Model
 from qdsl.passes.index import make
-from qdsl.plan.predict import predict, refused_tensors
-from qdsl.plan.predict_edges import edges_of_plan
+from qdsl.predict.edges import edges_of_plan
 from qdsl.rewrite import canonicalise, run
 from qdsl.targets.ort import emit
+from qdsl.targets.ort.predict import predict, refused_tensors
 from qdsl.targets.ort.reality import read
 from qdsl.targets.ort.verify import mismatches
 

@@ -16,7 +16,7 @@ import qdsl
 from qdsl.cli import main
 from qdsl.graph import from_proto
 from qdsl.plan import render
-from qdsl.plan.macs import macs
+from qdsl.predict.macs import macs
 
 MS = "com.microsoft"
 node = helper.make_node

@@ -13,10 +13,10 @@ from qdsl.capability import load
 from qdsl.graph import Model, from_proto, to_bytes
 from qdsl.graph.view import GraphView
 from qdsl.passes.insert_qdq import InsertQDQ
-from qdsl.plan.predict import predict, refused_tensors
-from qdsl.plan.predict_bounds import Interval, bounds
-from qdsl.plan.predict_edges import edges_of_plan
+from qdsl.predict.bounds import Interval, bounds
+from qdsl.predict.edges import edges_of_plan
 from qdsl.spec.plan import Prediction
+from qdsl.targets.ort.predict import predict, refused_tensors
 from qdsl.targets.ort.reality import Ran, read
 
 TABLE = load("ort_cpu")

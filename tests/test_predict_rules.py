@@ -17,11 +17,11 @@ from qdsl.capability import MOVES, load
 from qdsl.graph import Model, from_proto, to_bytes
 from qdsl.graph.view import GraphView, Use
 from qdsl.passes.insert_qdq import InsertQDQ
-from qdsl.plan.predict import predict, predict_edges, refused_tensors
-from qdsl.plan.predict_edges import Edges, Quant, edges_of_plan, float_edges
-from qdsl.plan.predict_merge import CHECKS
+from qdsl.predict.edges import Edges, Quant, edges_of_plan, float_edges
 from qdsl.spec import DTYPES, Granularity
 from qdsl.spec.plan import BiasPlan, Prediction, TensorPlan, WeightPlan
+from qdsl.targets.ort.merge import CHECKS
+from qdsl.targets.ort.predict import predict, predict_edges, refused_tensors
 from qdsl.targets.ort.reality import Ran, read
 
 TABLE = load("ort_cpu")

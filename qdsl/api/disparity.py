@@ -14,7 +14,7 @@ from qdsl.calibrate import Ranges
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView
 from qdsl.passes.qdq_parameters import activation_parameters
-from qdsl.plan.predict_bounds import bounds
+from qdsl.predict.bounds import bounds
 from qdsl.quant import limits
 from qdsl.spec.plan import Plan, TensorPlan
 

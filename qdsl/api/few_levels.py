@@ -19,8 +19,8 @@ from qdsl.diag import Diagnostic, Severity
 from qdsl.graph.view import NodeView
 from qdsl.passes.qdq_parameters import activation_parameters
 from qdsl.plan import Decisions
-from qdsl.plan.needs import flat_ends
 from qdsl.plan.render import plain
+from qdsl.predict.needs import flat_ends
 from qdsl.quant import limits
 from qdsl.spec.plan import TensorPlan
 

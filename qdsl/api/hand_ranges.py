@@ -25,8 +25,8 @@ from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Severity, Span
 from qdsl.plan import Decisions
 from qdsl.plan.cuts import margin
-from qdsl.plan.needs import Need, needs
 from qdsl.plan.render import plain
+from qdsl.predict.needs import Need, needs
 from qdsl.quant import limits as levels_of
 from qdsl.spec.plan import RowsRead, TensorPlan
 

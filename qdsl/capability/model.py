@@ -1,7 +1,7 @@
 """What a target can run, as typed rows: the form that a target's table (`<target>.toml`) takes once read and checked.
 
 A table says, per operator, which integer kernel there is and what that kernel asks of the Q/DQ nodes around it. The
-plan places Q/DQ by these rows and the predictor (`qdsl.plan.predict`) judges nodes by them; nobody else reads them.
+plan places Q/DQ by these rows and the predictor (`qdsl.predict.rules`) judges nodes by them; nobody else reads them.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from qdsl.graph.view import GraphView, NodeView, TensorView, Use
 from qdsl.plan.context import Context
-from qdsl.plan.predict import predict
-from qdsl.plan.predict_bounds import Interval
+from qdsl.predict.bounds import Interval
 from qdsl.spec.plan import BiasPlan, Prediction, Reader, TensorPlan, WeightPlan
+from qdsl.targets.ort.predict import predict
 
 COPY = "Max"  # of one input: ONNX Runtime neither removes nor fuses it
 APART = "apart"  # the word of a row's `requires`

@@ -24,7 +24,6 @@ from qdsl.plan.counts import Counter, check_mode
 from qdsl.plan.cuts import cuts, opened
 from qdsl.plan.draft import Draft
 from qdsl.plan.dynamic_schemes import DynamicSchemes
-from qdsl.plan.dynamic_size import predicted_dynamic_bytes
 from qdsl.plan.dynamic_verdicts import verdicts as dynamic_verdicts
 from qdsl.plan.facts import facts, requirement_text
 from qdsl.plan.flags import flags
@@ -37,10 +36,8 @@ from qdsl.plan.islands import island_flags, islands
 from qdsl.plan.nothing import nothing_quantized
 from qdsl.plan.origins import Origins
 from qdsl.plan.place import Edit, edits
-from qdsl.plan.predict_joins import joined_nodes, lowered_nodes
 from qdsl.plan.schemes import Schemes
 from qdsl.plan.settle import Settled, Settling
-from qdsl.plan.size import kept_floats, predicted_bytes
 from qdsl.plan.slow_weights import slow_types, slow_weights
 from qdsl.plan.verdicts import REFUSED, Verdicts
 from qdsl.select.selection import Selection
@@ -57,6 +54,9 @@ from qdsl.spec.plan import (
     Prediction,
     Totals,
 )
+from qdsl.targets.ort.dynamic_size import predicted_dynamic_bytes
+from qdsl.targets.ort.joins import joined_nodes, lowered_nodes
+from qdsl.targets.ort.size import kept_floats, predicted_bytes
 
 _MEASURE_IT = "to measure it as it is: `quantize none`"
 _QUANTIZED_OPS = frozenset(

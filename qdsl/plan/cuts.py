@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.plan.needs import BY_HAND, Known, Need, needs
 from qdsl.plan.origins import table_row
-from qdsl.plan.predict_bounds import Interval
+from qdsl.predict.bounds import Interval
+from qdsl.predict.needs import BY_HAND, Known, Need, needs
 from qdsl.spec.plan import Cut, Origin, Reader, RowsRead, TensorPlan
 
 _LONG = 4096  # values of a row whose length is not known

@@ -16,13 +16,13 @@ from qdsl.graph.view import GraphView, NodeView
 from qdsl.lang.recipe import LayersRule, PlaceRule
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.plan.dynamic_predict import predict_dynamic
 from qdsl.plan.dynamic_schemes import WeightSchemes
 from qdsl.plan.guards import guard
 from qdsl.plan.place import Edit
 from qdsl.plan.settle import Settled
 from qdsl.spec import Granularity, Scheme
 from qdsl.spec.plan import Calibration, Origin, Prediction, Reader, TensorPlan, WeightPlan
+from qdsl.targets.ort.predict_dynamic import predict_dynamic
 
 AT_RUN_TIME = "dynamic"
 _DATA, _WEIGHT = 0, 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.dynamic import DynamicSettled
-from qdsl.plan.macs import macs
 from qdsl.plan.verdicts import QUANTIZED, REFUSED, UNTOUCHED
+from qdsl.predict.macs import macs
 from qdsl.spec.plan import NodePlan, Origin, WeightPlan
 
 

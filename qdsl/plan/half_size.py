@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from qdsl.plan.context import Context
 from qdsl.plan.half import Halves, casts
 
-# Bytes in an ONNX file (protobuf wire format), see `qdsl.plan.size`: of a Cast beside its names, of what is declared of
-# a tensor beside its name and dims, of an initializer beside its name and data.
+# Bytes in an ONNX file (protobuf wire format), see `qdsl.targets.ort.size`: of a Cast beside its names, of what is
+# declared of a tensor beside its name and dims, of an initializer beside its name and data.
 _CAST = 60
 _DECLARED = 16
 _CONSTANT = 16

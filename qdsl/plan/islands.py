@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.plan.macs_shapes import size
+from qdsl.predict.macs_shapes import size
 from qdsl.spec.plan import Flag, Island, Prediction
 
 FLOAT_ISLAND = "float-island"

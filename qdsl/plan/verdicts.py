@@ -9,8 +9,8 @@ from qdsl.capability import ABSORBED, FLOAT
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.plan.macs import macs
 from qdsl.plan.shapes import blockless
+from qdsl.predict.macs import macs
 from qdsl.spec.plan import NodePlan, Origin, Prediction, TensorPlan, WeightPlan
 
 QUANTIZED, REFUSED, UNTOUCHED = "+", "!", "="

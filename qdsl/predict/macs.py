@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qdsl.graph.view import GraphView, NodeView
-from qdsl.plan.macs_attention import attention, joint_attention, multi_head_attention
-from qdsl.plan.macs_bodies import branches, loop, scan, sequence_map
-from qdsl.plan.macs_shapes import dim, given, shape, size, times, total
+from qdsl.predict.macs_attention import attention, joint_attention, multi_head_attention
+from qdsl.predict.macs_bodies import branches, loop, scan, sequence_map
+from qdsl.predict.macs_shapes import dim, given, shape, size, times, total
 
 _MICROSOFT = "com.microsoft"
 Counter = Callable[[GraphView, NodeView], int | None]

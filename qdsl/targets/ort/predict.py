@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from qdsl.capability import Capability
 from qdsl.graph.view import GraphView
-from qdsl.plan.predict_bounds import Interval
-from qdsl.plan.predict_edges import Edges, edges_of_plan
-from qdsl.plan.predict_joins import joined
-from qdsl.plan.predict_merge import Merged, merge_nodes
-from qdsl.plan.predict_rules import judge
-from qdsl.plan.predict_spread import spread
+from qdsl.predict.bounds import Interval
+from qdsl.predict.edges import Edges, edges_of_plan
+from qdsl.predict.rules import judge
 from qdsl.spec.plan import BiasPlan, Prediction, TensorPlan, WeightPlan
+from qdsl.targets.ort.joins import joined
+from qdsl.targets.ort.merge import Merged, merge_nodes
+from qdsl.targets.ort.spread import spread
 
 
 def predict(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from qdsl.capability import ABSORBED, COMPUTE, MOVES, Capability, Row
 from qdsl.graph.view import GraphView, NodeView, Use
-from qdsl.plan.predict_bounds import clip_limits, fixed_tensors
-from qdsl.plan.predict_edges import INT32, Edges, Quant, Written
+from qdsl.predict.bounds import clip_limits, fixed_tensors
+from qdsl.predict.edges import INT32, Edges, Quant, Written
 from qdsl.spec import DTYPES, DType, Granularity
 from qdsl.spec.plan import Prediction
 

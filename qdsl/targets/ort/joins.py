@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from qdsl.capability import Capability, Row
 from qdsl.graph.view import GraphView, NodeView, Use
-from qdsl.plan.predict_edges import Edges
+from qdsl.predict.edges import Edges
 from qdsl.spec.plan import NodePlan, Prediction, TensorPlan
 
 

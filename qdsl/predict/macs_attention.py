@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qdsl.graph.view import GraphView, NodeView
-from qdsl.plan.macs_shapes import dim, given, shape, times, total
+from qdsl.predict.macs_shapes import dim, given, shape, times, total
 
 
 def attention(view: GraphView, node: NodeView) -> int | None:

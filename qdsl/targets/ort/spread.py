@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from qdsl.capability import Capability
 from qdsl.graph.view import GraphView, NodeView, Use
-from qdsl.plan.predict_edges import Edges, Quant
+from qdsl.predict.edges import Edges, Quant
 from qdsl.spec import Granularity
 
 

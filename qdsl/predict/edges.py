@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qdsl.graph.view import GraphView, Use
-from qdsl.plan.predict_bounds import Interval, bounds, union
+from qdsl.predict.bounds import Interval, bounds, union
 from qdsl.spec import DType, Granularity, Scheme
 from qdsl.spec.plan import BiasPlan, TensorPlan, WeightPlan
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from qdsl.capability.flat import BEYOND, FAR, ROWS, Flat
 from qdsl.graph.structure import Spelled, spelled
 from qdsl.graph.view import GraphView, NodeView
-from qdsl.plan.predict_bounds import ANYTHING, Interval, clip_limits
+from qdsl.predict.bounds import ANYTHING, Interval, clip_limits
 
 _INF = math.inf
 # Each output value is a value of the first input, or the largest of some: cutting commutes with them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qdsl.graph.view import GraphView, NodeView
-from qdsl.plan.macs_shapes import dim, given, times, total
+from qdsl.predict.macs_shapes import dim, given, times, total
 
 Count = Callable[[GraphView, NodeView], int | None]
 _FIRST_FLAT_SCAN = 9  # before, a Scan had a batch of its own

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from qdsl.capability import Capability, Dynamic
 from qdsl.graph.view import GraphView, NodeView
-from qdsl.plan.predict import predict
-from qdsl.plan.predict_edges import float_edges
-from qdsl.plan.predict_merge import merge_nodes
+from qdsl.predict.edges import float_edges
 from qdsl.spec.plan import Prediction, TensorPlan, WeightPlan
+from qdsl.targets.ort.merge import merge_nodes
+from qdsl.targets.ort.predict import predict
 
 _BIAS = 2
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from qdsl.capability import Capability, Merge
 from qdsl.graph.view import GraphView, NodeView, Use
-from qdsl.plan.predict_edges import Edges, Written
+from qdsl.predict.edges import Edges, Written
 
 
 @dataclass(frozen=True, slots=True)
