@@ -19,6 +19,7 @@ FLOOR = {
     "qdsl.plan": 5,
     "qdsl.harness": 5,
     "qdsl.targets": 4,
+    "qdsl.cascade": 3,
     "qdsl.passes": 3,
     "qdsl.rewrite": 2,
     "qdsl.quant": 2,

@@ -14,7 +14,7 @@ from qdsl.lock import Lock, LockedChoice
 from qdsl.plan import Decisions
 from qdsl.plan.alternatives import candidates, still_open
 from qdsl.plan.gate import find_target
-from qdsl.plan.origins import Origins, table_alternative
+from qdsl.cascade.origins import Origins, table_alternative
 from qdsl.spec.plan import Choice, Origin
 
 TRIALS = 12

@@ -19,7 +19,7 @@ from qdsl.diag import Diagnostic, Severity
 from qdsl.graph.structure import decode_head
 from qdsl.lang.recipe import PlaceRule, Port
 from qdsl.plan import Decisions
-from qdsl.plan.cascade import all_rules
+from qdsl.cascade.cascade import all_rules
 from qdsl.plan.flags import allowed_nodes
 from qdsl.plan.render import plain
 from qdsl.plan.share import joining_rule

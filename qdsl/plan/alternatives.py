@@ -14,7 +14,7 @@ from qdsl.capability.alternatives import ALL, BY_RANGES, BY_TIMING, GROWING, IN_
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Edge, Port
 from qdsl.plan.build import Decisions
-from qdsl.plan.origins import table_alternative
+from qdsl.cascade.origins import table_alternative
 from qdsl.spec.plan import Choice, TensorPlan
 
 Ends = tuple[float, float]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from qdsl.lang.recipe import Calibrate, FixedRange
-from qdsl.plan.cascade import Voice
+from qdsl.cascade.cascade import Voice
 from qdsl.plan.context import Context
 from qdsl.spec.plan import Calibration, TensorPlan
 

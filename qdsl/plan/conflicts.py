@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from qdsl.diag import Diagnostic, Span
 from qdsl.lang.recipe import KeepRule, LayersRule, TypeRequest
-from qdsl.plan.cascade import Cascade, Spoken
+from qdsl.cascade.cascade import Cascade, Spoken
 from qdsl.plan.context import Context
 from qdsl.plan.place import Edit
 from qdsl.spec import DType

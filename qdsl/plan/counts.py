@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qdsl.lang.recipe import LayersRule, TypeRequest
-from qdsl.plan.cascade import SETTINGS, Spoken, Value
+from qdsl.cascade.cascade import SETTINGS, Spoken, Value
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.plan.half import Halves

@@ -13,7 +13,7 @@ from qdsl.plan.calibration import calibration, settle_groups
 from qdsl.plan.context import Context
 from qdsl.plan.guards import guard
 from qdsl.plan.place import GRAPH_OUTPUT, Edit, Placement, Slot, apply_edits, default_placement
-from qdsl.plan.schemes import Chosen
+from qdsl.cascade.schemes import Chosen
 from qdsl.plan.shapes import blockless, undivided
 from qdsl.plan.share import Groups
 from qdsl.predict.rules import bias_of_rows

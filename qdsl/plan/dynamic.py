@@ -16,7 +16,7 @@ from qdsl.graph.view import GraphView, NodeView
 from qdsl.lang.recipe import LayersRule, PlaceRule
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.plan.dynamic_schemes import WeightSchemes
+from qdsl.cascade.dynamic_schemes import WeightSchemes
 from qdsl.plan.guards import guard
 from qdsl.plan.place import Edit
 from qdsl.plan.settle import Settled

@@ -10,7 +10,7 @@ from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Calibrate, FixedRange, KeepRule, TypeRequest
 from qdsl.plan import improve
 from qdsl.plan.build import Decisions
-from qdsl.plan.cascade import Resolved, Value
+from qdsl.cascade.cascade import Resolved, Value
 from qdsl.plan.islands import told
 from qdsl.plan.render import place, plain, shortened
 from qdsl.plan.shapes import weight_ports

@@ -8,7 +8,7 @@ from qdsl.capability import names
 from qdsl.diag import Diagnostic, Severity, Span
 from qdsl.lang.recipe import Recipe, Require, Target
 from qdsl.lang.vocabulary import METRICS
-from qdsl.plan.facts import requirement_text
+from qdsl.cascade.carried import requirement_text
 from qdsl.plan.improve import BUILT
 
 _KNOWN = frozenset({"size", "macs", "integer_share"})

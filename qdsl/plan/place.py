@@ -9,7 +9,7 @@ from qdsl.capability import ABSORBED
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Edge, PlaceRule, Port
 from qdsl.plan.context import Context
-from qdsl.plan.origins import table_row
+from qdsl.cascade.origins import table_row
 from qdsl.spec.plan import Origin
 
 GRAPH_OUTPUT = (-1, -1)

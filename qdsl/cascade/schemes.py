@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from qdsl.capability import ACTIVATION, WEIGHT, Capability
 from qdsl.diag import Report, Span
 from qdsl.lang.recipe import TypeRequest
-from qdsl.plan.cascade import Resolved
-from qdsl.plan.origins import table_default
+from qdsl.cascade.cascade import Resolved
+from qdsl.cascade.origins import table_default
 from qdsl.spec import DType, Granularity, Scheme
 from qdsl.spec.plan import Origin
 

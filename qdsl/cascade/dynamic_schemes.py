@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from qdsl.capability import ACTIVATION, Capability, Dynamic
 from qdsl.diag import Report
 from qdsl.lang.recipe import TypeRequest
-from qdsl.plan.cascade import Resolved
-from qdsl.plan.origins import table_default
-from qdsl.plan.schemes import Chosen, Schemes
+from qdsl.cascade.cascade import Resolved
+from qdsl.cascade.origins import table_default
+from qdsl.cascade.schemes import Chosen, Schemes
 from qdsl.spec import DType, Granularity, Scheme
 
 _BITS = 8

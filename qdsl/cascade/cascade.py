@@ -23,7 +23,7 @@ from qdsl.lang.recipe import (
     Target,
     TypeRequest,
 )
-from qdsl.plan.origins import Origins
+from qdsl.cascade.origins import Origins
 from qdsl.select.selection import Selection
 from qdsl.spec import DType
 from qdsl.spec.plan import Origin

@@ -19,7 +19,7 @@ from qdsl.lang.recipe import (
     Tune,
     UsePass,
 )
-from qdsl.plan.origins import Origins
+from qdsl.cascade.origins import Origins
 from qdsl.spec.plan import Fact
 
 Setting = tuple[str, str]
