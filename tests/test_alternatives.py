@@ -11,10 +11,11 @@ from plan_tools import HEAD, branches, decided, residual
 from structure_graphs import Net
 
 from qdsl.capability import TableError, load, loads
+from qdsl.describe.render import render
 from qdsl.diag import Report
 from qdsl.graph.view import GraphView
 from qdsl.lang import loads as recipe_of
-from qdsl.plan import decide, render
+from qdsl.plan import decide
 from qdsl.plan.alternatives import candidates, settled_by_ranges, still_open, without_losses
 from qdsl.spec.plan import Choice, Origin
 from qdsl.spec.plan_json import from_json, to_json

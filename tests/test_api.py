@@ -12,8 +12,8 @@ from compile_tools import HEAD, ROOT, environment, project
 import qdsl
 import qdsl.api
 from qdsl.api.events import Event
+from qdsl.describe.explain import Explanation
 from qdsl.diag import QdslError, Severity
-from qdsl.plan import Explanation
 from qdsl.spec.plan import Plan
 
 

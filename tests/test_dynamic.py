@@ -18,10 +18,11 @@ from structure_graphs import Net
 
 import qdsl
 from qdsl.capability import TableError, loads
+from qdsl.describe.explain import explain
+from qdsl.describe.render import render
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import load, to_proto
 from qdsl.graph.view import GraphView
-from qdsl.plan import explain, render
 from qdsl.rewrite import canonicalise
 from qdsl.spec.plan_json import from_json, to_json
 

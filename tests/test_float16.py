@@ -205,7 +205,7 @@ def test_float16_inside_a_dynamic_build(tmp_path: Path) -> None:
 
 
 def test_explain_says_where_float16_is() -> None:
-    from qdsl.plan import explain
+    from qdsl.describe.explain import explain
 
     model = from_proto(model_of(f"{CONV} [relu] y = Relu (c)", w=W))
     found = decided(model.view(), head=HALF)

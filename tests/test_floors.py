@@ -16,6 +16,7 @@ FLOOR = {
     "qdsl.cli": 10,
     "qdsl.api": 9,
     "qdsl.report": 7,
+    "qdsl.describe": 6,
     "qdsl.plan": 5,
     "qdsl.harness": 5,
     "qdsl.targets": 4,

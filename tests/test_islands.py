@@ -5,9 +5,9 @@ from __future__ import annotations
 from plan_tools import decided, planned
 from structure_graphs import Net
 
+from qdsl.describe.explain import explain
+from qdsl.describe.render import render
 from qdsl.graph.view import GraphView
-from qdsl.plan.explain import explain
-from qdsl.plan.render import render
 from qdsl.spec.plan import Island
 
 

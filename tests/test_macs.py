@@ -14,8 +14,8 @@ from plan_tools import planned
 
 import qdsl
 from qdsl.cli import main
+from qdsl.describe.render import render
 from qdsl.graph import from_proto
-from qdsl.plan import render
 from qdsl.predict.macs import macs
 
 MS = "com.microsoft"

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 from plan_tools import detector, quantized, two_convs
 
+from qdsl.describe.explain import explain
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.diag.codes.plan import CODES
 from qdsl.lang import loads
-from qdsl.plan import decide, explain, gate
+from qdsl.plan import decide, gate
 from qdsl.spec.plan import PLAN_VERSION
 from qdsl.spec.plan_json import from_json, to_json
 

@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 from plan_tools import HEAD, branches, decided, detector, planned, residual, two_convs
 from structure_graphs import Net
 
+from qdsl.describe.explain import explain
+from qdsl.describe.render import render
 from qdsl.diag import QdslError, Report
 from qdsl.graph import load
 from qdsl.lang import load as load_recipe
 from qdsl.lang import loads
-from qdsl.plan import decide, explain, render
+from qdsl.plan import decide
 from qdsl.rewrite import canonicalise
 from qdsl.spec import DTYPES, Granularity, Guard, Scheme
 from qdsl.spec.plan import (

@@ -14,7 +14,7 @@ from qdsl.cli import main
 from qdsl.diag import QdslError
 from qdsl.diag.codes import all_codes
 from qdsl.lang import loads
-from qdsl.plan.render import shortened
+from qdsl.spec.words import shortened
 
 
 class MeasuringBeginsError(Exception):

@@ -14,9 +14,9 @@ from qdsl.diag import Diagnostic, Severity
 from qdsl.graph.structure import decode_head
 from qdsl.lang.recipe import KeepRule
 from qdsl.lang.vocabulary import METRICS
-from qdsl.plan.render import in_unit, plain, shortened
 from qdsl.spec import Granularity
 from qdsl.spec.plan import Plan
+from qdsl.spec.words import in_unit, plain, shortened
 from qdsl.targets.results import Verification
 
 _SPEED = ("latency", "throughput", "cpu")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from qdsl.diag import Diagnostic, Severity, Span
-from qdsl.plan.render import plain
 from qdsl.spec.plan import Plan
+from qdsl.spec.words import plain
 from qdsl.targets.results import Arithmetic, Fidelity, Verification
 
 # Below this an output has little of the float model's left, and a tensor inside the graph nothing.

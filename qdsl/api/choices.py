@@ -9,12 +9,12 @@ from pathlib import Path
 from qdsl import lock as locks
 from qdsl.api.planning import decide_one
 from qdsl.api.prepare import Prepared, model_prints
+from qdsl.cascade.origins import Origins, table_alternative
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.lock import Lock, LockedChoice
 from qdsl.plan import Decisions
 from qdsl.plan.alternatives import candidates, still_open
 from qdsl.plan.gate import find_target
-from qdsl.cascade.origins import Origins, table_alternative
 from qdsl.spec.plan import Choice, Origin
 
 TRIALS = 12

@@ -34,6 +34,7 @@ from qdsl.api.writing import aside, recipe_text, require_place, write_text
 from qdsl.calibrate import Ranges
 from qdsl.calibrate.session import require_loads
 from qdsl.data import Dataset
+from qdsl.describe.render import choice_words, totals
 from qdsl.diag import Diagnostic, Report, Span
 from qdsl.graph.finite import require_finite
 from qdsl.harness import Evaluation, emulators
@@ -45,9 +46,9 @@ from qdsl.lang import Loaded
 from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions, gate
 from qdsl.plan.gate import find_target
-from qdsl.plan.render import choice_words, mebibytes, plain, times_smaller, totals
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import plans_json
+from qdsl.spec.words import mebibytes, plain, times_smaller
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted, Verification
 

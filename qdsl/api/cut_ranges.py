@@ -22,7 +22,7 @@ from qdsl.graph.view import GraphView
 from qdsl.passes.qdq_parameters import bounds as clipped
 from qdsl.plan import Decisions
 from qdsl.plan.cuts import held, resolved
-from qdsl.plan.render import plain
+from qdsl.spec.words import plain
 
 _LARGEST = float(np.finfo(np.float32).max)
 _SHOWN = 3

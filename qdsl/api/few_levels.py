@@ -19,10 +19,10 @@ from qdsl.diag import Diagnostic, Severity
 from qdsl.graph.view import NodeView
 from qdsl.passes.qdq_parameters import activation_parameters
 from qdsl.plan import Decisions
-from qdsl.plan.render import plain
 from qdsl.predict.needs import flat_ends
 from qdsl.quant import limits
 from qdsl.spec.plan import TensorPlan
+from qdsl.spec.words import plain
 
 _LEAST = 32
 _ROW = 16.0

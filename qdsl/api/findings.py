@@ -14,15 +14,15 @@ from qdsl.api.prepare import Prepared
 from qdsl.api.verdicts import moved_verdicts
 from qdsl.api.weight_disparity import Lost, lost_channels
 from qdsl.calibrate import Ranges
+from qdsl.cascade.cascade import all_rules
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Severity
 from qdsl.graph.structure import decode_head
 from qdsl.lang.recipe import PlaceRule, Port
 from qdsl.plan import Decisions
-from qdsl.cascade.cascade import all_rules
 from qdsl.plan.flags import allowed_nodes
-from qdsl.plan.render import plain
 from qdsl.plan.share import joining_rule
+from qdsl.spec.words import plain
 
 _SHOWN = 3
 _MOST = 8

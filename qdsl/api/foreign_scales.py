@@ -12,8 +12,8 @@ from qdsl.api.prepare import Prepared
 from qdsl.diag import Diagnostic, Severity
 from qdsl.graph.view import NodeView
 from qdsl.plan import Decisions
-from qdsl.plan.render import plain
 from qdsl.spec.plan import AS_IT_IS
+from qdsl.spec.words import plain
 
 _SHOWN = 3
 _NAME = 60

@@ -12,10 +12,10 @@ from qdsl.diag import Diagnostic, Severity
 from qdsl.graph.view import NodeView
 from qdsl.plan import Decisions
 from qdsl.plan.guards import needed_guard
-from qdsl.plan.render import plain
 from qdsl.quant.guard import exact
 from qdsl.spec import DTYPES, Guard
 from qdsl.spec.plan import AS_IT_IS
+from qdsl.spec.words import plain
 
 _SHOWN = 3
 _NAME = 60

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from qdsl.api.prepare import Prepared
 from qdsl.diag import Diagnostic, Severity, Span
 from qdsl.plan import Decisions
-from qdsl.plan.render import plain
+from qdsl.spec.words import plain
 
 _SHOWN = 3
 _PIECE = 1 << 22  # elements looked at together

@@ -25,10 +25,10 @@ from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Severity, Span
 from qdsl.plan import Decisions
 from qdsl.plan.cuts import margin
-from qdsl.plan.render import plain
 from qdsl.predict.needs import Need, needs
 from qdsl.quant import limits as levels_of
 from qdsl.spec.plan import RowsRead, TensorPlan
+from qdsl.spec.words import plain
 
 _ENERGY = 0.01
 _VALUES = 0.5

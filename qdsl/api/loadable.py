@@ -11,9 +11,9 @@ from qdsl.diag import Diagnostic, Report, Span
 from qdsl.lang.recipe import TypeRequest
 from qdsl.plan import Decisions
 from qdsl.plan.apart import emitted_view
-from qdsl.plan.render import plain
 from qdsl.predict.edges import edges_of_plan
 from qdsl.spec.opset import least_opset
+from qdsl.spec.words import plain
 from qdsl.targets.ort.predict import refused_tensors
 
 _NO_CURE = "write `activations uint8 affine`, or export the model with an older opset"

@@ -9,12 +9,13 @@ from pathlib import Path
 from qdsl.api.half_range import half_losses
 from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
 from qdsl.api.widening import with_widened
+from qdsl.describe.explain import Explanation
+from qdsl.describe.explain import explain as explain_decisions
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.graph import upgrade_opset
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.validity import invalid
-from qdsl.plan import Decisions, Explanation, decide
-from qdsl.plan import explain as explain_decisions
+from qdsl.plan import Decisions, decide
 from qdsl.spec.opset import least_opset
 from qdsl.spec.plan import Choice, Plan
 

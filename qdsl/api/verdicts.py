@@ -12,8 +12,8 @@ from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostic, Severity
 from qdsl.plan import Decisions
 from qdsl.plan.apart import predict_kept
-from qdsl.plan.render import plain
 from qdsl.spec.plan import AS_IT_IS
+from qdsl.spec.words import plain
 
 _SHOWN = 3
 

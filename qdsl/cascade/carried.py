@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from qdsl.cascade.origins import Origins
 from qdsl.lang.recipe import (
     Allocate,
     Allow,
@@ -19,7 +20,6 @@ from qdsl.lang.recipe import (
     Tune,
     UsePass,
 )
-from qdsl.cascade.origins import Origins
 from qdsl.spec.plan import Fact
 
 Setting = tuple[str, str]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from qdsl.cascade.origins import Origins
 from qdsl.diag import Span
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import (
@@ -23,7 +24,6 @@ from qdsl.lang.recipe import (
     Target,
     TypeRequest,
 )
-from qdsl.cascade.origins import Origins
 from qdsl.select.selection import Selection
 from qdsl.spec import DType
 from qdsl.spec.plan import Origin

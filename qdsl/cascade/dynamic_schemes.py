@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from qdsl.capability import ACTIVATION, Capability, Dynamic
-from qdsl.diag import Report
-from qdsl.lang.recipe import TypeRequest
 from qdsl.cascade.cascade import Resolved
 from qdsl.cascade.origins import table_default
 from qdsl.cascade.schemes import Chosen, Schemes
+from qdsl.diag import Report
+from qdsl.lang.recipe import TypeRequest
 from qdsl.spec import DType, Granularity, Scheme
 
 _BITS = 8

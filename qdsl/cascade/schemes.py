@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from qdsl.capability import ACTIVATION, WEIGHT, Capability
-from qdsl.diag import Report, Span
-from qdsl.lang.recipe import TypeRequest
 from qdsl.cascade.cascade import Resolved
 from qdsl.cascade.origins import table_default
+from qdsl.diag import Report, Span
+from qdsl.lang.recipe import TypeRequest
 from qdsl.spec import DType, Granularity, Scheme
 from qdsl.spec.plan import Origin
 

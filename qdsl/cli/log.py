@@ -59,14 +59,14 @@ def _print_found(event: Event) -> None:
 
 def _print_activations(ours: int | None, floats: int | None) -> None:
     """What lives at the same time, where the shapes say it."""
-    from qdsl.plan.render import mebibytes, times_smaller
+    from qdsl.spec.words import mebibytes, times_smaller
 
     if ours is not None and floats:
         line("memory", f"activations {mebibytes(ours)} at most, {times_smaller(floats, ours)} (from the graph)")
 
 
 def _print_verification(found: Verification, *, as_it_is: bool) -> None:
-    from qdsl.plan.render import shortened
+    from qdsl.spec.words import shortened
 
     kernels, widened = (
         ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in counts) for counts in (found.kernels, found.widened)

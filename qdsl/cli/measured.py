@@ -64,7 +64,7 @@ def _as_json(result: MeasureResult) -> dict[str, Any]:
 
 def line(stage: str, text: str) -> None:
     """One line of the result. Names in it come from untrusted files: nothing in them may steer a terminal."""
-    from qdsl.plan.render import plain
+    from qdsl.spec.words import plain
 
     print(f"{stage:<{_STAGE}} {plain(text)}")
 
@@ -95,7 +95,7 @@ def print_evaluation(found: Evaluation) -> None:
 def print_profile(found: Profile) -> None:
     """Latency, throughput, processor load and memory of each model, and how much faster than float it is."""
     from qdsl.cli.output import draws_tables, print_table
-    from qdsl.plan.render import mebibytes
+    from qdsl.spec.words import mebibytes
 
     threads = "threads auto" if not found.threads else _counted(found.threads, "thread")
     title = f"measured here: {_counted(found.runs, 'run')} each, in turns, batch {found.batch}, {threads}"
@@ -143,7 +143,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _verdict(budget: BudgetFacts) -> str:
-    from qdsl.plan.render import in_unit
+    from qdsl.spec.words import in_unit
 
     if budget.value is None or budget.bound is None:
         return f"undecided: {budget.source or 'not measured'}"

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     import qdsl.api
     from qdsl.cli import EXIT_USAGE
     from qdsl.cli.output import complain, print_json
-    from qdsl.plan.render import plain
+    from qdsl.spec.words import plain
 
     if args.example is None and args.model is None:
         complain("qdsl new takes a model, or --example and a name")

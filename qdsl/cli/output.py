@@ -76,7 +76,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     too wide, too, as lines."""
     from rich.console import Console
 
-    from qdsl.plan.render import plain
+    from qdsl.spec.words import plain
 
     console = Console(highlight=False)
     heads, cells = [plain(head) for head in columns], [[plain(cell) for cell in row] for row in rows]

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
 
     import qdsl.api
     from qdsl.cli.output import diagnostic_json, print_json, show_diagnostics
-    from qdsl.plan import render
+    from qdsl.describe.render import render
     from qdsl.spec.plan_json import to_json
 
     result = qdsl.api.plan(args.recipe, target=args.target, sets=dict(args.sets))

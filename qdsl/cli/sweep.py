@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(found: SweepResult) -> None:
     """A line per cell and target: size, and each figure that its recipe asks for, with the drop where there is one."""
-    from qdsl.plan.render import mebibytes, plain
+    from qdsl.spec.words import mebibytes, plain
 
     width = max(len(cell.cell.name) for cell in found.cells)
     for cell in found.cells:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from qdsl.cascade.carried import requirement_text
+from qdsl.cascade.cascade import all_rules
 from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
 from qdsl.lang.recipe import Mode, Recipe, Require, Target
-from qdsl.cascade.cascade import all_rules
-from qdsl.cascade.carried import requirement_text
 from qdsl.spec.plan import Origin, Plan
 
 RAN = "as it runs here"  # why a node is said to run as it does, once the runtime has said it

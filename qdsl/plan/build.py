@@ -8,11 +8,15 @@ from typing import NamedTuple
 
 from qdsl.capability import FLOAT, Capability, load
 from qdsl.capability.sums import named
+from qdsl.cascade import cascade as cascades
+from qdsl.cascade.carried import facts, requirement_text
+from qdsl.cascade.dynamic_schemes import DynamicSchemes
+from qdsl.cascade.origins import Origins
+from qdsl.cascade.schemes import Schemes
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
-from qdsl.cascade import cascade as cascades
 from qdsl.plan import dynamic, half, improve, weight_only
 from qdsl.plan.as_it_is import check as check_as_it_is
 from qdsl.plan.as_it_is import untouched
@@ -23,9 +27,7 @@ from qdsl.plan.context import Context
 from qdsl.plan.counts import Counter, check_mode
 from qdsl.plan.cuts import cuts, opened
 from qdsl.plan.draft import Draft
-from qdsl.cascade.dynamic_schemes import DynamicSchemes
 from qdsl.plan.dynamic_verdicts import verdicts as dynamic_verdicts
-from qdsl.cascade.carried import facts, requirement_text
 from qdsl.plan.flags import flags
 from qdsl.plan.gate import find_target, table_name, target_absent
 from qdsl.plan.guards import check_option
@@ -34,9 +36,7 @@ from qdsl.plan.half_size import half_bytes, half_reads
 from qdsl.plan.half_verdicts import with_halves
 from qdsl.plan.islands import island_flags, islands
 from qdsl.plan.nothing import nothing_quantized
-from qdsl.cascade.origins import Origins
 from qdsl.plan.place import Edit, edits
-from qdsl.cascade.schemes import Schemes
 from qdsl.plan.settle import Settled, Settling
 from qdsl.plan.slow_weights import slow_types, slow_weights
 from qdsl.plan.verdicts import REFUSED, Verdicts

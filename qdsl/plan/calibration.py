@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from qdsl.lang.recipe import Calibrate, FixedRange
 from qdsl.cascade.cascade import Voice
+from qdsl.lang.recipe import Calibrate, FixedRange
 from qdsl.plan.context import Context
 from qdsl.spec.plan import Calibration, TensorPlan
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from qdsl.cascade.cascade import Cascade, Spoken
 from qdsl.diag import Diagnostic, Span
 from qdsl.lang.recipe import KeepRule, LayersRule, TypeRequest
-from qdsl.cascade.cascade import Cascade, Spoken
 from qdsl.plan.context import Context
 from qdsl.plan.place import Edit
 from qdsl.spec import DType

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from qdsl.capability import ABSORBED, Capability, Row
-from qdsl.diag import Report
-from qdsl.graph.view import GraphView, NodeView
 from qdsl.cascade.cascade import Cascade, Resolved
 from qdsl.cascade.origins import Origins
 from qdsl.cascade.schemes import Chosen, Schemes
+from qdsl.diag import Report
+from qdsl.graph.view import GraphView, NodeView
 from qdsl.select.selection import Selection
 from qdsl.spec.plan import Origin
 

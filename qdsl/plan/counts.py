@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qdsl.lang.recipe import LayersRule, TypeRequest
 from qdsl.cascade.cascade import SETTINGS, Spoken, Value
+from qdsl.lang.recipe import LayersRule, TypeRequest
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.plan.half import Halves

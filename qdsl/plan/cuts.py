@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
+from qdsl.cascade.origins import table_row
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.cascade.origins import table_row
 from qdsl.predict.bounds import Interval
 from qdsl.predict.needs import BY_HAND, Known, Need, needs
 from qdsl.spec.plan import Cut, Origin, Reader, RowsRead, TensorPlan

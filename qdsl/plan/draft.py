@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from qdsl.capability import WEIGHT, Row
+from qdsl.cascade.schemes import Chosen
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import PlaceRule
 from qdsl.plan import share, weight_only
@@ -13,7 +14,6 @@ from qdsl.plan.calibration import calibration, settle_groups
 from qdsl.plan.context import Context
 from qdsl.plan.guards import guard
 from qdsl.plan.place import GRAPH_OUTPUT, Edit, Placement, Slot, apply_edits, default_placement
-from qdsl.cascade.schemes import Chosen
 from qdsl.plan.shapes import blockless, undivided
 from qdsl.plan.share import Groups
 from qdsl.predict.rules import bias_of_rows

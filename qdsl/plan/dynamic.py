@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from math import prod
 
 from qdsl.capability import Dynamic
+from qdsl.cascade.dynamic_schemes import WeightSchemes
 from qdsl.diag import Span
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.lang.recipe import LayersRule, PlaceRule
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.cascade.dynamic_schemes import WeightSchemes
 from qdsl.plan.guards import guard
 from qdsl.plan.place import Edit
 from qdsl.plan.settle import Settled

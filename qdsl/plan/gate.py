@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qdsl.capability import names
+from qdsl.cascade.carried import requirement_text
 from qdsl.diag import Diagnostic, Severity, Span
 from qdsl.lang.recipe import Recipe, Require, Target
 from qdsl.lang.vocabulary import METRICS
-from qdsl.cascade.carried import requirement_text
 from qdsl.plan.improve import BUILT
 
 _KNOWN = frozenset({"size", "macs", "integer_share"})

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from qdsl.capability import FLOAT, Capability, load, names
+from qdsl.cascade.cascade import all_rules
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import LayersRule, Mode, Recipe, Target, TypeRequest
-from qdsl.cascade.cascade import all_rules
 from qdsl.plan.gate import table_name
 from qdsl.spec import DType, Granularity
 from qdsl.spec.opset import DYNAMIC_OPSET, QDQ_OPSET, opset_of_types

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qdsl.capability import ABSORBED
+from qdsl.cascade.origins import table_row
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Edge, PlaceRule, Port
 from qdsl.plan.context import Context
-from qdsl.cascade.origins import table_row
 from qdsl.spec.plan import Origin
 
 GRAPH_OUTPUT = (-1, -1)

@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from qdsl.plan.render import shortened
 from qdsl.report.axes import Axis
 from qdsl.report.html import NOTHING, Html, number, tag
+from qdsl.spec.words import shortened
 
 STYLES = 8
 _WIDE, _LEFT, _RIGHT, _TOP = 440.0, 52.0, 428.0, 26.0

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from qdsl.harness.environment import PASSING
 from qdsl.harness.profiles import Profile
 from qdsl.harness.results import FLOAT, Evaluation, Key
-from qdsl.plan.render import times_smaller
 from qdsl.report import charts, speed, tables, words
 from qdsl.report.accuracy import FREE, against_size, confidences, drop_axis, drop_bar, float_bar, score_bar, source
 from qdsl.report.advice import what_to_do
@@ -28,6 +27,7 @@ from qdsl.report.data import (
 )
 from qdsl.report.html import Html, tag
 from qdsl.report.sections import budgets, not_there
+from qdsl.spec.words import times_smaller
 
 _MEBI = 1 << 20
 _NAMES = 150.0

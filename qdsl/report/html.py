@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from qdsl.plan.render import plain
+from qdsl.spec.words import plain
 
 _VOID = frozenset({"br", "col", "hr", "img", "input", "meta"})
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from qdsl.describe.render import choice_words, totals
 from qdsl.harness.measurements import BudgetFacts, BuildFacts
 from qdsl.harness.profiles import Profile
 from qdsl.harness.results import FLOAT
-from qdsl.plan.render import choice_words, times_smaller, totals
 from qdsl.report import accuracy, depths, devices, samples, speed, tables, words
 from qdsl.report.advice import what_to_do
 from qdsl.report.charts import of_style
 from qdsl.report.data import Build, Method, as_they_are, headline, scores_of
 from qdsl.report.html import NOTHING, Html, join, tag, text
 from qdsl.spec.plan import Plan
+from qdsl.spec.words import times_smaller
 
 _MOST_FILES = 40
 _MARKS = {"+": "quantized", "!": "asked for, stays float", "=": "untouched or kept"}

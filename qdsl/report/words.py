@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from qdsl.harness.results import Drop, Key
-from qdsl.plan.render import mebibytes
 from qdsl.spec import UNITS
+from qdsl.spec.words import mebibytes
 
 NOT_MEASURED = "not measured"
 UNDECIDED = "undecided"

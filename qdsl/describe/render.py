@@ -9,10 +9,9 @@ from statistics import median
 
 from qdsl.plan.as_it_is import RAN
 from qdsl.plan.islands import ops_of, told
-from qdsl.spec import UNITS
 from qdsl.spec.plan import AS_IT_IS, Choice, Count, NodePlan, Origin, Plan
+from qdsl.spec.words import NAME_WIDEST, mebibytes, percent, plain, shortened, times_smaller
 
-_NAME_WIDEST = 44
 _NOTE_WIDEST = 60
 _ISLANDS = 5
 _COLOURS = {"+": "\x1b[32m", "!": "\x1b[33m", "=": "\x1b[2m"}
@@ -27,7 +26,7 @@ def render(plan: Plan, *, rich: bool = False, narrow: bool = False, lock: str = 
     that steer a terminal are shown as `?`.
     """
     names = [shortened(plain(node.node)) if narrow else plain(node.node) for node in plan.nodes]
-    name_width = min(max(map(len, names), default=0), _NAME_WIDEST)
+    name_width = min(max(map(len, names), default=0), NAME_WIDEST)
     note_width = min(max((len(plain(node.note)) for node in plan.nodes), default=0), _NOTE_WIDEST)
     shown = zip(plan.nodes, names, strict=True) if plan.mode != AS_IT_IS else ()
     lines = [_node(plan, node, name, name_width, note_width, rich) for node, name in shown]
@@ -120,52 +119,10 @@ def _halves(plan: Plan) -> str:
     return (words if half else "") + (kept if stored else "")
 
 
-def percent(part: int, whole: int) -> str:
-    """A share that never rounds up to 100 %."""
-    shown = int(1000 * part / whole) / 10
-    return "100 %" if part == whole else f"{shown:g} %"
-
-
-def mebibytes(size: int) -> str:
-    """A size in the unit that suits it: `3.42 MiB`."""
-    if size < 1 << 20:
-        return f"{size / 1024:.1f} KiB"
-    return f"{size / (1 << 20):.2f} MiB"
-
-
-def in_unit(value: float, unit: str | None) -> str:
-    """A value in base units, in the unit that its bound is written in."""
-    if unit is None:
-        return f"{value:.4f}"
-    if UNITS[unit].measures == "bytes":
-        return mebibytes(int(value))
-    return f"{value / UNITS[unit].factor:.2f} {unit}"
-
-
-def times_smaller(before: int, after: int) -> str:
-    """How two sizes in bytes compare: `3.5x smaller`."""
-    if after <= 0 or before <= 0:
-        return "of nothing"
-    return f"{before / after:.1f}x smaller" if after <= before else f"{after / before:.1f}x larger"
-
-
 def place(origin: Origin, recipe: str) -> str:
     """Where an origin stands, in a few words: `line 24`, `base.q:24` in another file than the recipe's own, or the row
     of a table."""
     return plain(origin.place(recipe)) or ("" if origin.rule == "default" else origin.rule)
-
-
-def plain(text: str) -> str:
-    """`text` with every character that is not printable as `?`."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def shortened(name: str, widest: int = _NAME_WIDEST) -> str:
-    """A name that fits a column: its start and its end, with an ellipsis between them."""
-    if len(name) <= widest:
-        return name
-    head = (widest - 1) // 2
-    return f"{name[:head]}…{name[len(name) - (widest - 1 - head) :]}"
 
 
 def _node(plan: Plan, node: NodePlan, name: str, name_width: int, note_width: int, rich: bool) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from qdsl.cascade.cascade import Resolved, Value
+from qdsl.describe.render import place
 from qdsl.diag import Diagnostic, QdslError, nearest
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Calibrate, FixedRange, KeepRule, TypeRequest
 from qdsl.plan import improve
 from qdsl.plan.build import Decisions
-from qdsl.cascade.cascade import Resolved, Value
 from qdsl.plan.islands import told
-from qdsl.plan.render import place, plain, shortened
 from qdsl.plan.shapes import weight_ports
 from qdsl.spec.plan import Cut, NodePlan, Origin, TensorPlan
+from qdsl.spec.words import plain, shortened
 
 _WIDEST = 72
 
