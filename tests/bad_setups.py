@@ -32,15 +32,15 @@ from structure_graphs import Net, backbone
 from test_data_sources import coco_tree, opened, yolo_tree
 
 import qdsl.api
-from qdsl.api.arithmetic import arithmetic_findings
-from qdsl.api.slower import slower
 from qdsl.calibrate import Observations, Ranges, merged, minmax
 from qdsl.diag import QdslError, Span
 from qdsl.diag.codes import all_codes
 from qdsl.diag.system import refused_by_system
+from qdsl.findings.arithmetic import arithmetic_findings
 from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.harness.profiles import BuildProfile, Profile
+from qdsl.measure.slower import slower
 from qdsl.spec.plan import PLAN_VERSION
 from qdsl.spec.plan_json import from_json, to_json
 from qdsl.targets.ort.emit import emit

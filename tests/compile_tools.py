@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from qdsl.api.prepare import prepare, read
 from qdsl.data import ModelInput
 from qdsl.data import open as open_data
 from qdsl.diag import Report
+from qdsl.work.prepared import prepare, read
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -12,10 +12,12 @@ from compile_tools import HEAD, project
 
 import qdsl
 from qdsl import calibrate
-from qdsl.api import CompileResult, evaluating, recalibrating
-from qdsl.api.calibrating import settled_words
+from qdsl.api import CompileResult
 from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostic, Severity
+from qdsl.measure import evaluating
+from qdsl.ranges import recalibrating
+from qdsl.ranges.calibrating import settled_words
 
 
 def compiled(recipe: Path, **words: bool) -> CompileResult:

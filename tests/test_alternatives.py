@@ -16,9 +16,9 @@ from qdsl.diag import Report
 from qdsl.graph.view import GraphView
 from qdsl.lang import loads as recipe_of
 from qdsl.plan import decide
-from qdsl.plan.alternatives import candidates, settled_by_ranges, still_open, without_losses
 from qdsl.spec.plan import Choice, Origin
 from qdsl.spec.plan_json import from_json, to_json
+from qdsl.tune.alternatives import candidates, settled_by_ranges, still_open, without_losses
 
 
 def regions(view: GraphView, rules: str = "", name: str = "stem_float") -> list[tuple[str, ...]]:

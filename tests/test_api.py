@@ -11,9 +11,9 @@ from compile_tools import HEAD, ROOT, environment, project
 
 import qdsl
 import qdsl.api
-from qdsl.api.events import Event
 from qdsl.describe.explain import Explanation
 from qdsl.diag import QdslError, Severity
+from qdsl.measure.events import Event
 from qdsl.spec.plan import Plan
 
 
@@ -26,7 +26,7 @@ def python(program: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "before", ["", "import qdsl.spec.plan\n", "from qdsl.plan import render\n", "import qdsl.cli\n"]
+    "before", ["", "import qdsl.spec.plan\n", "from qdsl.plan import decide\n", "import qdsl.cli\n"]
 )
 def test_plan_is_a_call_and_a_package(before: str, tmp_path: Path) -> None:
     recipe = project(tmp_path)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 import qdsl
-from qdsl.api.arithmetic import _steepest
 from qdsl.cli import main
 from qdsl.describe.render import render
+from qdsl.findings.arithmetic import _steepest
 from qdsl.targets.ort.arithmetic import exact_products
 from qdsl.targets.results import Fidelity
 from tests.saturation import has_vnni, paired

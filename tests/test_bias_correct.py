@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from onnx import ModelProto, numpy_helper
 
 import qdsl
-from qdsl.api.prepare import prepare, read
 from qdsl.calibrate.means import channel_means
 from qdsl.data import Dataset, ModelInput
 from qdsl.data import open as open_data
 from qdsl.diag import QdslError, Report
 from qdsl.quant import mean_shift
+from qdsl.work.prepared import prepare, read
 
 IMPROVED = "improve { bias_correct }\n"
 

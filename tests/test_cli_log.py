@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from compile_tools import ROOT, environment, project
 
-from qdsl.api import advice, evaluating
+from qdsl.advice import advice
 from qdsl.cli import main
+from qdsl.measure import evaluating
 
 RULES = "evaluate fidelity on calib { measure sqnr; profile latency { runs 2; warmup 0 }; require sqnr >= 3 dB }\n"
 STAGES = [

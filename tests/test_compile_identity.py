@@ -53,7 +53,7 @@ def test_shards(method: str, shards: int, tmp_path: Path, monkeypatch: pytest.Mo
         return merged([Observations.from_json(part) for part in parts[::-1]]).ranges(plan_ways(model, asked))
 
     first = compiled(tmp_path / "first", method)
-    monkeypatch.setattr("qdsl.api.calibrating.calibrate.calibrate", in_shards)
+    monkeypatch.setattr("qdsl.ranges.calibrating.calibrate.calibrate", in_shards)
     assert compiled(tmp_path / "again", method) == first
 
 

@@ -84,9 +84,9 @@ def test_a_colour_that_changes_from_channel_to_channel_only_is_flat() -> None:
 
 
 def test_shards_and_interruptions_forget_none(tmp_path: Path) -> None:
-    from qdsl.api.prepare import prepare, read
     from qdsl.data import ModelInput
     from qdsl.data import open as open_data
+    from qdsl.work.prepared import prepare, read
 
     for at in range(5):
         picture(tmp_path / f"photos/{at}.png", seed=at)

@@ -16,9 +16,6 @@ from structure_graphs import Net
 from test_evaluate import CHANNELS, coloured, mean_colour, write
 
 import qdsl
-from qdsl.api.budgets import Readings, cost_readings, decide_budgets
-from qdsl.api.doubts import guessing
-from qdsl.api.slower import slower
 from qdsl.cli import main
 from qdsl.diag import QdslError, Span
 from qdsl.graph import load as load_model
@@ -29,6 +26,9 @@ from qdsl.harness.load import Watch
 from qdsl.harness.profiles import BuildProfile, Profile
 from qdsl.harness.results import Key
 from qdsl.lang import loads
+from qdsl.measure.budgets import Readings, cost_readings, decide_budgets
+from qdsl.measure.doubts import guessing
+from qdsl.measure.slower import slower
 
 SPAN = Span("demo.q", 1, 1, 1, 2)
 

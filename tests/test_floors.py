@@ -13,8 +13,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOOR = {
-    "qdsl.cli": 10,
-    "qdsl.api": 9,
+    "qdsl.cli": 13,
+    "qdsl.api": 12,
+    "qdsl.advice": 11,
+    "qdsl.tune": 10,
+    "qdsl.findings": 9,
+    "qdsl.measure": 9,
+    "qdsl.ranges": 8,
+    "qdsl.starter": 8,
+    "qdsl.work": 7,
     "qdsl.report": 7,
     "qdsl.describe": 6,
     "qdsl.plan": 5,

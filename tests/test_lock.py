@@ -19,13 +19,13 @@ from compile_tools import HEAD, ROOT, artifacts, cli, environment, project, resi
 from PIL import Image
 
 import qdsl
-from qdsl.api.locking import Pinned, Wish
-from qdsl.api.planning import decide_all
-from qdsl.api.prepare import prepare, read
 from qdsl.cli import main
 from qdsl.data import Dataset, ModelInput
 from qdsl.data import open as open_data
 from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.ranges.locking import Pinned, Wish
+from qdsl.work.deciding import decide_all
+from qdsl.work.prepared import prepare, read
 
 PICTURES = HEAD.replace('npz "calib.npz"', 'images "photos" { take 6 seed 3 }').replace(
     "data calib", "input { resize 8 stretch; rescale 1/255 }\ndata calib"
@@ -417,7 +417,7 @@ def test_a_lock_that_cannot_be_written_leaves_the_old_one(recipe: Path, monkeypa
     def full(path: Path, text: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("qdsl.api.locking.write_text", full)
+    monkeypatch.setattr("qdsl.ranges.locking.write_text", full)
     with pytest.raises(QdslError, match="cannot be written: No space left") as caught:
         compiled(recipe, update=True)
     assert [d.code for d in caught.value.diagnostics] == ["lock-unwritable"]

@@ -12,9 +12,10 @@ from compile_tools import project, residual_net
 
 import qdsl
 import qdsl.graph
-from qdsl.api import compiling, prepare
-from qdsl.api.measuring import model_files
+from qdsl.api import compiling
 from qdsl.diag import QdslError
+from qdsl.measure.measuring import model_files
+from qdsl.work import prepared as prepare
 
 
 def other_net() -> bytes:

@@ -14,12 +14,12 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import qdsl
-from qdsl.api import shapes
-from qdsl.api.examples import KEPT
 from qdsl.cli import main
 from qdsl.diag import QdslError
 from qdsl.lang import load
 from qdsl.lang.files import missing_files
+from qdsl.starter import shapes
+from qdsl.starter.examples import KEPT
 
 MODELS = ROOT.parent / "shared" / "testdata" / "models"
 QUANTIZED = "_qdq.onnx"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from qdsl.api.occupying import occupied
 from qdsl.calibrate.checkpoint import Checkpoint
 from qdsl.diag import QdslError
 from qdsl.lang.write import replace
 from qdsl.spec.aside import aside, file_aside, folder_aside, forget_dead, replace_file, replace_folder
+from qdsl.work.occupying import occupied
 
 
 def ended() -> int:
@@ -129,7 +129,7 @@ def test_a_killed_process_holds_nothing_and_what_it_left_goes(tmp_path: Path) ->
     folder = tmp_path / "r"
     text = (
         "import sys, time; from pathlib import Path\n"
-        "from qdsl.api.occupying import occupied; from qdsl.spec.aside import folder_aside\n"
+        "from qdsl.work.occupying import occupied; from qdsl.spec.aside import folder_aside\n"
         "folder = Path(sys.argv[1])\n"
         "with occupied(folder, print), folder_aside(folder / 'ort' / 'model.onnx') as aside:\n"
         "    (aside / 'half').touch(); print('ready', flush=True); time.sleep(60)\n"

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 import qdsl
 import qdsl.graph
 from qdsl.api import TargetResult
-from qdsl.api.prepare import prepare, read
 from qdsl.diag import QdslError
+from qdsl.work.prepared import prepare, read
 
 STATIC = HEAD
 DYNAMIC = (

@@ -261,7 +261,7 @@ def test_the_hash_follows_the_content() -> None:
 def test_the_plan_does_not_depend_on_the_hash_seed() -> None:
     program = (
         "import sys; sys.path[:0] = ['tests', '.']\n"
-        "from plan_tools import *; from qdsl.plan import plan_hash\n"
+        "from plan_tools import *; from qdsl.spec.plan_json import plan_hash\n"
         "print(plan_hash(planned(branches(), 'place { share scale across op Concat }\\n')))"
     )
     seen = set()

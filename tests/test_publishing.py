@@ -8,8 +8,8 @@ import pytest
 from compile_tools import project
 
 import qdsl
-from qdsl.api import comparing
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.measure import comparing
 
 
 def files(folder: Path) -> dict[str, bytes]:

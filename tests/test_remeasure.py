@@ -12,9 +12,9 @@ import pytest
 from compile_tools import project
 
 import qdsl
-from qdsl.api import profiling
 from qdsl.cli import main
 from qdsl.diag import QdslError
+from qdsl.measure import profiling
 
 RULES = "evaluate fidelity on calib { measure sqnr; require sqnr >= 3 dB }\n"
 

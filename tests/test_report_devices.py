@@ -20,13 +20,13 @@ from test_evaluate import coloured, write
 from test_report import COLOURS, EVIL, STEPS, leaves, tilted
 
 import qdsl
-from qdsl.api.budgets import cost_readings, decide
 from qdsl.cli import main
 from qdsl.diag import QdslError
 from qdsl.harness import Key, check, devices
 from qdsl.harness.measurements import COSTS, BudgetFacts
 from qdsl.harness.reading import read as read_measurements
 from qdsl.harness.strict import UnfitError
+from qdsl.measure.budgets import cost_readings, decide
 
 EVALUATE = "classification on val { measure top1, f1; profile latency { runs 4; warmup 1; threads 1 } }"
 ON_BOARD = (

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from qdsl.api.occupying import occupied
 from qdsl.spec.scratch import forget_dead_scratch, scratch
+from qdsl.work.occupying import occupied
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 from compile_tools import HEAD, artifacts, project
 
 import qdsl
-from qdsl.api import engines
 from qdsl.cli import main
 from qdsl.diag import QdslError
+from qdsl.work import engines
 
 METHODS = ("minmax", "mean_minmax", "entropy", "percentile 99.9", "mse")
 
@@ -53,7 +53,7 @@ def test_a_killed_process_loses_nothing(recipe: Path, monkeypatch: pytest.Monkey
     real = subprocess.run
 
     def dies_first(words: Sequence[str], **settings: object) -> subprocess.CompletedProcess[bytes]:
-        if "qdsl.api.sharding" not in words or tuple(words) in killed:
+        if "qdsl.ranges.sharding" not in words or tuple(words) in killed:
             return real(words, **settings)  # type: ignore[call-overload,no-any-return]
         settings.pop("check")
         process = subprocess.Popen(words, **settings)  # type: ignore[call-overload]
@@ -91,7 +91,7 @@ def test_an_unknown_engine_is_refused(recipe: Path, capsys: pytest.CaptureFixtur
 def test_progress_counts_samples(recipe: Path) -> None:
     heard: list[tuple[int, int]] = []
 
-    def listen(event: qdsl.api.events.Event) -> None:
+    def listen(event: qdsl.measure.events.Event) -> None:
         if event.stage == "calibrate" and event.total:
             heard.append((event.done, event.total))
 

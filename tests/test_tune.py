@@ -13,10 +13,10 @@ import pytest
 from compile_tools import project
 
 import qdsl
-from qdsl.api.planning import decide_all
-from qdsl.api.prepare import prepare, read
 from qdsl.diag import QdslError, Report
 from qdsl.targets.ort import latency
+from qdsl.work.deciding import decide_all
+from qdsl.work.prepared import prepare, read
 
 TUNE = "tune latency { trials 5; threads 1; require sqnr drop <= 40 dB }\n"
 Race = Callable[..., tuple[list[float], list[float]]]

@@ -8,34 +8,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from qdsl import data
-from qdsl.api import advice, bundling, comparing, measuring, tuning, verifying
-from qdsl.api.arithmetic import arithmetic_findings
-from qdsl.api.as_it_runs import as_it_runs
-from qdsl.api.budgets import Budget
-from qdsl.api.calibrating import Calibrator, here, measure, named, requests
-from qdsl.api.choices import recall
-from qdsl.api.correcting import measure_means
-from qdsl.api.cut_ranges import cut_note, cut_ranges
-from qdsl.api.engines import engine as engine_for
-from qdsl.api.events import Event, Listener, silent
-from qdsl.api.findings import findings
-from qdsl.api.foreign_scales import unread_scales
-from qdsl.api.foreign_sums import inexact_weights
-from qdsl.api.loadable import require_loadable
-from qdsl.api.locking import Pinned, Wish
-from qdsl.api.measuring import Made, Measured, Standing
-from qdsl.api.occupying import occupied
-from qdsl.api.planning import decide_all
-from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read, takes
+from qdsl.advice import advice
+from qdsl.advice.trying import Bench
+from qdsl.api import verifying
 from qdsl.api.reporting import report as make_report
-from qdsl.api.sharding import Shards
-from qdsl.api.trying import Bench
-from qdsl.api.writing import aside, recipe_text, require_place, write_text
 from qdsl.calibrate import Ranges
 from qdsl.calibrate.session import require_loads
 from qdsl.data import Dataset
 from qdsl.describe.render import choice_words, totals
 from qdsl.diag import Diagnostic, Report, Span
+from qdsl.findings.arithmetic import arithmetic_findings
+from qdsl.findings.as_it_runs import as_it_runs
+from qdsl.findings.findings import findings
+from qdsl.findings.foreign_scales import unread_scales
+from qdsl.findings.foreign_sums import inexact_weights
+from qdsl.findings.loadable import require_loadable
 from qdsl.graph.finite import require_finite
 from qdsl.harness import Evaluation, emulators
 from qdsl.harness.checks import Check
@@ -44,13 +31,29 @@ from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
 from qdsl.lock import LockedChoice
+from qdsl.measure import bundling, comparing, measuring
+from qdsl.measure.budgets import Budget
+from qdsl.measure.events import Event, Listener, silent
+from qdsl.measure.measuring import Made, Measured, Standing
 from qdsl.plan import Decisions, gate
 from qdsl.plan.gate import find_target
+from qdsl.ranges.calibrating import Calibrator, here, measure, named, requests
+from qdsl.ranges.correcting import measure_means
+from qdsl.ranges.cut_ranges import cut_note, cut_ranges
+from qdsl.ranges.locking import Pinned, Wish
+from qdsl.ranges.sharding import Shards
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import plans_json
 from qdsl.spec.words import mebibytes, plain, times_smaller
 from qdsl.targets import target_module
 from qdsl.targets.results import Emitted, Verification
+from qdsl.tune import tuning
+from qdsl.tune.choices import recall
+from qdsl.work.deciding import decide_all
+from qdsl.work.engines import engine as engine_for
+from qdsl.work.occupying import occupied
+from qdsl.work.prepared import Prepared, model_span, placed_at, prepare, read, takes
+from qdsl.work.writing import aside, recipe_text, require_place, write_text
 
 DEFAULT_OUT = "build"
 VERIFY_SAMPLES = 4

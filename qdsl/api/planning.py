@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from qdsl.api.half_range import half_losses
-from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
-from qdsl.api.widening import with_widened
 from qdsl.describe.explain import Explanation
 from qdsl.describe.explain import explain as explain_decisions
-from qdsl.diag import Diagnostic, QdslError, Report, Severity
-from qdsl.graph import upgrade_opset
-from qdsl.graph.collector import collector_paused
-from qdsl.graph.validity import invalid
-from qdsl.plan import Decisions, decide
-from qdsl.spec.opset import least_opset
-from qdsl.spec.plan import Choice, Plan
+from qdsl.diag import Diagnostic, Report
+from qdsl.findings.loadable import require_loadable
+from qdsl.spec.plan import Plan
+from qdsl.tune.choices import foreseen, fresh_lock
+from qdsl.work.deciding import decide_all
+from qdsl.work.prepared import Prepared, prepare, read
 
 
 @dataclass(frozen=True)
@@ -35,13 +31,13 @@ def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str]
     prepared = prepare(read(path, sets))
     report = Report()
     report.extend(prepared.warnings)  # told beside the errors, too
-    decided = _foreseen(prepared, decide_all(prepared, target, report))
-    _require_loadable(prepared, decided, sets)
+    decided = foreseen(prepared, decide_all(prepared, target, report))
+    require_loadable(prepared, decided, sets)
     plans = tuple(d.plan for d in decided)
     recipe = prepared.recipe
     profiled = any(each.profile is not None or each.requires for each in recipe.targets)
     if profiled or recipe.evaluates or any(t.calibration.data for each in plans for t in each.tensors if t.observe):
-        from qdsl.api import expecting  # it comes with the metrics
+        from qdsl.measure import expecting  # it comes with the metrics
 
         expecting.foreseen(prepared, plans, report)
     return PlanResult(plans, report.sorted(), _lock_of(prepared, plans))
@@ -52,25 +48,11 @@ def explain(
 ) -> tuple[Explanation, ...]:
     """Why the node or tensor called `subject` is as it is, once per target. Raises QdslError when there is none."""
     prepared = prepare(read(path, sets))
-    decided = _foreseen(prepared, decide_all(prepared, target, Report()))
+    decided = foreseen(prepared, decide_all(prepared, target, Report()))
     return tuple(explain_decisions(each, subject) for each in decided)
 
 
-def _foreseen(prepared: Prepared, decided: Sequence[Decisions]) -> tuple[Decisions, ...]:
-    from qdsl.api.choices import foreseen  # it decides again, through this module
-
-    return foreseen(prepared, decided)
-
-
-def _require_loadable(prepared: Prepared, decided: Sequence[Decisions], sets: Mapping[str, str] | None) -> None:
-    from qdsl.api.loadable import require_loadable  # it decides again, through this module
-
-    require_loadable(prepared, decided, sets)
-
-
 def _lock_of(prepared: Prepared, plans: Sequence[Plan]) -> Path | None:
-    from qdsl.api.choices import fresh_lock  # it decides again, through this module
-
     needed = {t.tensor for plan in plans for t in plan.tensors if t.observe and t.calibration.data is not None}
     found = fresh_lock(prepared) if needed else None
     if found is None or not needed <= {locked.tensor for locked in found.ranges}:
@@ -79,107 +61,3 @@ def _lock_of(prepared: Prepared, plans: Sequence[Plan]) -> Path | None:
     if not biased <= {locked.tensor for locked in found.means}:
         return None
     return Path(prepared.recipe.path).with_suffix(".lock")
-
-
-@collector_paused()
-def decide_all(prepared: Prepared, target: str | None, report: Report) -> tuple[Decisions, ...]:
-    """Decide for every target; errors of all of them are raised at once."""
-    errors = Report()
-    decided = []
-    _check_outputs(prepared)
-    for name in _targets(prepared, target):
-        try:
-            decided.append(decide_one(prepared, name, report=report))
-            _check_mode(prepared, decided[-1])
-            _check_opset(prepared, decided[-1].plan)
-            _tell_losses(prepared, decided[-1], report, errors)
-        except QdslError as found:
-            errors.extend(found.diagnostics)
-    errors.raise_errors()
-    _check_valid(prepared)
-    return tuple(decided)
-
-
-def _tell_losses(prepared: Prepared, decided: Decisions, report: Report, errors: Report) -> None:
-    """What float16 makes of constants: errors beside the others, warnings to `report`."""
-    for found in half_losses(prepared, decided):
-        (errors if found.severity is Severity.ERROR else report).add(found)
-
-
-def decide_one(
-    prepared: Prepared, target: str, *, report: Report | None = None, choices: tuple[Choice, ...] = ()
-) -> Decisions:
-    """Decide for one target, under the alternatives that measurements chose."""
-    made = decide(
-        prepared.recipe,
-        prepared.view,
-        target,
-        float_bytes=prepared.file_bytes,
-        canonical_bytes=prepared.canonical_bytes,
-        report=Report() if report is None else report,
-        choices=choices,
-    )
-    return replace(made, plan=with_widened(prepared, made.plan))
-
-
-def _targets(prepared: Prepared, only: str | None) -> tuple[str, ...]:
-    names = tuple(target.name for target in prepared.recipe.targets)
-    if only is None:
-        return names
-    if only not in names:
-        raise QdslError(
-            [
-                Diagnostic(
-                    "target-not-in-recipe",
-                    f"the recipe has no `target {only}`",
-                    prepared.recipe.span,
-                    help=(f"its targets are {', '.join(f'`{name}`' for name in names)}",),
-                )
-            ]
-        )
-    return (only,)
-
-
-def _check_mode(prepared: Prepared, decided: Decisions) -> None:
-    """Raise QdslError `setting-unused` where `tune` stands beside a mode that has no alternatives."""
-    tune, mode = prepared.recipe.tune, decided.plan.mode
-    if tune is None or mode == "static":
-        return
-    headline = f"`tune {tune.goal}` has nothing to choose under `quantize {mode}`"
-    cures = ("the alternatives of a target belong to `quantize static`: take the `tune` block out",)
-    raise QdslError([Diagnostic("setting-unused", headline, tune.span, help=cures)])
-
-
-def _check_valid(prepared: Prepared) -> None:
-    """Raise QdslError `artifact-invalid` for a model that ONNX's checker refuses: it would refuse the artifact, too."""
-    fault = invalid(prepared.model)
-    if fault is not None:
-        headline = f"ONNX's checker refuses {prepared.model.name}, and would refuse what is made of it"
-        cures = ("export the model again, or mend what it names",)
-        raise QdslError([Diagnostic("artifact-invalid", headline, model_span(prepared), fault, cures)])
-
-
-def _check_opset(prepared: Prepared, plan: Plan) -> None:
-    """Raise QdslError `model-upgrade` where the model was not raised to the opset that `plan` needs, with why."""
-    needed = least_opset(plan)
-    if prepared.model.opset < needed:
-        with placed_at(model_span(prepared)):
-            upgrade_opset(prepared.model.copy(), needed)
-
-
-def _check_outputs(prepared: Prepared) -> None:
-    """Raise QdslError `unknown-name` for an output in a `require` of `tune` that the model does not have."""
-    tune, known = prepared.recipe.tune, prepared.view.outputs
-    wrong = [
-        Diagnostic(
-            "unknown-name",
-            f"the model has no output `{name[:80]}`",
-            require.span,
-            help=(f"its outputs are {', '.join(f'`{output[:80]}`' for output in list(known)[:5])}",),
-        )
-        for require in (tune.requires if tune is not None else ())
-        for name in require.metric.qualifiers
-        if name not in known
-    ]
-    if wrong:
-        raise QdslError(wrong)

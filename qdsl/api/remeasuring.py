@@ -7,21 +7,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qdsl.api import asking, evaluating, measuring, profiling
-from qdsl.api.budgets import Budget
 from qdsl.api.compiling import DEFAULT_OUT
-from qdsl.api.doubts import guessing
-from qdsl.api.events import Event, Listener, silent
-from qdsl.api.measuring import Measured, Standing
-from qdsl.api.occupying import occupied
-from qdsl.api.prepare import Prepared, model_span, placed_at, prepare, read
 from qdsl.api.reporting import report as make_report
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.harness import Evaluation, reading
 from qdsl.harness.measurements import FILE, BuildFacts, Measurements
 from qdsl.harness.profiles import Profile
+from qdsl.measure import asking, evaluating, measuring, profiling
+from qdsl.measure.budgets import Budget
+from qdsl.measure.doubts import guessing
+from qdsl.measure.events import Event, Listener, silent
+from qdsl.measure.measuring import Measured, Standing
 from qdsl.report.data import plans_of
 from qdsl.targets.results import Emitted, EmittedFile
+from qdsl.work.occupying import occupied
+from qdsl.work.prepared import Prepared, model_span, placed_at, prepare, read
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qdsl.api.devices import decided, take_in
-from qdsl.api.writing import write_text
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.harness import devices
 from qdsl.harness.devices import Device
 from qdsl.harness.measurements import Measurements
+from qdsl.measure.devices import decided, take_in
 from qdsl.report import Build, load, page
+from qdsl.work.writing import write_text
 
 PAGE, COMPARISON = "report.html", "comparison.html"
 

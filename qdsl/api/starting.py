@@ -15,16 +15,16 @@ from itertools import product
 from pathlib import Path
 
 from qdsl import data as datasets
-from qdsl.api import evaluating
-from qdsl.api.examples import write_example
-from qdsl.api.guessing import Found, Picture, data_of, decoding, is_detector, pictures
-from qdsl.api.planning import decide_all
-from qdsl.api.prepare import Prepared, prepare, takes
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.graph.structure import decode_head
 from qdsl.lang import format_text, loads, require_complete
 from qdsl.lang.scope import quoted
+from qdsl.measure import evaluating
 from qdsl.plan import gate
+from qdsl.starter.examples import write_example
+from qdsl.starter.guessing import Found, Picture, data_of, decoding, is_detector, pictures
+from qdsl.work.deciding import decide_all
+from qdsl.work.prepared import Prepared, prepare, takes
 
 _TRIED = 2  # samples that the float model answers, to see whether labels and outputs fit
 _SENSITIVE = ("Softmax", "LayerNormalization", "InstanceNormalization", "Gelu", "Erf", "Exp", "Pow", "ReduceMean")

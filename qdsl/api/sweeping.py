@@ -19,11 +19,11 @@ from typing import Any
 
 from qdsl import __version__, data
 from qdsl import lock as locks
-from qdsl.api.engines import Engine, Finished, Job, engine
-from qdsl.api.prepare import model_prints, prepare, read, takes
-from qdsl.api.writing import require_place, write_text
 from qdsl.diag import Diagnostic, QdslError, Report
 from qdsl.lang import Loaded
+from qdsl.work.engines import Engine, Finished, Job, engine
+from qdsl.work.prepared import model_prints, prepare, read, takes
+from qdsl.work.writing import require_place, write_text
 
 DEFAULT_OUT = "build/sweep"
 _BROKEN = 4  # the exit code of a compilation whose artifacts are there and whose budgets do not hold

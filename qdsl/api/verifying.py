@@ -7,10 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdsl.api import bundling
-from qdsl.api.events import Event, Listener, silent
-from qdsl.api.measuring import Made
-from qdsl.api.prepare import Prepared
 from qdsl.diag import Diagnostic, QdslError, Report, Severity
 from qdsl.harness import emulators, reading
 from qdsl.harness.bundle import FOLDER
@@ -18,7 +14,11 @@ from qdsl.harness.checking import check
 from qdsl.harness.checks import Check
 from qdsl.harness.measurements import FILE
 from qdsl.lang import load
+from qdsl.measure import bundling
+from qdsl.measure.events import Event, Listener, silent
+from qdsl.measure.measuring import Made
 from qdsl.targets.results import FLOOR_DB, LOST_DB
+from qdsl.work.prepared import Prepared
 
 DEFAULT_OUT = "build"
 

@@ -10,8 +10,8 @@ from qdsl.cli.measured import line, of, print_budgets, print_evaluation, print_p
 from qdsl.cli.verify import print_check
 
 if TYPE_CHECKING:
-    from qdsl.api.events import Event
     from qdsl.cli.progress import Progress
+    from qdsl.measure.events import Event
     from qdsl.targets.results import Arithmetic, Fidelity, Verification
 
 _WIDEST = 72  # columns for the names of tensors
@@ -33,10 +33,10 @@ def log(progress: Progress, *, as_json: bool) -> Callable[[Event], None]:
 
 
 def _print_found(event: Event) -> None:
-    from qdsl.api.measuring import Made
     from qdsl.harness import Evaluation
     from qdsl.harness.checks import Check
     from qdsl.harness.measurements import Measurements
+    from qdsl.measure.measuring import Made
 
     found = event.found
     if isinstance(found, Made):

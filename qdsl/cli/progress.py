@@ -14,7 +14,7 @@ from qdsl.cli.output import on_terminal
 from qdsl.cli.process import INTERRUPTS
 
 if TYPE_CHECKING:
-    from qdsl.api.events import Event
+    from qdsl.measure.events import Event
 
 # What targets say of themselves stands in the results.
 _TOLD = ("model", "wait", "calibrate", "tune", "lock", "rewrite", "tuned")

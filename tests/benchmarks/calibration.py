@@ -46,11 +46,11 @@ class FromFile:
 def observe(method: str, pictures: Pictures, threads: int) -> dict[str, float]:
     """Seconds of calibration alone, and of everything from the recipe to the quantized model."""
     from qdsl import calibrate, data
-    from qdsl.api.planning import decide_all
-    from qdsl.api.prepare import prepare, read
     from qdsl.diag import Report
     from qdsl.graph import to_bytes
     from qdsl.targets.ort.emit import quantize
+    from qdsl.work.deciding import decide_all
+    from qdsl.work.prepared import prepare, read
 
     start = time.perf_counter()
     prepared = prepare(read(RECIPE, None))

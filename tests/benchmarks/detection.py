@@ -58,7 +58,7 @@ def inputs_of(run: ort.InferenceSession) -> dict[str, data.ModelInput]:
 
 def opened(recipe: str | Path, dataset: str, takes: dict[str, data.ModelInput]) -> tuple[data.Dataset, InputSpec]:
     """A dataset of a recipe, preprocessed for a model, and the `input` block that says how."""
-    from qdsl.api.prepare import read
+    from qdsl.work.prepared import read
 
     resolved = read(Path(recipe), None).recipe
     return data.open(resolved.dataset(dataset), resolved.inputs, takes), resolved.inputs[0]

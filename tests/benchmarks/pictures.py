@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from qdsl import data
-from qdsl.api.prepare import prepare, read
+from qdsl.work.prepared import prepare, read
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ import onnx_graphsurgeon as gs
 from common import Row, alternate, arguments, finish, machine, median
 from onnx import TensorProto, helper, numpy_helper
 
-from qdsl.api.planning import decide_all
-from qdsl.api.prepare import prepare, read
 from qdsl.calibrate import Ranges
 from qdsl.diag import Report
 from qdsl.graph import to_proto
 from qdsl.targets.ort.emit import quantize
+from qdsl.work.deciding import decide_all
+from qdsl.work.prepared import prepare, read
 
 RECIPE = """recipe scale
 model onnx "graph.onnx"

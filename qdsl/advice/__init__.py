@@ -1,0 +1,1 @@
+"""What would hold a broken budget: lines to add, each tried before it is told."""

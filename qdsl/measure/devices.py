@@ -1,0 +1,52 @@
+"""What devices measured of a build, taken in beside it, and the budgets that it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from qdsl.diag import QdslError, Report
+from qdsl.harness import devices
+from qdsl.harness.devices import Device
+from qdsl.harness.measurements import COSTS, BudgetFacts, BuildFacts, Measurements
+from qdsl.measure.budgets import Name, Reading, cost_readings, decide, worst
+from qdsl.work.writing import write_text
+
+
+def take_in(directory: Path, build: Measurements, paths: Sequence[Path]) -> None:
+    """Keep the measurements of devices in `devices/` of the build's folder: all of them, or none. Raises QdslError with
+    all that is wrong with any: measurements-missing, measurements-file, measurements-other, artifact-write."""
+    errors = Report()
+    files = {}
+    for path in paths:
+        try:
+            name, text = devices.take_in(directory, build, path)
+            files[name] = text
+        except QdslError as error:
+            errors.extend(error.diagnostics)
+    errors.raise_errors()
+    for name, text in files.items():
+        write_text(directory / name, text)
+
+
+def decided(found: Measurements, measured: Sequence[Device]) -> Measurements:
+    """The build with the budgets that a device decides decided by what devices measured: what breaks on one of them is
+    broken."""
+    return replace(found, builds=tuple(_decided(build, measured) for build in found.builds))
+
+
+def _decided(build: BuildFacts, measured: Sequence[Device]) -> BuildFacts:
+    own = [device for device in measured if device.target == build.target]
+    if not build.device or not own:
+        return build
+    readings = [cost_readings(device.profile, f"on {device.name}") for device in own if not device.emulated]
+    budgets = (_by_devices(budget, readings) if budget.metric in COSTS else budget for budget in build.budgets)
+    return replace(build, budgets=tuple(budgets))
+
+
+def _by_devices(budget: BudgetFacts, readings: Sequence[Mapping[Name, Reading]]) -> BudgetFacts:
+    """One budget on a cost, by what each real device measured: an emulated one has no speed of its own."""
+    if readings:
+        return worst([decide(budget, each) for each in readings])
+    return replace(decide(budget, {}), source="measured under emulation only, which has no speed of its own")

@@ -1,0 +1,37 @@
+"""What verbs tell while they work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qdsl.harness import Evaluation
+    from qdsl.harness.checks import Check
+    from qdsl.harness.measurements import Measurements
+    from qdsl.harness.profiles import Profile
+    from qdsl.measure.measuring import Made
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: `stage` is model, wait, calibrate, tune, lock, rewrite, tuned, evaluate, profile,
+    verify, require, try or a target's name; `text` says what. While calibrating and evaluating, `done` of `total`
+    samples (at `rate` samples per second), while tuning `done` of `total` blocks, while profiling runs; zeros when it
+    speaks of the whole stage. `found` is a result, told as soon as it is known: last, with `require`, all that is known
+    of the builds, budgets decided."""
+
+    stage: str
+    text: str
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
+    found: Made | Check | Evaluation | Profile | Measurements | None = None
+
+
+Listener = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """A listener that nobody listens to."""

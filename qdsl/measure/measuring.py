@@ -1,0 +1,306 @@
+"""What `compile` measures of its artifacts, how that decides the budgets, and how all of it is written down."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from qdsl.diag import Report
+from qdsl.graph.liveness import peak_activations
+from qdsl.harness import Evaluation, Odd
+from qdsl.harness.environment import lasting
+from qdsl.harness.measurements import (
+    FILE,
+    PICTURES,
+    BudgetFacts,
+    BuildFacts,
+    LockFacts,
+    Measurements,
+    ModelFacts,
+    document,
+)
+from qdsl.harness.pictures import thumbnail
+from qdsl.harness.profiles import Profile
+from qdsl.harness.tasks import Expected
+from qdsl.lang.recipe import Recipe, Target
+from qdsl.lock import Fingerprints, meaning
+from qdsl.measure import asking, evaluating, profiling
+from qdsl.measure.budgets import Budget, Name, Reading, Readings, decide_budgets
+from qdsl.measure.doubts import guessing
+from qdsl.spec.plan import Plan, Totals
+from qdsl.spec.plan_json import plan_hash
+from qdsl.targets.results import Emitted, Verification
+from qdsl.work.prepared import Prepared, model_prints, model_span, placed_at
+from qdsl.work.writing import write_bytes, write_text
+
+Stage = Callable[[str], Callable[[str, int, int], None]]
+_PICTURE = re.compile(r"\d{3}\.jpg")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was emitted and verified for one target."""
+
+    plan: Plan
+    emitted: Emitted
+    verification: Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of an artifact without timing it: its bytes, the multiplications of a run (those of `uncounted`
+    nodes are not known), how many of them are of integers, and how many nodes run otherwise than predicted (None:
+    nothing told what runs)."""
+
+    target: str
+    size: int
+    macs: int
+    uncounted: int
+    integer_macs: int
+    mismatches: int | None
+
+    @staticmethod
+    def of(made: Made) -> Standing:
+        totals = made.plan.totals
+        return Standing(
+            made.plan.target, made.emitted.size, totals.macs, totals.uncounted, integer_macs(made), mismatches(made)
+        )
+
+
+def integer_macs(made: Made) -> int:
+    """The multiplications of integers: as predicted, but for the nodes that were seen to run otherwise."""
+    found = made.plan.totals.integer_macs
+    nodes = {node.node: node for node in made.plan.nodes}
+    for miss in made.verification.mismatches:
+        node, runs = nodes[miss.node], miss.real.startswith("integer")
+        found += (node.macs or 0) * (int(runs) - int(node.in_integers))
+    return found
+
+
+def mismatches(made: Made) -> int | None:
+    """How many nodes run otherwise than predicted; None where nothing told what runs."""
+    return len(made.verification.mismatches) if made.verification.kernels_read else None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How good the answers are, and what they cost; `pictures` are small JPEG files of samples, by name."""
+
+    evaluations: tuple[Evaluation, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def foreseen(
+    prepared: Prepared, plans: Sequence[Plan], report: Report, *, needed: bool, allow_python: bool = False
+) -> tuple[Expected, ...]:
+    """What is to be evaluated, checked as far as that goes before anything is measured or written. Raises QdslError:
+    evaluate-*, profile-batch, data-*, python-*."""
+    asked = asking.all_wanted(prepared.recipe, [plan.target for plan in plans])
+    asking.require_batch(prepared, asked.values())
+    return evaluating.planned(prepared, report, needed=needed, allow_python=allow_python)
+
+
+def measured(
+    prepared: Prepared,
+    made: Sequence[Made],
+    expected: Sequence[Expected],
+    stage: Stage,
+    report: Report,
+    told: Callable[[Evaluation | Profile], None],
+) -> Measured:
+    """The float model and what was made, on what is to be evaluated and profiled; `stage` gives who hears of it, and
+    `told` hears each result."""
+    built = {each.plan.target: each.emitted for each in made}
+    with placed_at(model_span(prepared), "artifact-refused"):
+        evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"), told)
+        report.extend(guessing(expected, evaluated))
+        evaluated, pictures = pictured(evaluated, expected)
+        asked = asking.all_wanted(prepared.recipe, built)
+        plans = {each.plan.target: each.plan for each in made}
+        profiled = profiling.profiles(prepared, expected, built, asked, stage("profile"), report, told, plans)
+    return Measured(evaluated, profiled, pictures)
+
+
+def pictured(
+    evaluated: Sequence[Evaluation], expected: Sequence[Expected]
+) -> tuple[tuple[Evaluation, ...], dict[str, bytes]]:
+    """The evaluations with a picture for each sample that differs much, one file per sample, where samples are
+    pictures and shown as they are."""
+    files: dict[str, bytes] = {}
+    found = []
+    for evaluation, asked in zip(evaluated, expected, strict=True):
+        names: dict[int, str] = {}
+        for index in dict.fromkeys(odd.index for odd in evaluation.odd if not asked.condition):
+            picture = thumbnail(asked.dataset, index, asked.data.span)
+            if picture is not None:
+                names[index] = f"{len(files):03}.jpg"
+                files[names[index]] = picture
+        odd: tuple[Odd, ...] = tuple(replace(odd, picture=names.get(odd.index, "")) for odd in evaluation.odd)
+        found.append(replace(evaluation, odd=odd))
+    return tuple(found), files
+
+
+def budgets(prepared: Prepared, standing: Standing, found: Measured) -> tuple[Budget, ...]:
+    """The budgets of one target, by what was measured for it."""
+    readings: dict[Name, Reading] = {
+        ("size", ()): Reading(float(standing.size), float(max(1, prepared.file_bytes))),
+        **_multiplied(standing),
+    }
+    block = _block(prepared, standing.target)
+    readings |= profiling.readings(found.profiles, block)
+    evaluated = evaluating.readings(found.evaluations, standing.target)
+    return decide_budgets(prepared.recipe, block, Readings(readings, evaluated))
+
+
+def _multiplied(standing: Standing) -> dict[Name, Reading]:
+    """What is known of the multiplications: no figure of the whole where a part of it is not known."""
+    if standing.uncounted:
+        count = "1 node" if standing.uncounted == 1 else f"{standing.uncounted} nodes"
+        unknown = Reading(math.nan, source=f"the multiplications of {count} are not known")
+        return {("macs", ()): unknown, ("integer_share", ()): unknown}
+    total = float(standing.macs)
+    found: dict[Name, Reading] = {("macs", ()): Reading(total, total, source="from the graph")}
+    if standing.macs:
+        found["integer_share", ()] = Reading(standing.integer_macs / total, source=_seen(standing.mismatches))
+    return found
+
+
+def _seen(mismatches: int | None) -> str:
+    if mismatches is None:
+        return "predicted, not verified"
+    if not mismatches:
+        return "predicted, and verified"
+    return f"as it runs, {mismatches} {'node' if mismatches == 1 else 'nodes'} otherwise than predicted"
+
+
+def write(
+    directory: Path,
+    prepared: Prepared,
+    made: Sequence[Made],
+    found: Measured,
+    decided: Sequence[Sequence[Budget]],
+    lock: Path | None,
+) -> Measurements:
+    """Writes `measurements.json` with its pictures, and returns what is in it; what was not measured is not. Raises
+    QdslError (artifact-write)."""
+    known = _measurements(prepared, made, found, decided, lock)
+    publish(directory, known, found.pictures)
+    return known
+
+
+def publish(directory: Path, found: Measurements, pictures: Mapping[str, bytes]) -> None:
+    """Write `measurements.json` and `pictures`, and take away pictures that it does not name. Raises QdslError
+    (artifact-write)."""
+    folder = directory / PICTURES
+    for name, picture in pictures.items():
+        write_bytes(folder / name, picture)
+    write_text(directory / FILE, document(found))
+    stale = [path for path in folder.iterdir() if path.name not in found.pictures] if folder.is_dir() else []
+    for path in stale:
+        if _PICTURE.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _measurements(
+    prepared: Prepared,
+    made: Sequence[Made],
+    found: Measured,
+    decided: Sequence[Sequence[Budget]],
+    lock: Path | None,
+) -> Measurements:
+    pairs = zip(made, decided, strict=True)
+    return Measurements(
+        recipe=prepared.recipe.name,
+        recipe_sha256=recipe_hash(prepared.recipe),
+        model=_model_facts(prepared, made[0].plan.totals if made else None),
+        builds=tuple(
+            _build_facts(prepared, each, _block(prepared, each.plan.target), budgets) for each, budgets in pairs
+        ),
+        evaluations=found.evaluations,
+        profiles=found.profiles,
+        pictures=hashes(found.pictures),
+        environment=lasting(),
+        lock=None if lock is None else LockFacts(lock.name, hashlib.sha256(lock.read_bytes()).hexdigest()),
+    )
+
+
+def _model_facts(prepared: Prepared, totals: Totals | None) -> ModelFacts:
+    return ModelFacts(
+        name=prepared.model.name,
+        nodes=len(prepared.view.nodes),
+        parameters=prepared.model.parameters,
+        macs=totals.macs if totals is not None else 0,
+        uncounted=totals.uncounted if totals is not None else 0,
+        opset=prepared.view.opset,
+        bytes=prepared.file_bytes,
+        activations=peak_activations(prepared.view),
+        files=model_files(prepared),
+    )
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256 of what the recipe decides about the artifacts: `evaluate`, `profile` and `require` are not in it."""
+    parts = [(part.key, part.sha256) for part in meaning(recipe)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _activations(prepared: Prepared, plan: Plan) -> int | None:
+    """What integer kernels write counts with its own width, what runs inside another kernel not at all."""
+    runs = {node.node: node.prediction.runs for node in plan.nodes}
+    producer = {tensor.tensor: prepared.view.producer(tensor.tensor) for tensor in plan.tensors}
+    bits = {
+        tensor.tensor: tensor.scheme.dtype.bits
+        for tensor in plan.tensors
+        if (node := producer[tensor.tensor]) is not None and runs.get(node.name) in ("integer", "moves", "absorbed")
+    }
+    return peak_activations(prepared.view, bits=bits, fused=[name for name, how in runs.items() if how == "absorbed"])
+
+
+def model_files(prepared: Prepared) -> dict[str, str]:
+    """The float model's files by name, with their SHA-256. Raises QdslError `lock-moved` where one is no longer what
+    was read: whatever ran the file itself may have seen another model."""
+    prints = Fingerprints()
+    found = dict(model_prints(prepared, prints))
+    prints.require_unmoved()
+    return found
+
+
+def hashes(pictures: Mapping[str, bytes]) -> dict[str, str]:
+    """The SHA-256 of each picture, by its name."""
+    return {name: hashlib.sha256(picture).hexdigest() for name, picture in pictures.items()}
+
+
+def _build_facts(prepared: Prepared, made: Made, block: Target, decided: Sequence[Budget]) -> BuildFacts:
+    verified = made.verification
+    return BuildFacts(
+        target=made.plan.target,
+        mode=made.plan.mode,
+        device=block.device or "",
+        bytes=made.emitted.size,
+        files={file.name: file.sha256 for file in made.emitted.files},
+        plan_sha256=plan_hash(made.plan),
+        integer_macs=integer_macs(made),
+        activations=_activations(prepared, made.plan),
+        kernels=tuple((each.kernel, each.predicted, each.real) for each in verified.kernels),
+        mismatches=mismatches(made),
+        source=verified.source,
+        outputs=verified.outputs,
+        layers=verified.layers,
+        budgets=budget_facts(decided),
+    )
+
+
+def budget_facts(decided: Sequence[Budget]) -> tuple[BudgetFacts, ...]:
+    """Budgets as they are written down."""
+    plain = [{name: value for name, value in asdict(budget).items() if name != "span"} for budget in decided]
+    return tuple(BudgetFacts(**each) for each in plain)
+
+
+def _block(prepared: Prepared, target: str) -> Target:
+    return next(block for block in prepared.recipe.targets if block.name == target)

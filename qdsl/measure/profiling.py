@@ -1,0 +1,86 @@
+"""`profile` statements carried out: the float model and each artifact, timed in turns on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+
+from qdsl.data import Sample
+from qdsl.diag import Diagnostic, Report, Severity
+from qdsl.graph import save
+from qdsl.harness import FLOAT, worker
+from qdsl.harness.profile import Subject, Wish, profile
+from qdsl.harness.profiles import Profile
+from qdsl.harness.tasks import Expected
+from qdsl.lang.recipe import Target
+from qdsl.measure import comparing
+from qdsl.measure.asking import Asked
+from qdsl.measure.budgets import Name, Reading, cost_readings
+from qdsl.measure.slower import slower
+from qdsl.spec.plan import Plan
+from qdsl.spec.scratch import scratch
+from qdsl.targets import target_module
+from qdsl.targets.results import Emitted
+from qdsl.work.prepared import Prepared
+
+NO_PLANS: Mapping[str, Plan] = {}
+Heard = Callable[[str, int, int], None]
+
+
+def profiles(
+    prepared: Prepared,
+    expected: Sequence[Expected],
+    built: Mapping[str, Emitted],
+    asked: Mapping[str, Asked],
+    heard: Heard,
+    report: Report,
+    known: Callable[[Profile], None] = lambda found: None,
+    plans: Mapping[str, Plan] = NO_PLANS,
+) -> tuple[Profile, ...]:
+    """A profile for each target in `built` that is in `asked`, told to `known` as soon as it is there. Inputs are the
+    first samples of what is evaluated, else what else there is (see `comparing.any_samples`); where there is nothing,
+    `report` says so. `plans` are those of the builds, by target, where they are known."""
+    found = []
+    for target, (wish, span) in asked.items():
+        if target not in built:
+            continue
+        each = _profiled(prepared, expected, target, built[target], wish, heard)
+        if each is None:
+            headline = f"{target} is not profiled: there is no data, and the shape of an input is free"
+            help = ("write `shape [..]` in the `input` block",)
+            report.add(Diagnostic("profile-left-out", headline, span, help=help, severity=Severity.WARNING))
+        else:
+            found.append(each)
+            known(each)
+            elsewhere = any(block.name == target and block.device is not None for block in prepared.recipe.targets)
+            report.extend(() if elsewhere else slower(each, span, plans.get(target), prepared.view))
+    return tuple(found)
+
+
+def _profiled(
+    prepared: Prepared, expected: Sequence[Expected], target: str, emitted: Emitted, wish: Wish, heard: Heard
+) -> Profile | None:
+    with scratch() as folder:
+        count = max(worker.SAMPLES, wish.batch)
+        given: Iterable[Sample] = expected[0].dataset if expected else comparing.any_samples(prepared, count)[0]
+        rows = [dict(sample.arrays) for sample in islice(given, count)]
+        if not rows:
+            return None
+        inputs = folder / "inputs.npz"
+        worker.store_feeds(inputs, rows, wish.batch)
+        model = folder / "float.onnx"
+        save(prepared.model, model)
+        options = target_module(target).session_options(emitted)
+        subjects = [Subject(FLOAT, model), Subject(target, emitted.model, options)]
+        return profile(target, subjects, inputs, wish, lambda done, total: heard(f"runs for {target}", done, total))
+
+
+def readings(found: Sequence[Profile], target: Target) -> dict[Name, Reading]:
+    """What a profile decides for one target: nothing where another device than this one does, and where this one is
+    emulated."""
+    measured: dict[Name, Reading] = {}
+    for each in found:
+        if each.target != target.name or target.device is not None or each.environment.get("emulator"):
+            continue
+        measured |= cost_readings(each, "here")
+    return measured

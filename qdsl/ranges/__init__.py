@@ -1,0 +1,1 @@
+"""Ranges: measured on data, taken from a lock, measured again, cut where only wider scales would follow."""

@@ -1,0 +1,221 @@
+"""From plans to calibration: what is asked of each dataset, and one pass over each that answers it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qdsl import calibrate
+from qdsl.calibrate import Ranges, Request, Rows
+from qdsl.data import Dataset
+from qdsl.diag import QdslError, Report
+from qdsl.graph import Model
+from qdsl.lang.recipe import DataSpec
+from qdsl.plan.cuts import margin
+from qdsl.quant.scales import limits
+from qdsl.spec.plan import Cut, Plan, TensorPlan
+from qdsl.work.prepared import Prepared, model_span, placed_at
+
+_NO_EFFECT = "sampling-no-effect"
+_SHOWN = 3
+_SAVED = ".calibration-"
+Heard = Callable[[str, int, int, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass over the dataset called `name`: what is asked of it, `folder` to keep in what was seen so far, how many
+    threads take how many samples (None: chosen by the machine), and who is told of each sample."""
+
+    model: Model
+    name: str
+    asked: tuple[Request, ...]
+    dataset: Dataset
+    folder: Path
+    workers: int | None
+    batch: int | None
+    progress: calibrate.Progress
+
+
+# Whoever carries a pass out, the ranges are the same.
+Calibrator = Callable[[Pass], Ranges]
+
+
+def here(one: Pass) -> Ranges:
+    """The calibrator that is this process."""
+    return calibrate.calibrate(
+        one.model,
+        one.asked,
+        one.dataset,
+        workers=one.workers,
+        batch=one.batch,
+        progress=one.progress,
+        checkpoint=saved_at(one.folder, one.name),
+    )
+
+
+def requests(plans: Sequence[Plan]) -> dict[str, tuple[Request, ...]]:
+    """Dataset name -> the ranges it gives, over all targets, by tensor name."""
+    wanted: dict[str, dict[str, Request]] = {}
+    for plan in plans:
+        cuts = {cut.tensor: cut for cut in plan.cuts}
+        for tensor in (t for t in plan.tensors if t.observe and t.calibration.data is not None):
+            assert tensor.calibration.data is not None
+            asked = _request(tensor, cuts.get(tensor.tensor))
+            wanted.setdefault(tensor.calibration.data, {})[tensor.tensor] = asked
+    return {name: tuple(found[t] for t in sorted(found)) for name, found in sorted(wanted.items())}
+
+
+def _request(plan: TensorPlan, cut: Cut | None) -> Request:
+    asked, (qmin, qmax) = plan.calibration, limits(plan.scheme)
+    symmetric = plan.scheme.symmetric or asked.symmetric
+    levels = qmax - qmin + 1
+    found = Request(plan.tensor, asked.method, asked.percentile, symmetric, levels)
+    if cut is None or cut.open:
+        return replace(found, masked=cut is not None)
+    low = -math.inf if cut.low is None or (not found.counted and not cut.rows) else cut.low
+    high = math.inf if cut.high is None or not found.counted else cut.high
+    rows = tuple(Rows(row.tensor, row.axis, margin(row, levels)) for row in cut.rows)
+    return replace(found, low=low, high=high, rows=rows, masked=bool(rows) or cut.low is not None)
+
+
+def measure(
+    prepared: Prepared,
+    plans: Sequence[Plan],
+    datasets: Mapping[str, Dataset],
+    folder: Path,
+    heard: Heard,
+    report: Report,
+    *,
+    workers: int | None,
+    batch: int | None,
+    by: Calibrator = here,
+) -> Ranges:
+    """The ranges of all plans, measured `by` this process or others. What the samples themselves show goes to `report`.
+    What was seen so far is kept in `folder` and taken up again after an interruption. `heard` is told (text, samples
+    done, samples in all, samples per second); zeros where it speaks of a whole dataset.
+    """
+    found: dict[str, Ranges] = {}
+    with _nothing_left(folder):
+        for name, asked in requests(plans).items():
+            found[name] = _measure(prepared, name, asked, datasets[name], folder, heard, workers, batch, by)
+            spec = prepared.recipe.dataset(name)
+            _warn_flat(spec, datasets[name], found[name].flat, report)
+            _warn_repeats(spec, datasets[name], asked, report)
+    return _together(tuple(found.values()))
+
+
+def _measure(
+    prepared: Prepared,
+    name: str,
+    asked: tuple[Request, ...],
+    dataset: Dataset,
+    folder: Path,
+    heard: Heard,
+    workers: int | None,
+    batch: int | None,
+    by: Calibrator,
+) -> Ranges:
+    """One pass over one dataset."""
+    how = f"{_words(asked)} on {name}"
+
+    def progress(done: int, total: int, rate: float) -> None:
+        heard(how, done, total, rate)
+
+    model_line, data_line = model_span(prepared), prepared.recipe.dataset(name).span
+    with placed_at(data_line), placed_at(model_line, "calibration-load", "calibration-tensor"):
+        found = by(Pass(prepared.model, name, asked, dataset, folder, workers, batch, progress))
+    count = "1 sample" if found.samples == 1 else f"{found.samples} samples"
+    heard(f"{how}   {count}, {settled_words(found)}", 0, 0, 0.0)
+    return found
+
+
+def settled_words(found: Ranges) -> str:
+    """Whether more samples may still move a range. That none did is only known after some that could have: the last
+    quarter."""
+    if 4 * found.settled_after <= 3 * found.samples:
+        return f"ranges settled after {found.settled_after}"
+    return f"ranges had not settled: one still grew at sample {found.settled_after}, and more samples may widen them"
+
+
+def _warn_flat(spec: DataSpec, dataset: Dataset, flat: Sequence[int], report: Report) -> None:
+    """Name the pictures that show nothing."""
+    names = list(dict.fromkeys(dataset.ids[index] for index in flat))
+    if not names:
+        return
+    which = "1 picture of dataset" if len(names) == 1 else f"{len(names)} pictures of dataset"
+    more = ", ..." if len(names) > _SHOWN else ""
+    help = ["take them out of the dataset, or look at what made them"]
+    headline = f"{which} {spec.name} {'is' if len(names) == 1 else 'are'} of one colour"
+    report.warning("data-flat", headline, spec.span, label=", ".join(names[:_SHOWN]) + more, help=help)
+
+
+def _warn_repeats(spec: DataSpec, dataset: Dataset, asked: Sequence[Request], report: Report) -> None:
+    """Repeats alone move no minimum and no maximum."""
+    word = "oversample" if spec.oversample else "ratio" if spec.ratio else "balance classes" if spec.balance else ""
+    if not word or dataset.skipped or any(request.method != "minmax" for request in asked):
+        return
+    where = spec.at("oversample", "ratio", "balance")
+    if any(found.code == _NO_EFFECT and found.span == where for found in report):
+        return
+    drawn = len(dataset) if spec.oversample else len(set(dataset.ids))
+    if drawn < dataset.available or len(set(dataset.ids)) == len(dataset):
+        return
+    headline = f"`{word}` of dataset {spec.name} changes no range: it leaves no picture out"
+    label = "`calibrate minmax` takes the smallest and the largest value, however often they occur"
+    help = ["leave it out, or calibrate by `mean_minmax`, `entropy`, `percentile` or `mse`"]
+    report.warning(_NO_EFFECT, headline, where, label=label, help=help)
+
+
+def saved_at(folder: Path, dataset: str, shard: tuple[int, int] | None = None) -> Path:
+    """Where a calibration keeps what it saw so far; `shard` is (number, of how many)."""
+    part = "" if shard is None else f"-{shard[0]}-of-{shard[1]}"
+    return folder / f"{_SAVED}{dataset}{part}.json"
+
+
+@contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Take away checkpoints, and the folders made for them, when the data or the model turn out to be wrong: what cures
+    that makes a checkpoint useless. An interruption leaves them, to go on from."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except QdslError:
+        for path in sorted(folder.glob(f"{_SAVED}*")):
+            path.unlink(missing_ok=True)
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _together(found: Sequence[Ranges]) -> Ranges:
+    low = {name: value for ranges in found for name, value in ranges.low.items()}
+    high = {name: value for ranges in found for name, value in ranges.high.items()}
+    samples = sum(ranges.samples for ranges in found)
+    settled = max((ranges.settled_after for ranges in found), default=0)
+    return Ranges(dict(sorted(low.items())), dict(sorted(high.items())), samples, settled)
+
+
+def named(ranges: Ranges, plans: Sequence[Plan]) -> Ranges:
+    """The same ranges, each with the method and the dataset that the plans say it has."""
+    asked = how_measured(plans)
+    return replace(ranges, methods={name: asked[name] for name in ranges.low if name in asked})
+
+
+def how_measured(plans: Sequence[Plan]) -> dict[str, str]:
+    """For each tensor that is observed, by which method and on which data: `minmax on calib`."""
+    return {r.tensor: f"{r} on {data}{_rows(r)}" for data, found in requests(plans).items() for r in found}
+
+
+def _rows(request: Request) -> str:
+    """That values far below the largest of a row do not count."""
+    return f", cut {max(row.margin for row in request.rows):.3g} below the largest of a row" if request.rows else ""
+
+
+def _words(asked: Sequence[Request]) -> str:
+    """The methods, each once: "minmax", "entropy, minmax"."""
+    return ", ".join(sorted({str(request) for request in asked}))

@@ -1,0 +1,55 @@
+"""From plans to the means that bias correction rests on: what is asked of each dataset, and one short pass that
+answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from qdsl.calibrate.means import channel_means
+from qdsl.data import Dataset
+from qdsl.graph.view import GraphView
+from qdsl.spec.plan import Plan
+from qdsl.work.prepared import Prepared, model_span, placed_at
+
+Heard = Callable[[str, int, int, float], None]
+
+
+def wanted(plans: Sequence[Plan]) -> dict[str, str]:
+    """Tensors whose channel means are needed, over all targets, and the dataset to measure each on."""
+    biases = [bias for plan in plans for bias in plan.biases]
+    return {b.activation: b.corrected_on for b in biases if b.corrected_on is not None}
+
+
+def channels(view: GraphView, plans: Sequence[Plan]) -> dict[str, int]:
+    """How many means each tensor of `wanted` has: the input channels that the weights of its reader say."""
+    found = {}
+    for bias in (bias for plan in plans for bias in plan.biases if bias.corrected_on is not None):
+        node = view.node(bias.node)
+        shape = view.tensors[node.inputs[bias.weight_port]].shape or ()
+        axis = 0 if node.op == "Gemm" and not node.attrs.get("transB") else 1
+        size, groups = shape[axis] if len(shape) > axis else None, node.attrs.get("group", 1)
+        if isinstance(size, int) and isinstance(groups, int):
+            found[bias.activation] = size * groups
+    return found
+
+
+def measure_means(
+    prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset], heard: Heard
+) -> dict[str, tuple[float, ...]]:
+    """The means by tensor. `heard` is told (text, samples done, samples in all, 0); zeros at the end of a dataset."""
+    asked = wanted(plans)
+    found: dict[str, tuple[float, ...]] = {}
+    for name in sorted(set(asked.values())):
+        tensors = [tensor for tensor, data in asked.items() if data == name]
+        how, seen = f"bias_correct on {name}", 0
+
+        def progress(done: int, total: int, how: str = how) -> None:
+            nonlocal seen
+            seen = done
+            heard(how, done, total, 0.0)
+
+        with placed_at(prepared.recipe.dataset(name).span), placed_at(model_span(prepared), "calibration-load"):
+            found |= channel_means(prepared.model, tensors, datasets[name], progress=progress)
+        samples = "1 sample" if seen == 1 else f"{seen} samples"
+        heard(f"{how}   means of {len(tensors)} tensors over {samples}", 0, 0, 0.0)
+    return dict(sorted(found.items()))

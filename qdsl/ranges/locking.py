@@ -1,0 +1,229 @@
+"""How `compile` uses the lock: take its ranges where nothing changed, refuse where something did, write it at the end.
+
+Without a word from the caller a fresh lock stands for the calibration, a stale one is refused, and where there is none
+one is written. `update` measures anew; `locked` insists on the lock and needs no data, but checks what is there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from qdsl import lock as locks
+from qdsl.calibrate import Ranges
+from qdsl.data import Dataset
+from qdsl.diag import Diagnostic, QdslError, Report, Severity
+from qdsl.lang.recipe import Recipe
+from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, LockedMeans, LockedRange
+from qdsl.plan.targets import table_of
+from qdsl.ranges.correcting import channels, wanted
+from qdsl.spec.aside import forget_dead
+from qdsl.spec.plan import Cut, Plan
+from qdsl.work.prepared import Prepared, model_prints, model_span
+from qdsl.work.writing import write_text
+
+SUFFIX = ".lock"
+_SHOWN = 20
+_LONGEST = 200  # characters of one change: names come from files that nobody vouches for
+_WEIGHING = ("entropy", "percentile", "mse")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller wants of the lock. Raises ValueError for two wishes that contradict."""
+
+    lock: bool = True
+    locked: bool = False
+    update: bool = False
+
+    def __post_init__(self) -> None:
+        if self.locked + self.update + (not self.lock) > 1:
+            raise ValueError("`locked`, `update` and `lock=False` exclude one another")
+
+
+class Pinned:
+    """The lock of one compilation: read first, compared once the plans and the data are known, written last."""
+
+    def __init__(self, recipe: Recipe, wish: Wish, target: str | None = None) -> None:
+        """`target` is the only one compiled now. Raises QdslError: lock-invalid, lock-missing, lock-unwritable."""
+        self.recipe = recipe
+        self.wish = wish
+        self.path = Path(recipe.path).with_suffix(SUFFIX)
+        self.whole = target is None or len(recipe.targets) == 1
+        self.prints = Fingerprints()
+        self.found: Lock | None = None
+        self.now: Lock | None = None
+        if wish.lock and not wish.update:
+            self.found = locks.read(self.path)
+        if wish.locked and self.found is None:
+            raise self._error("lock-missing", f"there is no lock `{self.path.name}`")
+        if self.writes and (self.path.is_dir() or not os.access(self.path.parent, os.W_OK)):
+            raise self._error("lock-unwritable", f"`{self.path.name}` cannot be written beside the recipe")
+
+    @property
+    def writes(self) -> bool:
+        """Whether this compilation ends with a new lock: one for some of the targets would not hold for all."""
+        return self.wish.lock and self.found is None and self.whole
+
+    @property
+    def used(self) -> Path | None:
+        """The lock that gave the ranges or was written; None where none was."""
+        return self.path if self.writes or self.found is not None else None
+
+    def open(self, names: Sequence[str], opened: Callable[[str], Dataset], report: Report) -> dict[str, Dataset]:
+        """The datasets by name; with `locked`, those that are still there, and a note for each that is not."""
+        found = {}
+        errors = Report()
+        for name in names:
+            try:
+                found[name] = opened(name)
+            except QdslError as error:
+                if self.wish.locked:
+                    report.add(_unchecked(name, self.recipe, error))
+                else:
+                    errors.extend(self._with_hint(d) for d in error.diagnostics)
+        errors.raise_errors()
+        return found
+
+    def _with_hint(self, found: Diagnostic) -> Diagnostic:
+        if self.found is None:
+            return found
+        return replace(found, notes=(*found.notes, f"`--locked` takes the ranges of `{self.path.name}` without data"))
+
+    def ranges(
+        self, prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset], report: Report
+    ) -> Ranges | None:
+        """The ranges of the lock, or None when they have to be measured. Raises QdslError `lock-stale`."""
+        self.now = self._facts(prepared, plans, datasets) if self.wish.lock else None
+        if self.found is None or self.now is None:
+            return None
+        needed = _methods(plans)
+        changes = self._changes(prepared, plans, self.now)
+        if changes:
+            raise self._stale(changes)
+        told = tuple(locks.elsewhere(self.found, self.now.capability, self.now.tools, self.now.cpu))
+        if told:
+            headline = f"the ranges of `{self.path.name}` were measured with other tools or on another kind of machine"
+            report.add(Diagnostic("lock-elsewhere", headline, notes=told, severity=Severity.NOTE))
+        kept = [found for found in self.found.ranges if found.tensor in needed]
+        low, high = {r.tensor: r.low for r in kept}, {r.tensor: r.high for r in kept}
+        means = {found.tensor: found.means for found in self.found.means}
+        return Ranges(low, high, self.found.samples, self.found.settled, means=means)
+
+    @property
+    def choices(self) -> tuple[LockedChoice, ...]:
+        """What the lock says of alternatives."""
+        return () if self.found is None else self.found.tuned
+
+    def require_unmoved(self) -> None:
+        """Raises QdslError `lock-moved` when a file is no longer what was hashed before it was measured."""
+        self.prints.require_unmoved()
+
+    def readable(self, datasets: Mapping[str, Dataset]) -> dict[str, Dataset]:
+        """The datasets whose files are all there: without data, the artifact is compared on none."""
+        return {name: dataset for name, dataset in datasets.items() if locks.complete(dataset)}
+
+    def write(self, ranges: Ranges, plans: Sequence[Plan], tuned: Sequence[LockedChoice] = ()) -> str:
+        """Write the lock, if this compilation makes one, and say what was done, "" for nothing to do. `plans` are those
+        before any choice: they need every range. Raises QdslError `lock-unwritable`."""
+        if self.now is None or self.found is not None:
+            return ""
+        if not self.whole:
+            return f"{self.path.name} is not written: it covers every target of the recipe, and this was not all"
+        methods = _methods(plans)
+        made = Lock(
+            recipe=self.now.recipe,
+            model=self.now.model,
+            capability=self.now.capability,
+            tools=self.now.tools,
+            cpu=self.now.cpu,
+            data=self.now.data,
+            samples=ranges.samples,
+            settled=ranges.settled_after,
+            ranges=tuple(LockedRange(t, ranges.low[t], ranges.high[t], methods[t]) for t in sorted(methods)),
+            tuned=tuple(tuned),
+            means=tuple(LockedMeans(t, data, tuple(ranges.means[t])) for t, data in sorted(wanted(plans).items())),
+        )
+        try:
+            forget_dead(self.path.parent, self.path.name)
+            write_text(self.path, locks.render(made))
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise self._error("lock-unwritable", f"`{self.path.name}` cannot be written: {reason}") from None
+        return f"{self.path}   {len(made.ranges)} ranges"
+
+    def _facts(self, prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset]) -> Lock:
+        """The world as it is now, as a lock without ranges."""
+        return Lock(
+            recipe=tuple((part.key, part.sha256) for part in locks.meaning(self.recipe)),
+            model=model_prints(prepared, self.prints),
+            capability=locks.table_hashes({table_of(plan.target) for plan in plans}),
+            tools=locks.tool_versions(),
+            cpu=locks.cpu_kind(),
+            data=tuple(file for name, dataset in datasets.items() for file in self._files(name, dataset)),
+        )
+
+    def _files(self, name: str, dataset: Dataset) -> tuple[DataFile, ...]:
+        span = self.recipe.dataset(name).span
+        if self.wish.locked and self.found is not None:
+            return self.prints.present(dataset, span, {file.name for file in self.found.data if file.data == name})
+        return self.prints.dataset(dataset, span)
+
+    def _changes(self, prepared: Prepared, plans: Sequence[Plan], now: Lock) -> list[Change]:
+        assert self.found is not None
+        spans = {spec.name: spec.span for spec in self.recipe.data}
+        changes = locks.recipe_changes(self.found, locks.meaning(self.recipe))
+        changes += locks.model_changes(self.found, now.model, model_span(prepared))
+        changes += locks.data_changes(self.found, now.data, spans, partly=self.wish.locked)
+        # What is measured follows from the recipe and the model; alone, it changed with the target's table or with us.
+        sizes = channels(prepared.view, plans)
+        means = locks.mean_changes(self.found, wanted(plans), sizes)
+        return changes or [*locks.range_changes(self.found, _methods(plans)), *means]
+
+    def _stale(self, changes: Sequence[Change]) -> QdslError:
+        more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
+        notes = [change.text[:_LONGEST] for change in changes[1 : _SHOWN + 1]]
+        if len(changes) > _SHOWN + 1:
+            notes.append(f"and {len(changes) - _SHOWN - 1} more")
+        first = changes[0]
+        headline = f"`{self.path.name}` is stale: {first.text[:_LONGEST]}{more}"
+        span = first.span or self.recipe.span
+        return QdslError([Diagnostic("lock-stale", headline, span, notes=tuple(notes))])
+
+    def _error(self, code: str, headline: str) -> QdslError:
+        return QdslError([Diagnostic(code, headline, self.recipe.span)])
+
+
+def _methods(plans: Sequence[Plan]) -> dict[str, str]:
+    """How each observed tensor is calibrated, by name: "minmax on calib". Methods that weigh what rounding costs depend
+    on the scheme, too: "mse on calib for int8 symmetric per_tensor"."""
+    found: dict[str, set[str]] = {}
+    for plan in plans:
+        cuts = {cut.tensor: cut for cut in plan.cuts}
+        for tensor in plan.tensors:
+            how = tensor.calibration
+            if tensor.observe and how.data is not None:
+                share = "" if how.percentile is None else f" {how.percentile!r}"
+                scheme = f" for {tensor.scheme}" if how.method in _WEIGHING else ""
+                cut = _cut_words(cuts.get(tensor.tensor), how.method)
+                words = f"{how.method}{share}{' symmetric' if how.symmetric else ''} on {how.data}{scheme}{cut}"
+                found.setdefault(tensor.tensor, set()).add(words)
+    return {tensor: "; ".join(sorted(words)) for tensor, words in sorted(found.items())}
+
+
+def _cut_words(cut: Cut | None, method: str) -> str:
+    """What is cut while it is measured; the rest follows from what was measured."""
+    if cut is None or cut.open or not (cut.rows or method in _WEIGHING):
+        return ""
+    ends = [f" from {cut.low:g}"] if cut.low is not None else []
+    ends += [f" to {cut.high:g}"] if cut.high is not None else []
+    rows = [f" in rows of {row.length or 'any'} along {row.axis} of {row.tensor}" for row in cut.rows]
+    return "".join([",", *ends, *rows])
+
+
+def _unchecked(name: str, recipe: Recipe, error: QdslError) -> Diagnostic:
+    headline = f"data {name} is not here: the lock's ranges stand for it unchecked"
+    reason = (error.diagnostics[0].headline,)
+    return Diagnostic("lock-unchecked", headline, recipe.dataset(name).span, notes=reason, severity=Severity.NOTE)

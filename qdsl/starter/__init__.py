@@ -1,0 +1,1 @@
+"""What a first recipe starts from: an example, or guesses about a model."""

@@ -1,0 +1,1 @@
+"""Alternatives of a target's table, decided by ranges or by timing."""
