@@ -24,30 +24,30 @@ from qdsl.graph.edit_qdq import set_element_type
 from qdsl.graph.model import Model
 from qdsl.passes.origins import ORIGIN_KEY, origin_text
 from qdsl.rewrite import Changes, Outcome, Rewrite
-from qdsl.spec.plan import HalfNode, HalfWeight, Origin
+from qdsl.spec.plan import Float16Node, Float16Weight, Origin
 
 _NUMBERS = {"float32": 1, "float16": 10}  # onnx.in.proto, TensorProto.DataType
 Slot = tuple[gs.Node, int]
 
 
-class HalfPlan(Protocol):
+class Float16Plan(Protocol):
     """The part of a plan that speaks of float16. `recipe` is the recipe's name."""
 
     @property
     def recipe(self) -> str: ...
 
     @property
-    def halves(self) -> Sequence[HalfNode]: ...
+    def halves(self) -> Sequence[Float16Node]: ...
 
     @property
-    def half_weights(self) -> Sequence[HalfWeight]: ...
+    def half_weights(self) -> Sequence[Float16Weight]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class StoreFloat16(Rewrite):
     """Options: the plan to carry out."""
 
-    plan: HalfPlan
+    plan: Float16Plan
 
     name: ClassVar[str] = "store_float16"
     summary: ClassVar[str] = "planned nodes and constants in float16, with one Cast per tensor where neighbours differ"
@@ -69,7 +69,7 @@ class StoreFloat16(Rewrite):
 
 
 class _Writer:
-    def __init__(self, model: Model, plan: HalfPlan) -> None:
+    def __init__(self, model: Model, plan: Float16Plan) -> None:
         self.changes = Changes()
         self._model = model
         self._recipe = plan.recipe
@@ -80,7 +80,7 @@ class _Writer:
         self._wanted: dict[int, tuple[gs.Tensor, Origin, list[Slot]]] = {}
         self._slots: set[tuple[int, int]] = set()
 
-    def weight(self, plan: HalfWeight) -> None:
+    def weight(self, plan: Float16Weight) -> None:
         """A constant that is only stored as float16."""
         node = self._nodes[plan.node]
         if plan.tensor not in self._widened:
@@ -89,7 +89,7 @@ class _Writer:
         replace_readers(self._model, self._widened[plan.tensor], [(node, plan.port)])
         self.changes.fire("weight", [plan.node])
 
-    def note(self, plan: HalfNode) -> None:
+    def note(self, plan: Float16Node) -> None:
         """Constants at once; what is computed waits until every node has said what it reads and writes."""
         node = self._nodes[plan.node]
         for port in plan.writes:

@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from qdsl.data import ModelInput
 from qdsl.data import open as open_data
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.work.prepared import prepare, read
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,7 +107,7 @@ def samples(recipe: Path) -> Iterator[Mapping[str, Any]]:
     prepared = prepare(read(recipe, {}))
     view = prepared.view
     takes = {n: ModelInput(view.tensors[n].dtype or "float32", view.tensors[n].shape) for n in view.inputs}
-    dataset = open_data(prepared.recipe.dataset("calib"), prepared.recipe.inputs, takes, Report())
+    dataset = open_data(prepared.recipe.dataset("calib"), prepared.recipe.inputs, takes, Diagnostics())
     return (sample.arrays for sample in dataset)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto
 
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 from qdsl.graph import load, to_bytes
 from qdsl.lang import loads
 from qdsl.plan import decide
@@ -180,7 +180,7 @@ def survive(data: bytes, path: Path) -> str:
     except QdslError:
         return "refused"
     try:
-        decide(loads(RECIPE, name="fuzz.q").recipe, view, "ort", float_bytes=len(data), report=Report())
+        decide(loads(RECIPE, name="fuzz.q").recipe, view, "ort", float_bytes=len(data), diags=Diagnostics())
     except QdslError:
         return "model"
     return "plan"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structure_graphs import Net, backbone
 
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.graph.view import GraphView
 from qdsl.lang import loads
 from qdsl.plan import Decisions, decide
@@ -28,7 +28,7 @@ def decided(
 ) -> Decisions:
     """The plan of a recipe made of `head` and `rules`, and what it was decided from."""
     recipe = loads(head + rules, name="demo.q").recipe
-    return decide(recipe, view, target, float_bytes=float_bytes, report=Report())
+    return decide(recipe, view, target, float_bytes=float_bytes, diags=Diagnostics())
 
 
 def planned(view: GraphView, rules: str = "", *, head: str = HEAD) -> Plan:

@@ -12,7 +12,7 @@ from structure_graphs import Net
 
 from qdsl.capability import TableError, load, loads
 from qdsl.describe.render import render
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.graph.view import GraphView
 from qdsl.lang import loads as recipe_of
 from qdsl.plan import decide
@@ -60,7 +60,7 @@ def test_a_rule_on_a_node_leaves_no_alternative_there() -> None:
 def test_a_chosen_node_computes_in_float_and_says_why() -> None:
     choice = Choice("stem_float", ("conv1", "relu1"), "1.2x", Origin("tune latency: stem_float", "demo.q", 12))
     recipe = recipe_of(HEAD, name="demo.q").recipe
-    made = decide(recipe, residual(), "ort", float_bytes=1, report=Report(), choices=(choice,))
+    made = decide(recipe, residual(), "ort", float_bytes=1, diags=Diagnostics(), choices=(choice,))
     (node,) = (node for node in made.plan.nodes if node.node == "conv1")
     assert (node.mark, node.note, node.origin.line) == ("=", "float32", 12)
     assert "1.2x" in node.origin.rule
@@ -89,7 +89,7 @@ def test_what_others_read_keeps_its_steps(highs: dict[str, float]) -> None:
     low = {plan.tensor: 0.0 for plan in made.plan.tensors}
     high = {t: highs.get(writer.name if (writer := view.producer(t)) else "", 1.0) for t in low}
     choices = settled_by_ranges(made, low, high)
-    after = decide(RECIPE, view, "ort", float_bytes=1, report=Report(), choices=choices).plan
+    after = decide(RECIPE, view, "ort", float_bytes=1, diags=Diagnostics(), choices=choices).plan
     width: dict[str, float] = {}
     for plan in after.tensors:
         width[plan.group] = max(width.get(plan.group, 0.0), high[plan.tensor])
@@ -116,7 +116,7 @@ def test_shared_groups_are_one_in_the_plan() -> None:
     high = dict.fromkeys(low, 1.0)
     recipe = recipe_of(HEAD, name="demo.q").recipe
     choices = settled_by_ranges(made, low, high)
-    after = decide(recipe, view, "ort", float_bytes=1, report=Report(), choices=choices).plan
+    after = decide(recipe, view, "ort", float_bytes=1, diags=Diagnostics(), choices=choices).plan
     groups = {plan.tensor: plan.group for plan in after.tensors}
     around = [*view.node("cat1").inputs, *view.node("cat1").outputs]
     assert len({groups[tensor] for tensor in around}) == 1
@@ -143,11 +143,11 @@ def test_one_scale_that_would_part_an_activation_from_its_kernel_is_not_taken(ac
     low = {plan.tensor: -1.0 for plan in before.plan.tensors}
     shares = settled_by_ranges(before, low, dict.fromkeys(low, 1.0))
     assert {("cat2",), ("cat3",)} <= {choice.nodes for choice in shares}
-    after = decide(RECIPE, view, "ort", float_bytes=1, report=Report(), choices=shares)
+    after = decide(RECIPE, view, "ort", float_bytes=1, diags=Diagnostics(), choices=shares)
     assert after.predictions["act"].runs == "float"
     kept = without_losses(before, after, shares)
     assert ("cat2",) not in {choice.nodes for choice in kept} and ("cat3",) in {choice.nodes for choice in kept}
-    good = decide(RECIPE, view, "ort", float_bytes=1, report=Report(), choices=kept)
+    good = decide(RECIPE, view, "ort", float_bytes=1, diags=Diagnostics(), choices=kept)
     assert without_losses(before, good, kept) == kept
     assert {plan.tensor for plan in good.plan.tensors} <= low.keys()
 

@@ -20,7 +20,7 @@ import qdsl
 from qdsl.calibrate.means import channel_means
 from qdsl.data import Dataset, ModelInput
 from qdsl.data import open as open_data
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 from qdsl.quant import mean_shift
 from qdsl.work.prepared import prepare, read
 
@@ -119,7 +119,7 @@ def test_channel_means_are_those_of_the_float_model(opset: int, tmp_path: Path) 
 def dataset_of(prepared: Any) -> Dataset:
     view = prepared.view
     takes = {n: ModelInput(view.tensors[n].dtype or "float32", view.tensors[n].shape) for n in view.inputs}
-    return open_data(prepared.recipe.dataset("calib"), prepared.recipe.inputs, takes, Report())
+    return open_data(prepared.recipe.dataset("calib"), prepared.recipe.inputs, takes, Diagnostics())
 
 
 def test_a_channel_without_a_finite_mean_names_tensor_and_sample(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as arrays
 from test_calibrate import every_value, noise, rows
 from test_calibrate_methods import distribution
 
-from qdsl.calibrate import Observations, Request, Ways, calibrate, measuring, merged, observe, plan_ways
+from qdsl.calibrate import Observations, Request, Ways, calibrate, merged, observe, plan_ways
+from qdsl.calibrate import observing as measuring
 from qdsl.calibrate.channels import slices
 from qdsl.calibrate.shortcuts import Shortcuts
 from qdsl.calibrate.sources import Sources

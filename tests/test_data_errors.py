@@ -21,7 +21,7 @@ from test_data_sources import coco_tree, yolo_tree
 import qdsl.data
 from qdsl.calibrate import Observations, Ranges, merged, minmax
 from qdsl.data.image import decode
-from qdsl.diag import QdslError, Report, render_all
+from qdsl.diag import Diagnostics, QdslError, render_all
 from qdsl.diag.codes.data import CODES
 from qdsl.graph import from_proto
 
@@ -31,11 +31,11 @@ TAKES = {"images": ("float32", (1, 3, 8, 8))}
 
 def use(spec: Any, inputs: Any = (BLOCK,), takes: Any = None) -> qdsl.data.Dataset:
     """Open a dataset, read its first sample, raise what went to the report."""
-    report = Report()
-    dataset = qdsl.data.open(spec, inputs, takes or TAKES, report)
+    diags = Diagnostics()
+    dataset = qdsl.data.open(spec, inputs, takes or TAKES, diags)
     dataset.sample(0)
-    if len(report):
-        raise QdslError(report.sorted())
+    if len(diags):
+        raise QdslError(diags.sorted())
     return dataset
 
 

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 import qdsl.data
 from qdsl.data.sampling import quotas, sampled
 from qdsl.data.types import Item, Label, Listing
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 
 INPUT = {"images": ("float32", (1, 3, 8, 8))}
 CLASSES = ("crack", "clean", "particle")
 
 
-def opened(source: str, path: Path, report: Report | None = None, **given: Any) -> qdsl.data.Dataset:
+def opened(source: str, path: Path, diags: Diagnostics | None = None, **given: Any) -> qdsl.data.Dataset:
     inputs = (block(("resize", 8, 8, "stretch")),)
-    return qdsl.data.open(data_spec(source, path, **given), inputs, INPUT, report)
+    return qdsl.data.open(data_spec(source, path, **given), inputs, INPUT, diags)
 
 
 def folder(root: Path) -> Path:
@@ -81,10 +81,10 @@ def test_pictures_with_several_classes_or_none(source: str, make: Any, tmp_path:
     assert counts(most) == [1, 1, 1, 2, 5, 1], "the largest factor holds; the background stays"
     empty = opened(source, path, oversample=(("background", 4),))
     assert counts(empty) == [1, 1, 1, 1, 1, 4]
-    report = Report()
-    even = opened(source, path, report, balance=True, take=(3, None))
+    diags = Diagnostics()
+    even = opened(source, path, diags, balance=True, take=(3, None))
     assert [Path(name).stem for name in even.ids] == ["0", "3", "4"], "one of each class, the rarest that it shows"
-    assert [d.code for d in report] == ["data-skipped"] and even.skipped[0].endswith("5.png: no labels")
+    assert [d.code for d in diags] == ["data-skipped"] and even.skipped[0].endswith("5.png: no labels")
     mixed = opened(source, path, ratio=(("clean", 0.5), ("background", 0.5)), take=(4, 1))
     assert Counter(Path(name).stem == "5" for name in mixed.ids) == {True: 2, False: 2}
 
@@ -100,9 +100,9 @@ def test_unknown_class_names_the_nearest(tmp_path: Path) -> None:
 def test_balance_goes_on_without_a_class_that_has_no_picture(tmp_path: Path) -> None:
     root = folder(tmp_path / "d")
     (root / "scratch").mkdir()
-    report = Report()
-    assert len(opened("folder", root, report, balance=True)) == 6
-    assert [d.code for d in report] == ["sampling-empty"]
+    diags = Diagnostics()
+    assert len(opened("folder", root, diags, balance=True)) == 6
+    assert [d.code for d in diags] == ["sampling-empty"]
     with pytest.raises(QdslError, match="sampling-empty"):
         opened("folder", root, balance=True, classes=("crack", "scratch"))
 
@@ -122,9 +122,9 @@ def test_equal_files_are_named_and_repeats_asked_for_are_not(tmp_path: Path) -> 
     other = bytearray((root / "clean/2.png").read_bytes())
     other[-1] ^= 1
     (root / "clean/8.png").write_bytes(other)
-    report = Report()
-    opened("folder", root, report, oversample=(("crack", 5),))
-    assert [(d.code, d.label) for d in report] == [("data-duplicates", "clean/9.png")]
+    diags = Diagnostics()
+    opened("folder", root, diags, oversample=(("crack", 5),))
+    assert [(d.code, d.label) for d in diags] == [("data-duplicates", "clean/9.png")]
 
 
 NO_EFFECT: dict[str, tuple[dict[str, Any], str]] = {
@@ -151,9 +151,9 @@ NO_EFFECT: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", sorted(NO_EFFECT))
 def test_what_changes_nothing_is_told(case: str, tmp_path: Path) -> None:
     setting, said = NO_EFFECT[case]
-    report = Report()
-    opened("folder", folder(tmp_path / "d"), report, **setting)
-    (told,) = report
+    diags = Diagnostics()
+    opened("folder", folder(tmp_path / "d"), diags, **setting)
+    (told,) = diags
     assert told.code == "sampling-no-effect" and told.headline.startswith(said)
 
 
@@ -167,9 +167,9 @@ def test_what_changes_nothing_is_told(case: str, tmp_path: Path) -> None:
     ],
 )
 def test_what_changes_something_is_not(setting: dict[str, Any], tmp_path: Path) -> None:
-    report = Report()
-    opened("folder", folder(tmp_path / "d"), report, **setting)
-    assert "sampling-no-effect" not in [found.code for found in report]
+    diags = Diagnostics()
+    opened("folder", folder(tmp_path / "d"), diags, **setting)
+    assert "sampling-no-effect" not in [found.code for found in diags]
 
 
 def listing(groups: list[int]) -> Listing:
@@ -186,7 +186,7 @@ def test_counts_match_the_shares_within_rounding(sizes: list[int], data: st.Data
     percents = [b - a for a, b in zip([0, *cuts], [*cuts, 100], strict=True)]
     ratio = tuple((CLASSES[c], percent / 100) for c, percent in enumerate(percents))
     spec = data_spec("folder", Path("d"), ratio=ratio, take=(take, seed))
-    drawn = sampled(spec, listing(sizes), Report())
+    drawn = sampled(spec, listing(sizes), Diagnostics())
     number = Counter(int(item.id.split("/")[0]) for item in drawn.items)
     total = min(take, drawn.available)
     assert len(drawn.items) == total

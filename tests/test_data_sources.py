@@ -12,14 +12,14 @@ from data_cases import block, data_spec, picture
 
 import qdsl.data
 from qdsl.data.files import chosen, path_key
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 
 INPUT = {"images": ("float32", (1, 3, 8, 8))}
 RESIZE = (block(("resize", 8, 8, "stretch")),)
 
 
-def opened(spec: Any, inputs: Any = RESIZE, takes: Any = None, report: Report | None = None) -> qdsl.data.Dataset:
-    return qdsl.data.open(spec, inputs, takes or INPUT, report)
+def opened(spec: Any, inputs: Any = RESIZE, takes: Any = None, diags: Diagnostics | None = None) -> qdsl.data.Dataset:
+    return qdsl.data.open(spec, inputs, takes or INPUT, diags)
 
 
 def test_images_from_folder_glob_list_and_file(tmp_path: Path) -> None:
@@ -40,11 +40,11 @@ def test_pictures_in_formats_that_are_not_read_are_counted(tmp_path: Path, named
         picture(tmp_path / "photos" / name)
     for name in ("c.heic", "deep/d.GIF", "notes.txt"):
         (tmp_path / "photos" / name).write_bytes(b"")
-    report = Report()
-    dataset = opened(data_spec("images", tmp_path / named), report=report)
+    diags = Diagnostics()
+    dataset = opened(data_spec("images", tmp_path / named), diags=diags)
     wanted = ["c.heic: a format that is not read", "deep/d.GIF: a format that is not read"]
     assert sorted(dataset.skipped) == (wanted[:1] if named.endswith("s/*") else wanted)
-    assert "data-skipped" in {found.code for found in report}
+    assert "data-skipped" in {found.code for found in diags}
 
 
 def test_samples_come_in_order_whether_prefetched_or_not(tmp_path: Path) -> None:
@@ -136,10 +136,10 @@ def test_coco_without_the_sizes_of_pictures(tmp_path: Path) -> None:
 def test_masks_pair_by_stem_and_tell_what_they_skip(tmp_path: Path) -> None:
     for name in ("images/a.png", "images/b.png", "masks/a.png"):
         picture(tmp_path / "road" / name)
-    report = Report()
-    dataset = opened(data_spec("masks", tmp_path / "road"), report=report)
+    diags = Diagnostics()
+    dataset = opened(data_spec("masks", tmp_path / "road"), diags=diags)
     assert dataset.ids == ("a.png",) and dataset.mask(0) == tmp_path / "road/masks/a.png"
-    assert [d.code for d in report] == ["data-skipped"]
+    assert [d.code for d in diags] == ["data-skipped"]
     assert qdsl.data.describe(dataset).skipped == ("b.png: no mask of that name",)
 
 
@@ -210,9 +210,9 @@ def test_take_with_seed_is_pinned_and_more_than_there_is_warned_of(tmp_path: Pat
     assert chosen(names, names, (5, 7)) == ("00", "03", "10", "15", "17")
     for name in names[:3]:
         picture(tmp_path / "p" / f"{name}.png", seed=int(name))
-    report = Report()
-    assert len(opened(data_spec("images", tmp_path / "p", take=(9, 1)), report=report)) == 3
-    assert [d.code for d in report] == ["take-short"]
+    diags = Diagnostics()
+    assert len(opened(data_spec("images", tmp_path / "p", take=(9, 1)), diags=diags)) == 3
+    assert [d.code for d in diags] == ["take-short"]
 
 
 def test_a_seeded_choice_changes_little_when_files_are_added() -> None:

@@ -18,7 +18,7 @@ from test_data_sources import RESIZE, opened
 import qdsl.data
 from qdsl.data.corrupt import Corruption, corrupted
 from qdsl.data.table import table
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 from qdsl.harness.pictures import thumbnail
 
 
@@ -161,9 +161,9 @@ def test_take_without_seed_warns_where_it_shows_few_classes(tmp_path: Path) -> N
         ({"take": (8, None), "balance": True}, False),
         ({"take": (5, None), "oversample": (("circle", 2),)}, True),
     ):
-        report = Report()
-        dataset = opened(data_spec("folder", tmp_path / "d", **wanted), report=report)
-        found = [d for d in report if d.code == "take-classes"]
+        diags = Diagnostics()
+        dataset = opened(data_spec("folder", tmp_path / "d", **wanted), diags=diags)
+        found = [d for d in diags if d.code == "take-classes"]
         assert bool(found) == warned, wanted
         if warned:
             shown = len({dataset.labels(at)[0].index for at in range(len(dataset))})

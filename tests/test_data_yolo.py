@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_data_sources import opened, yolo_tree
 
 from qdsl.data.yolo_yaml import MAX_DEPTH, MAX_NODES, parse
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 
 ULTRALYTICS = """# COCO8 dataset
 path: {path} # dataset root dir
@@ -164,11 +164,11 @@ def test_hostile_text_takes_time_that_grows_with_its_length_alone(text: str) -> 
 
 
 def test_a_key_nobody_knows_is_warned_of_and_those_of_trainers_are_not(tmp_path: Path) -> None:
-    report = Report()
+    diags = Diagnostics()
     yaml = yolo_tree(tmp_path, ULTRALYTICS.format(path=".") + "kpt_shape: [17, 3]\nlicense: MIT\n")
-    dataset = opened(data_spec("yolo", yaml, split="train"), report=report)
+    dataset = opened(data_spec("yolo", yaml, split="train"), diags=diags)
     assert dataset.classes == ("person", "traffic light") and len(dataset) == 2
-    assert [d.code for d in report if d.code.startswith("data-yaml")] == ["data-yaml-key"]
+    assert [d.code for d in diags if d.code.startswith("data-yaml")] == ["data-yaml-key"]
     assert not (tmp_path / "ran").exists()
 
 
@@ -227,11 +227,11 @@ def test_an_absolute_root_needs_one_line_in_the_recipe(tmp_path: Path, slash: st
 def test_absolute_paths_that_stay_inside_need_no_line(tmp_path: Path) -> None:
     yaml = yolo_tree(tmp_path, f"path: {tmp_path}\ntrain: {tmp_path}/list.txt\nnames: [person, dog]\n")
     (tmp_path / "list.txt").write_text(f"{tmp_path}/images/train/1.jpg\nimages/val/3.jpg\nnotes.md\n")
-    report = Report()
-    dataset = opened(data_spec("yolo", yaml), report=report)
+    diags = Diagnostics()
+    dataset = opened(data_spec("yolo", yaml), diags=diags)
     assert dataset.ids == ("images/train/1.jpg", "images/val/3.jpg") and len(dataset.labels(0)) == 2
     assert dataset.skipped == ("notes.md: no picture by its name",)
-    assert "data-skipped" in [d.code for d in report]
+    assert "data-skipped" in [d.code for d in diags]
 
 
 def test_a_list_may_not_name_files_outside(tmp_path: Path) -> None:
@@ -255,11 +255,11 @@ def test_boxes_outside_what_is_allowed_are_refused_not_left_out(tmp_path: Path) 
 
 
 def test_a_root_of_another_machine_falls_back_to_the_files_own_folder(tmp_path: Path) -> None:
-    report = Report()
+    diags = Diagnostics()
     yaml = yolo_tree(tmp_path, ULTRALYTICS.format(path="/content/datasets/people"))
-    dataset = opened(data_spec("yolo", yaml, split="train"), report=report)
+    dataset = opened(data_spec("yolo", yaml, split="train"), diags=diags)
     assert dataset.ids == ("images/train/1.jpg", "images/train/2.jpg")
-    assert "data-yaml-path" in [d.code for d in report]
+    assert "data-yaml-path" in [d.code for d in diags]
 
 
 @pytest.mark.parametrize("where", ["train", "train/deep"])

@@ -24,7 +24,7 @@ import qdsl.graph.saving
 import qdsl.targets.ort.verify as verifying
 from qdsl.calibrate import Ranges
 from qdsl.data import Sample
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 from qdsl.diag.codes.target import CODES
 from qdsl.graph import Model, load, to_bytes, to_proto
 from qdsl.lang import loads
@@ -79,7 +79,7 @@ def recipe_of(text: str = RECIPE) -> Recipe:
 
 
 def plan_of(model: Model, text: str = RECIPE) -> Plan:
-    return decide(recipe_of(text), model.view(), "ort", float_bytes=len(to_bytes(model)), report=Report()).plan
+    return decide(recipe_of(text), model.view(), "ort", float_bytes=len(to_bytes(model)), diags=Diagnostics()).plan
 
 
 def ranges_of(model: Model, plan: Plan, data: list[Sample]) -> Ranges:
@@ -208,7 +208,7 @@ def test_weights_too_many_for_one_file_go_beside_it(tmp_path: Path, monkeypatch:
 
 
 def plan_of_inline(model: Model) -> Plan:
-    return decide(recipe_of(), model.view(), "ort", float_bytes=50_000, report=Report()).plan
+    return decide(recipe_of(), model.view(), "ort", float_bytes=50_000, diags=Diagnostics()).plan
 
 
 def ranges_for(plan: Plan) -> Ranges:

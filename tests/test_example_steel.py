@@ -18,7 +18,7 @@ from PIL import Image
 from qdsl.data.files import chosen, item_names
 from qdsl.data.sampling import sampled, wanted
 from qdsl.data.yolo import yolo
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.lang.loading import load as load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -197,7 +197,7 @@ def test_recipes_calibrate_on_few_and_on_many_defects() -> None:
         (spec,) = (data for data in recipe.data if data.name == "calib")
         listing = yolo(spec)
         plain = chosen(listing.items, item_names(listing.items), spec.take)
-        items = sampled(spec, listing, Report()).items if wanted(spec) else plain
+        items = sampled(spec, listing, Diagnostics()).items if wanted(spec) else plain
         assert len(items) == 32
         drawn[name] = Counter(listing.classes[label.index] for item in items for label in item.labels()[:1])
     assert drawn["steel_default"].total() <= 4 < 12 <= drawn["steel_oversampled"].total()

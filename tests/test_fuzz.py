@@ -20,7 +20,7 @@ from model_fuzz import RECIPE, run
 from onnx import helper
 
 import qdsl.api
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.graph import from_proto
 from qdsl.lang import loads
 from qdsl.plan import decide
@@ -93,7 +93,7 @@ def test_an_output_that_nobody_reads_holds_no_pair() -> None:
         "halves": np.array([4, 4]),
     }
     view = from_proto(graph_of(nodes, ["y"], constants=constants)).view()
-    plan = decide(loads(RECIPE, name="fuzz.q").recipe, view, "ort", float_bytes=1000, report=Report()).plan
+    plan = decide(loads(RECIPE, name="fuzz.q").recipe, view, "ort", float_bytes=1000, diags=Diagnostics()).plan
     assert {tensor.tensor for tensor in plan.tensors} == {"images", "c1", "kept", "y"}
 
 

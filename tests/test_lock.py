@@ -22,7 +22,7 @@ import qdsl
 from qdsl.cli import main
 from qdsl.data import Dataset, ModelInput
 from qdsl.data import open as open_data
-from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.ranges.locking import Pinned, Wish
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import prepare, read
@@ -444,14 +444,14 @@ def test_a_shipped_lock_is_fresh(lock: Path) -> None:
     """After a change of its recipe, model or data: `qdsl compile --update`, and commit the lock."""
     loaded = read(lock.with_suffix(".q"), {})
     prepared = prepare(loaded)
-    plans = [decided.plan for decided in decide_all(prepared, None, Report())]
+    plans = [decided.plan for decided in decide_all(prepared, None, Diagnostics())]
     names = sorted({t.calibration.data for plan in plans for t in plan.tensors if t.observe and t.calibration.data})
     pinned = Pinned(loaded.recipe, Wish())
     inputs = {name: prepared.view.tensors[name] for name in prepared.view.inputs}
     takes = {name: ModelInput(tensor.dtype or "float32", tensor.shape) for name, tensor in inputs.items()}
 
     def opened(name: str) -> Dataset:
-        return open_data(loaded.recipe.dataset(name), loaded.recipe.inputs, takes, Report())
+        return open_data(loaded.recipe.dataset(name), loaded.recipe.inputs, takes, Diagnostics())
 
-    ranges = pinned.ranges(prepared, plans, pinned.open(names, opened, Report()), Report())
+    ranges = pinned.ranges(prepared, plans, pinned.open(names, opened, Diagnostics()), Diagnostics())
     assert ranges is not None and len(ranges.low) > 0

@@ -8,7 +8,7 @@ import pytest
 from plan_tools import detector, quantized, two_convs
 
 from qdsl.describe.explain import explain
-from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.diag.codes.plan import CODES
 from qdsl.lang import loads
 from qdsl.plan import decide, gate
@@ -24,9 +24,9 @@ def raised(code: str) -> list[Diagnostic]:
     recipe = loads(doc.example, name="example.q").recipe
     view = next((make() for word, make in MODELS.items() if doc.setup.startswith(word)), two_convs())
     target = recipe.targets[0].name
-    report = Report()
+    diags = Diagnostics()
     try:
-        decisions = decide(recipe, view, target, float_bytes=1000, report=report)
+        decisions = decide(recipe, view, target, float_bytes=1000, diags=diags)
         if doc.verb == "explain":
             explain(decisions, "no/such/node")
         if "another version" in doc.setup:
@@ -34,7 +34,7 @@ def raised(code: str) -> list[Diagnostic]:
     except QdslError as error:
         return list(error.diagnostics)
     flagged = [Diagnostic(flag.code, flag.message, help=flag.help) for flag in decisions.plan.flags]
-    return [*report, *gate(recipe, target), *flagged]
+    return [*diags, *gate(recipe, target), *flagged]
 
 
 @pytest.mark.parametrize("code", sorted(CODES))

@@ -20,7 +20,7 @@ from structure_graphs import Net
 
 from qdsl.describe.explain import explain
 from qdsl.describe.render import render
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 from qdsl.graph import load
 from qdsl.lang import load as load_recipe
 from qdsl.lang import loads
@@ -75,7 +75,7 @@ def test_yolov8_tiny(golden: Golden) -> None:
     model = load(TINY)
     canonicalise(model)
     recipe = loads(HEAD + KEEP, name="demo.q").recipe
-    decisions = decide(recipe, model.view(), "ort", float_bytes=TINY.stat().st_size, report=Report())
+    decisions = decide(recipe, model.view(), "ort", float_bytes=TINY.stat().st_size, diags=Diagnostics())
     text = render(decisions.plan)
     assert "63 of 64 Conv in integers" in text
     golden("plan/yolov8_tiny.txt", text)
@@ -321,7 +321,7 @@ def test_lines_of_a_base_carry_their_file(tmp_path: Path) -> None:
     child = f'recipe demo\nextends "base.q"\n{rules}'
     (tmp_path / "demo.q").write_text(child, encoding="utf-8")
     recipe = load_recipe(tmp_path / "demo.q").recipe
-    made = decide(recipe, branches(), "ort", float_bytes=1000, report=Report())
+    made = decide(recipe, branches(), "ort", float_bytes=1000, diags=Diagnostics())
     (stem,) = [line for line in render(made.plan).splitlines() if line.startswith("+ stem")]
     assert stem.endswith("base.q:5"), "the mode of the base"
     (left,) = [line for line in render(made.plan).splitlines() if line.startswith("= left")]

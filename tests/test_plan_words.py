@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from plan_tools import HEAD, branches
 
-from qdsl.diag import QdslError, Report, Severity
+from qdsl.diag import Diagnostics, QdslError, Severity
 from qdsl.lang import loads
 from qdsl.lang.vocabulary import TABLE
 from qdsl.plan import gate, make
@@ -144,7 +144,7 @@ def outcome(around: str, setting: str) -> str:
     """The plan of the recipe as a hash (where it says what, not on which line), or what refuses it."""
     try:
         recipe = loads(AROUND[around].replace("@", setting), name="demo.q").recipe
-        plan = make(recipe, VIEW, "ort", float_bytes=1000, report=Report())
+        plan = make(recipe, VIEW, "ort", float_bytes=1000, diags=Diagnostics())
     except QdslError as error:
         return f"{REFUSED}: {error}"
     refusals = [d for d in gate(recipe, "ort") if d.severity is Severity.ERROR]

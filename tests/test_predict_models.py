@@ -9,7 +9,7 @@ import pytest
 from quantized import Measured
 from test_predict_random import wide_ranges
 
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.graph import Model, load, to_bytes
 from qdsl.lang import loads
 from qdsl.passes.insert_qdq import InsertQDQ
@@ -37,7 +37,7 @@ def planned(path: Path, recipe: str) -> tuple[Model, Plan]:
     model = load(path)
     canonicalise(model)
     plan = make(
-        loads(recipe, name="demo.q").recipe, model.view(), "ort", float_bytes=path.stat().st_size, report=Report()
+        loads(recipe, name="demo.q").recipe, model.view(), "ort", float_bytes=path.stat().st_size, diags=Diagnostics()
     )
     return model, plan
 

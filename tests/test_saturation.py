@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from qdsl.capability import load
 from qdsl.capability.sums import named
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 from qdsl.graph import from_proto
 from qdsl.lang import loads
 from qdsl.plan import make
@@ -204,7 +204,7 @@ def planned(mode: str, weights: str = "8 bit", target: str = "") -> Plan:
     for name, shape in (("w", (8, 8, 3, 3)), ("d", (8, 1, 3, 3)), ("t", (6, 36))):
         proto.graph.initializer.append(numpy_helper.from_array(drawn(1, shape, 0.0), name))
     recipe = loads(HEAD + mode.format(weights=weights, target=target), name="demo.q").recipe
-    return make(recipe, from_proto(proto).view(), "ort", float_bytes=1000, report=Report())
+    return make(recipe, from_proto(proto).view(), "ort", float_bytes=1000, diags=Diagnostics())
 
 
 def guards(plan: Plan) -> dict[str, Guard]:
@@ -265,7 +265,7 @@ def test_a_weight_that_two_nodes_read_needs_other_means_than_the_option() -> Non
     proto.graph.initializer.append(numpy_helper.from_array(drawn(1, (8, 8, 3, 3), 0.0), "w"))
     recipe = loads(HEAD + STATIC.format(weights="8 bit", target="exact session"), name="demo.q").recipe
     with pytest.raises(QdslError, match="does not load weight `w`"):
-        make(recipe, from_proto(proto).view(), "ort", float_bytes=1000, report=Report())
+        make(recipe, from_proto(proto).view(), "ort", float_bytes=1000, diags=Diagnostics())
 
 
 def test_an_unknown_cpu_is_refused_at_its_place() -> None:

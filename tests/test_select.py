@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from structure_graphs import Net
 
 from qdsl import lang
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.diag.codes.select import CODES
 from qdsl.diag.render import render_all
 from qdsl.graph import load
@@ -49,17 +49,17 @@ def picks(text: str, before: str = "") -> tuple[Picks, dict[str, str]]:
 
 
 def nodes(view: GraphView, text: str, before: str = "") -> list[str]:
-    report = Report()
-    found = select_nodes(picks(text, before)[0], view, report)
-    assert not report.has_errors, [d.headline for d in report]
+    diags = Diagnostics()
+    found = select_nodes(picks(text, before)[0], view, diags)
+    assert not diags.has_errors, [d.headline for d in diags]
     return [view.nodes[index].name for index in found]
 
 
-def edges(view: GraphView, text: str) -> tuple[tuple[tuple[int, int, int], ...], Report]:
+def edges(view: GraphView, text: str) -> tuple[tuple[tuple[int, int, int], ...], Diagnostics]:
     rule = next(r for r in parse(f"place {{ leave {text} }}").rules if isinstance(r, PlaceRule))
-    report = Report()
+    diags = Diagnostics()
     assert isinstance(rule.where, Edge)
-    return select_edges(rule.where, view, report), report
+    return select_edges(rule.where, view, diags), diags
 
 
 @cache
@@ -113,9 +113,9 @@ def test_what_a_selector_picks(text: str, found: list[str]) -> None:
 def test_all_is_every_node_and_not_all_is_an_error() -> None:
     view = chain()
     assert nodes(view, "all") == [node.name for node in view.nodes]
-    report = Report()
-    assert select_nodes(picks("not all")[0], view, report) == ()
-    assert [d.code for d in report] == ["selector-empty"]
+    diags = Diagnostics()
+    assert select_nodes(picks("not all")[0], view, diags) == ()
+    assert [d.code for d in diags] == ["selector-empty"]
 
 
 def test_a_named_select_is_its_definition() -> None:
@@ -143,13 +143,13 @@ def test_residuals_of_a_real_classifier(testdata: Path) -> None:
 
 
 def test_tensors_are_picked_by_name_with_graph_inputs_first() -> None:
-    report = Report()
-    found = select_tensors(picks('tensor ["/stem/*", "in"]')[0], chain(), report)
+    diags = Diagnostics()
+    found = select_tensors(picks('tensor ["/stem/*", "in"]')[0], chain(), diags)
     assert found == ("in", "/stem/Conv_out", "/stem/Relu_out")
-    found = select_tensors(picks('tensor "*Conv_out" and not tensor "/left/*"')[0], chain(), report)
+    found = select_tensors(picks('tensor "*Conv_out" and not tensor "/left/*"')[0], chain(), diags)
     assert found == ("/stem/Conv_out", "/right/Conv_out")
-    assert select_tensors(picks('last 1 of tensor "*"')[0], chain(), report) == ("/last/MatMul_out",)
-    assert not report.has_errors
+    assert select_tensors(picks('last 1 of tensor "*"')[0], chain(), diags) == ("/last/MatMul_out",)
+    assert not diags.has_errors
 
 
 def test_whether_a_selector_names_tensors() -> None:
@@ -161,11 +161,11 @@ def test_whether_a_selector_names_tensors() -> None:
 def test_edges_are_direct_connections_with_their_port() -> None:
     view = chain()
     index = view.node_index
-    found, report = edges(view, "op Conv -> op Add expect 2")
+    found, diags = edges(view, "op Conv -> op Add expect 2")
     assert found == ((index["/left/Conv"], index["/Add"], 0), (index["/right/Conv"], index["/Add"], 1))
     found, _ = edges(view, 'tensor "in" -> op Conv')
     assert found == ((-1, index["/stem/Conv"], 0),)
-    assert not report.has_errors
+    assert not diags.has_errors
 
 
 FAULTY = [
@@ -194,24 +194,24 @@ FAULTY = [
 ]
 
 
-def said(lines: str) -> tuple[Report, str]:
+def said(lines: str) -> tuple[Diagnostics, str]:
     """Everything that the rules of a recipe say over the example's model."""
-    recipe, report, view = parse(lines), Report(), yolo()
+    recipe, diags, view = parse(lines), Diagnostics(), yolo()
     for rule in recipe.rules:
         if isinstance(rule, KeepRule):
-            select_nodes(rule.picks, view, report)
+            select_nodes(rule.picks, view, diags)
         elif isinstance(rule, PlaceRule) and isinstance(rule.where, Edge):
-            select_edges(rule.where, view, report)
+            select_edges(rule.where, view, diags)
         elif isinstance(rule, PlaceRule) and isinstance(rule.where, Picks):
-            select_tensors(rule.where, view, report)
-    return report, render_all(report.sorted(), recipe.sources)
+            select_tensors(rule.where, view, diags)
+    return diags, render_all(diags.sorted(), recipe.sources)
 
 
 def test_what_is_said(golden) -> None:  # type: ignore[no-untyped-def]
     parts = []
     for name, lines in FAULTY:
-        report, text = said(lines)
-        assert report.has_errors, name
+        diags, text = said(lines)
+        assert diags.has_errors, name
         parts.append(f"== {name}\n{text}\n")
     golden("select/diagnostics.txt", "\n".join(parts))
 
@@ -220,13 +220,13 @@ def test_what_is_said(golden) -> None:  # type: ignore[no-untyped-def]
 def test_each_code_has_an_example_that_raises_it(code: str) -> None:
     example = CODES[code].example
     lines = "\n".join(line for line in example.splitlines() if line not in HEADER.splitlines())
-    report, _ = said(lines)
-    assert {d.code for d in report} == {code}
+    diags, _ = said(lines)
+    assert {d.code for d in diags} == {code}
 
 
 def test_a_wrong_select_used_twice_is_reported_once() -> None:
-    report, _ = said('select head = under "/head"\nkeep head in float32\nkeep op Conv and head in float32')
-    assert len(report) == 1
+    diags, _ = said('select head = under "/head"\nkeep head in float32\nkeep op Conv and head in float32')
+    assert len(diags) == 1
 
 
 @st.composite
@@ -257,7 +257,7 @@ def test_between_is_the_union_of_all_paths(graph: tuple[GraphView, list[set[int]
     expected = {f"n{node}" for goal in goals for path in paths(goal) for node in path}
     quoted = [", ".join(f'"n{i}"' for i in sorted(some)) for some in (starts, goals)]
     chosen, _ = picks(f"between [{quoted[0]}] and [{quoted[1]}]")
-    report = Report()
-    found = {view.nodes[i].name for i in select_nodes(chosen, view, report)}
+    diags = Diagnostics()
+    found = {view.nodes[i].name for i in select_nodes(chosen, view, diags)}
     assert found == expected
-    assert report.has_errors is (not expected)
+    assert diags.has_errors is (not expected)

@@ -13,7 +13,7 @@ import pytest
 from compile_tools import project
 
 import qdsl
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 from qdsl.targets.ort import latency
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import prepare, read
@@ -283,7 +283,7 @@ def test_what_is_timed_is_what_ships(tmp_path: Path, monkeypatch: pytest.MonkeyP
     mode = "quantize float { weights int4 symmetric per_block 32 }"
     recipe.write_text(f'recipe demo\nmodel onnx "demo.onnx"\n{mode}\ntarget ort\n', encoding="utf-8")
     prepared = prepare(read(recipe, {}))
-    (decided,) = decide_all(prepared, None, Report())
+    (decided,) = decide_all(prepared, None, Diagnostics())
     result = qdsl.compile(recipe, out=tmp_path / "build", lock=False)
     latency.contender(prepared.model, decided.plan, result.ranges, tmp_path, 1)
     latency.contender(prepared.model, None, result.ranges, tmp_path, 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 from qdsl.findings.cures import Cure, changed
 from qdsl.harness.tasks import Expected
 from qdsl.measure import comparing, evaluating
@@ -73,7 +73,7 @@ def planned(bench: Bench, again: Recalibration | None, before: Plan, cure: Cure)
         return
     prepared = replace(bench.prepared, recipe=loaded)
     try:
-        (decided,) = decide_all(prepared, before.target, Report())
+        (decided,) = decide_all(prepared, before.target, Diagnostics())
         sampled = Sampled(bench.ranges, {}) if again is None else again.of(decided.plan)
         if sampled is not None:
             ranges = cut_ranges(prepared, [decided], sampled.ranges)

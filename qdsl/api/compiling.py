@@ -16,7 +16,7 @@ from qdsl.calibrate import Ranges
 from qdsl.calibrate.session import require_loads
 from qdsl.data import Dataset
 from qdsl.describe.render import choice_words, totals
-from qdsl.diag import Diagnostic, Report, Span
+from qdsl.diag import Diagnostic, Diagnostics, Span
 from qdsl.findings.arithmetic import arithmetic_findings
 from qdsl.findings.as_it_runs import as_it_runs
 from qdsl.findings.findings import findings
@@ -150,26 +150,26 @@ def compile(
     processors = emulators.cpus(on)
     emulators.require(processors)
     tell = listener or silent
-    report = Report()
-    loaded = _passed(read(path, sets), target, report)
+    diags = Diagnostics()
+    loaded = _passed(read(path, sets), target, diags)
     pinned = Pinned(loaded.recipe, wish, target)
     prepared = prepare(loaded)
-    report.extend(prepared.warnings)
-    decisions = tuple(as_it_runs(prepared, each) for each in decide_all(prepared, target, report))
+    diags.extend(prepared.warnings)
+    decisions = tuple(as_it_runs(prepared, each) for each in decide_all(prepared, target, diags))
     require_loadable(prepared, decisions, sets)
     plans = [decided.plan for decided in decisions]
     with placed_at(model_span(prepared)):
         require_finite(prepared.model)
         require_loads(prepared.model)
     tell(Event("model", _model_line(prepared)))
-    datasets = _open(prepared, plans, pinned, report)
+    datasets = _open(prepared, plans, pinned, diags)
     expected = (
-        measuring.foreseen(prepared, plans, report, needed=not locked, allow_python=allow_python) if measure else ()
+        measuring.foreseen(prepared, plans, diags, needed=not locked, allow_python=allow_python) if measure else ()
     )
-    job = _Job(prepared, pinned, Path(out) / prepared.recipe.name, plans, tell, report)
+    job = _Job(prepared, pinned, Path(out) / prepared.recipe.name, plans, tell, diags)
     _require_places(plans, job.directory)
     with occupied(job.directory, lambda text: tell(Event("wait", text))):
-        known = pinned.ranges(prepared, plans, datasets, report)
+        known = pinned.ranges(prepared, plans, datasets, diags)
         if known is None:
             found = _calibrated(job, decisions, datasets, workers, batch, by)
         else:
@@ -190,35 +190,35 @@ def _carried_out(
     from_lock: bool,
 ) -> CompileResult:
     """Emit, compare, measure and write down; `expected` is what to evaluate, None for no measuring."""
-    prepared, pinned, tell, report = job.prepared, job.pinned, job.tell, job.report
+    prepared, pinned, tell, diags = job.prepared, job.pinned, job.tell, job.diags
     ranges, decisions = found.ranges, found.decisions
-    report.extend(cut_note(decisions, found.measured, ranges))
+    diags.extend(cut_note(decisions, found.measured, ranges))
     made = tuple(_made(job, each.plan, ranges, datasets) for each in decisions)
     with placed_at(model_span(prepared)):
-        report.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets))
+        diags.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets))
         for each in made:
-            report.extend(arithmetic_findings(each.plan, each.verification, _asked(prepared, each.plan.target)))
+            diags.extend(arithmetic_findings(each.plan, each.verification, _asked(prepared, each.plan.target)))
         for one in decisions:
-            report.extend(inexact_weights(prepared, one))
-            report.extend(unread_scales(prepared, one))
+            diags.extend(inexact_weights(prepared, one))
+            diags.extend(unread_scales(prepared, one))
     write_text(job.directory / "plan.json", plans_json([decided.plan for decided in decisions]))
     write_text(job.directory / "ranges.json", ranges.to_json())
     write_text(job.directory / RECIPE, recipe_text(prepared.recipe))
     if told := pinned.write(found.measured, job.plans, found.tuned):
         tell(Event("lock", told))
-    heard = job.stage, report, job.result
+    heard = job.stage, diags, job.result
     measured = Measured() if expected is None else measuring.measured(prepared, made, expected, *heard)
     _bundle(prepared, made, expected)
     checks = verifying.on_processors(prepared, made, processors, tell)
-    report.extend(verifying.findings(checks))
+    diags.extend(verifying.findings(checks))
     budgets = [measuring.budgets(prepared, Standing.of(each), measured) for each in made]
     facts = measuring.write(job.directory, prepared, made, measured, budgets, pinned.used)
     tell(Event("require", "", found=facts))
     builds = [advice.Build(e.plan, e.verification, b) for e, b in zip(made, budgets, strict=True)]
     bench = Bench(prepared, sets, found.measured, datasets, expected or (), job.stage("try"))
-    report.extend(advice.advice(bench, builds))
+    diags.extend(advice.advice(bench, builds))
     made_page = make_report(job.directory)
-    report.extend(made_page.diagnostics)
+    diags.extend(made_page.diagnostics)
     results = tuple(
         TargetResult(each.plan.target, each.plan, each.emitted, each.verification, decided)
         for each, decided in zip(made, budgets, strict=True)
@@ -228,7 +228,7 @@ def _carried_out(
         directory=job.directory,
         targets=results,
         ranges=ranges,
-        diagnostics=report.sorted(),
+        diagnostics=diags.sorted(),
         measurements=facts,
         report=made_page.path,
         lock=pinned.used,
@@ -254,7 +254,7 @@ class _Job:
     directory: Path
     plans: list[Plan]
     tell: Listener
-    report: Report
+    diags: Diagnostics
 
     def stage(self, name: str) -> Callable[[str, int, int], None]:
         """Who hears of the progress of one stage."""
@@ -274,12 +274,12 @@ class _Found(NamedTuple):
     tuned: list[LockedChoice]
 
 
-def _passed(loaded: Loaded, target: str | None, report: Report) -> Loaded:
+def _passed(loaded: Loaded, target: str | None, diags: Diagnostics) -> Loaded:
     """The recipe, unless it asks the targets for what is not carried out. Raises QdslError."""
-    report.extend(loaded.diagnostics)
+    diags.extend(loaded.diagnostics)
     for each in loaded.recipe.targets:
-        report.extend(gate(loaded.recipe, each.name) if target in (None, each.name) else ())
-    report.raise_errors()
+        diags.extend(gate(loaded.recipe, each.name) if target in (None, each.name) else ())
+    diags.raise_errors()
     return loaded
 
 
@@ -298,7 +298,7 @@ def _calibrated(
 
     plans = [decided.plan for decided in decisions]
     ranges = measure(
-        job.prepared, plans, datasets, job.directory, heard, job.report, workers=workers, batch=batch, by=by
+        job.prepared, plans, datasets, job.directory, heard, job.diags, workers=workers, batch=batch, by=by
     )
     ranges = replace(ranges, means=measure_means(job.prepared, plans, datasets, heard))
     job.pinned.require_unmoved()
@@ -369,13 +369,13 @@ def _model_line(prepared: Prepared) -> str:
     )
 
 
-def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report) -> dict[str, Dataset]:
+def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, diags: Diagnostics) -> dict[str, Dataset]:
     """Every dataset that calibration needs; what is wrong with any of them is raised at once."""
     recipe, wanted = prepared.recipe, takes(prepared)
 
     def opened(name: str) -> Dataset:
         statement = recipe.dataset(name)
-        found = data.open(statement, recipe.inputs, wanted, report)
+        found = data.open(statement, recipe.inputs, wanted, diags)
         if not pinned.wish.locked:
             data.look(found, statement)
         return found
@@ -383,7 +383,7 @@ def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, report: Report)
     names = dict.fromkeys(requests(plans))
     if recipe.tune is not None and recipe.tune.data is not None:
         names[recipe.tune.data] = None
-    return pinned.open(list(names), opened, report)
+    return pinned.open(list(names), opened, diags)
 
 
 def _made(job: _Job, plan: Plan, ranges: Ranges, datasets: Mapping[str, Dataset]) -> Made:
@@ -396,7 +396,7 @@ def _made(job: _Job, plan: Plan, ranges: Ranges, datasets: Mapping[str, Dataset]
         emitted = module.emit(prepared.model, plan, ranges, folder, inputs=prepared.recipe.inputs)
         verification = comparing.verified(module, prepared, emitted, plan, datasets, VERIFY_SAMPLES)
         emitted = module.publish(emitted, directory)
-    job.report.extend(comparing.uncompared(prepared, plan, verification, model_span(prepared)))
+    job.diags.extend(comparing.uncompared(prepared, plan, verification, model_span(prepared)))
     made = Made(plan, emitted, verification)
     job.tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes), found=made))
     return made

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qdsl.describe.explain import Explanation
 from qdsl.describe.explain import explain as explain_decisions
-from qdsl.diag import Diagnostic, Report
+from qdsl.diag import Diagnostic, Diagnostics
 from qdsl.findings.loadable import require_loadable
 from qdsl.spec.plan import Plan
 from qdsl.tune.choices import foreseen, fresh_lock
@@ -29,9 +29,9 @@ class PlanResult:
 def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str] | None = None) -> PlanResult:
     """The plan of a recipe for each of its targets, or for `target` alone. Raises QdslError with every error."""
     prepared = prepare(read(path, sets))
-    report = Report()
-    report.extend(prepared.warnings)  # told beside the errors, too
-    decided = foreseen(prepared, decide_all(prepared, target, report))
+    diags = Diagnostics()
+    diags.extend(prepared.warnings)  # told beside the errors, too
+    decided = foreseen(prepared, decide_all(prepared, target, diags))
     require_loadable(prepared, decided, sets)
     plans = tuple(d.plan for d in decided)
     recipe = prepared.recipe
@@ -39,8 +39,8 @@ def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str]
     if profiled or recipe.evaluates or any(t.calibration.data for each in plans for t in each.tensors if t.observe):
         from qdsl.measure import expecting  # it comes with the metrics
 
-        expecting.foreseen(prepared, plans, report)
-    return PlanResult(plans, report.sorted(), _lock_of(prepared, plans))
+        expecting.foreseen(prepared, plans, diags)
+    return PlanResult(plans, diags.sorted(), _lock_of(prepared, plans))
 
 
 def explain(
@@ -48,7 +48,7 @@ def explain(
 ) -> tuple[Explanation, ...]:
     """Why the node or tensor called `subject` is as it is, once per target. Raises QdslError when there is none."""
     prepared = prepare(read(path, sets))
-    decided = foreseen(prepared, decide_all(prepared, target, Report()))
+    decided = foreseen(prepared, decide_all(prepared, target, Diagnostics()))
     return tuple(explain_decisions(each, subject) for each in decided)
 
 

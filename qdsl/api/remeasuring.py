@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qdsl.api.compiling import DEFAULT_OUT
 from qdsl.api.reporting import report as make_report
-from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.harness import Evaluation, reading
 from qdsl.harness.measurements import FILE, BuildFacts, Measurements
 from qdsl.harness.profiles import Profile
@@ -55,7 +55,7 @@ class _Job:
     found: Measurements
     built: Mapping[str, Emitted]
     tell: Listener
-    report: Report
+    diags: Diagnostics
 
     def stage(self, name: str) -> Callable[[str, int, int], None]:
         return lambda text, done, total: self.tell(Event(name, text, done, total))
@@ -83,13 +83,13 @@ def evaluate(
     evaluate-nothing, and what `compile` raises for data and tasks.
     """
     job = _opened(path, out, sets, listener)
-    expected = evaluating.planned(job.prepared, job.report, needed=True, allow_python=allow_python)
+    expected = evaluating.planned(job.prepared, job.diags, needed=True, allow_python=allow_python)
     if not expected:
         headline = f"recipe {job.prepared.recipe.name} has no `evaluate` statement"
         raise QdslError([Diagnostic("evaluate-nothing", headline, job.prepared.recipe.span)])
     with job.alone(), placed_at(model_span(job.prepared), "artifact-refused"):
         evaluated = evaluating.evaluations(job.prepared, expected, job.built, job.stage("evaluate"), job.known)
-        job.report.extend(guessing(expected, evaluated))
+        job.diags.extend(guessing(expected, evaluated))
         told, pictures = measuring.pictured(evaluated, expected)
         job = replace(job, found=replace(job.found, pictures=measuring.hashes(pictures)))
         for each in job.found.profiles:
@@ -114,13 +114,13 @@ def profile(
     job = _opened(path, out, sets, listener)
     asked = asking.forced(job.prepared.recipe, job.built, settings or {})
     asking.require_batch(job.prepared, asked.values())
-    expected = evaluating.planned(job.prepared, job.report, needed=False)
+    expected = evaluating.planned(job.prepared, job.diags, needed=False)
     with job.alone(), placed_at(model_span(job.prepared), "artifact-refused"):
         for evaluation in job.found.evaluations:
             job.known(evaluation)
         heard = job.stage("profile")
         plans = plans_of(job.directory, job.found)
-        profiled = profiling.profiles(job.prepared, expected, job.built, asked, heard, job.report, job.known, plans)
+        profiled = profiling.profiles(job.prepared, expected, job.built, asked, heard, job.diags, job.known, plans)
         anew = {each.target for each in profiled}
         kept = [each for each in job.found.profiles if each.target not in anew]
         for each in kept:
@@ -130,9 +130,9 @@ def profile(
 
 def _opened(path: str | Path, out: str | Path, sets: Mapping[str, str] | None, listener: Listener | None) -> _Job:
     """The build of a recipe, which must be that of the recipe and the model as they are now."""
-    report = Report()
+    diags = Diagnostics()
     loaded = read(path, sets)
-    report.extend(loaded.diagnostics)
+    diags.extend(loaded.diagnostics)
     prepared = prepare(loaded)
     directory = Path(out) / prepared.recipe.name
     try:
@@ -143,7 +143,7 @@ def _opened(path: str | Path, out: str | Path, sets: Mapping[str, str] | None, l
     reading.require_same(directory, found)
     _require_current(path, directory, prepared, found)
     built = {build.target: _emitted(directory, build) for build in found.builds}
-    return _Job(prepared, directory, found, built, listener or silent, report)
+    return _Job(prepared, directory, found, built, listener or silent, diags)
 
 
 def _require_current(path: str | Path, directory: Path, prepared: Prepared, found: Measurements) -> None:
@@ -187,13 +187,13 @@ def _written(job: _Job, measured: Measured) -> MeasureResult:
     measuring.publish(job.directory, kept, measured.pictures)
     job.tell(Event("require", "", found=kept))
     made_page = make_report(job.directory)
-    job.report.extend(made_page.diagnostics)
+    job.diags.extend(made_page.diagnostics)
     return MeasureResult(
         recipe=job.prepared.recipe.name,
         directory=job.directory,
         evaluations=measured.evaluations,
         profiles=measured.profiles,
         budgets=budgets,
-        diagnostics=job.report.sorted(),
+        diagnostics=job.diags.sorted(),
         report=made_page.path,
     )

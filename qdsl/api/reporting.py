@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.harness import devices
 from qdsl.harness.devices import Device
 from qdsl.harness.measurements import Measurements
@@ -53,7 +53,7 @@ def report(*directories: str | Path, out: str | Path | None = None, add: Sequenc
         raise ValueError("`add` takes one build directory")
     folders = [Path(directory) for directory in directories]
     builds: list[Build] = []
-    errors = Report()
+    errors = Diagnostics()
     for folder in folders:
         try:
             builds.append(load(folder))
@@ -62,7 +62,7 @@ def report(*directories: str | Path, out: str | Path | None = None, add: Sequenc
     errors.raise_errors()
     if add:
         take_in(folders[0], builds[0].found, [Path(path) for path in add])
-    warnings = Report()
+    warnings = Diagnostics()
     shown = [_measured(folder, build, warnings) for folder, build in zip(folders, builds, strict=True)]
     path = Path(out) if out is not None else (folders[0] / PAGE if len(folders) == 1 else Path(COMPARISON))
     write_text(path, page(shown))
@@ -71,7 +71,7 @@ def report(*directories: str | Path, out: str | Path | None = None, add: Sequenc
     )
 
 
-def _measured(folder: Path, build: Build, warnings: Report) -> Build:
+def _measured(folder: Path, build: Build, warnings: Diagnostics) -> Build:
     """The build with what devices measured of it."""
     found, left_out = devices.kept(folder, build.found)
     warnings.extend(left_out)

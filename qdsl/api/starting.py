@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 
 from qdsl import data as datasets
-from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.graph.structure import decode_head
 from qdsl.lang import format_text, loads, require_complete
 from qdsl.lang.scope import quoted
@@ -190,21 +190,21 @@ def _drafts(draft: _Draft, prepared: Prepared, found: Found | None) -> Iterator[
             yield replace(draft, mode=mode, task=task, head=kept)
 
 
-def _require_fit(text: str, prepared: Prepared, path: Path) -> Report:
+def _require_fit(text: str, prepared: Prepared, path: Path) -> Diagnostics:
     """What opening the data says. Raises QdslError where the recipe would not plan, or its data not fit the model."""
     loaded = loads(text, name=str(path), directory=path.parent)
     recipe = loaded.recipe
-    told = Report()
+    told = Diagnostics()
     for each in recipe.targets:
         told.extend(gate(recipe, each.name))
     told.raise_errors()
     tried = replace(prepared, recipe=recipe)
-    decide_all(tried, None, Report())
+    decide_all(tried, None, Diagnostics())
     for spec in recipe.data:
         datasets.open(spec, recipe.inputs, takes(tried), told)
     few = tuple(replace(spec, take=(_TRIED, 7)) for spec in recipe.data)
     tried = replace(tried, recipe=replace(recipe, data=few))
-    evaluating.evaluations(tried, evaluating.planned(tried, Report(), needed=True), {}, lambda *words: None)
+    evaluating.evaluations(tried, evaluating.planned(tried, Diagnostics(), needed=True), {}, lambda *words: None)
     return told
 
 

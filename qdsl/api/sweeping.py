@@ -19,7 +19,7 @@ from typing import Any
 
 from qdsl import __version__, data
 from qdsl import lock as locks
-from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.lang import Loaded
 from qdsl.work.engines import Engine, Finished, Job, engine
 from qdsl.work.prepared import model_prints, prepare, read, takes
@@ -115,15 +115,15 @@ def sweep(
 
 def _cells(recipes: Sequence[str | Path], sets: Mapping[str, str]) -> tuple[Cell, ...]:
     """Recipes in the order given, values in the order written. Raises QdslError with what is wrong in any of them."""
-    report = Report()
+    diags = Diagnostics()
     found: list[Cell] = []
     for path in dict.fromkeys(Path(recipe) for recipe in recipes):
         try:
             own = {name: value for name, value in sets.items() if name in _parameters(path)}
             found += [Cell(path, values, _name(path, values)) for values in _values(read(path, own), own)]
         except QdslError as error:
-            report.extend(error.diagnostics)
-    report.raise_errors()
+            diags.extend(error.diagnostics)
+    diags.raise_errors()
     names = [cell.name for cell in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -169,7 +169,7 @@ def _key(cell: Cell) -> str:
         files = [
             (spec.name, [(file.name, file.sha256) for file in prints.dataset(opened, spec.span)])
             for spec in recipe.data
-            for opened in (data.open(spec, recipe.inputs, wanted, Report()),)
+            for opened in (data.open(spec, recipe.inputs, wanted, Diagnostics()),)
         ]
     except QdslError:
         return ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdsl.diag import Diagnostic, QdslError, Report, Severity
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.harness import emulators, reading
 from qdsl.harness.bundle import FOLDER
 from qdsl.harness.checking import check
@@ -102,21 +102,21 @@ def _bundle_of(made: Made) -> Path:
 
 def findings(checks: Sequence[Check]) -> tuple[Diagnostic, ...]:
     """What is wrong with what artifacts compute."""
-    report = Report()
+    diags = Diagnostics()
     for each in checks:
         where = f"{each.target} on {each.cpu or 'this machine'}" + (f", {each.label}" if each.emulated else "")
         for kernel, predicted, real in each.kernels:
             if predicted != real:
                 headline = f"{where}: {predicted} nodes predicted to run as {kernel}, {real} do"
-                report.add(Diagnostic("kernels-otherwise", headline, severity=Severity.WARNING))
+                diags.add(Diagnostic("kernels-otherwise", headline, severity=Severity.WARNING))
         for output in dict.fromkeys(one.output for one in each.compared):
             lowest, loss = each.lowest(output), each.loss(output)
             if not lowest >= FLOOR_DB and not loss <= LOST_DB:
                 told = "of another shape" if math.isnan(lowest) else f"{lowest:.1f} dB"
                 headline = f"{where}: output {output[:200]} is {told} beside the graph's own arithmetic"
                 label = f"under {FLOOR_DB:g} dB, and more than {LOST_DB:g} dB of what was planned beside float is lost"
-                report.add(Diagnostic("computes-otherwise", headline, label=label, severity=Severity.WARNING))
-    return tuple(report)
+                diags.add(Diagnostic("computes-otherwise", headline, label=label, severity=Severity.WARNING))
+    return tuple(diags)
 
 
 def _checks(

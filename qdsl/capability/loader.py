@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from qdsl.capability.alternatives import ALL, BY_RANGES, BY_TIMING, DECIDED, EDITS, REGIONS, SHARED, Alternative
 from qdsl.capability.dynamic import read_dynamic
 from qdsl.capability.flat import read_flats
-from qdsl.capability.half import read_halves, read_multiples
+from qdsl.capability.float16 import read_halves, read_multiples
 from qdsl.capability.model import (
     ABSORBED,
     ACTIVATION,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from qdsl.capability.alternatives import Alternative
 from qdsl.capability.dynamic import Dynamic
 from qdsl.capability.flat import Flat
-from qdsl.capability.half import Half
+from qdsl.capability.float16 import Float16Row
 from qdsl.capability.slow import Slow
 from qdsl.capability.store import Store
 from qdsl.capability.sums import Cpu, Sums
@@ -286,7 +286,7 @@ class Capability:
     moved_through: tuple[str, ...] = ()
     merges: tuple[Merge, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
-    halves: tuple[Half, ...] = ()
+    halves: tuple[Float16Row, ...] = ()
     flats: tuple[Flat, ...] = ()
     stores: tuple[Store, ...] = ()
     slow: tuple[Slow, ...] = ()

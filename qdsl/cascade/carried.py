@@ -25,7 +25,7 @@ from qdsl.spec.plan import Fact
 Setting = tuple[str, str]
 
 
-def facts(recipe: Recipe, target: Target | None) -> tuple[Fact, ...]:
+def carried(recipe: Recipe, target: Target | None) -> tuple[Fact, ...]:
     """Every statement that no other part of the plan holds, sorted by kind, in source order within a kind."""
     words = Origins(recipe)
     found = [*_recipe_facts(recipe, words)]

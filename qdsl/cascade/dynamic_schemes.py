@@ -8,7 +8,7 @@ from qdsl.capability import ACTIVATION, Capability, Dynamic
 from qdsl.cascade.cascade import Resolved
 from qdsl.cascade.origins import table_default
 from qdsl.cascade.schemes import Chosen, Schemes
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.lang.recipe import TypeRequest
 from qdsl.spec import DType, Granularity, Scheme
 
@@ -28,7 +28,7 @@ class DynamicSchemes(Schemes):
             return scheme
         if request.dtype is not None and request.dtype.name == "float32":
             return None
-        self.report.error(
+        self.diags.error(
             "target-cannot",
             f"activations quantized at run time are {scheme}",
             request.span,
@@ -47,10 +47,10 @@ def _is_that(request: TypeRequest, dtype: DType) -> bool:
 @dataclass
 class WeightSchemes:
     """Completes requests for weights by the rule of the table that computes with them. Each distinct request is judged
-    once per rule; refusals go to `report`."""
+    once per rule; refusals go to `diags`."""
 
     capability: Capability
-    report: Report
+    diags: Diagnostics
     _known: dict[tuple[str, TypeRequest | None], Scheme | None] = field(default_factory=dict)
 
     def weight(self, rule: Dynamic, asked: Resolved) -> Chosen:
@@ -93,7 +93,7 @@ class WeightSchemes:
         return scheme
 
     def _refuse(self, rule: Dynamic, what: str, request: TypeRequest, because: str) -> None:
-        self.report.error(
+        self.diags.error(
             "target-cannot",
             f"{self.capability.title} does not compute with {what} weights in a dynamic build",
             request.span,

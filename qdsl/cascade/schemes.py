@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from qdsl.capability import ACTIVATION, WEIGHT, Capability
 from qdsl.cascade.cascade import Resolved
 from qdsl.cascade.origins import table_default
-from qdsl.diag import Report, Span
+from qdsl.diag import Diagnostics, Span
 from qdsl.lang.recipe import TypeRequest
 from qdsl.spec import DType, Granularity, Scheme
 from qdsl.spec.plan import Origin
@@ -30,13 +30,13 @@ class Chosen:
 
 @dataclass
 class Schemes:
-    """Completes requests by the target's table. Each distinct request is judged once; refusals go to `report`.
+    """Completes requests by the target's table. Each distinct request is judged once; refusals go to `diags`.
 
     `floats` is the origin of `quantize float` where that is the mode: what nobody speaks of then stays float32, and
     whether integer weights run is a matter of each node (`qdsl.plan.weight_only`)."""
 
     capability: Capability
-    report: Report
+    diags: Diagnostics
     floats: Origin | None = None
     _known: dict[tuple[str, TypeRequest | None], Scheme | None] = field(default_factory=dict)
     _answers: dict[tuple[str, int], tuple[Resolved, Chosen]] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class Schemes:
     def _refuse(self, role: str, what: str, because: str, span: Span, cures: list[str] | None = None) -> None:
         allowed = ", ".join(t.name for t in self.capability.executed_types(role))
         plural = "weights" if role == WEIGHT else "activations"
-        self.report.error(
+        self.diags.error(
             "target-cannot",
             f"{self.capability.title} does not compute with {what} {plural}",
             span,

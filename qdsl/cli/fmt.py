@@ -47,15 +47,15 @@ def _format(path: str, *, write: bool) -> str:
     """`changed` or `same`; raises QdslError when the file cannot be read or has syntax errors."""
     from pathlib import Path
 
-    from qdsl.diag import QdslError, Report
+    from qdsl.diag import Diagnostics, QdslError
     from qdsl.lang.files import read
     from qdsl.lang.format import format_text
     from qdsl.lang.write import replace
 
-    report = Report()
-    content = read(Path(path), None, report, exact=True)
+    diags = Diagnostics()
+    content = read(Path(path), None, diags, exact=True)
     if content is None:
-        raise QdslError(report.sorted())
+        raise QdslError(diags.sorted())
     made = format_text(content, path)
     if made == content:
         return "same"

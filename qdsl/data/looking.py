@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from qdsl.data.ahead import check_pictures
 from qdsl.data.opening import PictureReader
 from qdsl.data.types import Dataset, Item, failure
-from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.lang.recipe import DataSpec
 
 GLANCE = 256  # pictures that are looked at where a dataset is not to be read as a whole
@@ -93,7 +93,7 @@ def _misfits(seen: _Seen, reader: PictureReader, item: Item, size: tuple[int, in
 
 
 def _raise(seen: _Seen, dataset: Dataset, spec: DataSpec) -> None:
-    found = Report()
+    found = Diagnostics()
     if seen.missing:
         found.extend(_missing(seen, dataset, spec).diagnostics)
     found.extend(seen.broken)

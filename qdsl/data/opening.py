@@ -22,7 +22,7 @@ from qdsl.data.table import table
 from qdsl.data.types import Array, Change, Dataset, Dim, Item, Label, Listing, ModelInput, failure
 from qdsl.data.video import video
 from qdsl.data.yolo import yolo
-from qdsl.diag import QdslError, Report, Span, nearest
+from qdsl.diag import Diagnostics, QdslError, Span, nearest
 from qdsl.lang.recipe import DataSpec, InputSpec
 
 _PICTURES: dict[str, Callable[[DataSpec], Listing]] = {
@@ -97,29 +97,29 @@ def open_dataset(
     spec: DataSpec,
     inputs: Sequence[InputSpec],
     model_inputs: Mapping[str, ModelInput | tuple[str, tuple[Dim, ...] | None]],
-    report: Report | None = None,
+    diags: Diagnostics | None = None,
     *,
     read: bool = True,
 ) -> Dataset:
     """The dataset of one `data` statement, ready for a model with `model_inputs` (name -> element type and dims). With
     `read` False no file of a sample is opened.
 
-    Finds and chooses the samples and checks what can be known before one is read. Warnings go to `report`; errors are
+    Finds and chooses the samples and checks what can be known before one is read. Warnings go to `diags`; errors are
     raised together as QdslError: data-*, image-*, input-*, npz-*, sampling-* (see `qdsl.diag.codes.data`).
     """
-    report = Report() if report is None else report
-    found = Report()
+    diags = Diagnostics() if diags is None else diags
+    found = Diagnostics()
     pipelines = _pipelines(spec, inputs, model_inputs, found)
     _check_settings(spec, found)
     dataset: Dataset | None = None
     try:
-        dataset = _npz(spec, pipelines) if spec.source == "npz" else _pictures(spec, pipelines, report, read)
+        dataset = _npz(spec, pipelines) if spec.source == "npz" else _pictures(spec, pipelines, diags, read)
     except QdslError as error:
         found.extend(error.diagnostics)
     found.raise_errors()
     if dataset is None:
         raise RuntimeError("a dataset that could not be opened reported no error")
-    _warn(spec, dataset, report)
+    _warn(spec, dataset, diags)
     return dataset
 
 
@@ -127,7 +127,7 @@ def _pipelines(
     spec: DataSpec,
     inputs: Sequence[InputSpec],
     model_inputs: Mapping[str, ModelInput | tuple[str, tuple[Dim, ...] | None]],
-    found: Report,
+    found: Diagnostics,
 ) -> dict[str, Pipeline]:
     by_name = {}
     for block in inputs:
@@ -162,7 +162,7 @@ def _filling(name: str, takes: ModelInput) -> str:
     return f'write `input "{name}" {{ ... }}`, or {arrays}'
 
 
-def _check_settings(spec: DataSpec, found: Report) -> None:
+def _check_settings(spec: DataSpec, found: Diagnostics) -> None:
     for setting, sources in _SETTINGS.items():
         if getattr(spec, setting) in (None, (), False) or spec.source in sources:
             continue
@@ -174,36 +174,36 @@ def _check_settings(spec: DataSpec, found: Report) -> None:
         found.error("data-setting", "`classes` names labels, and this npz has none", spec.at("classes"), help=help)
 
 
-def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], report: Report, read: bool) -> Dataset:
+def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], diags: Diagnostics, read: bool) -> Dataset:
     _check_take(spec)
     listing = _PICTURES[spec.source](spec)
-    report.extend(listing.notes)
+    diags.extend(listing.notes)
     _check_count(spec, len(listing.items), listing.skipped)
     if wanted(spec) and spec.source in _SETTINGS["ratio"]:
-        drawn = sampled(spec, listing, report)
+        drawn = sampled(spec, listing, diags)
     else:
         items = chosen(listing.items, item_names(listing.items), spec.take)
         drawn = Sampled(items, len(listing.items), listing.skipped)
     if read:
-        _warn_duplicates(spec, drawn.items, report)
-    _warn_classes(spec, listing, drawn, report)
+        _warn_duplicates(spec, drawn.items, diags)
+    _warn_classes(spec, listing, drawn, diags)
     ids = tuple(item.id for item in drawn.items)
     reader = PictureReader(drawn.items, pipelines, spec.span)
     skipped, classes = drawn.skipped, listing.classes
     return Dataset(spec.name, spec.source, ids, drawn.available, classes, skipped, reader, spec.numbers)
 
 
-def _warn_duplicates(spec: DataSpec, items: Sequence[Item], report: Report) -> None:
+def _warn_duplicates(spec: DataSpec, items: Sequence[Item], diags: Diagnostics) -> None:
     same = duplicates(items)
     if same:
         verb = "has" if len(same) == 1 else "have"
         headline = f"{len(same)} of the files of dataset {spec.name} {verb} the content of another"
         more = ", ..." if len(same) > 3 else ""
         help = ["take them out; `oversample` and `ratio` repeat samples on purpose"]
-        report.warning("data-duplicates", headline, spec.span, label=", ".join(same[:3]) + more, help=help)
+        diags.warning("data-duplicates", headline, spec.span, label=", ".join(same[:3]) + more, help=help)
 
 
-def _warn_classes(spec: DataSpec, listing: Listing, drawn: Sampled, report: Report) -> None:
+def _warn_classes(spec: DataSpec, listing: Listing, drawn: Sampled, diags: Diagnostics) -> None:
     """A dataset in order of its classes, of which the first N show only some: what is calibrated saw nothing of the
     others. Only where labels are known without reading files of their own."""
     if spec.take is None or spec.take[1] is not None or spec.source not in ("folder", "csv"):
@@ -215,7 +215,7 @@ def _warn_classes(spec: DataSpec, listing: Listing, drawn: Sampled, report: Repo
         headline = f"`take {spec.take[0]}` shows {len(shown)} of the {len(every)} classes of dataset {spec.name}"
         help = (f"`take {spec.take[0]} seed 1` draws from all of them, `balance classes` the same number of each",)
         label = "without a seed, the first in path order"
-        report.warning("take-classes", headline, spec.at("take"), label=label, help=help)
+        diags.warning("take-classes", headline, spec.at("take"), label=label, help=help)
 
 
 def _classes_of(items: Sequence[Item]) -> frozenset[int]:
@@ -226,7 +226,7 @@ def _npz(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Dataset:
     _check_take(spec)
     rows = npz_rows(spec, pipelines)
     _check_count(spec, rows.available)
-    found = Report()
+    found = Diagnostics()
     for shape, dtype, name in rows.kinds():
         try:
             check_rows(pipelines[name], dtype, shape)
@@ -251,11 +251,11 @@ def _check_count(spec: DataSpec, count: int, skipped: Sequence[str] = ()) -> Non
     raise failure("data-empty", f"dataset {spec.name} has no samples in {where}", spec.at("from"), label=why)
 
 
-def _warn(spec: DataSpec, dataset: Dataset, report: Report) -> None:
+def _warn(spec: DataSpec, dataset: Dataset, diags: Diagnostics) -> None:
     if spec.take is not None and spec.take[0] > dataset.available:
         headline = f"dataset {spec.name} has only {dataset.available} of the {spec.take[0]} samples asked for"
-        report.warning("take-short", headline, spec.at("take"), help=["all of them are used"])
+        diags.warning("take-short", headline, spec.at("take"), help=["all of them are used"])
     if dataset.skipped:
         count = len(dataset.skipped)
         headline = f"dataset {spec.name} passes over {'1 file' if count == 1 else f'{count} files'}"
-        report.warning("data-skipped", headline, spec.span, label=f"the first: {dataset.skipped[0]}")
+        diags.warning("data-skipped", headline, spec.span, label=f"the first: {dataset.skipped[0]}")

@@ -14,7 +14,7 @@ from fractions import Fraction
 from qdsl.data.files import MAX_FILES, chosen, item_names, rank
 from qdsl.data.folders import unknown_class
 from qdsl.data.types import Item, Listing, failure
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.lang.recipe import DataSpec
 
 BACKGROUND = "background"
@@ -34,7 +34,7 @@ def wanted(spec: DataSpec) -> bool:
     return bool(spec.oversample or spec.ratio or spec.balance)
 
 
-def sampled(spec: DataSpec, listing: Listing, report: Report) -> Sampled:
+def sampled(spec: DataSpec, listing: Listing, diags: Diagnostics) -> Sampled:
     """The samples that `spec` draws from `listing`; the same on every machine, whatever the order of the listing.
 
     With `take N seed S` those whose names rank lowest by SHA-256 are drawn, without a seed the first in path order.
@@ -42,13 +42,13 @@ def sampled(spec: DataSpec, listing: Listing, report: Report) -> Sampled:
     """
     _check_names(spec, listing)
     shown = [frozenset(label.index for label in item.labels()) for item in listing.items]
-    drawn = _oversampled(spec, listing, shown) if spec.oversample else _shared(spec, listing, shown, report)
-    _report_no_effect(spec, listing, shown, drawn, report)
+    drawn = _oversampled(spec, listing, shown) if spec.oversample else _shared(spec, listing, shown, diags)
+    _report_no_effect(spec, listing, shown, drawn, diags)
     return drawn
 
 
 def _report_no_effect(
-    spec: DataSpec, listing: Listing, shown: Sequence[frozenset[int]], drawn: Sampled, report: Report
+    spec: DataSpec, listing: Listing, shown: Sequence[frozenset[int]], drawn: Sampled, diags: Diagnostics
 ) -> None:
     """Warn of what changes nothing: a class that no picture shows, and a draw that is the same without the setting."""
     showing = Counter(number for indices in shown for number in _shows(indices))
@@ -56,7 +56,7 @@ def _report_no_effect(
     absent = [name for name, _ in spec.oversample if not showing[_number(name, listing.classes)]]
     if absent:
         headline = f"`oversample` finds no picture of class `{absent[0]}` in dataset {spec.name}"
-        report.warning(
+        diags.warning(
             "sampling-no-effect", headline, spec.at("oversample"), help=["leave the class out, or add pictures of it"]
         )
         return
@@ -68,7 +68,7 @@ def _report_no_effect(
     word = "oversample" if spec.oversample else "ratio" if spec.ratio else "balance classes"
     why = "every picture gets the same factor" if factors else "the classes have these shares already"
     headline = f"`{word}` changes nothing in dataset {spec.name}"
-    report.warning("sampling-no-effect", headline, spec.at(*_DRAWS), label=why, help=["leave it out"])
+    diags.warning("sampling-no-effect", headline, spec.at(*_DRAWS), label=why, help=["leave it out"])
 
 
 def quotas(count: int, shares: Sequence[Fraction]) -> tuple[int, ...]:
@@ -132,12 +132,12 @@ def _oversampled(spec: DataSpec, listing: Listing, shown: Sequence[frozenset[int
     return Sampled(tuple(listing.items[place] for place, _ in turns), total, listing.skipped)
 
 
-def _shared(spec: DataSpec, listing: Listing, shown: Sequence[frozenset[int]], report: Report) -> Sampled:
+def _shared(spec: DataSpec, listing: Listing, shown: Sequence[frozenset[int]], diags: Diagnostics) -> Sampled:
     names = [name for name, share in spec.ratio if share > 0] or list(spec.classes or listing.classes)
     numbers = [_number(name, listing.classes) for name in names]
     groups = _groups(numbers, shown)
     empty = [name for name, number in zip(names, numbers, strict=True) if not groups[number]]
-    _report_empty(spec, empty, len(names), report)
+    _report_empty(spec, empty, len(names), diags)
     filled = [number for number in numbers if groups[number]]
     shares = [Fraction(share).limit_denominator(10**9) for _, share in spec.ratio if share > 0]
     shares = [share / sum(shares) for share in shares] or [Fraction(1, len(filled))] * len(filled)
@@ -167,7 +167,7 @@ def _why(indices: frozenset[int]) -> str:
     return "none of the classes" if indices else "no labels"
 
 
-def _report_empty(spec: DataSpec, empty: Sequence[str], asked: int, report: Report) -> None:
+def _report_empty(spec: DataSpec, empty: Sequence[str], asked: int, diags: Diagnostics) -> None:
     """A share of a class without samples cannot be drawn; `balance` goes on with the classes that have some."""
     if not empty and asked:
         return
@@ -178,4 +178,4 @@ def _report_empty(spec: DataSpec, empty: Sequence[str], asked: int, report: Repo
     help = ("a picture counts for the rarest class it shows only",)
     if spec.ratio or spec.classes or len(empty) == asked:
         raise failure("sampling-empty", headline, spec.at(*_DRAWS), help=help)
-    report.warning("sampling-empty", headline, spec.at(*_DRAWS), help=["the other classes share equally"])
+    diags.warning("sampling-empty", headline, spec.at(*_DRAWS), help=["the other classes share equally"])

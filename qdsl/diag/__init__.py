@@ -1,12 +1,12 @@
 """Diagnostics: where, what, and how to mend it. Standard library only."""
 
-from qdsl.diag.model import Diagnostic, QdslError, Report, Severity, Span, and_more, nearest
+from qdsl.diag.model import Diagnostic, Diagnostics, QdslError, Severity, Span, and_more, nearest
 from qdsl.diag.render import one_line, render, render_all
 
 __all__ = [
     "Diagnostic",
+    "Diagnostics",
     "QdslError",
-    "Report",
     "Severity",
     "Span",
     "and_more",

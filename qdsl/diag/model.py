@@ -56,7 +56,7 @@ class QdslError(Exception):
         super().__init__("; ".join(f"{d.severity.value}[{d.code}]: {d.headline}" for d in self.diagnostics))
 
 
-class Report:
+class Diagnostics:
     """Collects diagnostics; `raise_errors` raises once, with all of them, when one is an error."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qdsl.diag import QdslError, Report, Span
+from qdsl.diag import Diagnostics, QdslError, Span
 from qdsl.lang import loads
 from qdsl.lang.recipe import Recipe
 from qdsl.plan import Decisions
@@ -64,7 +64,7 @@ def _works(cure: Cure, prepared: Prepared, sets: Mapping[str, str], target: str,
     if recipe is None:
         return False
     try:
-        return all(cured(one) for one in decide_all(replace(prepared, recipe=recipe), target, Report()))
+        return all(cured(one) for one in decide_all(replace(prepared, recipe=recipe), target, Diagnostics()))
     except QdslError:
         return False
 

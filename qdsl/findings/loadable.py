@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from qdsl.diag import Diagnostic, Report, Span
+from qdsl.diag import Diagnostic, Diagnostics, Span
 from qdsl.findings.cures import Cure, first_cure, names
 from qdsl.lang.recipe import TypeRequest
 from qdsl.plan import Decisions
@@ -21,7 +21,7 @@ _NO_CURE = "write `activations uint8 affine`, or export the model with an older 
 
 def require_loadable(prepared: Prepared, decided: Sequence[Decisions], sets: Mapping[str, str] | None) -> None:
     """Raises QdslError `target-cannot` for a plan whose file the runtime would refuse, with a cure that was tried."""
-    errors = Report()
+    errors = Diagnostics()
     for one in decided:
         found = refused(one)
         if found:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.graph.dtypes import PACKED, bits_of, byte_count, type_name
 from qdsl.graph.limits import Limits
 
@@ -34,12 +34,12 @@ def opset_of(model: ModelProto) -> int | None:
     return next((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), None)
 
 
-def check_versions(model: ModelProto, report: Report) -> None:
+def check_versions(model: ModelProto, diags: Diagnostics) -> None:
     """`model-opset` unless the opset is one that we and ONNX Runtime take."""
     opset = opset_of(model)
     if opset is None:
         if any(node.domain in DEFAULT_DOMAINS for node in model.graph.node):
-            report.error(
+            diags.error(
                 "model-opset",
                 "the model does not say which ONNX opset it uses",
                 help=["export it anew; `opset_import` must name ai.onnx"],
@@ -48,34 +48,34 @@ def check_versions(model: ModelProto, report: Report) -> None:
     if OLDEST_OPSET <= opset <= NEWEST_OPSET:
         return
     age = "too old" if opset < OLDEST_OPSET else "too new"
-    report.error(
+    diags.error(
         "model-opset",
         f"the model uses ONNX opset {opset}, which is {age}: {OLDEST_OPSET} to {NEWEST_OPSET} are supported",
         help=["export it again with opset 17"],
     )
 
 
-def check_tensor(tensor: TensorProto, limits: Limits, report: Report) -> bool:
+def check_tensor(tensor: TensorProto, limits: Limits, diags: Diagnostics) -> bool:
     """Type, dims and size of one tensor; False when something was wrong. External data is looked at elsewhere."""
     name = f"`{tensor.name[:80]}`"
     kind = type_name(tensor.data_type)
     if kind is None or (bits_of(tensor.data_type) is None and kind != "string"):
-        report.error("model-dtype", f"tensor {name} has element type {tensor.data_type}, which is not supported")
+        diags.error("model-dtype", f"tensor {name} has element type {tensor.data_type}, which is not supported")
         return False
     bad = next((dim for dim in tensor.dims if dim < 0 or dim > limits.dimension), None)
     if bad is not None:
-        report.error("model-dims", f"tensor {name} has a dimension of {bad}", help=[_dims_help(limits)])
+        diags.error("model-dims", f"tensor {name} has a dimension of {bad}", help=[_dims_help(limits)])
         return False
     size = byte_count(tensor.data_type, prod(tensor.dims))
     if size is not None and size > limits.tensor_bytes:
-        report.error("model-dims", f"tensor {name} claims {size} bytes", help=[_dims_help(limits)])
+        diags.error("model-dims", f"tensor {name} claims {size} bytes", help=[_dims_help(limits)])
         return False
     if tensor.data_location == TensorProto.EXTERNAL:
         return True
-    return _check_data(tensor, kind, report)
+    return _check_data(tensor, kind, diags)
 
 
-def _check_data(tensor: TensorProto, kind: str, report: Report) -> bool:
+def _check_data(tensor: TensorProto, kind: str, diags: Diagnostics) -> bool:
     elements = prod(tensor.dims)
     if tensor.HasField("raw_data"):
         found, wanted, unit = len(tensor.raw_data), byte_count(tensor.data_type, elements), "bytes"
@@ -86,7 +86,7 @@ def _check_data(tensor: TensorProto, kind: str, report: Report) -> bool:
         wanted = byte_count(tensor.data_type, elements) or 0 if kind in (*PACKED, "float4e2m1") else wanted
     if found == wanted:
         return True
-    report.error(
+    diags.error(
         "model-tensor-size",
         f"tensor `{tensor.name[:80]}` holds {found} {unit}, its type and shape {list(tensor.dims)} need {wanted}",
         help=["the weights were stripped or the file is damaged; export the model again"],
@@ -94,11 +94,11 @@ def _check_data(tensor: TensorProto, kind: str, report: Report) -> bool:
     return False
 
 
-def check_sparse(tensor: onnx.SparseTensorProto, limits: Limits, report: Report) -> bool:
+def check_sparse(tensor: onnx.SparseTensorProto, limits: Limits, diags: Diagnostics) -> bool:
     """A sparse initializer: its parts, and that every index lies inside the declared dims."""
     dense = TensorProto(name=tensor.values.name, data_type=tensor.values.data_type, dims=tensor.dims)
     dense.data_location = TensorProto.EXTERNAL  # no data of its own to hold against the dims
-    if False in [check_tensor(part, limits, report) for part in (dense, tensor.values, tensor.indices)]:
+    if False in [check_tensor(part, limits, diags) for part in (dense, tensor.values, tensor.indices)]:
         return False
     name = tensor.values.name[:80]
     external = TensorProto.EXTERNAL in (tensor.values.data_location, tensor.indices.data_location)
@@ -110,22 +110,22 @@ def check_sparse(tensor: onnx.SparseTensorProto, limits: Limits, report: Report)
         or not fits
         or (byte_count(tensor.values.data_type, prod(tensor.dims)) or 2**63) > limits.fold_bytes * 64
     ):
-        report.error("model-tensor-size", f"sparse tensor `{name}` is malformed, external or too large")
+        diags.error("model-tensor-size", f"sparse tensor `{name}` is malformed, external or too large")
         return False
     indices = onnx.numpy_helper.to_array(tensor.indices)
     bounds = [prod(tensor.dims)] if indices.ndim == 1 else list(tensor.dims)
     if indices.size and bool((indices < 0).any() or (indices >= bounds).any()):
-        report.error("model-tensor-size", f"sparse tensor `{name}` has an index outside its shape")
+        diags.error("model-tensor-size", f"sparse tensor `{name}` has an index outside its shape")
         return False
     return True
 
 
-def check_shapes(infos: Iterable[onnx.ValueInfoProto], limits: Limits, report: Report) -> None:
+def check_shapes(infos: Iterable[onnx.ValueInfoProto], limits: Limits, diags: Diagnostics) -> None:
     """Declared shapes: no dimension beyond the limit. Negative ones are read as unknown."""
     for info in infos:
         for dim in info.type.tensor_type.shape.dim:
             if dim.dim_value > limits.dimension:
-                report.error(
+                diags.error(
                     "model-dims",
                     f"`{info.name[:80]}` is declared with a dimension of {dim.dim_value}",
                     help=[_dims_help(limits)],
@@ -133,7 +133,7 @@ def check_shapes(infos: Iterable[onnx.ValueInfoProto], limits: Limits, report: R
                 return
 
 
-def check_names(graph: GraphProto, report: Report) -> None:
+def check_names(graph: GraphProto, diags: Diagnostics) -> None:
     """Single assignment, and nothing read that nobody writes."""
     written: set[str] = set()
     constants = [t.name for t in graph.initializer] + [t.values.name for t in graph.sparse_initializer]
@@ -145,7 +145,7 @@ def check_names(graph: GraphProto, report: Report) -> None:
             doubled[name] = None
         written.add(name)
     for name in list(doubled)[:5]:
-        report.error(
+        diags.error(
             "model-duplicate-tensor",
             f"tensor `{name[:80]}` is written more than once",
             help=["every ONNX tensor has one source; rename one of them"],
@@ -159,10 +159,10 @@ def check_names(graph: GraphProto, report: Report) -> None:
         if info.name not in written:
             missing.setdefault(info.name, "the graph's outputs")
     for name, reader in list(missing.items())[:5]:
-        report.error("model-dangling", f"`{reader[:80]}` reads tensor `{name[:80]}`, which nothing writes")
+        diags.error("model-dangling", f"`{reader[:80]}` reads tensor `{name[:80]}`, which nothing writes")
 
 
-def check_nodes(nodes: Iterable[NodeProto], opset: int, report: Report) -> None:
+def check_nodes(nodes: Iterable[NodeProto], opset: int, diags: Diagnostics) -> None:
     """Number of inputs and outputs, and types of attributes, against the operators of ai.onnx. Others are not looked
     at: what is not in ONNX may be an operator of the runtime."""
     for node in nodes:
@@ -171,7 +171,7 @@ def check_nodes(nodes: Iterable[NodeProto], opset: int, report: Report) -> None:
         rule = _rule(node.op_type, opset)
         fault = None if rule is None else _fault(node, rule)
         if fault is not None:
-            report.error(
+            diags.error(
                 "model-node", f"node `{(node.name or node.op_type)[:80]}` is not a valid {node.op_type}: {fault}"
             )
 

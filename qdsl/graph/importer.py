@@ -11,7 +11,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 from qdsl.graph.checks import bodies, check_names, check_nodes, check_shapes, check_sparse, check_tensor, named_ports
 from qdsl.graph.constants import Constant, Lazy, Sparse, Stored
 from qdsl.graph.dtypes import numpy_type, type_name
@@ -22,16 +22,16 @@ from qdsl.graph.meta import STRIPPED_KEYS, meta_of
 _INLINE_BODY_BYTES = 2**26
 
 
-def import_graph(proto: ModelProto, opset: int, directory: Path | None, limits: Limits, report: Report) -> gs.Graph:
-    """The editable graph. What is wrong with the model is added to `report`; then the graph must not be used."""
+def import_graph(proto: ModelProto, opset: int, directory: Path | None, limits: Limits, diags: Diagnostics) -> gs.Graph:
+    """The editable graph. What is wrong with the model is added to `diags`; then the graph must not be used."""
     graph = proto.graph
-    check_names(graph, report)
-    check_nodes(graph.node, opset, report)
-    check_shapes([*graph.input, *graph.output, *graph.value_info], limits, report)
-    constants = _constants(graph, directory, limits, report)
+    check_names(graph, diags)
+    check_nodes(graph.node, opset, diags)
+    check_shapes([*graph.input, *graph.output, *graph.value_info], limits, diags)
+    constants = _constants(graph, directory, limits, diags)
     for node in graph.node:
-        _check_attributes(node.attribute, directory, limits, report, depth=1)
-    if report.has_errors:
+        _check_attributes(node.attribute, directory, limits, diags, depth=1)
+    if diags.has_errors:
         return gs.Graph()
     tensors: dict[str, gs.Tensor] = {name: Constant(name, value) for name, value in constants.items()}
     for info in (*graph.input, *graph.output, *graph.value_info):
@@ -53,54 +53,54 @@ def import_graph(proto: ModelProto, opset: int, directory: Path | None, limits: 
     return made
 
 
-def _constants(graph: GraphProto, directory: Path | None, limits: Limits, report: Report) -> dict[str, Lazy]:
+def _constants(graph: GraphProto, directory: Path | None, limits: Limits, diags: Diagnostics) -> dict[str, Lazy]:
     found: dict[str, Lazy] = {}
     for tensor in graph.initializer:
-        if check_tensor(tensor, limits, report):
-            value = _value(tensor, directory, report)
+        if check_tensor(tensor, limits, diags):
+            value = _value(tensor, directory, diags)
             found |= {} if value is None else {tensor.name: value}
     for sparse in graph.sparse_initializer:
-        if check_sparse(sparse, limits, report):
+        if check_sparse(sparse, limits, diags):
             found[sparse.values.name] = Sparse(sparse)
     return found
 
 
-def _value(tensor: TensorProto, directory: Path | None, report: Report) -> Lazy | None:
+def _value(tensor: TensorProto, directory: Path | None, diags: Diagnostics) -> Lazy | None:
     if tensor.data_location != TensorProto.EXTERNAL:
         return Stored(tensor)
     try:
         return external_value(tensor, directory)
     except QdslError as error:
-        report.extend(error.diagnostics)
+        diags.extend(error.diagnostics)
         return None
 
 
 def _check_attributes(
-    attributes: Iterable[AttributeProto], directory: Path | None, limits: Limits, report: Report, depth: int
+    attributes: Iterable[AttributeProto], directory: Path | None, limits: Limits, diags: Diagnostics, depth: int
 ) -> None:
     """Tensors in attributes and bodies; external ones are brought inside, since bodies are written back unread."""
     for attribute in attributes:
         own = [attribute.t] if attribute.type == AttributeProto.TENSOR else []
         for tensor in (*own, *attribute.tensors):
-            _check_inline(tensor, directory, limits, report)
+            _check_inline(tensor, directory, limits, diags)
         for body in bodies([attribute]):
             if depth > limits.body_depth:
-                report.error("model-too-large", f"bodies are nested deeper than {limits.body_depth}")
+                diags.error("model-too-large", f"bodies are nested deeper than {limits.body_depth}")
                 return
             for tensor in body.initializer:
-                _check_inline(tensor, directory, limits, report)
+                _check_inline(tensor, directory, limits, diags)
             for node in body.node:
-                _check_attributes(node.attribute, directory, limits, report, depth + 1)
+                _check_attributes(node.attribute, directory, limits, diags, depth + 1)
 
 
-def _check_inline(tensor: TensorProto, directory: Path | None, limits: Limits, report: Report) -> None:
-    if not check_tensor(tensor, limits, report) or tensor.data_location != TensorProto.EXTERNAL:
+def _check_inline(tensor: TensorProto, directory: Path | None, limits: Limits, diags: Diagnostics) -> None:
+    if not check_tensor(tensor, limits, diags) or tensor.data_location != TensorProto.EXTERNAL:
         return
-    value = _value(tensor, directory, report)
+    value = _value(tensor, directory, diags)
     if value is None:
         return
     if value.nbytes > _INLINE_BODY_BYTES:
-        report.error("model-external-size", f"external tensor `{tensor.name[:80]}` inside an attribute is too large")
+        diags.error("model-external-size", f"external tensor `{tensor.name[:80]}` inside an attribute is too large")
         return
     tensor.raw_data = value.raw()
     tensor.data_location = TensorProto.DEFAULT

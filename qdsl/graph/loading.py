@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto
 
-from qdsl.diag import Diagnostic, Report, nearest
+from qdsl.diag import Diagnostic, Diagnostics, nearest
 from qdsl.graph import widening
 from qdsl.graph.checks import bodies, check_versions, opset_of
 from qdsl.graph.collector import collector_paused
@@ -118,17 +118,17 @@ def from_proto(
 
 
 def _from_proto(proto: ModelProto, file: Path | None, limits: Limits, widen: bool) -> Model:
-    report = Report()
+    diags = Diagnostics()
     _check_size(proto.graph, limits)
     check_text(proto)
-    check_versions(proto, report)
-    report.raise_errors()
-    found = list(report)
+    check_versions(proto, diags)
+    diags.raise_errors()
+    found = list(diags)
     proto, notes = inline_functions(proto, limits)
     opset = opset_of(proto) or _FALLBACK_OPSET
     found += widening.widen(proto, file.name if file is not None else "the model", limits) if widen else ()
-    graph = import_graph(proto, opset, None if file is None else file.parent, limits, report)
-    report.raise_errors()
+    graph = import_graph(proto, opset, None if file is None else file.parent, limits, diags)
+    diags.raise_errors()
     _widen_external(graph, found)
     renamed = name_nodes(graph.nodes)
     found += [*notes, *_notes(proto, renamed)]

@@ -6,10 +6,10 @@ without recursion, once per view.
 
 from __future__ import annotations
 
+from qdsl.graph.neighbours import Weight, weighted
 from qdsl.graph.structure_activations import Spelled, activation, gelu, silu, spelled
 from qdsl.graph.structure_blocks import depthwise, layer_norm, pointwise
 from qdsl.graph.structure_branches import head_branches, mixed_concats
-from qdsl.graph.structure_facts import Weight, weighted
 from qdsl.graph.structure_head import decode_head
 from qdsl.graph.structure_residual import residual_add, residual_skips
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qdsl.graph.structure_facts import constant_operand, once_per_view, other_operand, readers, regular, scalar, writer
+from qdsl.graph.neighbours import constant_operand, once_per_view, other_operand, readers, regular, scalar, writer
 from qdsl.graph.view import GraphView, NodeView
 
 # Element-wise nonlinearities. Softmax is none: it normalises along an axis.

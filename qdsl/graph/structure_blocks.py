@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdsl.graph.structure_facts import (
+from qdsl.graph.neighbours import (
     CONVS,
     constant_operand,
     once_per_view,

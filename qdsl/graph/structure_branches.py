@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from qdsl.graph.structure_facts import MOVES, constant_operand, once_per_view, readers, weighted
+from qdsl.graph.neighbours import MOVES, constant_operand, once_per_view, readers, weighted
 from qdsl.graph.structure_head import PROBABILITIES, decode_head, tail_of
 from qdsl.graph.view import GraphView, NodeView
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qdsl.graph.structure_facts import CONVS, MOVES, Links, links, once_per_view, reachable, weighted, writer
+from qdsl.graph.neighbours import CONVS, MOVES, Links, links, once_per_view, reachable, weighted, writer
 from qdsl.graph.view import GraphView, NodeView
 
 _SUPPRESSIONS = frozenset(

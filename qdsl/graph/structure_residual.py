@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qdsl.graph.structure_facts import fixed, is_fixed, once_per_view, regular, weighted, writer
+from qdsl.graph.neighbours import fixed, is_fixed, once_per_view, regular, weighted, writer
 from qdsl.graph.view import GraphView, NodeView
 
 _RESIZES = frozenset({"Resize", "Upsample", "ConvTranspose", "DepthToSpace"})

@@ -7,7 +7,7 @@ import onnx.version_converter
 import onnx_graphsurgeon as gs
 from onnx import ModelProto
 
-from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.graph.constants import Constant
 from qdsl.graph.importer import import_graph
 from qdsl.graph.infer import skeleton
@@ -53,10 +53,10 @@ def _rebuilt(model: Model, converted: ModelProto, opset: int) -> Model:
     """A Model from the converter's graph: constants that were hidden from it come back, and so do the side tables."""
     hidden = {info.name for info in converted.graph.input} - {tensor.name for tensor in model.graph.inputs}
     inputs = [info for info in converted.graph.input if info.name not in hidden]
-    report = Report()
-    graph = import_graph(converted, opset, None, model.limits, report)
-    if report.has_errors:
-        raise _failed(model, opset, _first(report))
+    diags = Diagnostics()
+    graph = import_graph(converted, opset, None, model.limits, diags)
+    if diags.has_errors:
+        raise _failed(model, opset, _first(diags))
     tensors: dict[str, gs.Tensor] = graph.__dict__.pop("qdsl_tensors")
     graph.inputs[:] = [tensors[info.name] for info in inputs]
     for name in sorted(hidden):
@@ -78,8 +78,8 @@ def _rebuilt(model: Model, converted: ModelProto, opset: int) -> Model:
     return made
 
 
-def _first(report: Report) -> str:
-    found: Diagnostic = next(iter(report))
+def _first(diags: Diagnostics) -> str:
+    found: Diagnostic = next(iter(diags))
     return found.headline
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, numpy_helper
 
-from qdsl.diag import Diagnostic, Report
+from qdsl.diag import Diagnostic, Diagnostics
 from qdsl.graph.checks import bodies, check_tensor
 from qdsl.graph.constants import External, Lazy, Widened
 from qdsl.graph.limits import Limits
@@ -85,7 +85,7 @@ def _widen_type(declared: TypeProto) -> None:
 def _widen_tensor(tensor: TensorProto, limits: Limits) -> None:
     if tensor.data_type not in _HALVES or tensor.data_location == TensorProto.EXTERNAL:
         return
-    if not check_tensor(tensor, limits, Report()):
+    if not check_tensor(tensor, limits, Diagnostics()):
         return
     values = np.asarray(numpy_helper.to_array(tensor), np.float32)
     made = numpy_helper.from_array(values, tensor.name)

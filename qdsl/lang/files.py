@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePath
 
-from qdsl.diag import Diagnostic, Report, Span, nearest
+from qdsl.diag import Diagnostic, Diagnostics, Span, nearest
 from qdsl.lang.recipe import Recipe
 
 LARGEST = 1 << 20
@@ -12,32 +12,32 @@ _MOST_NAMES = 2000
 _GLOB = "*?["
 
 
-def read(path: Path, span: Span | None, report: Report, *, exact: bool = False) -> str | None:
+def read(path: Path, span: Span | None, diags: Diagnostics, *, exact: bool = False) -> str | None:
     """The text of a recipe; None, with an error at `span`, when it cannot be had. A byte order mark stays only when
     the text is wanted `exact`."""
     name = str(path)
     try:
         if not path.exists():
-            report.add(_missing(name, span, "recipe"))
+            diags.add(_missing(name, span, "recipe"))
             return None
         if not path.is_file():
             what = "a directory" if path.is_dir() else "not a regular file"
-            report.error("file-unreadable", f"`{name}` is {what}", span, label="expected a recipe file")
+            diags.error("file-unreadable", f"`{name}` is {what}", span, label="expected a recipe file")
             return None
         with path.open("rb") as stream:
             content = stream.read(LARGEST + 1)
     except (OSError, ValueError) as fault:
         reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
-        report.error("file-unreadable", f"`{name[:200]}` cannot be read", span, label=reason)
+        diags.error("file-unreadable", f"`{name[:200]}` cannot be read", span, label=reason)
         return None
-    text = decode(content, name, span, report)
+    text = decode(content, name, span, diags)
     return text if exact or text is None else text.removeprefix("\ufeff")
 
 
-def decode(content: bytes, name: str, span: Span | None, report: Report) -> str | None:
+def decode(content: bytes, name: str, span: Span | None, diags: Diagnostics) -> str | None:
     """UTF-8 of at most 1 MiB."""
     if len(content) > LARGEST:
-        report.error("file-too-large", f"`{name}` is too large for a recipe", span, label="more than 1 MiB")
+        diags.error("file-too-large", f"`{name}` is too large for a recipe", span, label="more than 1 MiB")
         return None
     try:
         return content.decode("utf-8")
@@ -47,31 +47,31 @@ def decode(content: bytes, name: str, span: Span | None, report: Report) -> str 
         column = len(before.rsplit(b"\n", 1)[-1].decode("utf-8")) + 1
         at = Span(name, line, column, line, column + 1)
         label = f"byte 0x{content[fault.start]:02x} is not UTF-8"
-        report.error("file-encoding", f"`{name}` is not UTF-8 text", at, label=label, help=("save it as UTF-8",))
+        diags.error("file-encoding", f"`{name}` is not UTF-8 text", at, label=label, help=("save it as UTF-8",))
         return None
 
 
 def missing_files(recipe: Recipe) -> tuple[Diagnostic, ...]:
     """An error for each model, dataset and rule file that the recipe names and that is not there."""
-    report = Report()
+    diags = Diagnostics()
     if recipe.model is not None and recipe.model.format != "torch":
-        _check(recipe.model.location, recipe.model.span, "model", report)
+        _check(recipe.model.location, recipe.model.span, "model", diags)
     for data in recipe.data:
         for path in data.paths:
-            _check(path, data.span, "data", report)
+            _check(path, data.span, "data", diags)
     for use in (*recipe.uses, *(use for target in recipe.targets for use in target.uses)):
-        _check(use.path, use.span, "rule file", report)
-    return report.sorted()
+        _check(use.path, use.span, "rule file", diags)
+    return diags.sorted()
 
 
-def _check(path: str, span: Span, what: str, report: Report) -> None:
+def _check(path: str, span: Span, what: str, diags: Diagnostics) -> None:
     place = _fixed(path)
     try:
         there = Path(place).exists()
     except (OSError, ValueError):
         there = False
     if not there:
-        report.add(_missing(place, span, what))
+        diags.add(_missing(place, span, what))
 
 
 def _fixed(path: str) -> str:

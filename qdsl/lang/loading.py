@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdsl.diag import Diagnostic, QdslError, Report, Span
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Span
 from qdsl.lang import syntax
 from qdsl.lang.files import LARGEST, read
 from qdsl.lang.parse import parse
@@ -30,33 +30,33 @@ def load(path: str | Path, *, sets: Mapping[str, str] | None = None) -> Loaded:
 
     Raises QdslError with every error of all files at once.
     """
-    report = Report()
+    diags = Diagnostics()
     name = str(path)
-    text = read(Path(path), None, report)
+    text = read(Path(path), None, diags)
     if text is None:
-        raise QdslError(report.sorted())
-    return _loaded(text, name, str(Path(path).parent), sets or {}, report)
+        raise QdslError(diags.sorted())
+    return _loaded(text, name, str(Path(path).parent), sets or {}, diags)
 
 
 def loads(
     text: str, *, name: str = "<text>", directory: str | Path = ".", sets: Mapping[str, str] | None = None
 ) -> Loaded:
     """The same for a text. `name` stands in spans, `directory` is where its paths start from."""
-    report = Report()
+    diags = Diagnostics()
     text = text.removeprefix("\ufeff")
     if len(text) > LARGEST:
-        report.error("file-too-large", f"`{name}` is too large for a recipe", None, label="more than 1 MiB")
-        report.raise_errors()
-    return _loaded(text, name, str(directory), sets or {}, report)
+        diags.error("file-too-large", f"`{name}` is too large for a recipe", None, label="more than 1 MiB")
+        diags.raise_errors()
+    return _loaded(text, name, str(directory), sets or {}, diags)
 
 
-def _loaded(text: str, name: str, directory: str, sets: Mapping[str, str], report: Report) -> Loaded:
-    scope = Scope(name, report, {name: directory})
+def _loaded(text: str, name: str, directory: str, sets: Mapping[str, str], diags: Diagnostics) -> Loaded:
+    scope = Scope(name, diags, {name: directory})
     chain = _Chain(scope)
     files = chain.files(text, name, directory)
     recipe = resolve(files, scope, sets, chain.sources)
-    report.raise_errors()
-    return Loaded(recipe, report.sorted())
+    diags.raise_errors()
+    return Loaded(recipe, diags.sorted())
 
 
 class _Chain:
@@ -77,7 +77,7 @@ class _Chain:
             self.scope.directories[name] = directory
             parsed = parse(text, name)
             for diagnostic in parsed.diagnostics:
-                self.scope.report.add(diagnostic)
+                self.scope.diags.add(diagnostic)
             found.insert(0, parsed.tree)
             following = self._following(parsed.tree, directory)
             if following is None:
@@ -101,7 +101,7 @@ class _Chain:
             self.scope.error("extends-depth", f"more than {_LONGEST_CHAIN} files extend each other", written.span)
             return None
         self.paths.append(real)
-        text = read(path, written.span, self.scope.report)
+        text = read(path, written.span, self.scope.diags)
         return None if text is None else (text, str(path), str(path.parent))
 
 
@@ -114,7 +114,7 @@ def _real(path: Path) -> Path:
 
 def require_complete(recipe: Recipe) -> None:
     """Raise QdslError when something is missing that compiling needs: a base may leave out what its users write."""
-    report = Report()
+    diags = Diagnostics()
     what: list[tuple[bool, str, str]] = [
         (recipe.model is not None, "model", 'model onnx "model.onnx"'),
         (recipe.mode is not None or any(t.mode for t in recipe.targets), "quantize", "quantize static { ... }"),
@@ -123,13 +123,13 @@ def require_complete(recipe: Recipe) -> None:
     for there, word, example in what:
         if not there:
             headline = f"`{recipe.name}` has no `{word}` statement"
-            report.error("incomplete", headline, recipe.span, help=(f"such as `{example}`",))
+            diags.error("incomplete", headline, recipe.span, help=(f"such as `{example}`",))
     for data in recipe.data:
         if not data.source:
-            _sourceless(data.name, data.span, report)
-    report.raise_errors()
+            _sourceless(data.name, data.span, diags)
+    diags.raise_errors()
 
 
-def _sourceless(name: str, span: Span, report: Report) -> None:
+def _sourceless(name: str, span: Span, diags: Diagnostics) -> None:
     cures = (f'such as `data {name} from images "*.jpg"`',)
-    report.error("incomplete", f"`data {name}` does not say where it comes from", span, help=cures)
+    diags.error("incomplete", f"`data {name}` does not say where it comes from", span, help=cures)

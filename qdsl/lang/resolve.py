@@ -27,7 +27,7 @@ _SUFFIX = ".q"
 def resolve(
     files: Sequence[syntax.File], scope: Scope, sets: Mapping[str, str], sources: dict[str, str]
 ) -> made.Recipe:
-    """The recipe that `files` (base-most first) make. Errors go to the scope's report."""
+    """The recipe that `files` (base-most first) make. Errors go to the scope's diagnostics."""
     for file in files:
         _openings(file, scope)
     statements = merge(files, scope)

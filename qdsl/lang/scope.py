@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from qdsl.diag import Report, Span, nearest
+from qdsl.diag import Diagnostics, Span, nearest
 from qdsl.lang import syntax
 from qdsl.lang.expect import told
 from qdsl.lang.foreign import cure_within, cures_for
@@ -20,7 +20,7 @@ class Scope:
     from; `main` is the file asked for, all others are bases."""
 
     main: str
-    report: Report
+    diags: Diagnostics
     directories: dict[str, str]
     params: dict[str, syntax.Value] = field(default_factory=dict)
     data: frozenset[str] = frozenset()
@@ -29,11 +29,11 @@ class Scope:
     def error(self, code: str, headline: str, span: Span | None, label: str = "", help: Iterable[str] = ()) -> None:
         """Report an error; of hundreds the first are told and the others counted."""
         if not self._only_counted():
-            self.report.error(code, headline, span, label=label, help=help)
+            self.diags.error(code, headline, span, label=label, help=help)
 
     def _only_counted(self) -> bool:
-        full = len(self.report) >= MOST_ERRORS
-        self.report.more += full
+        full = len(self.diags) >= MOST_ERRORS
+        self.diags.more += full
         return full
 
     def unknown(

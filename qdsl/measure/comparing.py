@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdsl import data
 from qdsl.data import Dataset, ModelInput, Sample
-from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity, Span
 from qdsl.lock import complete
 from qdsl.ranges.calibrating import requests
 from qdsl.spec.plan import AS_IT_IS, Plan
@@ -107,7 +107,7 @@ def _readable(prepared: Prepared) -> tuple[str, Dataset] | None:
     """The first dataset of the recipe that opens and whose files are all there."""
     for spec in prepared.recipe.data:
         try:
-            dataset = data.open(spec, prepared.recipe.inputs, takes(prepared), Report())
+            dataset = data.open(spec, prepared.recipe.inputs, takes(prepared), Diagnostics())
         except QdslError:
             continue
         if complete(dataset):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 from qdsl.harness import devices
 from qdsl.harness.devices import Device
 from qdsl.harness.measurements import COSTS, BudgetFacts, BuildFacts, Measurements
@@ -17,7 +17,7 @@ from qdsl.work.writing import write_text
 def take_in(directory: Path, build: Measurements, paths: Sequence[Path]) -> None:
     """Keep the measurements of devices in `devices/` of the build's folder: all of them, or none. Raises QdslError with
     all that is wrong with any: measurements-missing, measurements-file, measurements-other, artifact-write."""
-    errors = Report()
+    errors = Diagnostics()
     files = {}
     for path in paths:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qdsl import data
 from qdsl.data.corrupt import Corruption, corrupted
-from qdsl.diag import Diagnostic, QdslError, Report, Severity
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.graph import save
 from qdsl.harness import FLOAT, Evaluation, evaluate
 from qdsl.harness.tasks import Case, Expected, task_for
@@ -31,7 +31,7 @@ Known = Callable[[Evaluation], None]
 
 
 def planned(
-    prepared: Prepared, report: Report, *, needed: bool, allow_python: bool | None = None
+    prepared: Prepared, diags: Diagnostics, *, needed: bool, allow_python: bool | None = None
 ) -> tuple[Expected, ...]:
     """Every `evaluate` of the recipe with its data opened, before anything is measured or written.
 
@@ -40,13 +40,13 @@ def planned(
     run. Raises QdslError with everything that does not fit:
     evaluate-*, data-*, python-*.
     """
-    errors = Report()
+    errors = Diagnostics()
     found = []
     for spec in prepared.recipe.evaluates:
         try:
-            expected = _opened(prepared, spec, report, needed, allow_python)
+            expected = _opened(prepared, spec, diags, needed, allow_python)
             if expected is not None:
-                report.extend(told(expected))
+                diags.extend(told(expected))
                 _require_readable(expected)
                 found += [expected, *_changed(expected)]
         except QdslError as error:
@@ -128,20 +128,20 @@ def _carried_out(expected: Expected, builds: Mapping[str, Runner], heard: Heard,
 
 
 def _opened(
-    prepared: Prepared, spec: Evaluate, report: Report, needed: bool, allow_python: bool | None
+    prepared: Prepared, spec: Evaluate, diags: Diagnostics, needed: bool, allow_python: bool | None
 ) -> Expected | None:
     recipe = prepared.recipe
     statement = recipe.dataset(spec.data)
     try:
-        dataset = data.open(statement, recipe.inputs, takes(prepared), report)
+        dataset = data.open(statement, recipe.inputs, takes(prepared), diags)
     except QdslError as error:
         if needed:
             raise
         reason = error.diagnostics[0].headline
-        report.add(_left_out(spec, reason))
+        diags.add(_left_out(spec, reason))
         return None
     if not needed and not complete(dataset):
-        report.add(_left_out(spec, f"files of dataset {spec.data} are not there"))
+        diags.add(_left_out(spec, f"files of dataset {spec.data} are not there"))
         return None
     python = None
     if allow_python is not None:

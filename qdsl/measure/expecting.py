@@ -10,7 +10,7 @@ from qdsl import data
 from qdsl.data import Dataset
 from qdsl.data.corrupt import Corruption, corrupted
 from qdsl.data.opening import NOTHING_THERE
-from qdsl.diag import Diagnostic, QdslError, Report, Severity
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.graph.chosen_rows import chosen_rows
 from qdsl.graph.endings import squashed_by
 from qdsl.harness.tasks import Expected, task_for
@@ -30,34 +30,34 @@ _MOST_TOLD = 4
 _GLANCED = 1 << 25  # pixels of masks that are looked at
 
 
-def foreseen(prepared: Prepared, plans: Sequence[Plan], report: Report) -> None:
+def foreseen(prepared: Prepared, plans: Sequence[Plan], diags: Diagnostics) -> None:
     """Raises QdslError, evaluate-*, profile-batch, data-*, image-*, input-*, for what shapes and classes decide of the
     recipe's data and of every `evaluate` and `profile`, as far as they are known. No picture is decoded: headers,
     labels and masks are looked at, of large datasets some; data that is not there leaves its part open."""
-    errors = Report()
+    errors = Diagnostics()
     try:
         require_batch(prepared, all_wanted(prepared.recipe, [plan.target for plan in plans]).values())
     except QdslError as error:
         errors.extend(error.diagnostics)
     calibrating = {t.calibration.data for plan in plans for t in plan.tensors if t.observe}
     names = [name for name in calibrating if name is not None] + [spec.data for spec in prepared.recipe.evaluates]
-    datasets = {name: _listed(prepared, name, report, errors) for name in sorted(set(names))}
+    datasets = {name: _listed(prepared, name, diags, errors) for name in sorted(set(names))}
     for spec in prepared.recipe.evaluates:
         try:
             expected = expect(prepared, spec, datasets[spec.data], None)
-            report.extend(told(expected))
+            diags.extend(told(expected))
             _glance(expected)
         except QdslError as error:
             errors.extend(error.diagnostics)
     errors.raise_errors()
 
 
-def _listed(prepared: Prepared, name: str, report: Report, errors: Report) -> Dataset:
-    """A dataset without its samples, which `report` is told about; what is wrong with it goes to `errors`, unless it is
+def _listed(prepared: Prepared, name: str, diags: Diagnostics, errors: Diagnostics) -> Dataset:
+    """A dataset without its samples, which `diags` is told about; what is wrong with it goes to `errors`, unless it is
     not there."""
     statement = prepared.recipe.dataset(name)
     try:
-        found = data.open(statement, prepared.recipe.inputs, takes(prepared), report, read=False)
+        found = data.open(statement, prepared.recipe.inputs, takes(prepared), diags, read=False)
     except QdslError as error:
         errors.extend(each for each in error.diagnostics if not _is_absent(each))
         return _unseen(statement)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.graph.liveness import peak_activations
 from qdsl.harness import Evaluation, Odd
 from qdsl.harness.environment import lasting
@@ -97,13 +97,13 @@ class Measured:
 
 
 def foreseen(
-    prepared: Prepared, plans: Sequence[Plan], report: Report, *, needed: bool, allow_python: bool = False
+    prepared: Prepared, plans: Sequence[Plan], diags: Diagnostics, *, needed: bool, allow_python: bool = False
 ) -> tuple[Expected, ...]:
     """What is to be evaluated, checked as far as that goes before anything is measured or written. Raises QdslError:
     evaluate-*, profile-batch, data-*, python-*."""
     asked = asking.all_wanted(prepared.recipe, [plan.target for plan in plans])
     asking.require_batch(prepared, asked.values())
-    return evaluating.planned(prepared, report, needed=needed, allow_python=allow_python)
+    return evaluating.planned(prepared, diags, needed=needed, allow_python=allow_python)
 
 
 def measured(
@@ -111,7 +111,7 @@ def measured(
     made: Sequence[Made],
     expected: Sequence[Expected],
     stage: Stage,
-    report: Report,
+    diags: Diagnostics,
     told: Callable[[Evaluation | Profile], None],
 ) -> Measured:
     """The float model and what was made, on what is to be evaluated and profiled; `stage` gives who hears of it, and
@@ -119,11 +119,11 @@ def measured(
     built = {each.plan.target: each.emitted for each in made}
     with placed_at(model_span(prepared), "artifact-refused"):
         evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"), told)
-        report.extend(guessing(expected, evaluated))
+        diags.extend(guessing(expected, evaluated))
         evaluated, pictures = pictured(evaluated, expected)
         asked = asking.all_wanted(prepared.recipe, built)
         plans = {each.plan.target: each.plan for each in made}
-        profiled = profiling.profiles(prepared, expected, built, asked, stage("profile"), report, told, plans)
+        profiled = profiling.profiles(prepared, expected, built, asked, stage("profile"), diags, told, plans)
     return Measured(evaluated, profiled, pictures)
 
 

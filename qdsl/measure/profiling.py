@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 
 from qdsl.data import Sample
-from qdsl.diag import Diagnostic, Report, Severity
+from qdsl.diag import Diagnostic, Diagnostics, Severity
 from qdsl.graph import save
 from qdsl.harness import FLOAT, worker
 from qdsl.harness.profile import Subject, Wish, profile
@@ -33,13 +33,13 @@ def profiles(
     built: Mapping[str, Emitted],
     asked: Mapping[str, Asked],
     heard: Heard,
-    report: Report,
+    diags: Diagnostics,
     known: Callable[[Profile], None] = lambda found: None,
     plans: Mapping[str, Plan] = NO_PLANS,
 ) -> tuple[Profile, ...]:
     """A profile for each target in `built` that is in `asked`, told to `known` as soon as it is there. Inputs are the
     first samples of what is evaluated, else what else there is (see `comparing.any_samples`); where there is nothing,
-    `report` says so. `plans` are those of the builds, by target, where they are known."""
+    `diags` says so. `plans` are those of the builds, by target, where they are known."""
     found = []
     for target, (wish, span) in asked.items():
         if target not in built:
@@ -48,12 +48,12 @@ def profiles(
         if each is None:
             headline = f"{target} is not profiled: there is no data, and the shape of an input is free"
             help = ("write `shape [..]` in the `input` block",)
-            report.add(Diagnostic("profile-left-out", headline, span, help=help, severity=Severity.WARNING))
+            diags.add(Diagnostic("profile-left-out", headline, span, help=help, severity=Severity.WARNING))
         else:
             found.append(each)
             known(each)
             elsewhere = any(block.name == target and block.device is not None for block in prepared.recipe.targets)
-            report.extend(() if elsewhere else slower(each, span, plans.get(target), prepared.view))
+            diags.extend(() if elsewhere else slower(each, span, plans.get(target), prepared.view))
     return tuple(found)
 
 

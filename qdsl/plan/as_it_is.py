@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from qdsl.cascade.carried import requirement_text
 from qdsl.cascade.cascade import all_rules
-from qdsl.diag import Diagnostic, QdslError, Report, Severity, Span
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity, Span
 from qdsl.lang.recipe import Mode, Recipe, Require, Target
 from qdsl.spec.plan import Origin, Plan
 
@@ -15,7 +15,7 @@ RAN = "as it runs here"  # why a node is said to run as it does, once the runtim
 _AGAINST_FLOAT = ("drop", "ratio", "speedup")
 
 
-def check(recipe: Recipe, block: Target | None, mode: Mode, report: Report, *, quantized: bool) -> None:
+def check(recipe: Recipe, block: Target | None, mode: Mode, diags: Diagnostics, *, quantized: bool) -> None:
     """Raises QdslError: setting-unused for everything that would change the file, no-float-model for budgets against a
     float model; a note says what stands in its place. `quantized` whether the file has a node that says it is."""
     found = [*_changes(recipe, block, mode), *_compared(recipe, block, quantized)]
@@ -23,7 +23,7 @@ def check(recipe: Recipe, block: Target | None, mode: Mode, report: Report, *, q
         raise QdslError(found)
     why = "there is no float model" if quantized else "nothing in the file is quantized, and nothing will be"
     headline = f"{why}: what stands as `float` is the file with every node run by itself, unfused"
-    report.add(Diagnostic("no-float-model", headline, mode.span, severity=Severity.NOTE))
+    diags.add(Diagnostic("no-float-model", headline, mode.span, severity=Severity.NOTE))
 
 
 def _changes(recipe: Recipe, block: Target | None, mode: Mode) -> Iterator[Diagnostic]:

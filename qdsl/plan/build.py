@@ -9,15 +9,15 @@ from typing import NamedTuple
 from qdsl.capability import FLOAT, Capability, load
 from qdsl.capability.sums import named
 from qdsl.cascade import cascade as cascades
-from qdsl.cascade.carried import facts, requirement_text
+from qdsl.cascade.carried import carried, requirement_text
 from qdsl.cascade.dynamic_schemes import DynamicSchemes
 from qdsl.cascade.origins import Origins
 from qdsl.cascade.schemes import Schemes
-from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
-from qdsl.plan import dynamic, half, improve, weight_only
+from qdsl.plan import dynamic, float16, improve, weight_only
 from qdsl.plan.as_it_is import check as check_as_it_is
 from qdsl.plan.as_it_is import untouched
 from qdsl.plan.calibration import missing_data
@@ -29,11 +29,11 @@ from qdsl.plan.cuts import cuts, opened
 from qdsl.plan.draft import Draft
 from qdsl.plan.dynamic_verdicts import verdicts as dynamic_verdicts
 from qdsl.plan.flags import flags
+from qdsl.plan.float16 import Float16Parts
+from qdsl.plan.float16_size import float16_bytes, float16_reads
+from qdsl.plan.float16_verdicts import with_float16
 from qdsl.plan.gate import find_target, table_name, target_absent
 from qdsl.plan.guards import check_option
-from qdsl.plan.half import Halves
-from qdsl.plan.half_size import half_bytes, half_reads
-from qdsl.plan.half_verdicts import with_halves
 from qdsl.plan.islands import island_flags, islands
 from qdsl.plan.nothing import nothing_quantized
 from qdsl.plan.place import Edit, edits
@@ -85,14 +85,14 @@ def make(
     target: str,
     *,
     float_bytes: int,
-    report: Report,
+    diags: Diagnostics,
     capability: Capability | None = None,
 ) -> Plan:
     """The plan of `recipe` for one model and target. Needs no data; `float_bytes` is the size of the float model.
 
-    Warnings go to `report`. Raises QdslError with every error found.
+    Warnings go to `diags`. Raises QdslError with every error found.
     """
-    return decide(recipe, view, target, float_bytes=float_bytes, report=report, capability=capability).plan
+    return decide(recipe, view, target, float_bytes=float_bytes, diags=diags, capability=capability).plan
 
 
 def decide(
@@ -102,7 +102,7 @@ def decide(
     *,
     float_bytes: int,
     canonical_bytes: int | None = None,
-    report: Report,
+    diags: Diagnostics,
     capability: Capability | None = None,
     choices: tuple[Choice, ...] = (),
 ) -> Decisions:
@@ -111,7 +111,7 @@ def decide(
     same as `float_bytes`."""
     sizes = _Sizes(float_bytes, float_bytes if canonical_bytes is None else canonical_bytes)
     with collector_paused():
-        return _decide(recipe, view, target, sizes, report, capability, choices)
+        return _decide(recipe, view, target, sizes, diags, capability, choices)
 
 
 class _Sizes(NamedTuple):
@@ -126,7 +126,7 @@ def _decide(
     view: GraphView,
     target: str,
     sizes: _Sizes,
-    report: Report,
+    diags: Diagnostics,
     capability: Capability | None,
     choices: tuple[Choice, ...],
 ) -> Decisions:
@@ -136,17 +136,17 @@ def _decide(
     mode = _mode(recipe, block)
     if mode.kind == AS_IT_IS:
         stored = any(node.op == "DequantizeLinear" for node in view.nodes)
-        check_as_it_is(recipe, block, mode, report, quantized=stored or bool(_quantized(view)))
+        check_as_it_is(recipe, block, mode, diags, quantized=stored or bool(_quantized(view)))
     else:
         _refuse_quantized(recipe, view)
     choices = in_order(choices, view)
-    context = with_choices(_context(recipe, block, view, table, report), choices)
+    context = with_choices(_context(recipe, block, view, table, diags), choices)
     rules = tuple(r for r in cascades.all_rules(recipe, block) if isinstance(r, PlaceRule))
     changes = edits(context, rules)
     bare = _bare(context)
     check_conflicts(context, changes, bare)
     settled = _settled(context, rules, changes, bare)
-    halves = half.decide(context, settled.draft)
+    halves = float16.decide(context, settled.draft)
     if block is not None:
         check_option(context, settled.draft.weights, block.span)
     counts = _check_settled(context, settled, halves)
@@ -193,12 +193,12 @@ def _plan(
     target: str,
     context: Context,
     settled: Settled,
-    halves: Halves,
+    halves: Float16Parts,
     sizes: _Sizes,
 ) -> Plan:
     draft = settled.draft
     biases = improve.with_corrections(recipe, context, draft)
-    verdicts = with_halves(context, halves, _verdicts(context, settled))
+    verdicts = with_float16(context, halves, _verdicts(context, settled))
     cut = cuts(context, draft) if draft.tensors else ()
     between = _between(context, settled)
     return Plan(
@@ -214,7 +214,7 @@ def _plan(
         flags=_flags(recipe, block, context, settled, between),
         totals=_totals(context, draft, halves, verdicts, sizes),
         open=(*_open(recipe, draft), *opened(cut), *improve.opened(biases)),
-        facts=facts(recipe, block),
+        facts=carried(recipe, block),
         halves=tuple(halves.nodes.values()),
         half_weights=halves.weights,
         apart=settled.apart,
@@ -223,19 +223,19 @@ def _plan(
     )
 
 
-def _check_settled(context: Context, settled: Settled, halves: Halves) -> tuple[Count, ...]:
+def _check_settled(context: Context, settled: Settled, halves: Float16Parts) -> tuple[Count, ...]:
     """How far each rule reached. Raises everything found so far; then what only a sound draft can show."""
-    context.report.raise_errors()
+    context.diags.raise_errors()
     missing_data(context, settled.draft.tensors.values())
     if not isinstance(settled, dynamic.DynamicSettled):
         weight_only.check(context, settled.draft.weights, settled.draft.tensors)
     draft = settled.draft
     counts = Counter(context, draft, halves, _reasons(context, settled.refused)).all()
-    half.check(context, halves)
+    float16.check(context, halves)
     if context.cascade.mode.kind != AS_IT_IS and not (draft.tensors or draft.weights or halves.nodes or halves.weights):
         nothing_quantized(context, settled.refused)
     check_mode(context, draft)
-    context.report.raise_errors()
+    context.diags.raise_errors()
     return counts
 
 
@@ -268,10 +268,10 @@ def _refuse_quantized(recipe: Recipe, view: GraphView) -> None:
         )
 
 
-def _context(recipe: Recipe, block: Target | None, view: GraphView, table: Capability, report: Report) -> Context:
+def _context(recipe: Recipe, block: Target | None, view: GraphView, table: Capability, diags: Diagnostics) -> Context:
     mode = _mode(recipe, block)
     origins = Origins(recipe)
-    selection = Selection(view, report, dict(recipe.selects))
+    selection = Selection(view, diags, dict(recipe.selects))
     for _, picks in recipe.selects:
         selection.nodes_and_tensors(picks)  # one that no rule uses has to match something, too
     cascade = cascades.build(recipe, block, mode, view, selection)
@@ -285,10 +285,10 @@ def _context(recipe: Recipe, block: Target | None, view: GraphView, table: Capab
         view=view,
         capability=table,
         cascade=cascade,
-        schemes=_schemes(mode)(table, report, float_mode),
+        schemes=_schemes(mode)(table, diags, float_mode),
         selection=selection,
         origins=origins,
-        report=report,
+        diags=diags,
         rows=tuple(table.row_for(node, view) for node in view.nodes),
         kept=kept,
         cpus=named(table.cpus, block.cpus if block else ()),
@@ -315,7 +315,7 @@ def _check_keeps(context: Context) -> None:
         if dtype is None or dtype.name == "float32" or (dtype.name == "float16" and context.capability.halves):
             continue
         row = context.capability.type_row(dtype)
-        context.report.error(
+        context.diags.error(
             "target-cannot",
             f"{context.capability.title} does not compute in {dtype}",
             spoken.rule.span,
@@ -339,7 +339,7 @@ def _reasons(context: Context, refused: Mapping[int, Prediction]) -> dict[int, s
     return floats | {node: prediction.because for node, prediction in refused.items()}
 
 
-def _totals(context: Context, draft: Draft, halves: Halves, nodes: tuple[NodePlan, ...], sizes: _Sizes) -> Totals:
+def _totals(context: Context, draft: Draft, halves: Float16Parts, nodes: tuple[NodePlan, ...], sizes: _Sizes) -> Totals:
     integer = [node for node in nodes if node.in_integers]
     return Totals(
         nodes=len(nodes),
@@ -350,8 +350,8 @@ def _totals(context: Context, draft: Draft, halves: Halves, nodes: tuple[NodePla
         integer_macs=sum(node.macs or 0 for node in integer),
         float_bytes=sizes.given,
         predicted_bytes=_bytes(context, draft, sizes.canonical, nodes)
-        + kept_floats(context.view, draft.weights, half_reads(context, halves))
-        + half_bytes(context, halves),
+        + kept_floats(context.view, draft.weights, float16_reads(context, halves))
+        + float16_bytes(context, halves),
         uncounted=sum(node.macs is None for node in nodes),
     )
 

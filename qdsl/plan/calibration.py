@@ -54,7 +54,7 @@ def _ends(plan: TensorPlan) -> tuple[float | None, float | None]:
 
 
 def _contradiction(context: Context, one: TensorPlan, other: TensorPlan) -> None:
-    context.report.error(
+    context.diags.error(
         "rule-conflict",
         f"`{one.tensor}` and `{other.tensor}` share one scale but have different ranges by hand",
         label=f"[{one.calibration.low:g}, {one.calibration.high:g}] ({one.calibration.origin}) and "
@@ -72,7 +72,7 @@ def missing_data(context: Context, plans: Iterable[TensorPlan]) -> None:
         method = next(plan.calibration.words for plan in plans if plan.tensor == bare[0])
         names = [data.name for data in context.origins.recipe.data]
         on, rest = (names[0], "") if names else ("DATA", ", with `data DATA from ...`")
-        context.report.error(
+        context.diags.error(
             "calibration-missing",
             "static quantization has to be told which data to calibrate on",
             context.cascade.mode.span,

@@ -21,9 +21,9 @@ def check_conflicts(context: Context, changes: Iterable[Edit], bare: frozenset[s
         tensors = sorted({c.tensor for c in changes if c.pair and c.tensor in bare and c.origin == origin})
         voice = _bare_voice(context, tensors[0])
         if voice is None:
-            context.report.add(_left_by_mode(context, origin, tensors[0]))
+            context.diags.add(_left_by_mode(context, origin, tensors[0]))
             continue
-        context.report.add(
+        context.diags.add(
             Diagnostic(
                 "rule-conflict",
                 f"`{origin.rule}` puts Q/DQ on a tensor that another rule keeps in float32",
@@ -44,7 +44,7 @@ def _kept_and_typed(context: Context) -> None:
             if _types(cascade.spoken[i]) is not None:
                 pairs.setdefault((keeps[-1], i), []).append(node)
     for (keep, layers), nodes in sorted(pairs.items()):
-        context.report.add(_kept_conflict(context, cascade, keep, layers, nodes))
+        context.diags.add(_kept_conflict(context, cascade, keep, layers, nodes))
 
 
 def _kept_conflict(context: Context, cascade: Cascade, keep: int, layers: int, nodes: list[int]) -> Diagnostic:

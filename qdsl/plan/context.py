@@ -10,7 +10,7 @@ from qdsl.capability import ABSORBED, Capability, Row
 from qdsl.cascade.cascade import Cascade, Resolved
 from qdsl.cascade.origins import Origins
 from qdsl.cascade.schemes import Chosen, Schemes
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.select.selection import Selection
 from qdsl.spec.plan import Origin
@@ -28,7 +28,7 @@ class Context:
     schemes: Schemes
     selection: Selection
     origins: Origins
-    report: Report
+    diags: Diagnostics
     rows: tuple[Row, ...]
     kept: dict[int, Origin]
     shared: tuple[int, ...] = ()

@@ -8,7 +8,7 @@ from qdsl.cascade.cascade import SETTINGS, Spoken, Value
 from qdsl.lang.recipe import LayersRule, TypeRequest
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.plan.half import Halves
+from qdsl.plan.float16 import Float16Parts
 from qdsl.plan.shapes import weight_ports
 from qdsl.spec.plan import Count
 
@@ -17,7 +17,7 @@ class Counter:
     """Counts over one settled draft and its float16 nodes. `refused` holds the nodes that the target turned back to
     float, and why."""
 
-    def __init__(self, context: Context, draft: Draft, halves: Halves, refused: Mapping[int, str]) -> None:
+    def __init__(self, context: Context, draft: Draft, halves: Float16Parts, refused: Mapping[int, str]) -> None:
         self._context = context
         self._draft = draft
         self._halves = halves
@@ -69,10 +69,10 @@ class Counter:
 
     def _unused(self, spoken: Spoken, what: str, said: Value) -> None:
         refused = [node for node in spoken.nodes if node in self._refused]
-        report = self._context.report
+        diags = self._context.diags
         if refused:
             name = self._context.view.nodes[refused[0]].name
-            report.error(
+            diags.error(
                 "target-cannot",
                 f"`{what}` reaches none of the {len(spoken.nodes)} picked nodes: all stay float on this target",
                 said.span,
@@ -84,7 +84,7 @@ class Counter:
             "weights": "`weights` speaks of nodes with constant weights that run in integers",
             "activations": "`place { quantize outputs of X }` puts a Q/DQ pair where the target's table puts none",
         }
-        report.error(
+        diags.error(
             "setting-unused",
             f"`{what}` can be applied to nothing that this rule picks",
             said.span,
@@ -96,13 +96,13 @@ class Counter:
 def check_mode(context: Context, draft: Draft) -> None:
     """Report what `quantize float` says of integer activations where nothing takes it: no tensor holds integers."""
     mode = context.cascade.mode
-    if mode.kind != "float" or draft.tensors or context.report.has_errors:
+    if mode.kind != "float" or draft.tensors or context.diags.has_errors:
         return
     for what in ("activations", "calibrate", "range"):
         said = getattr(mode.settings, what)
         if said is None or (isinstance(said, TypeRequest) and said.dtype is not None and not said.dtype.integer):
             continue
-        context.report.error(
+        context.diags.error(
             "setting-unused",
             f"`{what}` has nothing to decide in this float build",
             said.span,

@@ -66,7 +66,7 @@ def _nothing_to_tune(context: Context) -> None:
     recipe = context.origins.recipe
     if recipe.tune is None or recipe.mode is None or recipe.mode.kind != "dynamic":
         return
-    context.report.error(
+    context.diags.error(
         "setting-unused",
         f"`tune {recipe.tune.goal}` has nothing to choose in a dynamic build",
         recipe.tune.span,
@@ -76,7 +76,7 @@ def _nothing_to_tune(context: Context) -> None:
 
 
 def _no_range(context: Context, word: str, span: Span) -> None:
-    context.report.error(
+    context.diags.error(
         "dynamic-range",
         f"`{word}` has nothing to decide in a dynamic build",
         span,
@@ -89,7 +89,7 @@ def settle(context: Context, rules: Iterable[PlaceRule], changes: Iterable[Edit]
     """The decision for every node, and what will run. `changes` are what the `place` rules do."""
     rules = tuple(rules)
     check_settings(context, rules)
-    schemes = WeightSchemes(context.capability, context.report)
+    schemes = WeightSchemes(context.capability, context.diags)
     able: dict[int, _Able] = {}
     left: dict[int, tuple[str, Origin]] = {}
     refused: dict[int, Prediction] = {}
@@ -187,7 +187,7 @@ def _placed(
 
 def _unreached(context: Context, origin: Origin, rules: Iterable[PlaceRule], able: int) -> None:
     ops = ", ".join(sorted({op for rule in context.capability.dynamic for op in rule.ops}))
-    context.report.error(
+    context.diags.error(
         "setting-unused",
         f"`{origin.rule}` reaches no input that is quantized at run time",
         next((rule.where.span for rule in rules if context.origins.of_place(rule) == origin), None),

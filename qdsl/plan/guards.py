@@ -47,7 +47,7 @@ def check_option(context: Context, weights: Iterable[WeightPlan], span: Span) ->
         readers.setdefault(weight.tensor, []).append(weight.node)
     for tensor, nodes in readers.items():
         if len(nodes) > 1:
-            context.report.error(
+            context.diags.error(
                 "target-cannot",
                 f"{context.capability.title} does not load weight `{tensor[:80]}` with `exact session`",
                 span,

@@ -28,14 +28,14 @@ def with_corrections(recipe: Recipe, context: Context, draft: Draft) -> tuple[Bi
         for bias in draft.biases
     )
     if not any(bias.corrected_on for bias in found):
-        context.report.error(
+        context.diags.error(
             "nothing-to-correct",
             "`bias_correct` finds no bias that it could move",
             recipe.improve.span,
             label="it moves int32 biases of Conv and Gemm, by means of their calibrated inputs",
             help=["use it with `quantize static` and `calibrate ..`, or take it out"],
         )
-        context.report.raise_errors()
+        context.diags.raise_errors()
     return found
 
 

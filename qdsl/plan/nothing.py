@@ -13,12 +13,12 @@ from qdsl.spec.plan import Prediction
 def nothing_quantized(context: Context, refused: Mapping[int, Prediction]) -> None:
     """Report that the plan quantizes nothing, with the reason of the first layer that could be; after other errors
     nothing more is said."""
-    if context.report.has_errors:
+    if context.diags.has_errors:
         return
     found = {node.name: why for node in context.view.nodes if (why := _why_float(context, refused, node))}
     name, why = next(iter(found.items()), ("", ""))
     others = f" ({len(found) - 1} more)" if len(found) > 1 else ""
-    context.report.error(
+    context.diags.error(
         "nothing-to-quantize",
         f"no node of {context.view.model_name or 'the model'} can be quantized",
         context.cascade.mode.span,

@@ -102,12 +102,12 @@ def edits(context: Context, rules: Iterable[PlaceRule]) -> tuple[Edit, ...]:
     for rule in rules:
         if rule.action == "share":
             continue
-        known = len(context.report)
+        known = len(context.diags)
         reached = [(t, s) for t, s in _reach(context, rule) if context.quantizable(t)]
         origin = context.origins.of_place(rule)
         found += [Edit(tensor, slot, rule.action == "quantize", origin) for tensor, slot in reached]
-        if not reached and len(context.report) == known:
-            context.report.error(
+        if not reached and len(context.diags) == known:
+            context.diags.error(
                 "setting-unused",
                 "this rule reaches no tensor that could be quantized",
                 rule.where.span,

@@ -63,13 +63,13 @@ def by_request(
     for rule in rules:
         if rule.action != "share":
             continue
-        known = len(context.report)
+        known = len(context.diags)
         sets = [[t for t in dict.fromkeys(members) if t in placement] for members in _sets(context, rule, placement)]
         joined = [members for members in sets if len(members) > 1]
         for members in joined:
             _join(context, members, schemes, groups, rule.where.span)
-        if not joined and len(context.report) == known:
-            context.report.error(
+        if not joined and len(context.diags) == known:
+            context.diags.error(
                 "setting-unused",
                 "this rule joins no two quantized tensors",
                 rule.where.span,
@@ -127,7 +127,7 @@ def _join(context: Context, members: list[str], schemes: Mapping[str, Scheme], g
         if schemes[other] == schemes[first]:
             groups.join(first, other)
             continue
-        context.report.error(
+        context.diags.error(
             "share-mismatch",
             f"`{first}` and `{other}` cannot share a scale: their types differ",
             span,

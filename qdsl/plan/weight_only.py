@@ -54,7 +54,7 @@ def _check_sound(context: Context, weights: Sequence[WeightPlan], tensors: Mappi
         if reason and span is not None:
             found.setdefault(span, (weight, reason))
     for span, (weight, reason) in sorted(found.items()):
-        context.report.error(
+        context.diags.error(
             "target-cannot",
             f"{context.capability.title} cannot run `{weight.node}` with {weight.scheme.dtype} weights",
             span,
@@ -90,7 +90,7 @@ def _refuse(context: Context, span: Span, scheme: Scheme, nodes: list[NodeView])
     names = ", ".join(f"`{node.name}`" for node in nodes[:_SHOWN])
     more = f" and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
     able = sorted({op for row in context.capability.rows if row.weight_only for op in row.ops})
-    context.report.error(
+    context.diags.error(
         "target-cannot",
         f"{context.capability.title} does not compute with {scheme} weights and float activations in "
         f"{len(nodes)} {', '.join(ops)}: {names}{more}",

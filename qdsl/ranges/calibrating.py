@@ -11,7 +11,7 @@ from pathlib import Path
 from qdsl import calibrate
 from qdsl.calibrate import Ranges, Request, Rows
 from qdsl.data import Dataset
-from qdsl.diag import QdslError, Report
+from qdsl.diag import Diagnostics, QdslError
 from qdsl.graph import Model
 from qdsl.lang.recipe import DataSpec
 from qdsl.plan.cuts import margin
@@ -88,13 +88,13 @@ def measure(
     datasets: Mapping[str, Dataset],
     folder: Path,
     heard: Heard,
-    report: Report,
+    diags: Diagnostics,
     *,
     workers: int | None,
     batch: int | None,
     by: Calibrator = here,
 ) -> Ranges:
-    """The ranges of all plans, measured `by` this process or others. What the samples themselves show goes to `report`.
+    """The ranges of all plans, measured `by` this process or others. What the samples themselves show goes to `diags`.
     What was seen so far is kept in `folder` and taken up again after an interruption. `heard` is told (text, samples
     done, samples in all, samples per second); zeros where it speaks of a whole dataset.
     """
@@ -103,8 +103,8 @@ def measure(
         for name, asked in requests(plans).items():
             found[name] = _measure(prepared, name, asked, datasets[name], folder, heard, workers, batch, by)
             spec = prepared.recipe.dataset(name)
-            _warn_flat(spec, datasets[name], found[name].flat, report)
-            _warn_repeats(spec, datasets[name], asked, report)
+            _warn_flat(spec, datasets[name], found[name].flat, diags)
+            _warn_repeats(spec, datasets[name], asked, diags)
     return _together(tuple(found.values()))
 
 
@@ -141,7 +141,7 @@ def settled_words(found: Ranges) -> str:
     return f"ranges had not settled: one still grew at sample {found.settled_after}, and more samples may widen them"
 
 
-def _warn_flat(spec: DataSpec, dataset: Dataset, flat: Sequence[int], report: Report) -> None:
+def _warn_flat(spec: DataSpec, dataset: Dataset, flat: Sequence[int], diags: Diagnostics) -> None:
     """Name the pictures that show nothing."""
     names = list(dict.fromkeys(dataset.ids[index] for index in flat))
     if not names:
@@ -150,16 +150,16 @@ def _warn_flat(spec: DataSpec, dataset: Dataset, flat: Sequence[int], report: Re
     more = ", ..." if len(names) > _SHOWN else ""
     help = ["take them out of the dataset, or look at what made them"]
     headline = f"{which} {spec.name} {'is' if len(names) == 1 else 'are'} of one colour"
-    report.warning("data-flat", headline, spec.span, label=", ".join(names[:_SHOWN]) + more, help=help)
+    diags.warning("data-flat", headline, spec.span, label=", ".join(names[:_SHOWN]) + more, help=help)
 
 
-def _warn_repeats(spec: DataSpec, dataset: Dataset, asked: Sequence[Request], report: Report) -> None:
+def _warn_repeats(spec: DataSpec, dataset: Dataset, asked: Sequence[Request], diags: Diagnostics) -> None:
     """Repeats alone move no minimum and no maximum."""
     word = "oversample" if spec.oversample else "ratio" if spec.ratio else "balance classes" if spec.balance else ""
     if not word or dataset.skipped or any(request.method != "minmax" for request in asked):
         return
     where = spec.at("oversample", "ratio", "balance")
-    if any(found.code == _NO_EFFECT and found.span == where for found in report):
+    if any(found.code == _NO_EFFECT and found.span == where for found in diags):
         return
     drawn = len(dataset) if spec.oversample else len(set(dataset.ids))
     if drawn < dataset.available or len(set(dataset.ids)) == len(dataset):
@@ -167,7 +167,7 @@ def _warn_repeats(spec: DataSpec, dataset: Dataset, asked: Sequence[Request], re
     headline = f"`{word}` of dataset {spec.name} changes no range: it leaves no picture out"
     label = "`calibrate minmax` takes the smallest and the largest value, however often they occur"
     help = ["leave it out, or calibrate by `mean_minmax`, `entropy`, `percentile` or `mse`"]
-    report.warning(_NO_EFFECT, headline, where, label=label, help=help)
+    diags.warning(_NO_EFFECT, headline, where, label=label, help=help)
 
 
 def saved_at(folder: Path, dataset: str, shard: tuple[int, int] | None = None) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from qdsl import lock as locks
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
-from qdsl.diag import Diagnostic, QdslError, Report, Severity
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.lang.recipe import Recipe
 from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, LockedMeans, LockedRange
 from qdsl.plan.targets import table_of
@@ -72,16 +72,16 @@ class Pinned:
         """The lock that gave the ranges or was written; None where none was."""
         return self.path if self.writes or self.found is not None else None
 
-    def open(self, names: Sequence[str], opened: Callable[[str], Dataset], report: Report) -> dict[str, Dataset]:
+    def open(self, names: Sequence[str], opened: Callable[[str], Dataset], diags: Diagnostics) -> dict[str, Dataset]:
         """The datasets by name; with `locked`, those that are still there, and a note for each that is not."""
         found = {}
-        errors = Report()
+        errors = Diagnostics()
         for name in names:
             try:
                 found[name] = opened(name)
             except QdslError as error:
                 if self.wish.locked:
-                    report.add(_unchecked(name, self.recipe, error))
+                    diags.add(_unchecked(name, self.recipe, error))
                 else:
                     errors.extend(self._with_hint(d) for d in error.diagnostics)
         errors.raise_errors()
@@ -93,7 +93,7 @@ class Pinned:
         return replace(found, notes=(*found.notes, f"`--locked` takes the ranges of `{self.path.name}` without data"))
 
     def ranges(
-        self, prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset], report: Report
+        self, prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset], diags: Diagnostics
     ) -> Ranges | None:
         """The ranges of the lock, or None when they have to be measured. Raises QdslError `lock-stale`."""
         self.now = self._facts(prepared, plans, datasets) if self.wish.lock else None
@@ -106,7 +106,7 @@ class Pinned:
         told = tuple(locks.elsewhere(self.found, self.now.capability, self.now.tools, self.now.cpu))
         if told:
             headline = f"the ranges of `{self.path.name}` were measured with other tools or on another kind of machine"
-            report.add(Diagnostic("lock-elsewhere", headline, notes=told, severity=Severity.NOTE))
+            diags.add(Diagnostic("lock-elsewhere", headline, notes=told, severity=Severity.NOTE))
         kept = [found for found in self.found.ranges if found.tensor in needed]
         low, high = {r.tensor: r.low for r in kept}, {r.tensor: r.high for r in kept}
         means = {found.tensor: found.means for found in self.found.means}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from qdsl import data
 from qdsl.calibrate import Observations, Ranges, merged, observe, plan_ways
-from qdsl.diag import Diagnostic, QdslError, Report
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.ranges.calibrating import Pass, requests, saved_at
 from qdsl.spec.aside import replace_file
 from qdsl.work.deciding import decide_all
@@ -91,10 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _observe(args: argparse.Namespace) -> None:
     prepared = prepare(read(args.recipe, dict(args.set)))
-    report = Report()
-    asked = requests([decided.plan for decided in decide_all(prepared, args.target, report)])[args.data]
+    diags = Diagnostics()
+    asked = requests([decided.plan for decided in decide_all(prepared, args.target, diags)])[args.data]
     spec = prepared.recipe.dataset(args.data)
-    dataset = data.open(spec, prepared.recipe.inputs, takes(prepared), report)
+    dataset = data.open(spec, prepared.recipe.inputs, takes(prepared), diags)
     shard = (args.shard[0], args.shard[1])
     found = observe(
         prepared.model, asked, dataset, shard=shard, workers=args.workers, batch=args.batch, checkpoint=args.out

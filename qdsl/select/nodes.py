@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from qdsl.diag import Report, Span
+from qdsl.diag import Diagnostics, Span
 from qdsl.graph import structure
-from qdsl.graph.structure_facts import links, reachable
+from qdsl.graph.neighbours import links, reachable
 from qdsl.graph.view import GraphView
 from qdsl.lang.regex import Regex
 from qdsl.lang.selectors import (
@@ -80,12 +80,12 @@ class Evaluator:
     Errors go to the report; once `failed` is set, results mean nothing.
     """
 
-    def __init__(self, view: GraphView, report: Report, kind: str, selects: Mapping[str, Picks]) -> None:
+    def __init__(self, view: GraphView, diags: Diagnostics, kind: str, selects: Mapping[str, Picks]) -> None:
         self.view = view
         self.kind = kind
         self.names: Sequence[str] = [n.name for n in view.nodes] if kind == NODES else tensor_names(view)
         self.failed = False
-        self._report = report
+        self._diags = diags
         self._selects = selects
         self._blanks: list[_Blank] = []
 
@@ -133,7 +133,7 @@ class Evaluator:
 
     def _error(self, code: str, headline: str, span: Span, label: str = "", help: tuple[str, ...] = ()) -> None:
         self.failed = True
-        self._report.error(code, headline, span, label=label, help=help)
+        self._diags.error(code, headline, span, label=label, help=help)
 
     def _blank(self, span: Span, label: str, help: tuple[str, ...] = (), *, literal: bool = False) -> None:
         self._blanks.append(_Blank(span, label, help, literal))
@@ -322,7 +322,7 @@ class Evaluator:
         """The nodes at one end of a path; a tensor stands for its readers (first) or for the node that writes it."""
         if kinds(selector) != {TENSORS}:
             return self._of(selector)
-        inner = Evaluator(self.view, self._report, TENSORS, self._selects)
+        inner = Evaluator(self.view, self._diags, TENSORS, self._selects)
         picked = inner.picks(Picks((selector,), None, selector.span))
         self.failed = self.failed or inner.failed
         known = [self.view.tensors[inner.names[i]] for i in picked]

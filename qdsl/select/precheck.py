@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
-from qdsl.diag import Diagnostic, Report, Severity, nearest
+from qdsl.diag import Diagnostic, Diagnostics, Severity, nearest
 from qdsl.lang.recipe import Recipe
 from qdsl.lang.selectors import Op
 from qdsl.select.operators import OPERATORS
@@ -15,10 +15,10 @@ from qdsl.select.operators import OPERATORS
 
 def selector_problems(recipe: Recipe) -> tuple[Diagnostic, ...]:
     """Warnings for operators that are none of ONNX, since a model may have some of its own. In source order."""
-    report = Report()
+    diags = Diagnostics()
     for part in _parts(recipe):
-        _operators(part, report)
-    return report.sorted()
+        _operators(part, diags)
+    return diags.sorted()
 
 
 def _parts(value: Any) -> Iterator[Op]:
@@ -41,11 +41,11 @@ def _lower() -> dict[str, str]:
     return {name.lower(): name for name in sorted(OPERATORS)}
 
 
-def _operators(part: Op, report: Report) -> None:
+def _operators(part: Op, diags: Diagnostics) -> None:
     for name, span in part.names:
         if name in OPERATORS:
             continue
         close = [_lower()[found] for found in nearest(name.lower(), _lower())]
         help = [f"did you mean {' or '.join(f'`{one}`' for one in close)}?"] if close else []
         headline, label = f"`{name[:80]}` is no ONNX operator", "fine only where the model has an operator of this name"
-        report.add(Diagnostic("unknown-op", headline, span, label, tuple(help), severity=Severity.WARNING))
+        diags.add(Diagnostic("unknown-op", headline, span, label, tuple(help), severity=Severity.WARNING))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Edge
 from qdsl.lang.selectors import Picks
@@ -15,10 +15,10 @@ from qdsl.select import connections
 @dataclass
 class Selection:
     """Answers what a selector picks; what it finds wrong (nothing picked, another count than `expect`) goes to
-    `report`."""
+    `diags`."""
 
     view: GraphView
-    report: Report
+    diags: Diagnostics
     selects: Mapping[str, Picks]
     _nodes: dict[Picks, tuple[int, ...]] = field(default_factory=dict)
     _tensors: dict[Picks, tuple[str, ...]] = field(default_factory=dict)
@@ -26,18 +26,18 @@ class Selection:
     def nodes(self, picks: Picks) -> tuple[int, ...]:
         """Indices of the picked nodes, in graph order."""
         if picks not in self._nodes:
-            self._nodes[picks] = connections.select_nodes(picks, self.view, self.report, selects=self.selects)
+            self._nodes[picks] = connections.select_nodes(picks, self.view, self.diags, selects=self.selects)
         return self._nodes[picks]
 
     def tensors(self, picks: Picks) -> tuple[str, ...]:
         """Names of the picked tensors."""
         if picks not in self._tensors:
-            self._tensors[picks] = connections.select_tensors(picks, self.view, self.report, selects=self.selects)
+            self._tensors[picks] = connections.select_tensors(picks, self.view, self.diags, selects=self.selects)
         return self._tensors[picks]
 
     def edges(self, edge: Edge) -> tuple[tuple[int, int, int], ...]:
         """The connections that `A -> B` picks: (writer, reader, input port of the reader)."""
-        return connections.select_edges(edge, self.view, self.report, selects=self.selects)
+        return connections.select_edges(edge, self.view, self.diags, selects=self.selects)
 
     def nodes_and_tensors(self, picks: Picks) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """What a `layers` or `keep` rule picks: nodes, and tensors where it says `tensor "..."`."""
@@ -51,7 +51,7 @@ class Selection:
         tensors = self.tensors(replace(picks, parts=by_name, expect=None))
         found = len(nodes) + len(tensors)
         if picks.expect is not None and picks.expect != found:
-            self.report.error(
+            self.diags.error(
                 "selector-count",
                 f"this selector matches {found} nodes and tensors, not {picks.expect}",
                 picks.expect_span or picks.span,

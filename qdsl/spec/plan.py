@@ -172,7 +172,7 @@ class BiasPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class HalfNode:
+class Float16Node:
     """A node that reads float16 at the ports `reads` and writes it at `writes`. Constants it reads are stored so; Casts
     stand where a neighbour has another type, one per tensor and type."""
 
@@ -183,7 +183,7 @@ class HalfNode:
 
 
 @dataclass(frozen=True, slots=True)
-class HalfWeight:
+class Float16Weight:
     """A constant stored as float16 and widened by a Cast before its node reads it."""
 
     node: str
@@ -318,8 +318,8 @@ class Plan:
     counts: tuple[Count, ...] = ()
     facts: tuple[Fact, ...] = ()
     choices: tuple[Choice, ...] = ()
-    halves: tuple[HalfNode, ...] = ()
-    half_weights: tuple[HalfWeight, ...] = ()
+    halves: tuple[Float16Node, ...] = ()
+    half_weights: tuple[Float16Weight, ...] = ()
     apart: tuple[Reader, ...] = ()
     cuts: tuple[Cut, ...] = ()
     widened: tuple[Widened, ...] = ()

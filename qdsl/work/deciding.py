@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qdsl.diag import Diagnostic, QdslError, Report, Severity
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.graph import upgrade_opset
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.validity import invalid
 from qdsl.plan import Decisions, decide
 from qdsl.spec.opset import least_opset
 from qdsl.spec.plan import Choice, Plan
-from qdsl.work.float16_losses import half_losses
+from qdsl.work.float16_losses import float16_losses
 from qdsl.work.prepared import Prepared, model_span, placed_at
 from qdsl.work.widening import with_widened
 
 
 @collector_paused()
-def decide_all(prepared: Prepared, target: str | None, report: Report) -> tuple[Decisions, ...]:
+def decide_all(prepared: Prepared, target: str | None, diags: Diagnostics) -> tuple[Decisions, ...]:
     """Decide for every target; errors of all of them are raised at once."""
-    errors = Report()
+    errors = Diagnostics()
     decided = []
     _check_outputs(prepared)
     for name in _targets(prepared, target):
         try:
-            decided.append(decide_one(prepared, name, report=report))
+            decided.append(decide_one(prepared, name, diags=diags))
             _check_mode(prepared, decided[-1])
             _check_opset(prepared, decided[-1].plan)
-            _tell_losses(prepared, decided[-1], report, errors)
+            _tell_losses(prepared, decided[-1], diags, errors)
         except QdslError as found:
             errors.extend(found.diagnostics)
     errors.raise_errors()
@@ -35,14 +35,14 @@ def decide_all(prepared: Prepared, target: str | None, report: Report) -> tuple[
     return tuple(decided)
 
 
-def _tell_losses(prepared: Prepared, decided: Decisions, report: Report, errors: Report) -> None:
-    """What float16 makes of constants: errors beside the others, warnings to `report`."""
-    for found in half_losses(prepared, decided):
-        (errors if found.severity is Severity.ERROR else report).add(found)
+def _tell_losses(prepared: Prepared, decided: Decisions, diags: Diagnostics, errors: Diagnostics) -> None:
+    """What float16 makes of constants: errors beside the others, warnings to `diags`."""
+    for found in float16_losses(prepared, decided):
+        (errors if found.severity is Severity.ERROR else diags).add(found)
 
 
 def decide_one(
-    prepared: Prepared, target: str, *, report: Report | None = None, choices: tuple[Choice, ...] = ()
+    prepared: Prepared, target: str, *, diags: Diagnostics | None = None, choices: tuple[Choice, ...] = ()
 ) -> Decisions:
     """Decide for one target, under the alternatives that measurements chose."""
     made = decide(
@@ -51,7 +51,7 @@ def decide_one(
         target,
         float_bytes=prepared.file_bytes,
         canonical_bytes=prepared.canonical_bytes,
-        report=Report() if report is None else report,
+        diags=Diagnostics() if diags is None else diags,
         choices=choices,
     )
     return replace(made, plan=with_widened(prepared, made.plan))

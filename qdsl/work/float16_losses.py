@@ -23,7 +23,7 @@ class _Fate:
     zero: int
 
 
-def half_losses(prepared: Prepared, decided: Decisions) -> Iterator[Diagnostic]:
+def float16_losses(prepared: Prepared, decided: Decisions) -> Iterator[Diagnostic]:
     """Errors for constants past float16's range, and one warning for values that become 0. Reads those constants."""
     readers = _readers(decided)
     fates = {name: _fate(prepared, name) for name in readers}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qdsl.data import ModelInput
-from qdsl.diag import Diagnostic, QdslError, Report, Span
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Span
 from qdsl.graph import Model, load
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.constants import External, outside
@@ -111,19 +111,19 @@ def load_model(recipe: Recipe) -> Model:
         raise QdslError([absent])
     with placed_at(reference.span):
         model = load(reference.location, widen=True)
-    report = Report()
+    diags = Diagnostics()
     for spec in recipe.inputs:
-        _fix_shape(model, spec, report)
-    report.raise_errors()
+        _fix_shape(model, spec, diags)
+    diags.raise_errors()
     return model
 
 
-def _fix_shape(model: Model, spec: InputSpec, report: Report) -> None:
+def _fix_shape(model: Model, spec: InputSpec, diags: Diagnostics) -> None:
     """Apply `shape [..]` of an `input` block, and check that the block names an input that is there."""
     names = [tensor.name for tensor in model.graph.inputs]
     name = spec.name if spec.name is not None else names[0] if len(names) == 1 else None
     if name is None:
-        report.error(
+        diags.error(
             "input-unknown",
             "this `input` block does not say which of the model's inputs it is for",
             spec.span,
@@ -131,7 +131,7 @@ def _fix_shape(model: Model, spec: InputSpec, report: Report) -> None:
         )
         return
     if name not in names:
-        report.error("input-unknown", f"the model has no input `{name}`", spec.span, help=[_inputs_are(names)])
+        diags.error("input-unknown", f"the model has no input `{name}`", spec.span, help=[_inputs_are(names)])
         return
     for step in spec.steps:
         if step.name != "shape":
@@ -139,7 +139,7 @@ def _fix_shape(model: Model, spec: InputSpec, report: Report) -> None:
         try:
             model.set_shape(name, [int(dim) for dim in step.args])
         except QdslError as found:
-            report.extend(_placed(d, step.span) for d in found.diagnostics)
+            diags.extend(_placed(d, step.span) for d in found.diagnostics)
 
 
 def _inputs_are(names: list[str]) -> str:

@@ -46,7 +46,7 @@ class FromFile:
 def observe(method: str, pictures: Pictures, threads: int) -> dict[str, float]:
     """Seconds of calibration alone, and of everything from the recipe to the quantized model."""
     from qdsl import calibrate, data
-    from qdsl.diag import Report
+    from qdsl.diag import Diagnostics
     from qdsl.graph import to_bytes
     from qdsl.targets.ort.emit import quantize
     from qdsl.work.deciding import decide_all
@@ -54,7 +54,7 @@ def observe(method: str, pictures: Pictures, threads: int) -> dict[str, float]:
 
     start = time.perf_counter()
     prepared = prepare(read(RECIPE, None))
-    (decided,) = decide_all(prepared, None, Report())
+    (decided,) = decide_all(prepared, None, Diagnostics())
     (name,) = prepared.view.inputs
     ids = tuple(str(index) for index in range(pictures.count))
     reader: Any = FromFile(pictures, name)

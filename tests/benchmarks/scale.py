@@ -18,7 +18,7 @@ from common import Row, alternate, arguments, finish, machine, median
 from onnx import TensorProto, helper, numpy_helper
 
 from qdsl.calibrate import Ranges
-from qdsl.diag import Report
+from qdsl.diag import Diagnostics
 from qdsl.graph import to_proto
 from qdsl.targets.ort.emit import quantize
 from qdsl.work.deciding import decide_all
@@ -75,7 +75,7 @@ def ours(folder: Path) -> float:
     are given, since calibration is the runtime's time and not ours."""
     start = time.perf_counter()
     prepared = prepare(read(folder / "scale.q", {}))
-    (decided,) = decide_all(prepared, None, Report())
+    (decided,) = decide_all(prepared, None, Diagnostics())
     names = sorted(tensor.tensor for tensor in decided.plan.tensors)
     ranges = Ranges(dict.fromkeys(names, -1.0), dict.fromkeys(names, 1.0), 1, 1)
     quantized, _ = quantize(prepared.model, decided.plan, ranges)

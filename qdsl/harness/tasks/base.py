@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdsl.data import Dataset, Label, Sample
-from qdsl.diag import Diagnostic, QdslError, Report, Span, nearest
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Span, nearest
 from qdsl.harness.results import Key, Views
 from qdsl.lang.recipe import DataSpec, Evaluate, InputSpec, Metric
 
@@ -256,7 +256,7 @@ def require_named(expected: Expected) -> None:
     fidelity = expected.spec.task == "fidelity"
     known = expected.outputs if fidelity else expected.dataset.classes
     what, owner = ("output", "the model") if fidelity else ("class", f"dataset {expected.data.name}")
-    found = Report()
+    found = Diagnostics()
     for metric in expected.metrics:
         for name in metric.qualifiers:
             if known and name not in known:

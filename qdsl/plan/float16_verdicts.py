@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qdsl.capability.half import RUNS_HALF, half_for
+from qdsl.capability.float16 import RUNS_HALF, float16_for
 from qdsl.plan.context import Context
-from qdsl.plan.half import Halves
+from qdsl.plan.float16 import Float16Parts
 from qdsl.plan.verdicts import QUANTIZED, REFUSED, UNTOUCHED
-from qdsl.spec.plan import HalfNode, NodePlan, Prediction
+from qdsl.spec.plan import Float16Node, NodePlan, Prediction
 
 
-def with_halves(context: Context, halves: Halves, nodes: tuple[NodePlan, ...]) -> tuple[NodePlan, ...]:
+def with_float16(context: Context, halves: Float16Parts, nodes: tuple[NodePlan, ...]) -> tuple[NodePlan, ...]:
     """`nodes`, in graph order, with what `halves` changes in them."""
-    if halves == Halves():
+    if halves == Float16Parts():
         return nodes
     stored = {context.view.node_index[weight.node]: weight for weight in halves.weights}
     found = []
@@ -38,9 +38,9 @@ def with_halves(context: Context, halves: Halves, nodes: tuple[NodePlan, ...]) -
     return tuple(found)
 
 
-def _half(context: Context, index: int, half: HalfNode, plan: NodePlan) -> NodePlan:
+def _half(context: Context, index: int, half: Float16Node, plan: NodePlan) -> NodePlan:
     node = context.view.nodes[index]
-    row = half_for(context.capability.halves, node)
+    row = float16_for(context.capability.halves, node)
     assert row is not None
     if not half.writes:
         note = "reads float16 as it comes"

@@ -16,7 +16,7 @@ _ANY_OP = "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Half:
+class Float16Row:
     """One rule of a table. `runs`: "float16" (has a kernel, and runs in it unless its neighbours draw it into
     float32), "float32" (stored as float16, widened by the runtime before it computes) or "kept" (its values would
     leave float16's range, or lose too much: it stays float32). `copies`: it only moves values."""
@@ -44,13 +44,13 @@ class TableLike(Protocol):
     def fail(self, message: str) -> Exception: ...
 
 
-def read_halves(tables: Iterable[TableLike]) -> tuple[Half, ...]:
+def read_halves(tables: Iterable[TableLike]) -> tuple[Float16Row, ...]:
     """The rows `[[half]]`. Raises the table's error where one is not well formed."""
     return tuple(_half(table) for table in tables)
 
 
-def _half(table: TableLike) -> Half:
-    made = Half(
+def _half(table: TableLike) -> Float16Row:
+    made = Float16Row(
         name=table.sentence("name"),
         ops=table.texts("ops"),
         runs=table.word("runs", (RUNS_HALF, RUNS_FLOAT, KEPT)),
@@ -72,6 +72,6 @@ def read_multiples(table: TableLike) -> Mapping[str, int]:
     return {word: table.number(word) for word in table.left()}
 
 
-def half_for(rows: Iterable[Half], node: NodeView) -> Half | None:
+def float16_for(rows: Iterable[Float16Row], node: NodeView) -> Float16Row | None:
     """The first row that names the operator of `node`, or every operator; None when the table has none."""
     return next((row for row in rows if node.op in row.ops or row.ops == (_ANY_OP,)), None)

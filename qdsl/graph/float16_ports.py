@@ -20,7 +20,7 @@ class Ports:
     writes: tuple[int, ...]
 
 
-def half_ports(node: NodeView, opset: int) -> Ports | None:
+def float16_ports(node: NodeView, opset: int) -> Ports | None:
     """The ports that become float16 together; None where ONNX has no float16 for the operator at this opset, or none
     that follows an input."""
     if node.domain:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from qdsl.capability.half import KEPT, Half, half_for
-from qdsl.graph.half_ports import Ports, half_ports
+from qdsl.capability.float16 import KEPT, Float16Row, float16_for
+from qdsl.graph.float16_ports import Ports, float16_ports
 from qdsl.graph.view import NodeView, Use
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.spec.plan import HalfNode, HalfWeight, Origin
+from qdsl.spec.plan import Float16Node, Float16Weight, Origin
 
 LARGEST, SMALLEST = 65504.0, 2.0**-24
 # A constant of fewer elements saves less than the Cast before it takes.
@@ -18,22 +18,22 @@ _LEAST_ELEMENTS = 128
 
 
 @dataclass(frozen=True)
-class Halves:
+class Float16Parts:
     """`nodes` by index; `weights` in graph order; `refused`: why a node that was asked for stays float32; `left`: nodes
     that only move values between float32 neighbours, where float16 would cost Casts."""
 
-    nodes: Mapping[int, HalfNode] = field(default_factory=dict)
-    weights: tuple[HalfWeight, ...] = ()
+    nodes: Mapping[int, Float16Node] = field(default_factory=dict)
+    weights: tuple[Float16Weight, ...] = ()
     refused: Mapping[int, tuple[str, Origin]] = field(default_factory=dict)
     left: Mapping[int, Origin] = field(default_factory=dict)
 
 
-def decide(context: Context, draft: Draft) -> Halves:
+def decide(context: Context, draft: Draft) -> Float16Parts:
     """What float16 the recipe asks for comes to. Looks at values of small constants only."""
     asked = _asked(context)
     if not asked and not any(_stored_half(context, node.index) for node in context.view.nodes):
-        return Halves()
-    maker = _Halving(context, draft, asked)
+        return Float16Parts()
+    maker = _Maker(context, draft, asked)
     return maker.run()
 
 
@@ -60,7 +60,7 @@ def _stored_half(context: Context, node: int) -> bool:
     return context.schemes.floats is not None and node not in context.kept and context.weight(node).half
 
 
-class _Halving:
+class _Maker:
     def __init__(self, context: Context, draft: Draft, asked: Mapping[int, Origin]) -> None:
         self._context = context
         self._view = context.view
@@ -70,7 +70,7 @@ class _Halving:
         self._refused: dict[int, tuple[str, Origin]] = {}
         self._integer = {weight.node for weight in draft.weights}
 
-    def run(self) -> Halves:
+    def run(self) -> Float16Parts:
         for index, origin in self._asked.items():
             reason = self._obstacle(self._view.nodes[index])
             if reason:
@@ -79,22 +79,22 @@ class _Halving:
         for index in left:
             del self._ports[index]
         nodes = {
-            index: HalfNode(self._view.nodes[index].name, *self._pair(index), self._asked[index])
+            index: Float16Node(self._view.nodes[index].name, *self._pair(index), self._asked[index])
             for index in sorted(self._ports)
         }
         nodes.update(self._as_it_comes(nodes))
         nodes.update(self._as_it_is_read(nodes))
-        return Halves(dict(sorted(nodes.items())), self._weights(nodes), self._refused, left)
+        return Float16Parts(dict(sorted(nodes.items())), self._weights(nodes), self._refused, left)
 
     def _pair(self, index: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return self._ports[index].reads, self._ports[index].writes
 
-    def _row(self, index: int) -> Half | None:
-        return half_for(self._context.capability.halves, self._view.nodes[index])
+    def _row(self, index: int) -> Float16Row | None:
+        return float16_for(self._context.capability.halves, self._view.nodes[index])
 
     def _obstacle(self, node: NodeView) -> str:
         """Why the node stays float32; "" where it can be float16, whose ports are then noted, or has no floats."""
-        row, ports = self._row(node.index), half_ports(node, self._view.opset)
+        row, ports = self._row(node.index), float16_ports(node, self._view.opset)
         if row is None or row.runs == KEPT:
             return row.because if row else f"{self._context.capability.title} knows no float16"
         if node.op == "Cast":
@@ -166,13 +166,13 @@ class _Halving:
     def _by_rule(self, index: int) -> bool:
         return index in self._context.kept or not self._asked[index].rule.startswith("quantize")
 
-    def _as_it_comes(self, nodes: Mapping[int, HalfNode]) -> dict[int, HalfNode]:
+    def _as_it_comes(self, nodes: Mapping[int, Float16Node]) -> dict[int, Float16Node]:
         """Nodes that write no floats and read one float16 tensor, and Casts of one: no Cast of ours before them."""
         found = {}
         for node in self._view.nodes:
             if node.index in nodes or self._row(node.index) is None or node.op in ("If", "Loop", "Scan"):
                 continue
-            ports = half_ports(node, self._view.opset)
+            ports = float16_ports(node, self._view.opset)
             if node.op == "Cast":
                 ports = Ports((0,), ())
             if (
@@ -182,10 +182,10 @@ class _Halving:
             ):
                 continue
             if self._reads_half(node, ports.reads[0], nodes):
-                found[node.index] = HalfNode(node.name, ports.reads, (), nodes[self._producer(node, ports)].origin)
+                found[node.index] = Float16Node(node.name, ports.reads, (), nodes[self._producer(node, ports)].origin)
         return found
 
-    def _as_it_is_read(self, nodes: Mapping[int, HalfNode]) -> dict[int, HalfNode]:
+    def _as_it_is_read(self, nodes: Mapping[int, Float16Node]) -> dict[int, Float16Node]:
         """Casts to float32 that float16 nodes alone read: they cast to float16 instead."""
         found = {}
         for node in self._view.nodes:
@@ -199,7 +199,7 @@ class _Halving:
             if reads and all(reads) and not tensor.is_output and tensor.name not in self._draft.tensors:
                 known = nodes.get(node.index)
                 first = next(half for half in readers if half is not None)
-                found[node.index] = HalfNode(node.name, known.reads if known else (), (0,), first.origin)
+                found[node.index] = Float16Node(node.name, known.reads if known else (), (0,), first.origin)
         return found
 
     def _producer(self, node: NodeView, ports: Ports) -> int:
@@ -207,7 +207,7 @@ class _Halving:
         assert found is not None
         return found
 
-    def _reads_half(self, node: NodeView, port: int, nodes: Mapping[int, HalfNode]) -> bool:
+    def _reads_half(self, node: NodeView, port: int, nodes: Mapping[int, Float16Node]) -> bool:
         """Whether a float16 node writes what stands at `port`, with no Q/DQ pair between."""
         name = node.inputs[port]
         found = self._view.tensors[name].producer
@@ -217,7 +217,7 @@ class _Halving:
         pair = self._draft.tensors.get(name)
         return name in written and (pair is None or not pair.read_by(node.name, port))
 
-    def _weights(self, nodes: Mapping[int, HalfNode]) -> tuple[HalfWeight, ...]:
+    def _weights(self, nodes: Mapping[int, Float16Node]) -> tuple[Float16Weight, ...]:
         """Constants of float32 nodes that are stored as float16."""
         found = []
         for node in self._view.nodes:
@@ -227,11 +227,11 @@ class _Halving:
                 tensor = self._view.tensors.get(name)
                 large = tensor is not None and (tensor.elements or 0) >= _LEAST_ELEMENTS
                 if large and self._view.is_constant(name) and self._context.is_float32(name):
-                    found.append(HalfWeight(node.name, port, name, self._context.weight(node.index).origin))
+                    found.append(Float16Weight(node.name, port, name, self._context.weight(node.index).origin))
         return tuple(found)
 
 
-def check(context: Context, halves: Halves) -> None:
+def check(context: Context, halves: Float16Parts) -> None:
     """Report `keep X in float16` where X holds nodes that cannot be: the rule names them, so it must hold for all."""
     told: dict[Origin, list[int]] = {}
     for index, (_, origin) in halves.refused.items():
@@ -241,7 +241,7 @@ def check(context: Context, halves: Halves) -> None:
         spoken = context.cascade.kept(nodes[0])
         names = ", ".join(f"`{context.view.nodes[index].name}`" for index in nodes[:3])
         more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
-        context.report.error(
+        context.diags.error(
             "target-cannot",
             f"{names}{more} cannot be kept in float16",
             spoken.rule.span if spoken else None,
@@ -250,7 +250,7 @@ def check(context: Context, halves: Halves) -> None:
         )
 
 
-def casts(context: Context, halves: Halves) -> dict[str, dict[str, list[Use]]]:
+def casts(context: Context, halves: Float16Parts) -> dict[str, dict[str, list[Use]]]:
     """The Casts between float16 and float32 nodes: by tensor, then by the type cast to, the ports that read it. A graph
     output reads float32; constants have none."""
     written = {context.view.nodes[index].outputs[port] for index, half in halves.nodes.items() for port in half.writes}
