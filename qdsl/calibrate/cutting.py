@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from qdsl.calibrate.instrument import expose
-from qdsl.calibrate.session import runtime_reason, session
+from qdsl.calibrate.session import run, session
 from qdsl.data import Sample
-from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView
 
@@ -61,20 +60,11 @@ def cuts(
             if name in sample.arrays:
                 found[name].add(what.get(name, np.asarray)(sample.arrays[name]), limits[name])
     for part in _parts(view, [name for name in found if name not in view.inputs]):
-        run = session(model, partial(expose, view=view, tensors=part))
+        loaded = session(model, partial(expose, view=view, tensors=part))
         for sample in samples:
-            for name, values in zip(part, _run(run, part, sample), strict=True):
+            for name, values in zip(part, run(loaded, part, sample), strict=True):
                 found[name].add(what.get(name, np.asarray)(values), limits[name])
     return found
-
-
-def _run(run: Any, names: Sequence[str], sample: Sample) -> list[Any]:
-    try:
-        return list(run.run(list(names), dict(sample.arrays)))
-    # ONNX Runtime's exceptions share no base class but Exception.
-    except Exception as error:
-        headline = f"the float model does not run on sample {sample.id}: {runtime_reason(error)}"
-        raise QdslError([Diagnostic("calibration-run", headline)]) from None
 
 
 def _parts(view: GraphView, names: Sequence[str]) -> Iterator[list[str]]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from qdsl.calibrate.session import runtime_reason, session
+from qdsl.calibrate.session import run, session
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import Model
@@ -44,10 +43,10 @@ def channel_means(
         return {}
     view = model.view()
     outputs: list[str] = []
-    run = session(model, lambda proto: outputs.extend(_reduce(proto, view, names)))
+    loaded = session(model, lambda proto: outputs.extend(_reduce(proto, view, names)))
     sums: list[NDArray[np.float64]] = []
     for done, sample in enumerate(islice(dataset, total), start=1):
-        found = [np.asarray(mean, np.float64).reshape(-1) for mean in _run(run, outputs, sample.arrays, sample.id)]
+        found = [np.asarray(mean, np.float64).reshape(-1) for mean in run(loaded, outputs, sample)]
         _require_finite(names, found, sample.id)
         sums = found if not sums else [a + b for a, b in zip(sums, found, strict=True)]
         if progress is not None:
@@ -75,15 +74,6 @@ def _reduce(proto: ModelProto, view: GraphView, names: Sequence[str]) -> list[st
     del proto.graph.output[:]
     proto.graph.output.extend(helper.make_tensor_value_info(output, TensorProto.FLOAT, None) for output in made)
     return made
-
-
-def _run(run: Any, outputs: Sequence[str], arrays: Any, sample: str) -> list[Any]:
-    try:
-        return list(run.run(list(outputs), dict(arrays)))
-    # ONNX Runtime's exceptions share no base class but Exception.
-    except Exception as error:
-        headline = f"the float model does not run on sample {sample}: {runtime_reason(error)}"
-        raise QdslError([Diagnostic("calibration-run", headline)]) from None
 
 
 def _require_finite(names: Sequence[str], found: Sequence[NDArray[np.float64]], sample: str) -> None:

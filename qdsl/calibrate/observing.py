@@ -27,12 +27,13 @@ from qdsl.calibrate.instrument import MASKED, Readout, expose, instrument
 from qdsl.calibrate.observations import Observations, Ways
 from qdsl.calibrate.ranges import Ranges
 from qdsl.calibrate.request import Request
-from qdsl.calibrate.session import runtime_reason, session
+from qdsl.calibrate.session import run, session
 from qdsl.calibrate.shortcuts import shortcuts
 from qdsl.calibrate.sources import sources
 from qdsl.data import Dataset, Sample
 from qdsl.diag import Diagnostic, QdslError, nearest
 from qdsl.graph import Model
+from qdsl.graph.sessions import Session
 from qdsl.graph.view import GraphView
 from qdsl.spec.threads import in_order, processors
 
@@ -129,13 +130,13 @@ def observe(
     found: list[Readout] = []
     whole = dict.fromkeys([*ways.sources.counted, *(request.tensor for request in ways.sliced)])
     counted = tuple(name for name in whole if name not in view.inputs)
-    run = session(model, lambda proto: found.append(instrument(proto, view, ways.extremes, counted, ways.rows)))
+    loaded = session(model, lambda proto: found.append(instrument(proto, view, ways.extremes, counted, ways.rows)))
     total = len(dataset)
     state = Observations(fingerprint(model, requests, dataset), total)
     keeper = Checkpoint(checkpoint) if checkpoint is not None else None
     state = state if keeper is None else keeper.load(state)
     indices = [index for index in range(total) if index % shard[1] == shard[0]]
-    job = _Job(model, view, ways, dataset, run, found[0], state)
+    job = _Job(model, view, ways, dataset, loaded, found[0], state)
     _carry_out(job, [i for i in indices if i not in state.done], len(indices), workers, batch or 1, progress, keeper)
     return state
 
@@ -162,7 +163,7 @@ class _Job:
     view: GraphView
     ways: Ways
     dataset: Dataset
-    session: Any
+    session: Session
     readout: Readout
     state: Observations
     lock: Lock = field(default_factory=Lock)
@@ -216,16 +217,9 @@ class _Job:
             raise QdslError([Diagnostic("calibration-non-finite", headline, label=f"{name}{by}", help=help)])
 
 
-def _fetch(run: Any, names: Sequence[str], sample: Sample) -> dict[str, Any]:
-    """The outputs `names` for one sample. QdslError `calibration-run` with ONNX Runtime's reason."""
-    if not names:
-        return {}
-    try:
-        return dict(zip(names, run.run(list(names), dict(sample.arrays)), strict=True))
-    # ONNX Runtime's exceptions share no base class but Exception.
-    except Exception as error:
-        headline = f"the float model does not run on sample {sample.id}: {runtime_reason(error)}"
-        raise QdslError([Diagnostic("calibration-run", headline)]) from None
+def _fetch(loaded: Session, names: Sequence[str], sample: Sample) -> dict[str, Any]:
+    """The outputs `names` for one sample, by name; without any the model does not run."""
+    return dict(zip(names, run(loaded, names, sample), strict=True)) if names else {}
 
 
 def _carry_out(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import load, to_proto
+from qdsl.graph.sessions import RuntimeRefusesError
 from qdsl.plan import Decisions
 from qdsl.plan.as_it_is import RAN
 from qdsl.spec.plan import AS_IT_IS, NodePlan, Prediction
+from qdsl.targets.ort.exposing import refused
 from qdsl.targets.ort.reality import Ran, read
 from qdsl.work.prepared import Prepared, model_span, placed_at
 
@@ -40,9 +41,6 @@ def _reality(prepared: Prepared) -> Mapping[str, Ran]:
     try:
         # With the names that the graph is known by; a file of weights of its own is read where it lies.
         return read(path if len(prepared.states) > 1 else to_proto(load(path)).SerializeToString()).nodes
-    except QdslError:
-        raise
-    except Exception as error:  # ONNX Runtime's exceptions share no base class
-        reason = " ".join(str(error).split())[:300]
+    except RuntimeRefusesError as error:
         with placed_at(model_span(prepared)):
-            raise QdslError([Diagnostic("artifact-refused", "ONNX Runtime refuses the model", label=reason)]) from None
+            raise refused("the model", error) from None

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from onnx import ModelProto, TensorProto, TypeProto
 
+from qdsl.graph.sessions import LOADING, RuntimeRefusesError, Session
+
 _ELEMENTS = {
     "float": TensorProto.FLOAT,
     "double": TensorProto.DOUBLE,
@@ -20,24 +22,17 @@ _ELEMENTS = {
 def runtime_types(skeleton: ModelProto, names: Sequence[str]) -> dict[str, TypeProto]:
     """The types of the tensors called `names`, as far as the runtime says; {} where it does not load the model, such as
     for operators that it does not know. `skeleton` has no large weights; it is left as it was."""
-    import onnxruntime as ort
-
     proto = ModelProto()
     proto.CopyFrom(skeleton)
     public = {info.name for info in proto.graph.output}
     for name in names:
         if name not in public:
             proto.graph.output.add().name = name
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception:  # the runtime throws several unrelated types; what it says of the model is told when it runs
+        types = Session(proto.SerializeToString(), LOADING).types()
+    except RuntimeRefusesError:  # what it says of the model is told when it runs
         return {}
-    wanted = set(names)
-    found = {info.name: _type(info.type, info.shape) for info in session.get_outputs() if info.name in wanted}
+    found = {name: _type(*types[name]) for name in names if name in types}
     return {name: kind for name, kind in found.items() if kind is not None}
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
+
+from qdsl.graph.sessions import Session, Settings
 
 CLASSES = ("disc", "square", "triangle")
 SIDE = 48
@@ -87,9 +88,9 @@ def _picture(label: int, draw: np.random.Generator) -> Image.Image:
 def _fitted(seen: list[tuple[Any, int]], draw: np.random.Generator) -> onnx.ModelProto:
     """Convolutions as drawn, and the last layer by ridge regression on what they find."""
     weights = _weights(draw)
-    finds = onnxruntime.InferenceSession(_model(weights).SerializeToString(), providers=["CPUExecutionProvider"])
+    finds = Session(_model(weights).SerializeToString(), Settings(threads=0))
     pixels = np.stack([np.asarray(picture, np.float32).transpose(2, 0, 1) / 127.5 - 1 for picture, _ in seen])
-    found = np.asarray(finds.run(None, {"image": pixels})[0], np.float64)
+    found = np.asarray(finds.run(finds.outputs, {"image": pixels})[0], np.float64)
     wanted = np.eye(len(CLASSES))[[label for _, label in seen]]
     mean, spread = found.mean(0), found.std(0) + 1e-6
     scaled = (found - mean) / spread

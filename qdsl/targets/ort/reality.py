@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
-import onnxruntime as ort
 
 from qdsl.graph.naming import name_protos
+from qdsl.graph.sessions import FUSED, OPTIMIZING, WHOLE, Session
 from qdsl.passes.origins import REPLACES_KEY
 from qdsl.spec.scratch import scratch
 
@@ -79,14 +79,13 @@ class Reality:
 def read(model: str | Path | bytes, *, counts: bool = True) -> Reality:
     """Loads the emitted file in ONNX Runtime's CPU provider and reads what runs. With `counts` False the second load,
     at ORT_ENABLE_ALL, is left out and `op_counts` speaks of the EXTENDED level. Nodes without a name of their own (in
-    files of others) are found by the one that loading the graph gives them. Raises what ONNX Runtime raises when it
-    refuses the file."""
-    levels = ort.GraphOptimizationLevel
+    files of others) are found by the one that loading the graph gives them. Raises RuntimeRefusesError when ONNX
+    Runtime does not load the file."""
     emitted = _emitted(model)
     folder = None if isinstance(model, bytes) else Path(model).parent
     source = emitted.SerializeToString() if name_protos(emitted.graph.node) else model
-    fused = _optimized(source, levels.ORT_ENABLE_EXTENDED, folder)
-    final = _optimized(source, levels.ORT_ENABLE_ALL, folder) if counts else fused
+    fused = _optimized(source, FUSED, folder)
+    final = _optimized(source, WHOLE, folder) if counts else fused
     op_counts = Counter(node.op_type for node in final.graph.node)
     return Reality(_Reader(emitted, fused).nodes(), dict(sorted(op_counts.items())))
 
@@ -97,21 +96,14 @@ def _emitted(model: str | Path | bytes) -> onnx.ModelProto:
     return onnx.load(str(model), load_external_data=False)
 
 
-def _optimized(model: str | Path | bytes, level: ort.GraphOptimizationLevel, weights: Path | None) -> onnx.ModelProto:
-    options = ort.SessionOptions()
-    if isinstance(model, bytes) and weights is not None:
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights))
-    options.graph_optimization_level = level
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
+def _optimized(model: str | Path | bytes, level: str, weights: Path | None) -> onnx.ModelProto:
     with scratch() as folder:
         path = folder / "optimized.onnx"
-        options.optimized_model_filepath = str(path)
-        # Weights go beside the graph and are never read back: the graph alone may not exceed 2 GB.
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
-        options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
-        source = model if isinstance(model, bytes) else str(model)
-        ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        settings = replace(OPTIMIZING, level=level, optimized=path)
+        if isinstance(model, bytes):
+            Session(model, replace(settings, weights=weights))
+        else:
+            Session(Path(model), settings)
         return onnx.load(str(path), load_external_data=False)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from qdsl.graph.sessions import AS_WRITTEN, DEPLOYED, RuntimeRefusesError, Session, Settings, refusals
 from qdsl.targets.ort.arithmetic import exact_products
 from qdsl.targets.ort.exposing import refused
 
@@ -30,46 +31,36 @@ class OrtRunner:
         """`entries` are session options by name, `what` is how errors call the model; `as_written` leaves out the
         runtime's optimizations, and adds integer products exactly. Raises QdslError (artifact-refused) when ONNX
         Runtime does not load it."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads or 0, 1
-        options.use_deterministic_compute = True
-        options.log_severity_level = 4
-        if as_written:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        for option, value in entries.items():
-            options.add_session_config_entry(option, value)
         self._what = what
+        settings = replace(DEPLOYED, threads=threads or 0, entries=entries)
         try:
-            data = _exact(model, options) if as_written else str(model)
-            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            self._session = _written(model, settings) if as_written else Session(model, settings)
+        except RuntimeRefusesError as error:
             raise refused(self._what, error) from None
-        self._inputs = [info.name for info in self._session.get_inputs()]
-        self._outputs = [info.name for info in self._session.get_outputs()]
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return tuple(self._outputs)
+        return self._session.outputs
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Every output by name. Raises QdslError (artifact-refused) when the model does not run on `arrays`."""
         try:
-            found = self._session.run(self._outputs, {name: arrays[name] for name in self._inputs})
-        except Exception as error:
+            found = self._session.run(self.outputs, arrays)
+        except RuntimeRefusesError as error:
             raise refused(self._what, error) from None
-        return dict(zip(self._outputs, found, strict=True))
+        return dict(zip(self.outputs, found, strict=True))
 
 
-def _exact(model: Path, options: Any) -> str | bytes:
-    """The model to load for its own arithmetic: integer operators that the file writes out are kernels of the CPU even
-    without optimizations, so they are written as those that every CPU adds exactly."""
-    proto = onnx.load(model, load_external_data=False)
+def _written(model: Path, settings: Settings) -> Session:
+    """The model with its own arithmetic: integer operators that the file writes out are kernels of the CPU even without
+    optimizations, so they are written as those that every CPU adds exactly."""
+    settings = replace(settings, level=AS_WRITTEN)
+    with refusals():  # a file that is no model is refused in either way of running it
+        proto = onnx.load(model, load_external_data=False)
     exact = exact_products(proto)
     if exact is proto:
-        return str(model)
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(model.parent))
-    data: bytes = exact.SerializeToString()
-    return data
+        return Session(model, settings)
+    return Session(exact.SerializeToString(), replace(settings, weights=model.parent))
 
 
 def run(

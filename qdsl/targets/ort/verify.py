@@ -18,6 +18,7 @@ from qdsl.data import Sample
 from qdsl.graph import Model, save, to_proto
 from qdsl.graph.chosen_rows import behind_choosers, chosen_from, chosen_rows
 from qdsl.graph.saving import LARGEST_INLINE
+from qdsl.graph.sessions import RuntimeRefusesError
 from qdsl.graph.view import GraphView
 from qdsl.spec.plan import WIDENING, Plan
 from qdsl.spec.scratch import scratch
@@ -73,7 +74,7 @@ def verify(
             parted = tuple(partings(sources[1], inner, inputs)) if any(one.differs for one in summed) else ()
     try:
         ran = reading.result()
-    except Exception as error:
+    except RuntimeRefusesError as error:
         raise refused(QUANTIZED, error) from None
     return Verification(
         samples=seen,
