@@ -4,9 +4,9 @@
     python tests/benchmarks/same_builds.py HEAD --graphs 50 --recipes recipes/cracks_v1_static.q
 
 All shipped recipes, those of the tests and 300 random graphs, unless others are named. For refactorings, which change
-neither. The revision is unpacked from git into a temporary folder; each side compiles
-its own recipes and the same random graphs in a process of its own. What differs is named, file by file, with the first
-line in which two plans part; ends with 1 then.
+neither. The revision is unpacked from git into a temporary folder; each side compiles its own recipes and the same
+random graphs in a process of its own. This tree draws the graphs: the other need not be laid out as it is. What differs
+is named, file by file, with the first line in which two plans part; ends with 1 then.
 """
 
 from __future__ import annotations
@@ -47,15 +47,14 @@ def beside(tree: Path) -> Path:
     return tree
 
 
-def collect(tree: Path, recipes: list[Path], graphs: int, out: Path) -> None:
+def collect(tree: Path, recipes: list[Path], graphs: Path, out: Path) -> None:
     """Compile all, by the code in `tree`, and write what came out to `out`."""
-    sys.path[:0] = [str(tree), str(ROOT / "tests")]
+    sys.path.insert(0, str(tree))
     found: Found = {}
     for recipe in recipes:
         found |= built(recipe, recipe.name)
-    for seed in range(graphs):
-        with tempfile.TemporaryDirectory() as folder:
-            found |= built(drawn(seed, Path(folder)), f"graph {seed}")
+    for recipe in sorted(graphs.rglob("*.q")):
+        found |= built(recipe, f"graph {int(recipe.parent.name)}")
     out.write_text(json.dumps(found), encoding="utf-8")
 
 
@@ -80,28 +79,28 @@ def content(path: Path) -> str:
     return data.decode("utf-8")
 
 
-def drawn(seed: int, folder: Path) -> Path:
-    """A random graph with its data and a recipe, the same on both sides."""
+def draw(seed: int, folder: Path) -> None:
+    """Write a random graph with its data and a recipe."""
     import numpy as np
     import onnx
     from random_graphs import random_model
 
+    folder.mkdir(parents=True)
     model = random_model(seed)
     onnx.save(model, folder / "model.onnx")
-    draw = np.random.default_rng(seed)
+    values = np.random.default_rng(seed)
     shapes = {i.name: [d.dim_value for d in i.type.tensor_type.shape.dim] for i in model.graph.input}
     np.savez(
-        folder / "calib.npz", **{n: draw.standard_normal((3, *s[1:])).astype(np.float32) for n, s in shapes.items()}
+        folder / "calib.npz", **{n: values.standard_normal((3, *s[1:])).astype(np.float32) for n, s in shapes.items()}
     )
     mode = MODES[seed % len(MODES)]
     text = f'recipe drawn\nmodel onnx "model.onnx"\ndata calib from npz "calib.npz"\n{mode}\ntarget ort\n'
     (folder / "drawn.q").write_text(text, encoding="utf-8")
-    return folder / "drawn.q"
 
 
-def side(tree: Path, recipes: list[str], graphs: int, out: Path) -> Found:
+def side(tree: Path, recipes: list[str], graphs: Path, out: Path) -> Found:
     """`collect` in a process of its own: both sides are packages of one name."""
-    words = ["--collect", str(tree), "--graphs", str(graphs), "--out", str(out), "--recipes", *recipes]
+    words = ["--collect", str(tree), "--drawn", str(graphs), "--out", str(out), "--recipes", *recipes]
     done = subprocess.run(
         [sys.executable, str(Path(__file__).resolve()), "here", *words],
         cwd=tree,
@@ -139,19 +138,24 @@ def main() -> int:
     parser.add_argument("--graphs", type=int, default=300)
     parser.add_argument("--recipes", nargs="*", help="of either tree; all where none is named")
     parser.add_argument("--collect", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--drawn", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     args: Any = parser.parse_args()
     if args.collect:
-        collect(args.collect, [args.collect / name for name in args.recipes], args.graphs, args.out)
+        collect(args.collect, [args.collect / name for name in args.recipes], args.drawn, args.out)
         return 0
     with tempfile.TemporaryDirectory() as folder:
+        sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+        graphs = Path(folder) / "graphs"
+        for seed in range(args.graphs):
+            draw(seed, graphs / f"{seed:04}")
         other = Path(folder) / "tree"
         other.mkdir()
         trees = (ROOT, beside(unpacked(args.revision, other)))
         named = args.recipes if args.recipes is not None else shipped()
         outs = (Path(folder) / "here.json", Path(folder) / "there.json")
         with ThreadPoolExecutor(2) as pool:
-            here, there = pool.map(lambda tree, out: side(tree, named, args.graphs, out), trees, outs)
+            here, there = pool.map(lambda tree, out: side(tree, named, graphs, out), trees, outs)
     told = list(differences(here, there))
     print("\n".join(told))
     print(f"{len(here)} files here, {len(there)} there, {len(told)} differ")
