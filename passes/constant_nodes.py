@@ -8,6 +8,7 @@ Guarantees that every other stage sees constants in one form only.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from qdsl.graph.constants import Held, Lazy, lazy_of
 from qdsl.graph.dtypes import type_number
 from qdsl.graph.edit import remove_node, to_constant
 from qdsl.graph.model import Model
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
 
 _TYPES = {
@@ -31,13 +32,18 @@ _TYPES = {
 }
 
 
+def constants_are_initializers(model: Model) -> Iterator[str]:
+    """No Constant node with a dense value."""
+    return (node.name for node in model.nodes() if is_op(node, "Constant") and dense_value(node) is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class ConstantNodes(Rewrite):
     """No options."""
 
     name: ClassVar[str] = "constant_nodes"
     summary: ClassVar[str] = "turn Constant nodes into initializers"
-    ensures: ClassVar[tuple[str, ...]] = ("constants_are_initializers",)
+    ensures: ClassVar[tuple[Fact, ...]] = (constants_are_initializers,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

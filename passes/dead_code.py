@@ -7,6 +7,7 @@ Guarantees that every remaining node has an output that is read.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +16,15 @@ import onnx_graphsurgeon as gs
 from qdsl.graph.edit import remove_node
 from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
+
+
+def no_dead_nodes(model: Model) -> Iterator[str]:
+    """Every node has an output that somebody reads."""
+    outputs = {id(tensor) for tensor in model.graph.outputs}
+    for node in model.nodes():
+        if not any(t.outputs or id(t) in outputs or model.captured(t) for t in node.outputs):
+            yield str(node.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +33,7 @@ class DeadCode(Rewrite):
 
     name: ClassVar[str] = "dead_code"
     summary: ClassVar[str] = "remove nodes and constants that nobody reads"
-    ensures: ClassVar[tuple[str, ...]] = ("no_dead_nodes",)
+    ensures: ClassVar[tuple[Fact, ...]] = (no_dead_nodes,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

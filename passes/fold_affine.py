@@ -14,6 +14,7 @@ Guarantees that the convolution keeps its name and writes the tensor that the la
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -25,8 +26,9 @@ from qdsl.graph.dtypes import numpy_type
 from qdsl.graph.edit import add_constant, move_outputs, remove_node, replace_input, set_attr
 from qdsl.graph.model import Model
 from qdsl.passes import fold_batchnorm
+from qdsl.passes.constant_nodes import constants_are_initializers
 from qdsl.passes.output_channels import channels_of, groups_of, plain_float, scaled_constant
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
 
 _STEPS = ("Mul", "Add", "Sub", "Div")
@@ -49,14 +51,19 @@ class _Chain(NamedTuple):
         return self._replace(scale=self.scale * scale, shift=self.shift * scale + shift)
 
 
+def no_affine_after_conv(model: Model) -> Iterator[str]:
+    """No Mul, Add, Sub or Div by a constant per channel as the only reader of a Conv with constant weights."""
+    return (node.name for node in model.nodes() if isinstance(foldable(model, node), tuple))
+
+
 @dataclass(frozen=True, slots=True)
 class FoldAffine(Rewrite):
     """No options."""
 
     name: ClassVar[str] = "fold_affine"
     summary: ClassVar[str] = "fold Mul, Add, Sub and Div per channel into the convolution before them"
-    requires: ClassVar[tuple[str, ...]] = ("constants_are_initializers",)
-    ensures: ClassVar[tuple[str, ...]] = ("no_affine_after_conv",)
+    requires: ClassVar[tuple[Fact, ...]] = (constants_are_initializers,)
+    ensures: ClassVar[tuple[Fact, ...]] = (no_affine_after_conv,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

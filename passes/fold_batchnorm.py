@@ -12,6 +12,7 @@ Guarantees that the convolution keeps its name and writes the tensor that the Ba
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,11 +23,17 @@ from qdsl.graph.constants import Array, lazy_of
 from qdsl.graph.dtypes import numpy_type
 from qdsl.graph.edit import add_constant, move_outputs, remove_node, replace_input
 from qdsl.graph.model import Model
+from qdsl.passes.constant_nodes import constants_are_initializers
 from qdsl.passes.output_channels import channels_of, groups_of, plain_float, scaled_constant
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
 
 _DEFAULT_EPSILON = 1e-5
+
+
+def no_batchnorm_after_conv(model: Model) -> Iterator[str]:
+    """No inference BatchNormalization with constant parameters as the only reader of a Conv with constant weights."""
+    return (node.name for node in model.nodes() if isinstance(foldable(model, node), tuple))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +42,8 @@ class FoldBatchnorm(Rewrite):
 
     name: ClassVar[str] = "fold_batchnorm"
     summary: ClassVar[str] = "fold BatchNormalization into the convolution before it"
-    requires: ClassVar[tuple[str, ...]] = ("constants_are_initializers",)
-    ensures: ClassVar[tuple[str, ...]] = ("no_batchnorm_after_conv",)
+    requires: ClassVar[tuple[Fact, ...]] = (constants_are_initializers,)
+    ensures: ClassVar[tuple[Fact, ...]] = (no_batchnorm_after_conv,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

@@ -27,7 +27,8 @@ from qdsl.graph.dtypes import number_of, numpy_type
 from qdsl.graph.edit import remove_node, to_constant
 from qdsl.graph.evaluate import evaluate, one_node_model, output_bytes
 from qdsl.graph.model import Model
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.passes.constant_nodes import constants_are_initializers
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
 
 # Moves data, or rounds once per element as IEEE 754 says: the same bits everywhere.
@@ -88,7 +89,7 @@ class FoldConstants(Rewrite):
 
     name: ClassVar[str] = "fold_constants"
     summary: ClassVar[str] = "compute what does not depend on the inputs"
-    requires: ClassVar[tuple[str, ...]] = ("constants_are_initializers",)
+    requires: ClassVar[tuple[Fact, ...]] = (constants_are_initializers,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

@@ -19,8 +19,9 @@ import onnx_graphsurgeon as gs
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import add_constant, replace_input, set_attr
 from qdsl.graph.model import Model
+from qdsl.passes.constant_nodes import constants_are_initializers
 from qdsl.passes.output_channels import channels_of, groups_of, plain_float, scaled_constant
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
 
 
@@ -30,7 +31,7 @@ class FoldFactors(Rewrite):
 
     name: ClassVar[str] = "fold_factors"
     summary: ClassVar[str] = "fold alpha and beta of a Gemm into its constants"
-    requires: ClassVar[tuple[str, ...]] = ("constants_are_initializers",)
+    requires: ClassVar[tuple[Fact, ...]] = (constants_are_initializers,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

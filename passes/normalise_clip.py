@@ -16,7 +16,7 @@ Guarantees that a bounded Relu is one Clip node that keeps the name of the outer
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -27,7 +27,8 @@ from qdsl.graph.bounds import bounds, data_and_bound
 from qdsl.graph.dtypes import number_of, numpy_type
 from qdsl.graph.edit import add_constant, become, bypass, remove_node
 from qdsl.graph.model import Model
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.passes.constant_nodes import constants_are_initializers
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import bypass_obstacle, is_op
 
 _INPUT_FORM = 11  # opset from which Clip takes its bounds as inputs
@@ -41,14 +42,19 @@ class Match(NamedTuple):
     edit: Callable[[], None]
 
 
+def clips_normal(model: Model) -> Iterator[str]:
+    """No Clip that is a Relu or does nothing, no Relu of a Relu, no Max and Min that are a Clip."""
+    return (node.name for node in model.nodes() if first_match(model, node) is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class NormaliseClip(Rewrite):
     """No options."""
 
     name: ClassVar[str] = "normalise_clip"
     summary: ClassVar[str] = "spell Relu and bounded Relu in one way"
-    requires: ClassVar[tuple[str, ...]] = ("constants_are_initializers",)
-    ensures: ClassVar[tuple[str, ...]] = ("clips_normal",)
+    requires: ClassVar[tuple[Fact, ...]] = (constants_are_initializers,)
+    ensures: ClassVar[tuple[Fact, ...]] = (clips_normal,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

@@ -24,7 +24,8 @@ from qdsl.graph.bounds import bounds
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import become, fresh_tensor_name, remove_node, rename_tensor
 from qdsl.graph.model import Model
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.passes.constant_nodes import constants_are_initializers
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
 
 _CLOSE = 1e-5  # exporters write 1/6 with six digits and more
@@ -49,7 +50,7 @@ class NormaliseHard(Rewrite):
 
     name: ClassVar[str] = "normalise_hard"
     summary: ClassVar[str] = "spell HardSigmoid in one way"
-    requires: ClassVar[tuple[str, ...]] = ("constants_are_initializers",)
+    requires: ClassVar[tuple[Fact, ...]] = (constants_are_initializers,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

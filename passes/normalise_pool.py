@@ -16,6 +16,7 @@ Guarantees that a mean over the plane is one GlobalAveragePool of the node's nam
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -26,7 +27,8 @@ from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import add_node, become, exchange_outputs, remove_node, replace_input, set_attr
 from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.passes.constant_nodes import constants_are_initializers
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
 
 _IMAGE = 4
@@ -48,14 +50,21 @@ class _Mean(NamedTuple):
     keeps: bool
 
 
+def pools_normal(model: Model) -> Iterator[str]:
+    """No ReduceMean that is a GlobalAveragePool, no AveragePool with dilations of 1."""
+    return (
+        node.name for node in model.nodes() if isinstance(plane_mean(model, node), Plane) or has_idle_dilations(node)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class NormalisePool(Rewrite):
     """No options."""
 
     name: ClassVar[str] = "normalise_pool"
     summary: ClassVar[str] = "spell average pooling in one way"
-    requires: ClassVar[tuple[str, ...]] = ("constants_are_initializers",)
-    ensures: ClassVar[tuple[str, ...]] = ("pools_normal",)
+    requires: ClassVar[tuple[Fact, ...]] = (constants_are_initializers,)
+    ensures: ClassVar[tuple[Fact, ...]] = (pools_normal,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

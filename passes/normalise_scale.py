@@ -19,7 +19,8 @@ import onnx_graphsurgeon as gs
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import add_constant, become
 from qdsl.graph.model import Model
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.passes.constant_nodes import constants_are_initializers
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
 
 
@@ -29,7 +30,7 @@ class NormaliseScale(Rewrite):
 
     name: ClassVar[str] = "normalise_scale"
     summary: ClassVar[str] = "divide products of matrices by multiplying with the inverse"
-    requires: ClassVar[tuple[str, ...]] = ("constants_are_initializers",)
+    requires: ClassVar[tuple[Fact, ...]] = (constants_are_initializers,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

@@ -22,7 +22,8 @@ import onnx_graphsurgeon as gs
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import become, remove_node, replace_input
 from qdsl.graph.model import Model
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.passes.constant_nodes import constants_are_initializers
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
 
 _ANY_AXIS = 13  # opset from which Softmax works along one axis
@@ -34,7 +35,7 @@ class NormaliseSoftmax(Rewrite):
 
     name: ClassVar[str] = "normalise_softmax"
     summary: ClassVar[str] = "spell Softmax in one way"
-    requires: ClassVar[tuple[str, ...]] = ("constants_are_initializers",)
+    requires: ClassVar[tuple[Fact, ...]] = (constants_are_initializers,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

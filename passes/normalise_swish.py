@@ -9,6 +9,7 @@ Fires on float32 alone. Guarantees that there is no Swish of float32 left; the M
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,8 +19,13 @@ import onnx_graphsurgeon as gs
 from qdsl.graph.edit import add_constant, add_node, become
 from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
+
+
+def no_swish(model: Model) -> Iterator[str]:
+    """No Swish of float32."""
+    return (node.name for node in model.nodes() if is_float_swish(node))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,7 @@ class NormaliseSwish(Rewrite):
 
     name: ClassVar[str] = "normalise_swish"
     summary: ClassVar[str] = "spell Swish as its Sigmoid and Mul"
-    ensures: ClassVar[tuple[str, ...]] = ("no_swish",)
+    ensures: ClassVar[tuple[Fact, ...]] = (no_swish,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

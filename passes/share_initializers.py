@@ -19,9 +19,14 @@ import onnx_graphsurgeon as gs
 from qdsl.graph.constants import Deferred, Lazy, Sparse, lazy_of
 from qdsl.graph.edit import replace_all_uses
 from qdsl.graph.model import Model
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 
 _HEAD_BYTES = 4096
+
+
+def distinct_initializers(model: Model) -> Iterator[str]:
+    """No two stored constants with equal type, shape and bytes."""
+    return (twin.name for _, twins in duplicates(model) for twin in twins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class ShareInitializers(Rewrite):
 
     name: ClassVar[str] = "share_initializers"
     summary: ClassVar[str] = "store equal constants once"
-    ensures: ClassVar[tuple[str, ...]] = ("distinct_initializers",)
+    ensures: ClassVar[tuple[Fact, ...]] = (distinct_initializers,)
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

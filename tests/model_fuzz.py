@@ -15,8 +15,8 @@ from onnx import GraphProto, ModelProto
 from qdsl.diag import Diagnostics, QdslError
 from qdsl.graph import load, to_bytes
 from qdsl.lang import loads
+from qdsl.passes.pipeline import canonicalise
 from qdsl.plan import decide
-from qdsl.rewrite import canonicalise
 
 RECIPE = """recipe fuzz
 model onnx "fuzz.onnx"

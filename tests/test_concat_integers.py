@@ -24,8 +24,9 @@ import qdsl.graph
 from qdsl.capability import load
 from qdsl.graph import Model, from_proto, to_bytes, to_proto
 from qdsl.passes.index import make
+from qdsl.passes.pipeline import canonicalise
 from qdsl.predict.edges import edges_of_plan
-from qdsl.rewrite import Trace, canonicalise, run
+from qdsl.rewrite import Trace, run
 from qdsl.spec.plan import Plan
 from qdsl.targets.ort import emit
 from qdsl.targets.ort.layers import layers

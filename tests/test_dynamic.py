@@ -23,7 +23,7 @@ from qdsl.describe.render import render
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import load, to_proto
 from qdsl.graph.view import GraphView
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 from qdsl.spec.plan_json import from_json, to_json
 
 DATA = Path(__file__).resolve().parent / "data"

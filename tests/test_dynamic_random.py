@@ -17,7 +17,7 @@ from random_graphs import Builder, random_model
 from qdsl.calibrate import Ranges
 from qdsl.diag import QdslError
 from qdsl.graph import from_proto
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 from qdsl.targets.ort import reality
 from qdsl.targets.ort.emit import emit
 

@@ -29,8 +29,8 @@ from qdsl.diag.codes.target import CODES
 from qdsl.graph import Model, load, to_bytes, to_proto
 from qdsl.lang import loads
 from qdsl.lang.recipe import Recipe
+from qdsl.passes.pipeline import canonicalise
 from qdsl.plan import decide
-from qdsl.rewrite import canonicalise
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import plan_hash
 from qdsl.targets import target_module

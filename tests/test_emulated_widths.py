@@ -11,7 +11,7 @@ from random_graphs import random_model
 from test_plan_reality import measured
 
 from qdsl.graph import from_proto, to_bytes
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 from qdsl.spec.plan import Plan
 from qdsl.targets.ort import emit
 from qdsl.targets.ort.layers import layers

@@ -19,7 +19,7 @@ from qdsl.calibrate import Ranges
 from qdsl.data import Sample
 from qdsl.diag import QdslError
 from qdsl.graph import Model, from_proto
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 from qdsl.targets.ort.emit import emit
 from qdsl.targets.ort.verify import verify
 

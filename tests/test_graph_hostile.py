@@ -17,7 +17,7 @@ from onnx import TensorProto
 import qdsl.graph
 from qdsl.diag import QdslError
 from qdsl.diag.codes.graph import CODES
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 
 SEEDS = [
     conv_model().SerializeToString(),
@@ -136,7 +136,7 @@ import sys
 from pathlib import Path
 import qdsl.graph
 from qdsl.diag import QdslError
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 for path in sorted(Path(sys.argv[1]).rglob("*.onnx")):
     try:
         model = qdsl.graph.load(path)

@@ -165,7 +165,7 @@ _BIG = """
 import sys
 from pathlib import Path
 import qdsl.graph
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 model = qdsl.graph.load(sys.argv[1])
 assert len(model.view().nodes) == 16
 assert canonicalise(model).counts["fold_batchnorm"] == 8

@@ -15,7 +15,7 @@ from test_plan_reality import BELONGS_TO_OTHERS, measured
 
 from qdsl.diag import QdslError
 from qdsl.graph import Model, from_proto
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 from qdsl.spec.plan import Plan
 from qdsl.targets.ort import reality
 from qdsl.targets.ort.emit import emit

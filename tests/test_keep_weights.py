@@ -25,8 +25,9 @@ from qdsl.capability import load
 from qdsl.diag import QdslError
 from qdsl.graph.model import Model
 from qdsl.passes.index import make
+from qdsl.passes.pipeline import canonicalise
 from qdsl.predict.edges import edges_of_plan
-from qdsl.rewrite import canonicalise, run
+from qdsl.rewrite import run
 from qdsl.targets.ort import emit
 from qdsl.targets.ort.predict import predict, refused_tensors
 from qdsl.targets.ort.reality import read

@@ -21,7 +21,8 @@ from test_plan_reality import measured
 import qdsl.graph
 from qdsl.graph.model import Model
 from qdsl.passes.index import make
-from qdsl.rewrite import Trace, canonicalise, run
+from qdsl.passes.pipeline import canonicalise
+from qdsl.rewrite import Trace, run
 from qdsl.spec.plan import Plan
 from qdsl.targets.ort import emit, reality
 from qdsl.targets.ort.verify import mismatches

@@ -11,8 +11,8 @@ import pytest
 from graph_cases import parse
 
 import qdsl.graph
+from qdsl.passes.pipeline import CANONICAL
 from qdsl.rewrite import Rewrite, run
-from qdsl.rewrite.pipeline import CANONICAL
 
 PAGE = (Path(__file__).parent.parent / "docs" / "passes.md").read_text(encoding="utf-8")
 

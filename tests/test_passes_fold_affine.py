@@ -14,8 +14,8 @@ from graph_cases import parse
 import qdsl.graph
 from qdsl.graph.model import Model
 from qdsl.passes.index import make
-from qdsl.rewrite import canonicalise, run
-from qdsl.rewrite.pipeline import CANONICAL
+from qdsl.passes.pipeline import CANONICAL, canonicalise
+from qdsl.rewrite import run
 
 MOBILENET = "models/mobilenet_v1_0.25_224_imagenet_float.onnx"
 WITHOUT = [name for name in CANONICAL if name != "fold_affine"]

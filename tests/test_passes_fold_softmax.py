@@ -19,7 +19,8 @@ from test_plan_reality import measured
 import qdsl.graph
 from qdsl.graph.model import Model
 from qdsl.passes.index import make
-from qdsl.rewrite import canonicalise, run
+from qdsl.passes.pipeline import canonicalise
+from qdsl.rewrite import run
 from qdsl.targets.ort import emit, reality
 
 DATA = Path(__file__).resolve().parent / "data"

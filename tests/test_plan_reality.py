@@ -15,7 +15,7 @@ from qdsl.calibrate import Ranges
 from qdsl.diag import QdslError
 from qdsl.graph import Model, from_proto, load, to_bytes
 from qdsl.graph.view import GraphView
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 from qdsl.spec.plan import Plan
 from qdsl.targets.ort import reality
 from qdsl.targets.ort.emit import emit

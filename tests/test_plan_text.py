@@ -24,8 +24,8 @@ from qdsl.diag import Diagnostics, QdslError
 from qdsl.graph import load
 from qdsl.lang import load as load_recipe
 from qdsl.lang import loads
+from qdsl.passes.pipeline import canonicalise
 from qdsl.plan import decide
-from qdsl.rewrite import canonicalise
 from qdsl.spec import DTYPES, Granularity, Guard, Scheme
 from qdsl.spec.plan import (
     PLAN_VERSION,

@@ -11,7 +11,7 @@ from test_plan_reality import measured
 
 from qdsl.diag import QdslError
 from qdsl.graph import from_proto
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 from qdsl.targets.ort import reality
 from qdsl.targets.ort.emit import emit
 from qdsl.targets.ort.verify import mismatches

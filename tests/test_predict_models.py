@@ -13,8 +13,8 @@ from qdsl.diag import Diagnostics
 from qdsl.graph import Model, load, to_bytes
 from qdsl.lang import loads
 from qdsl.passes.insert_qdq import InsertQDQ
+from qdsl.passes.pipeline import canonicalise
 from qdsl.plan import make
-from qdsl.rewrite import canonicalise
 from qdsl.spec.plan import Plan
 from qdsl.targets.ort.reality import Reality, read
 

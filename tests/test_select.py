@@ -18,7 +18,7 @@ from qdsl.graph import load
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Edge, KeepRule, PlaceRule, Recipe
 from qdsl.lang.selectors import Picks
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 from qdsl.select.connections import names_tensors, select_edges, select_nodes, select_tensors
 
 DATA = Path(__file__).parent / "data"

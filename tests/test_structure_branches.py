@@ -11,7 +11,7 @@ from structure_graphs import HEADS, OTHERS, Net
 from qdsl.graph import load
 from qdsl.graph.structure import head_branches, mixed_concats
 from qdsl.graph.view import GraphView
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 
 DATA = Path(__file__).parent / "data"
 

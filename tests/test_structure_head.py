@@ -13,7 +13,7 @@ from structure_graphs import HEADS, OTHERS, Net, backbone
 from qdsl.graph import from_proto, load
 from qdsl.graph.structure import decode_head
 from qdsl.graph.view import GraphView
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parent.parent

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from qdsl.diag import QdslError
 from qdsl.graph import load, structure
 from qdsl.graph.view import GraphView, NodeView, TensorView, Use
-from qdsl.rewrite import canonicalise
+from qdsl.passes.pipeline import canonicalise
 
 PREDICATES = [getattr(structure, name) for name in structure.__all__ if name not in ("Spelled", "Weight")]
 OPS = [

@@ -1,20 +1,19 @@
-"""Passes: their contract, the facts they promise, the runner and the canonical pipeline."""
+"""Passes: their contract, the facts that hold between them, and the runner."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from qdsl.rewrite.contract import Changes, ContractError, Fired, Outcome, Pass, Refused, Rewrite, Step, Trace
+from qdsl.rewrite.contract import Changes, ContractError, Fact, Fired, Outcome, Pass, Refused, Rewrite, Step, Trace
 
 if TYPE_CHECKING:
-    from qdsl.rewrite.pipeline import CANONICAL, canonicalise
     from qdsl.rewrite.runner import run
 
 __all__ = [
-    "CANONICAL",
     "Changes",
     "ContractError",
+    "Fact",
     "Fired",
     "Outcome",
     "Pass",
@@ -22,12 +21,11 @@ __all__ = [
     "Rewrite",
     "Step",
     "Trace",
-    "canonicalise",
     "run",
 ]
 
-# Fetched on use: they load numpy and onnx.
-_HOME = {"CANONICAL": "pipeline", "canonicalise": "pipeline", "run": "runner"}
+# Fetched on use: it loads numpy and onnx.
+_HOME = {"run": "runner"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,11 +6,8 @@ from collections.abc import Iterable
 
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.model import Model
-from qdsl.rewrite.contract import ContractError, Pass, Step, Trace
-from qdsl.rewrite.facts import offenders
-
-# What every pass may rely on and must leave behind.
-ALWAYS = ("sorted", "linked", "unique_names")
+from qdsl.rewrite.contract import ContractError, Fact, Pass, Step, Trace
+from qdsl.rewrite.facts import ALWAYS, offenders
 
 
 def run(passes: Iterable[Pass], model: Model) -> Trace:
@@ -32,8 +29,8 @@ def _step(one: Pass, model: Model) -> Step:
     return Step(str(one), outcome)
 
 
-def _check(model: Model, one: Pass, side: str, facts: tuple[str, ...]) -> None:
+def _check(model: Model, one: Pass, side: str, facts: tuple[Fact, ...]) -> None:
     for fact in facts:
         found = offenders(model, fact)
         if found:
-            raise ContractError(f"pass {one.name} {side} {fact}, broken at {', '.join(found)}")
+            raise ContractError(f"pass {one.name} {side} {fact.__name__}, broken at {', '.join(found)}")

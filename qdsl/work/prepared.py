@@ -21,9 +21,10 @@ from qdsl.lang.recipe import InputSpec, Recipe
 from qdsl.lock.files import Fingerprints
 from qdsl.lock.types import Named
 from qdsl.passes.index import make
+from qdsl.passes.pipeline import canonicalise
 from qdsl.plan.gate import model_absent
 from qdsl.plan.opset import wanted_opset
-from qdsl.rewrite import Trace, canonicalise, run
+from qdsl.rewrite import Trace, run
 from qdsl.spec.plan import Widened
 
 # What cannot be written has nothing to do with the line that names the model.

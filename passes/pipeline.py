@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from qdsl.graph.model import Model
 from qdsl.passes.index import make
-from qdsl.rewrite.contract import Trace
-from qdsl.rewrite.runner import run
+from qdsl.rewrite import Trace, run
 
 CANONICAL = (
     "constant_nodes",  # one form of constant, so that the stages below need to know only initializers
