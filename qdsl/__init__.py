@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from qdsl.version import __version__
+
 if TYPE_CHECKING:
     from qdsl.api import check, compile, evaluate, explain, fmt, new, plan, profile, report, sweep, verify
 
@@ -32,7 +34,6 @@ __all__ = [
     "sweep",
     "verify",
 ]
-__version__ = "0.1.0"
 
 # In a source checkout passes/, grammars/ and recipes/ stand beside this directory; installed, they are inside it.
 if not (Path(__path__[0]) / "passes").is_dir():

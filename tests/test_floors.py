@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ FLOOR = {
     "qdsl.recipes": 1,
     "qdsl.diag": 0,
     "qdsl.spec": 0,
+    "qdsl.version": 0,
 }
 
 # Imports between packages of one floor, each with its reason.
@@ -53,11 +55,6 @@ SIDEWAYS = {
     ("qdsl.data", "qdsl.lang"): "a dataset is opened from its recipe statement",
     ("qdsl.spec", "qdsl.diag"): "a plan.json that cannot be read is told as a diagnostic",
     ("qdsl.capability", "qdsl.graph"): "a row says what it covers by looking at nodes of the view",
-}
-
-# Imports that point up, by name through an index and only when used.
-UPWARD = {
-    ("qdsl.rewrite", "qdsl.passes"): "the canonical pipeline reaches passes through the index, when run",
 }
 
 
@@ -82,13 +79,13 @@ def package_of(module: str) -> str | None:
 
 
 def imports(path: Path) -> list[str]:
-    """Every module that a file imports, at top level or inside a function, by its full name."""
+    """What a file imports, anywhere in it, by its full name: a module, or a name of one."""
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
     return names
 
 
@@ -100,10 +97,37 @@ def test_imports_point_down() -> None:
             there = package_of(name)
             if here is None or there is None or here == there or FLOOR[there] < FLOOR[here]:
                 continue
-            allowed = SIDEWAYS if FLOOR[there] == FLOOR[here] else UPWARD
-            if (here, there) not in allowed:
+            if FLOOR[there] > FLOOR[here] or (here, there) not in SIDEWAYS:
                 wrong.append(f"{module} (floor {FLOOR[here]}) imports {name} (floor {FLOOR[there]})")
     assert not wrong, "\n".join(sorted(set(wrong)))
+
+
+def arrows() -> dict[str, set[str]]:
+    """For each file the files that it imports: those of the modules it names, and those that names are taken from."""
+    files = dict(sources())
+
+    def file_of(name: str) -> str:
+        return name if name in files or not name else file_of(name.rpartition(".")[0])
+
+    return {module: {file_of(name) for name in imports(path)} - {""} for module, path in files.items()}
+
+
+def test_no_file_imports_itself_by_a_detour() -> None:
+    try:
+        TopologicalSorter(arrows()).prepare()
+    except CycleError as found:
+        pytest.fail(" <- ".join(found.args[1]))
+
+
+def test_no_package_imports_itself_by_a_detour() -> None:
+    between: dict[str, set[str]] = {}
+    for module, found in arrows().items():
+        here = package_of(module) or module
+        between.setdefault(here, set()).update({package_of(name) or name for name in found} - {here})
+    try:
+        TopologicalSorter(between).prepare()
+    except CycleError as circle:
+        pytest.fail(" <- ".join(circle.args[1]))
 
 
 def test_the_two_lowest_floors_know_the_standard_library_only() -> None:

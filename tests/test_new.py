@@ -168,7 +168,8 @@ def test_an_example_of_the_repository_is_copied_with_its_recipes(name: str, tmp_
 def test_without_the_repository_it_is_told_where_an_example_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(qdsl, "__file__", str(tmp_path / "site-packages" / "qdsl" / "__init__.py"))
+    installed = tmp_path / "site-packages" / "qdsl" / "starter" / "examples.py"
+    monkeypatch.setattr("qdsl.starter.examples.__file__", str(installed))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(QdslError) as caught:
         qdsl.new(example="people")

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qdsl import __version__, data
+from qdsl import data
 from qdsl import lock as locks
 from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.lang import Loaded
+from qdsl.version import __version__
 from qdsl.work.engines import Engine, Finished, Job, engine
 from qdsl.work.prepared import model_prints, prepare, read, takes
 from qdsl.work.writing import require_place, write_text

@@ -168,7 +168,7 @@ def whole_parser() -> argparse.ArgumentParser:
 def _parser(words: Sequence[str], *, every: bool = False) -> tuple[argparse.ArgumentParser, Any]:
     """The parser and its verbs, with the arguments of only that verb which is asked for: the others cost their summary
     alone."""
-    from qdsl import __version__
+    from qdsl.version import __version__
 
     parser = argparse.ArgumentParser(
         prog="qdsl", description="Compile quantization recipes into deployable ONNX models.", allow_abbrev=False

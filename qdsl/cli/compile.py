@@ -85,8 +85,8 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
     import dataclasses
     import math
 
+    from qdsl.cli.checked import check_json
     from qdsl.cli.output import diagnostic_json
-    from qdsl.cli.verify import check_json
     from qdsl.harness.measurements import evaluation_json, profile_json
 
     def plain(value: Any) -> Any:

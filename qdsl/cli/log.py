@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from qdsl.cli.checked import print_check
 from qdsl.cli.measured import line, of, print_budgets, print_evaluation, print_profile
-from qdsl.cli.verify import print_check
 
 if TYPE_CHECKING:
     from qdsl.cli.progress import Progress

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qdsl import __version__
 from qdsl.harness import machine
+from qdsl.version import __version__
 
 PASSING = frozenset({"governor", "load"})
 

@@ -9,8 +9,8 @@ from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from qdsl import __version__
 from qdsl.lock.types import Named
+from qdsl.version import __version__
 
 _TOOLS = ("numpy", "onnx", "onnxruntime", "pillow")
 _CPUINFO = Path("/proc/cpuinfo")

@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 
-from qdsl import __version__
 from qdsl.report import compare, sections
 from qdsl.report.data import Build, Method, methods
 from qdsl.report.html import NOTHING, Html, tag
 from qdsl.report.tables import chip
+from qdsl.version import __version__
 
 _POLICY = (
     "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; "

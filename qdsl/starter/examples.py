@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import qdsl
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.spec.aside import folder_aside, forget_dead
 from qdsl.starter.shapes import write_shapes
@@ -62,7 +61,7 @@ def write_example(name: str, folder: Path) -> tuple[Path, str, tuple[Path, ...]]
 def _found(name: str) -> Path:
     """The folder of an example: in the checkout that this package runs from, or in which it is used. Raises QdslError
     new-example where there is none: its pictures do not come with the package."""
-    for root in (Path(qdsl.__file__).resolve().parent.parent, Path.cwd()):
+    for root in (Path(__file__).resolve().parents[2], Path.cwd()):
         place = root / "examples" / name
         if (place / KEPT[name].model).is_file() and (root / "recipes" / f"{KEPT[name].recipe}.q").is_file():
             return place

@@ -13,7 +13,6 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from qdsl import __version__
 from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import Model, save
@@ -32,6 +31,7 @@ from qdsl.spec.plan import AS_IT_IS, Plan
 from qdsl.spec.plan_json import plan_hash
 from qdsl.targets.ort.manifest import manifest
 from qdsl.targets.results import Emitted, EmittedFile
+from qdsl.version import __version__
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"

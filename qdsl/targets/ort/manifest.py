@@ -10,13 +10,13 @@ from typing import Any
 
 from onnx import ModelProto, ValueInfoProto
 
-from qdsl import __version__
 from qdsl.graph.dtypes import type_name
 from qdsl.lang.recipe import InputSpec
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import plan_hash
 from qdsl.targets.ort.session import session_options
 from qdsl.targets.results import EmittedFile
+from qdsl.version import __version__
 
 MANIFEST_VERSION = 1
 _TOOLS = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime")
