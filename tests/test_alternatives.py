@@ -179,11 +179,15 @@ evidence = "e"
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('edit = "share"', 'edit = "melt"', "`edit` must be one of float, share"),
-        ('ops = ["Concat"]', "ops = []", "`ops` is empty"),
+        ('edit = "share"', 'edit = "melt"', r"alternative\[mine\].edit: expected one of float, share, found 'melt'"),
+        ('ops = ["Concat"]', "ops = []", "ops: expected at least 1, found 0"),
         ('edit = "share"', 'edit = "float"\ndecided_by = "ranges"', "only a `share`"),
-        ('because = "b"\n', "", "`because` is missing"),
-        ('because = "b"', 'because = "b"\nkeeps_steps = 101', "out of range"),
+        ('because = "b"\n', "", "the key `because` is missing"),
+        (
+            'because = "b"',
+            'because = "b"\nkeeps_steps = 101',
+            "keeps_steps: expected a whole number from 1 to 100, found 101",
+        ),
         ('because = "b"', 'because = "b"\nwhatever = 1', "unknown key `whatever`"),
     ],
 )

@@ -336,12 +336,12 @@ def test_yolov8_tiny_is_predicted_to_the_byte_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('weight = "uint8"', 'weight = "int4"', "dynamic conv: `ops` is empty, or `weight` is none of"),
-        ('weight = "uint8"', 'weight = "int9"', "dynamic conv: 'int9' is no number type"),
+        ('weight = "uint8"', 'weight = "int4"', "dynamic[conv]: `weight` is none of `weight_types`"),
+        ('weight = "uint8"', 'weight = "int9"', "dynamic[conv].weight: expected one of int2, "),
         ('slow = ["int8"]', "slow = []", "`slow` and `slow_because` go together"),
         ('fused = "MatMulIntegerToFloat"', "", "`fused` and `unshared` go together"),
         ("least_channels = 48", "", "`least_channels` needs `small_because`"),
-        ("most_products = 65536", "", "`most_products` is missing"),
+        ("most_products = 65536", "", "dynamic[conv]: the key `most_products` is missing"),
     ],
 )
 def test_a_broken_rule_is_refused_by_name_and_key(old: str, new: str, says: str) -> None:

@@ -284,7 +284,7 @@ def test_planning_loads_no_runtime() -> None:
 
 
 def _fields(kind: Any, seen: frozenset[Any] = frozenset()) -> str:
-    """Names and types of the fields of a plan, and of everything in it."""
+    """Names and types of the fields of a plan, and of everything in it; what its classes are called says nothing."""
     if get_args(kind):
         word = "|" if isinstance(kind, UnionType) else get_origin(kind).__name__
         return f"{word}[{', '.join(_fields(arg, seen) for arg in get_args(kind))}]"
@@ -292,14 +292,14 @@ def _fields(kind: Any, seen: frozenset[Any] = frozenset()) -> str:
     if not is_dataclass(kind) or kind in seen:
         return name
     hints = get_type_hints(kind)
-    return f"{name}({', '.join(f'{f.name}: {_fields(hints[f.name], seen | {kind})}' for f in fields(kind))})"
+    return f"({', '.join(f'{f.name}: {_fields(hints[f.name], seen | {kind})}' for f in fields(kind))})"
 
 
 def test_other_fields_are_another_version() -> None:
     """Whoever changes what a plan holds raises PLAN_VERSION, so that an older plan.json is refused by its version, and
     writes the new digest here."""
     digest = hashlib.sha256(_fields(Plan).encode()).hexdigest()[:16]
-    assert (PLAN_VERSION, digest) == (5, "143dac2401014f7d")
+    assert (PLAN_VERSION, digest) == (5, "46ec5f8f3161edf7")
 
 
 def test_a_plan_of_an_older_version_is_refused_by_its_version() -> None:

@@ -2,22 +2,8 @@
 
 from qdsl.capability.dynamic import Dynamic
 from qdsl.capability.loader import TableError, load, loads, names
-from qdsl.capability.model import (
-    ABSORBED,
-    ACTIVATION,
-    COMPUTE,
-    FLOAT,
-    MOVES,
-    WEIGHT,
-    Capability,
-    ChannelAxis,
-    Merge,
-    RoleTypes,
-    Row,
-    TypeRow,
-    Verdict,
-    WeightOnly,
-)
+from qdsl.capability.model import ACTIVATION, WEIGHT, Capability, RoleTypes, TypeRow, Verdict
+from qdsl.capability.rows import ABSORBED, COMPUTE, FLOAT, MOVES, ChannelAxis, Merge, Row, WeightOnly
 from qdsl.capability.slow import Slow
 from qdsl.capability.when import When
 

@@ -7,18 +7,16 @@ ranges, where it costs nothing, or by timing (`tune latency`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from qdsl.capability.when import When
+from qdsl.spec.bounds import OneOf, Sentence, SomeTexts, Whole
 
 IN_FLOAT = "float"
 SHARED = "share"
 BY_TIMING = "timing"
 BY_RANGES = "ranges"
 EACH, ALL, GROWING = "each", "all", "growing"
-
-EDITS = (IN_FLOAT, SHARED)
-DECIDED = (BY_TIMING, BY_RANGES)
-REGIONS = (EACH, ALL, GROWING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +31,19 @@ class Alternative:
     its steps.
     """
 
-    name: str
-    edit: str
-    ops: tuple[str, ...]
-    because: str
-    evidence: str
+    name: Sentence
+    edit: Annotated[str, OneOf((IN_FLOAT, SHARED))]
+    ops: SomeTexts
+    because: Sentence
+    evidence: Sentence
     when: When = field(default_factory=When)
-    regions: str = ALL
-    most: int = 1
+    regions: Annotated[str, OneOf((EACH, ALL, GROWING))] = ALL
+    most: Annotated[int, Whole(1)] = 1
     through: tuple[str, ...] = ()
-    decided_by: str = BY_TIMING
-    keeps_steps: int = 100
+    decided_by: Annotated[str, OneOf((BY_TIMING, BY_RANGES))] = BY_TIMING
+    keeps_steps: Annotated[int, Whole(1, 100)] = 100
+
+    def problem(self) -> str:
+        """What is wrong with a row as a whole, "" for nothing."""
+        by_ranges = self.decided_by == BY_RANGES and self.edit != SHARED
+        return "only a `share` can be decided by ranges" if by_ranges else ""

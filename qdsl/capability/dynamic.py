@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated
 
-from qdsl.spec import DTYPES, DType, Granularity, Scheme
+from qdsl.spec import DType, Granularity, Scheme
+from qdsl.spec.bounds import Sentence, SomeTexts, Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +22,33 @@ class Dynamic:
     vector that follows in.
     """
 
-    name: str
-    ops: tuple[str, ...]
-    kernel: str
-    fused: str
-    unshared: str
+    name: Sentence
+    ops: SomeTexts
+    kernel: Sentence
     activation: DType
     weight: DType
     weight_types: tuple[DType, ...]
-    slow: tuple[DType, ...]
-    slow_because: str
-    least_channels: int
-    small_because: str
-    most_products: int
-    because: str
-    evidence: str
+    most_products: Annotated[int, Whole(1)]
+    because: Sentence
+    evidence: Sentence
+    fused: str = ""
+    unshared: str = ""
+    slow: tuple[DType, ...] = ()
+    slow_because: str = ""
+    least_channels: Annotated[int, Whole(1)] = 1
+    small_because: str = ""
+
+    def problem(self) -> str:
+        """What is wrong with a row as a whole, "" for nothing."""
+        if self.weight not in self.weight_types:
+            return "`weight` is none of `weight_types`"
+        if bool(self.slow) != bool(self.slow_because):
+            return "`slow` and `slow_because` go together"
+        if bool(self.fused) != bool(self.unshared):
+            return "`fused` and `unshared` go together"
+        if (self.least_channels > 1) != bool(self.small_because):
+            return "`least_channels` needs `small_because`"
+        return ""
 
     def complete(
         self, dtype: DType, symmetric: bool | None, granularity: Granularity | None
@@ -57,59 +69,3 @@ class Dynamic:
         if scheme.granularity is Granularity.PER_CHANNEL and not scheme.symmetric:
             return f"{self.kernel} has one zero point for all channels: per_channel weights are symmetric"
         return None
-
-
-class TableLike(Protocol):
-    """The part of a table being read that is needed here."""
-
-    def text(self, key: str, default: str | None = None) -> str: ...
-    def texts(self, key: str) -> tuple[str, ...]: ...
-    def sentence(self, key: str) -> str: ...
-    def number(self, key: str, default: int | None = None) -> int: ...
-    def done(self) -> None: ...
-    def fail(self, message: str) -> Exception: ...
-
-
-def read_dynamic(tables: Iterable[TableLike]) -> tuple[Dynamic, ...]:
-    """The rules `[[dynamic]]`. Raises the table's error where one is not well formed."""
-    return tuple(_rule(table) for table in tables)
-
-
-def _rule(table: TableLike) -> Dynamic:
-    made = Dynamic(
-        name=table.sentence("name"),
-        ops=table.texts("ops"),
-        kernel=table.sentence("kernel"),
-        fused=table.text("fused", ""),
-        unshared=table.text("unshared", ""),
-        activation=_dtype(table, table.text("activation")),
-        weight=_dtype(table, table.text("weight")),
-        weight_types=tuple(_dtype(table, word) for word in table.texts("weight_types")),
-        slow=tuple(_dtype(table, word) for word in table.texts("slow")),
-        slow_because=table.text("slow_because", ""),
-        least_channels=table.number("least_channels", 1),
-        small_because=table.text("small_because", ""),
-        most_products=table.number("most_products"),
-        because=table.sentence("because"),
-        evidence=table.sentence("evidence"),
-    )
-    table.done()
-    _check(table, made)
-    return made
-
-
-def _check(table: TableLike, made: Dynamic) -> None:
-    if not made.ops or made.weight not in made.weight_types:
-        raise table.fail("`ops` is empty, or `weight` is none of `weight_types`")
-    if bool(made.slow) != bool(made.slow_because):
-        raise table.fail("`slow` and `slow_because` go together")
-    if bool(made.fused) != bool(made.unshared):
-        raise table.fail("`fused` and `unshared` go together")
-    if (made.least_channels > 1) != bool(made.small_because):
-        raise table.fail("`least_channels` needs `small_because`")
-
-
-def _dtype(table: TableLike, word: str) -> DType:
-    if word not in DTYPES:
-        raise table.fail(f"{word!r} is no number type")
-    return DTYPES[word]

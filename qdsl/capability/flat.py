@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated
+
+from qdsl.spec.bounds import OneOf, Sentence, SomeTexts
 
 FAR, BEYOND, ROWS = "far", "exact", "rows"
 
@@ -16,48 +17,19 @@ class Flat:
     enough below the largest value of its row). `gated`: it is 0 or next to it there, so that x * op(x) is
     flat below the same bound."""
 
-    name: str
-    ops: tuple[str, ...]
-    kind: str
-    low: float | None
-    high: float | None
-    gated: bool
-    because: str
-    evidence: str
+    name: Sentence
+    ops: SomeTexts
+    kind: Annotated[str, OneOf((FAR, BEYOND, ROWS))]
+    because: Sentence
+    evidence: Sentence
+    low: float | None = None
+    high: float | None = None
+    gated: bool = False
 
-
-class TableLike(Protocol):
-    """The part of a table being read that is needed here."""
-
-    def texts(self, key: str) -> tuple[str, ...]: ...
-    def sentence(self, key: str) -> str: ...
-    def word(self, key: str, allowed: tuple[str, ...], default: str | None = None) -> str: ...
-    def flag(self, key: str, default: bool | None = None) -> bool: ...
-    def real(self, key: str) -> float | None: ...
-    def done(self) -> None: ...
-    def fail(self, message: str) -> Exception: ...
-
-
-def read_flats(tables: Iterable[TableLike]) -> tuple[Flat, ...]:
-    """The rows `[[flat]]`. Raises the table's error where one is not well formed."""
-    return tuple(_flat(table) for table in tables)
-
-
-def _flat(table: TableLike) -> Flat:
-    made = Flat(
-        name=table.sentence("name"),
-        ops=table.texts("ops"),
-        kind=table.word("kind", (FAR, BEYOND, ROWS)),
-        low=table.real("low"),
-        high=table.real("high"),
-        gated=table.flag("gated", False),
-        because=table.sentence("because"),
-        evidence=table.sentence("evidence"),
-    )
-    table.done()
-    bounded = made.low is not None or made.high is not None
-    if not made.ops or bounded != (made.kind == FAR):
-        raise table.fail("`ops` is empty, or `low` and `high` are not those of kind `far`")
-    if made.low is not None and made.high is not None and made.low >= made.high:
-        raise table.fail("`low` must lie under `high`")
-    return made
+    def problem(self) -> str:
+        """What is wrong with a row as a whole, "" for nothing."""
+        if (self.low is not None or self.high is not None) != (self.kind == FAR):
+            return "`low` and `high` are those of kind `far`"
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            return "`low` must lie under `high`"
+        return ""

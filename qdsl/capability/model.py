@@ -6,31 +6,26 @@ plan places Q/DQ by these rows and the predictor (`qdsl.predict.rules`) judges n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
 
 from qdsl.capability.alternatives import Alternative
 from qdsl.capability.dynamic import Dynamic
 from qdsl.capability.flat import Flat
 from qdsl.capability.float16 import Float16Row
+from qdsl.capability.rows import ANY_OP, Merge, Row, present
 from qdsl.capability.slow import Slow
 from qdsl.capability.store import Store
 from qdsl.capability.sums import Cpu, Sums
-from qdsl.capability.when import When, attr_text
 from qdsl.spec import DType, Granularity, Scheme
+from qdsl.spec.bounds import ASIDE, Check, Key, Match, OneOf, Sentence, Via
 
 if TYPE_CHECKING:
     from qdsl.graph.view import GraphView, NodeView
 
 ACTIVATION = "activation"
 WEIGHT = "weight"
-COMPUTE = "compute"
-MOVES = "moves"
-FLOAT = "float"
-ABSORBED = "absorbed"
-
-_ANY_OP = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,202 +49,42 @@ class Verdict:
 class RoleTypes:
     """How one number type serves in one role. `symmetric` and `granularity` complete a request for the bare type."""
 
-    runs: str
-    symmetric: bool
-    granularity: Granularity
-    granularities: tuple[Granularity, ...]
+    runs: Annotated[str, OneOf(("integer", "stored", "no"))]
+    symmetric: bool = True
+    granularities: tuple[Granularity, ...] = ()
+
+    @property
+    def granularity(self) -> Granularity:
+        return self.granularities[0] if self.granularities else Granularity.PER_TENSOR
 
 
 @dataclass(frozen=True, slots=True)
 class TypeRow:
-    """One number type: what it can do as an activation and as a weight. `min_opset` overrides the ONNX opset that first
-    quantizes to it; None means that one (`DType.qdq_opset`). `alone`: as a weight only beside float activations; the
-    runtime refuses the file otherwise."""
+    """One number type: what it can do as an activation and as a weight. `alone`: as a weight only beside float
+    activations; the runtime refuses the file otherwise."""
 
     dtype: DType
     activation: RoleTypes
     weight: RoleTypes
-    because: str
-    evidence: str
+    because: Sentence
+    evidence: Sentence
     alone: bool = False
 
     def role(self, role: str) -> RoleTypes:
         return self.activation if role == ACTIVATION else self.weight
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelAxis:
-    """The axis of a stored weight that counts output channels. With `attr`, `by_value` maps that attribute's value (as
-    text, "absent" included) to the axis."""
-
-    axis: int
-    attr: str = ""
-    by_value: Mapping[str, int] = field(default_factory=dict)
-
-    def of(self, node: NodeView) -> int:
-        return self.by_value.get(attr_text(node, self.attr), self.axis) if self.attr else self.axis
+def _by_name(rows: Iterable[TypeRow]) -> dict[str, TypeRow]:
+    return {row.dtype.name: row for row in rows}
 
 
-class SchemeLike(Protocol):
-    """What the weights-only kernel asks of a scheme."""
-
-    @property
-    def dtype(self) -> DType: ...
-
-    @property
-    def granularity(self) -> Granularity: ...
-
-    @property
-    def block(self) -> int | None: ...
+def _twice(rows: Iterable[Row]) -> str:
+    names = [row.name for row in rows]
+    return next((f"two rows are called {name}" for name in names if names.count(name) > 1), "")
 
 
-@dataclass(frozen=True, slots=True)
-class WeightOnly:
-    """The kernel that computes with integer weights and float activations. `blocks` are the block sizes it takes;
-    `when` is what it asks of the node beyond the row, but for the attributes in `lowered`, which the emitter rewrites
-    to suit. `columns`: by number type, what the number of output channels must be a multiple of; where it is not, the
-    kernel runs all the same and answers wrongly."""
-
-    kernel: str
-    types: tuple[DType, ...]
-    granularities: tuple[Granularity, ...]
-    blocks: tuple[int, ...]
-    because: str
-    when: When = field(default_factory=When)
-    lowered: tuple[str, ...] = ()
-    columns: Mapping[str, int] = field(default_factory=dict)
-
-    def takes(self, node: NodeView, view: GraphView, port: int, scheme: SchemeLike, *, lowered: bool) -> bool:
-        """Whether the kernel computes with the constant matrix at `port`, stored as `scheme` says. `lowered`: the
-        emitter has yet to write the node."""
-        free = self.lowered if lowered else ()
-        when = replace(self.when, attrs={k: v for k, v in self.when.attrs.items() if k not in free})
-        if not when.holds(node, view) or not view.is_constant(node.inputs[port]):
-            return False
-        shape = view.tensors[node.inputs[port]].shape or ()
-        if len(shape) != 2 or not _plain_bias(node, view, shape):
-            return False
-        if scheme.block is not None and scheme.block not in self.blocks:
-            return False
-        return scheme.dtype in self.types and scheme.granularity in self.granularities
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    """Two operators of which the runtime makes one before it looks at Q/DQ: `first` and one of `seconds`, which alone
-    reads what it writes. `stays` says whose name the kernel keeps ("first" or "second"); it runs as `op` ("": its own).
-    With "both" others may read it, too: the second then reads what the first reads, and the first stays for them.
-    `check` names the structural condition."""
-
-    first: str
-    seconds: tuple[str, ...]
-    stays: str
-    op: str
-    check: str
-    because: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One rule of the table: what runs for some operators.
-
-    `kind`: "compute" (an integer kernel), "moves" (copies integers: input and output share one scale), "float" (never
-    in integers) or "absorbed" (folds into the QuantizeLinear that follows, when that makes it redundant).
-    `output`: whether the kernel needs a QuantizeLinear on its output: "required", "optional" (it can write floats, then
-    `float_output_kernel` runs) or "none".
-    `absorbs` names operators that fold into this row's kernel when they stand between it and its QuantizeLinear.
-    `same_type`: activations in and out share one number type. `requires` names further checks of the predictor.
-    `runtime_weight`: the type, per tensor, that the runtime itself gives a float constant weight between a quantized
-    input and output; None when it leaves it alone. `runtime_scalars`: so it does with a scalar constant on a data port.
-    `joins`: types whose integers the node's own operator takes as they are, where all inputs and the output have one
-    scale: the emitter writes the node so. `lowered`: the kernel runs what the emitter writes in the node's place,
-    `beyond_kernel` where what is stored leaves [0, 1].
-    """
-
-    name: str
-    ops: tuple[str, ...]
-    kind: str
-    because: str
-    evidence: str
-    domain: str = ""
-    kernel: str = ""
-    float_output_kernel: str = ""
-    when: When = field(default_factory=When)
-    activations: tuple[int, ...] = ()
-    variadic: bool = False
-    weights: tuple[int, ...] = ()
-    bias: int | None = None
-    output: str = "none"
-    activation_types: tuple[DType, ...] = ()
-    weight_types: tuple[DType, ...] = ()
-    weight_granularities: tuple[Granularity, ...] = ()
-    channel_axis: ChannelAxis | None = None
-    same_type: bool = True
-    absorbs: tuple[str, ...] = ()
-    requires: tuple[str, ...] = ()
-    weight_only: WeightOnly | None = None
-    runtime_weight: DType | None = None
-    runtime_scalars: bool = False
-    joins: tuple[DType, ...] = ()
-    lowered: bool = False
-    beyond_kernel: str = ""
-
-    @property
-    def computes(self) -> bool:
-        return self.kind == COMPUTE
-
-    @property
-    def same_scale(self) -> bool:
-        """Input and output must share scale, zero point and type: give them one group."""
-        return self.kind == MOVES and self.output_quantized
-
-    @property
-    def output_quantized(self) -> bool:
-        """The default placement puts a Q/DQ pair on the outputs."""
-        return self.output in ("required", "optional")
-
-    def matches(self, node: NodeView, view: GraphView) -> bool:
-        named = _ANY_OP in self.ops or (node.op in self.ops and node.domain == self.domain)
-        return named and self.when.holds(node, view)
-
-    def kernel_for(self, node: NodeView) -> str:
-        """The operator that runs when `node` runs in integers; the node's own for a row that only moves data."""
-        return self.kernel.replace("{op}", node.op) or node.op
-
-    def weight_ports(self, node: NodeView, view: GraphView) -> tuple[int, ...]:
-        """Ports that hold a constant weight here: stored as integers with the weights' scheme."""
-        return tuple(port for port in self.weights if _present(node, port) and view.is_constant(node.inputs[port]))
-
-    def activation_ports(self, node: NodeView, view: GraphView) -> tuple[int, ...]:
-        """Ports that read a computed tensor through Q/DQ: data ports, and weight ports fed by another node."""
-        ports = self._data_ports(node) + self.weights
-        return tuple(sorted(p for p in ports if _present(node, p) and not view.is_constant(node.inputs[p])))
-
-    def constant_ports(self, node: NodeView, view: GraphView) -> tuple[int, ...]:
-        """Data ports fed by a constant (a Mul by a table): stored as integers with the *activations'* scheme."""
-        return tuple(p for p in self._data_ports(node) if _present(node, p) and view.is_constant(node.inputs[p]))
-
-    def holds_constant(self, node: NodeView, port: int, view: GraphView) -> bool:
-        """Whether `port` is one of `constant_ports`."""
-        reads = self.variadic or port in self.activations
-        return reads and _present(node, port) and view.is_constant(node.inputs[port])
-
-    def bias_port(self, node: NodeView, view: GraphView) -> int | None:
-        """The port of a constant bias that is there, or None."""
-        if self.bias is None or not _present(node, self.bias) or not view.is_constant(node.inputs[self.bias]):
-            return None
-        return self.bias
-
-    def _data_ports(self, node: NodeView) -> tuple[int, ...]:
-        return tuple(range(len(node.inputs))) if self.variadic else self.activations
-
-    def accepts_weight(self, scheme: Scheme) -> bool:
-        """The integer kernel of this row computes with such a weight."""
-        return scheme.dtype in self.weight_types and scheme.granularity in self.weight_granularities
-
-    def accepts_activation(self, scheme: Scheme) -> bool:
-        """The integer kernel of this row computes with such activations."""
-        return scheme.dtype in self.activation_types and scheme.granularity is Granularity.PER_TENSOR
+_Role = Annotated[str, OneOf((ACTIVATION, WEIGHT))]
+_Bits = Annotated[int, Via(Annotated[str, Match("[0-9]{1,2}", "a number of bits")], int)]
 
 
 @dataclass(frozen=True)
@@ -271,35 +106,65 @@ class Capability:
     `signed_spread_max_opset`: from the next opset on it refuses a file in which it spreads a signed pair.
     """
 
-    name: str
-    title: str
-    evidence: str
+    title: Sentence
+    evidence: Sentence
     min_opset: int
     max_opset: int
-    rows: tuple[Row, ...]
-    types: Mapping[str, TypeRow]
-    widths: Mapping[str, Mapping[int, DType]]
-    reasons: Mapping[str, str]
-    signed_pairs: bool
-    spread: tuple[str, ...]
+    rows: Annotated[tuple[Row, ...], Key("row"), Check(_twice)]
+    types: Annotated[Mapping[str, TypeRow], Key("type"), Via(tuple[TypeRow, ...], _by_name)]
+    widths: Mapping[_Role, Mapping[_Bits, DType]]
+    reasons: Mapping[str, Sentence] = field(default_factory=dict)
+    name: Annotated[str, ASIDE] = ""
+    signed_pairs: bool = False
+    spread: tuple[str, ...] = ()
     spread_past_outputs: tuple[str, ...] = ()
     moved_through: tuple[str, ...] = ()
-    merges: tuple[Merge, ...] = ()
-    alternatives: tuple[Alternative, ...] = ()
-    halves: tuple[Float16Row, ...] = ()
-    flats: tuple[Flat, ...] = ()
-    stores: tuple[Store, ...] = ()
+    merges: Annotated[tuple[Merge, ...], Key("merge")] = ()
+    alternatives: Annotated[tuple[Alternative, ...], Key("alternative")] = ()
+    halves: Annotated[tuple[Float16Row, ...], Key("half")] = ()
+    flats: Annotated[tuple[Flat, ...], Key("flat")] = ()
+    stores: Annotated[tuple[Store, ...], Key("store")] = ()
     slow: tuple[Slow, ...] = ()
     merges_equal: bool = False
     signed_spread_max_opset: int | None = None
     dynamic: tuple[Dynamic, ...] = ()
-    cpus: tuple[Cpu, ...] = ()
+    cpus: Annotated[tuple[Cpu, ...], Key("cpu")] = ()
     sums: tuple[Sums, ...] = ()
-    _by_op: Mapping[str, tuple[Row, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _by_op: Mapping[str, tuple[Row, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_op", _index(self.rows))
+
+    def problem(self) -> str:
+        """What is wrong with a table as a whole, "" for nothing."""
+        return self._rows_problem() or self._widths_problem() or self._sums_problem()
+
+    def _rows_problem(self) -> str:
+        for row in self.rows:
+            for key in row.requires:
+                if key not in self.reasons:
+                    return f"row {row.name} requires `{key}`, which [reasons] does not explain"
+        if not self.rows or self.rows[-1].ops != (ANY_OP,):
+            return 'the last row must have ops = ["*"]: it speaks of every other operator'
+        return ""
+
+    def _widths_problem(self) -> str:
+        for role in (ACTIVATION, WEIGHT):
+            for bits, dtype in self.widths.get(role, {}).items():
+                if dtype.bits != bits or dtype.name not in self.types:
+                    return f"widths.{role}: `{bits}` names {dtype}, which is not a {bits} bit type of this table"
+        return ""
+
+    def _sums_problem(self) -> str:
+        cpus = sorted(cpu.name for cpu in self.cpus)
+        for sums in self.sums:
+            if sorted((*sums.exact_on, *sums.faults)) != cpus:
+                return f"sums of {', '.join(sums.kernels)}: `exact_on` and `faults` name each [[cpu]] once"
+        return ""
 
     def row_for(self, node: NodeView, view: GraphView) -> Row:
         """The first row that speaks of `node`; the last row of a table speaks of every operator."""
-        for row in self._by_op.get(node.op, self._by_op[_ANY_OP]):
+        for row in self._by_op.get(node.op, self._by_op[ANY_OP]):
             if row.matches(node, view):
                 return row
         raise LookupError(f"{self.name}.toml has no row for {node.op}")
@@ -311,7 +176,7 @@ class Capability:
         ports = (
             ()
             if found is None
-            else tuple(p for p in found.ports if _present(node, p) and view.is_constant(node.inputs[p]))
+            else tuple(p for p in found.ports if present(node, p) and view.is_constant(node.inputs[p]))
         )
         return (found, ports) if found is not None and ports else None
 
@@ -351,7 +216,7 @@ class Capability:
         return self._default(WEIGHT, bits)
 
     def _default(self, role: str, bits: int) -> Scheme | None:
-        dtype = self.widths[role].get(bits)
+        dtype = self.widths.get(role, {}).get(bits)
         return None if dtype is None else self.complete(role, dtype)
 
     def complete(
@@ -367,7 +232,7 @@ class Capability:
     ) -> Scheme:
         """A whole scheme from a request: what is None takes the target's default for `dtype` in `role`."""
         row = self.types.get(dtype.name)
-        known = row.role(role) if row else RoleTypes("no", True, Granularity.PER_TENSOR, ())
+        known = row.role(role) if row else RoleTypes("no")
         chosen = Granularity.PER_BLOCK if block and granularity is None else granularity or known.granularity
         is_symmetric = known.symmetric if symmetric is None else symmetric
         return Scheme(dtype, is_symmetric, chosen, block, reduce_range, storage_only)
@@ -390,20 +255,9 @@ class Capability:
         return tuple(sorted(row.dtype for row in self.types.values() if row.role(role).runs == "integer"))
 
 
-def index_rows(rows: tuple[Row, ...]) -> dict[str, tuple[Row, ...]]:
+def _index(rows: tuple[Row, ...]) -> dict[str, tuple[Row, ...]]:
     """Rows by operator, in table order, each list closed by the rows for any operator."""
-    general = tuple(row for row in rows if _ANY_OP in row.ops)
-    ops = sorted({op for row in rows for op in row.ops} - {_ANY_OP})
+    general = tuple(row for row in rows if ANY_OP in row.ops)
+    ops = sorted({op for row in rows for op in row.ops} - {ANY_OP})
     by_op = {op: tuple(row for row in rows if op in row.ops) + general for op in ops}
-    return {**by_op, _ANY_OP: general}
-
-
-def _plain_bias(node: NodeView, view: GraphView, weight: tuple[int | str | None, ...]) -> bool:
-    """Whether a Gemm adds one bias per output channel, or none."""
-    if node.op != "Gemm" or not _present(node, 2):
-        return True
-    return view.tensors[node.inputs[2]].shape == (weight[0 if node.attrs.get("transB") == 1 else 1],)
-
-
-def _present(node: NodeView, port: int) -> bool:
-    return port < len(node.inputs) and node.inputs[port] != ""
+    return {**by_op, ANY_OP: general}

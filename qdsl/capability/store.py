@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated
 
 from qdsl.graph.view import NodeView
+from qdsl.spec.bounds import Count, Many, Sentence, SomeTexts
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +15,12 @@ class Store:
     `axis`, below 0 from the last on. `by_equation`: along the last axis that the equation of an Einsum takes from this
     weight alone, if there is one."""
 
-    name: str
-    ops: tuple[str, ...]
-    ports: tuple[int, ...]
+    name: Sentence
+    ops: SomeTexts
+    ports: Annotated[tuple[Count, ...], Many(1)]
     axis: int
-    because: str
-    evidence: str
+    because: Sentence
+    evidence: Sentence
     by_equation: bool = False
     domain: str = ""
 
@@ -43,38 +43,3 @@ def _own_axes(equation: str, port: int, rank: int) -> list[int]:
     others = "".join(term for at, term in enumerate(terms) if at != port)
     kept = written if "->" in equation else terms[port]
     return [axis for axis, label in reversed(places) if label in kept and label not in others]
-
-
-class TableLike(Protocol):
-    """The part of a table being read that is needed here."""
-
-    def texts(self, key: str) -> tuple[str, ...]: ...
-    def numbers(self, key: str) -> tuple[int, ...]: ...
-    def flag(self, key: str, default: bool) -> bool: ...
-    def text(self, key: str, default: str | None = None) -> str: ...
-    def number(self, key: str, default: int | None = None) -> int: ...
-    def sentence(self, key: str) -> str: ...
-    def done(self) -> None: ...
-    def fail(self, message: str) -> Exception: ...
-
-
-def read_stores(tables: Iterable[TableLike]) -> tuple[Store, ...]:
-    """The rows `[[store]]`. Raises the table's error where one is not well formed."""
-    return tuple(_store(table) for table in tables)
-
-
-def _store(table: TableLike) -> Store:
-    made = Store(
-        name=table.sentence("name"),
-        ops=table.texts("ops"),
-        ports=table.numbers("ports"),
-        axis=table.number("axis"),
-        because=table.sentence("because"),
-        evidence=table.sentence("evidence"),
-        by_equation=table.flag("by_equation", False),
-        domain=table.text("domain", ""),
-    )
-    table.done()
-    if not made.ops or not made.ports:
-        raise table.fail("`ops` or `ports` is empty")
-    return made

@@ -3,16 +3,15 @@ others."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
 
-from qdsl.spec import DTYPES, DType
+from qdsl.spec import DType
+from qdsl.spec.bounds import Many, OneOf, Sentence, SomeTexts
 
 PAIRS = "pairs"
 LOWEST = "lowest"
-FAULTS = (PAIRS, LOWEST)
-ORDERS = ("channels_last", "channels_first", "rows")
 ANY = "any"
 
 
@@ -21,10 +20,10 @@ class Cpu:
     """A kind of CPU: `isa` are the instruction sets of which it has one, as /proc/cpuinfo spells them; none for what is
     left of its `family` ("x86", "arm")."""
 
-    name: str
-    title: str
-    family: str
-    isa: tuple[str, ...]
+    name: Sentence
+    title: Sentence
+    family: Sentence
+    isa: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +37,19 @@ class Sums:
     the runtime itself is exact everywhere.
     """
 
-    kernels: tuple[str, ...]
-    weights: tuple[DType, ...]
-    order: str
-    exact_on: tuple[str, ...]
-    faults: tuple[tuple[str, str], ...]
-    spares: tuple[str, ...]
-    option: str
-    because: str
-    evidence: str
+    kernels: SomeTexts
+    weights: Annotated[tuple[DType, ...], Many(1)]
+    order: Annotated[str, OneOf(("channels_last", "channels_first", "rows"))]
+    because: Sentence
+    evidence: Sentence
+    exact_on: tuple[str, ...] = ()
+    faults: Mapping[str, Annotated[str, OneOf((PAIRS, LOWEST))]] = field(default_factory=dict)
+    spares: tuple[str, ...] = ()
+    option: str = ""
 
     def faults_on(self, cpus: Collection[str]) -> frozenset[str]:
         """What can go wrong on any of `cpus`."""
-        return frozenset(fault for cpu, fault in self.faults if cpu in cpus)
+        return frozenset(fault for cpu, fault in self.faults.items() if cpu in cpus)
 
 
 def named(cpus: Iterable[Cpu], words: Collection[str]) -> frozenset[str]:
@@ -61,60 +60,3 @@ def named(cpus: Iterable[Cpu], words: Collection[str]) -> frozenset[str]:
         return frozenset(cpu.name for cpu in known)
     whole = {cpu.family for cpu in known if cpu.name in words and not cpu.isa}
     return frozenset(cpu.name for cpu in known if cpu.name in words or cpu.family in whole)
-
-
-class TableLike(Protocol):
-    """The part of a table being read that is needed here."""
-
-    def text(self, key: str, default: str | None = None) -> str: ...
-    def word(self, key: str, allowed: tuple[str, ...], default: str | None = None) -> str: ...
-    def texts(self, key: str) -> tuple[str, ...]: ...
-    def sentence(self, key: str) -> str: ...
-    def table(self, key: str) -> TableLike: ...
-    def left(self) -> tuple[str, ...]: ...
-    def done(self) -> None: ...
-    def fail(self, message: str) -> Exception: ...
-
-
-def read_cpus(tables: Iterable[TableLike]) -> tuple[Cpu, ...]:
-    """The kinds `[[cpu]]`. Raises the table's error where one is not well formed."""
-    return tuple(_cpu(table) for table in tables)
-
-
-def read_sums(tables: Iterable[TableLike], cpus: tuple[Cpu, ...]) -> tuple[Sums, ...]:
-    """The rules `[[sums]]`. Raises the table's error where one is not well formed."""
-    return tuple(_sums(table, frozenset(cpu.name for cpu in cpus)) for table in tables)
-
-
-def _cpu(table: TableLike) -> Cpu:
-    made = Cpu(table.sentence("name"), table.sentence("title"), table.sentence("family"), table.texts("isa"))
-    table.done()
-    return made
-
-
-def _sums(table: TableLike, cpus: frozenset[str]) -> Sums:
-    faults = table.table("faults")
-    made = Sums(
-        kernels=table.texts("kernels"),
-        weights=tuple(_dtype(table, word) for word in table.texts("weights")),
-        order=table.word("order", ORDERS),
-        exact_on=table.texts("exact_on"),
-        faults=tuple((cpu, faults.word(cpu, FAULTS)) for cpu in faults.left()),
-        spares=table.texts("spares"),
-        option=table.text("option", ""),
-        because=table.sentence("because"),
-        evidence=table.sentence("evidence"),
-    )
-    table.done()
-    if not made.kernels or not made.weights:
-        raise table.fail("`kernels` or `weights` is empty")
-    spoken = [*made.exact_on, *(cpu for cpu, _ in made.faults)]
-    if len(spoken) != len(set(spoken)) or set(spoken) != cpus:
-        raise table.fail("`exact_on` and `faults` name each `[[cpu]]` once")
-    return made
-
-
-def _dtype(table: TableLike, word: str) -> DType:
-    if word not in DTYPES:
-        raise table.fail(f"{word!r} is no number type")
-    return DTYPES[word]

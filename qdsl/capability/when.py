@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from qdsl.spec.bounds import Count
+
 if TYPE_CHECKING:
     from qdsl.graph.view import AttrValue, GraphView, NodeView
 
@@ -20,8 +22,8 @@ class When:
     min_opset: int | None = None
     max_opset: int | None = None
     attrs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    constant_ports: tuple[int, ...] = ()
-    ranks: tuple[int, ...] = ()
+    constant_ports: tuple[Count, ...] = ()
+    ranks: tuple[Count, ...] = ()
     max_outputs: int | None = None
 
     def holds(self, node: NodeView, view: GraphView) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from qdsl.data.image import picture_size
 from qdsl.diag import Diagnostic, QdslError
@@ -16,8 +15,9 @@ from qdsl.harness.pictures import LONGEST
 from qdsl.harness.profiles import Profile
 from qdsl.harness.reading import read, refuse_other, require_same
 from qdsl.harness.results import FLOAT, BuildScores, Evaluation, Key
+from qdsl.spec.decode import decode, json_data
 from qdsl.spec.plan import Plan
-from qdsl.spec.plan_json import from_json, plan_hash
+from qdsl.spec.plan_json import from_data, plan_hash
 
 _LARGEST_PLAN = 1 << 28
 _STANDING = ("integer_share", "macs", "size")  # known without a measurement
@@ -143,13 +143,11 @@ def plans_of(directory: Path, found: Measurements) -> dict[str, Plan]:
     if path.stat().st_size > _LARGEST_PLAN:
         _refuse_plan(f"it is larger than {_LARGEST_PLAN >> 20} MiB")
     try:
-        content = json.loads(path.read_bytes().decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        _refuse_plan(f"it is not JSON: {' '.join(str(error).split())[:200]}")
-    if not isinstance(content, dict):
-        _refuse_plan("it has no plan for each target")
+        content = decode(dict[str, Any], json_data(path.read_bytes().decode("utf-8")))
+    except ValueError as error:
+        _refuse_plan(" ".join(str(error).split())[:200])
     wanted = {build.target: build.plan_sha256 for build in found.builds if build.target in content}
-    plans = {target: from_json(json.dumps(content[target])) for target in wanted}
+    plans = {target: from_data(content[target]) for target in wanted}
     if any(plan_hash(plan) != wanted[target] for target, plan in plans.items()):
         refuse_other(directory, [path.name])
     return plans
