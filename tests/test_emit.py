@@ -33,13 +33,13 @@ from qdsl.passes.pipeline import canonicalise
 from qdsl.plan import decide
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import plan_hash
-from qdsl.targets import target_module
-from qdsl.targets.ort.agreement import Agreement
+from qdsl.targets import target_of
+from qdsl.targets.agreement import Agreement
 from qdsl.targets.ort.emit import emit
 from qdsl.targets.ort.layers import Layer, chunks, layers
-from qdsl.targets.ort.reality import Ran, Reality
+from qdsl.targets.ort.reality import Reality
 from qdsl.targets.ort.verify import mismatches, verify
-from qdsl.targets.results import Emitted
+from qdsl.targets.results import Emitted, Ran, Verification
 
 RECIPE = """recipe example
 model onnx "model.onnx"
@@ -329,15 +329,16 @@ def test_chunks_stay_within_memory() -> None:
 
 def test_an_unknown_target_is_named_with_those_there_are() -> None:
     with pytest.raises(QdslError, match="no target `orr`") as raised:
-        target_module("orr")
+        target_of("orr")
     assert raised.value.diagnostics[0].help == ("the targets are `ort`",)
 
 
 def test_the_index_reaches_emit_and_verify(tmp_path: Path) -> None:
     model = net()
     plan, data = plan_of(model), samples(2)
-    made = target_module("ort").emit(model, plan, ranges_of(model, plan, data), tmp_path)
-    assert target_module("ort").verify(model, made, plan, data, count=1).samples == 1
+    made = target_of("ort").emit(model, plan, ranges_of(model, plan, data), tmp_path)
+    found = target_of("ort").verify(model, made, plan, data, count=1)
+    assert isinstance(found, Verification) and found.samples == 1
 
 
 CONV = "g (float[1,2,4,4] x) => (float[1,2,4,4] y) { [conv] y = Conv(x, w, b) }"

@@ -130,6 +130,19 @@ def test_no_package_imports_itself_by_a_detour() -> None:
         pytest.fail(" <- ".join(circle.args[1]))
 
 
+def test_nobody_but_the_index_knows_a_target() -> None:
+    """What a target is stays in its room: others ask it by the contract in `qdsl.targets.base`."""
+    rooms = {path.parent.name for path in (ROOT / "qdsl/targets").glob("*/__init__.py")}
+    wrong = [
+        f"{module} imports {name}"
+        for module, path in sources()
+        for name in imports(path)
+        for room in rooms
+        if f"{name}.".startswith(f"qdsl.targets.{room}.") and not f"{module}.".startswith(f"qdsl.targets.{room}.")
+    ]
+    assert rooms and not [line for line in wrong if not line.startswith("qdsl.targets imports ")], wrong
+
+
 def test_the_two_lowest_floors_know_the_standard_library_only() -> None:
     wrong = [
         f"{module} imports {name}"

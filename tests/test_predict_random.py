@@ -17,7 +17,8 @@ from qdsl.predict.bounds import Interval, bounds
 from qdsl.predict.edges import edges_of_plan
 from qdsl.spec.plan import Prediction
 from qdsl.targets.ort.predict import predict, refused_tensors
-from qdsl.targets.ort.reality import Ran, read
+from qdsl.targets.ort.reality import read
+from qdsl.targets.results import Ran
 
 TABLE = load("ort_cpu")
 GRAPHS, CHUNK = 300, 30

@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from qdsl.targets.ort.reality import Ran, read
+from qdsl.targets.ort.reality import read
+from qdsl.targets.results import Ran
 
 SILU = """g (float[1,4,8,8] x, float[4,4,1,1] w) => (float[1,4,8,8] y) {
   [conv] c = Conv (x, w) [sigmoid] s = Sigmoid (c) [mul] y = Mul (c, s) }"""

@@ -22,7 +22,8 @@ from qdsl.spec import DTYPES, Granularity
 from qdsl.spec.plan import BiasPlan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets.ort.merge import CHECKS
 from qdsl.targets.ort.predict import predict, predict_edges, refused_tensors
-from qdsl.targets.ort.reality import Ran, read
+from qdsl.targets.ort.reality import read
+from qdsl.targets.results import Ran
 
 TABLE = load("ort_cpu")
 OUT = ("", -1)

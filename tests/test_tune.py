@@ -14,6 +14,7 @@ from compile_tools import project
 
 import qdsl
 from qdsl.diag import Diagnostics, QdslError
+from qdsl.targets import turns
 from qdsl.targets.ort import latency
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import prepare, read
@@ -240,7 +241,7 @@ def test_a_race_takes_turns() -> None:
             now[0] += self.seconds * (3 if len(order) % 7 == 0 else 1)  # now and then something disturbs
 
     heard: list[int] = []
-    base, other = latency.race(
+    base, other = turns.race(
         Build("a", 0.05),
         Build("b", 0.04),
         {},
@@ -285,7 +286,8 @@ def test_what_is_timed_is_what_ships(tmp_path: Path, monkeypatch: pytest.MonkeyP
     prepared = prepare(read(recipe, {}))
     (decided,) = decide_all(prepared, None, Diagnostics())
     result = qdsl.compile(recipe, out=tmp_path / "build", lock=False)
-    latency.contender(prepared.model, decided.plan, result.ranges, tmp_path, 1)
-    latency.contender(prepared.model, None, result.ranges, tmp_path, 1)
+    bench = latency.OrtBench(prepared.model, result.ranges, tmp_path, 1)
+    bench.load(decided.plan)
+    bench.load(None)
     manifest = json.loads(result.targets[0].emitted.manifest.read_text(encoding="utf-8"))
     assert manifest["session_options"] and given == [manifest["session_options"], {}]

@@ -16,7 +16,7 @@ from qdsl.measure.budgets import Budget, Name, Reading, Readings, decide_budgets
 from qdsl.spec import Granularity
 from qdsl.spec.plan import Plan
 from qdsl.spec.words import in_unit, plain, shortened
-from qdsl.targets.results import Verification
+from qdsl.targets.results import NotHere, Verification
 from qdsl.work.prepared import Prepared
 
 _SPEED = ("latency", "throughput", "cpu")
@@ -31,7 +31,7 @@ class Build:
     """What was built for one target, and the budgets as they were decided."""
 
     plan: Plan
-    verification: Verification
+    verification: Verification | NotHere
     budgets: tuple[Budget, ...]
 
 
@@ -116,7 +116,8 @@ def _for_quality(prepared: Prepared, build: Build) -> Iterator[Cure]:
     if prepared.recipe.improve is None and build.plan.mode == "static":
         yield Cure("improve { bias_correct }")
     yield from _calibrations(prepared, build.plan)
-    writers = [view.producer(each.tensor) for each in build.verification.worst]
+    worst_of = () if isinstance(build.verification, NotHere) else build.verification.worst
+    writers = [view.producer(each.tensor) for each in worst_of]
     worst = list(dict.fromkeys(node.name for node in writers if node is not None))
     for count in (1, len(worst)):
         if quoted := names(worst[:count]) if worst[:count] else None:

@@ -19,8 +19,8 @@ from qdsl.ranges.cut_ranges import cut_ranges
 from qdsl.ranges.recalibrating import Recalibration, Sampled
 from qdsl.spec.plan import Plan
 from qdsl.spec.scratch import scratch
-from qdsl.targets import target_module
-from qdsl.targets.results import Emitted, Verification
+from qdsl.targets import target_of
+from qdsl.targets.results import Emitted, NotHere, Verification
 from qdsl.tune.tuning import by_ranges
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import Prepared
@@ -99,14 +99,16 @@ def measured(bench: Bench, trials: Sequence[Trial], tasks: Collection[str]) -> l
 
 
 def _built(bench: Bench, trial: Trial, folder: Path) -> tuple[Trial, Emitted | None]:
-    module, prepared = target_module(trial.plan.target), trial.prepared
+    target, prepared = target_of(trial.plan.target), trial.prepared
     try:
         ranges = _with_means(bench, trial)
         if ranges is None:
             return trial, None
-        emitted = module.emit(prepared.model, trial.plan, ranges, folder, inputs=prepared.recipe.inputs)
-        found = comparing.verified(module, prepared, emitted, trial.plan, bench.datasets, _SAMPLES)
+        emitted = target.emit(prepared.model, trial.plan, ranges, folder, inputs=prepared.recipe.inputs)
+        found = comparing.verified(target, prepared, emitted, trial.plan, bench.datasets, _SAMPLES)
     except QdslError:
+        return trial, None
+    if isinstance(found, NotHere):
         return trial, None
     return replace(trial, agreement=_agreement(found), samples=found.samples, source=found.source), emitted
 
@@ -139,7 +141,7 @@ def _evaluated(
         return {}
     target = next(trial.plan.target for trial, _ in chosen.values())
     try:
-        found = evaluating.evaluations(bench.prepared, asked, built, bench.heard, target=target)
+        found = evaluating.evaluations(bench.prepared, asked, built, bench.heard, Diagnostics(), target=target)
     except QdslError:
         return {}
     return {place: evaluating.readings(found, f"change {place}") for place in chosen}

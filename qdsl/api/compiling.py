@@ -45,8 +45,8 @@ from qdsl.ranges.sharding import Shards
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import plans_json
 from qdsl.spec.words import mebibytes, plain, times_smaller
-from qdsl.targets import target_module
-from qdsl.targets.results import Emitted, Verification
+from qdsl.targets import target_of
+from qdsl.targets.results import Emitted, NotHere, Verification
 from qdsl.tune import tuning
 from qdsl.tune.choices import recall
 from qdsl.work.deciding import decide_all
@@ -61,12 +61,13 @@ VERIFY_SAMPLES = 4
 
 @dataclass(frozen=True, slots=True)
 class TargetResult:
-    """What came out for one target: the plan, the files, the comparison with the float model, and the budgets."""
+    """What came out for one target: the plan, the files, the comparison with the float model (`NotHere` where its
+    artifacts do not run on this machine), and the budgets."""
 
     target: str
     plan: Plan
     emitted: Emitted
-    verification: Verification
+    verification: Verification | NotHere
     budgets: tuple[Budget, ...]
 
 
@@ -103,8 +104,9 @@ class CompileResult:
 
     @property
     def as_verified(self) -> bool:
-        """Every artifact runs in the kernels that the plan says, and these compute what its file says."""
-        return all(t.verification.as_predicted and t.verification.exact for t in self.targets)
+        """Every artifact was seen to run in the kernels that the plan says, and these compute what its file says."""
+        found = [target.verification for target in self.targets]
+        return all(not isinstance(each, NotHere) and each.as_predicted and each.exact for each in found)
 
     @property
     def undecided(self) -> tuple[Budget, ...]:
@@ -197,7 +199,8 @@ def _carried_out(
     with placed_at(model_span(prepared)):
         diags.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets))
         for each in made:
-            diags.extend(arithmetic_findings(each.plan, each.verification, _asked(prepared, each.plan.target)))
+            if each.seen is not None:
+                diags.extend(arithmetic_findings(each.plan, each.seen, _asked(prepared, each.plan.target)))
         for one in decisions:
             diags.extend(inexact_weights(prepared, one))
             diags.extend(unread_scales(prepared, one))
@@ -388,14 +391,14 @@ def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, diags: Diagnost
 
 def _made(job: _Job, plan: Plan, ranges: Ranges, datasets: Mapping[str, Dataset]) -> Made:
     """Emit and verify for one target: aside, so that what the runtime refuses never stands where a build does."""
-    module, prepared, directory = target_module(plan.target), job.prepared, job.directory / plan.target
+    target, prepared, directory = target_of(plan.target), job.prepared, job.directory / plan.target
     job.tell(Event("rewrite", totals(plan)))
     for choice in plan.choices:
         job.tell(Event("tuned", plain(choice_words(choice, plan.recipe))))
     with placed_at(model_span(prepared)), aside(directory) as folder:
-        emitted = module.emit(prepared.model, plan, ranges, folder, inputs=prepared.recipe.inputs)
-        verification = comparing.verified(module, prepared, emitted, plan, datasets, VERIFY_SAMPLES)
-        emitted = module.publish(emitted, directory)
+        emitted = target.emit(prepared.model, plan, ranges, folder, inputs=prepared.recipe.inputs)
+        verification = comparing.verified(target, prepared, emitted, plan, datasets, VERIFY_SAMPLES)
+        emitted = target.publish(emitted, directory)
     job.diags.extend(comparing.uncompared(prepared, plan, verification, model_span(prepared)))
     made = Made(plan, emitted, verification)
     job.tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes), found=made))

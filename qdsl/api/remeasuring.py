@@ -19,7 +19,7 @@ from qdsl.measure.doubts import guessing
 from qdsl.measure.events import Event, Listener, silent
 from qdsl.measure.measuring import Measured, Standing
 from qdsl.report.data import plans_of
-from qdsl.targets.results import Emitted, EmittedFile
+from qdsl.targets.results import MANIFEST_FILE, Emitted, EmittedFile
 from qdsl.work.occupying import occupied
 from qdsl.work.prepared import Prepared, model_span, placed_at, prepare, read
 
@@ -88,7 +88,9 @@ def evaluate(
         headline = f"recipe {job.prepared.recipe.name} has no `evaluate` statement"
         raise QdslError([Diagnostic("evaluate-nothing", headline, job.prepared.recipe.span)])
     with job.alone(), placed_at(model_span(job.prepared), "artifact-refused"):
-        evaluated = evaluating.evaluations(job.prepared, expected, job.built, job.stage("evaluate"), job.known)
+        evaluated = evaluating.evaluations(
+            job.prepared, expected, job.built, job.stage("evaluate"), job.diags, job.known
+        )
         job.diags.extend(guessing(expected, evaluated))
         told, pictures = measuring.pictured(evaluated, expected)
         job = replace(job, found=replace(job.found, pictures=measuring.hashes(pictures)))
@@ -164,12 +166,12 @@ def _emitted(directory: Path, build: BuildFacts) -> Emitted:
     """What runs the artifact: its files, as `measurements.json` knows them. Raises QdslError measurements-missing."""
     folder = directory / build.target
     names = sorted(build.files, key=lambda name: not name.endswith(".onnx"))
-    absent = [name for name in (*names, "manifest.json") if not (folder / name).is_file()]
+    absent = [name for name in (*names, MANIFEST_FILE) if not (folder / name).is_file()]
     if absent or not names:
         headline = f"there is no `{folder / (absent or ['model.onnx'])[0]}`"
         raise QdslError([Diagnostic("measurements-missing", headline)])
     files = tuple(EmittedFile(name, (folder / name).stat().st_size, build.files[name]) for name in names)
-    return Emitted(folder, folder / names[0], folder / "manifest.json", files, 0, 0, 0, ())
+    return Emitted(directory=folder, model=folder / names[0], manifest=folder / MANIFEST_FILE, files=files)
 
 
 def _written(job: _Job, measured: Measured) -> MeasureResult:

@@ -204,7 +204,9 @@ def _require_fit(text: str, prepared: Prepared, path: Path) -> Diagnostics:
         datasets.open(spec, recipe.inputs, takes(tried), told)
     few = tuple(replace(spec, take=(_TRIED, 7)) for spec in recipe.data)
     tried = replace(tried, recipe=replace(recipe, data=few))
-    evaluating.evaluations(tried, evaluating.planned(tried, Diagnostics(), needed=True), {}, lambda *words: None)
+    evaluating.evaluations(
+        tried, evaluating.planned(tried, Diagnostics(), needed=True), {}, lambda *words: None, Diagnostics()
+    )
     return told
 
 

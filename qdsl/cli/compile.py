@@ -9,7 +9,10 @@ from qdsl.cli.log import log
 from qdsl.cli.measured import line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qdsl.api import CompileResult
+    from qdsl.targets.results import NotHere, Verification
 
 
 def add(verbs: Any) -> None:
@@ -81,6 +84,15 @@ def run(args: argparse.Namespace) -> int:
     return 0 if result.holds and (sure or not args.strict) else EXIT_BUDGET
 
 
+def _verified(found: Verification | NotHere, plain: Callable[[Any], Any]) -> dict[str, Any]:
+    """What running the artifact showed; None where it does not run here, with why."""
+    from qdsl.targets.results import NotHere
+
+    if isinstance(found, NotHere):
+        return {"verification": None, "not_verified": found.why}
+    return {"verification": plain(found)}
+
+
 def _as_json(result: CompileResult) -> dict[str, Any]:
     import dataclasses
     import math
@@ -102,7 +114,7 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
         {
             "target": target.target,
             "emitted": plain(target.emitted),
-            "verification": plain(target.verification),
+            **_verified(target.verification, plain),
             "budgets": plain(target.budgets),
             "choices": plain(target.plan.choices),
             "totals": plain(target.plan.totals),

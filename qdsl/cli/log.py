@@ -37,13 +37,18 @@ def _print_found(event: Event) -> None:
     from qdsl.harness.checks import Check
     from qdsl.harness.measurements import Measurements
     from qdsl.measure.measuring import Made
+    from qdsl.spec.words import plain
+    from qdsl.targets.results import NotHere
 
     found = event.found
     if isinstance(found, Made):
         line(event.stage, event.text)
         for node, reason in found.emitted.refused:
             line("refused", f"{node}: {reason}")
-        _print_verification(found.verification, as_it_is=found.plan.mode == "none")
+        if isinstance(found.verification, NotHere):
+            line("verify", f"NOT VERIFIED: {plain(found.verification.why)}")
+        else:
+            _print_verification(found.verification, as_it_is=found.plan.mode == "none")
     elif isinstance(found, Check):
         print_check(found)
     elif isinstance(found, Evaluation):

@@ -10,10 +10,9 @@ from qdsl.findings.cures import Cure, first_cure, names
 from qdsl.lang.recipe import TypeRequest
 from qdsl.plan import Decisions
 from qdsl.plan.apart import emitted_view
-from qdsl.predict.edges import edges_of_plan
 from qdsl.spec.opset import least_opset
 from qdsl.spec.words import plain
-from qdsl.targets.ort.predict import refused_tensors
+from qdsl.targets.base import Refusal
 from qdsl.work.prepared import Prepared
 
 _NO_CURE = "write `activations uint8 affine`, or export the model with an older opset"
@@ -24,33 +23,33 @@ def require_loadable(prepared: Prepared, decided: Sequence[Decisions], sets: Map
     errors = Diagnostics()
     for one in decided:
         found = refused(one)
-        if found:
+        if found is not None:
             errors.add(_told(prepared, one, found, sets or {}))
     errors.raise_errors()
 
 
-def refused(decided: Decisions) -> tuple[str, ...]:
-    """The tensors at which the runtime would refuse the file of a plan; () for one that it loads."""
+def refused(decided: Decisions) -> Refusal | None:
+    """Why the runtime would refuse the file of a plan; None for one that it loads."""
     plan, context = decided.plan, decided.context
     if plan.mode not in ("static", "float"):
-        return ()
+        return None
     view, tensors = emitted_view(context, {tensor.tensor: tensor for tensor in plan.tensors}, plan.apart)
-    edges = edges_of_plan(view, tensors, plan.weights, plan.biases)
     emitted = replace(view, opset=max(view.opset, least_opset(plan)))
-    return refused_tensors(emitted, edges, context.capability)
+    return context.runtime.refuses(emitted, tensors, plan.weights, plan.biases, context.capability)
 
 
-def _told(prepared: Prepared, one: Decisions, found: Sequence[str], sets: Mapping[str, str]) -> Diagnostic:
-    title, opset = one.context.capability.title, max(one.context.view.opset, least_opset(one.plan))
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    cure = first_cure(list(_candidates(one, found)), prepared, sets, one.plan.target, lambda again: not refused(again))
+def _told(prepared: Prepared, one: Decisions, found: Refusal, sets: Mapping[str, str]) -> Diagnostic:
+    title, tensors = one.context.capability.title, found.tensors
+    more = f" and {len(tensors) - 1} more" if len(tensors) > 1 else ""
+    candidates = list(_candidates(one, tensors))
+    cure = first_cure(candidates, prepared, sets, one.plan.target, lambda again: refused(again) is None)
     return Diagnostic(
         "target-cannot",
-        f"{title} would refuse to load this build: it carries a signed Q/DQ pair over to `{plain(found[0])}`{more}",
+        f"{title} would refuse to load this build: {found.does} `{plain(tensors[0])}`{more}",
         _asked(one) or one.context.cascade.mode.span,
-        f"signed activations at opset {opset}",
+        found.given,
         (f"add `{cure.told}`" if cure is not None else _NO_CURE,),
-        ("from opset 21 on, it rewrites such a pair to unsigned and then contradicts itself",),
+        (found.because,),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from qdsl.harness.results import FLOAT, BuildScores, Drop, Evaluation, Key, Odd
 from qdsl.harness.tasks import Case, Expected, Task, task_for
 from qdsl.metrics import paired_intervals
-from qdsl.targets import Runner
+from qdsl.targets.base import Runner
 
 RESAMPLES = 1000
 ODDEST = 12

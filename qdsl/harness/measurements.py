@@ -77,7 +77,8 @@ class BuildFacts:
     """One artifact. `integer_macs` multiply integers, as far as that was verified; `kernels` are (operator, nodes
     predicted to run in integers, nodes that do); `mismatches` None: nothing told which kernels run; `outputs` and
     `layers` hold tensors against the float model's, on samples of `source`; `activations` is as in `ModelFacts`;
-    `device` is where its budgets are decided, "" for any."""
+    `device` is where its budgets are decided, "" for any; `not_verified` why it did not run on the machine that built
+    it, "" where it did."""
 
     target: str
     mode: str
@@ -93,6 +94,7 @@ class BuildFacts:
     outputs: tuple[Fidelity, ...]
     layers: tuple[Fidelity, ...]
     budgets: tuple[BudgetFacts, ...]
+    not_verified: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def document(found: Measurements) -> str:
         "recipe": found.recipe,
         "recipe_sha256": found.recipe_sha256,
         "model": asdict(found.model),
-        "builds": {build.target: asdict(build) for build in found.builds},
+        "builds": {build.target: _facts(build) for build in found.builds},
         "evaluations": [evaluation_json(each) for each in found.evaluations],
         "profiles": [profile_json(each) for each in found.profiles],
         "pictures": found.pictures,
@@ -136,6 +138,12 @@ def document(found: Measurements) -> str:
     }
     text = json.dumps(json_ready(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "replace").decode("utf-8")  # names of files may be no text
+
+
+def _facts(found: BuildFacts) -> dict[str, Any]:
+    """`not_verified` stands there alone where there is something to say."""
+    whole = asdict(found)
+    return whole if found.not_verified else {name: value for name, value in whole.items() if name != "not_verified"}
 
 
 def evaluation_json(found: Evaluation) -> dict[str, Any]:

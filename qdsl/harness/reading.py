@@ -199,7 +199,9 @@ def _read_model(part: Part) -> ModelFacts:
 
 
 def _read_facts(name: str, part: Part) -> BuildFacts:
-    at = part.fields(*BuildFacts.__dataclass_fields__)
+    names = [name for name in BuildFacts.__dataclass_fields__ if name != "not_verified"]
+    unseen = isinstance(part.value, dict) and "not_verified" in part.value
+    at = part.fields(*names, *(["not_verified"] if unseen else []))
     if at["target"].name() != name:
         raise at["target"].unfit(f"expected {name!r}")
     return BuildFacts(
@@ -217,6 +219,7 @@ def _read_facts(name: str, part: Part) -> BuildFacts:
         outputs=tuple(_read_fidelity(each) for each in at["outputs"].items()),
         layers=tuple(_read_fidelity(each) for each in at["layers"].items()),
         budgets=tuple(_read_budget(each) for each in at["budgets"].items()),
+        not_verified=at["not_verified"].text() if unseen else "",
     )
 
 

@@ -22,7 +22,9 @@ from qdsl.harness.tasks import Expected
 from qdsl.measure import asking, comparing
 from qdsl.measure.measuring import Made
 from qdsl.spec.aside import folder_aside
-from qdsl.targets import Runner, target_module
+from qdsl.targets import reference, target_of
+from qdsl.targets.base import Deployed, Runner
+from qdsl.targets.results import NotHere
 from qdsl.work.prepared import Prepared, takes
 from qdsl.work.writing import unwritable
 
@@ -32,17 +34,18 @@ Rows = Sequence[Mapping[str, NDArray[Any]]]
 
 def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected]) -> Path | None:
     """Write `<target>/bench/`: samples of what is evaluated first, else others that there are. None where there are
-    none, and where the float model does not run on samples that the recipe does not ask for. Raises QdslError for
-    samples that cannot be read and an artifact that does not run."""
+    none, for a target whose artifacts nothing here runs, and where the float model does not run on samples that the
+    recipe does not ask for. Raises QdslError for samples that cannot be read and an artifact that does not run."""
     first = next((each for each in expected if not each.condition), None)
-    stored = _of(prepared, first)
-    if not stored:
+    deployed = target_of(made.plan.target).deployed(made.emitted)
+    stored = [] if isinstance(deployed, NotHere) else _of(prepared, first)
+    if isinstance(deployed, NotHere) or not stored:
         remove(made)
         return None
     folder = made.emitted.directory / FOLDER
     try:
         with folder_aside(folder) as aside:
-            content = _content(prepared, made, first, stored, aside)
+            content = _content(prepared, made, deployed, first, stored, aside)
             if content is None:
                 remove(made)
                 return None
@@ -53,26 +56,32 @@ def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected]) -> Path
 
 
 def _content(
-    prepared: Prepared, made: Made, first: Expected | None, stored: Sequence[StoredInput], folder: Path
+    prepared: Prepared,
+    made: Made,
+    deployed: Deployed,
+    first: Expected | None,
+    stored: Sequence[StoredInput],
+    folder: Path,
 ) -> Content | None:
     """What goes into the bundle; the float model is written into `folder`, where it runs."""
     save(prepared.model, folder / "float.onnx")
-    module = target_module(made.plan.target)
     inputs = [check.prepared(each.samples, list(map(dict, each.steps)), each.dtype) for each in stored]
     rows: Rows = [
         {each.name: array[at, ...] for each, array in zip(stored, inputs, strict=True)} for at in range(len(inputs[0]))
     ]
     try:
-        floats = _outputs(target_module("ort").float_runner(folder / "float.onnx", 1), rows)
+        floats = _outputs(reference().float_runner(folder / "float.onnx", 1), rows)
     except QdslError:
         if first is not None:
             raise
         return None
-    ours = _outputs(module.runner(made.emitted, 1, as_written=True), rows)
-    out, options = chosen_rows(prepared.view), module.session_options(made.emitted)
+    runner = target_of(made.plan.target).runner(made.emitted, 1, as_written=True)
+    if isinstance(runner, NotHere):
+        return None
+    ours, out = _outputs(runner, rows), chosen_rows(prepared.view)
     entries = [
         Entry(FLOAT, "float.onnx", {}, _golden(floats, out)),
-        Entry(made.plan.target, f"../{made.emitted.model.name}", options, _golden(ours, out)),
+        Entry(made.plan.target, f"../{deployed.model.name}", deployed.options, _golden(ours, out)),
     ]
     indices = range(len(rows))
     labelled = first is not None and len(stored) == 1

@@ -14,8 +14,9 @@ from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity, Span
 from qdsl.lock import complete
 from qdsl.ranges.calibrating import requests
 from qdsl.spec.plan import AS_IT_IS, Plan
-from qdsl.targets import TargetModule
-from qdsl.targets.results import Emitted, FloatModelError, Verification
+from qdsl.spec.words import plain
+from qdsl.targets.base import Target
+from qdsl.targets.results import Emitted, FloatModelError, NotHere, Verification
 from qdsl.work.prepared import Prepared, takes
 
 if TYPE_CHECKING:
@@ -53,24 +54,30 @@ def any_samples(prepared: Prepared, count: int) -> tuple[Iterable[Sample], str]:
 
 
 def verified(
-    module: TargetModule, prepared: Prepared, emitted: Emitted, plan: Plan, datasets: Mapping[str, Dataset], count: int
-) -> Verification:
+    target: Target, prepared: Prepared, emitted: Emitted, plan: Plan, datasets: Mapping[str, Dataset], count: int
+) -> Verification | NotHere:
     """The artifact held against the float model. Samples that the recipe did not ask to be used, and that the float
     model does not run on, are left out, and inputs drawn in several sizes; where it runs on none of these, the artifact
     is compared on none (see `uncompared`). A file that is measured as it is is compared with nothing."""
     if plan.mode == AS_IT_IS:
-        return replace(module.verify(prepared.model, emitted, plan, (), count=count), outputs=())
+        found = target.verify(prepared.model, emitted, plan, (), count=count)
+        return found if isinstance(found, NotHere) else replace(found, outputs=())
     for chosen, source in _tries(prepared, plan, datasets, count):
         try:
-            return module.verify(prepared.model, emitted, plan, chosen, count=count, source=source)
+            return target.verify(prepared.model, emitted, plan, chosen, count=count, source=source)
         except FloatModelError:
             if requests([plan]):
                 raise
-    return module.verify(prepared.model, emitted, plan, (), count=count)
+    return target.verify(prepared.model, emitted, plan, (), count=count)
 
 
-def uncompared(prepared: Prepared, plan: Plan, found: Verification, span: Span) -> Iterator[Diagnostic]:
-    """A warning where nothing was found to compare the artifact of `plan` on; `span` is the place of the model."""
+def uncompared(prepared: Prepared, plan: Plan, found: Verification | NotHere, span: Span) -> Iterator[Diagnostic]:
+    """A warning where the artifact of `plan` is compared on nothing; `span` is the place of the model."""
+    if isinstance(found, NotHere):
+        headline = f"the artifact for {plan.target} is not compared with the float model: {plain(found.why)}"
+        label = "what it computes, and in which kernels, nothing here has seen"
+        yield Diagnostic("not-compared", headline, span, label, severity=Severity.WARNING)
+        return
     if found.samples or not found.outputs or requests([plan]):
         return
     sizes = ", ".join(map(str, _SIZES))

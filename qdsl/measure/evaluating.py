@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qdsl import data
 from qdsl.data.corrupt import Corruption, corrupted
-from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity, Span
 from qdsl.graph import save
 from qdsl.harness import FLOAT, Evaluation, evaluate
 from qdsl.harness.tasks import Case, Expected, task_for
@@ -22,8 +22,10 @@ from qdsl.measure.budgets import Name, Reading
 from qdsl.measure.expecting import expect, require_pictures, told
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.spec.scratch import scratch
-from qdsl.targets import Runner, target_module
-from qdsl.targets.results import Emitted
+from qdsl.spec.words import plain
+from qdsl.targets import reference, target_of
+from qdsl.targets.base import Runner
+from qdsl.targets.results import Emitted, NotHere
 from qdsl.work.prepared import Prepared, model_span, placed_at, takes
 
 Heard = Callable[[str, int, int], None]
@@ -68,7 +70,7 @@ def _try(prepared: Prepared, found: Sequence[Expected]) -> None:
     """Raises QdslError, evaluate-*, python-*, where a task cannot read what the model says of its first sample."""
     if not found:
         return
-    with placed_at(model_span(prepared), "artifact-refused"), _runners(prepared, {}) as builds:
+    with placed_at(model_span(prepared), "artifact-refused"), _runners(prepared, {}, Diagnostics()) as builds:
         for expected in found:
             sample = expected.dataset.sample(0)
             outputs = builds[FLOAT].run(sample.arrays)
@@ -104,18 +106,19 @@ def evaluations(
     expected: Sequence[Expected],
     built: Mapping[str, Emitted],
     heard: Heard,
+    diags: Diagnostics,
     known: Known = lambda found: None,
     target: str | None = None,
 ) -> tuple[Evaluation, ...]:
     """Every planned `evaluate` on the float model and the artifacts in `built` (by target, or by any name where all are
-    for `target`).
+    for `target`) that run here; `diags` says which do not.
 
     `heard` is told the task and its data, and samples done of all; `known` each result as soon as it is. Raises
     QdslError: evaluate-* for outputs that a task cannot read, data-* and image-* for samples, artifact-refused.
     """
     if not expected:
         return ()
-    with _runners(prepared, built, target) as builds:
+    with _runners(prepared, built, diags, target) as builds:
         return tuple(_carried_out(one, builds, heard, known) for one in expected)
 
 
@@ -156,27 +159,39 @@ def _left_out(spec: Evaluate, reason: str) -> Diagnostic:
 
 @contextmanager
 def _runners(
-    prepared: Prepared, built: Mapping[str, Emitted], target: str | None = None
+    prepared: Prepared, built: Mapping[str, Emitted], diags: Diagnostics, target: str | None = None
 ) -> Iterator[dict[str, Runner]]:
-    """The float model and the artifacts, each with the threads that its target asks for."""
-    threads = {block.name: block.threads for block in prepared.recipe.targets}
+    """The float model and the artifacts, each with the threads that its target asks for. One that does not run here is
+    left out, and told."""
+    blocks = {block.name: block for block in prepared.recipe.targets}
     targets = {name: target or name for name in built}
     with scratch() as folder:
         path = folder / "float.onnx"
         save(prepared.model, path)
         mode = prepared.recipe.mode
         as_written = mode is not None and mode.kind == AS_IT_IS
-        builds = {FLOAT: target_module("ort").float_runner(path, as_written=as_written)}
-        yield builds | {
-            name: target_module(targets[name]).runner(found, threads.get(targets[name]))
-            for name, found in built.items()
-        }
+        builds = {FLOAT: reference().float_runner(path, as_written=as_written)}
+        for name, found in built.items():
+            block = blocks.get(targets[name])
+            runner = target_of(targets[name]).runner(found, block.threads if block is not None else None)
+            if isinstance(runner, NotHere):
+                diags.add(_elsewhere(targets[name], runner, block.span if block is not None else prepared.recipe.span))
+            else:
+                builds[name] = runner
+        yield builds
+
+
+def _elsewhere(target: str, found: NotHere, span: Span) -> Diagnostic:
+    headline = f"`evaluate` is left out for {target}, and what it decides undecided: {plain(found.why)}"
+    return Diagnostic("evaluate-left-out", headline, span, severity=Severity.WARNING)
 
 
 def readings(evaluated: Sequence[Evaluation], build: str) -> dict[str, dict[Name, Reading]]:
     """What the evaluations say of one build, for its budgets, by the words of their statements."""
     found: dict[str, dict[Name, Reading]] = {}
     for evaluation in (each for each in evaluated if not each.condition):
+        if build not in {each.build for each in evaluation.builds}:
+            continue
         scores, floats = evaluation.of(build), evaluation.of(FLOAT).scores
         count = "1 sample" if evaluation.samples == 1 else f"{evaluation.samples} samples"
         source = f"measured, {count} of {evaluation.data}"

@@ -34,7 +34,7 @@ from qdsl.measure.budgets import Budget, Name, Reading, Readings, decide_budgets
 from qdsl.measure.doubts import guessing
 from qdsl.spec.plan import Plan, Totals
 from qdsl.spec.plan_json import plan_hash
-from qdsl.targets.results import Emitted, Verification
+from qdsl.targets.results import Emitted, NotHere, Verification
 from qdsl.work.prepared import Prepared, model_prints, model_span, placed_at
 from qdsl.work.writing import write_bytes, write_text
 
@@ -44,11 +44,16 @@ _PICTURE = re.compile(r"\d{3}\.jpg")
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What was emitted and verified for one target."""
+    """What was emitted for one target, and verified, where it runs here."""
 
     plan: Plan
     emitted: Emitted
-    verification: Verification
+    verification: Verification | NotHere
+
+    @property
+    def seen(self) -> Verification | None:
+        """What running it showed; None where it does not run here."""
+        return None if isinstance(self.verification, NotHere) else self.verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ def integer_macs(made: Made) -> int:
     """The multiplications of integers: as predicted, but for the nodes that were seen to run otherwise."""
     found = made.plan.totals.integer_macs
     nodes = {node.node: node for node in made.plan.nodes}
-    for miss in made.verification.mismatches:
+    for miss in made.seen.mismatches if made.seen is not None else ():
         node, runs = nodes[miss.node], miss.real.startswith("integer")
         found += (node.macs or 0) * (int(runs) - int(node.in_integers))
     return found
@@ -84,7 +89,7 @@ def integer_macs(made: Made) -> int:
 
 def mismatches(made: Made) -> int | None:
     """How many nodes run otherwise than predicted; None where nothing told what runs."""
-    return len(made.verification.mismatches) if made.verification.kernels_read else None
+    return len(made.seen.mismatches) if made.seen is not None and made.seen.kernels_read else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ def measured(
     `told` hears each result."""
     built = {each.plan.target: each.emitted for each in made}
     with placed_at(model_span(prepared), "artifact-refused"):
-        evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"), told)
+        evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"), diags, told)
         diags.extend(guessing(expected, evaluated))
         evaluated, pictures = pictured(evaluated, expected)
         asked = asking.all_wanted(prepared.recipe, built)
@@ -277,7 +282,7 @@ def hashes(pictures: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def _build_facts(prepared: Prepared, made: Made, block: Target, decided: Sequence[Budget]) -> BuildFacts:
-    verified = made.verification
+    verified, seen = made.verification, made.seen
     return BuildFacts(
         target=made.plan.target,
         mode=made.plan.mode,
@@ -287,12 +292,13 @@ def _build_facts(prepared: Prepared, made: Made, block: Target, decided: Sequenc
         plan_sha256=plan_hash(made.plan),
         integer_macs=integer_macs(made),
         activations=_activations(prepared, made.plan),
-        kernels=tuple((each.kernel, each.predicted, each.real) for each in verified.kernels),
+        kernels=() if seen is None else tuple((each.kernel, each.predicted, each.real) for each in seen.kernels),
         mismatches=mismatches(made),
-        source=verified.source,
-        outputs=verified.outputs,
-        layers=verified.layers,
+        source="" if seen is None else seen.source,
+        outputs=() if seen is None else seen.outputs,
+        layers=() if seen is None else seen.layers,
         budgets=budget_facts(decided),
+        not_verified=verified.why if isinstance(verified, NotHere) else "",
     )
 
 

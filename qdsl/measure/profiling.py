@@ -19,8 +19,10 @@ from qdsl.measure.budgets import Name, Reading, cost_readings
 from qdsl.measure.slower import slower
 from qdsl.spec.plan import Plan
 from qdsl.spec.scratch import scratch
-from qdsl.targets import target_module
-from qdsl.targets.results import Emitted
+from qdsl.spec.words import plain
+from qdsl.targets import target_of
+from qdsl.targets.base import Deployed
+from qdsl.targets.results import Emitted, NotHere
 from qdsl.work.prepared import Prepared
 
 NO_PLANS: Mapping[str, Plan] = {}
@@ -44,7 +46,12 @@ def profiles(
     for target, (wish, span) in asked.items():
         if target not in built:
             continue
-        each = _profiled(prepared, expected, target, built[target], wish, heard)
+        deployed = target_of(target).deployed(built[target])
+        if isinstance(deployed, NotHere):
+            headline = f"{target} is not profiled here: {plain(deployed.why)}"
+            diags.add(Diagnostic("profile-left-out", headline, span, severity=Severity.WARNING))
+            continue
+        each = _profiled(prepared, expected, target, deployed, wish, heard)
         if each is None:
             headline = f"{target} is not profiled: there is no data, and the shape of an input is free"
             help = ("write `shape [..]` in the `input` block",)
@@ -58,7 +65,7 @@ def profiles(
 
 
 def _profiled(
-    prepared: Prepared, expected: Sequence[Expected], target: str, emitted: Emitted, wish: Wish, heard: Heard
+    prepared: Prepared, expected: Sequence[Expected], target: str, deployed: Deployed, wish: Wish, heard: Heard
 ) -> Profile | None:
     with scratch() as folder:
         count = max(worker.SAMPLES, wish.batch)
@@ -70,8 +77,7 @@ def _profiled(
         worker.store_feeds(inputs, rows, wish.batch)
         model = folder / "float.onnx"
         save(prepared.model, model)
-        options = target_module(target).session_options(emitted)
-        subjects = [Subject(FLOAT, model), Subject(target, emitted.model, options)]
+        subjects = [Subject(FLOAT, model), Subject(target, deployed.model, deployed.options)]
         return profile(target, subjects, inputs, wish, lambda done, total: heard(f"runs for {target}", done, total))
 
 

@@ -11,9 +11,7 @@ from qdsl.graph.view import GraphView, NodeView, TensorView, Use
 from qdsl.plan.context import Context
 from qdsl.predict.bounds import Interval
 from qdsl.spec.plan import BiasPlan, Prediction, Reader, TensorPlan, WeightPlan
-from qdsl.targets.ort.predict import predict
 
-COPY = "Max"  # of one input: ONNX Runtime neither removes nor fuses it
 APART = "apart"  # the word of a row's `requires`
 BECAUSE = "kept in float: it reads a copy, which the Q/DQ around it are not fused with"
 
@@ -30,10 +28,10 @@ def predict_kept(
     unknown = dict(_unknown(context, tensors))
     apart = dict(unknown)
     while True:
-        view = _with_copies(context.view, apart)
+        view = _with_copies(context, apart)
         read = {_reader(context.view, place): Reader(_copy_of(context.view, place[0]), 0) for place in apart.items()}
         planned = {name: _moved(plan, read) for name, plan in tensors.items()} if read else tensors
-        found = predict(view, planned, weights, biases, context.capability, ranges, lowered=True)
+        found = context.runtime.predict(view, planned, weights, biases, context.capability, ranges)
         fused = dict(_fused(context, found))
         if not fused.keys() - apart.keys():
             break
@@ -56,7 +54,7 @@ def emitted_view(
     them."""
     places = {context.view.node_index[reader.node]: reader.port for reader in apart}
     read = {_reader(context.view, place): Reader(_copy_of(context.view, place[0]), 0) for place in places.items()}
-    return _with_copies(context.view, places), {name: _moved(plan, read) for name, plan in tensors.items()}
+    return _with_copies(context, places), {name: _moved(plan, read) for name, plan in tensors.items()}
 
 
 def _unknown(context: Context, tensors: Mapping[str, TensorPlan]) -> Iterable[tuple[int, int]]:
@@ -129,8 +127,9 @@ def _moved(plan: TensorPlan, read: Mapping[Reader, Reader]) -> TensorPlan:
     return replace(plan, readers=tuple(read.get(reader, reader) for reader in plan.readers))
 
 
-def _with_copies(view: GraphView, apart: Mapping[int, int]) -> GraphView:
+def _with_copies(context: Context, apart: Mapping[int, int]) -> GraphView:
     """The graph with a copy before each of these ports."""
+    view, copy = context.view, context.runtime.copy
     if not apart:
         return view
     nodes: list[NodeView] = []
@@ -143,7 +142,7 @@ def _with_copies(view: GraphView, apart: Mapping[int, int]) -> GraphView:
             port = apart[node.index]
             copies[Use(node.index, port)] = len(nodes)
             source, name = node.inputs[port], _copy_of(view, node.index)
-            nodes.append(NodeView(len(nodes), name, COPY, "", (source,), (name,), {}, ()))
+            nodes.append(NodeView(len(nodes), name, copy, "", (source,), (name,), {}, ()))
             uses = (Use(len(nodes), port),)
             old = tensors[source]
             tensors[name] = TensorView(name, "activation", old.dtype, old.shape, len(nodes) - 1, uses, False)

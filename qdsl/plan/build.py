@@ -30,9 +30,8 @@ from qdsl.plan.draft import Draft
 from qdsl.plan.dynamic_verdicts import verdicts as dynamic_verdicts
 from qdsl.plan.flags import flags
 from qdsl.plan.float16 import Float16Parts
-from qdsl.plan.float16_size import float16_bytes, float16_reads
 from qdsl.plan.float16_verdicts import with_float16
-from qdsl.plan.gate import find_target, table_name, target_absent
+from qdsl.plan.gate import find_target, target_absent
 from qdsl.plan.guards import check_option
 from qdsl.plan.islands import island_flags, islands
 from qdsl.plan.nothing import nothing_quantized
@@ -54,9 +53,8 @@ from qdsl.spec.plan import (
     Prediction,
     Totals,
 )
-from qdsl.targets.ort.dynamic_size import predicted_dynamic_bytes
-from qdsl.targets.ort.joins import joined_nodes, lowered_nodes
-from qdsl.targets.ort.size import kept_floats, predicted_bytes
+from qdsl.targets import target_of
+from qdsl.targets.base import Runtime
 
 _MEASURE_IT = "to measure it as it is: `quantize none`"
 _QUANTIZED_OPS = frozenset(
@@ -131,8 +129,9 @@ def _decide(
     choices: tuple[Choice, ...],
 ) -> Decisions:
     block = find_target(recipe, target)
-    _refuse_absent(recipe, target, block, capability)
-    table = capability or load(table_name(target))
+    _refuse_absent(recipe, target, block)
+    backend = target_of(target)
+    table = capability or load(backend.table)
     mode = _mode(recipe, block)
     if mode.kind == AS_IT_IS:
         stored = any(node.op == "DequantizeLinear" for node in view.nodes)
@@ -140,7 +139,7 @@ def _decide(
     else:
         _refuse_quantized(recipe, view)
     choices = in_order(choices, view)
-    context = with_choices(_context(recipe, block, view, table, diags), choices)
+    context = with_choices(_context(recipe, block, view, backend.runtime, table, diags), choices)
     rules = tuple(r for r in cascades.all_rules(recipe, block) if isinstance(r, PlaceRule))
     changes = edits(context, rules)
     bare = _bare(context)
@@ -201,7 +200,7 @@ def _plan(
     verdicts = with_float16(context, halves, _verdicts(context, settled))
     cut = cuts(context, draft) if draft.tensors else ()
     between = _between(context, settled)
-    return Plan(
+    plan = Plan(
         version=PLAN_VERSION,
         recipe=recipe.name,
         model=context.view.model_name,
@@ -212,7 +211,7 @@ def _plan(
         weights=tuple(sorted(draft.weights, key=lambda plan: (plan.node, plan.port))),
         biases=tuple(sorted(biases, key=lambda plan: (plan.node, plan.port))),
         flags=_flags(recipe, block, context, settled, between),
-        totals=_totals(context, draft, halves, verdicts, sizes),
+        totals=_totals(context, verdicts, sizes),
         open=(*_open(recipe, draft), *opened(cut), *improve.opened(biases)),
         facts=carried(recipe, block),
         halves=tuple(halves.nodes.values()),
@@ -221,6 +220,8 @@ def _plan(
         cuts=cut,
         islands=between,
     )
+    size = context.runtime.file_bytes(plan, context.view, context.rows, sizes.canonical)
+    return replace(plan, totals=replace(plan.totals, predicted_bytes=size))
 
 
 def _check_settled(context: Context, settled: Settled, halves: Float16Parts) -> tuple[Count, ...]:
@@ -239,8 +240,8 @@ def _check_settled(context: Context, settled: Settled, halves: Float16Parts) -> 
     return counts
 
 
-def _refuse_absent(recipe: Recipe, name: str, block: Target | None, capability: Capability | None) -> None:
-    absent = None if capability else target_absent(name, block)
+def _refuse_absent(recipe: Recipe, name: str, block: Target | None) -> None:
+    absent = target_absent(name, block)
     if absent is not None:
         raise QdslError([absent])
     if recipe.mode is None and (block is None or block.mode is None):
@@ -268,7 +269,9 @@ def _refuse_quantized(recipe: Recipe, view: GraphView) -> None:
         )
 
 
-def _context(recipe: Recipe, block: Target | None, view: GraphView, table: Capability, diags: Diagnostics) -> Context:
+def _context(
+    recipe: Recipe, block: Target | None, view: GraphView, runtime: Runtime, table: Capability, diags: Diagnostics
+) -> Context:
     mode = _mode(recipe, block)
     origins = Origins(recipe)
     selection = Selection(view, diags, dict(recipe.selects))
@@ -284,6 +287,7 @@ def _context(recipe: Recipe, block: Target | None, view: GraphView, table: Capab
     context = Context(
         view=view,
         capability=table,
+        runtime=runtime,
         cascade=cascade,
         schemes=_schemes(mode)(table, diags, float_mode),
         selection=selection,
@@ -339,7 +343,8 @@ def _reasons(context: Context, refused: Mapping[int, Prediction]) -> dict[int, s
     return floats | {node: prediction.because for node, prediction in refused.items()}
 
 
-def _totals(context: Context, draft: Draft, halves: Float16Parts, nodes: tuple[NodePlan, ...], sizes: _Sizes) -> Totals:
+def _totals(context: Context, nodes: tuple[NodePlan, ...], sizes: _Sizes) -> Totals:
+    """Of everything but the emitted size, which follows from the whole plan."""
     integer = [node for node in nodes if node.in_integers]
     return Totals(
         nodes=len(nodes),
@@ -349,20 +354,9 @@ def _totals(context: Context, draft: Draft, halves: Float16Parts, nodes: tuple[N
         macs=sum(node.macs or 0 for node in nodes),
         integer_macs=sum(node.macs or 0 for node in integer),
         float_bytes=sizes.given,
-        predicted_bytes=_bytes(context, draft, sizes.canonical, nodes)
-        + kept_floats(context.view, draft.weights, float16_reads(context, halves))
-        + float16_bytes(context, halves),
+        predicted_bytes=0,
         uncounted=sum(node.macs is None for node in nodes),
     )
-
-
-def _bytes(context: Context, draft: Draft, canonical: int, nodes: tuple[NodePlan, ...]) -> int:
-    if context.cascade.mode.kind == "dynamic":
-        return predicted_dynamic_bytes(context.view, canonical, draft.tensors, draft.weights)
-    joined = joined_nodes(nodes, context.rows)
-    lowered = lowered_nodes(nodes, context.rows)
-    tensors = draft.tensors.values()
-    return predicted_bytes(context.view, canonical, tensors, draft.weights, draft.biases, joined, lowered)
 
 
 def _open(recipe: Recipe, draft: Draft) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What every step of planning looks at: the graph, the target's rows, the cascade, and where to report."""
+"""What every step of planning looks at: the graph, the target's rows and habits, the cascade, and where to report."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from qdsl.diag import Diagnostics
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.select.selection import Selection
 from qdsl.spec.plan import Origin
+from qdsl.targets.base import Runtime
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Context:
 
     view: GraphView
     capability: Capability
+    runtime: Runtime
     cascade: Cascade
     schemes: Schemes
     selection: Selection

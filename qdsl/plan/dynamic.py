@@ -22,7 +22,6 @@ from qdsl.plan.place import Edit
 from qdsl.plan.settle import Settled
 from qdsl.spec import Granularity, Scheme
 from qdsl.spec.plan import Calibration, Origin, Prediction, Reader, TensorPlan, WeightPlan
-from qdsl.targets.ort.predict_dynamic import predict_dynamic
 
 AT_RUN_TIME = "dynamic"
 _DATA, _WEIGHT = 0, 1
@@ -108,7 +107,7 @@ def settle(context: Context, rules: Iterable[PlaceRule], changes: Iterable[Edit]
     for origin in idle:
         _unreached(context, origin, rules, len(able))
     draft = _draft(context, able, placed)
-    predictions = predict_dynamic(context.view, draft.tensors, draft.weights, context.capability)
+    predictions = context.runtime.predict_dynamic(context.view, draft.tensors, draft.weights, context.capability)
     return DynamicSettled(draft, {**predictions, **_named(context, refused)}, refused, left=left)
 
 

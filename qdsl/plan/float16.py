@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from qdsl.capability.float16 import KEPT, Float16Row, float16_for
 from qdsl.graph.float16_ports import Ports, float16_ports
-from qdsl.graph.view import NodeView, Use
+from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.spec.plan import Float16Node, Float16Weight, Origin
@@ -248,21 +248,3 @@ def check(context: Context, halves: Float16Parts) -> None:
             label=halves.refused[nodes[0]][0],
             help=["write `in float32`", f"exclude them: `{origin.rule} and not op {context.view.nodes[nodes[0]].op}`"],
         )
-
-
-def casts(context: Context, halves: Float16Parts) -> dict[str, dict[str, list[Use]]]:
-    """The Casts between float16 and float32 nodes: by tensor, then by the type cast to, the ports that read it. A graph
-    output reads float32; constants have none."""
-    written = {context.view.nodes[index].outputs[port] for index, half in halves.nodes.items() for port in half.writes}
-    wanted = {(index, port) for index, half in halves.nodes.items() for port in half.reads}
-    found: dict[str, dict[str, list[Use]]] = {}
-    for name, tensor in context.view.tensors.items():
-        if tensor.kind == "constant":
-            continue
-        for use in tensor.uses:
-            to = "float16" if (use.node, use.port) in wanted else "float32"
-            if (to == "float16") != (name in written):
-                found.setdefault(name, {}).setdefault(to, []).append(use)
-        if tensor.is_output and name in written:
-            found.setdefault(name, {}).setdefault("float32", [])
-    return found

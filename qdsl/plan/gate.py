@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from qdsl.capability import names
 from qdsl.cascade.carried import requirement_text
 from qdsl.diag import Diagnostic, Severity, Span
 from qdsl.lang.recipe import Recipe, Require, Target
 from qdsl.lang.vocabulary import METRICS
 from qdsl.plan.improve import BUILT
+from qdsl.targets import TARGETS
 
 _KNOWN = frozenset({"size", "macs", "integer_share"})
 _PROFILED = frozenset({"latency", "throughput", "cpu", "memory", "energy"})
@@ -28,15 +28,16 @@ def gate(recipe: Recipe, target: str) -> tuple[Diagnostic, ...]:
 
 
 def target_absent(target: str, block: Target | None) -> Diagnostic | None:
-    """The error for a target that has no table here; None when there is one."""
-    if table_name(target) in names():
+    """The error for a target that is not in the index; None for one that is."""
+    if target in TARGETS:
         return None
+    known = [f"`{name}`" for name in sorted(TARGETS)]
     return Diagnostic(
         "target-absent",
         f"there is no target `{target}` yet",
         block.span if block else None,
-        "this version emits for `ort`",
-        ("write `target ort`",),
+        f"this version emits for {', '.join(known)}",
+        tuple(f"write `target {name}`" for name in sorted(TARGETS)),
     )
 
 
@@ -45,11 +46,6 @@ def model_absent(recipe: Recipe) -> Diagnostic | None:
     if recipe.model is None or recipe.model.format == "onnx":
         return None
     return _not_yet(f"`model {recipe.model.format}`", recipe.model.span, "export the model to ONNX: `model onnx`")
-
-
-def table_name(target: str) -> str:
-    """The capability table of a target: ONNX Runtime's is that of its CPU provider."""
-    return "ort_cpu" if target == "ort" else target
 
 
 def _absent(recipe: Recipe, target: str, block: Target | None) -> Iterator[Diagnostic]:

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from qdsl.capability import FLOAT, Capability, load, names
+from qdsl.capability import FLOAT, Capability, load
 from qdsl.cascade.cascade import all_rules
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import LayersRule, Mode, Recipe, Target, TypeRequest
-from qdsl.plan.gate import table_name
 from qdsl.spec import DType, Granularity
 from qdsl.spec.opset import DYNAMIC_OPSET, QDQ_OPSET, opset_of_types
+from qdsl.targets import TARGETS, target_of
 
 
 class Wanted(NamedTuple):
@@ -31,9 +31,9 @@ def wanted_opset(recipe: Recipe, view: GraphView) -> Wanted:
     """What the recipe wants of `view` over all its targets; the opset of `view` itself where that will do."""
     needed = gained = view.opset
     for target in recipe.targets:
-        if table_name(target.name) not in names():
+        if target.name not in TARGETS:
             continue
-        table = load(table_name(target.name))
+        table = load(target_of(target.name).table)
         modes = [mode for mode in (recipe.mode, target.mode) if mode is not None]
         needed = max(needed, _needed(recipe, target, modes, table))
         if any(mode.kind == "static" for mode in modes):

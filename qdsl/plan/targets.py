@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qdsl.capability import Row, load, names
-from qdsl.diag import Diagnostic, QdslError, nearest
-
-# Target name in a recipe -> the table that speaks for it, where the two differ.
-_TABLES = {"ort": "ort_cpu"}
+from qdsl.capability import Row, load
+from qdsl.targets import TARGETS, target_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,33 +18,16 @@ class TargetInfo:
     evidence: str
 
 
-def table_of(target: str) -> str:
-    """The name of the capability table of a target."""
-    return _TABLES.get(target, target)
-
-
 def available() -> tuple[TargetInfo, ...]:
-    """Every target that has a table, by name."""
-    spoken_for = {table: name for name, table in _TABLES.items()}
+    """Every target of the index, by name."""
     found = []
-    for table in names():
+    for name in sorted(TARGETS):
+        table = target_of(name).table
         capability = load(table)
-        found.append(TargetInfo(spoken_for.get(table, table), capability.title, table, capability.evidence))
-    return tuple(sorted(found, key=lambda target: target.name))
+        found.append(TargetInfo(name, capability.title, table, capability.evidence))
+    return tuple(found)
 
 
 def rows(target: str) -> tuple[Row, ...]:
     """The rows of a target's table, in the order in which they are tried. Raises QdslError for an unknown target."""
-    known = [info.name for info in available()]
-    if target in known:
-        return load(table_of(target)).rows
-    close = nearest(target, known) or tuple(known)
-    raise QdslError(
-        [
-            Diagnostic(
-                "target-absent",
-                f"there is no target `{target[:80]}`",
-                help=(f"the targets are {', '.join(f'`{name}`' for name in close)}",),
-            )
-        ]
-    )
+    return load(target_of(target).table).rows

@@ -17,10 +17,10 @@ from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.lang.recipe import Recipe
 from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, LockedMeans, LockedRange
-from qdsl.plan.targets import table_of
 from qdsl.ranges.correcting import channels, wanted
 from qdsl.spec.aside import forget_dead
 from qdsl.spec.plan import Cut, Plan
+from qdsl.targets import target_of
 from qdsl.work.prepared import Prepared, model_prints, model_span
 from qdsl.work.writing import write_text
 
@@ -159,7 +159,7 @@ class Pinned:
         return Lock(
             recipe=tuple((part.key, part.sha256) for part in locks.meaning(self.recipe)),
             model=model_prints(prepared, self.prints),
-            capability=locks.table_hashes({table_of(plan.target) for plan in plans}),
+            capability=locks.table_hashes({target_of(plan.target).table for plan in plans}),
             tools=locks.tool_versions(),
             cpu=locks.cpu_kind(),
             data=tuple(file for name, dataset in datasets.items() for file in self._files(name, dataset)),

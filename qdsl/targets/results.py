@@ -11,10 +11,31 @@ from qdsl.diag import QdslError
 # dB of an output as it runs against the artifact's own arithmetic: below this a kernel computes something else. What
 # fused kernels round otherwise costs less (a third of a step of uint8 outputs is about 50 dB).
 FLOOR_DB = 43.0
+MANIFEST_FILE = "manifest.json"  # beside every artifact
 
 
 class FloatModelError(QdslError):
     """The float model does not run on the samples that the artifact was to be compared on."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotHere:
+    """What a target does not do on this machine (there is no board, no such GPU). `why` in words that follow "not
+    verified here: ". It is no result: nothing that stands on one counts as known, and no budget as held."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What runs for one node. `runs` is "integer", "float", "float16" (reads it, with no Cast before), "absorbed"
+    (nothing of its own runs: it was folded into a neighbour's integer kernel or removed) or "moves" (no float data to
+    quantize: shapes, indices). `kernel` is the operator that runs, "" when none does. `rounded`: it runs in float, on a
+    weight that the file stores in float and the runtime made integers of."""
+
+    runs: str
+    kernel: str
+    rounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +47,19 @@ class EmittedFile:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Emitted:
-    """An artifact on disk. `files` are the model and its external data, the model first; `size` is their sum in bytes
-    (what `require size` speaks of); `counts` are nodes by operator; `refused` names what could not be placed as the
-    plan says, with the reason; `rewrites` are how often each rule of the emitter changed the graph, and `left` what its
-    lowerings left alone: (pass, node, reason)."""
+    """An artifact on disk. `model` is what is loaded of it, `manifest` says what it is; `files` are all but the
+    manifest, the model first; `size` is their sum in bytes (what `require size` speaks of); `refused` names what could
+    not be placed as the plan says, with the reason; `rewrites` are how often each rule of the emitter changed the
+    graph, and `left` what its lowerings left alone: (pass, node, reason). What a target's kind of file has beside that
+    stands in a class of its own."""
 
     directory: Path
     model: Path
     manifest: Path
     files: tuple[EmittedFile, ...]
-    predicted_size: int
-    opset: int
-    ir_version: int
-    counts: tuple[tuple[str, int], ...]
+    predicted_size: int = 0
     refused: tuple[tuple[str, str], ...] = ()
     rewrites: tuple[tuple[str, int], ...] = ()
     left: tuple[tuple[str, str, str], ...] = ()

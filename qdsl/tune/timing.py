@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-from qdsl.calibrate import Ranges
 from qdsl.data import Dataset, Sample
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.chosen_rows import chosen_rows
@@ -20,6 +18,8 @@ from qdsl.plan.gate import find_target
 from qdsl.search import Attempt, compare
 from qdsl.spec.plan import Choice, Origin
 from qdsl.spec.threads import processors
+from qdsl.targets.agreement import Agreement
+from qdsl.targets.base import Bench, Feed, Runner
 from qdsl.work.deciding import decide_one
 from qdsl.work.prepared import Prepared
 
@@ -38,30 +38,29 @@ class Step:
     nodes: tuple[str, ...]
 
 
-class Bench:
-    """Tries steps for one target. `folder` holds builds while they are loaded. Raises QdslError `tune-data`, and what
-    reading data, building and running raise."""
+class Trying:
+    """Tries steps for one target, on its `bench`, for which `known` are the tensors with a range. Raises QdslError
+    `tune-data`, and what reading data, building and running raise."""
 
     def __init__(
         self,
         prepared: Prepared,
         decided: Decisions,
-        ranges: Ranges,
+        known: Collection[str],
         datasets: Mapping[str, Dataset],
-        folder: Path,
+        bench: Bench,
         heard: Heard,
     ) -> None:
         tune = prepared.recipe.tune
         assert tune is not None
-        self._prepared, self._base, self._ranges, self._tune = prepared, decided, ranges, tune
-        self._folder, self._heard = folder, heard
+        self._prepared, self._base, self._measured, self._tune = prepared, decided, known, tune
+        self._bench, self._heard = bench, heard
         self._target = decided.plan.target
         self._feeds = _feeds(prepared, decided, datasets, tune)
-        self._runtime: Any = import_module(f"qdsl.targets.{self._target}.latency")
         self._threads = threads_of(tune, find_target(prepared.recipe, self._target))
-        floats = self._runtime.contender(prepared.model, None, ranges, folder, self._threads)
+        floats = bench.load(None)
         self._reference = [floats.run(feed) for feed in self._feeds]
-        self._best = self._build(decided)
+        self._best = bench.load(decided.plan)
         self._first = self._fidelity(self._best)
 
     def attempt(self, taken: Sequence[Step], step: Step) -> Attempt:
@@ -70,17 +69,17 @@ class Bench:
         missing = [t.tensor for t in decided.plan.tensors if t.observe and t.tensor not in self._known(decided)]
         if missing:
             return Attempt(False, f"needs the range of {missing[0]}, which was not measured")
-        build = self._build(decided)
+        build = self._bench.load(decided.plan)
         why = broken(self._tune.requires, self._first, self._fidelity(build))
         return Attempt(False, why) if why else self._race(build, f"{step.alternative} at {step.nodes[0]}")
 
-    def _race(self, build: Any, text: str) -> Attempt:
+    def _race(self, build: Runner, text: str) -> Attempt:
         blocks = self._tune.blocks or BLOCKS
 
         def heard(done: int) -> None:
             self._heard(text, done, blocks)
 
-        found = compare(*self._runtime.race(self._best, build, self._feeds[0], blocks, heard))
+        found = compare(*self._bench.race(self._best, build, self._feeds[0], blocks, heard))
         self._heard(f"{text}   {found}, {'taken' if found.helps else 'left'}", 0, 0)
         if found.helps:
             self._best = build
@@ -94,18 +93,27 @@ class Bench:
     def _known(self, decided: Decisions) -> set[str]:
         """Tensors whose range needs no measurement, or has one."""
         by_hand = {t.tensor for t in decided.plan.tensors if t.calibration.data is None}
-        return by_hand | self._ranges.low.keys()
+        return by_hand | set(self._measured)
 
-    def _build(self, decided: Decisions) -> Any:
-        return self._runtime.contender(self._prepared.model, decided.plan, self._ranges, self._folder, self._threads)
-
-    def _fidelity(self, build: Any) -> dict[str, float]:
+    def _fidelity(self, build: Runner) -> dict[str, float]:
         """By output, without those that cannot be compared row by row, unless a bound names them or there is no
         other."""
-        found: dict[str, float] = self._runtime.fidelity(build, self._reference, self._feeds)
+        found = fidelity(build, self._reference, self._feeds)
         named = {name for require in self._tune.requires for name in require.metric.qualifiers}
         out = chosen_rows(self._prepared.view).keys() - named
         return {name: value for name, value in found.items() if name not in out} or found
+
+
+def fidelity(build: Runner, reference: Sequence[Feed], feeds: Sequence[Feed]) -> dict[str, float]:
+    """Signal-to-noise ratio in dB of each output, over all feeds; -inf where it cannot be compared. `reference` holds
+    the float model's outputs per feed, by name."""
+    sums = {name: Agreement() for name in build.outputs}
+    for feed, expected in zip(feeds, reference, strict=True):
+        got = build.run(feed)
+        for name, total in sums.items():
+            total.add(expected[name], got[name])
+    found = {name: total.sqnr_db for name, total in sums.items()}
+    return {name: -math.inf if value is None else value for name, value in found.items()}
 
 
 def threads_of(tune: Tune, block: Target | None) -> int:

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions
+from qdsl.plan.gate import find_target
 from qdsl.search import Trial, walk
 from qdsl.spec.plan import Choice
 from qdsl.spec.scratch import scratch
+from qdsl.targets import target_of
+from qdsl.targets.base import Bench
+from qdsl.targets.results import NotHere
 from qdsl.tune.alternatives import candidates, settled_by_ranges, without_losses
 from qdsl.tune.choices import origin_of, trials_of
-from qdsl.tune.timing import Bench, Heard, Step
+from qdsl.tune.timing import Heard, Step, Trying, threads_of
 from qdsl.work.deciding import decide_one
 from qdsl.work.prepared import Prepared
 
@@ -44,15 +49,26 @@ def choose(
             heard("no alternative has a place here, nothing to time", 0, 0)
         return Tuned(decided, tuple(line for lines in found for line in lines))
     with scratch() as folder:
-        bench = Bench(prepared, decided, ranges, datasets, folder, heard)
+        bench = _bench(prepared, decided, ranges, folder)
+        if isinstance(bench, NotHere):
+            heard(f"nothing is timed here: {bench.why}", 0, 0)
+            return Tuned(decided, tuple(line for lines in found for line in lines))
+        trying = Trying(prepared, decided, ranges.low, datasets, bench, heard)
         steps = [[Step(c.alternative.name, region) for region in c.regions] for c in ladders]
-        made = walk(steps, trials, bench.attempt)
+        made = walk(steps, trials, trying.attempt)
     timed = [(_choice(prepared, decided, trial), trial.attempt.taken) for trial in made]
     kept = tuple(choice for choice, taken in timed if taken)
     found += [_locked(decided, choice, taken=taken) for choice, taken in timed]
     heard(f"{len(made)} of at most {trials} alternatives timed, {len(kept)} taken", 0, 0)
     decided = decide_one(prepared, decided.plan.target, choices=(*shares, *kept)) if kept else decided
     return Tuned(decided, tuple(line for lines in found for line in lines))
+
+
+def _bench(prepared: Prepared, decided: Decisions, ranges: Ranges, folder: Path) -> Bench | NotHere:
+    tune, target = prepared.recipe.tune, decided.plan.target
+    assert tune is not None
+    threads = threads_of(tune, find_target(prepared.recipe, target))
+    return target_of(target).bench(prepared.model, ranges, folder, threads)
 
 
 def by_ranges(prepared: Prepared, decided: Decisions, ranges: Ranges) -> tuple[Decisions, tuple[Choice, ...]]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from qdsl.targets.ort.agreement import Agreement
+from qdsl.targets.agreement import Agreement
 from qdsl.targets.ort.exposing import FLOAT, QUANTIZED, Arrays, Exposing, Source
 from qdsl.targets.ort.layers import Layer
 from qdsl.targets.results import Arithmetic, Parting

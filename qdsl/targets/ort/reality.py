@@ -17,6 +17,7 @@ from qdsl.graph.naming import name_protos
 from qdsl.graph.sessions import FUSED, OPTIMIZING, WHOLE, Session
 from qdsl.passes.origins import REPLACES_KEY
 from qdsl.spec.scratch import scratch
+from qdsl.targets.results import Ran
 
 _QDQ = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 _INTEGER_KERNELS = frozenset(
@@ -49,18 +50,6 @@ _FLAT_ONLY = frozenset({"Relu", "Clip"})
 # What the emitter writes on quantized integers, where it was on floats (`concat_integers`), and what may stand behind.
 _JOINS = "Concat"
 _HOLDS = "Clip"
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What runs for one node. `runs` is "integer", "float", "float16" (reads it, with no Cast before), "absorbed"
-    (nothing of its own runs: it was folded into a neighbour's integer kernel or removed) or "moves" (no float data to
-    quantize: shapes, indices). `kernel` is the operator that runs, "" when none does. `rounded`: it runs in float, on a
-    weight that the file stores in float and the runtime made integers of."""
-
-    runs: str
-    kernel: str
-    rounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,13 @@ from qdsl.graph.view import GraphView
 from qdsl.spec.plan import WIDENING, Plan
 from qdsl.spec.scratch import scratch
 from qdsl.spec.threads import in_order, processors
-from qdsl.targets.ort.agreement import Agreement
+from qdsl.targets.agreement import Agreement
 from qdsl.targets.ort.arithmetic import Kept, arithmetic, partings
 from qdsl.targets.ort.exposing import FLOAT, QUANTIZED, Arrays, Exposing, Source, refused
 from qdsl.targets.ort.layers import Layer, chunks, layers, written_layers
-from qdsl.targets.ort.reality import Ran, Reality, read
+from qdsl.targets.ort.reality import Reality, read
 from qdsl.targets.ort.session import FLOAT_PRODUCTS, session_options
-from qdsl.targets.results import Emitted, Fidelity, KernelCount, Mismatch, Verification
+from qdsl.targets.results import Emitted, Fidelity, KernelCount, Mismatch, Ran, Verification
 
 DEFAULT_SAMPLES = 8
 LAYER_SAMPLES = 2

@@ -1,0 +1,195 @@
+"""The contract of a target: what planning, emitting, verifying and measuring ask of it, whatever runs its artifacts.
+
+A target is one room, `qdsl/targets/<name>/`, and one line in the index of `qdsl.targets`. What it does not do on this
+machine it answers with `NotHere`, which never counts as a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qdsl.targets.results import Emitted, NotHere, Ran, Verification
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from qdsl.calibrate import Ranges
+    from qdsl.capability import Capability, Row
+    from qdsl.data import Sample
+    from qdsl.graph import Model
+    from qdsl.graph.view import GraphView
+    from qdsl.lang.recipe import InputSpec
+    from qdsl.predict.bounds import Interval
+    from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
+
+Feed = Mapping[str, Any]
+Turns = tuple[list[float], list[float]]  # milliseconds per block, of one build and of the other
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A file that the target's software would not load. `tensors` are those at fault; `does` says what it does to them
+    ("it carries a pair over to"), `given` what makes it do so, `because` how it comes to that."""
+
+    tensors: tuple[str, ...]
+    does: str
+    given: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What times an artifact in processes of their own, here or on a device: a file that ONNX Runtime loads, and the
+    session options by name that it asks for."""
+
+    model: Path
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Runtime(Protocol):
+    """What a target's software makes of a graph by itself, as far as planning has to know: its habits. Nothing here
+    loads that software."""
+
+    @property
+    def copy(self) -> str:
+        """An operator of one input that copies, and that the software neither removes nor fuses with Q/DQ."""
+        ...
+
+    def predict(
+        self,
+        view: GraphView,
+        tensors: Mapping[str, TensorPlan],
+        weights: Sequence[WeightPlan],
+        biases: Sequence[BiasPlan],
+        capability: Capability,
+        ranges: Mapping[str, Interval] | None = None,
+    ) -> dict[str, Prediction]:
+        """What each node of the emitted graph runs as, by name in graph order: pairs merged, spread and joined as the
+        software does it. `tensors` is keyed by tensor name; `ranges` are measured ones, None before there are any."""
+        ...
+
+    def predict_dynamic(
+        self,
+        view: GraphView,
+        tensors: Mapping[str, TensorPlan],
+        weights: Sequence[WeightPlan],
+        capability: Capability,
+    ) -> dict[str, Prediction]:
+        """The same for a dynamic build. Asked only where the table has rules for one."""
+        ...
+
+    def refuses(
+        self,
+        view: GraphView,
+        tensors: Mapping[str, TensorPlan],
+        weights: Sequence[WeightPlan],
+        biases: Sequence[BiasPlan],
+        capability: Capability,
+    ) -> Refusal | None:
+        """Why the software would not load the emitted graph; None where it does. `view.opset` is the opset emitted."""
+        ...
+
+    def file_bytes(self, plan: Plan, view: GraphView, rows: Sequence[Row], float_bytes: int) -> int:
+        """Bytes of the files that `plan` will be emitted as. `rows` are the table's, per node of `view`; `float_bytes`
+        is the size of the float model in canonical form; the plan's own totals are not known yet."""
+        ...
+
+
+class Runner(Protocol):
+    """A model ready to run."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what it writes."""
+        ...
+
+    def run(self, arrays: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Its outputs by name, for the arrays of one sample. Raises QdslError artifact-refused."""
+        ...
+
+
+class Bench(Protocol):
+    """Builds of one model, loaded as they ship, to be timed against each other where the target runs them."""
+
+    def load(self, plan: Plan | None) -> Runner:
+        """The build of `plan`, with the options that its artifact asks for; None: the float model. Raises QdslError
+        artifact-refused."""
+        ...
+
+    def race(self, base: Runner, other: Runner, feed: Feed, blocks: int, heard: Callable[[int], None]) -> Turns:
+        """Time the two in turns on one input, a figure for each in every block; `heard` is told how many are done."""
+        ...
+
+
+class Reference(Protocol):
+    """The software whose answers stand for those of a float model: what artifacts are held against."""
+
+    def float_runner(self, model: Path, threads: int | None = None, *, as_written: bool = False) -> Runner:
+        """The float model in a file, ready to run; `as_written` every node by itself, unfused. Raises QdslError
+        artifact-refused."""
+        ...
+
+
+class Target(Protocol):
+    """What artifacts are made for. Cheap to make and to import: the heavy work is imported where it is done."""
+
+    @property
+    def name(self) -> str:
+        """Its name in recipes, and of the folder of its artifacts."""
+        ...
+
+    @property
+    def table(self) -> str:
+        """The name of its capability table."""
+        ...
+
+    @property
+    def runtime(self) -> Runtime:
+        """The habits of its software."""
+        ...
+
+    @property
+    def lowerings(self) -> tuple[str, ...]:
+        """The passes, by name and in order, that write nodes as this target runs them best, once the plan is carried
+        out."""
+        ...
+
+    def emit(
+        self, model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()
+    ) -> Emitted:
+        """Carry out `plan` on a copy of the canonical float `model` and write `<out_dir>/<target>/`; `inputs` are the
+        recipe's. Raises QdslError artifact-write, artifact-invalid, and what rewriting raises."""
+        ...
+
+    def publish(self, emitted: Emitted, directory: Path) -> Emitted:
+        """Move an artifact to where it belongs, on the same disk, once it is known to run; what stood there is
+        replaced. Raises QdslError artifact-write."""
+        ...
+
+    def verify(
+        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
+    ) -> Verification | NotHere:
+        """Run the artifact beside the canonical float `model` on the first `count` samples; `source` says whose.
+        Raises QdslError artifact-refused, FloatModelError."""
+        ...
+
+    def kernels(self, model: Path | bytes) -> Mapping[str, Ran] | NotHere:
+        """What runs of a file that nothing was planned for, by node. Raises QdslError artifact-refused."""
+        ...
+
+    def runner(self, emitted: Emitted, threads: int | None = None, *, as_written: bool = False) -> Runner | NotHere:
+        """The artifact, ready to run on this machine; `as_written` as its graph says, without what the software would
+        make of it. Raises QdslError artifact-refused."""
+        ...
+
+    def bench(self, model: Model, ranges: Ranges, folder: Path, threads: int) -> Bench | NotHere:
+        """What times builds of the canonical float `model` against each other, on `threads` threads; `folder` is where
+        builds may lie while they are loaded."""
+        ...
+
+    def deployed(self, emitted: Emitted) -> Deployed | NotHere:
+        """What `profile` and the bundle run of an artifact."""
+        ...

@@ -1,0 +1,73 @@
+"""What ONNX Runtime makes of a graph by itself, as planning asks it. Loads no runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from qdsl.capability import Capability, Row
+from qdsl.graph.view import GraphView
+from qdsl.predict.bounds import Interval
+from qdsl.predict.edges import edges_of_plan
+from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
+from qdsl.targets.base import Refusal
+from qdsl.targets.ort.dynamic_size import predicted_dynamic_bytes
+from qdsl.targets.ort.float16_size import float16_bytes, float16_reads
+from qdsl.targets.ort.joins import joined_nodes, lowered_nodes
+from qdsl.targets.ort.predict import predict, refused_tensors
+from qdsl.targets.ort.predict_dynamic import predict_dynamic
+from qdsl.targets.ort.size import kept_floats, predicted_bytes
+
+
+class OrtRuntime:
+    """See `qdsl.targets.base.Runtime`."""
+
+    copy = "Max"  # of one input: ONNX Runtime neither removes nor fuses it
+
+    def predict(
+        self,
+        view: GraphView,
+        tensors: Mapping[str, TensorPlan],
+        weights: Sequence[WeightPlan],
+        biases: Sequence[BiasPlan],
+        capability: Capability,
+        ranges: Mapping[str, Interval] | None = None,
+    ) -> dict[str, Prediction]:
+        return predict(view, tensors, weights, biases, capability, ranges, lowered=True)
+
+    def predict_dynamic(
+        self,
+        view: GraphView,
+        tensors: Mapping[str, TensorPlan],
+        weights: Sequence[WeightPlan],
+        capability: Capability,
+    ) -> dict[str, Prediction]:
+        return predict_dynamic(view, tensors, weights, capability)
+
+    def refuses(
+        self,
+        view: GraphView,
+        tensors: Mapping[str, TensorPlan],
+        weights: Sequence[WeightPlan],
+        biases: Sequence[BiasPlan],
+        capability: Capability,
+    ) -> Refusal | None:
+        found = refused_tensors(view, edges_of_plan(view, tensors, weights, biases), capability)
+        if not found:
+            return None
+        return Refusal(
+            found,
+            "it carries a signed Q/DQ pair over to",
+            f"signed activations at opset {view.opset}",
+            "from opset 21 on, it rewrites such a pair to unsigned and then contradicts itself",
+        )
+
+    def file_bytes(self, plan: Plan, view: GraphView, rows: Sequence[Row], float_bytes: int) -> int:
+        place = view.node_index
+        weights = sorted(plan.weights, key=lambda weight: place[weight.node])
+        tensors = {tensor.tensor: tensor for tensor in plan.tensors}
+        if plan.mode == "dynamic":
+            whole = predicted_dynamic_bytes(view, float_bytes, tensors, weights)
+        else:
+            joined, lowered = joined_nodes(plan.nodes, rows), lowered_nodes(plan.nodes, rows)
+            whole = predicted_bytes(view, float_bytes, tensors.values(), weights, plan.biases, joined, lowered)
+        return whole + kept_floats(view, weights, float16_reads(view, plan)) + float16_bytes(view, plan)

@@ -1,0 +1,85 @@
+"""ONNX Runtime, CPU provider, as a target: each part of the contract, imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qdsl.targets.base import Bench, Deployed, Runner, Runtime
+from qdsl.targets.results import Emitted, Ran, Verification
+
+if TYPE_CHECKING:
+    from qdsl.calibrate import Ranges
+    from qdsl.data import Sample
+    from qdsl.graph import Model
+    from qdsl.lang.recipe import InputSpec
+    from qdsl.spec.plan import Plan
+
+
+class Ort:
+    """See `qdsl.targets.base.Target`; it runs here, so that nothing is `NotHere`. It is the reference, too."""
+
+    name = "ort"
+    table = "ort_cpu"
+
+    @property
+    def runtime(self) -> Runtime:
+        from qdsl.targets.ort.runtime import OrtRuntime
+
+        return OrtRuntime()
+
+    @property
+    def lowerings(self) -> tuple[str, ...]:
+        from qdsl.targets.ort.emit import LOWERINGS
+
+        return LOWERINGS
+
+    def emit(
+        self, model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()
+    ) -> Emitted:
+        from qdsl.targets.ort.emit import emit
+
+        return emit(model, plan, ranges, out_dir, inputs=inputs)
+
+    def publish(self, emitted: Emitted, directory: Path) -> Emitted:
+        from qdsl.targets.onnx_file import publish
+
+        return publish(emitted, directory)
+
+    def verify(
+        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
+    ) -> Verification:
+        from qdsl.targets.ort.verify import verify
+
+        return verify(model, emitted, plan, samples, count=count, source=source)
+
+    def kernels(self, model: Path | bytes) -> Mapping[str, Ran]:
+        from qdsl.graph.sessions import RuntimeRefusesError
+        from qdsl.targets.ort.exposing import refused
+        from qdsl.targets.ort.reality import read
+
+        try:
+            return read(model).nodes
+        except RuntimeRefusesError as error:
+            raise refused("the model", error) from None
+
+    def runner(self, emitted: Emitted, threads: int | None = None, *, as_written: bool = False) -> Runner:
+        from qdsl.targets.ort.run import run
+
+        return run(emitted.model, emitted.manifest, threads=threads, as_written=as_written)
+
+    def float_runner(self, model: Path, threads: int | None = None, *, as_written: bool = False) -> Runner:
+        from qdsl.targets.ort.run import run
+
+        return run(model, threads=threads, as_written=as_written)
+
+    def bench(self, model: Model, ranges: Ranges, folder: Path, threads: int) -> Bench:
+        from qdsl.targets.ort.latency import OrtBench
+
+        return OrtBench(model, ranges, folder, threads)
+
+    def deployed(self, emitted: Emitted) -> Deployed:
+        from qdsl.targets.ort.run import session_options
+
+        return Deployed(emitted.model, session_options(emitted.manifest))
