@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qdsl.calibrate.channels import Slices, names_of, slice_name, top_name
 from qdsl.calibrate.extremes import Means, Records, span
@@ -23,7 +24,7 @@ from qdsl.calibrate.thresholds import find
 from qdsl.diag import Diagnostic, QdslError
 
 _SETTLED = 0.01
-_VERSION = 2
+_VERSION = 3
 Extremes = Mapping[str, tuple[float, float]]
 
 
@@ -53,7 +54,7 @@ class Ways:
 class Observations:
     """Of `total` samples those in `done` have been seen. `key` says of which model, tensors and data, so that only
     parts of one calibration are merged. `records` and `counts` are by measured tensor, `means` by wanted tensor; `flat`
-    are the samples whose picture is of one colour."""
+    are the samples that show nothing, and `digests` [total] tell samples of equal values (0 for one not seen)."""
 
     key: str
     total: int
@@ -62,6 +63,10 @@ class Observations:
     means: dict[str, Means] = field(default_factory=dict)
     counts: dict[str, Counts] = field(default_factory=dict)
     flat: set[int] = field(default_factory=set)
+    digests: NDArray[np.uint64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.digests = np.zeros(self.total, np.uint64)
 
     def add(self, index: int, seen: Extremes, ways: Ways) -> None:
         """Take in the range of every measured tensor in one sample; its values are counted apart."""
@@ -101,6 +106,7 @@ class Observations:
             raise QdslError([Diagnostic("calibration-parts", f"these two parts {why}")])
         self.done |= other.done
         self.flat |= other.flat
+        self.digests |= other.digests
         for name, records in other.records.items():
             self.records.setdefault(name, Records()).merge(records)
         for name, means in other.means.items():
@@ -128,8 +134,15 @@ class Observations:
             settled,
             {request.tensor: str(request) for request in sorted(ways.requests, key=lambda r: r.tensor)},
             tuple(sorted(self.flat)),
+            self._copies(),
             {(r.tensor, r.axis): self._slices(r, whole) for r in ways.sliced if r.axis is not None},
         )
+
+    def _copies(self) -> tuple[tuple[int, int], ...]:
+        """The samples that hold the values of an earlier one, each with the number of the first such."""
+        _, first, of = np.unique(self.digests, return_index=True, return_inverse=True)
+        earliest = first[of]
+        return tuple((int(at), int(earliest[at])) for at in np.flatnonzero(earliest != np.arange(self.total)))
 
     def _slices(self, request: Request, whole: Extremes) -> tuple[tuple[float, float], ...]:
         """The range of every slice of a request along an axis."""
@@ -167,6 +180,7 @@ class Observations:
             "total": self.total,
             "done": sorted(self.done),
             "flat": sorted(self.flat),
+            "digests": base64.b64encode(self.digests.astype("<u8").tobytes()).decode("ascii"),
             "records": {n: [self.records[n].lows, self.records[n].highs] for n in sorted(self.records)},
             "means": {
                 n: [hex(self.means[n].low), hex(self.means[n].high), self.means[n].samples] for n in sorted(self.means)
@@ -217,9 +231,11 @@ def _unpacked(text: str) -> Counts:
 def _read(state: Any) -> Observations:
     total = int(state["total"])
     done = {int(index) for index in state["done"]}
-    if state["version"] != _VERSION or any(not 0 <= index < total for index in done):
+    digests = np.frombuffer(base64.b64decode(state["digests"], validate=True), "<u8")
+    if state["version"] != _VERSION or digests.size != total or any(not 0 <= index < total for index in done):
         raise ValueError("another version or foreign samples")
     found = Observations(str(state["key"]), total, done, flat={int(index) for index in state["flat"]} & done)
+    found.digests |= digests
     for name, (lows, highs) in state["records"].items():
         found.records[name] = records = Records()
         for index, low in lows:

@@ -31,6 +31,7 @@ from qdsl.calibrate.session import run, session
 from qdsl.calibrate.shortcuts import shortcuts
 from qdsl.calibrate.sources import sources
 from qdsl.data import Dataset, Sample
+from qdsl.data.sameness import digest
 from qdsl.diag import Diagnostic, QdslError, nearest
 from qdsl.graph import Model
 from qdsl.graph.sessions import Session
@@ -186,11 +187,13 @@ class _Job:
         lost = any(np.isnan(numbers[name]) for name in self.readout.sums)
         if lost or not np.isfinite(list(seen.values())).all():
             self._locate(sample)
+        told = digest(sample.arrays)
         parts = [(request, slices(request, shown[request.tensor])) for request in self.ways.sliced]
         with self.lock:  # a sample is in the state as a whole or not at all
             self.state.add(sample.index, seen, self.ways)
             self.state.add_tops(sample.index, {row: top for row, top in tops.items() if top > MASKED})
             self.state.flat |= {sample.index} if sample.flat else set()
+            self.state.digests[sample.index] = told
             for name in self.ways.sources.counted:
                 count(shown[name], self.state.counters(name))
             for request, found in parts:

@@ -18,9 +18,10 @@ class Ranges:
     `samples` counts what was measured. `settled_after` is the number of samples, in dataset order, after which no
     sample widened any range by more than 1 % of the width it had: a hint whether more data would change the scales.
     `methods` says how each range was found ("minmax", "percentile 99.99"), where that is known. `flat` are the numbers
-    of the samples whose picture is of one colour, and `channels` ranges (low, high) by tensor and axis, one for each
-    slice along it; these two are not written to text. Neither are `means`: the mean of each channel (axis 1) of the
-    tensors whose readers get a corrected bias.
+    of the samples that show nothing (a picture of one colour, values that are all one), `copies` those that hold the
+    values of an earlier one, with its number, and `channels` ranges (low, high) by tensor and axis, one for each slice
+    along it; these three are not written to text. Neither are `means`: the mean of each channel (axis 1) of the tensors
+    whose readers get a corrected bias.
     """
 
     low: Mapping[str, float]
@@ -29,6 +30,7 @@ class Ranges:
     settled_after: int
     methods: Mapping[str, str] = field(default_factory=dict)
     flat: tuple[int, ...] = ()
+    copies: tuple[tuple[int, int], ...] = ()
     channels: Mapping[tuple[str, int], tuple[tuple[float, float], ...]] = field(default_factory=dict)
     means: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from qdsl.data.files import expand, rank
 from qdsl.data.image import is_flat, open_file, reason
 from qdsl.data.preprocess import Pipeline, is_picture
+from qdsl.data.sameness import FEW, is_constant
 from qdsl.data.types import Array, Change, Label, failure
 from qdsl.data.words import MAX_CLASSES, short
 from qdsl.diag import QdslError, Span, nearest
@@ -277,16 +278,20 @@ class ArrayReader:
     _open: threading.local = field(default_factory=threading.local)
 
     def arrays(self, index: int) -> Mapping[str, Array]:
-        name, made = self.rows.name(index), {}
+        name, made, constant = self.rows.name(index), {}, list[bool]()
         for takes, pipeline in self.pipelines.items():
             array = self._row(index, self._file(index).members[takes])
             _check_finite(array, takes, name, self.span)
             picture = is_picture(array.dtype, array.shape[1:])
             if picture and is_flat(array[0]):
                 self.flat.add(index)
+            elif picture or array.size >= FEW:
+                constant.append(not picture and is_constant(array[0], _channels(pipeline, array.shape[1:])))
             if picture and self.change is not None:
                 array = self.change(array[0], name)[None]
             made[takes] = pipeline.picture(array[0]) if picture else pipeline.values(array)
+        if constant and all(constant):
+            self.flat.add(index)
         return made
 
     def labels(self, index: int) -> tuple[Label, ...]:
@@ -349,6 +354,13 @@ class _OpenMember:
             self.data.close()
         if hasattr(self, "_archive"):
             self._archive.close()
+
+
+def _channels(pipeline: Pipeline, row: tuple[int, ...]) -> int | None:
+    """The axis of the channels in one row of an array; None where it has no room beside them."""
+    if len(row) < 3:
+        return None
+    return len(row) - 1 if pipeline.layout == "nhwc" else int(pipeline.without_batch(row))
 
 
 def _check_finite(array: Array, name: str, sample: str, span: Span) -> None:

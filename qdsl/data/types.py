@@ -39,7 +39,7 @@ class Label:
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One sample, ready for the model: each array has a leading batch of 1, the model input's type and shape. `flat`:
-    its picture is of one colour, or nearly."""
+    its picture is of one colour, or nearly, or its values are all one."""
 
     index: int
     id: str
@@ -90,7 +90,7 @@ class Listing:
 
 class Reader(Protocol):
     """Turns the number of a sample into arrays; called from several threads at once. `flat` are the numbers of those
-    read so far whose picture is of one colour, or nearly."""
+    read so far that show nothing: a picture of one colour, or nearly; values that are all one, or one per channel."""
 
     @property
     def flat(self) -> set[int]: ...

@@ -16,11 +16,11 @@ from qdsl.graph import Model
 from qdsl.lang.recipe import DataSpec
 from qdsl.plan.cuts import margin
 from qdsl.quant.scales import limits
+from qdsl.ranges.looking import warn_of_samples
 from qdsl.spec.plan import Cut, Plan, TensorPlan
 from qdsl.work.prepared import Prepared, model_span, placed_at
 
 _NO_EFFECT = "sampling-no-effect"
-_SHOWN = 3
 _SAVED = ".calibration-"
 Heard = Callable[[str, int, int, float], None]
 
@@ -103,7 +103,7 @@ def measure(
         for name, asked in requests(plans).items():
             found[name] = _measure(prepared, name, asked, datasets[name], folder, heard, workers, batch, by)
             spec = prepared.recipe.dataset(name)
-            _warn_flat(spec, datasets[name], found[name].flat, diags)
+            warn_of_samples(spec, datasets[name], found[name], diags)
             _warn_repeats(spec, datasets[name], asked, diags)
     return _together(tuple(found.values()))
 
@@ -139,18 +139,6 @@ def settled_words(found: Ranges) -> str:
     if 4 * found.settled_after <= 3 * found.samples:
         return f"ranges settled after {found.settled_after}"
     return f"ranges had not settled: one still grew at sample {found.settled_after}, and more samples may widen them"
-
-
-def _warn_flat(spec: DataSpec, dataset: Dataset, flat: Sequence[int], diags: Diagnostics) -> None:
-    """Name the pictures that show nothing."""
-    names = list(dict.fromkeys(dataset.ids[index] for index in flat))
-    if not names:
-        return
-    which = "1 picture of dataset" if len(names) == 1 else f"{len(names)} pictures of dataset"
-    more = ", ..." if len(names) > _SHOWN else ""
-    help = ["take them out of the dataset, or look at what made them"]
-    headline = f"{which} {spec.name} {'is' if len(names) == 1 else 'are'} of one colour"
-    diags.warning("data-flat", headline, spec.span, label=", ".join(names[:_SHOWN]) + more, help=help)
 
 
 def _warn_repeats(spec: DataSpec, dataset: Dataset, asked: Sequence[Request], diags: Diagnostics) -> None:

@@ -151,11 +151,12 @@ target ort
         verb="compile",
     ),
     "data-flat": CodeDoc(
-        summary="Pictures of a dataset are of one colour.",
+        summary="Pictures of a dataset are of one colour, or samples hold one value alone.",
         explanation=(
-            "No channel of such a picture has a standard deviation of 2 (of 255): a covered lens, an empty scan. It "
-            "widens no range and says nothing about accuracy. Pictures are looked at while they are measured, not when "
-            "the ranges come from the lock."
+            "No channel of such a picture has a standard deviation of 2 (of 255): a covered lens, an empty scan. Of "
+            "arrays that are no pictures all values are equal, or all those of each channel: zeros that were never "
+            "filled. Such a sample widens no range and says nothing about accuracy. Samples are looked at while they "
+            "are measured, not when the ranges come from the lock."
         ),
         example=_recipe()
         .replace('npz "calib.npz"', 'images "photos"')
