@@ -48,8 +48,9 @@ from qdsl.graph.edit import (
 )
 from qdsl.graph.model import Model
 from qdsl.passes.keep_weights import MOVES
+from qdsl.passes.lowering import Lowering
 from qdsl.passes.origins import ORIGIN_KEY, REPLACES_KEY
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
 
 _FIRST_OPSET = 13  # before, Split had its sizes in an attribute
@@ -96,7 +97,7 @@ class _Part(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelsLast(Rewrite):
+class ChannelsLast(Lowering):
     """No options."""
 
     name: ClassVar[str] = "channels_last"

@@ -24,15 +24,16 @@ from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import move_outputs, remove_node, replace_input, set_metadata
 from qdsl.graph.model import Model
+from qdsl.passes.lowering import Lowering
 from qdsl.passes.origins import ORIGIN_KEY
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
 
 _JOINED = ("uint8",)
 
 
 @dataclass(frozen=True, slots=True)
-class ConcatIntegers(Rewrite):
+class ConcatIntegers(Lowering):
     """No options."""
 
     name: ClassVar[str] = "concat_integers"

@@ -26,8 +26,9 @@ from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import add_constant, add_node, become, remove_node, set_metadata
 from qdsl.graph.model import Model
+from qdsl.passes.lowering import Lowering
 from qdsl.passes.origins import ORIGIN_KEY
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
 
 _STEPS = 255
@@ -37,7 +38,7 @@ _HALF_A_STEP = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class HardActivations(Rewrite):
+class HardActivations(Lowering):
     """No options."""
 
     name: ClassVar[str] = "hard_activations"

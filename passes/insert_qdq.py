@@ -29,9 +29,10 @@ from qdsl.graph.edit import add_constant, add_deferred, add_node, replace_output
 from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
 from qdsl.passes.origins import ORIGIN_KEY, origin_text
+from qdsl.passes.pairs import PAIRS_AS_PLANNED
 from qdsl.passes.qdq_parameters import Parameters, PlanLike, RangesLike, WeightKey, parameters, weight_key
 from qdsl.quant import QParams, dequantize, limits, mean_shift, quantize, quantize_bias, quantize_weight
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Outcome, PlanFact, Rewrite
 from qdsl.spec import DType
 from qdsl.spec.opset import least_opset
 from qdsl.spec.plan import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
@@ -63,6 +64,7 @@ class InsertQDQ(Rewrite):
     summary: ClassVar[str] = (
         "store planned weights as integers, write QuantizeLinear and DequantizeLinear on planned tensors"
     )
+    ensures: ClassVar[tuple[PlanFact, ...]] = (PAIRS_AS_PLANNED,)
 
     def __str__(self) -> str:
         counts = (("tensors", self.plan.tensors), ("weights", self.plan.weights), ("biases", self.plan.biases))

@@ -18,13 +18,14 @@ import onnx_graphsurgeon as gs
 
 from qdsl.graph.edit import add_node, replace_input
 from qdsl.graph.model import Model
+from qdsl.passes.lowering import Lowering
 from qdsl.passes.origins import ORIGIN_KEY, origin_text
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Outcome
 from qdsl.spec.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
-class KeepOperators(Rewrite):
+class KeepOperators(Lowering):
     """Options: the plan to carry out."""
 
     plan: Plan

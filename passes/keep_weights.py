@@ -28,8 +28,9 @@ from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import add_constant, add_node, remove_node, replace_input
 from qdsl.graph.model import Model
 from qdsl.passes.keep_operators import copy_input
+from qdsl.passes.lowering import Lowering
 from qdsl.passes.origins import ORIGIN_KEY
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
 
 _FIRST_OPSET = 13  # scales per axis
@@ -43,7 +44,7 @@ _COMPUTED = ("int8", "uint8")
 
 
 @dataclass(frozen=True, slots=True)
-class KeepWeights(Rewrite):
+class KeepWeights(Lowering):
     """No options."""
 
     name: ClassVar[str] = "keep_weights"
@@ -58,7 +59,7 @@ class KeepWeights(Rewrite):
             reader = _entry(node)
             if not _per_channel(model, node, reader, known):
                 copy_input(model, reader, 0, self.name)
-            changes.fire("kept", [node.name])
+            changes.fire("kept", dict.fromkeys([node.name, reader.name]))
         model.sort()
         return changes.outcome()
 

@@ -22,9 +22,10 @@ import onnx_graphsurgeon as gs
 from qdsl.graph.constants import Held, lazy_of
 from qdsl.graph.edit import add_constant, become, fresh_tensor_name, rename_tensor, set_attr, set_metadata
 from qdsl.graph.model import Model
+from qdsl.passes.lowering import Lowering
 from qdsl.passes.origins import ORIGIN_KEY
 from qdsl.passes.output_channels import plain_float
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
 
 _FIRST_OPSET = 13  # before, Softmax took everything from its axis on as one
@@ -40,7 +41,7 @@ class _Chain(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class SoftmaxLast(Rewrite):
+class SoftmaxLast(Lowering):
     """No options."""
 
     name: ClassVar[str] = "softmax_last"

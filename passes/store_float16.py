@@ -22,8 +22,9 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.edit import add_deferred, add_node, readers_of, replace_output, replace_readers, set_attr
 from qdsl.graph.edit_qdq import set_element_type
 from qdsl.graph.model import Model
+from qdsl.passes.lowering import Lowering
 from qdsl.passes.origins import ORIGIN_KEY, origin_text
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.rewrite import Changes, Outcome
 from qdsl.spec.plan import Float16Node, Float16Weight, Origin
 
 _NUMBERS = {"float32": 1, "float16": 10}  # onnx.in.proto, TensorProto.DataType
@@ -44,7 +45,7 @@ class Float16Plan(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class StoreFloat16(Rewrite):
+class StoreFloat16(Lowering):
     """Options: the plan to carry out."""
 
     plan: Float16Plan

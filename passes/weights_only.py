@@ -22,12 +22,13 @@ from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import add_constant, add_deferred, add_node, become, remove_node, replace_input, set_attr
 from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
-from qdsl.rewrite import Changes, Outcome, Rewrite
+from qdsl.passes.lowering import Lowering
+from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
 
 
 @dataclass(frozen=True, slots=True)
-class WeightsOnly(Rewrite):
+class WeightsOnly(Lowering):
     """No options."""
 
     name: ClassVar[str] = "weights_only"

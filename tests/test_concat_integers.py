@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -317,6 +318,18 @@ def test_what_runs_is_what_the_plan_says(rules: str, tmp_path: Path) -> None:
     kept = {n.name for n in onnx.load(made.model).graph.node} & {n.name for n in model.nodes()}
     assert kept == {n.name for n in model.nodes()}
     assert all(origins([n]) for n in onnx.load(made.model).graph.node if n.op_type.endswith("eLinear"))
+
+
+def test_the_manifest_says_what_was_joined_and_what_was_not(tmp_path: Path) -> None:
+    model = _net()
+    plan = decided(model.view(), 'place { share scale across "join" }\n').plan
+    made = emit.emit(model, plan, ranges_for(plan), tmp_path)
+    (told,) = json.loads(made.manifest.read_text(encoding="utf-8"))["lowerings"]
+    assert told == {
+        "name": "concat_integers",
+        "fired": {"concat_integers": [["join"]]},
+        "refused": [{"node": "more", "reason": "its inputs and its output have scales of their own"}],
+    }
 
 
 def test_every_layer_is_still_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from qdsl.rewrite.contract import Changes, ContractError, Fact, Fired, Outcome, Pass, Refused, Rewrite, Step, Trace
+from qdsl.rewrite.contract import (
+    Changes,
+    ContractError,
+    Fact,
+    Fired,
+    Outcome,
+    PairsPlan,
+    Pass,
+    PlanFact,
+    Refused,
+    Rewrite,
+    Step,
+    Trace,
+)
 
 if TYPE_CHECKING:
     from qdsl.rewrite.runner import run
@@ -16,7 +29,9 @@ __all__ = [
     "Fact",
     "Fired",
     "Outcome",
+    "PairsPlan",
     "Pass",
+    "PlanFact",
     "Refused",
     "Rewrite",
     "Step",

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from qdsl.graph.model import Model
+    from qdsl.spec.plan import BiasPlan, TensorPlan, WeightPlan
 
 # A fact about a graph, called by the name of its function: it yields what breaks it, nothing where it holds, in time
 # linear in the size of the graph.
 Fact: TypeAlias = "Callable[[Model], Iterator[str]]"
+
+
+class PairsPlan(Protocol):
+    """The part of a plan that says who reads integers."""
+
+    @property
+    def tensors(self) -> Sequence[TensorPlan]: ...
+
+    @property
+    def weights(self) -> Sequence[WeightPlan]: ...
+
+    @property
+    def biases(self) -> Sequence[BiasPlan]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFact:
+    """A fact about a graph in which a plan was carried out, called `name`. `broken` yields what breaks it, of a model
+    and its plan; the third are the nodes that passes changed since: what they read and write is their own."""
+
+    name: str
+    broken: Callable[[Model, PairsPlan, Collection[str]], Iterator[str]]
 
 
 class Fired(NamedTuple):
@@ -40,8 +63,9 @@ class Outcome:
 class Pass(Protocol):
     """A rewrite of the whole model, in place.
 
-    The runner checks the facts of `requires` before and of `ensures` after. `apply` returns what it did; it raises
-    QdslError only for input that is wrong.
+    The runner checks the facts of `requires` before and of `ensures` after. A pass that requires a fact of a plan may
+    change it around the nodes that it reports, and nowhere else. `apply` returns what it did; it raises QdslError only
+    for input that is wrong.
     """
 
     @property
@@ -51,10 +75,10 @@ class Pass(Protocol):
     def summary(self) -> str: ...
 
     @property
-    def requires(self) -> tuple[Fact, ...]: ...
+    def requires(self) -> tuple[Fact | PlanFact, ...]: ...
 
     @property
-    def ensures(self) -> tuple[Fact, ...]: ...
+    def ensures(self) -> tuple[Fact | PlanFact, ...]: ...
 
     def apply(self, model: Model) -> Outcome: ...
 
@@ -65,8 +89,8 @@ class Rewrite:
 
     name: ClassVar[str] = ""
     summary: ClassVar[str] = ""
-    requires: ClassVar[tuple[Fact, ...]] = ()
-    ensures: ClassVar[tuple[Fact, ...]] = ()
+    requires: ClassVar[tuple[Fact | PlanFact, ...]] = ()
+    ensures: ClassVar[tuple[Fact | PlanFact, ...]] = ()
 
     def __str__(self) -> str:
         options = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
@@ -79,6 +103,11 @@ class Step:
 
     name: str
     outcome: Outcome
+
+    @property
+    def word(self) -> str:
+        """The pass's name, without its options."""
+        return self.name.partition("{")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,10 @@ def unique_names(model: Model) -> Iterator[str]:
 ALWAYS: tuple[Fact, ...] = (sorted_nodes, linked, unique_names)
 
 
-def offenders(model: Model, fact: Fact, most: int = 3) -> tuple[str, ...]:
+MOST = 3  # offenders that are named
+
+
+def offenders(model: Model, fact: Fact, most: int = MOST) -> tuple[str, ...]:
     """The first nodes or tensors that break a fact."""
     return tuple(islice(fact(model), most))
 

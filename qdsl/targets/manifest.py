@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from qdsl.rewrite import Step, Trace
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import plan_hash
 from qdsl.targets.results import EmittedFile
@@ -17,9 +18,10 @@ MANIFEST_VERSION = 1
 _TOOLS = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime")
 
 
-def manifest(plan: Plan, files: Iterable[EmittedFile], own: Mapping[str, Any]) -> str:
+def manifest(plan: Plan, files: Iterable[EmittedFile], trace: Trace, own: Mapping[str, Any]) -> str:
     """The manifest as JSON text with sorted keys: what holds for every artifact, and what the target's kind of file has
-    of its `own`. No time, no path, no host: the same artifact gives the same text."""
+    of its `own`. `trace` is what was done to the model, the pass that carries the plan out first, then the lowerings.
+    No time, no path, no host: the same artifact gives the same text."""
     files = tuple(files)
     content = {
         "version": MANIFEST_VERSION,
@@ -31,6 +33,7 @@ def manifest(plan: Plan, files: Iterable[EmittedFile], own: Mapping[str, Any]) -
         "tools": {"qdsl": __version__, **tool_versions()},
         "files": [{"name": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in files],
         "bytes": {"emitted": sum(file.bytes for file in files), "predicted": plan.totals.predicted_bytes},
+        "lowerings": [_lowering(step) for step in trace.steps[1:] if step.outcome.fired or step.outcome.refused],
         "predicted": _predicted(plan),
         **own,
     }
@@ -46,6 +49,15 @@ def tool_versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def _lowering(step: Step) -> dict[str, Any]:
+    """What a lowering changed, by rule, each time with the nodes of the float model; what it left alone, and why."""
+    fired: dict[str, list[list[str]]] = {}
+    for one in step.outcome.fired:
+        fired.setdefault(one.rule, []).append(list(one.nodes))
+    refused = [{"node": one.node, "reason": one.reason} for one in step.outcome.refused]
+    return {"name": step.word, "fired": fired, "refused": refused}
 
 
 def _predicted(plan: Plan) -> dict[str, dict[str, int]]:

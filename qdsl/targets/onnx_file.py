@@ -106,7 +106,7 @@ def _moved(
     proto = onnx.load(paths[0], load_external_data=False)
     files = tuple(_described(path) for path in paths)
     (aside / MANIFEST_FILE).write_text(
-        manifest(plan, files, {**_facts(proto, inputs), **own}), encoding="utf-8", newline="\n"
+        manifest(plan, files, trace, {**_facts(proto, inputs), **own}), encoding="utf-8", newline="\n"
     )
     # External data first: it is named after its content, so the model that is still there keeps its own.
     for name in [*(path.name for path in reversed(paths)), MANIFEST_FILE]:

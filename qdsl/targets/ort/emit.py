@@ -15,7 +15,7 @@ from qdsl.passes.insert_qdq import InsertQDQ
 from qdsl.passes.keep_operators import KeepOperators
 from qdsl.passes.quantize_dynamic import QuantizeDynamic
 from qdsl.passes.store_float16 import StoreFloat16
-from qdsl.rewrite import Trace, run
+from qdsl.rewrite import Pass, Trace, run
 from qdsl.spec.plan import AS_IT_IS, Plan
 from qdsl.spec.plan_json import plan_hash
 from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, copied, written
@@ -49,9 +49,11 @@ def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
     """A quantized copy of `model`, ready to save, and what was done to it: the pass that inserts, then the
     lowerings."""
     quantized = model.copy()
-    trace = run([QuantizeDynamic(plan) if plan.mode == "dynamic" else InsertQDQ(plan, ranges)], quantized)
-    lowered = run([KeepOperators(plan), StoreFloat16(plan), *(make(name) for name in LOWERINGS)], quantized)
+    dynamic = plan.mode == "dynamic"
+    carried_out: Pass = QuantizeDynamic(plan) if dynamic else InsertQDQ(plan, ranges)
+    passes = [carried_out, KeepOperators(plan), StoreFloat16(plan), *(make(name) for name in LOWERINGS)]
+    trace = run(passes, quantized, plan=None if dynamic else plan)
     quantized.sweep()
     stamp = {"qdsl.recipe": plan.recipe, "qdsl.plan_sha256": plan_hash(plan), "qdsl.version": __version__}
     set_model_metadata(quantized, stamp)
-    return quantized, Trace((*trace.steps, *lowered.steps))
+    return quantized, trace
