@@ -33,7 +33,7 @@ _FUSED = frozenset(
     ("com.microsoft", op)
     for op in (
         *("Attention", "DecoderAttention", "FusedConv", "FusedGemm", "FusedMatMul", "FusedMatMulActivation"),
-        *("GemmFastGelu", "LongformerAttention", "NhwcConv", "NhwcFusedConv", "QAttention", "TransposeMatMul"),
+        *("GemmFastGelu", "LongformerAttention", "NhwcConv", "NhwcFusedConv", "TransposeMatMul"),
     )
 )
 _BLOCKED = "com.microsoft.nchwc"

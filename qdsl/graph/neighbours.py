@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import TypeVar, cast
 
+from qdsl.graph.integer_operators import MULTIPLYING
 from qdsl.graph.view import GraphView, NodeView
 
 T = TypeVar("T")
@@ -38,25 +39,22 @@ MOVES = frozenset(
 WEIGHT_PORTS: dict[str, tuple[int, ...]] = {
     "Conv": (1,),
     "FusedConv": (1,),
-    "ConvInteger": (1,),
-    "QLinearConv": (3,),
     "ConvTranspose": (1,),
     "DeformConv": (1,),
     "Gemm": (1, 0),
     "FusedGemm": (1, 0),
     "MatMul": (1, 0),
     "FusedMatMul": (1, 0),
-    "MatMulInteger": (1, 0),
-    "QLinearMatMul": (3, 0),
     "MatMulNBits": (1,),
     "Attention": (1,),
     "LSTM": (1,),
     "GRU": (1,),
     "RNN": (1,),
+    **{name: operator.weight_ports for name, operator in MULTIPLYING.items()},
 }
 CONVS = frozenset({"Conv", "FusedConv", "ConvInteger", "QLinearConv"})
 _SPATIAL = CONVS | {"ConvTranspose", "DeformConv"}
-_OPAQUE = frozenset({"LSTM", "GRU", "RNN", "Attention", "MatMulNBits"})
+_OPAQUE = frozenset({"LSTM", "GRU", "RNN", "Attention", "MatMulNBits", "QAttention", "DynamicQuantizeLSTM"})
 _THROUGH = frozenset({"DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Reshape", "Identity"})
 
 

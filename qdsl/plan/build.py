@@ -15,6 +15,7 @@ from qdsl.cascade.origins import Origins
 from qdsl.cascade.schemes import Schemes
 from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.graph.collector import collector_paused
+from qdsl.graph.integer_operators import says_quantized
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import dynamic, float16, improve, weight_only
@@ -57,12 +58,6 @@ from qdsl.targets import target_of
 from qdsl.targets.base import Runtime
 
 _MEASURE_IT = "to measure it as it is: `quantize none`"
-_QUANTIZED_OPS = frozenset(
-    [
-        *("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
-        *("QLinearAdd", "QLinearMul", "QLinearConcat", "QGemm", "MatMulNBits"),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -250,7 +245,7 @@ def _refuse_absent(recipe: Recipe, name: str, block: Target | None) -> None:
 
 def _quantized(view: GraphView) -> list[str]:
     """The nodes that say that the model is quantized."""
-    return [node.name for node in view.nodes if node.op in _QUANTIZED_OPS]
+    return [node.name for node in view.nodes if says_quantized(node.op)]
 
 
 def _refuse_quantized(recipe: Recipe, view: GraphView) -> None:

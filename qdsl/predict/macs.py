@@ -127,7 +127,7 @@ _COUNTERS: dict[tuple[str, str], Counter] = {
     (_MICROSOFT, "DynamicQuantizeLSTM"): _recurrent,
     ("", "Einsum"): _einsum,
     ("", "Attention"): attention,
-    (_MICROSOFT, "Attention"): joint_attention,
+    **{(_MICROSOFT, op): joint_attention for op in ("Attention", "QAttention")},
     (_MICROSOFT, "MultiHeadAttention"): multi_head_attention,
 }
 _WITH_BODIES = {("", "If"): branches, ("", "Loop"): loop, ("", "Scan"): scan, ("", "SequenceMap"): sequence_map}

@@ -25,13 +25,13 @@ def attention(view: GraphView, node: NodeView) -> int | None:
 
 
 def joint_attention(view: GraphView, node: NodeView) -> int | None:
-    """Attention of com.microsoft: the projections of one input, then attention on itself."""
+    """Attention and QAttention of com.microsoft: the projections of one input, then attention on itself."""
     taken, weights = shape(view, given(node, 0)), shape(view, given(node, 1), -1)
     if taken is None or weights is None or len(taken) != 3 or len(weights) != 2 or weights[1] is None:
         return None
     widths = node.attrs.get("qkv_hidden_sizes")
     parts = widths if isinstance(widths, tuple) and len(widths) == 3 else (weights[1] // 3,) * 3
-    past = given(node, 4)
+    past = given(node, 8 if node.op == "QAttention" else 4)
     keys = taken[1] if not past else _sum(taken[1], dim(view, past, 3))
     projected = times(*taken, weights[1])
     return total((projected, *(times(taken[0], taken[1], keys, int(parts[at])) for at in (0, 2))))

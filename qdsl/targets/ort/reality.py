@@ -13,19 +13,17 @@ from pathlib import Path
 
 import onnx
 
+from qdsl.graph.integer_operators import computes_in_integers, multiplying
 from qdsl.graph.naming import name_protos
 from qdsl.graph.sessions import FUSED, OPTIMIZING, WHOLE, Session
 from qdsl.passes.origins import REPLACES_KEY
+from qdsl.spec.plan import WIDENING
 from qdsl.spec.scratch import scratch
+from qdsl.targets.ort.element_types import declared, light
 from qdsl.targets.results import Ran
 
-_QDQ = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
-_INTEGER_KERNELS = frozenset(
-    [
-        *("QLinearConv", "QLinearMatMul", "QGemm", "MatMulIntegerToFloat", "MatMulNBits"),
-        *("MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul"),
-    ]
-)
+# Nodes that turn values from one type to the other: `read` judges those between them.
+QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 _SMALL_INTEGERS = frozenset(
     getattr(onnx.TensorProto, name) for name in ("INT8", "UINT8", "INT16", "UINT16", "INT4", "UINT4", "INT32")
 )
@@ -100,10 +98,10 @@ class _Reader:
     """Maps the nodes of the emitted graph onto the optimized one."""
 
     def __init__(self, emitted: onnx.ModelProto, fused: onnx.ModelProto) -> None:
-        self._nodes = [node for node in emitted.graph.node if node.op_type not in _QDQ]
+        self._nodes = [node for node in emitted.graph.node if node.op_type not in QUANTIZERS]
         self._replaced = [p.value for node in self._nodes for p in node.metadata_props if p.key == REPLACES_KEY]
         self._stored_floats = {t.name for t in emitted.graph.initializer if t.data_type in _FLOATS}
-        self._declared = _declared(onnx.shape_inference.infer_shapes(_light(emitted)).graph)
+        self._declared = declared(onnx.shape_inference.infer_shapes(light(emitted)).graph)
         self._types = _types(fused.graph)
         self._by_name = {node.name: node for node in fused.graph.node}
         self._writer = {name: node for node in fused.graph.node for name in node.output}
@@ -135,12 +133,12 @@ class _Reader:
     def _ran(self, node: onnx.NodeProto, found: Mapping[str, Ran]) -> Ran:
         names = (*node.input[:1], *node.output)
         floats = any(self._declared.get(name, _FLOAT) in _FLOATS for name in names)
-        if not floats and node.op_type not in _INTEGER_KERNELS and node.name not in self._joined:
+        if not floats and not _is_integer_kernel(node.op_type) and node.name not in self._joined:
             return Ran("moves", node.op_type)
         kernel = self._kernel(node)
         if kernel is None:
             return self._vanished(node, found)
-        if _is_integer_kernel(kernel):
+        if _is_integer_kernel(kernel.op_type):
             return Ran("integer", kernel.op_type)
         if self._reads_integers(kernel) and not self._reads_own_integers(node):
             return Ran("integer", kernel.op_type)
@@ -183,7 +181,7 @@ class _Reader:
         for name in node.input if node.op_type == "Add" else ():
             gemm = self._by_name.get(self._author[name].name + _ADDED) if name in self._author else None
             reader: onnx.NodeProto | None = self._reader.get(gemm.output[0]) if gemm is not None else None
-            while reader is not None and reader.op_type in _QDQ:
+            while reader is not None and reader.op_type in QUANTIZERS:
                 reader = self._reader.get(reader.output[0])
             if reader is not None and reader.name.endswith(_RESHAPED):
                 return reader
@@ -203,8 +201,8 @@ class _Reader:
             return Ran("absorbed" if self._reads_integers(merged) else "float", merged.op_type)
         for name in node.output:
             writer = self._writer.get(name) or self._writer.get(name + _RENAMED)
-            if writer is not None and writer.op_type not in _QDQ:
-                return Ran("absorbed" if _is_integer_kernel(writer) else "float", writer.op_type)
+            if writer is not None and writer.op_type not in QUANTIZERS:
+                return Ran("absorbed" if _is_integer_kernel(writer.op_type) else "float", writer.op_type)
             pushed = self._writer.get(name + _PUSHED)
             for integers in (*([pushed.input[0]] if pushed else []), *self._quantized.get(name, [])):
                 ops = (node.op_type, *_PARTED_BY.get(node.op_type, ()))
@@ -261,29 +259,13 @@ def _content(tensor: onnx.TensorProto) -> object:
     return nameless.SerializeToString(deterministic=True)
 
 
-def _is_integer_kernel(node: onnx.NodeProto) -> bool:
-    return node.op_type in _INTEGER_KERNELS or node.op_type.startswith("QLinear")
-
-
-def _light(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy without the values of large constants, of which no type depends."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for tensor in copy.graph.initializer:
-        if len(tensor.raw_data) > _SMALL_TENSOR:
-            tensor.ClearField("raw_data")
-    return copy
-
-
-def _declared(graph: onnx.GraphProto) -> dict[str, int]:
-    """ONNX element types by tensor name, of everything that the graph declares or stores."""
-    found = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
-    return found | {tensor.name: tensor.data_type for tensor in graph.initializer}
+def _is_integer_kernel(op: str) -> bool:
+    return computes_in_integers(op) or op in WIDENING
 
 
 def _types(graph: onnx.GraphProto) -> dict[str, int]:
     """Element types along the optimized graph, which declares few: an operator of old writes what it reads."""
-    found = _declared(graph)
+    found = declared(graph)
     for node in graph.node:
         for port, name in enumerate(node.output):
             found.setdefault(name, _written_type(node, port, found))
@@ -293,8 +275,6 @@ def _types(graph: onnx.GraphProto) -> dict[str, int]:
 def _written_type(node: onnx.NodeProto, port: int, known: Mapping[str, int]) -> int:
     if node.op_type == "DynamicQuantizeLinear":
         return _FLOAT if port == 1 else int(onnx.TensorProto.UINT8)
-    if node.op_type in ("ConvInteger", "MatMulInteger"):
-        return int(onnx.TensorProto.INT32)
     if node.op_type == "Cast":
         return int(next(attribute.i for attribute in node.attribute if attribute.name == "to"))
     if node.op_type == "DequantizeLinear":
@@ -303,7 +283,10 @@ def _written_type(node: onnx.NodeProto, port: int, known: Mapping[str, int]) -> 
         return int(onnx.TensorProto.UINT8)
     if node.op_type == "QGemm":
         return int(onnx.TensorProto.UINT8) if len(node.input) > _QGEMM_OUTPUT_SCALE else _FLOAT
-    if node.op_type in ("MatMulIntegerToFloat", "MatMulNBits", "DynamicQuantizeMatMul"):
+    if node.op_type in WIDENING:
         return _FLOAT
+    operator = multiplying(node.op_type, node.domain)
+    if operator is not None and operator.output is None:
+        return int(onnx.TensorProto.INT32) if operator.sums else _FLOAT
     data = node.input[1] if node.op_type == "Where" else node.input[0] if node.input else ""
     return known.get(data, _FLOAT)

@@ -27,7 +27,7 @@ from qdsl.targets.agreement import Agreement
 from qdsl.targets.ort.arithmetic import Kept, arithmetic, partings
 from qdsl.targets.ort.exposing import FLOAT, QUANTIZED, Arrays, Exposing, Source, refused
 from qdsl.targets.ort.layers import Layer, chunks, layers, written_layers
-from qdsl.targets.ort.reality import Reality, read
+from qdsl.targets.ort.reality import QUANTIZERS, Reality, read
 from qdsl.targets.ort.session import FLOAT_PRODUCTS, session_options
 from qdsl.targets.results import Emitted, Fidelity, KernelCount, Mismatch, Ran, Verification
 
@@ -99,8 +99,8 @@ def mismatches(plan: Plan, ran: Reality) -> tuple[Mismatch, ...]:
     found = []
     stored = {half.node for half in plan.halves}
     for node in plan.nodes:
-        if node.op in ("QuantizeLinear", "DequantizeLinear"):
-            continue  # those that the float model had already: `read` speaks of the others
+        if node.op in QUANTIZERS:
+            continue  # those that the model had already: `read` speaks of the others
         real = ran.nodes.get(node.node, Ran("absent", ""))
         if _removed(real):
             continue
