@@ -87,3 +87,21 @@ def scaled(
         nodes.insert(3, node("DequantizeLinear", ["b", "bs"], ["bd"]))
     channels = codes.shape[1] if operator == "Conv" or attrs.get("transB") else codes.shape[0]
     return _model(nodes, (1, channels, 6, 6) if operator == "Conv" else (4, channels), **constants)
+
+
+def operator_model(operator: str, ports: str, x: Array, **constants: Any) -> ModelProto:
+    """One node of ONNX or of ONNX Runtime whose inputs are `ports`: names, or `-` for an absent one. `x` says what is
+    fed, `constants` are the others."""
+    domain = "" if operator in ("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul") else "com.microsoft"
+    attributes = {name: constants.pop(name) for name in ("num_heads", "hidden_size") if name in constants}
+    names = [name.replace("-", "") for name in ports.split()]
+    node = helper.make_node(operator, names, ["y"], name="node", domain=domain, **attributes)
+    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items() if name in names]
+    given = helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
+    integers = {"ConvInteger": TensorProto.INT32, "MatMulInteger": TensorProto.INT32}
+    if "yz" in names:
+        integers[operator] = helper.np_dtype_to_tensor_dtype(np.asarray(constants["yz"]).dtype)
+    kind = integers.get(operator, TensorProto.FLOAT)
+    graph = helper.make_graph([node], "one", [given], [helper.make_tensor_value_info("y", kind, None)], stored)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9)

@@ -15,9 +15,8 @@ import qdsl
 from qdsl.cli import main
 from qdsl.describe.render import render
 from qdsl.findings.arithmetic import _steepest
-from qdsl.targets.ort.arithmetic import exact_products
 from qdsl.targets.results import Fidelity
-from tests.saturation import has_vnni, paired
+from tests.saturation import has_vnni
 
 Array = NDArray[Any]
 MODEL = """<ir_version: 8, opset_import: ["" : 17]>
@@ -119,24 +118,6 @@ def test_the_manifest_names_the_option(folder: Path) -> None:
         0
     ].emitted.manifest.read_text(encoding="utf-8")
     assert "x64quantprecision" not in compiled(folder, STATIC).targets[0].emitted.manifest.read_text(encoding="utf-8")
-
-
-def test_exact_products_are_those_of_integers() -> None:
-    """The rewritten file against numpy, and against the pairs that a CPU without VNNI adds."""
-    draw = np.random.default_rng(1)
-    x, w = draw.integers(0, 256, (4, 64)).astype(np.uint8), draw.integers(-128, 128, (64, 8)).astype(np.int8)
-    text = """<ir_version: 8, opset_import: ["" : 17]>
-    g (uint8[4,64] x) => (int32[4,8] y) { y = MatMulInteger (x, w) }"""
-    proto = onnx.parser.parse_model(text)
-    proto.graph.initializer.append(numpy_helper.from_array(w, "w"))
-    exact = exact_products(proto)
-    import onnxruntime as ort
-
-    found = ort.InferenceSession(exact.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
-    expected = x.astype(np.int64) @ w.astype(np.int64)
-    np.testing.assert_array_equal(found, expected)
-    assert np.any(paired(x, w) != expected)
-    assert exact_products(exact_free := onnx.parser.parse_model(MODEL)) is exact_free
 
 
 def test_the_steepest_loss_is_against_the_tensor_before() -> None:

@@ -2,8 +2,8 @@
 
 The same file is run twice: with the runtime's own kernels, and with every operator as it is written (no graph
 optimization: QuantizeLinear, DequantizeLinear and float operators between them). What the two share is quantization;
-where they part, a kernel computes something else. The integer operators that a dynamic build writes are kernels of the
-CPU in either run, so the second takes their products as uint8 times uint8, which every CPU adds exactly.
+where they part, a kernel computes something else. Integer operators that the file itself writes are kernels of the CPU
+in either run, so the second has their products as every CPU adds them exactly.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from qdsl.targets.agreement import Agreement
+from qdsl.targets.ort.exact_products import exact_products
 from qdsl.targets.ort.exposing import FLOAT, QUANTIZED, Arrays, Exposing, Source
 from qdsl.targets.ort.layers import Layer
 from qdsl.targets.results import Arithmetic, Parting
@@ -25,8 +24,6 @@ from qdsl.targets.results import Arithmetic, Parting
 # Tensors inside the graph that agree this well are the same up to the order in which values are rounded.
 _SAME_DB = 43.0
 _SHOWN = 3
-_OFFSET = 128  # from int8 to uint8
-_INTEGER_PRODUCTS = ("ConvInteger", "MatMulInteger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,67 +84,3 @@ def partings(quantized: Source, inner: Sequence[Layer], kept: Sequence[Arrays]) 
 
 def _written(source: Source, expose: Sequence[str]) -> Exposing:
     return Exposing(QUANTIZED, replace(source, proto=exact_products(source.proto)), expose, as_written=True)
-
-
-def exact_products(proto: ModelProto) -> ModelProto:
-    """`proto` with the factors of each ConvInteger and MatMulInteger as uint8: integers and zero points plus 128, which
-    changes no product. The model itself where it has none."""
-    if not any(node.op_type in _INTEGER_PRODUCTS for node in proto.graph.node):
-        return proto
-    exact = ModelProto()
-    exact.CopyFrom(proto)
-    graph = exact.graph
-    signed = _signed(exact)
-    nodes: list[NodeProto] = []
-    graph.initializer.append(numpy_helper.from_array(np.asarray(_OFFSET, np.int32), _named("offset", 0)))
-    graph.initializer.append(numpy_helper.from_array(np.asarray(_OFFSET, np.uint8), _named("middle", 0)))
-    for number, node in enumerate(graph.node):
-        if node.op_type in _INTEGER_PRODUCTS:
-            node.input.extend([""] * (4 - len(node.input)))
-            for port in (0, 1):
-                if node.input[port] in signed:
-                    nodes += _moved(node, port, number)
-        nodes.append(node)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return exact
-
-
-def _signed(proto: ModelProto) -> set[str]:
-    """Tensors that hold int8, as far as constants and the operators of a dynamic build say it."""
-    found = {tensor.name for tensor in proto.graph.initializer if tensor.data_type == TensorProto.INT8}
-    for info in (*proto.graph.value_info, *proto.graph.input):
-        if info.type.tensor_type.elem_type == TensorProto.INT8:
-            found.add(info.name)
-    for node in proto.graph.node:
-        zero = node.op_type == "QuantizeLinear" and len(node.input) > 2 and node.input[2] in found
-        cast = node.op_type == "Cast" and any(a.name == "to" and a.i == TensorProto.INT8 for a in node.attribute)
-        if zero or cast:
-            found.update(node.output)
-    return found
-
-
-def _moved(node: NodeProto, port: int, number: int) -> list[NodeProto]:
-    """Nodes that make uint8 of the int8 factor at `port` and of its zero point, and `node` reading those."""
-    made = _plus_128(node.input[port], f"{number}_{port}")
-    zero = node.input[port + 2]
-    if zero:
-        made += _plus_128(zero, f"{number}_{port + 2}")
-        node.input[port + 2] = made[-1].output[0]
-    else:
-        node.input[port + 2] = _named("middle", 0)
-    node.input[port] = made[2].output[0]
-    return made
-
-
-def _plus_128(name: str, number: str) -> list[NodeProto]:
-    wide, moved, back = (_named(word, number) for word in ("wide", "moved", "unsigned"))
-    return [
-        helper.make_node("Cast", [name], [wide], to=TensorProto.INT32),
-        helper.make_node("Add", [wide, _named("offset", 0)], [moved]),
-        helper.make_node("Cast", [moved], [back], to=TensorProto.UINT8),
-    ]
-
-
-def _named(word: str, number: object) -> str:
-    return f"qdsl.exact.{word}.{number}"

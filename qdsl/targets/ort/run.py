@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from qdsl.graph.sessions import AS_WRITTEN, DEPLOYED, RuntimeRefusesError, Session, Settings, refusals
-from qdsl.targets.ort.arithmetic import exact_products
+from qdsl.targets.ort.exact_products import exact_products
 from qdsl.targets.ort.exposing import refused
 
 
