@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag import QdslError
 from qdsl.graph.edit import add_constant, add_deferred, add_node, replace_output, replace_readers
 from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
@@ -74,9 +74,9 @@ class InsertQDQ(Rewrite):
         """Edit `model` in place. Raises QdslError for ranges that are missing or not finite and for weights that hold
         NaN or infinity; the model is then as it was."""
         if model.opset < least_opset(self.plan):
-            raise QdslError([_too_old(model, least_opset(self.plan))])
+            raise _too_old(model, least_opset(self.plan))
         view = model.view()
-        found = parameters(self.plan, self.ranges, view, model.values)
+        found = parameters(self.plan, self.ranges, view, model)
         writer = _Writer(model, view, found, self)
         for weight in self.plan.weights:
             writer.weight(weight)
@@ -135,7 +135,7 @@ class _Writer:
             if value.size == 1 and of_weight.ndim:
                 value = np.broadcast_to(value.reshape(()), of_weight.shape)
             value = self._moved(plan, value, key) if moved else value
-            ints, scales = quantize_bias(value, step, of_weight, plan.tensor)
+            ints, scales = quantize_bias(value, step, of_weight, plan.tensor, self._model.span)
             axis = None if scales.ndim == 0 else value.ndim - 1
             params = QParams(scales, np.zeros(scales.shape, np.int32), _INT32, axis)
             stored = add_constant(self._model, f"{plan.tensor}_quantized", ints, "int32")
@@ -287,9 +287,6 @@ def _opset_of(params: QParams) -> int:
     return max(granularity, params.dtype.qdq_opset or 10)
 
 
-def _too_old(model: Model, needed: int) -> Diagnostic:
-    return Diagnostic(
-        "model-upgrade",
-        f"`{model.name}` has opset {model.opset}; the types of this plan need {needed}",
-        help=(f"export the model again with opset {needed}",),
-    )
+def _too_old(model: Model, needed: int) -> QdslError:
+    headline = f"`{model.name}` has opset {model.opset}; the types of this plan need {needed}"
+    return model.error("model-upgrade", headline, help=[f"export the model again with opset {needed}"])

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.quant import QParams, raise_scale_for_bias, scale_zero_point, storage_type, weight_parameters, whole_inverse
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
@@ -75,27 +76,27 @@ class Parameters:
     weights: Mapping[WeightKey, QParams]
 
 
-def parameters(plan: PlanLike, ranges: RangesLike, view: GraphView, values: Values) -> Parameters:
-    """All scales and zero points of `plan`. `values` reads a constant by name.
+def parameters(plan: PlanLike, ranges: RangesLike, view: GraphView, model: Model) -> Parameters:
+    """All scales and zero points of `plan`, with the constants of `model`, whose view is `view`.
 
     Raises QdslError for ranges that are missing or not finite and for weights that hold NaN or infinity, all at once.
     """
     found: list[Diagnostic] = []
-    groups = _groups(plan.tensors, ranges, view, values, found)
-    weights = _collect(_by_key(plan.weights, view), lambda plans: _weight(plans, view, values, ranges), found)
+    groups = _groups(plan.tensors, ranges, view, model.values, found)
+    weights = _collect(_by_key(plan.weights, view), lambda plans: _weight(plans, view, model.values, ranges), found)
     if found:
-        raise QdslError(found)
-    return Parameters(groups, _raised(plan, groups, weights, view, values))
+        raise model.errors(found)
+    return Parameters(groups, _raised(plan, groups, weights, view, model.values))
 
 
 def activation_parameters(
-    tensors: Sequence[TensorPlan], ranges: RangesLike, view: GraphView, values: Values
+    tensors: Sequence[TensorPlan], ranges: RangesLike, view: GraphView, model: Model
 ) -> dict[str, QParams]:
     """The scales and zero points of activations alone, by group. Raises as `parameters` does."""
     found: list[Diagnostic] = []
-    groups = _groups(tensors, ranges, view, values, found)
+    groups = _groups(tensors, ranges, view, model.values, found)
     if found:
-        raise QdslError(found)
+        raise model.errors(found)
     return groups
 
 

@@ -78,7 +78,7 @@ def _parameters(model: Model, weights: Sequence[WeightPlan]) -> dict[WeightPlan,
         except QdslError as error:
             wrong[plan.tensor] = tuple(error.diagnostics)
     if wrong:
-        raise QdslError([one for diagnostics in wrong.values() for one in diagnostics])
+        raise model.errors(one for diagnostics in wrong.values() for one in diagnostics)
     return found
 
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.graph.edit import add_deferred, add_node, readers_of, replace_output, replace_readers, set_attr
 from qdsl.graph.edit_qdq import set_element_type
 from qdsl.graph.model import Model
@@ -140,22 +140,22 @@ class _Writer:
         """The constant as float16, one for all its readers."""
         if tensor.name not in self._constants:
             value = self._model.lazy(tensor.name)
-            name = tensor.name
+            name, span = tensor.name, self._model.span
 
             def compute() -> np.ndarray[Any, Any]:
-                return as_half(value.load(), name)
+                return as_half(value.load(), name, span)
 
             self._constants[name] = add_deferred(self._model, f"{name}_float16", "float16", value.shape, compute)
         return self._constants[tensor.name]
 
 
-def as_half(values: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
-    """`values` rounded to the nearest float16, infinities as they are. Raises QdslError (float16-overflow) where a
-    finite value becomes infinite."""
+def as_half(values: np.ndarray[Any, Any], name: str, span: Span | None = None) -> np.ndarray[Any, Any]:
+    """`values` rounded to the nearest float16, infinities as they are. Raises QdslError (float16-overflow), at `span`,
+    where a finite value becomes infinite."""
     with np.errstate(over="ignore"):
         made = np.asarray(values).astype(np.float16)
     if not np.array_equal(np.isinf(made), np.isinf(values)):
         largest = float(np.abs(values[np.isfinite(values)]).max())
         headline = f"constant `{name}` holds {largest:g}, past float16's largest value, 65504"
-        raise QdslError([Diagnostic("float16-overflow", headline)])
+        raise QdslError([Diagnostic("float16-overflow", headline, span)])
     return made

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import pytest
-from data_cases import block, data_spec, graph_of, picture, small_net
+from data_cases import DATA_SPAN, block, data_spec, graph_of, picture, small_net
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import ModelProto, helper
@@ -17,8 +17,10 @@ from onnx import ModelProto, helper
 import qdsl.data
 from qdsl.calibrate import Ranges, minmax
 from qdsl.calibrate.extremes import Records
+from qdsl.calibrate.means import channel_means
+from qdsl.calibrate.session import require_loads
 from qdsl.calibrate.shortcuts import shortcuts
-from qdsl.diag import QdslError
+from qdsl.diag import QdslError, Span
 from qdsl.graph import from_proto, load
 
 WANTED = [
@@ -156,6 +158,25 @@ def test_non_finite_names_the_first_tensor_and_sample(tmp_path: Path, value: flo
     kind = "NaN" if np.isnan(value) else "infinity"
     assert found.code == "calibration-non-finite"
     assert found.headline == f"tensor d holds {kind} for sample calib.npz[4]" and "Div div" in found.label
+    assert found.span == DATA_SPAN
+
+
+def test_what_is_asked_of_a_model_stands_at_its_line_and_what_samples_do_at_theirs(tmp_path: Path) -> None:
+    line = Span("demo.q", 2, 1, 2, 24)
+    nodes = [helper.make_node("Reshape", ["images", "to"], ["y"]), helper.make_node("Relu", ["y"], ["z"])]
+    net = graph_of(nodes, ["z"], shape=(1, 3, "H", "W"), constants={"to": np.array([1, 7, -1])})
+    model, dataset = from_proto(net, span=line), rows(tmp_path, noise(2, 3, 8, 8))
+    foreign = graph_of([helper.make_node("Nothing", ["images"], ["y"], domain="nobody")], ["y"])
+    calls: list[tuple[str, Span, Callable[[], object]]] = [
+        ("calibration-tensor", line, lambda: minmax(model, ["gone"], dataset)),
+        ("calibration-run", DATA_SPAN, lambda: minmax(model, ["z"], dataset)),
+        ("calibration-run", DATA_SPAN, lambda: channel_means(model, ["z"], dataset)),
+        ("calibration-load", line, lambda: require_loads(from_proto(foreign, span=line))),
+    ]
+    for code, place, call in calls:
+        with pytest.raises(QdslError) as caught:
+            call()
+        assert [(found.code, found.span) for found in caught.value.diagnostics] == [(code, place)]
 
 
 # Every operator that the shortcuts trust to pass a NaN on, as (operator, attributes, constant operand).

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 from graph_cases import CASES, conv_model
+from onnx import save
 
 import qdsl.graph
-from qdsl.diag import Diagnostic, QdslError, one_line
+from qdsl.diag import Diagnostic, QdslError, Span, one_line
 from qdsl.diag.codes.graph import CODES
 from qdsl.graph.finite import require_finite
 
+LINE = Span("demo.q", 2, 1, 2, 24)
 
-def _after_loading(code: str, path: Path) -> None:
+
+def _after_loading(code: str, path: Path, span: Span | None) -> None:
     """What raises a code that loading alone does not."""
-    model = qdsl.graph.load(path, widen=code == "model-float16")
+    model = qdsl.graph.load(path, widen=code == "model-float16", span=span)
     steps: dict[str, Callable[[], object]] = {
         "model-input-shape": lambda: model.set_shape("images", [1, 3, 8, 8]),
         "model-non-finite": lambda: require_finite(model),
@@ -28,10 +31,10 @@ def _after_loading(code: str, path: Path) -> None:
     raise QdslError(model.diagnostics)
 
 
-def _raised(code: str, folder: Path) -> tuple[Diagnostic, ...]:
+def _raised(code: str, folder: Path, span: Span | None = None) -> tuple[Diagnostic, ...]:
     CASES[CODES[code].setup](folder / "model.onnx")
     with pytest.raises(QdslError) as caught:
-        _after_loading(code, folder / "model.onnx")
+        _after_loading(code, folder / "model.onnx", span)
     return caught.value.diagnostics
 
 
@@ -40,6 +43,22 @@ def test_the_example_of_a_code_raises_it(code: str, tmp_path: Path) -> None:
     found = _raised(code, tmp_path)
     assert code in [diagnostic.code for diagnostic in found]
     assert not [diagnostic for diagnostic in found if diagnostic.code not in CODES]
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_what_is_wrong_with_a_model_stands_where_it_is_named(code: str, tmp_path: Path) -> None:
+    places = {found.code: found.span for found in _raised(code, tmp_path, LINE)}
+    assert places.pop("model-write", None) is None, "what cannot be written has nothing to do with the model's line"
+    assert set(places.values()) <= {LINE}
+
+
+def test_whatever_becomes_of_a_model_it_keeps_its_place(tmp_path: Path) -> None:
+    save(conv_model(), tmp_path / "model.onnx")
+    model = qdsl.graph.load(tmp_path / "model.onnx", span=LINE)
+    assert qdsl.graph.upgrade_opset(model, 18).span == LINE
+    assert model.copy().span == LINE
+    model.become(qdsl.graph.from_proto(conv_model()))
+    assert model.span == LINE
 
 
 def test_messages_read_well(tmp_path: Path, golden: Callable[[str, str], None]) -> None:

@@ -52,7 +52,7 @@ from qdsl.tune.choices import recall
 from qdsl.work.deciding import decide_all
 from qdsl.work.engines import engine as engine_for
 from qdsl.work.occupying import occupied
-from qdsl.work.prepared import Prepared, model_span, placed_at, prepare, read, takes
+from qdsl.work.prepared import Prepared, prepare, read, takes
 from qdsl.work.writing import aside, recipe_text, require_place, write_text
 
 DEFAULT_OUT = "build"
@@ -160,9 +160,8 @@ def compile(
     decisions = tuple(as_it_runs(prepared, each) for each in decide_all(prepared, target, diags))
     require_loadable(prepared, decisions, sets)
     plans = [decided.plan for decided in decisions]
-    with placed_at(model_span(prepared)):
-        require_finite(prepared.model)
-        require_loads(prepared.model)
+    require_finite(prepared.model)
+    require_loads(prepared.model)
     tell(Event("model", _model_line(prepared)))
     datasets = _open(prepared, plans, pinned, diags)
     expected = (
@@ -196,14 +195,13 @@ def _carried_out(
     ranges, decisions = found.ranges, found.decisions
     diags.extend(cut_note(decisions, found.measured, ranges))
     made = tuple(_made(job, each.plan, ranges, datasets) for each in decisions)
-    with placed_at(model_span(prepared)):
-        diags.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets))
-        for each in made:
-            if each.seen is not None:
-                diags.extend(arithmetic_findings(each.plan, each.seen, _asked(prepared, each.plan.target)))
-        for one in decisions:
-            diags.extend(inexact_weights(prepared, one))
-            diags.extend(unread_scales(prepared, one))
+    diags.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets))
+    for each in made:
+        if each.seen is not None:
+            diags.extend(arithmetic_findings(each.plan, each.seen, _asked(prepared, each.plan.target)))
+    for one in decisions:
+        diags.extend(inexact_weights(prepared, one))
+        diags.extend(unread_scales(prepared, one))
     write_text(job.directory / "plan.json", plans_json([decided.plan for decided in decisions]))
     write_text(job.directory / "ranges.json", ranges.to_json())
     write_text(job.directory / RECIPE, recipe_text(prepared.recipe))
@@ -395,11 +393,11 @@ def _made(job: _Job, plan: Plan, ranges: Ranges, datasets: Mapping[str, Dataset]
     job.tell(Event("rewrite", totals(plan)))
     for choice in plan.choices:
         job.tell(Event("tuned", plain(choice_words(choice, plan.recipe))))
-    with placed_at(model_span(prepared)), aside(directory) as folder:
+    with aside(directory) as folder:
         emitted = target.emit(prepared.model, plan, ranges, folder, inputs=prepared.recipe.inputs)
         verification = comparing.verified(target, prepared, emitted, plan, datasets, VERIFY_SAMPLES)
         emitted = target.publish(emitted, directory)
-    job.diags.extend(comparing.uncompared(prepared, plan, verification, model_span(prepared)))
+    job.diags.extend(comparing.uncompared(prepared, plan, verification))
     made = Made(plan, emitted, verification)
     job.tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes), found=made))
     return made

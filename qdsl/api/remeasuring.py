@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qdsl.api.compiling import DEFAULT_OUT
 from qdsl.api.reporting import report as make_report
-from qdsl.diag import Diagnostic, Diagnostics, QdslError
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Span
 from qdsl.harness import Evaluation, reading
 from qdsl.harness.measurements import FILE, BuildFacts, Measurements
 from qdsl.harness.profiles import Profile
@@ -21,7 +21,7 @@ from qdsl.measure.measuring import Measured, Standing
 from qdsl.report.data import plans_of
 from qdsl.targets.results import MANIFEST_FILE, Emitted, EmittedFile
 from qdsl.work.occupying import occupied
-from qdsl.work.prepared import Prepared, model_span, placed_at, prepare, read
+from qdsl.work.prepared import Prepared, prepare, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def evaluate(
     if not expected:
         headline = f"recipe {job.prepared.recipe.name} has no `evaluate` statement"
         raise QdslError([Diagnostic("evaluate-nothing", headline, job.prepared.recipe.span)])
-    with job.alone(), placed_at(model_span(job.prepared), "artifact-refused"):
+    with job.alone():
         evaluated = evaluating.evaluations(
             job.prepared, expected, job.built, job.stage("evaluate"), job.diags, job.known
         )
@@ -117,7 +117,7 @@ def profile(
     asked = asking.forced(job.prepared.recipe, job.built, settings or {})
     asking.require_batch(job.prepared, asked.values())
     expected = evaluating.planned(job.prepared, job.diags, needed=False)
-    with job.alone(), placed_at(model_span(job.prepared), "artifact-refused"):
+    with job.alone():
         for evaluation in job.found.evaluations:
             job.known(evaluation)
         heard = job.stage("profile")
@@ -144,7 +144,7 @@ def _opened(path: str | Path, out: str | Path, sets: Mapping[str, str] | None, l
         raise QdslError([replace(each, help=(*each.help, *help)) for each in error.diagnostics]) from None
     reading.require_same(directory, found)
     _require_current(path, directory, prepared, found)
-    built = {build.target: _emitted(directory, build) for build in found.builds}
+    built = {build.target: _emitted(directory, build, prepared.model.span) for build in found.builds}
     return _Job(prepared, directory, found, built, listener or silent, diags)
 
 
@@ -162,7 +162,7 @@ def _require_current(path: str | Path, directory: Path, prepared: Prepared, foun
         raise QdslError([Diagnostic("measurements-other", headline, prepared.recipe.span, help=help)])
 
 
-def _emitted(directory: Path, build: BuildFacts) -> Emitted:
+def _emitted(directory: Path, build: BuildFacts, span: Span | None) -> Emitted:
     """What runs the artifact: its files, as `measurements.json` knows them. Raises QdslError measurements-missing."""
     folder = directory / build.target
     names = sorted(build.files, key=lambda name: not name.endswith(".onnx"))
@@ -171,7 +171,7 @@ def _emitted(directory: Path, build: BuildFacts) -> Emitted:
         headline = f"there is no `{folder / (absent or ['model.onnx'])[0]}`"
         raise QdslError([Diagnostic("measurements-missing", headline)])
     files = tuple(EmittedFile(name, (folder / name).stat().st_size, build.files[name]) for name in names)
-    return Emitted(directory=folder, model=folder / names[0], manifest=folder / MANIFEST_FILE, files=files)
+    return Emitted(directory=folder, model=folder / names[0], manifest=folder / MANIFEST_FILE, files=files, span=span)
 
 
 def _written(job: _Job, measured: Measured) -> MeasureResult:

@@ -168,7 +168,7 @@ def _key(cell: Cell) -> str:
         model = model_prints(prepared, prints)
         wanted = takes(prepared)
         files = [
-            (spec.name, [(file.name, file.sha256) for file in prints.dataset(opened, spec.span)])
+            (spec.name, [(file.name, file.sha256) for file in prints.dataset(opened)])
             for spec in recipe.data
             for opened in (data.open(spec, recipe.inputs, wanted, Diagnostics()),)
         ]

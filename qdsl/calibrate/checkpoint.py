@@ -24,7 +24,7 @@ class Checkpoint:
         try:
             if not self.path.is_file() or self.path.stat().st_size > _LARGEST:
                 return fresh
-            found = Observations.from_json(self.path.read_text(encoding="utf-8"))
+            found = Observations.from_json(self.path.read_text(encoding="utf-8"), fresh.span)
         except (OSError, UnicodeDecodeError, QdslError):
             return fresh
         return found if (found.key, found.total) == (fresh.key, fresh.total) else fresh

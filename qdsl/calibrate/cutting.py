@@ -62,7 +62,7 @@ def cuts(
     for part in _parts(view, [name for name in found if name not in view.inputs]):
         loaded = session(model, partial(expose, view=view, tensors=part))
         for sample in samples:
-            for name, values in zip(part, run(loaded, part, sample), strict=True):
+            for name, values in zip(part, run(loaded, part, sample, model), strict=True):
                 found[name].add(what.get(name, np.asarray)(values), limits[name])
     return found
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from qdsl.calibrate.session import run, session
-from qdsl.data import Dataset
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.data import Dataset, Sample
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView
 
@@ -46,8 +45,8 @@ def channel_means(
     loaded = session(model, lambda proto: outputs.extend(_reduce(proto, view, names)))
     sums: list[NDArray[np.float64]] = []
     for done, sample in enumerate(islice(dataset, total), start=1):
-        found = [np.asarray(mean, np.float64).reshape(-1) for mean in run(loaded, outputs, sample)]
-        _require_finite(names, found, sample.id)
+        found = [np.asarray(mean, np.float64).reshape(-1) for mean in run(loaded, outputs, sample, dataset)]
+        _require_finite(names, found, sample, dataset)
         sums = found if not sums else [a + b for a, b in zip(sums, found, strict=True)]
         if progress is not None:
             progress(done, total)
@@ -76,9 +75,11 @@ def _reduce(proto: ModelProto, view: GraphView, names: Sequence[str]) -> list[st
     return made
 
 
-def _require_finite(names: Sequence[str], found: Sequence[NDArray[np.float64]], sample: str) -> None:
+def _require_finite(
+    names: Sequence[str], found: Sequence[NDArray[np.float64]], sample: Sample, dataset: Dataset
+) -> None:
     for name, means in zip(names, found, strict=True):
         if not np.isfinite(means).all():
-            headline = f"tensor {name} holds a channel without a finite mean for sample {sample}"
+            headline = f"tensor {name} holds a channel without a finite mean for sample {sample.id}"
             help = ("look at this sample and at the weights before this tensor",)
-            raise QdslError([Diagnostic("calibration-non-finite", headline, help=help)])
+            raise dataset.error("calibration-non-finite", headline, help=help)

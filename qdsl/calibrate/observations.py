@@ -21,7 +21,7 @@ from qdsl.calibrate.request import Request
 from qdsl.calibrate.shortcuts import Shortcuts
 from qdsl.calibrate.sources import Sources
 from qdsl.calibrate.thresholds import find
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag import Diagnostic, Placed, QdslError, Span
 
 _SETTLED = 0.01
 _VERSION = 3
@@ -51,10 +51,11 @@ class Ways:
 
 
 @dataclass
-class Observations:
+class Observations(Placed):
     """Of `total` samples those in `done` have been seen. `key` says of which model, tensors and data, so that only
     parts of one calibration are merged. `records` and `counts` are by measured tensor, `means` by wanted tensor; `flat`
-    are the samples that show nothing, and `digests` [total] tell samples of equal values (0 for one not seen)."""
+    are the samples that show nothing, and `digests` [total] tell samples of equal values (0 for one not seen).
+    `span` is the place of the dataset."""
 
     key: str
     total: int
@@ -64,6 +65,7 @@ class Observations:
     counts: dict[str, Counts] = field(default_factory=dict)
     flat: set[int] = field(default_factory=set)
     digests: NDArray[np.uint64] = field(init=False)
+    span: Span | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         self.digests = np.zeros(self.total, np.uint64)
@@ -103,7 +105,7 @@ class Observations:
         overlap."""
         if self.key != other.key or self.total != other.total or self.done & other.done:
             why = "share samples" if self.key == other.key else "are of different calibrations"
-            raise QdslError([Diagnostic("calibration-parts", f"these two parts {why}")])
+            raise self.error("calibration-parts", f"these two parts {why}")
         self.done |= other.done
         self.flat |= other.flat
         self.digests |= other.digests
@@ -118,8 +120,7 @@ class Observations:
     def ranges(self, ways: Ways) -> Ranges:
         """The range of every request. Raises QdslError `calibration-parts` when samples are missing."""
         if len(self.done) != self.total:
-            headline = f"only {len(self.done)} of {self.total} samples have been seen"
-            raise QdslError([Diagnostic("calibration-parts", headline)])
+            raise self.error("calibration-parts", f"only {len(self.done)} of {self.total} samples have been seen")
         whole = {name: (records.low, records.high) for name, records in self.records.items()}
         counted = {name: Distribution((from_counts(self.counts[name], *whole[name]),)) for name in ways.sources.counted}
         found = {request.tensor: self._range(request, ways, whole, counted) for request in ways.requests}
@@ -190,12 +191,13 @@ class Observations:
         return json.dumps(state, separators=(",", ":"))
 
     @staticmethod
-    def from_json(text: str) -> Observations:
-        """What `to_json` wrote. Raises QdslError `calibration-parts` for any other text."""
+    def from_json(text: str, at: Span | None = None) -> Observations:
+        """What `to_json` wrote, of the dataset named `at` a place. Raises QdslError `calibration-parts` for any other
+        text."""
         try:
-            return _read(json.loads(text))
+            return _read(json.loads(text), at)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError, zlib.error):
-            raise QdslError([Diagnostic("calibration-parts", "this is not a part of a calibration")]) from None
+            raise QdslError([Diagnostic("calibration-parts", "this is not a part of a calibration", at)]) from None
 
 
 def _within(found: tuple[float, float], ends: tuple[float, float]) -> tuple[float, float]:
@@ -206,7 +208,7 @@ def _within(found: tuple[float, float], ends: tuple[float, float]) -> tuple[floa
 def merged(parts: Sequence[Observations]) -> Observations:
     """All parts together, none of them changed."""
     first, *rest = parts
-    whole = Observations(first.key, first.total)
+    whole = Observations(first.key, first.total, span=first.span)
     for part in (first, *rest):
         whole.merge(part)
     return whole
@@ -228,13 +230,14 @@ def _unpacked(text: str) -> Counts:
     return counts
 
 
-def _read(state: Any) -> Observations:
+def _read(state: Any, at: Span | None) -> Observations:
     total = int(state["total"])
     done = {int(index) for index in state["done"]}
     digests = np.frombuffer(base64.b64decode(state["digests"], validate=True), "<u8")
     if state["version"] != _VERSION or digests.size != total or any(not 0 <= index < total for index in done):
         raise ValueError("another version or foreign samples")
-    found = Observations(str(state["key"]), total, done, flat={int(index) for index in state["flat"]} & done)
+    flat = {int(index) for index in state["flat"]} & done
+    found = Observations(str(state["key"]), total, done, flat=flat, span=at)
     found.digests |= digests
     for name, (lows, highs) in state["records"].items():
         found.records[name] = records = Records()

@@ -32,7 +32,7 @@ from qdsl.calibrate.shortcuts import shortcuts
 from qdsl.calibrate.sources import sources
 from qdsl.data import Dataset, Sample
 from qdsl.data.sameness import digest
-from qdsl.diag import Diagnostic, QdslError, nearest
+from qdsl.diag import nearest
 from qdsl.graph import Model
 from qdsl.graph.sessions import Session
 from qdsl.graph.view import GraphView
@@ -90,7 +90,7 @@ def calibrate(
 def plan_ways(model: Model, requests: Sequence[Request]) -> Ways:
     """How the requests are answered on `model`. Raises QdslError `calibration-tensor`."""
     view = model.view()
-    _check(view, [request.tensor for request in requests])
+    _check(model, view, [request.tensor for request in requests])
     sliced = {(request.tensor, request.axis): request for request in requests if request.axis is not None}
     check_axes(view, list(sliced.values()))
     unique = {request.tensor: request for request in requests if request.axis is None}
@@ -133,7 +133,7 @@ def observe(
     counted = tuple(name for name in whole if name not in view.inputs)
     loaded = session(model, lambda proto: found.append(instrument(proto, view, ways.extremes, counted, ways.rows)))
     total = len(dataset)
-    state = Observations(fingerprint(model, requests, dataset), total)
+    state = Observations(fingerprint(model, requests, dataset), total, span=dataset.span)
     keeper = Checkpoint(checkpoint) if checkpoint is not None else None
     state = state if keeper is None else keeper.load(state)
     indices = [index for index in range(total) if index % shard[1] == shard[0]]
@@ -147,13 +147,13 @@ def _workers(job: _Job, asked: int | None) -> int:
     return asked or max(1, min(_MOST_WORKERS, processors(), _MOST_EXPOSED // max(1, exposed)))
 
 
-def _check(view: GraphView, tensors: Sequence[str]) -> None:
+def _check(model: Model, view: GraphView, tensors: Sequence[str]) -> None:
     for name in tensors:
         known = view.tensors.get(name)
         if known is None or known.kind == "constant":
             help = tuple(f"did you mean `{close}`?" for close in nearest(name, view.tensors))
             what = "is a constant" if known else "is not in the model"
-            raise QdslError([Diagnostic("calibration-tensor", f"tensor {name} {what}", help=help)])
+            raise model.error("calibration-tensor", f"tensor {name} {what}", help=help)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class _Job:
         return len(indices)
 
     def _one(self, sample: Sample) -> None:
-        values = _fetch(self.session, self.readout.names, sample)
+        values = _fetch(self.session, self.readout.names, sample, self.dataset)
         numbers = {name: float(values[name]) for name in self.readout.scalars}
         seen = {tensor: (numbers[low], numbers[high]) for tensor, (low, high) in self.readout.extremes.items()}
         shown = {name: values[name] for name in self.readout.counted}
@@ -207,7 +207,7 @@ class _Job:
         wanted = [t for t in order if t in asked]
         made = [t for t in wanted if t not in self.view.inputs]
         shown = session(self.model, lambda proto: expose(proto, self.view, made))
-        values = {**sample.arrays, **_fetch(shown, made, sample)}
+        values = {**sample.arrays, **_fetch(shown, made, sample, self.dataset)}
         for name in wanted:
             odd = ~np.isfinite(values[name])
             if not odd.any() or (name in masked and np.all(values[name][odd] == -np.inf)):
@@ -217,12 +217,12 @@ class _Job:
             by = f", which {node.op} {node.name} writes" if node else ", an input of the model"
             help = ("look at this sample and at the weights before this tensor; no scale can hold such a value",)
             headline = f"tensor {name} holds {what} for sample {sample.id}"
-            raise QdslError([Diagnostic("calibration-non-finite", headline, label=f"{name}{by}", help=help)])
+            raise self.dataset.error("calibration-non-finite", headline, label=f"{name}{by}", help=help)
 
 
-def _fetch(loaded: Session, names: Sequence[str], sample: Sample) -> dict[str, Any]:
+def _fetch(loaded: Session, names: Sequence[str], sample: Sample, dataset: Dataset) -> dict[str, Any]:
     """The outputs `names` for one sample, by name; without any the model does not run."""
-    return dict(zip(names, run(loaded, names, sample), strict=True)) if names else {}
+    return dict(zip(names, run(loaded, names, sample, dataset), strict=True)) if names else {}
 
 
 def _carry_out(

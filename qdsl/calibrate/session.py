@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto
 
 from qdsl.data import Sample
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag import Placed
 from qdsl.graph import Model, save, to_proto
 from qdsl.graph.infer import skeleton
 from qdsl.graph.saving import LARGEST_INLINE
@@ -39,17 +39,17 @@ def session(model: Model, edit: Callable[[ModelProto], None]) -> Session:
             return _from_file(model, edit, folder / "model.onnx")
     except RuntimeRefusesError as error:
         headline = f"ONNX Runtime cannot load {model.name}: {error.reason}"
-        raise QdslError([Diagnostic("calibration-load", headline)]) from None
+        raise model.error("calibration-load", headline) from None
 
 
-def run(loaded: Session, names: Sequence[str], sample: Sample) -> list[Any]:
+def run(loaded: Session, names: Sequence[str], sample: Sample, of: Placed) -> list[Any]:
     """The tensors called `names` of the float model for one sample. QdslError `calibration-run` with ONNX Runtime's
-    reason."""
+    reason, at the place `of` the dataset or the model."""
     try:
         return loaded.run(names, sample.arrays)
     except RuntimeRefusesError as error:
         headline = f"the float model does not run on sample {sample.id}: {error.reason}"
-        raise QdslError([Diagnostic("calibration-run", headline)]) from None
+        raise of.error("calibration-run", headline) from None
 
 
 def _from_file(model: Model, edit: Callable[[ModelProto], None], path: Path) -> Session:

@@ -190,7 +190,7 @@ def _pictures(spec: DataSpec, pipelines: Mapping[str, Pipeline], diags: Diagnost
     ids = tuple(item.id for item in drawn.items)
     reader = PictureReader(drawn.items, pipelines, spec.span)
     skipped, classes = drawn.skipped, listing.classes
-    return Dataset(spec.name, spec.source, ids, drawn.available, classes, skipped, reader, spec.numbers)
+    return Dataset(spec.name, spec.source, ids, drawn.available, classes, skipped, reader, spec.numbers, spec.span)
 
 
 def _warn_duplicates(spec: DataSpec, items: Sequence[Item], diags: Diagnostics) -> None:
@@ -235,7 +235,7 @@ def _npz(spec: DataSpec, pipelines: Mapping[str, Pipeline]) -> Dataset:
     found.raise_errors()
     ids = tuple(rows.name(index) for index in range(len(rows.places)))
     reader = ArrayReader(rows, pipelines, spec.span)
-    return Dataset(spec.name, spec.source, ids, rows.available, spec.classes, (), reader, spec.numbers)
+    return Dataset(spec.name, spec.source, ids, rows.available, spec.classes, (), reader, spec.numbers, spec.span)
 
 
 def _check_take(spec: DataSpec) -> None:

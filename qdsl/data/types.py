@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qdsl.diag import QdslError, Span
-from qdsl.diag.model import Diagnostic
+from qdsl.diag import Diagnostic, Placed, QdslError, Span
 from qdsl.spec.threads import in_order
 
 Array = NDArray[Any]
@@ -107,9 +106,10 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Placed):
     """Samples in a fixed order, read one at a time. `available` counts what the source held before `take`. `numbers`
-    are those that the model gives `classes`, none where it knows the same ones in the same order."""
+    are those that the model gives `classes`, none where it knows the same ones in the same order. `span` is the place
+    of the `data` statement, None where there is none."""
 
     name: str
     source: str
@@ -119,6 +119,7 @@ class Dataset:
     skipped: tuple[str, ...]
     reader: Reader = field(repr=False)
     numbers: tuple[int, ...] = ()
+    span: Span | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

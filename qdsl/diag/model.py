@@ -57,9 +57,11 @@ class QdslError(Exception):
 
 
 class Diagnostics:
-    """Collects diagnostics; `raise_errors` raises once, with all of them, when one is an error."""
+    """Collects diagnostics; `raise_errors` raises once, with all of them, when one is an error. What is said without a
+    place stands at `span`, that of the thing that all of them are about."""
 
-    def __init__(self) -> None:
+    def __init__(self, span: Span | None = None) -> None:
+        self.span = span
         self._found: dict[Diagnostic, None] = {}  # in the order they came, each once
         self.more = 0  # errors that were counted and not kept
 
@@ -83,12 +85,12 @@ class Diagnostics:
     def error(
         self, code: str, headline: str, span: Span | None = None, *, label: str = "", help: Iterable[str] = ()
     ) -> None:
-        self.add(Diagnostic(code, headline, span, label, tuple(help)))
+        self.add(Diagnostic(code, headline, span or self.span, label, tuple(help)))
 
     def warning(
         self, code: str, headline: str, span: Span | None = None, *, label: str = "", help: Iterable[str] = ()
     ) -> None:
-        self.add(Diagnostic(code, headline, span, label, tuple(help), severity=Severity.WARNING))
+        self.add(Diagnostic(code, headline, span or self.span, label, tuple(help), severity=Severity.WARNING))
 
     def sorted(self) -> tuple[Diagnostic, ...]:
         """In source order; those without a place come last."""

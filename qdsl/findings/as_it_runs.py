@@ -11,7 +11,7 @@ from qdsl.plan.as_it_is import RAN
 from qdsl.spec.plan import AS_IT_IS, NodePlan, Prediction
 from qdsl.targets import target_of
 from qdsl.targets.results import NotHere, Ran
-from qdsl.work.prepared import Prepared, model_span, placed_at
+from qdsl.work.prepared import Prepared
 
 _GONE = Prediction("absorbed", "", "", RAN)
 
@@ -40,6 +40,6 @@ def _kernels(prepared: Prepared, target: str) -> Mapping[str, Ran] | NotHere:
     path = prepared.model.path
     assert path is not None, "a recipe's model is a file"
     # With the names that the graph is known by; a file of weights of its own is read where it lies.
-    read = path if len(prepared.states) > 1 else to_proto(load(path)).SerializeToString()
-    with placed_at(model_span(prepared)):
-        return target_of(target).kernels(read)
+    span = prepared.model.span
+    read = path if len(prepared.states) > 1 else to_proto(load(path, span=span)).SerializeToString()
+    return target_of(target).kernels(read, span)

@@ -54,7 +54,7 @@ class Disparity:
 def disparities(plan: Plan, model: Model, view: GraphView, ranges: Ranges) -> tuple[Disparity, ...]:
     """Every scale of `plan` that starves a tensor, by the order of its first tensor's name. `model` is canonical."""
     tensors = [t for t in plan.tensors if t.scheme.dtype.integer and t.calibration.method != "dynamic"]
-    parameters = activation_parameters(tensors, ranges, view, model.values)
+    parameters = activation_parameters(tensors, ranges, view, model)
     steps = {name: float(found.scale) for name, found in parameters.items()}
     known = _Known(plan, view, ranges)
     joins = _joins(tensors, view)

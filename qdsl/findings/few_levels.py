@@ -77,7 +77,7 @@ def _starved(prepared: Prepared, decided: Decisions, ranges: Ranges) -> Iterable
     read = [(tensor, node, width) for tensor in tensors for node, width in _readers(tensor, spans, decided)]
     if not read:
         return
-    parameters = activation_parameters(tensors, ranges, prepared.view, prepared.model.values)
+    parameters = activation_parameters(tensors, ranges, prepared.view, prepared.model)
     for tensor, node, width in read:
         lowest, highest = limits(tensor.scheme)
         step = float(parameters[tensor.group].scale)

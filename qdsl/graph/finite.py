@@ -53,15 +53,15 @@ def non_finite_constants(model: Model) -> tuple[NonFinite, ...]:
 
 def require_finite(model: Model) -> None:
     """Raises `model-non-finite` for each weight tensor with NaN or infinity."""
-    found = [_diagnostic(one) for one in non_finite_constants(model)]
+    found = [_diagnostic(model, one) for one in non_finite_constants(model)]
     if found:
         raise QdslError(found)
 
 
-def _diagnostic(one: NonFinite) -> Diagnostic:
+def _diagnostic(model: Model, one: NonFinite) -> Diagnostic:
     counts = [f"{one.nans} NaN"] * bool(one.nans) + [f"{one.infinities} infinite"] * bool(one.infinities)
     held = " and ".join(counts)
-    return Diagnostic(
+    return model.diagnostic(
         "model-non-finite",
         f"weights `{one.name[:80]}` of `{one.reader[:80]}` hold {held} values, the first at index {one.index}",
         help=("export the model again from a checkpoint whose training did not diverge",),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx.inliner
 from onnx import ModelProto, NodeProto
 
-from qdsl.diag import Diagnostic
+from qdsl.diag import Diagnostic, Span
 from qdsl.graph.checks import bodies
 from qdsl.graph.limits import Limits
 from qdsl.graph.problems import note, problem
@@ -15,24 +15,28 @@ from qdsl.graph.problems import note, problem
 _Key = tuple[str, str, str]
 
 
-def inline_functions(model: ModelProto, limits: Limits) -> tuple[ModelProto, Sequence[Diagnostic]]:
+def inline_functions(
+    model: ModelProto, limits: Limits, span: Span | None = None
+) -> tuple[ModelProto, Sequence[Diagnostic]]:
     """The model with its functions expanded. Raises `model-functions` when they call each other in a circle, grow
     beyond `limits.nodes`, or cannot be expanded."""
     if not model.functions:
         return model, ()
-    size = _expanded(model)
+    size = _expanded(model, span)
     if size > limits.nodes:
-        raise problem("model-functions", f"the model's functions expand to {size} nodes; {limits.nodes} are allowed")
+        raise problem(
+            span, "model-functions", f"the model's functions expand to {size} nodes; {limits.nodes} are allowed"
+        )
     count = len(model.functions)
     try:
         inlined = onnx.inliner.inline_local_functions(model)
     except Exception as error:  # the C++ side throws several unrelated types
         text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise problem("model-functions", f"the model's functions cannot be expanded: {text}") from None
-    return inlined, (note("model-functions", f"model-local functions were expanded: {count}"),)
+        raise problem(span, "model-functions", f"the model's functions cannot be expanded: {text}") from None
+    return inlined, (note(span, "model-functions", f"model-local functions were expanded: {count}"),)
 
 
-def _expanded(model: ModelProto) -> int:
+def _expanded(model: ModelProto, span: Span | None) -> int:
     """How many nodes the graph has once every call is replaced by its body."""
     table = {(f.domain, f.name, f.overload): _calls(f.node) for f in model.functions}
     sizes: dict[_Key, int] = {}
@@ -46,7 +50,7 @@ def _expanded(model: ModelProto) -> int:
                 sizes[here] = _sum(table[here], sizes)
                 open_now.discard(stack.pop())
             elif waiting in open_now:
-                raise problem("model-functions", f"function `{waiting[1][:80]}` calls itself")
+                raise problem(span, "model-functions", f"function `{waiting[1][:80]}` calls itself")
             else:
                 stack.append(waiting)
     return _sum(_calls(model.graph.node), sizes)

@@ -69,7 +69,7 @@ def _value(tensor: TensorProto, directory: Path | None, diags: Diagnostics) -> L
     if tensor.data_location != TensorProto.EXTERNAL:
         return Stored(tensor)
     try:
-        return external_value(tensor, directory)
+        return external_value(tensor, directory, diags.span)
     except QdslError as error:
         diags.extend(error.diagnostics)
         return None

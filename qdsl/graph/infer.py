@@ -10,12 +10,12 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import ModelProto, TensorProto
 
+from qdsl.diag import Severity
 from qdsl.graph.body_types import BodyTypes, types_of
 from qdsl.graph.constants import Lazy, to_proto
 from qdsl.graph.exporter import export_model, typed
 from qdsl.graph.importer import set_type
 from qdsl.graph.meta import meta_of
-from qdsl.graph.problems import warning
 from qdsl.graph.propagation import joints_known, may_propagate
 from qdsl.graph.runtime_types import runtime_types
 
@@ -90,6 +90,6 @@ def _inferred(model: Any, proto: ModelProto, carried: bool) -> ModelProto:
 
 def _warn(model: Any, error: Exception) -> None:
     text = " ".join((str(error).strip() or type(error).__name__).split())[:200]
-    found = warning("model-shapes", f"not every shape could be inferred: {text}")
+    headline = f"not every shape could be inferred: {text}"
     if not any(diagnostic.code == "model-shapes" for diagnostic in model.diagnostics):
-        model.diagnostics.append(found)
+        model.diagnostics.append(model.diagnostic("model-shapes", headline, severity=Severity.WARNING))

@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto
 
-from qdsl.diag import Diagnostic, Diagnostics, nearest
+from qdsl.diag import Diagnostic, Diagnostics, Span, nearest
 from qdsl.graph import widening
 from qdsl.graph.checks import bodies, check_versions, opset_of
 from qdsl.graph.collector import collector_paused
@@ -40,28 +40,32 @@ _BLOCKED = "com.microsoft.nchwc"
 _FALLBACK_OPSET = 17  # for a model whose nodes are all of other domains
 
 
-def load(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, widen: bool = False) -> Model:
+def load(
+    path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, widen: bool = False, span: Span | None = None
+) -> Model:
     """Read an ONNX file. External data stays on disk until a value is asked for. `widen`: a model of 16 bit floats
-    becomes one of float32.
+    becomes one of float32. `span` is the place in the recipe that names the file: what is found wrong
+    with the model, now or later, stands there.
 
     Raises QdslError with one or more `model-...` diagnostics; warnings are in `Model.diagnostics`.
     """
     file = Path(path)
-    data, state = _read(file, limits)
-    model = from_proto(_parsed(file, data), path=file, limits=limits, widen=widen)
+    data, state = _read(file, limits, span)
+    model = from_proto(_parsed(file, data, span), path=file, limits=limits, widen=widen, span=span)
     model.source = Source(hashlib.sha256(data).hexdigest(), len(data), state)
     return model
 
 
-def _read(file: Path, limits: Limits) -> tuple[bytes, FileState]:
+def _read(file: Path, limits: Limits, span: Span | None) -> tuple[bytes, FileState]:
     """The bytes of a model file, and the state of the file that they came from."""
     name = file.name
     try:
         found = file.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise problem("model-unreadable", f"`{name}` is not a file", "name the model file itself")
+            raise problem(span, "model-unreadable", f"`{name}` is not a file", "name the model file itself")
         if found.st_size > limits.file_bytes:
             raise problem(
+                span,
                 "model-too-large",
                 f"`{name}` has {found.st_size} bytes; a model file may have {limits.file_bytes}",
                 "store the weights as external data",
@@ -69,10 +73,10 @@ def _read(file: Path, limits: Limits) -> tuple[bytes, FileState]:
         with file.open("rb") as opened:
             return opened.read(), state_in(os.fstat(opened.fileno()))
     except FileNotFoundError:
-        raise problem("model-missing", f"there is no model file `{name[:200]}`", *_near(file)) from None
+        raise problem(span, "model-missing", f"there is no model file `{name[:200]}`", *_near(file)) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable path"
-        raise problem("model-unreadable", f"`{name[:200]}` cannot be read: {reason}") from None
+        raise problem(span, "model-unreadable", f"`{name[:200]}` cannot be read: {reason}") from None
 
 
 def _near(file: Path) -> tuple[str, ...]:
@@ -91,14 +95,16 @@ def _cure(data: bytes) -> tuple[str, ...]:
     return ()
 
 
-def _parsed(file: Path, data: bytes) -> ModelProto:
+def _parsed(file: Path, data: bytes, span: Span | None) -> ModelProto:
     try:
         proto: ModelProto = ModelProto.FromString(data)
     except (DecodeError, RuntimeError, ValueError):
         headline = f"`{file.name}` is not an ONNX model, or it is cut short"
-        raise problem("model-unreadable", headline, *_cure(data)) from None
+        raise problem(span, "model-unreadable", headline, *_cure(data)) from None
     if not proto.HasField("graph") or not (proto.ir_version or proto.opset_import):
-        raise problem("model-unreadable", f"`{file.name}` is not an ONNX model: it has no graph", "export it again")
+        raise problem(
+            span, "model-unreadable", f"`{file.name}` is not an ONNX model: it has no graph", "export it again"
+        )
     return proto
 
 
@@ -108,33 +114,34 @@ def from_proto(
     path: str | os.PathLike[str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
     widen: bool = False,
+    span: Span | None = None,
 ) -> Model:
     """A Model from a proto in memory, which is handed over (its tensors are used, not copied).
 
-    `path` is where it was read from: its name is shown, its directory holds external data.
+    `path` is where it was read from: its name is shown, its directory holds external data. `span` is as for `load`.
     """
     with collector_paused():
-        return _from_proto(proto, None if path is None else Path(path), limits, widen)
+        return _from_proto(proto, None if path is None else Path(path), limits, widen, span)
 
 
-def _from_proto(proto: ModelProto, file: Path | None, limits: Limits, widen: bool) -> Model:
-    diags = Diagnostics()
-    _check_size(proto.graph, limits)
-    check_text(proto)
+def _from_proto(proto: ModelProto, file: Path | None, limits: Limits, widen: bool, span: Span | None) -> Model:
+    diags = Diagnostics(span)
+    _check_size(proto.graph, limits, span)
+    check_text(proto, span)
     check_versions(proto, diags)
     diags.raise_errors()
     found = list(diags)
-    proto, notes = inline_functions(proto, limits)
+    proto, notes = inline_functions(proto, limits, span)
     opset = opset_of(proto) or _FALLBACK_OPSET
-    found += widening.widen(proto, file.name if file is not None else "the model", limits) if widen else ()
+    found += widening.widen(proto, file.name if file is not None else "the model", limits, span) if widen else ()
     graph = import_graph(proto, opset, None if file is None else file.parent, limits, diags)
     diags.raise_errors()
     _widen_external(graph, found)
     renamed = name_nodes(graph.nodes)
-    found += [*notes, *_notes(proto, renamed)]
+    found += [*notes, *_notes(proto, renamed, span)]
     tensors = graph.__dict__.pop("qdsl_tensors")
     extras = {i.name: i for i in (*proto.graph.input, *proto.graph.output) if i.doc_string or i.metadata_props}
-    model = Model(graph, tensors, _shell(proto), _graph_shell(proto.graph), extras, file, limits, found)
+    model = Model(graph, tensors, _shell(proto), _graph_shell(proto.graph), extras, file, limits, found, span)
     model.sort()
     model.infer()
     return model
@@ -148,7 +155,7 @@ def _widen_external(graph: gs.Graph, found: Iterable[Diagnostic]) -> None:
                 tensor.values = widening.widened(lazy_of(tensor))
 
 
-def _check_size(graph: GraphProto, limits: Limits) -> None:
+def _check_size(graph: GraphProto, limits: Limits, span: Span | None) -> None:
     """Bounds on node count and nesting, bodies included."""
     waiting: list[tuple[GraphProto, int]] = [(graph, 0)]
     nodes = 0
@@ -157,19 +164,21 @@ def _check_size(graph: GraphProto, limits: Limits) -> None:
         nodes += len(here.node)
         if depth > limits.body_depth or nodes > limits.nodes:
             raise problem(
+                span,
                 "model-too-large",
                 f"the model has more than {limits.nodes} nodes or bodies nested deeper than {limits.body_depth}",
             )
         waiting += [(body, depth + 1) for node in here.node for body in bodies(node.attribute)]
 
 
-def _notes(proto: ModelProto, renamed: int) -> Iterable[Diagnostic]:
+def _notes(proto: ModelProto, renamed: int, span: Span | None) -> Iterable[Diagnostic]:
     graph = proto.graph
     if renamed:
-        yield note("model-node-names", f"nodes without a name of their own were given one: {renamed}")
+        yield note(span, "model-node-names", f"nodes without a name of their own were given one: {renamed}")
     control = [node.name or node.op_type for node in graph.node if any(True for _ in bodies(node.attribute))]
     if control:
         yield note(
+            span,
             "model-body",
             f"the bodies of {shown(control)} are left untouched",
             "nodes inside a body are never quantized",
@@ -177,6 +186,7 @@ def _notes(proto: ModelProto, renamed: int) -> Iterable[Diagnostic]:
     fused = [node for node in graph.node if (node.domain, node.op_type) in _FUSED or node.domain == _BLOCKED]
     if fused:
         yield warning(
+            span,
             "model-optimized",
             f"what an optimizer fused stays float: {shown([node.name or node.op_type for node in fused])} "
             f"({', '.join(sorted({node.op_type for node in fused}))})",
@@ -185,9 +195,11 @@ def _notes(proto: ModelProto, renamed: int) -> Iterable[Diagnostic]:
     constants = {tensor.name for tensor in graph.initializer}
     overridable = [info.name for info in graph.input if info.name in constants]
     if overridable:
-        yield note("model-constant-inputs", f"graph inputs with a stored value become constants: {len(overridable)}")
+        yield note(
+            span, "model-constant-inputs", f"graph inputs with a stored value become constants: {len(overridable)}"
+        )
     if proto.training_info:
-        yield warning("model-training-info", "the model's training information is left out")
+        yield warning(span, "model-training-info", "the model's training information is left out")
 
 
 def _shell(proto: ModelProto) -> ModelProto:

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import GraphProto, ModelProto, ValueInfoProto
 
-from qdsl.diag import Diagnostic
+from qdsl.diag import Diagnostic, Placed, Span
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.constants import Constant, Lazy, lazy_of
 from qdsl.graph.exporter import used_constants
@@ -25,13 +25,13 @@ from qdsl.graph.view import GraphView
 from qdsl.graph.viewing import view_of
 
 
-class Model:
+class Model(Placed):
     """One model in memory. Edit it with `qdsl.graph.edit` only; read it with `view`.
 
     `graph` is the graphsurgeon graph; `diagnostics` what loading warned of; `shell` and `graph_shell` what the file
     says of itself beside the graph; `value_meta` the documentation of graph inputs and outputs; `pinned` names of
     tensors that something outside the nodes refers to (quantization annotations); `source` the file as it was read,
-    None for a model that came from none.
+    None for a model that came from none; `span` the place in the recipe that names it, None where none does.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Model:
         path: Path | None,
         limits: Limits,
         diagnostics: Sequence[Diagnostic] = (),
+        span: Span | None = None,
     ) -> None:
         self.graph = graph
         self.shell = shell
@@ -52,6 +53,7 @@ class Model:
         self.path = path
         self.limits = limits
         self.diagnostics = list(diagnostics)
+        self.span = span
         self.pinned = {p.value for a in graph_shell.quantization_annotation for p in a.quant_parameter_tensor_names}
         self.source: Source | None = None
         self._tensors = tensors
@@ -132,13 +134,13 @@ class Model:
 
     def become(self, other: Model) -> None:
         """Take the place of this model's graph, and all that belongs to it, from `other`, which is used up. Where the
-        model was read from stays."""
-        self.__dict__.update({**other.__dict__, "source": self.source})
+        model was read from, and what names it, stay."""
+        self.__dict__.update({**other.__dict__, "source": self.source, "span": self.span})
 
     def sort(self) -> None:
         """Bring the nodes into topological order (stable). Raises `model-cycle`."""
         self.sweep()
-        self.graph.nodes[:] = sorted_nodes(self.graph.nodes, self.tensor)
+        self.graph.nodes[:] = sorted_nodes(self.graph.nodes, self.tensor, self.span)
 
     def infer(self) -> None:
         """Infer the shapes still unknown; a failure is a warning in `diagnostics`."""
@@ -150,13 +152,15 @@ class Model:
             self.sort()
             return view_of(self)
 
-    def set_shape(self, input: str, dims: Sequence[int | str | None]) -> None:
-        """Fix the dims of a graph input and infer everything after it anew. Raises `model-input-shape`."""
+    def set_shape(self, input: str, dims: Sequence[int | str | None], span: Span | None = None) -> None:
+        """Fix the dims of a graph input and infer everything after it anew. Raises `model-input-shape`, at `span`: the
+        place that asks for it, None for that of the model."""
         found = next((tensor for tensor in self.graph.inputs if tensor.name == input), None)
         if found is None:
             names = ", ".join(f"`{tensor.name[:80]}`" for tensor in self.graph.inputs[:5])
-            raise problem("model-input-shape", f"the model has no input `{input[:80]}`", f"its inputs are {names}")
-        _check_dims(found, dims, self.limits)
+            headline = f"the model has no input `{input[:80]}`"
+            raise problem(span or self.span, "model-input-shape", headline, f"its inputs are {names}")
+        _check_dims(found, dims, self.limits, span or self.span)
         found.shape = tuple(dims)
         for node in self.nodes():
             for tensor in node.outputs:
@@ -195,10 +199,11 @@ class Model:
             self.path,
             self.limits,
             self.diagnostics,
+            self.span,
         )
 
 
-def _check_dims(tensor: gs.Variable, dims: Sequence[int | str | None], limits: Limits) -> None:
+def _check_dims(tensor: gs.Variable, dims: Sequence[int | str | None], limits: Limits, span: Span | None) -> None:
     wrong = [dim for dim in dims if isinstance(dim, int) and not 0 < dim <= limits.dimension]
     had = tensor.shape
     fits = had is None or (
@@ -210,6 +215,7 @@ def _check_dims(tensor: gs.Variable, dims: Sequence[int | str | None], limits: L
     )
     if wrong or not fits:
         raise problem(
+            span,
             "model-input-shape",
             f"input `{tensor.name[:80]}` cannot have the shape {list(dims)}; the model declares {list(had or ())}",
             "leave out `shape`, or export the model with free dimensions: only those can be fixed",

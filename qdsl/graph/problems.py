@@ -1,21 +1,22 @@
-"""Shorthand for the diagnostics of this package: a model has no line numbers, so the file's name opens the headline."""
+"""Shorthand for the diagnostics of loading, when there is no Model yet: a model has no line numbers, so the file's name
+opens the headline, and `span` is the place in the recipe that names the file (None where none does)."""
 
 from __future__ import annotations
 
-from qdsl.diag import Diagnostic, QdslError, Severity
+from qdsl.diag import Diagnostic, QdslError, Severity, Span
 
 
-def problem(code: str, headline: str, *help: str, notes: tuple[str, ...] = ()) -> QdslError:
+def problem(span: Span | None, code: str, headline: str, *help: str, notes: tuple[str, ...] = ()) -> QdslError:
     """The error to raise for one finding."""
-    return QdslError([Diagnostic(code, headline, help=help, notes=notes)])
+    return QdslError([Diagnostic(code, headline, span, help=help, notes=notes)])
 
 
-def warning(code: str, headline: str, *help: str, notes: tuple[str, ...] = ()) -> Diagnostic:
-    return Diagnostic(code, headline, help=help, notes=notes, severity=Severity.WARNING)
+def warning(span: Span | None, code: str, headline: str, *help: str) -> Diagnostic:
+    return Diagnostic(code, headline, span, help=help, severity=Severity.WARNING)
 
 
-def note(code: str, headline: str, *help: str, notes: tuple[str, ...] = ()) -> Diagnostic:
-    return Diagnostic(code, headline, help=help, notes=notes, severity=Severity.NOTE)
+def note(span: Span | None, code: str, headline: str, *help: str) -> Diagnostic:
+    return Diagnostic(code, headline, span, help=help, severity=Severity.NOTE)
 
 
 def shown(names: list[str], most: int = 5) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from onnx import ModelProto, TensorProto
 
+from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.constants import Lazy, lazy_of, outside
 from qdsl.graph.constants import to_proto as constant_proto
 from qdsl.graph.exporter import export_model
 from qdsl.graph.model import Model
-from qdsl.graph.problems import problem
 from qdsl.spec.aside import file_aside, replace_file
 
 # protobuf ends at 2 GiB; below this everything goes into one file.
@@ -27,9 +27,8 @@ def to_proto(model: Model) -> ModelProto:
     """The whole model in one proto. Raises `model-too-large` when protobuf could not hold it."""
     model.sort()
     if model.constant_bytes > LARGEST_INLINE:
-        raise problem(
-            "model-too-large", f"`{model.name}` has too many weights for one proto", "save it to a file instead"
-        )
+        headline = f"`{model.name}` has too many weights for one proto"
+        raise model.error("model-too-large", headline, help=["save it to a file instead"])
     return export_model(model)
 
 
@@ -59,7 +58,8 @@ def save(model: Model, path: str | os.PathLike[str]) -> tuple[Path, ...]:
         return _save_external(model, target)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise problem("model-write", f"`{target.name}` cannot be written: {reason}") from None
+        # Not at the line that names the model, which has nothing to do with it.
+        raise QdslError([Diagnostic("model-write", f"`{target.name}` cannot be written: {reason}")]) from None
 
 
 def _save_external(model: Model, target: Path) -> tuple[Path, ...]:

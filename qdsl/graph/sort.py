@@ -6,15 +6,18 @@ from collections.abc import Callable, Sequence
 
 import onnx_graphsurgeon as gs
 
+from qdsl.diag import QdslError, Span
 from qdsl.graph.meta import meta_of
 from qdsl.graph.problems import problem, shown
 
 _WAITING, _OPEN, _DONE = 0, 1, 2
 
 
-def sorted_nodes(nodes: Sequence[gs.Node], tensor_named: Callable[[str], gs.Tensor | None]) -> list[gs.Node]:
+def sorted_nodes(
+    nodes: Sequence[gs.Node], tensor_named: Callable[[str], gs.Tensor | None], span: Span | None = None
+) -> list[gs.Node]:
     """`nodes` with every producer before its readers; a node moves only when its producer stands after it, and then the
-    producer comes just before its first reader. Tensors read inside bodies count. Raises `model-cycle`."""
+    producer comes just before its first reader. Tensors read inside bodies count. Raises `model-cycle`, at `span`."""
     place = {id(node): i for i, node in enumerate(nodes)}
     if all(ordered(node, i, place, tensor_named) for i, node in enumerate(nodes)):
         return list(nodes)
@@ -35,7 +38,7 @@ def sorted_nodes(nodes: Sequence[gs.Node], tensor_named: Callable[[str], gs.Tens
                 order.append(nodes[here])
                 stack.pop()
             elif state[above] == _OPEN:
-                raise _cycle(nodes, stack[stack.index(above) :])
+                raise _cycle(nodes, stack[stack.index(above) :], span)
             else:
                 stack.append(above)
     return order
@@ -57,8 +60,7 @@ def _producers(node: gs.Node, place: dict[int, int], tensor_named: Callable[[str
     return [i for i in found if i is not None]
 
 
-def _cycle(nodes: Sequence[gs.Node], on_it: list[int]) -> Exception:
+def _cycle(nodes: Sequence[gs.Node], on_it: list[int], span: Span | None) -> QdslError:
     names = [nodes[i].name for i in on_it]
-    return problem(
-        "model-cycle", f"{len(names)} nodes wait for each other: {shown(names)}", "an ONNX graph has no cycles"
-    )
+    headline = f"{len(names)} nodes wait for each other: {shown(names)}"
+    return problem(span, "model-cycle", headline, "an ONNX graph has no cycles")

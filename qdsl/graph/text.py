@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator
 
 from onnx import GraphProto, ModelProto, NodeProto, StringStringEntryProto, ValueInfoProto
 
+from qdsl.diag import Span
 from qdsl.graph.checks import bodies
 from qdsl.graph.problems import problem
 
 
-def check_text(model: ModelProto) -> None:
+def check_text(model: ModelProto, span: Span | None = None) -> None:
     """Raises `model-unreadable` when a name or a note anywhere in the model is not UTF-8."""
     try:
         "".join(_strings(model))
     except (TypeError, UnicodeDecodeError):
-        raise problem(
-            "model-unreadable", "the model holds names that are not UTF-8 text", "the file is damaged; export it again"
-        ) from None
+        headline = "the model holds names that are not UTF-8 text"
+        raise problem(span, "model-unreadable", headline, "the file is damaged; export it again") from None
 
 
 def _strings(model: ModelProto) -> Iterator[str]:

@@ -14,7 +14,6 @@ from qdsl.graph.infer import skeleton
 from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
 from qdsl.graph.naming import name_nodes
-from qdsl.graph.problems import problem
 
 
 def upgrade_opset(model: Model, opset: int) -> Model:
@@ -42,11 +41,8 @@ def upgrade_opset(model: Model, opset: int) -> Model:
 
 
 def _failed(model: Model, opset: int, why: str) -> QdslError:
-    return problem(
-        "model-upgrade",
-        f"`{model.name}` uses opset {model.opset} and cannot be raised to {opset}: {why}",
-        f"export it again with opset {opset}",
-    )
+    headline = f"`{model.name}` uses opset {model.opset} and cannot be raised to {opset}: {why}"
+    return model.error("model-upgrade", headline, help=[f"export it again with opset {opset}"])
 
 
 def _rebuilt(model: Model, converted: ModelProto, opset: int) -> Model:
@@ -70,9 +66,8 @@ def _rebuilt(model: Model, converted: ModelProto, opset: int) -> Model:
             kept = meta_of(old)
             meta_of(node).metadata, meta_of(node).doc_string = dict(kept.metadata), kept.doc_string
     graph.name, graph.import_domains = model.graph.name, converted.opset_import
-    made = Model(
-        graph, tensors, model.shell, model.graph_shell, model.value_meta, model.path, model.limits, model.diagnostics
-    )
+    side = model.shell, model.graph_shell, model.value_meta, model.path, model.limits, model.diagnostics, model.span
+    made = Model(graph, tensors, *side)
     made.sort()
     made.infer()
     return made

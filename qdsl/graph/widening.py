@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, numpy_helper
 
-from qdsl.diag import Diagnostic, Diagnostics
+from qdsl.diag import Diagnostic, Diagnostics, Span
 from qdsl.graph.checks import bodies, check_tensor
 from qdsl.graph.constants import External, Lazy, Widened
 from qdsl.graph.limits import Limits
@@ -24,7 +24,7 @@ _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU",
 _TYPES = frozenset({"to", "dtype", "output_dtype", "stash_type"})
 
 
-def widen(proto: ModelProto, name: str, limits: Limits) -> tuple[Diagnostic, ...]:
+def widen(proto: ModelProto, name: str, limits: Limits, span: Span | None = None) -> tuple[Diagnostic, ...]:
     """Make a model of 16 bit floats one of float32, in place, but for external values (see `widened`), and say so;
     nothing where it is none. `name` is the file's. A tensor whose data is not what its type and shape say stays as it
     is, for the checks of loading to refuse."""
@@ -41,7 +41,7 @@ def widen(proto: ModelProto, name: str, limits: Limits) -> tuple[Diagnostic, ...
                 _widen_attribute(attribute, limits)
     listed = " and ".join(sorted(kinds))
     told = f"{name} is a {listed} model: it is read as float32, its inputs and outputs of that type, too"
-    return (note("model-float16", told),)
+    return (note(span, "model-float16", told),)
 
 
 def widened(value: Lazy) -> Lazy:

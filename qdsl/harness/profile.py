@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag import Placed, Span
 from qdsl.harness.environment import environment
 from qdsl.harness.load import Watch
 from qdsl.harness.profiles import BuildProfile, Profile
@@ -19,12 +19,14 @@ Heard = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """A model to measure: its name, its file, and the session options that it asks for."""
+class Subject(Placed):
+    """A model to measure: its name, its file, the session options that it asks for, and the place in the recipe that
+    names it."""
 
     build: str
     model: Path
     options: Mapping[str, str] = field(default_factory=dict)
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ def profile(
             others = watch.others(sum(build.cpu * sum(build.seconds) for build in found))
     except RefusedError as refused:
         headline = f"ONNX Runtime does not run the {refused.build} model to be profiled"
-        raise QdslError([Diagnostic("artifact-refused", headline, label=refused.reason)]) from None
+        subject = next(each for each in subjects if each.build == refused.build)
+        raise subject.error("artifact-refused", headline, label=refused.reason) from None
     return Profile(target, wish.batch, wish.threads, wish.warmup, found, environment(), others=others)
 
 

@@ -35,20 +35,20 @@ class Fingerprints:
             self._seen[path] = (name, state, span)
         return tuple(sorted(found.items()))
 
-    def dataset(self, dataset: Dataset, span: Span | None) -> tuple[DataFile, ...]:
+    def dataset(self, dataset: Dataset) -> tuple[DataFile, ...]:
         """Every file that holds a sample of `dataset`. Reads each file once; QdslError data-missing,
         data-unreadable."""
         paths, times = _files(dataset)
         return tuple(
-            DataFile(dataset.name, name, times[name], self._sha256(path, name, span))
+            DataFile(dataset.name, name, times[name], self._sha256(path, name, dataset.span))
             for name, path in sorted(paths.items())
         )
 
-    def present(self, dataset: Dataset, span: Span | None, wanted: Container[str]) -> tuple[DataFile, ...]:
+    def present(self, dataset: Dataset, wanted: Container[str]) -> tuple[DataFile, ...]:
         """The same for those files that are `wanted` and still there."""
         paths, times = _files(dataset)
         return tuple(
-            DataFile(dataset.name, name, times[name], self._sha256(path, name, span))
+            DataFile(dataset.name, name, times[name], self._sha256(path, name, dataset.span))
             for name, path in sorted(paths.items())
             if name in wanted and path.exists()
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdsl import data
 from qdsl.data import Dataset, ModelInput, Sample
-from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity, Span
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.lock import complete
 from qdsl.ranges.calibrating import requests
 from qdsl.spec.plan import AS_IT_IS, Plan
@@ -71,12 +71,12 @@ def verified(
     return target.verify(prepared.model, emitted, plan, (), count=count)
 
 
-def uncompared(prepared: Prepared, plan: Plan, found: Verification | NotHere, span: Span) -> Iterator[Diagnostic]:
-    """A warning where the artifact of `plan` is compared on nothing; `span` is the place of the model."""
+def uncompared(prepared: Prepared, plan: Plan, found: Verification | NotHere) -> Iterator[Diagnostic]:
+    """A warning where the artifact of `plan` is compared on nothing."""
     if isinstance(found, NotHere):
         headline = f"the artifact for {plan.target} is not compared with the float model: {plain(found.why)}"
         label = "what it computes, and in which kernels, nothing here has seen"
-        yield Diagnostic("not-compared", headline, span, label, severity=Severity.WARNING)
+        yield prepared.model.diagnostic("not-compared", headline, label=label, severity=Severity.WARNING)
         return
     if found.samples or not found.outputs or requests([plan]):
         return
@@ -85,14 +85,8 @@ def uncompared(prepared: Prepared, plan: Plan, found: Verification | NotHere, sp
     tried = f"tried drawn inputs with free dimensions of {sizes}" if free else "the float model runs on no drawn input"
     cures = ['give it data: `data check from npz "FILE"`']
     cures += [f'or fix the shape: `input "{name}" {{ shape [..] }}`' for name in free[:1]]
-    yield Diagnostic(
-        "not-compared",
-        f"the artifact for {plan.target} is not compared with the float model: no input is known that it runs on",
-        span,
-        tried,
-        tuple(cures),
-        severity=Severity.WARNING,
-    )
+    headline = f"the artifact for {plan.target} is not compared with the float model: no input is known that it runs on"
+    yield prepared.model.diagnostic("not-compared", headline, label=tried, help=cures, severity=Severity.WARNING)
 
 
 def _tries(

@@ -26,7 +26,7 @@ from qdsl.spec.words import plain
 from qdsl.targets import reference, target_of
 from qdsl.targets.base import Runner
 from qdsl.targets.results import Emitted, NotHere
-from qdsl.work.prepared import Prepared, model_span, placed_at, takes
+from qdsl.work.prepared import Prepared, takes
 
 Heard = Callable[[str, int, int], None]
 Known = Callable[[Evaluation], None]
@@ -70,7 +70,7 @@ def _try(prepared: Prepared, found: Sequence[Expected]) -> None:
     """Raises QdslError, evaluate-*, python-*, where a task cannot read what the model says of its first sample."""
     if not found:
         return
-    with placed_at(model_span(prepared), "artifact-refused"), _runners(prepared, {}, Diagnostics()) as builds:
+    with _runners(prepared, {}, Diagnostics()) as builds:
         for expected in found:
             sample = expected.dataset.sample(0)
             outputs = builds[FLOAT].run(sample.arrays)
@@ -170,7 +170,7 @@ def _runners(
         save(prepared.model, path)
         mode = prepared.recipe.mode
         as_written = mode is not None and mode.kind == AS_IT_IS
-        builds = {FLOAT: reference().float_runner(path, as_written=as_written)}
+        builds = {FLOAT: reference().float_runner(path, as_written=as_written, span=prepared.model.span)}
         for name, found in built.items():
             block = blocks.get(targets[name])
             runner = target_of(targets[name]).runner(found, block.threads if block is not None else None)

@@ -148,7 +148,9 @@ def expect(prepared: Prepared, spec: Evaluate, dataset: Dataset, python: Callabl
 def _unseen(statement: DataSpec) -> Dataset:
     """Data that is not there, of which nothing but the statement is known: no sample is asked of it."""
     reader: Any = None
-    return Dataset(statement.name, statement.source, (), 0, statement.classes, (), reader, statement.numbers)
+    return Dataset(
+        statement.name, statement.source, (), 0, statement.classes, (), reader, statement.numbers, statement.span
+    )
 
 
 def _said_of(prepared: Prepared, output: str) -> OutputInfo:

@@ -35,7 +35,7 @@ from qdsl.measure.doubts import guessing
 from qdsl.spec.plan import Plan, Totals
 from qdsl.spec.plan_json import plan_hash
 from qdsl.targets.results import Emitted, NotHere, Verification
-from qdsl.work.prepared import Prepared, model_prints, model_span, placed_at
+from qdsl.work.prepared import Prepared, model_prints
 from qdsl.work.writing import write_bytes, write_text
 
 Stage = Callable[[str], Callable[[str, int, int], None]]
@@ -122,13 +122,12 @@ def measured(
     """The float model and what was made, on what is to be evaluated and profiled; `stage` gives who hears of it, and
     `told` hears each result."""
     built = {each.plan.target: each.emitted for each in made}
-    with placed_at(model_span(prepared), "artifact-refused"):
-        evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"), diags, told)
-        diags.extend(guessing(expected, evaluated))
-        evaluated, pictures = pictured(evaluated, expected)
-        asked = asking.all_wanted(prepared.recipe, built)
-        plans = {each.plan.target: each.plan for each in made}
-        profiled = profiling.profiles(prepared, expected, built, asked, stage("profile"), diags, told, plans)
+    evaluated = evaluating.evaluations(prepared, expected, built, stage("evaluate"), diags, told)
+    diags.extend(guessing(expected, evaluated))
+    evaluated, pictures = pictured(evaluated, expected)
+    asked = asking.all_wanted(prepared.recipe, built)
+    plans = {each.plan.target: each.plan for each in made}
+    profiled = profiling.profiles(prepared, expected, built, asked, stage("profile"), diags, told, plans)
     return Measured(evaluated, profiled, pictures)
 
 

@@ -77,7 +77,8 @@ def _profiled(
         worker.store_feeds(inputs, rows, wish.batch)
         model = folder / "float.onnx"
         save(prepared.model, model)
-        subjects = [Subject(FLOAT, model), Subject(target, deployed.model, deployed.options)]
+        span = prepared.model.span
+        subjects = [Subject(FLOAT, model, span=span), Subject(target, deployed.model, deployed.options, span)]
         return profile(target, subjects, inputs, wish, lambda done, total: heard(f"runs for {target}", done, total))
 
 

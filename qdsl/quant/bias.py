@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.quant.linear import FloatArray
 
 # Half of int32: the other half is left to the sum of products that the bias starts (33,000 products of 255 x 127).
@@ -30,26 +30,27 @@ def raise_scale_for_bias(weight_scale: FloatArray, input_scale: np.float32, bias
 
 
 def quantize_bias(
-    bias: NDArray[Any], input_scale: np.float32, weight_scale: FloatArray, name: str = ""
+    bias: NDArray[Any], input_scale: np.float32, weight_scale: FloatArray, name: str = "", span: Span | None = None
 ) -> tuple[NDArray[np.int32], FloatArray]:
     """The bias as int32 with its scale: the float32 product input_scale * weight_scale, zero point 0.
 
-    `weight_scale` comes from `raise_scale_for_bias`, so nothing saturates. Raises QdslError: weight-not-finite,
-    bias-scale-overflow when the product is past float32.
+    `weight_scale` comes from `raise_scale_for_bias`, so nothing saturates. Raises QdslError, about `name` and at
+    `span`: weight-not-finite, bias-scale-overflow when the product is past float32.
     """
     if not np.isfinite(bias).all():
-        raise QdslError([Diagnostic("weight-not-finite", f"bias `{name}` holds values that are not finite")])
+        raise QdslError([Diagnostic("weight-not-finite", f"bias `{name}` holds values that are not finite", span)])
     with np.errstate(over="ignore"):
         scale = np.asarray(np.float32(input_scale) * weight_scale.astype(np.float32), np.float32)
     if not np.isfinite(scale).all():
-        raise QdslError([_overflow(name)])
+        raise QdslError([_overflow(name, span)])
     steps = np.rint(bias.astype(np.float64) / scale.astype(np.float64))
     return np.clip(steps, -(2**31), 2**31 - 1).astype(np.int32), scale
 
 
-def _overflow(name: str) -> Diagnostic:
+def _overflow(name: str, span: Span | None) -> Diagnostic:
     return Diagnostic(
         "bias-scale-overflow",
         f"bias `{name}` has no scale: the product of input scale and weight scale is past float32",
+        span,
         help=("keep this node in float32: its inputs or weights are far too large to quantize",),
     )

@@ -18,7 +18,7 @@ from qdsl.plan.cuts import margin
 from qdsl.quant.scales import limits
 from qdsl.ranges.looking import warn_of_samples
 from qdsl.spec.plan import Cut, Plan, TensorPlan
-from qdsl.work.prepared import Prepared, model_span, placed_at
+from qdsl.work.prepared import Prepared
 
 _NO_EFFECT = "sampling-no-effect"
 _SAVED = ".calibration-"
@@ -125,9 +125,7 @@ def _measure(
     def progress(done: int, total: int, rate: float) -> None:
         heard(how, done, total, rate)
 
-    model_line, data_line = model_span(prepared), prepared.recipe.dataset(name).span
-    with placed_at(data_line), placed_at(model_line, "calibration-load", "calibration-tensor"):
-        found = by(Pass(prepared.model, name, asked, dataset, folder, workers, batch, progress))
+    found = by(Pass(prepared.model, name, asked, dataset, folder, workers, batch, progress))
     count = "1 sample" if found.samples == 1 else f"{found.samples} samples"
     heard(f"{how}   {count}, {settled_words(found)}", 0, 0, 0.0)
     return found

@@ -9,7 +9,7 @@ from qdsl.calibrate.means import channel_means
 from qdsl.data import Dataset
 from qdsl.graph.view import GraphView
 from qdsl.spec.plan import Plan
-from qdsl.work.prepared import Prepared, model_span, placed_at
+from qdsl.work.prepared import Prepared
 
 Heard = Callable[[str, int, int, float], None]
 
@@ -48,8 +48,7 @@ def measure_means(
             seen = done
             heard(how, done, total, 0.0)
 
-        with placed_at(prepared.recipe.dataset(name).span), placed_at(model_span(prepared), "calibration-load"):
-            found |= channel_means(prepared.model, tensors, datasets[name], progress=progress)
+        found |= channel_means(prepared.model, tensors, datasets[name], progress=progress)
         samples = "1 sample" if seen == 1 else f"{seen} samples"
         heard(f"{how}   means of {len(tensors)} tensors over {samples}", 0, 0, 0.0)
     return dict(sorted(found.items()))

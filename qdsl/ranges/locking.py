@@ -21,7 +21,7 @@ from qdsl.ranges.correcting import channels, wanted
 from qdsl.spec.aside import forget_dead
 from qdsl.spec.plan import Cut, Plan
 from qdsl.targets import target_of
-from qdsl.work.prepared import Prepared, model_prints, model_span
+from qdsl.work.prepared import Prepared, model_prints
 from qdsl.work.writing import write_text
 
 SUFFIX = ".lock"
@@ -166,16 +166,15 @@ class Pinned:
         )
 
     def _files(self, name: str, dataset: Dataset) -> tuple[DataFile, ...]:
-        span = self.recipe.dataset(name).span
         if self.wish.locked and self.found is not None:
-            return self.prints.present(dataset, span, {file.name for file in self.found.data if file.data == name})
-        return self.prints.dataset(dataset, span)
+            return self.prints.present(dataset, {file.name for file in self.found.data if file.data == name})
+        return self.prints.dataset(dataset)
 
     def _changes(self, prepared: Prepared, plans: Sequence[Plan], now: Lock) -> list[Change]:
         assert self.found is not None
         spans = {spec.name: spec.span for spec in self.recipe.data}
         changes = locks.recipe_changes(self.found, locks.meaning(self.recipe))
-        changes += locks.model_changes(self.found, now.model, model_span(prepared))
+        changes += locks.model_changes(self.found, now.model, prepared.model.span)
         changes += locks.data_changes(self.found, now.data, spans, partly=self.wish.locked)
         # What is measured follows from the recipe and the model; alone, it changed with the target's table or with us.
         sizes = channels(prepared.view, plans)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from qdsl import data
 from qdsl.calibrate import Observations, Ranges, merged, observe, plan_ways
-from qdsl.diag import Diagnostic, Diagnostics, QdslError
+from qdsl.diag import Diagnostics, QdslError
 from qdsl.ranges.calibrating import Pass, requests, saved_at
 from qdsl.spec.aside import replace_file
 from qdsl.work.deciding import decide_all
@@ -46,9 +46,10 @@ class Shards:
         for ended, finished in enumerate(self.engine(jobs), 1):
             if finished.code:
                 headline = f"shard {int(finished.name) + 1} of {self.count} of dataset {one.name} was not calibrated"
-                raise QdslError([Diagnostic("calibration-shard", headline, label=finished.reason)])
+                raise one.dataset.error("calibration-shard", headline, label=finished.reason)
             one.progress(ended * len(one.dataset) // self.count, len(one.dataset), 0.0)
-        found = merged([Observations.from_json(file.read_text(encoding="utf-8")) for file in files]).ranges(ways)
+        texts = [file.read_text(encoding="utf-8") for file in files]
+        found = merged([Observations.from_json(text, one.dataset.span) for text in texts]).ranges(ways)
         for file in files:
             file.unlink()
             _log(file).unlink(missing_ok=True)

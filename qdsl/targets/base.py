@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from qdsl.diag import Span
 from qdsl.targets.results import Emitted, NotHere, Ran, Verification
 
 if TYPE_CHECKING:
@@ -127,9 +128,11 @@ class Bench(Protocol):
 class Reference(Protocol):
     """The software whose answers stand for those of a float model: what artifacts are held against."""
 
-    def float_runner(self, model: Path, threads: int | None = None, *, as_written: bool = False) -> Runner:
+    def float_runner(
+        self, model: Path, threads: int | None = None, *, as_written: bool = False, span: Span | None = None
+    ) -> Runner:
         """The float model in a file, ready to run; `as_written` every node by itself, unfused. Raises QdslError
-        artifact-refused."""
+        artifact-refused, at `span`, the place in the recipe that names the model."""
         ...
 
 
@@ -176,8 +179,9 @@ class Target(Protocol):
         Raises QdslError artifact-refused, FloatModelError."""
         ...
 
-    def kernels(self, model: Path | bytes) -> Mapping[str, Ran] | NotHere:
-        """What runs of a file that nothing was planned for, by node. Raises QdslError artifact-refused."""
+    def kernels(self, model: Path | bytes, span: Span | None = None) -> Mapping[str, Ran] | NotHere:
+        """What runs of a file that nothing was planned for, by node. Raises QdslError artifact-refused, at `span`, the
+        place in the recipe that names the model."""
         ...
 
     def runner(self, emitted: Emitted, threads: int | None = None, *, as_written: bool = False) -> Runner | NotHere:

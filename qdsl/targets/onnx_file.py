@@ -40,15 +40,16 @@ class OnnxEmitted(Emitted):
 
 def written(
     directory: Path,
+    model: Model,
     plan: Plan,
     inputs: Iterable[InputSpec],
     own: Mapping[str, Any],
     write: Callable[[Path], Sequence[Path]],
     trace: Trace,
 ) -> OnnxEmitted:
-    """The artifact of `plan` in `directory`: what `write` puts into a folder aside, the file `MODEL_FILE` first, and
-    the manifest with what the target has of its `own` to say there. `trace` is what was done to the model, the pass
-    that carries the plan out first.
+    """The artifact of `plan` for the float `model` in `directory`: what `write` puts into a folder aside, the file
+    `MODEL_FILE` first, and the manifest with what the target has of its `own` to say there. `trace` is what was done to
+    the model, the pass that carries the plan out first.
 
     Everything is written and checked aside, then renamed, the manifest last: a directory whose manifest matches its
     files is whole. Raises QdslError: `artifact-invalid`, `artifact-write`, and what `write` raises.
@@ -56,7 +57,10 @@ def written(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with folder_aside(directory / MODEL_FILE) as aside:
-            return _moved(write(aside), plan, inputs, own, trace, aside, directory)
+            paths = write(aside)
+            if plan.mode != AS_IT_IS:
+                _check(paths[0], model, plan)
+            return replace(_moved(paths, plan, inputs, own, trace, aside, directory), span=model.span)
     except OSError as error:
         raise _unwritable(directory, error) from None
 
@@ -73,7 +77,7 @@ def copied(model: Model, folder: Path) -> list[Path]:
         if Path(name).name != name or name == MANIFEST_FILE:
             headline = f"external data at `{name[:80]}` is not carried out yet"
             cure = "store it beside the model: onnx.save_model(model, path, save_as_external_data=True)"
-            raise QdslError([Diagnostic("not-yet", headline, help=(cure,))])
+            raise model.error("not-yet", headline, help=[cure])
         written.append(Path(shutil.copyfile(source, folder / name)))
     return written
 
@@ -101,8 +105,6 @@ def _moved(
     aside: Path,
     directory: Path,
 ) -> OnnxEmitted:
-    if plan.mode != AS_IT_IS:
-        _check(paths[0], plan)
     proto = onnx.load(paths[0], load_external_data=False)
     files = tuple(_described(path) for path in paths)
     (aside / MANIFEST_FILE).write_text(
@@ -127,14 +129,14 @@ def _moved(
     )
 
 
-def _check(path: Path, plan: Plan) -> None:
+def _check(path: Path, model: Model, plan: Plan) -> None:
     """onnx's own checker, on the file, so that external data is checked, too. It took the float model before."""
     try:
         onnx.checker.check_model(str(_completed(path)))
     except onnx.checker.ValidationError as error:
         headline = f"quantizing {plan.model} gives a model that ONNX's checker refuses"
         cures = ("it takes the float model: `keep` the node that it names in float32, and report this",)
-        raise QdslError([Diagnostic("artifact-invalid", headline, label=reason(error), help=cures)]) from None
+        raise model.error("artifact-invalid", headline, label=reason(error), help=cures) from None
 
 
 def _completed(path: Path) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
-from qdsl.diag import QdslError
+from qdsl.diag import QdslError, Span
 
 # dB of an output as it runs against the artifact's own arithmetic: below this a kernel computes something else. What
 # fused kernels round otherwise costs less (a third of a step of uint8 outputs is about 50 dB).
@@ -53,7 +53,7 @@ class Emitted:
     manifest, the model first; `size` is their sum in bytes (what `require size` speaks of); `refused` names what could
     not be placed as the plan says, with the reason; `rewrites` are how often each rule of the emitter changed the
     graph, and `left` what its lowerings left alone: (pass, node, reason). What a target's kind of file has beside that
-    stands in a class of its own."""
+    stands in a class of its own. `span` is the place in the recipe that names the float model."""
 
     directory: Path
     model: Path
@@ -63,6 +63,7 @@ class Emitted:
     refused: tuple[tuple[str, str], ...] = ()
     rewrites: tuple[tuple[str, int], ...] = ()
     left: tuple[tuple[str, str, str], ...] = ()
+    span: Span | None = None
 
     @property
     def size(self) -> int:

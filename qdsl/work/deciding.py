@@ -12,7 +12,7 @@ from qdsl.plan import Decisions, decide
 from qdsl.spec.opset import least_opset
 from qdsl.spec.plan import Choice, Plan
 from qdsl.work.float16_losses import float16_losses
-from qdsl.work.prepared import Prepared, model_span, placed_at
+from qdsl.work.prepared import Prepared
 from qdsl.work.widening import with_widened
 
 
@@ -91,15 +91,14 @@ def _check_valid(prepared: Prepared) -> None:
     if fault is not None:
         headline = f"ONNX's checker refuses {prepared.model.name}, and would refuse what is made of it"
         cures = ("export the model again, or mend what it names",)
-        raise QdslError([Diagnostic("artifact-invalid", headline, model_span(prepared), fault, cures)])
+        raise prepared.model.error("artifact-invalid", headline, label=fault, help=cures)
 
 
 def _check_opset(prepared: Prepared, plan: Plan) -> None:
     """Raise QdslError `model-upgrade` where the model was not raised to the opset that `plan` needs, with why."""
     needed = least_opset(plan)
     if prepared.model.opset < needed:
-        with placed_at(model_span(prepared)):
-            upgrade_opset(prepared.model.copy(), needed)
+        upgrade_opset(prepared.model.copy(), needed)
 
 
 def _check_outputs(prepared: Prepared) -> None:

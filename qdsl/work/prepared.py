@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qdsl.data import ModelInput
-from qdsl.diag import Diagnostic, Diagnostics, QdslError, Span
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.graph import Model, load
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.constants import External, outside
@@ -26,9 +25,6 @@ from qdsl.plan.gate import model_absent
 from qdsl.plan.opset import wanted_opset
 from qdsl.rewrite import Trace, run
 from qdsl.spec.plan import Widened
-
-# What cannot be written has nothing to do with the line that names the model.
-_ABOUT_RESULTS = frozenset({"artifact-write", "model-write"})
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ def prepare(loaded: Loaded) -> Prepared:
     file_nodes = len(model.graph.nodes)
     file_bytes, states = _bytes_of(model), _states(model)
     trace = _canonical(model, loaded.recipe)
-    prepared = Prepared(
+    return Prepared(
         recipe=loaded.recipe,
         model=model,
         view=model.view(),
@@ -72,11 +68,9 @@ def prepare(loaded: Loaded) -> Prepared:
         file_bytes=file_bytes,
         canonical_bytes=written_bytes(model),
         file_nodes=file_nodes,
-        warnings=loaded.diagnostics,
+        warnings=(*loaded.diagnostics, *model.diagnostics),
         states=states,
     )
-    told = tuple(_placed(d, model_span(prepared)) for d in model.diagnostics)
-    return replace(prepared, warnings=(*loaded.diagnostics, *told))
 
 
 def _canonical(model: Model, recipe: Recipe) -> Trace:
@@ -89,12 +83,6 @@ def _canonical(model: Model, recipe: Recipe) -> Trace:
             raised = run([make("raise_opset", to=opset)], model)
             steps += [*raised.steps, *(canonicalise(model).steps if raised.edits else ())]
     return Trace(tuple(steps))
-
-
-def model_span(prepared: Prepared) -> Span:
-    """The place of the `model` statement."""
-    reference = prepared.recipe.model
-    return reference.span if reference is not None else prepared.recipe.span
 
 
 def takes(prepared: Prepared) -> dict[str, ModelInput]:
@@ -110,8 +98,7 @@ def load_model(recipe: Recipe) -> Model:
     absent = model_absent(recipe)
     if absent is not None:
         raise QdslError([absent])
-    with placed_at(reference.span):
-        model = load(reference.location, widen=True)
+    model = load(reference.location, widen=True, span=reference.span)
     diags = Diagnostics()
     for spec in recipe.inputs:
         _fix_shape(model, spec, diags)
@@ -138,30 +125,13 @@ def _fix_shape(model: Model, spec: InputSpec, diags: Diagnostics) -> None:
         if step.name != "shape":
             continue
         try:
-            model.set_shape(name, [int(dim) for dim in step.args])
+            model.set_shape(name, [int(dim) for dim in step.args], step.span)
         except QdslError as found:
-            diags.extend(_placed(d, step.span) for d in found.diagnostics)
+            diags.extend(found.diagnostics)
 
 
 def _inputs_are(names: list[str]) -> str:
     return f"the model's inputs are {', '.join(f'`{name[:80]}`' for name in names[:5])}"
-
-
-@contextmanager
-def placed_at(span: Span, *codes: str) -> Iterator[None]:
-    """Errors about a model or dataset (those with `codes`, or all) that have no place of their own stand at the
-    recipe's line that names it."""
-    try:
-        yield
-    except QdslError as found:
-        moved = (_placed(d, span) if d.code in codes or not codes else d for d in found.diagnostics)
-        raise QdslError(moved) from None
-
-
-def _placed(diagnostic: Diagnostic, span: Span) -> Diagnostic:
-    if diagnostic.code in _ABOUT_RESULTS:
-        return diagnostic
-    return diagnostic if diagnostic.span else replace(diagnostic, span=span)
 
 
 def _bytes_of(model: Model) -> int:
@@ -187,4 +157,4 @@ def model_prints(prepared: Prepared, prints: Fingerprints) -> Named:
     """The hashes of the model's files: of the model file as it was read, whatever stands there by now."""
     model = prepared.model
     assert model.path is not None and model.source is not None, "a recipe's model is a file"
-    return prints.model(model.path, model.source.sha256, prepared.states, model_span(prepared))
+    return prints.model(model.path, model.source.sha256, prepared.states, model.span)

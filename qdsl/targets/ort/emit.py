@@ -41,7 +41,7 @@ def emit(model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Ite
         return copied(model, folder) if as_it_is else save(quantized, folder / MODEL_FILE)
 
     own = {"session_options": dict(session_options(plan))}
-    return written(out_dir / plan.target, plan, inputs, own, write, trace)
+    return written(out_dir / plan.target, model, plan, inputs, own, write, trace)
 
 
 @collector_paused()

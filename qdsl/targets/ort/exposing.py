@@ -9,7 +9,7 @@ from typing import Any
 
 from onnx import ModelProto, ValueInfoProto
 
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.diag.system import NO_MEMORY
 from qdsl.graph.sessions import AS_WRITTEN, DEPLOYED, FUSED, RuntimeRefusesError, Session, Settings
 from qdsl.targets.ort.session import FLOAT_PRODUCTS
@@ -22,11 +22,13 @@ Arrays = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model whose large weights may lie in `folder`, and the session options by name that it asks for."""
+    """A model whose large weights may lie in `folder`, the session options by name that it asks for, and the place in
+    the recipe that names it."""
 
     proto: ModelProto
     folder: Path | None = None
     entries: Mapping[str, str] = field(default_factory=lambda: FLOAT_PRODUCTS)
+    span: Span | None = None
 
 
 class Exposing:
@@ -42,7 +44,7 @@ class Exposing:
         as_written: bool = False,
     ) -> None:
         """Raises QdslError (artifact-refused) when ONNX Runtime does not load it."""
-        self._what = what
+        self._what, self._span = what, source.span
         settings = replace(DEPLOYED, entries=source.entries, weights=source.folder)
         if expose:
             settings = _widened(settings, what)
@@ -51,7 +53,7 @@ class Exposing:
         try:
             self._session = Session(exposed(source.proto, expose), settings)
         except RuntimeRefusesError as error:
-            raise refused(what, error) from None
+            raise refused(what, error, source.span) from None
 
     def run(self, names: Sequence[str], arrays: Arrays) -> list[Any]:
         """The tensors called `names`; without any the model runs all the same. Raises QdslError (artifact-refused),
@@ -59,7 +61,7 @@ class Exposing:
         try:
             return self._session.run(names, arrays)
         except RuntimeRefusesError as error:
-            error_of = refused(self._what, error)
+            error_of = refused(self._what, error, self._span)
             raise FloatModelError(error_of.diagnostics) if self._what == FLOAT else error_of from None
 
 
@@ -79,8 +81,8 @@ def exposed(proto: ModelProto, names: Sequence[str]) -> bytes:
     return data + more.SerializeToString() if more.graph.output else data
 
 
-def refused(what: str, error: RuntimeRefusesError) -> QdslError:
-    """The diagnostic for what ONNX Runtime does not load or run."""
+def refused(what: str, error: RuntimeRefusesError, span: Span | None = None) -> QdslError:
+    """The diagnostic for what ONNX Runtime does not load or run; `span` is the place that names the model."""
     if error.no_memory:
-        return QdslError([NO_MEMORY])
-    return QdslError([Diagnostic("artifact-refused", f"ONNX Runtime refuses {what}", label=error.reason)])
+        return QdslError([replace(NO_MEMORY, span=span)])
+    return QdslError([Diagnostic("artifact-refused", f"ONNX Runtime refuses {what}", span, error.reason)])

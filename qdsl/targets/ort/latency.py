@@ -31,7 +31,7 @@ class OrtBench:
         what = "the float model" if plan is None else "the quantized model"
         written = save(made, self.folder / "model.onnx")
         try:
-            return OrtRunner(what, written[0], entries, self.threads)
+            return OrtRunner(what, written[0], entries, self.threads, span=self.model.span)
         finally:
             for path in written:
                 path.unlink(missing_ok=True)

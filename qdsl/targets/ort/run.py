@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
+from qdsl.diag import Span
 from qdsl.graph.sessions import AS_WRITTEN, DEPLOYED, RuntimeRefusesError, Session, Settings, refusals
 from qdsl.targets.ort.exact_products import exact_products
 from qdsl.targets.ort.exposing import refused
@@ -27,16 +28,17 @@ class OrtRunner:
         threads: int | None = None,
         *,
         as_written: bool = False,
+        span: Span | None = None,
     ) -> None:
         """`entries` are session options by name, `what` is how errors call the model; `as_written` leaves out the
-        runtime's optimizations, and adds integer products exactly. Raises QdslError (artifact-refused) when ONNX
-        Runtime does not load it."""
-        self._what = what
+        runtime's optimizations, and adds integer products exactly. `span` is the place that names the model. Raises
+        QdslError (artifact-refused) when ONNX Runtime does not load it."""
+        self._what, self._span = what, span
         settings = replace(DEPLOYED, threads=threads or 0, entries=entries)
         try:
             self._session = _written(model, settings) if as_written else Session(model, settings)
         except RuntimeRefusesError as error:
-            raise refused(self._what, error) from None
+            raise refused(self._what, error, self._span) from None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -47,7 +49,7 @@ class OrtRunner:
         try:
             found = self._session.run(self.outputs, arrays)
         except RuntimeRefusesError as error:
-            raise refused(self._what, error) from None
+            raise refused(self._what, error, self._span) from None
         return dict(zip(self.outputs, found, strict=True))
 
 
@@ -64,13 +66,19 @@ def _written(model: Path, settings: Settings) -> Session:
 
 
 def run(
-    model: Path, manifest: Path | None = None, *, threads: int | None = None, as_written: bool = False
+    model: Path,
+    manifest: Path | None = None,
+    *,
+    threads: int | None = None,
+    as_written: bool = False,
+    span: Span | None = None,
 ) -> OrtRunner:
     """The artifact of a manifest, with the session options that it asks for; without one, a float model. `as_written`
     runs every node as it stands in the file: the graph's own arithmetic, not that of fused kernels."""
     if manifest is None:
-        return OrtRunner("the float model", model, {}, threads, as_written=as_written)
-    return OrtRunner("the quantized model", model, session_options(manifest), threads, as_written=as_written)
+        return OrtRunner("the float model", model, {}, threads, as_written=as_written, span=span)
+    options = session_options(manifest)
+    return OrtRunner("the quantized model", model, options, threads, as_written=as_written, span=span)
 
 
 def session_options(manifest: Path) -> dict[str, str]:

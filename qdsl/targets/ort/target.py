@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qdsl.diag import Span
 from qdsl.targets.base import Bench, Deployed, Runner, Runtime
 from qdsl.targets.results import Emitted, Ran, Verification
 
@@ -54,7 +55,7 @@ class Ort:
 
         return verify(model, emitted, plan, samples, count=count, source=source)
 
-    def kernels(self, model: Path | bytes) -> Mapping[str, Ran]:
+    def kernels(self, model: Path | bytes, span: Span | None = None) -> Mapping[str, Ran]:
         from qdsl.graph.sessions import RuntimeRefusesError
         from qdsl.targets.ort.exposing import refused
         from qdsl.targets.ort.reality import read
@@ -62,17 +63,19 @@ class Ort:
         try:
             return read(model).nodes
         except RuntimeRefusesError as error:
-            raise refused("the model", error) from None
+            raise refused("the model", error, span) from None
 
     def runner(self, emitted: Emitted, threads: int | None = None, *, as_written: bool = False) -> Runner:
         from qdsl.targets.ort.run import run
 
-        return run(emitted.model, emitted.manifest, threads=threads, as_written=as_written)
+        return run(emitted.model, emitted.manifest, threads=threads, as_written=as_written, span=emitted.span)
 
-    def float_runner(self, model: Path, threads: int | None = None, *, as_written: bool = False) -> Runner:
+    def float_runner(
+        self, model: Path, threads: int | None = None, *, as_written: bool = False, span: Span | None = None
+    ) -> Runner:
         from qdsl.targets.ort.run import run
 
-        return run(model, threads=threads, as_written=as_written)
+        return run(model, threads=threads, as_written=as_written, span=span)
 
     def bench(self, model: Model, ranges: Ranges, folder: Path, threads: int) -> Bench:
         from qdsl.targets.ort.latency import OrtBench

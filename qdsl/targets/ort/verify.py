@@ -75,7 +75,7 @@ def verify(
     try:
         ran = reading.result()
     except RuntimeRefusesError as error:
-        raise refused(QUANTIZED, error) from None
+        raise refused(QUANTIZED, error, model.span) from None
     return Verification(
         samples=seen,
         layer_samples=len(kept),
@@ -236,14 +236,14 @@ def _writer(view: GraphView, tensor: str) -> str:
 def _sources(model: Model, emitted: Emitted, plan: Plan) -> Iterator[tuple[Source, Source]]:
     """Both models as protos whose large weights stay on disk, each with the folder that holds them."""
     proto = onnx.load(emitted.model, load_external_data=False)
-    quantized = Source(proto, emitted.directory, {**FLOAT_PRODUCTS, **session_options(plan)})
+    quantized = Source(proto, emitted.directory, {**FLOAT_PRODUCTS, **session_options(plan)}, model.span)
     if model.constant_bytes <= LARGEST_INLINE:
-        yield Source(to_proto(model)), quantized
+        yield Source(to_proto(model), span=model.span), quantized
         return
     with scratch() as folder:
         path = folder / "float.onnx"
         save(model, path)
-        yield Source(onnx.load(path, load_external_data=False), path.parent), quantized
+        yield Source(onnx.load(path, load_external_data=False), path.parent, span=model.span), quantized
 
 
 class _Pair:
