@@ -16,7 +16,7 @@ import pytest
 from compile_tools import HEAD, ROOT, cli, environment, project, residual_net
 
 import qdsl
-from qdsl.cli import VERBS, main
+from qdsl.cli import main
 from qdsl.diag.codes import all_codes
 from qdsl.lang.examples import STATEMENTS
 from qdsl.lang.keywords import known, meanings
@@ -33,6 +33,7 @@ from qdsl.lang.vocabulary import (
     TYPES,
 )
 from qdsl.spec import UNITS
+from qdsl.verbs import VERBS
 
 HEAVY = ("numpy", "onnx", "onnxruntime", "onnx_graphsurgeon", "lark", "rich", "torch", "PIL")
 
@@ -66,7 +67,7 @@ def test_help_of_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> No
 def test_help_loads_nothing_heavy() -> None:
     program = (
         "import sys, io, contextlib\n"
-        "from qdsl.cli import main, VERBS\n"
+        "from qdsl.cli import main\nfrom qdsl.verbs import VERBS\n"
         "for verb in ['', *VERBS]:\n"
         "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
         "        main([*([verb] if verb else []), '--help'])\n"
@@ -81,7 +82,7 @@ def test_help_loads_nothing_heavy() -> None:
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = said(capsys, "--help")
     shown = " ".join(out.split())
-    assert all(f" {verb} {summary}" in shown for verb, summary in VERBS.items())
+    assert all(f" {name} {verb.summary}" in shown for name, verb in VERBS.items())
 
 
 def test_every_file_of_the_command_line_is_reached() -> None:

@@ -46,6 +46,7 @@ FLOOR = {
     "qdsl.recipes": 1,
     "qdsl.diag": 0,
     "qdsl.spec": 0,
+    "qdsl.verbs": 0,
     "qdsl.version": 0,
 }
 

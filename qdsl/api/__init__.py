@@ -12,65 +12,35 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from qdsl.verbs import HOMES
+
+# The one other place that names what the table of verbs names: type checkers cannot read that.
 if TYPE_CHECKING:
-    from qdsl.api.compiling import CompileResult, TargetResult, compile
-    from qdsl.api.language import CheckResult, check, fmt
-    from qdsl.api.planning import PlanResult, explain, plan
-    from qdsl.api.remeasuring import MeasureResult, evaluate, profile
-    from qdsl.api.reporting import ReportResult, report
-    from qdsl.api.starting import NewResult, new
-    from qdsl.api.sweeping import SweepResult, sweep
-    from qdsl.api.verifying import VerifyResult, verify
+    from qdsl.api.compiling import CompileResult as CompileResult
+    from qdsl.api.compiling import TargetResult as TargetResult
+    from qdsl.api.compiling import compile as compile
+    from qdsl.api.language import CheckResult as CheckResult
+    from qdsl.api.language import check as check
+    from qdsl.api.language import fmt as fmt
+    from qdsl.api.planning import PlanResult as PlanResult
+    from qdsl.api.planning import explain as explain
+    from qdsl.api.planning import plan as plan
+    from qdsl.api.remeasuring import MeasureResult as MeasureResult
+    from qdsl.api.remeasuring import evaluate as evaluate
+    from qdsl.api.remeasuring import profile as profile
+    from qdsl.api.reporting import ReportResult as ReportResult
+    from qdsl.api.reporting import report as report
+    from qdsl.api.starting import NewResult as NewResult
+    from qdsl.api.starting import new as new
+    from qdsl.api.sweeping import SweepResult as SweepResult
+    from qdsl.api.sweeping import sweep as sweep
+    from qdsl.api.verifying import VerifyResult as VerifyResult
+    from qdsl.api.verifying import verify as verify
+else:
+    __all__ = sorted(HOMES)
 
-__all__ = [
-    "CheckResult",
-    "CompileResult",
-    "MeasureResult",
-    "NewResult",
-    "PlanResult",
-    "ReportResult",
-    "SweepResult",
-    "TargetResult",
-    "VerifyResult",
-    "check",
-    "compile",
-    "evaluate",
-    "explain",
-    "fmt",
-    "new",
-    "plan",
-    "profile",
-    "report",
-    "sweep",
-    "verify",
-]
-
-_HOME = {
-    "CheckResult": "language",
-    "check": "language",
-    "fmt": "language",
-    "PlanResult": "planning",
-    "explain": "planning",
-    "plan": "planning",
-    "CompileResult": "compiling",
-    "TargetResult": "compiling",
-    "compile": "compiling",
-    "MeasureResult": "remeasuring",
-    "evaluate": "remeasuring",
-    "profile": "remeasuring",
-    "ReportResult": "reporting",
-    "report": "reporting",
-    "NewResult": "starting",
-    "new": "starting",
-    "SweepResult": "sweeping",
-    "sweep": "sweeping",
-    "VerifyResult": "verifying",
-    "verify": "verifying",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"qdsl.api.{_HOME[name]}"), name)
-    return found
+    def __getattr__(name: str) -> Any:
+        if name not in HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(HOMES[name]), name)
+        return found

@@ -12,27 +12,10 @@ from importlib import import_module
 from typing import Any
 
 from qdsl.cli.process import EXIT_INTERRUPTED, INTERRUPTS, abandon, closed_streams, lasting_streams, leave
+from qdsl.verbs import VERBS
 
 EXIT_FINE, EXIT_ERRORS, EXIT_USAGE, EXIT_FAULT, EXIT_BUDGET = 0, 1, 2, 3, 4
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-
-# One verb per module of this package, in the order in which people meet them.
-VERBS: dict[str, str] = {
-    "new": "write a first recipe for a model, or an example to try",
-    "check": "say everything that is wrong with recipes, without a model",
-    "fmt": "rewrite recipes in the canonical form",
-    "plan": "show what a recipe will do to its model: no data needed",
-    "explain": "say why one node, tensor or diagnostic is as it is, and what a word means",
-    "compile": "calibrate, rewrite, emit and verify",
-    "evaluate": "evaluate a build again, without compiling",
-    "profile": "time a build again, without compiling",
-    "verify": "check what a build computes, here or on other processors, emulated",
-    "report": "make the page about a build, or compare several",
-    "sweep": "compile recipes with every value of their parameters",
-    "passes": "list the rewrite passes, in the order they run",
-    "targets": "list the targets and what each runs in integers",
-    "completion": "print what lets a shell complete qdsl's words",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -176,13 +159,12 @@ def _parser(words: Sequence[str], *, every: bool = False) -> tuple[argparse.Argu
     parser.add_argument("--version", action="version", version=f"qdsl {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     asked = _asked(words)
-    for verb, summary in VERBS.items():
-        if verb != asked and not every:
-            verbs.add_parser(verb, help=summary)
-            continue
-        module = import_module(f"qdsl.cli.{verb}")
-        added = module.add(verbs)
-        (added or verbs.choices[verb]).set_defaults(run=module.run)
+    for verb, (summary, *_) in VERBS.items():
+        added = verbs.add_parser(verb, help=summary)
+        if verb == asked or every:
+            module = import_module(f"qdsl.cli.{verb}")
+            module.add(added)
+            added.set_defaults(run=module.run)
     return parser, verbs
 
 

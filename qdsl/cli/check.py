@@ -6,13 +6,10 @@ import argparse
 from typing import Any
 
 
-def add(subparsers: Any) -> None:
-    """Register the verb."""
-    parser = subparsers.add_parser(
-        "check",
-        help="say everything that is wrong with recipes, without a model",
-        description="Parse recipes with their bases, look up the names that need no model, and see whether the files "
-        "they name exist. What selectors match in the model, `qdsl plan` says.",
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Parse recipes with their bases, look up the names that need no model, and see whether the files "
+        "they name exist. What selectors match in the model, `qdsl plan` says."
     )
     parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="recipe files (.q)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="give a parameter a value")

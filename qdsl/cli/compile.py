@@ -15,13 +15,11 @@ if TYPE_CHECKING:
     from qdsl.targets.results import NotHere, Verification
 
 
-def add(verbs: Any) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     from qdsl.cli.common import add_json, add_on, add_python, add_recipe, add_target, at_least_one
 
-    parser = verbs.add_parser(
-        "compile",
-        help="calibrate, rewrite, emit, verify and evaluate",
-        description="Calibrate, rewrite, emit to OUT/<recipe>/<target>/, compare with the float model, and evaluate.",
+    parser.description = (
+        "Calibrate, rewrite, emit to OUT/<recipe>/<target>/, compare with the float model, and evaluate."
     )
     add_recipe(parser)
     add_target(parser)

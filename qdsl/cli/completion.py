@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 _SHELLS = ("bash", "zsh", "tcsh")
 _WHERE = {
@@ -25,13 +24,9 @@ _FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 _FOLDERS = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
 
 
-def add(verbs: Any) -> None:
-    parser = verbs.add_parser(
-        "completion",
-        help="print what lets a shell complete qdsl's words",
-        description="Print a completion script. To install it: "
-        + "; ".join(f"`{command}`" for command in _WHERE.values())
-        + ".",
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Print a completion script. To install it: " + "; ".join(f"`{command}`" for command in _WHERE.values()) + "."
     )
     parser.add_argument("shell", choices=_SHELLS)
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from qdsl.cli.log import log
 from qdsl.cli.measured import add_build, show
 
 
-def add(verbs: Any) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     from qdsl.cli.common import add_python
 
-    parser = verbs.add_parser(
-        "evaluate",
-        help="evaluate a build again, without compiling",
-        description="Carry out the `evaluate` statements of a recipe on the build in OUT/<recipe>/, decide its budgets "
-        "and make its report anew.",
+    parser.description = (
+        "Carry out the `evaluate` statements of a recipe on the build in OUT/<recipe>/, decide its budgets "
+        "and make its report anew."
     )
     add_build(parser)
     add_python(parser)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 _WIDEST = 100  # columns of an explanation
 
 
-def add(verbs: Any) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     from qdsl.cli.common import add_json, add_sets, add_target
 
-    parser = verbs.add_parser(
-        "explain",
-        help="say why one node, tensor or diagnostic is as it is, and what a word means",
-        description="Show the chain of rules behind one node or tensor of a recipe's model, ending in the winner; "
-        "or, without a recipe, what a diagnostic code or a word of the language means.",
-        usage="qdsl explain RECIPE NODE|TENSOR  |  qdsl explain CODE|WORD",
+    parser.description = (
+        "Show the chain of rules behind one node or tensor of a recipe's model, ending in the winner; "
+        "or, without a recipe, what a diagnostic code or a word of the language means."
     )
+    parser.usage = "qdsl explain RECIPE NODE|TENSOR  |  qdsl explain CODE|WORD"
     parser.add_argument("words", nargs="+", metavar="RECIPE SUBJECT | CODE | WORD")
     add_sets(parser)
     add_target(parser)

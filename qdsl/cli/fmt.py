@@ -6,13 +6,8 @@ import argparse
 from typing import Any
 
 
-def add(subparsers: Any) -> None:
-    """Register the verb."""
-    parser = subparsers.add_parser(
-        "fmt",
-        help="rewrite recipes in the canonical form",
-        description="Rewrite recipes in the canonical form. Files with syntax errors are left as they are.",
-    )
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Rewrite recipes in the canonical form. Files with syntax errors are left as they are."
     parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="recipe files (.q)")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when a file would change")
     parser.add_argument("--json", action="store_true", help="results as JSON on stdout")

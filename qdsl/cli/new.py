@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 
-def add(verbs: Any) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     from qdsl.cli.common import add_json
 
-    parser = verbs.add_parser(
-        "new",
-        help="write a first recipe for a model, or an example to try",
-        description="Write a commented recipe for a model: inputs, preprocessing (a guess, marked as such), what stays "
+    parser.description = (
+        "Write a commented recipe for a model: inputs, preprocessing (a guess, marked as such), what stays "
         "in float, and with data what calibrates and evaluates. It plans as it is, and with data it compiles. Nothing "
-        "that is there is overwritten.",
-        usage="qdsl new MODEL.onnx [--data DIR] [--target T] [--out FILE.q]  |  qdsl new --example NAME [DIR]",
+        "that is there is overwritten."
     )
+    parser.usage = "qdsl new MODEL.onnx [--data DIR] [--target T] [--out FILE.q]  |  qdsl new --example NAME [DIR]"
     parser.add_argument("model", nargs="?", metavar="MODEL", help="the float model, or with --example the folder")
     parser.add_argument("--data", metavar="DIR", help="pictures, class folders, a YOLO data.yaml, COCO json, or npz")
     parser.add_argument("--target", default="ort", help="what it is built for (default: ort)")

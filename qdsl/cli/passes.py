@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 
-def add(verbs: Any) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     from qdsl.cli.common import add_json
 
-    parser = verbs.add_parser(
-        "passes", help="list the rewrite passes, in the order they run", description="List the rewrite passes."
-    )
+    parser.description = "List the rewrite passes."
     add_json(parser)
 
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 
-def add(verbs: Any) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     from qdsl.cli.common import add_json, add_recipe, add_target
 
-    parser = verbs.add_parser(
-        "plan",
-        help="show what a recipe will do to its model: no data needed",
-        description="Show what a recipe will do: + quantized, ! asked for but stays float (and why), = untouched.",
-    )
+    parser.description = "Show what a recipe will do: + quantized, ! asked for but stays float (and why), = untouched."
     add_recipe(parser)
     add_target(parser)
     add_json(parser)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from qdsl.cli.log import log
 from qdsl.cli.measured import add_build, show
@@ -11,14 +10,11 @@ from qdsl.cli.measured import add_build, show
 _SETTINGS = ("runs", "warmup", "batch", "threads")
 
 
-def add(verbs: Any) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     from qdsl.cli.common import at_least_one
 
-    parser = verbs.add_parser(
-        "profile",
-        help="time a build again, without compiling",
-        description="Time the float model and the artifacts in OUT/<recipe>/ in turns, decide the budgets and make the "
-        "report anew.",
+    parser.description = (
+        "Time the float model and the artifacts in OUT/<recipe>/ in turns, decide the budgets and make the report anew."
     )
     add_build(parser)
     parser.add_argument("--runs", type=at_least_one, help="measured runs of each model (default: as the recipe says)")

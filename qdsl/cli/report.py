@@ -11,14 +11,12 @@ if TYPE_CHECKING:
     from qdsl.harness.measurements import BuildFacts
 
 
-def add(verbs: Any) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     from qdsl.cli.common import add_json
 
-    parser = verbs.add_parser(
-        "report",
-        help="make the page about a build, or compare several",
-        description="Make one HTML file from what `compile` left in build directories: about one build all that is "
-        "known, about several a comparison. Nothing is measured.",
+    parser.description = (
+        "Make one HTML file from what `compile` left in build directories: about one build all that is "
+        "known, about several a comparison. Nothing is measured."
     )
     parser.add_argument("directories", nargs="+", metavar="DIR", help="a build directory: build/<recipe>")
     parser.add_argument("--out", metavar="FILE", help="the page (default: DIR/report.html; of several comparison.html)")

@@ -9,14 +9,12 @@ if TYPE_CHECKING:
     from qdsl.api.sweeping import CellResult, SweepResult
 
 
-def add(verbs: Any) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     from qdsl.cli.common import add_json, add_python, add_sets, at_least_one
 
-    parser = verbs.add_parser(
-        "sweep",
-        help="compile recipes with every value of their parameters",
-        description="Compile every recipe with every combination of its parameters' values to OUT/<cell>/. What is "
-        "done and did not change is kept.",
+    parser.description = (
+        "Compile every recipe with every combination of its parameters' values to OUT/<cell>/. What is "
+        "done and did not change is kept."
     )
     parser.add_argument("recipes", nargs="+", help="recipes, .q files")
     add_sets(parser)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from typing import Any
 
 _OPS = 36  # columns for the operators of a row
 
 
-def add(verbs: Any) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     from qdsl.cli.common import add_json
 
-    parser = verbs.add_parser(
-        "targets",
-        help="list the targets and what each runs in integers",
-        description="List the targets, or show the table of one: what it runs in integers, and how that is known.",
-    )
+    parser.description = "List the targets, or show the table of one: what it runs in integers, and how that is known."
     parser.add_argument("name", nargs="?", help="show this target's table")
     add_json(parser)
 

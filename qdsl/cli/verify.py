@@ -11,14 +11,12 @@ if TYPE_CHECKING:
     from qdsl.api import VerifyResult
 
 
-def add(verbs: Any) -> None:
+def add(parser: argparse.ArgumentParser) -> None:
     from qdsl.cli.common import add_json, add_on, add_sets, at_least_one
 
-    parser = verbs.add_parser(
-        "verify",
-        help="check what a build computes, here or on other processors, emulated",
-        description="Run the artifacts of a build as they run by default against the same files without the runtime's "
-        "optimizations and against the graph's own arithmetic, and count the integer kernels. Nothing is timed.",
+    parser.description = (
+        "Run the artifacts of a build as they run by default against the same files without the runtime's "
+        "optimizations and against the graph's own arithmetic, and count the integer kernels. Nothing is timed."
     )
     parser.add_argument("build", help="a build's folder, build/<recipe>, or a recipe whose build is in OUT/<recipe>/")
     add_on(parser)
