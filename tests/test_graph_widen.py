@@ -117,6 +117,25 @@ def test_bodies_are_widened_too() -> None:
     assert "float16" not in text and "to: int = 10" not in text
 
 
+@pytest.mark.parametrize(
+    ("inner", "told"),
+    [((), ", its inputs and outputs of that type, too"), (("y",), ", its inputs of that type, too"), (("x", "y"), "")],
+)
+def test_only_ports_of_16_bits_are_said_to_change(inner: tuple[str, ...], told: str) -> None:
+    half, kept = TensorProto.FLOAT16, TensorProto.FLOAT
+    nodes = [
+        node("Cast", ["x"], ["a"], "down", to=half),
+        node("MatMul", ["a", "w"], ["b"], "mm"),
+        node("Cast", ["b"], ["y"], "up", to=kept if "y" in inner else half),
+    ]
+    ports = [helper.make_tensor_value_info(name, kept if name in inner else half, [2, 4]) for name in ("x", "y")]
+    weight = numpy_helper.from_array(np.ones((4, 4), np.float16), "w")
+    made = helper.make_graph(nodes, "net", ports[:1], ports[1:], [weight])
+    proto = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (found,) = (d for d in from_proto(proto, widen=True).diagnostics if d.code == "model-float16")
+    assert found.headline.endswith(f"is a float16 model: it is read as float32{told}")
+
+
 @pytest.mark.parametrize("widen", [False, True])
 def test_other_models_keep_their_types(widen: bool, tmp_path: Path) -> None:
     """Without weights of 16 bits: a float32 model that casts on its way."""

@@ -31,6 +31,7 @@ def widen(proto: ModelProto, name: str, limits: Limits, span: Span | None = None
     kinds = _weight_types(proto.graph)
     if not kinds:
         return ()
+    ports = [what for what in ("input", "output") if any(_halves(info.type) for info in getattr(proto.graph, what))]
     for graph in _graphs(proto.graph):
         for info in (*graph.input, *graph.output, *graph.value_info):
             _widen_type(info.type)
@@ -40,7 +41,8 @@ def widen(proto: ModelProto, name: str, limits: Limits, span: Span | None = None
             for attribute in node.attribute:
                 _widen_attribute(attribute, limits)
     listed = " and ".join(sorted(kinds))
-    told = f"{name} is a {listed} model: it is read as float32, its inputs and outputs of that type, too"
+    told = f"{name} is a {listed} model: it is read as float32"
+    told += f", its {' and '.join(f'{what}s' for what in ports)} of that type, too" if ports else ""
     return (note(span, "model-float16", told),)
 
 
@@ -75,11 +77,16 @@ def _is_weighted(node: NodeProto) -> bool:
 
 
 def _widen_type(declared: TypeProto) -> None:
+    for inner in _halves(declared):
+        inner.elem_type = TensorProto.FLOAT
+
+
+def _halves(declared: TypeProto) -> list[TypeProto.Tensor]:
+    """The tensor type within a type, where it is one of 16 bit floats."""
     inner = declared
     while (kind := inner.WhichOneof("value")) in ("sequence_type", "optional_type"):
         inner = getattr(inner, kind).elem_type
-    if kind == "tensor_type" and inner.tensor_type.elem_type in _HALVES:
-        inner.tensor_type.elem_type = TensorProto.FLOAT
+    return [inner.tensor_type] if kind == "tensor_type" and inner.tensor_type.elem_type in _HALVES else []
 
 
 def _widen_tensor(tensor: TensorProto, limits: Limits) -> None:

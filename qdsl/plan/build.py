@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from qdsl.capability import FLOAT, Capability, load
@@ -39,6 +40,7 @@ from qdsl.plan.nothing import nothing_quantized
 from qdsl.plan.place import Edit, edits
 from qdsl.plan.settle import Settled, Settling
 from qdsl.plan.slow_weights import slow_types, slow_weights
+from qdsl.plan.unused import Again
 from qdsl.plan.verdicts import REFUSED, Verdicts
 from qdsl.select.selection import Selection
 from qdsl.spec.plan import (
@@ -143,7 +145,7 @@ def _decide(
     halves = float16.decide(context, settled.draft)
     if block is not None:
         check_option(context, settled.draft.weights, block.span)
-    counts = _check_settled(context, settled, halves)
+    counts = _check_settled(context, settled, halves, partial(_redrafted, rules, changes))
     plan = replace(_plan(recipe, block, target, context, settled, halves, sizes), counts=counts, choices=choices)
     plan = untouched(plan) if mode.kind == AS_IT_IS else plan
     return Decisions(plan, context, settled.draft, changes, settled.predictions, rules)
@@ -155,6 +157,10 @@ def _settled(
     if context.cascade.mode.kind == "dynamic":
         return dynamic.settle(context, rules, changes)
     return Settling(context, rules, changes, bare).run()
+
+
+def _redrafted(rules: tuple[PlaceRule, ...], changes: tuple[Edit, ...], context: Context) -> Draft:
+    return _settled(context, rules, changes, _bare(context)).draft
 
 
 def _verdicts(context: Context, settled: Settled) -> tuple[NodePlan, ...]:
@@ -219,17 +225,19 @@ def _plan(
     return replace(plan, totals=replace(plan.totals, predicted_bytes=size))
 
 
-def _check_settled(context: Context, settled: Settled, halves: Float16Parts) -> tuple[Count, ...]:
-    """How far each rule reached. Raises everything found so far; then what only a sound draft can show."""
+def _check_settled(context: Context, settled: Settled, halves: Float16Parts, again: Again) -> tuple[Count, ...]:
+    """How far each rule reached; `again` drafts for other rules. Raises everything found so far; then what only a
+    sound draft can show."""
     context.diags.raise_errors()
     missing_data(context, settled.draft.tensors.values())
     if not isinstance(settled, dynamic.DynamicSettled):
         weight_only.check(context, settled.draft.weights, settled.draft.tensors)
     draft = settled.draft
-    counts = Counter(context, draft, halves, _reasons(context, settled.refused)).all()
+    counts = Counter(context, draft, halves, _reasons(context, settled.refused), again).all()
     float16.check(context, halves)
     if context.cascade.mode.kind != AS_IT_IS and not (draft.tensors or draft.weights or halves.nodes or halves.weights):
-        nothing_quantized(context, settled.refused)
+        floats = {node: prediction.because for node, prediction in settled.refused.items()}
+        nothing_quantized(context, floats | {node: why for node, (why, _) in halves.refused.items()})
     check_mode(context, draft)
     context.diags.raise_errors()
     return counts

@@ -10,18 +10,22 @@ from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.plan.float16 import Float16Parts
 from qdsl.plan.shapes import weight_ports
+from qdsl.plan.unused import Again, report_unused
 from qdsl.spec.plan import Count
 
 
 class Counter:
     """Counts over one settled draft and its float16 nodes. `refused` holds the nodes that the target turned back to
-    float, and why."""
+    float, and why; `again` drafts once more."""
 
-    def __init__(self, context: Context, draft: Draft, halves: Float16Parts, refused: Mapping[int, str]) -> None:
+    def __init__(
+        self, context: Context, draft: Draft, halves: Float16Parts, refused: Mapping[int, str], again: Again
+    ) -> None:
         self._context = context
         self._draft = draft
         self._halves = halves
         self._refused = refused
+        self._again = again
         self._half_weighted = frozenset(weight.node for weight in halves.weights)
         view = context.view
         weighted = {view.node_index[w.node]: w.port for w in draft.weights}
@@ -72,25 +76,17 @@ class Counter:
         diags = self._context.diags
         if refused:
             name = self._context.view.nodes[refused[0]].name
+            many = len(spoken.nodes) > 1
+            which = f"any of the {len(spoken.nodes)} picked nodes: all stay" if many else "the picked node: it stays"
             diags.error(
                 "target-cannot",
-                f"`{what}` reaches none of the {len(spoken.nodes)} picked nodes: all stay float on this target",
+                f"`{what}` does not reach {which} float on this target",
                 said.span,
                 label=f"`{name}`: {self._refused[refused[0]]}",
                 help=["pick other nodes, or take the setting out"],
             )
             return
-        cure = {
-            "weights": "`weights` speaks of nodes with constant weights that run in integers",
-            "activations": "`place { quantize outputs of X }` puts a Q/DQ pair where the target's table puts none",
-        }
-        diags.error(
-            "setting-unused",
-            f"`{what}` can be applied to nothing that this rule picks",
-            said.span,
-            label=f"{len(spoken.nodes)} nodes and {len(spoken.tensors)} tensors picked, none takes it",
-            help=[cure.get(what, "it speaks of tensors that hold a Q/DQ pair: none of these does")],
-        )
+        report_unused(self._context, self._refused, spoken, what, said, self._again)
 
 
 def check_mode(context: Context, draft: Draft) -> None:

@@ -14,7 +14,7 @@ from qdsl.spec.plan import Float16Node, Float16Weight, Origin
 
 LARGEST, SMALLEST = 65504.0, 2.0**-24
 # A constant of fewer elements saves less than the Cast before it takes.
-_LEAST_ELEMENTS = 128
+LEAST_ELEMENTS = 128
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ class _Maker:
                 continue
             for port, name in enumerate(node.inputs):
                 tensor = self._view.tensors.get(name)
-                large = tensor is not None and (tensor.elements or 0) >= _LEAST_ELEMENTS
+                large = tensor is not None and (tensor.elements or 0) >= LEAST_ELEMENTS
                 if large and self._view.is_constant(name) and self._context.is_float32(name):
                     found.append(Float16Weight(node.name, port, name, self._context.weight(node.index).origin))
         return tuple(found)

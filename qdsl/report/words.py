@@ -6,6 +6,7 @@ import math
 
 from qdsl.harness.results import Drop, Key
 from qdsl.spec import UNITS
+from qdsl.spec.words import count as count
 from qdsl.spec.words import mebibytes
 
 NOT_MEASURED = "not measured"
@@ -92,8 +93,3 @@ def large(number: float) -> str:
         if number >= factor:
             return f"{three(number / factor)} {sign}"
     return f"{number:,.0f}"
-
-
-def count(number: int, what: str) -> str:
-    """`1 run`, `200 runs`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -7,6 +7,11 @@ from qdsl.spec.units import UNITS
 NAME_WIDEST = 44
 
 
+def count(number: int, what: str, many: str = "") -> str:
+    """`1 run`, `200 runs`. `many` is the plural of a noun that takes no s."""
+    return f"{number} {what if number == 1 else many or f'{what}s'}"
+
+
 def percent(part: int, whole: int) -> str:
     """A share that never rounds up to 100 %."""
     shown = int(1000 * part / whole) / 10
