@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 from qdsl.spec import DTYPES, DType
 from qdsl.spec.bounds import (
     ASIDE,
+    SPARE,
     Check,
     Figure,
     FileName,
-    Key,
     Keyed,
     Many,
     OneOf,
     Sentence,
     Sha256,
+    Stands,
     Text,
     UnfitError,
     Via,
@@ -65,9 +66,10 @@ class Record:
     file: FileName
     digest: Sha256
     why: Sentence
-    figure: Annotated[Figure | None, Key("class")] = None
+    figure: Annotated[Figure | None, Stands("class")] = None
     even: Annotated[int, Check(lambda value: "expected an even number" if value % 2 else "")] = 0
     known: Annotated[str, ASIDE] = "aside"
+    noted: Annotated[str, SPARE] = ""
     texts: tuple[str, ...] = field(default_factory=tuple)
 
     def problem(self) -> str:
@@ -111,6 +113,7 @@ def test_what_fits_is_read() -> None:
     )
     assert decode(Record, GOOD | {"colour": None, "class": None}).colour is None
     assert isnan(decode(Record, GOOD | {"class": "nan"}).figure or 0.0)
+    assert decode(Record, GOOD | {"noted": "this"}).noted == "this"
     assert decode(tuple[int, ...], [1, 2]) == (1, 2)
 
 

@@ -40,8 +40,8 @@ from qdsl.harness.measurements import document
 from qdsl.harness.reading import checked, parsed
 from qdsl.harness.reading import read as read_measurements
 from qdsl.harness.results import ClassMap
-from qdsl.harness.strict import UnfitError
 from qdsl.report.axes import axis, ticks
+from qdsl.spec.bounds import UnfitError
 
 PARTS = ("summary", "accuracy", "speed", "layers", "samples", "recipe", "plan", "build")
 EVALUATE = (

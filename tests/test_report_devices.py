@@ -25,8 +25,8 @@ from qdsl.diag import QdslError
 from qdsl.harness import Key, check, devices
 from qdsl.harness.measurements import COSTS, BudgetFacts
 from qdsl.harness.reading import read as read_measurements
-from qdsl.harness.strict import UnfitError
 from qdsl.measure.budgets import cost_readings, decide
+from qdsl.spec.bounds import UnfitError
 
 EVALUATE = "classification on val { measure top1, f1; profile latency { runs 4; warmup 1; threads 1 } }"
 ON_BOARD = (
@@ -448,7 +448,7 @@ ODD_FILES = {
     "infinite": (b'{"format": 1, "kind": "device", "samples": -Infinity}', "-Infinity is not JSON"),
     "a key twice": (b'{"format": 1, "kind": "device", "kind": "device"}', "'kind' stands twice"),
     "not UTF-8": (b'{"format": 1, "recipe": "\xff"}', "utf-8"),
-    "deep": (b"[" * 100000, "recursion"),
+    "deep": (b"[" * 100000, "nested too deeply"),
     "long numbers": (b'{"format": ' + b"1" * 5000 + b"}", "4300"),
 }
 

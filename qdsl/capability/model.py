@@ -19,7 +19,7 @@ from qdsl.capability.slow import Slow
 from qdsl.capability.store import Store
 from qdsl.capability.sums import Cpu, Sums
 from qdsl.spec import DType, Granularity, Scheme
-from qdsl.spec.bounds import ASIDE, Check, Key, Match, OneOf, Sentence, Via
+from qdsl.spec.bounds import ASIDE, Check, Match, OneOf, Sentence, Stands, Via
 
 if TYPE_CHECKING:
     from qdsl.graph.view import GraphView, NodeView
@@ -110,8 +110,8 @@ class Capability:
     evidence: Sentence
     min_opset: int
     max_opset: int
-    rows: Annotated[tuple[Row, ...], Key("row"), Check(_twice)]
-    types: Annotated[Mapping[str, TypeRow], Key("type"), Via(tuple[TypeRow, ...], _by_name)]
+    rows: Annotated[tuple[Row, ...], Stands("row"), Check(_twice)]
+    types: Annotated[Mapping[str, TypeRow], Stands("type"), Via(tuple[TypeRow, ...], _by_name)]
     widths: Mapping[_Role, Mapping[_Bits, DType]]
     reasons: Mapping[str, Sentence] = field(default_factory=dict)
     name: Annotated[str, ASIDE] = ""
@@ -119,16 +119,16 @@ class Capability:
     spread: tuple[str, ...] = ()
     spread_past_outputs: tuple[str, ...] = ()
     moved_through: tuple[str, ...] = ()
-    merges: Annotated[tuple[Merge, ...], Key("merge")] = ()
-    alternatives: Annotated[tuple[Alternative, ...], Key("alternative")] = ()
-    halves: Annotated[tuple[Float16Row, ...], Key("half")] = ()
-    flats: Annotated[tuple[Flat, ...], Key("flat")] = ()
-    stores: Annotated[tuple[Store, ...], Key("store")] = ()
+    merges: Annotated[tuple[Merge, ...], Stands("merge")] = ()
+    alternatives: Annotated[tuple[Alternative, ...], Stands("alternative")] = ()
+    halves: Annotated[tuple[Float16Row, ...], Stands("half")] = ()
+    flats: Annotated[tuple[Flat, ...], Stands("flat")] = ()
+    stores: Annotated[tuple[Store, ...], Stands("store")] = ()
     slow: tuple[Slow, ...] = ()
     merges_equal: bool = False
     signed_spread_max_opset: int | None = None
     dynamic: tuple[Dynamic, ...] = ()
-    cpus: Annotated[tuple[Cpu, ...], Key("cpu")] = ()
+    cpus: Annotated[tuple[Cpu, ...], Stands("cpu")] = ()
     sums: tuple[Sums, ...] = ()
     _by_op: Mapping[str, tuple[Row, ...]] = field(init=False, repr=False, compare=False)
 

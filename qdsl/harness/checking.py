@@ -12,8 +12,7 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.harness import bundle
 from qdsl.harness.checks import Check, checked
 from qdsl.harness.emulators import Cpu, emulator
-from qdsl.harness.reading import plain_json
-from qdsl.harness.strict import UnfitError
+from qdsl.spec.decode import json_data
 from qdsl.spec.scratch import scratch
 
 SAMPLES_EMULATED = 4
@@ -56,8 +55,8 @@ def _run(words: Sequence[str], environment: Mapping[str, str], cpu: Cpu | None) 
 
 def _read(text: str, target: str, cpu: Cpu | None) -> Check:
     try:
-        return checked(plain_json(text), target, cpu.name if cpu is not None else "")
-    except (UnfitError, ValueError) as error:
+        return checked(json_data(text), target, cpu.name if cpu is not None else "")
+    except ValueError as error:
         raise _failed(cpu, str(error)[:300]) from None
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from qdsl.harness.strict import Part
-
-NAME, _WORDS, _MANY = 1000, 300, 1000  # characters of a name and of a fact about the machine; entries of an object
+from qdsl.spec.bounds import Check as Checks
+from qdsl.spec.bounds import Count, Figure, Keyed, Many, Text, UnfitError, Whole
+from qdsl.spec.decode import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Kept:
     """What of the float model an output of the artifact keeps, as signal-to-noise ratio in dB (None: equal; NaN: not
     comparable): as the graph says, and as it runs on the machine."""
 
-    output: str
-    planned_db: float | None
-    here_db: float | None
+    output: Annotated[str, Text(1000)]
+    planned_db: Figure | None
+    here_db: Figure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,78 +94,85 @@ def emulated_words(environment: Mapping[str, str]) -> str:
     return f"emulated ({environment.get('emulator') or 'unknown'})"
 
 
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _negative(found: float) -> str:
+    return "expected a number from 0" if found < 0 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    sqnr_db: Figure | None
+    max_error: Annotated[Figure, Checks(_negative)]
+
+
+_MANY = Many(most=1000)  # entries of an object
+Name = Annotated[str, Text(1000)]
+Words = Annotated[Mapping[Name, Annotated[str, Text(300)]], _MANY]  # facts about a machine, by name
+_Outputs = Annotated[Mapping[Name, _Apart], _MANY]
+_Counts = Annotated[Mapping[Name, Annotated[int, Whole(1)]], _MANY]
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredArithmetic:
+    samples: Annotated[int, Whole(1)]
+    outputs: _Outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the scripts of a bundle tell of a machine, as it stands in their document: `goldens` and `operators` by
+    build, `kernels` as (predicted, ran)."""
+
+    environment: Words
+    emulated: bool
+    samples: Annotated[int, Whole(1)]
+    goldens: Mapping[Name, _Outputs]
+    arithmetic: _StoredArithmetic | None
+    fidelity: Annotated[tuple[Kept, ...], Keyed("output"), _MANY]
+    operators: Mapping[Name, _Counts]
+    kernels: Annotated[Mapping[Name, tuple[Count, Count]], _MANY]
+
+    def common(self, target: str, *builds: str) -> dict[str, Any]:
+        """The fields that a `Check` and a `Device` share, of a document that speaks of `builds`. Raises UnfitError
+        where it speaks of others, or contradicts itself."""
+        require_builds(self.goldens, builds, "goldens")
+        require_builds(self.operators, builds, "operators")
+        ran = self.operators[target]
+        for name, (_, real) in self.kernels.items():
+            if real != ran.get(name, 0):
+                wanted = f"expected {ran.get(name, 0)} that ran, as among the operators"
+                raise UnfitError(wanted, f".kernels.{name}")
+        written = self.arithmetic
+        return {
+            "environment": self.environment,
+            "emulated": self.emulated,
+            "samples": self.samples,
+            "agreement": tuple(each for build in builds for each in _agreement(build, self.goldens[build])),
+            "arithmetic": written and Arithmetic(written.samples, _agreement(target, written.outputs)),
+            "fidelity": self.fidelity,
+            "kernels": tuple((name, *counts) for name, counts in self.kernels.items()),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked(Told):
+    unordered: Annotated[Mapping[Name, Name], _MANY]
+
+
 def checked(content: Any, target: str, cpu: str = "") -> Check:
     """What `check.py --json` printed about `target`, from plain data. Raises UnfitError."""
-    at = Part(content, "check").fields(
-        "environment",
-        "emulated",
-        "samples",
-        "goldens",
-        "arithmetic",
-        "fidelity",
-        "operators",
-        "kernels",
-        "unordered",
-    )
-    operators = read_counts(at["operators"].fields(target)[target])
-    goldens = at["goldens"].fields(target)[target]
-    return Check(
-        target=target,
-        cpu=cpu,
-        environment=read_words(at["environment"]),
-        emulated=at["emulated"].flag(),
-        samples=at["samples"].whole(1),
-        agreement=tuple(read_agreement(target, name, each) for name, each in entries(goldens)),
-        arithmetic=at["arithmetic"].maybe(lambda part: read_arithmetic(part, target)),
-        fidelity=read_fidelity(at["fidelity"]),
-        operators=operators,
-        kernels=tuple(read_kernel(name, each, operators) for name, each in entries(at["kernels"])),
-        unordered={name: each.text(NAME) for name, each in entries(at["unordered"])},
-    )
+    told = decode(_Checked, content, "check")
+    common = told.common(target, target)
+    return Check(target=target, cpu=cpu, operators=told.operators[target], unordered=told.unordered, **common)
 
 
-def read_words(part: Part) -> dict[str, str]:
-    """Facts about a machine, by name."""
-    return {name: each.text(_WORDS) for name, each in entries(part)}
+def require_builds(found: Mapping[str, Any], builds: Sequence[str], where: str) -> None:
+    """Raises UnfitError where what stands at `where` is not by just these builds."""
+    if found.keys() != set(builds):
+        raise UnfitError(f"expected the keys {', '.join(builds)}", f".{where}")
 
 
-def entries(part: Part) -> list[tuple[str, Part]]:
-    """The values of an object whose keys are names, as many and as long as is sensible."""
-    return [(name_of(name, part), each) for name, each in part.entries(_MANY).items()]
-
-
-def name_of(name: str, part: Part) -> str:
-    return Part(name, part.where).text(NAME)
-
-
-def read_agreement(build: str, output: str, part: Part) -> Agreement:
-    at = part.fields("sqnr_db", "max_error")
-    error = at["max_error"].number()
-    if error < 0:
-        raise at["max_error"].unfit("expected a number from 0")
-    return Agreement(build, output, at["sqnr_db"].maybe(Part.number), error)
-
-
-def read_arithmetic(part: Part, target: str) -> Arithmetic:
-    at = part.fields("samples", "outputs")
-    outputs = tuple(read_agreement(target, name, each) for name, each in entries(at["outputs"]))
-    return Arithmetic(at["samples"].whole(1), outputs)
-
-
-def read_fidelity(part: Part) -> tuple[Kept, ...]:
-    found = []
-    for name, each in entries(part):
-        at = each.fields("planned_db", "here_db")
-        found.append(Kept(name, at["planned_db"].maybe(Part.number), at["here_db"].maybe(Part.number)))
-    return tuple(found)
-
-
-def read_counts(part: Part) -> dict[str, int]:
-    return {name: each.whole(1) for name, each in entries(part)}
-
-
-def read_kernel(name: str, part: Part, ran: Mapping[str, int]) -> tuple[str, int, int]:
-    predicted, real = (each.whole() for each in part.row(2))
-    if real != ran.get(name, 0):
-        raise part.unfit(f"expected {ran.get(name, 0)} that ran, as among the operators")
-    return name, predicted, real
+def _agreement(build: str, outputs: Mapping[str, _Apart]) -> tuple[Agreement, ...]:
+    return tuple(Agreement(build, name, each.sqnr_db, each.max_error) for name, each in outputs.items())

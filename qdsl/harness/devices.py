@@ -8,30 +8,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from qdsl.diag import Diagnostic, QdslError, Severity
 from qdsl.harness import bundle
 from qdsl.harness.check import FORMAT, json_ready
-from qdsl.harness.checks import (
-    NAME,
-    Agreement,
-    Arithmetic,
-    Kept,
-    emulated_words,
-    entries,
-    read_agreement,
-    read_arithmetic,
-    read_counts,
-    read_fidelity,
-    read_kernel,
-    read_words,
-)
+from qdsl.harness.checks import Agreement, Arithmetic, Kept, Name, Told, emulated_words, require_builds
 from qdsl.harness.measurements import BuildFacts, Measurements
-from qdsl.harness.profiles import Profile
-from qdsl.harness.reading import COST, cost_of, digest_of, named, opened, plain_json
+from qdsl.harness.profiles import COST, BuildProfile, Profile
+from qdsl.harness.reading import digest_of, named, opened
 from qdsl.harness.results import FLOAT
-from qdsl.harness.strict import Part, UnfitError
+from qdsl.spec.bounds import FILE_NAME, Check, Count, Figure, FileName, Keyed, Many, Sha256, Text, UnfitError, Whole
+from qdsl.spec.decode import decode, json_data, require_version
 
 FOLDER = "devices"
 _SLUG, _DIGITS = 80, 12
@@ -69,6 +57,31 @@ class Device:
         return self.profile.measured_on
 
 
+def _outside(name: str) -> str:
+    inside = re.fullmatch(rf"({re.escape(_ABOVE)})?{FILE_NAME}(/{FILE_NAME})*", name)
+    return "" if inside else "expected the name of a file in the folder of its target"
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredProfile:
+    runs: Annotated[int, Whole(1)]
+    warmup: Count
+    batch: Annotated[int, Whole(1)]
+    threads: Count
+    builds: Annotated[tuple[BuildProfile, ...], Keyed("build")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored(Told):
+    """A device's document. Names of files become paths: none may leave the folder of its target."""
+
+    recipe: Name
+    target: FileName
+    files: Annotated[Mapping[Annotated[str, Text(1000), Check(_outside)], Sha256], Many(most=1000)]
+    scores: Mapping[Name, Annotated[Mapping[Name, Figure], Many(most=1000)]] | None
+    profile: _StoredProfile
+
+
 # ---- reading and writing ---------------------------------------------------------------------------------------------
 
 
@@ -79,52 +92,32 @@ def read(path: Path) -> Device:
 
 
 def parsed(text: str) -> Device:
-    """The same from the file's text. Raises ValueError for what is not JSON, UnfitError for what does not fit."""
-    return checked(plain_json(text))
+    """The same from the file's text. Raises UnfitError for what is not JSON and what does not fit."""
+    return checked(json_data(text))
 
 
 def checked(content: Any) -> Device:
     """The same from plain data. Raises UnfitError."""
-    _require_device(content)
-    at = Part(content, "device").fields(
-        "format",
-        "kind",
-        "recipe",
-        "target",
-        "files",
-        "environment",
-        "emulated",
-        "samples",
-        "goldens",
-        "arithmetic",
-        "fidelity",
-        "operators",
-        "kernels",
-        "scores",
-        "profile",
-    )
-    target = at["target"].name()
-    environment = read_words(at["environment"])
-    emulated = at["emulated"].flag()
-    operators = {build: read_counts(each) for build, each in at["operators"].fields(FLOAT, target).items()}
+    told = decode(_Stored, _unversioned(content), "device")
+    try:
+        return _device(told)
+    except UnfitError as error:
+        raise error.under("device") from None
+
+
+def _device(told: _Stored) -> Device:
+    builds = FLOAT, told.target
+    common = told.common(told.target, *builds)
+    if told.scores is not None:
+        require_builds(told.scores, builds, "scores")
     return Device(
-        recipe=at["recipe"].text(NAME),
-        target=target,
-        files=_files(at["files"]),
-        environment=environment,
-        emulated=emulated,
-        samples=at["samples"].whole(1),
-        agreement=tuple(
-            read_agreement(build, output, each)
-            for build, outputs in at["goldens"].fields(FLOAT, target).items()
-            for output, each in entries(outputs)
-        ),
-        arithmetic=at["arithmetic"].maybe(lambda part: read_arithmetic(part, target)),
-        fidelity=read_fidelity(at["fidelity"]),
-        operators=operators,
-        kernels=tuple(read_kernel(name, each, operators[target]) for name, each in entries(at["kernels"])),
-        scores=at["scores"].maybe(lambda part: {b: _figures(each) for b, each in part.fields(FLOAT, target).items()}),
-        profile=_profile(at["profile"], target, environment, emulated),
+        recipe=told.recipe,
+        target=told.target,
+        files=told.files,
+        operators={build: told.operators[build] for build in builds},
+        scores=told.scores and {build: told.scores[build] for build in builds},
+        profile=_profile(told),
+        **common,
     )
 
 
@@ -167,7 +160,8 @@ def _figures_of(found: Agreement) -> dict[str, float | None]:
     return {"sqnr_db": found.sqnr_db, "max_error": found.max_error}
 
 
-def _require_device(content: Any) -> None:
+def _unversioned(content: Any) -> dict[str, Any]:
+    """The document without its kind and format. Raises UnfitError for another kind or format."""
     expected = "expected what `python bench.py` wrote on a device"
     if not isinstance(content, dict):
         raise UnfitError(expected)
@@ -176,43 +170,30 @@ def _require_device(content: Any) -> None:
     if content.get("kind") != "device":
         kind = f"it is of kind {str(content['kind'])[:20]!r}" if "kind" in content else "it has no kind"
         raise UnfitError(f"{kind}: {expected}")
-    found = content.get("format")
-    if type(found) is not int or found != FORMAT:
-        raise UnfitError(f"it is of format {str(found)[:20]}, this program reads format {FORMAT}")
+    plain = require_version(content, "format", FORMAT)
+    del plain["kind"]
+    return plain
 
 
-def _files(part: Part) -> dict[str, str]:
-    """Hashes by name. The names become paths: none may leave the folder of its target."""
-    found = {}
-    for name, each in entries(part):
-        for word in name.removeprefix(_ABOVE).split("/"):
-            Part(word, part.where).name()
-        found[name] = each.sha256()
-    return found
-
-
-def _figures(part: Part) -> dict[str, float]:
-    return {name: each.number() for name, each in entries(part)}
-
-
-def _profile(part: Part, target: str, environment: Mapping[str, str], emulated: bool) -> Profile:
-    at = part.fields("runs", "warmup", "batch", "threads", "builds")
-    runs = at["runs"].whole(1)
-    builds = []
-    for name, each in at["builds"].fields(FLOAT, target).items():
-        costs = each.fields(*COST)
-        costs["seconds"].row(runs)
-        builds.append(cost_of(name, costs))
-    known = (environment.get(word, "").strip() for word in ("board", "processor"))
+def _profile(told: _Stored) -> Profile:
+    found = told.profile
+    costs = {each.build: each for each in found.builds}
+    builds = FLOAT, told.target
+    require_builds(costs, builds, "profile.builds")
+    for build in builds:
+        if len(costs[build].seconds) != found.runs:
+            wanted = f"expected {found.runs} values, found {len(costs[build].seconds)}"
+            raise UnfitError(wanted, f".profile.builds.{build}.seconds")
+    known = (told.environment.get(word, "").strip() for word in ("board", "processor"))
     name = next((name for name in known if name), "an unknown device")
     return Profile(
-        target=target,
-        batch=at["batch"].whole(1),
-        threads=at["threads"].whole(),
-        warmup=at["warmup"].whole(),
-        builds=tuple(builds),
-        environment=dict(environment),
-        measured_on=f"{name}, {emulated_words(environment)}" if emulated else name,
+        target=told.target,
+        batch=found.batch,
+        threads=found.threads,
+        warmup=found.warmup,
+        builds=tuple(costs[build] for build in builds),
+        environment=dict(told.environment),
+        measured_on=f"{name}, {emulated_words(told.environment)}" if told.emulated else name,
     )
 
 

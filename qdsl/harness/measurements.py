@@ -7,11 +7,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from math import isfinite
+from typing import Annotated, Any
 
 from qdsl.harness.check import json_ready
-from qdsl.harness.profiles import Profile
+from qdsl.harness.profiles import FORMS, Profile
 from qdsl.harness.results import BuildScores, Evaluation, Odd, Shown
+from qdsl.lang.vocabulary import FORMS as BUDGET_FORMS
+from qdsl.lang.vocabulary import METRICS
+from qdsl.spec import UNITS
+from qdsl.spec.bounds import SPARE, Count, Figure, FileName, Keyed, OneOf, Sha256
 from qdsl.targets.results import Fidelity
 
 FORMAT = 4
@@ -19,7 +24,6 @@ FILE = "measurements.json"
 PICTURES = "pictures"  # the folder of the small pictures, beside the file
 RECIPE = "recipe.txt"  # beside it: the recipe as it was compiled, for people
 COSTS = ("latency", "throughput", "cpu", "memory", "energy")  # what a profile decides
-FORMS = ("mean", "p50", "p90", "p95", "p99", "max")
 _QUANTILES = 200  # steps of the distribution of confidences that are kept
 
 
@@ -30,13 +34,13 @@ class ModelFacts:
     the graph, None where a shape is free."""
 
     name: str
-    nodes: int
-    parameters: int
-    macs: int
-    uncounted: int
-    opset: int
-    bytes: int
-    activations: int | None
+    nodes: Count
+    parameters: Count
+    macs: Count
+    uncounted: Count
+    opset: Count
+    bytes: Count
+    activations: Count | None
     files: Mapping[str, str]
 
 
@@ -49,18 +53,24 @@ class BudgetFacts:
     `source` says what decided it, or why nothing did; `statement` which `evaluate` did, or has to ("" for none)."""
 
     text: str
-    verdict: str
-    metric: str
+    verdict: Annotated[str, OneOf(("holds", "broken", "undecided"))]
+    metric: Annotated[str, OneOf(tuple(row.name for row in METRICS))]
     qualifiers: tuple[str, ...]
-    form: str
-    comparison: str | None
-    value: float | None
-    bound: float | None
-    unit: str | None
-    low: float | None
-    high: float | None
+    form: Annotated[str, OneOf(("value", "holds", *BUDGET_FORMS))]
+    comparison: Annotated[str, OneOf(("<=", ">=", "<", ">", "==", "!="))] | None
+    value: Figure | None
+    bound: Figure | None
+    unit: Annotated[str, OneOf(tuple(UNITS))] | None
+    low: Figure | None
+    high: Figure | None
     source: str
     statement: str
+
+    def problem(self) -> str:
+        """Whether something that is counted is no number, in words; "" where it is one."""
+        counted = self.unit is not None and UNITS[self.unit].measures == "bytes"
+        told = [each for each in (self.value, self.bound, self.low, self.high) if each is not None]
+        return "expected finite numbers of bytes" if counted and not all(map(isfinite, told)) else ""
 
     @property
     def margin(self) -> float | None:
@@ -80,21 +90,21 @@ class BuildFacts:
     `device` is where its budgets are decided, "" for any; `not_verified` why it did not run on the machine that built
     it, "" where it did."""
 
-    target: str
+    target: FileName
     mode: str
     device: str
-    bytes: int
-    files: Mapping[str, str]
-    plan_sha256: str
-    integer_macs: int
-    activations: int | None
-    kernels: tuple[tuple[str, int, int], ...]
-    mismatches: int | None
+    bytes: Count
+    files: Mapping[FileName, Sha256]
+    plan_sha256: Sha256
+    integer_macs: Count
+    activations: Count | None
+    kernels: tuple[tuple[str, Count, Count], ...]
+    mismatches: Count | None
     source: str
     outputs: tuple[Fidelity, ...]
     layers: tuple[Fidelity, ...]
     budgets: tuple[BudgetFacts, ...]
-    not_verified: str = ""
+    not_verified: Annotated[str, SPARE] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,7 @@ class LockFacts:
     """The lock that pins what the build depended on."""
 
     name: str
-    sha256: str
+    sha256: Sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +121,12 @@ class Measurements:
     beside it by name with their SHA-256, `environment` in words, and the lock, None for none."""
 
     recipe: str
-    recipe_sha256: str
+    recipe_sha256: Sha256
     model: ModelFacts
-    builds: tuple[BuildFacts, ...]
+    builds: Annotated[tuple[BuildFacts, ...], Keyed("target")]
     evaluations: tuple[Evaluation, ...]
     profiles: tuple[Profile, ...]
-    pictures: Mapping[str, str]
+    pictures: Mapping[FileName, Sha256]
     environment: Mapping[str, str]
     lock: LockFacts | None = None
 

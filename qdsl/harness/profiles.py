@@ -1,12 +1,26 @@
-"""What profiling returns. Plain data, loaded without numpy or a runtime."""
+"""What profiling returns. Plain data, loaded without numpy or a runtime; annotations say how it stands in a file."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import Annotated
 
+from qdsl.harness.results import FLOAT
 from qdsl.harness.worker import TURNS
+from qdsl.spec.bounds import Check, Count, FileName, Finite, Keyed, Number, Stands, Via, Whole
+
+COST = ("seconds", "cpu", "peak_memory", "bare_memory", "memory_runs", "energy")
+FORMS = ("mean", "p50", "p90", "p95", "p99", "max")
+_SHORTEST, _LONGEST = 1e-12, 1e6  # seconds of a run: of all on average, and of each
+_MOST_CPU, _MOST_ENERGY = 1e6, 1e9  # processors busy, joules per run
+
+
+def _timeless(seconds: tuple[float, ...]) -> str:
+    real = seconds and math.fsum(seconds) >= _SHORTEST * len(seconds)
+    return "" if real else "expected the seconds of at least one run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +31,12 @@ class BuildProfile:
     bytes held then), from loading to the last turn."""
 
     build: str
-    seconds: tuple[float, ...]
-    cpu: float
-    peak_memory: int | None
-    bare_memory: int | None
-    energy: float | None = None
-    memory_runs: tuple[tuple[int, int], ...] = ()
+    seconds: Annotated[tuple[Annotated[float, Number(0.0, _LONGEST)], ...], Check(_timeless)]
+    cpu: Annotated[float, Number(0.0, _MOST_CPU)]
+    peak_memory: Count | None
+    bare_memory: Count | None
+    energy: Annotated[float, Number(0.0, _MOST_ENERGY)] | None = None
+    memory_runs: tuple[tuple[Count, Count], ...] = ()
 
     def percentile(self, share: float) -> float:
         """The latency in seconds that `share` (0..1) of the runs do not exceed, by nearest rank."""
@@ -44,10 +58,26 @@ class BuildProfile:
         return math.fsum(self.seconds) / len(self.seconds)
 
     def latency(self, form: str = "p50") -> float:
-        """In seconds: `mean`, `p50`, `p90`, `p95`, `p99` or `max`."""
+        """In seconds: one of `FORMS`."""
         if form == "mean":
             return self.mean
         return self.percentile(1.0 if form == "max" else int(form[1:]) / 100)
+
+
+def _other_forms(found: Mapping[str, float]) -> str:
+    return "" if found.keys() == set(FORMS) else f"expected the keys {', '.join(FORMS)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StoredBuild(BuildProfile):
+    """With what follows from the seconds: that stands in the file for other readers."""
+
+    latencies: Annotated[Mapping[str, Finite], Stands("latency"), Check(_other_forms)]
+    throughput: Finite
+
+
+def _builds(found: tuple[_StoredBuild, ...]) -> tuple[BuildProfile, ...]:
+    return tuple(BuildProfile(**{name: getattr(each, name) for name in ("build", *COST)}) for each in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +86,19 @@ class Profile:
     is the share of all processors that other work took meanwhile, where that left too little (0: it did not, or the
     system does not tell)."""
 
-    target: str
-    batch: int
-    threads: int
-    warmup: int
-    builds: tuple[BuildProfile, ...]
+    target: FileName
+    batch: Annotated[int, Whole(1)]
+    threads: Count
+    warmup: Count
+    builds: Annotated[tuple[BuildProfile, ...], Via(Annotated[tuple[_StoredBuild, ...], Keyed("build")], _builds)]
     environment: dict[str, str]
     measured_on: str = "this machine"
-    others: float = 0.0
+    others: Annotated[float, Number(0.0, 1.0)] = 0.0
+
+    def problem(self) -> str:
+        """Whether the builds are those of a profile, in words; "" where they are."""
+        named = [each.build for each in self.builds] == [FLOAT, self.target]
+        return "" if named else f"expected the builds {FLOAT} and {self.target}"
 
     @property
     def runs(self) -> int:

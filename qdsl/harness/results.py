@@ -1,10 +1,14 @@
-"""What evaluating returns. Plain data, loaded without numpy or a runtime."""
+"""What evaluating returns. Plain data, loaded without numpy or a runtime; annotations say how it stands in a file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from qdsl.spec.bounds import FILE_NAME, Check, Count, Figure, Finite, Keyed, Match, Stands, Via, Whole
 
 FLOAT = "float"  # the name of the float model among the builds
+_CELLS = 256  # the longest side of a class map
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -16,6 +20,12 @@ class Key:
 
     def __str__(self) -> str:
         return f'{self.metric} "{self.of}"' if self.of else self.metric
+
+    @staticmethod
+    def parse(text: str) -> Key:
+        """What `str` made a text of."""
+        metric, quoted, of = text.partition(' "')
+        return Key(metric, of.removesuffix('"')) if quoted else Key(metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +39,35 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
+class _StoredDrop:
+    value: Figure
+    interval_95: tuple[Figure, Figure]
+
+    def drop(self) -> Drop:
+        return Drop(self.value, *self.interval_95)
+
+
+def _ragged(rows: tuple[tuple[int, ...], ...]) -> str:
+    return "expected as many columns as rows" if any(len(row) != len(rows) for row in rows) else ""
+
+
+def _rising(found: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(sorted(found))
+
+
+_KeyText = Annotated[Key, Via(str, Key.parse)]
+
+
+@dataclass(frozen=True, slots=True)
 class BuildScores:
     """One model's figures: `drops` against the float model (none for itself, and none for fidelity, which compares by
     itself); `confidences` of its answers, rising; `confusion` counts, rows the truth, where the task has classes."""
 
     build: str
-    scores: dict[Key, float]
-    drops: dict[Key, Drop]
-    confidences: tuple[float, ...] = ()
-    confusion: tuple[tuple[int, ...], ...] = ()
+    scores: dict[_KeyText, Figure]
+    drops: dict[_KeyText, Annotated[Drop, Via(_StoredDrop, _StoredDrop.drop)]]
+    confidences: Annotated[tuple[float, ...], Stands("confidence_quantiles"), Via(tuple[Finite, ...], _rising)] = ()
+    confusion: Annotated[tuple[tuple[Count, ...], ...], Check(_ragged)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +83,42 @@ class Box:
     score: float | None = None
 
 
+def _runs(text: str) -> tuple[tuple[int, int], ...]:
+    pairs = [run.partition(":") for run in text.split()]
+    try:
+        return tuple((int(label), int(count)) for label, _, count in pairs)
+    except ValueError:
+        raise ValueError("expected `class:cells` pairs") from None
+
+
 @dataclass(frozen=True, slots=True)
 class ClassMap:
     """The class of each cell of a coarse grid over a picture: `runs` are (class, cells) along the rows from the top.
     Class -1 is what is outside of the model's input, or does not count."""
 
-    height: int
-    width: int
-    runs: tuple[tuple[int, int], ...]
+    height: Annotated[int, Whole(1, _CELLS)]
+    width: Annotated[int, Whole(1, _CELLS)]
+    runs: Annotated[tuple[tuple[int, int], ...], Via(str, _runs)]
+
+    def problem(self) -> str:
+        """What is wrong with the runs, "" for nothing."""
+        cells = self.height * self.width
+        odd = any(label < -1 or count < 1 for label, count in self.runs)
+        return f"expected runs over {cells} cells" if odd or sum(count for _, count in self.runs) != cells else ""
+
+
+def _box(found: tuple[float, float, float, float, int, float | None]) -> Box:
+    return Box(*found)
+
+
+_StoredBox = Annotated[Box, Via(tuple[Finite, Finite, Finite, Finite, Count, Finite | None], _box)]
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What an answer, or the truth, shows in a picture: boxes or a map."""
 
-    boxes: tuple[Box, ...] = ()
+    boxes: tuple[_StoredBox, ...] = ()
     cells: ClassMap | None = None
 
 
@@ -75,9 +126,9 @@ class Shown:
 class Views:
     """One picture of `height` x `width` pixels as the float model, a build and the labels see it."""
 
-    height: int
-    width: int
-    float_answer: Shown
+    height: Annotated[int, Whole(1)]
+    width: Annotated[int, Whole(1)]
+    float_answer: Annotated[Shown, Stands("float")]
     answer: Shown
     truth: Shown
 
@@ -90,13 +141,17 @@ class Odd:
 
     build: str
     sample: str
-    distance: float
-    float_answer: str
+    distance: Figure
+    float_answer: Annotated[str, Stands("float")]
     answer: str
     truth: str
-    index: int = 0
+    index: Count = 0
     views: Views | None = None
-    picture: str = ""
+    picture: Annotated[str, Match(rf"({FILE_NAME})?", "the name of a file, without a path, or none")] = ""
+
+
+def _without_float(builds: tuple[BuildScores, ...]) -> str:
+    return "" if builds and builds[0].build == FLOAT else "expected the float model first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +162,10 @@ class Evaluation:
 
     task: str
     data: str
-    samples: int
+    samples: Count
     classes: tuple[str, ...]
-    asked: tuple[Key, ...]
-    builds: tuple[BuildScores, ...]
+    asked: tuple[_KeyText, ...]
+    builds: Annotated[tuple[BuildScores, ...], Keyed("build"), Check(_without_float)]
     odd: tuple[Odd, ...] = ()
     condition: str = ""
     statement: str = ""

@@ -10,8 +10,8 @@ from statistics import median
 from typing import TypeVar
 
 from qdsl.diag import Span
-from qdsl.harness.measurements import FORMS, BudgetFacts
-from qdsl.harness.profiles import Profile
+from qdsl.harness.measurements import BudgetFacts
+from qdsl.harness.profiles import FORMS, Profile
 from qdsl.harness.results import FLOAT
 from qdsl.lang.recipe import Evaluate, Recipe, Require, Target
 from qdsl.lang.vocabulary import METRICS

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 LARGEST = 1 << 62
 SHOWN, _PATH = 60, 200  # characters of a value, and of where it stands, in a message
-_HUGE = sys.float_info.max
+_HUGE, _USUAL = sys.float_info.max, 1e300  # sums and squares of what is usual stay finite, or nearly
 _SPELLED = {"inf": inf, "-inf": -inf, "nan": nan}
 
 
@@ -66,7 +66,7 @@ class Number:
             return _SPELLED[value]
         known = isinstance(value, int | float) and not isinstance(value, bool)
         if not known or not self.least <= value <= self.most:
-            ends = f" from {self.least:g} to {self.most:g}" if self.most < _HUGE else ""
+            ends = f" from {self.least:g} to {self.most:g}" if self.most < _USUAL else ""
             raise UnfitError(f"expected a number{ends}, found {shown(value)}")
         return float(value)
 
@@ -135,7 +135,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class Stands:
     """The field's key in the data, where that is another than its name."""
 
     name: str
@@ -157,10 +157,13 @@ class Via:
 
 
 ASIDE: Final = "aside"  # a field that the data does not have: it takes its default
+SPARE: Final = "spare"  # a field that the data may leave out: it takes its default then
 
 Count = Annotated[int, Whole()]
-Figure = Annotated[float, Number(spelled=True)]
+Finite = Annotated[float, Number(-_USUAL, _USUAL)]
+Figure = Annotated[float, Number(-_USUAL, _USUAL, spelled=True)]
 Sentence = Annotated[str, Text(filled=True)]
 SomeTexts = Annotated[tuple[str, ...], Many(1)]
 Sha256 = Annotated[str, Match("[0-9a-f]{64}", "64 hexadecimal digits")]
-FileName = Annotated[str, Match(r"\w[\w.+-]{0,199}", "the name of a file, without a path")]
+FILE_NAME = r"\w[\w.+-]{0,199}"
+FileName = Annotated[str, Match(FILE_NAME, "the name of a file, without a path")]

@@ -23,13 +23,14 @@ from qdsl.spec.bounds import (
     ASIDE,
     LARGEST,
     SHOWN,
+    SPARE,
     Check,
-    Key,
     Keyed,
     Many,
     Match,
     Number,
     OneOf,
+    Stands,
     Text,
     UnfitError,
     Via,
@@ -278,9 +279,10 @@ def _dataclass(kind: Any, defaults: bool) -> Read:
         marks = getattr(hints[field.name], "__metadata__", ())
         if not field.init or ASIDE in marks:
             continue
-        key = next((mark.name for mark in marks if isinstance(mark, Key)), field.name)
+        key = next((mark.name for mark in marks if isinstance(mark, Stands)), field.name)
         parts[key] = field.name, _reader(hints[field.name], defaults)
-        if not defaults or (field.default is MISSING and field.default_factory is MISSING):
+        default = field.default is not MISSING or field.default_factory is not MISSING
+        if not (default and (defaults or SPARE in marks)):
             needed.add(key)
 
     def read(value: Any) -> Any:

@@ -7,6 +7,7 @@ from math import inf
 from pathlib import Path
 
 from qdsl.diag import QdslError, Span
+from qdsl.spec.bounds import Count, Figure
 
 # dB of an output as it runs against the artifact's own arithmetic: below this a kernel computes something else. What
 # fused kernels round otherwise costs less (a third of a step of uint8 outputs is about 50 dB).
@@ -80,10 +81,10 @@ class Fidelity:
 
     tensor: str
     node: str
-    sqnr_db: float | None
-    cosine: float | None
-    largest_error: float | None
-    samples: int
+    sqnr_db: Figure | None
+    cosine: Figure | None
+    largest_error: Figure | None
+    samples: Count
 
 
 @dataclass(frozen=True, slots=True)
