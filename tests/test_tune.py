@@ -269,9 +269,9 @@ def test_what_is_timed_is_what_ships(tmp_path: Path, monkeypatch: pytest.MonkeyP
     given: list[dict[str, str]] = []
 
     class Spy(latency.OrtRunner):
-        def __init__(self, what: str, model: Path, entries: Any, threads: int | None = None) -> None:
+        def __init__(self, what: str, model: Path, entries: Any, *words: Any, **more: Any) -> None:
             given.append(dict(entries))
-            super().__init__(what, model, entries, threads)
+            super().__init__(what, model, entries, *words, **more)
 
     monkeypatch.setattr(latency, "OrtRunner", Spy)
     weight = onnx.numpy_helper.from_array(np.ones((64, 32), np.float32), "w")
