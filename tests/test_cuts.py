@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import qdsl
 from qdsl.api.compiling import CompileResult
 from qdsl.capability import load
 from qdsl.diag import QdslError
+from qdsl.ranges.cut_ranges import _of
 
 LOWEST = np.finfo(np.float32).min
 KEYS, SIZE = 12, 32
@@ -400,7 +402,7 @@ def test_what_shares_a_scale_keeps_what_the_others_need(tmp_path: Path) -> None:
 def test_plan_and_explain_say_it(tmp_path: Path) -> None:
     recipe = convs(tmp_path, "SiLU")
     said = cli("plan", recipe).stdout
-    assert "open: ranges of 1 tensor: cut where nothing more is read (sigmoid)" in said
+    assert "open: ranges of 1 tensor: may be cut where nothing more is read (sigmoid)" in said
     said = cli("explain", recipe, "c").stdout
     assert "cut          nothing is read below -8" in said and "ort_cpu.toml, row sigmoid" in said
 
@@ -418,3 +420,23 @@ def test_too_few_levels_are_told_with_a_cure_that_works(tmp_path: Path) -> None:
     assert told.headline.startswith("Sigmoid ") and "of 256 levels of c" in told.label
     recipe.write_text(recipe.read_text() + told.help[0] + "\n")
     assert not [d for d in compiled(recipe).diagnostics if d.code == "few-levels"]
+
+
+@pytest.mark.parametrize(
+    ("cut", "able", "told"),
+    [
+        (1, 1, "the range that may be cut was"),
+        (1, 5, "1 of the 5 ranges that may be cut was"),
+        (56, 63, "56 of the 63 ranges that may be cut were"),
+    ],
+)
+def test_ranges_that_were_cut_are_counted_among_those_that_may_be(cut: int, able: int, told: str) -> None:
+    assert _of(cut, able) == told
+
+
+def test_compile_counts_what_plan_counts(tmp_path: Path) -> None:
+    recipe, _ = attention(tmp_path, MASKS["times the lowest float"])
+    (count,) = re.findall(r"open: ranges of (\d+) tensors?: may be cut", cli("plan", recipe).stdout)
+    (found,) = (d for d in compiled(recipe).diagnostics if d.code == "range-cut")
+    assert found.headline.endswith(" cut where nothing more is read")
+    assert (int(count) == 1 and "the range that" in found.headline) or f" of the {count} ranges that" in found.headline

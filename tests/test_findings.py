@@ -74,6 +74,8 @@ def test_a_starved_branch_is_named_and_its_cure_works(tmp_path: Path) -> None:
 def test_a_node_that_is_float_already_is_not_named_for_a_lost_signal(tmp_path: Path) -> None:
     (first,) = found(compiled(written(tmp_path / "a", "signal-lost")), "signal-lost")
     (line,) = re.findall("`(keep .*?)`", first.help[0])
+    assert re.match("(it is lost first|most is lost) at `.*`: try", first.help[0]), "what was not tried is no cure"
+    assert first.help[0].endswith("which was not tried here")
     (again,) = found(compiled(written(tmp_path / "b", "signal-lost", f"{line}\n")), "signal-lost")
     (other,) = re.findall("`(keep .*?)`", again.help[0])
     assert other != line

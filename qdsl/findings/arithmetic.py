@@ -73,15 +73,18 @@ def _lost(plan: Plan, outputs: list[Fidelity], inner: list[Fidelity], found: Ver
 
 
 def _ways_back(plan: Plan, inner: list[Fidelity], found: Verification) -> Iterator[str]:
-    """What may help: the first node in graph order where the signal is lost, of those that are not float already, or
-    where most is lost in one step; and ranges that leave rare values out, where the recipe does not have them."""
+    """What may help, none of it tried: the first node in graph order where the signal is lost, of those that are not
+    float already, or where most is lost in one step, left in float; and ranges that leave rare values out, where the
+    recipe does not have them."""
     floats = {node.node for node in plan.nodes if node.prediction.runs == "float"}
     lost = inner or [one for one in found.layers if _below(one, LEAST_OUTPUT_DB)]
     names = {one.tensor for one in lost}
     able = [one for one in found.layers if one.node and one.node not in floats]
-    first = next((one for one in able if one.tensor in names), None) or _steepest(found.layers, able)
-    if first is not None:
-        yield f'leave where it is lost in float: `keep "{plain(first.node)[:80]}" in float32`'
+    first = next((one for one in able if one.tensor in names), None)
+    tried = first or _steepest(found.layers, able)
+    if tried is not None:
+        where = f"{'it is lost first' if first is not None else 'most is lost'} at `{plain(tried.node)[:80]}`"
+        yield f'{where}: try `keep "{plain(tried.node)[:80]}" in float32`, which was not tried here'
     measured = [one.calibration.method for one in plan.tensors if one.observe]
     other = "; `calibrate percentile 99.99` gives other ranges" if measured and "percentile" not in measured else ""
     yield f"`qdsl explain NODE` shows what was decided there{other}"

@@ -11,6 +11,7 @@ from qdsl.plan.draft import Draft
 from qdsl.predict.bounds import Interval
 from qdsl.predict.needs import BY_HAND, Known, Need, needs
 from qdsl.spec.plan import Cut, Origin, Reader, RowsRead, TensorPlan
+from qdsl.spec.words import count
 
 _LONG = 4096  # values of a row whose length is not known
 
@@ -31,8 +32,7 @@ def opened(found: Iterable[Cut]) -> Iterator[str]:
     listed = list(found)
     if listed:
         rows = sorted({row for cut in listed for row in cut.origin.rule.rpartition("row ")[2].split(", ")})
-        count = f"{len(listed)} tensor{'s' * (len(listed) > 1)}"
-        yield f"ranges of {count}: cut where nothing more is read ({', '.join(rows)})"
+        yield f"ranges of {count(len(listed), 'tensor')}: may be cut where nothing more is read ({', '.join(rows)})"
 
 
 def resolved(context: Context, draft: Draft, known: Known) -> dict[str, tuple[Interval, frozenset[str]]]:

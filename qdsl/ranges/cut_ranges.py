@@ -51,10 +51,17 @@ def cut_note(decided: Sequence[Decisions], measured: Ranges, ranges: Ranges) -> 
     """A note that names the ranges which were cut, if any: `ranges` are those of `measured` and `decided`."""
     told = [_words(name, measured, ranges) for name in ranges.low if _moved(name, measured, ranges)]
     if told:
-        headline = f"{'1 range stops' if len(told) == 1 else f'{len(told)} ranges stop'} where nothing more is read"
+        able = {cut.tensor for one in decided for cut in one.plan.cuts}
+        headline = f"{_of(len(told), len(able))} cut where nothing more is read"
         notes = (*told[:_SHOWN], *([f"and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else []))
         span = decided[0].context.cascade.mode.span
         yield Diagnostic("range-cut", headline, span, notes=notes, severity=Severity.NOTE)
+
+
+def _of(cut: int, able: int) -> str:
+    """`56 of the 63 ranges that may be cut were`."""
+    which = "the range that may be cut" if able == 1 else f"{cut} of the {able} ranges that may be cut"
+    return f"{which} {'was' if cut == 1 else 'were'}"
 
 
 def _moved(name: str, measured: Ranges, ranges: Ranges) -> bool:

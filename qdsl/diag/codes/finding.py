@@ -66,7 +66,7 @@ CODES: dict[str, CodeDoc] = {
         explanation=(
             "On calibration samples an output of the artifact has under 10 dB beside the float model (the error has a "
             "tenth of the energy of the signal), or a tensor inside the graph under 0 dB. The layer named in the help "
-            "is the first where that is so."
+            "is the first where that is so, or where most is lost: a place to begin at, not a cure that was tried."
         ),
         example=_recipe(),
         setup="model.onnx is a Conv whose largest weight meets an input channel of zeros",
