@@ -165,7 +165,7 @@ def _require_current(path: str | Path, directory: Path, prepared: Prepared, foun
 def _emitted(directory: Path, build: BuildFacts, span: Span | None) -> Emitted:
     """What runs the artifact: its files, as `measurements.json` knows them. Raises QdslError measurements-missing."""
     folder = directory / build.target
-    names = sorted(build.files, key=lambda name: not name.endswith(".onnx"))
+    names = list(build.files)
     absent = [name for name in (*names, MANIFEST_FILE) if not (folder / name).is_file()]
     if absent or not names:
         headline = f"there is no `{folder / (absent or ['model.onnx'])[0]}`"

@@ -12,11 +12,12 @@ from qdsl.harness import emulators, reading
 from qdsl.harness.bundle import FOLDER
 from qdsl.harness.checking import check
 from qdsl.harness.checks import Check
-from qdsl.harness.measurements import FILE
+from qdsl.harness.measurements import FILE, BuildFacts
 from qdsl.lang import load
 from qdsl.measure import bundling
 from qdsl.measure.events import Event, Listener, silent
 from qdsl.measure.measuring import Made
+from qdsl.spec.words import plain
 from qdsl.targets.results import FLOOR_DB, LOST_DB
 from qdsl.work.prepared import Prepared
 
@@ -66,9 +67,12 @@ def verify(
     directory = _directory(Path(build), Path(out), sets or {})
     found = reading.read(directory / FILE)
     reading.require_same(directory, found)
-    folders = {facts.target: directory / facts.target / FOLDER for facts in found.builds}
-    _require_bundles(folders)
-    checks = _checks(folders, processors, samples, listener or silent)
+    tell, elsewhere = listener or silent, [facts for facts in found.builds if facts.not_verified]
+    folders = {f.target: directory / f.target / FOLDER for f in found.builds if f not in elsewhere}
+    _require_bundles(folders, elsewhere)
+    for facts in elsewhere:
+        tell(Event("verify", f"{facts.target} is left out: {plain(facts.not_verified)}"))
+    checks = _checks(folders, processors, samples, tell)
     return VerifyResult(
         recipe=found.recipe,
         directory=directory,
@@ -145,8 +149,9 @@ def _directory(build: Path, out: Path, sets: Mapping[str, str]) -> Path:
     return directory
 
 
-def _require_bundles(folders: Mapping[str, Path]) -> None:
+def _require_bundles(folders: Mapping[str, Path], elsewhere: Sequence[BuildFacts]) -> None:
     absent = [folder for folder in folders.values() if not (folder / "bundle.json").is_file()]
     if absent or not folders:
         headline = f"there is nothing to run the artifact on: no `{(absent or [Path(FOLDER)])[0]}`"
-        raise QdslError([Diagnostic("verify-nothing", headline)])
+        notes = tuple(f"{facts.target} does not run here: {plain(facts.not_verified)}" for facts in elsewhere)
+        raise QdslError([Diagnostic("verify-nothing", headline, notes=notes)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 from qdsl.capability.model import Capability
 from qdsl.spec.bounds import UnfitError
@@ -23,13 +24,23 @@ def load(name: str = "ort_cpu") -> Capability:
     """The capability table called `name`, from the package. TableError when there is none or it is not well formed."""
     if name not in names():
         raise TableError(f"no capability table {name}; there are: {', '.join(names())}")
-    return loads((resources.files("qdsl.capability") / f"{name}.toml").read_text(encoding="utf-8"), name)
+    return loads(source(name).decode("utf-8"), name)
+
+
+def source(name: str) -> bytes:
+    """The text of the table called `name`, its lines ended alike wherever the files were put."""
+    return (_home() / f"{name}.toml").read_bytes().replace(b"\r\n", b"\n")
 
 
 def names() -> tuple[str, ...]:
     """The tables that are there, sorted."""
-    files = resources.files("qdsl.capability").iterdir()
+    files = _home().iterdir()
     return tuple(sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml")))
+
+
+def _home() -> Traversable:
+    """Where the tables are."""
+    return resources.files("qdsl.capability")
 
 
 def loads(text: str, name: str) -> Capability:

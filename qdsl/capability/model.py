@@ -14,6 +14,7 @@ from qdsl.capability.alternatives import Alternative
 from qdsl.capability.dynamic import Dynamic
 from qdsl.capability.flat import Flat
 from qdsl.capability.float16 import Float16Row
+from qdsl.capability.reasons import said
 from qdsl.capability.rows import ANY_OP, Merge, Row, present
 from qdsl.capability.slow import Slow
 from qdsl.capability.store import Store
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ACTIVATION = "activation"
 WEIGHT = "weight"
+_DEFAULT_BITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Capability:
 
     def problem(self) -> str:
         """What is wrong with a table as a whole, "" for nothing."""
-        return self._rows_problem() or self._widths_problem() or self._sums_problem()
+        return self._rows_problem() or self._widths_problem() or self._sums_problem() or self._reasons_problem()
 
     def _rows_problem(self) -> str:
         for row in self.rows:
@@ -150,7 +152,10 @@ class Capability:
 
     def _widths_problem(self) -> str:
         for role in (ACTIVATION, WEIGHT):
-            for bits, dtype in self.widths.get(role, {}).items():
+            known = self.widths.get(role, {})
+            if _DEFAULT_BITS not in known:
+                return f"widths.{role} has no {_DEFAULT_BITS}: what a recipe gets that does not say"
+            for bits, dtype in known.items():
                 if dtype.bits != bits or dtype.name not in self.types:
                     return f"widths.{role}: `{bits}` names {dtype}, which is not a {bits} bit type of this table"
         return ""
@@ -161,6 +166,11 @@ class Capability:
             if sorted((*sums.exact_on, *sums.faults)) != cpus:
                 return f"sums of {', '.join(sums.kernels)}: `exact_on` and `faults` name each [[cpu]] once"
         return ""
+
+    def _reasons_problem(self) -> str:
+        alone = any(kind.alone for kind in self.types.values())
+        keys = said(self.rows, signed=self.signed_pairs, dynamic=bool(self.dynamic), alone=alone)
+        return next((f"[reasons] lacks `{key}`" for key in keys if key not in self.reasons), "")
 
     def row_for(self, node: NodeView, view: GraphView) -> Row:
         """The first row that speaks of `node`; the last row of a table speaks of every operator."""

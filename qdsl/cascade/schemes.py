@@ -119,11 +119,14 @@ class Schemes:
     def _judge_float(self, role: str, request: TypeRequest) -> None:
         """float16 is a matter of whole nodes: of `quantize float`, or of `keep X in float16`."""
         assert request.dtype is not None
-        if request.dtype.name == "float32" or self.floats:
+        able = bool(self.capability.halves)
+        if request.dtype.name == "float32" or (self.floats and able):
             return
         row = self.capability.type_row(request.dtype)
         because = row.because if row else "the target's table has no such type"
-        cures = ["`keep X in float16` leaves nodes X in float16", "`quantize float` makes a float16 build"]
+        cures = (
+            ["`keep X in float16` leaves nodes X in float16", "`quantize float` makes a float16 build"] if able else []
+        )
         self._refuse(role, request.dtype.name, because, request.span, cures)
 
     def _refuse(self, role: str, what: str, because: str, span: Span, cures: list[str] | None = None) -> None:

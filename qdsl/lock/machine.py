@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Iterable
-from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from qdsl.capability import source
 from qdsl.lock.types import Named
 from qdsl.version import __version__
 
@@ -41,9 +41,7 @@ def _version(name: str) -> str:
 
 def table_hashes(tables: Iterable[str]) -> Named:
     """SHA-256 of capability tables by name, whatever line ends their files have here."""
-    home = resources.files("qdsl.capability")
-    texts = {name: (home / f"{name}.toml").read_bytes().replace(b"\r\n", b"\n") for name in tables}
-    return tuple((name, hashlib.sha256(text).hexdigest()) for name, text in sorted(texts.items()))
+    return tuple((name, hashlib.sha256(source(name)).hexdigest()) for name in sorted(set(tables)))
 
 
 def cpu_kind(cpuinfo: Path = _CPUINFO) -> Named:

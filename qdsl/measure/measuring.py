@@ -171,13 +171,18 @@ def _multiplied(standing: Standing) -> dict[Name, Reading]:
     total = float(standing.macs)
     found: dict[Name, Reading] = {("macs", ()): Reading(total, total, source="from the graph")}
     if standing.macs:
-        found["integer_share", ()] = Reading(standing.integer_macs / total, source=_seen(standing.mismatches))
+        found["integer_share", ()] = _share(standing.integer_macs / total, standing.mismatches)
     return found
 
 
-def _seen(mismatches: int | None) -> str:
+def _share(predicted: float, mismatches: int | None) -> Reading:
+    """The share that runs in integers: unknown where nothing told what runs."""
     if mismatches is None:
-        return "predicted, not verified"
+        return Reading(math.nan, source=f"predicted {100 * predicted:.1f} %, not verified")
+    return Reading(predicted, source=_seen(mismatches))
+
+
+def _seen(mismatches: int) -> str:
     if not mismatches:
         return "predicted, and verified"
     return f"as it runs, {mismatches} {'node' if mismatches == 1 else 'nodes'} otherwise than predicted"

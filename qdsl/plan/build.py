@@ -23,7 +23,7 @@ from qdsl.plan import dynamic, float16, improve, weight_only
 from qdsl.plan.as_it_is import check as check_as_it_is
 from qdsl.plan.as_it_is import untouched
 from qdsl.plan.calibration import missing_data
-from qdsl.plan.choices import in_order, with_choices
+from qdsl.plan.choices import in_order, tell_untunable, with_choices
 from qdsl.plan.conflicts import check_conflicts
 from qdsl.plan.context import Context
 from qdsl.plan.counts import Counter, check_mode
@@ -135,6 +135,10 @@ def _decide(
         check_as_it_is(recipe, block, mode, diags, quantized=stored or bool(_quantized(view)))
     else:
         _refuse_quantized(recipe, view)
+    if mode.kind == "dynamic":
+        dynamic.require_rules(table, mode)
+    if mode.kind == "static":
+        tell_untunable(recipe, table, diags)
     choices = in_order(choices, view)
     context = with_choices(_context(recipe, block, view, backend.runtime, table, diags), choices)
     rules = tuple(r for r in cascades.all_rules(recipe, block) if isinstance(r, PlaceRule))

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from qdsl.capability.alternatives import IN_FLOAT
+from qdsl.capability import Capability
+from qdsl.capability.alternatives import BY_TIMING, IN_FLOAT
+from qdsl.diag import Diagnostic, Diagnostics, Severity
 from qdsl.graph.view import GraphView
+from qdsl.lang.recipe import Recipe
 from qdsl.plan.context import Context
 from qdsl.spec.plan import Choice, Origin
 
@@ -38,3 +41,12 @@ def with_choices(context: Context, choices: Iterable[Choice]) -> Context:
     if not kept and not shared:
         return context
     return replace(context, kept={**kept, **context.kept}, shared=tuple(shared), _folds={})
+
+
+def tell_untunable(recipe: Recipe, table: Capability, diags: Diagnostics) -> None:
+    """A warning where `tune` asks for choices that the target's table does not have."""
+    if recipe.tune is None or any(row.decided_by == BY_TIMING for row in table.alternatives):
+        return
+    headline = f"`tune {recipe.tune.goal}` has nothing to choose on {table.title}"
+    label = "the target's table names no alternatives"
+    diags.add(Diagnostic("setting-unused", headline, recipe.tune.span, label, severity=Severity.WARNING))

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 
-from qdsl.capability import Dynamic
+from qdsl.capability import Capability, Dynamic
 from qdsl.cascade.dynamic_schemes import WeightSchemes
-from qdsl.diag import Span
+from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.graph.view import GraphView, NodeView
-from qdsl.lang.recipe import LayersRule, PlaceRule
+from qdsl.lang.recipe import LayersRule, Mode, PlaceRule
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.plan.guards import guard
@@ -42,6 +42,23 @@ class _Able:
     rule: Dynamic
     scheme: Scheme
     origin: Origin
+
+
+def require_rules(table: Capability, mode: Mode) -> None:
+    """Raises QdslError target-cannot for a target that quantizes nothing while the model runs."""
+    if table.dynamic:
+        return
+    raise QdslError(
+        [
+            Diagnostic(
+                "target-cannot",
+                f"{table.title} quantizes nothing while the model runs",
+                mode.span,
+                "the target's table has no rules for `quantize dynamic`",
+                ("write `quantize static`, for this target alone in its own block: `target .. { quantize static }`",),
+            )
+        ]
+    )
 
 
 def check_settings(context: Context, rules: Iterable[PlaceRule]) -> None:

@@ -167,14 +167,15 @@ def _integers_tile(build: Build, method: Method) -> Html:
 
 def _seen(facts: BuildFacts) -> str:
     if facts.mismatches is None:
-        return "predicted, not verified"
+        why = f": {facts.not_verified}" if facts.not_verified else ""
+        return f"predicted, not verified{why}"
     return f"{words.count(facts.mismatches, 'node')} otherwise than predicted" if facts.mismatches else "verified"
 
 
 def _outputs_tile(method: Method) -> Html:
     known = [found for found in method.facts.outputs if found.sqnr_db is not None and not math.isnan(found.sqnr_db)]
     if not known:
-        return _tile("outputs", words.NOT_MEASURED)
+        return _tile("outputs", words.NOT_MEASURED, method.facts.not_verified)
     worst = min(known, key=lambda found: found.sqnr_db or 0.0)
     about = f"signal to noise, {words.count(worst.samples, 'sample')} of {method.facts.source}"
     return _tile("outputs", words.decibels(worst.sqnr_db), about)

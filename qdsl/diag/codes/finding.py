@@ -136,7 +136,8 @@ CODES: dict[str, CodeDoc] = {
         explanation=(
             "A build that needs no calibration is compared on data of the recipe, else on drawn inputs (uniform from 0 "
             "to 1, a free first dimension as 1, other free dimensions in several sizes until the float model runs). "
-            "Where it runs on none of them, how much the build loses is not known."
+            "Where it runs on none of them, how much the build loses is not known; so it is of a target that does not "
+            "run on this machine."
         ),
         example="""recipe example
 model onnx "model.onnx"

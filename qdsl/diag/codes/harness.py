@@ -106,7 +106,7 @@ CODES: dict[str, CodeDoc] = {
         'npz "calib.npz"',
     ),
     "evaluate-left-out": CodeDoc(
-        "an `evaluate` is left out, since its data is not here",
+        "an `evaluate` is left out, since its data is not here, or a target does not run here",
         "With `--locked` data may be gone. What the statement would measure then stays undecided, which is never "
         "counted as passed.",
         _RECIPE.format(data=_TWO, evaluate="classification on val"),
@@ -156,7 +156,7 @@ CODES: dict[str, CodeDoc] = {
     "profile-left-out": CodeDoc(
         "nothing is there to run the models on, so that they are not profiled",
         "Without data, inputs are drawn, which takes a shape: one that is free beside the batch has to be fixed in the "
-        "recipe.",
+        "recipe. What does not run on this machine is not profiled on it.",
         'recipe example\nmodel onnx "model.onnx"\nquantize float { weights float16 }\ntarget ort { profile latency }\n',
         "model.onnx is a Conv of 64 channels on a picture of any size",
         "compile",

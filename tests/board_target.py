@@ -1,0 +1,190 @@
+"""A target of the tests: it emits a file that nothing here runs, and its table has a few rows and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qdsl.calibrate import Ranges
+from qdsl.capability import Capability, Row, load, loader
+from qdsl.capability.reasons import ALWAYS
+from qdsl.data import Sample
+from qdsl.diag import Span
+from qdsl.graph import Model
+from qdsl.graph.view import GraphView
+from qdsl.lang.recipe import InputSpec
+from qdsl.predict.bounds import Interval
+from qdsl.predict.edges import edges_of_plan
+from qdsl.predict.rules import judge
+from qdsl.rewrite import Trace
+from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
+from qdsl.targets import TARGETS
+from qdsl.targets.base import Refusal, Runtime, Target
+from qdsl.targets.manifest import manifest
+from qdsl.targets.results import MANIFEST_FILE, Emitted, EmittedFile, NotHere
+
+NO_BOARD = NotHere("there is no board")
+TABLE = """format = 1
+title = "Board"
+evidence = "made up for the tests"
+min_opset = 13
+max_opset = 26
+
+[widths]
+activation = { 8 = "int8" }
+weight = { 8 = "int8" }
+
+[[type]]
+dtype = "int8"
+activation = { runs = "integer", symmetric = true, granularities = ["per_tensor"] }
+weight = { runs = "integer", symmetric = true, granularities = ["per_channel", "per_tensor"] }
+because = "the only integers here"
+evidence = "made up"
+
+[[row]]
+name = "conv"
+ops = ["Conv"]
+kind = "compute"
+kernel = "BoardConv"
+activations = [0]
+weights = [1]
+bias = 2
+output = "required"
+activation_types = ["int8"]
+weight_types = ["int8"]
+weight_granularities = ["per_channel", "per_tensor"]
+channel_axis = { axis = 0 }
+because = "the one kernel"
+evidence = "made up"
+
+[[row]]
+name = "other"
+ops = ["*"]
+kind = "float"
+because = "computes in float"
+evidence = "made up"
+
+[reasons]
+""" + "".join(f'{key} = "{key.replace("_", " ")}"\n' for key in ALWAYS)
+
+
+class BoardRuntime:
+    """Software without habits: it runs what is written down."""
+
+    copy = "Identity"
+
+    def predict(
+        self,
+        view: GraphView,
+        tensors: Mapping[str, TensorPlan],
+        weights: Sequence[WeightPlan],
+        biases: Sequence[BiasPlan],
+        capability: Capability,
+        ranges: Mapping[str, Interval] | None = None,
+    ) -> dict[str, Prediction]:
+        return judge(view, edges_of_plan(view, tensors, weights, biases, ranges), capability)
+
+    def predict_dynamic(
+        self,
+        view: GraphView,
+        tensors: Mapping[str, TensorPlan],
+        weights: Sequence[WeightPlan],
+        capability: Capability,
+    ) -> dict[str, Prediction]:
+        raise AssertionError("the table has no dynamic rows")
+
+    def refuses(
+        self,
+        view: GraphView,
+        tensors: Mapping[str, TensorPlan],
+        weights: Sequence[WeightPlan],
+        biases: Sequence[BiasPlan],
+        capability: Capability,
+    ) -> Refusal | None:
+        return None
+
+    def file_bytes(self, plan: Plan, view: GraphView, rows: Sequence[Row], float_bytes: int) -> int:
+        return len(program(plan))
+
+
+class Board:
+    """See `qdsl.targets.base.Target`."""
+
+    name = "stm32"  # a word of the language
+    table = "board"
+    lowerings = ()
+
+    @property
+    def runtime(self) -> Runtime:
+        return BoardRuntime()
+
+    def emit(
+        self, model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()
+    ) -> Emitted:
+        directory = out_dir / plan.target
+        directory.mkdir(parents=True)
+        content = program(plan)
+        (directory / "program.c").write_bytes(content)
+        files = (EmittedFile("program.c", len(content), hashlib.sha256(content).hexdigest()),)
+        (directory / MANIFEST_FILE).write_text(manifest(plan, files, Trace(), {"board": "none"}), encoding="utf-8")
+        return Emitted(
+            directory=directory,
+            model=directory / "program.c",
+            manifest=directory / MANIFEST_FILE,
+            files=files,
+            predicted_size=plan.totals.predicted_bytes,
+        )
+
+    def publish(self, emitted: Emitted, directory: Path) -> Emitted:
+        directory.mkdir(parents=True, exist_ok=True)
+        moved = {path.name: path.replace(directory / path.name) for path in emitted.directory.iterdir()}
+        return Emitted(
+            directory=directory,
+            model=moved["program.c"],
+            manifest=moved[MANIFEST_FILE],
+            files=emitted.files,
+            predicted_size=emitted.predicted_size,
+        )
+
+    def verify(
+        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
+    ) -> NotHere:
+        return NO_BOARD
+
+    def kernels(self, model: Path | bytes, span: Span | None = None) -> NotHere:
+        return NO_BOARD
+
+    def runner(self, emitted: Emitted, threads: int | None = None, *, as_written: bool = False) -> NotHere:
+        return NO_BOARD
+
+    def bench(self, model: Model, ranges: Ranges, folder: Path, threads: int) -> NotHere:
+        return NO_BOARD
+
+    def deployed(self, emitted: Emitted) -> NotHere:
+        return NO_BOARD
+
+
+def board() -> Target:
+    """As the index makes it."""
+    return Board()
+
+
+def program(plan: Plan) -> bytes:
+    lines: list[Any] = [node.node for node in plan.nodes if node.prediction.runs == "integer"]
+    return f"/* {json.dumps(lines)} */\n".encode()
+
+
+def install(monkeypatch: pytest.MonkeyPatch, folder: Path, table: str = TABLE) -> None:
+    """Put the target into the index, and its table beside the others."""
+    tables = folder / "tables"
+    tables.mkdir()
+    (tables / "ort_cpu.toml").write_bytes(loader.source("ort_cpu"))
+    (tables / "board.toml").write_text(table, encoding="utf-8")
+    load.cache_clear()
+    monkeypatch.setattr(loader, "_home", lambda: tables)
+    monkeypatch.setitem(TARGETS, Board.name, board)
