@@ -307,10 +307,25 @@ def test_ranges_read_back_to_the_same_bits(pairs: dict[str, tuple[float, float]]
     assert again == ranges and again.to_json() == ranges.to_json()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 5000, '{"samples":1,"settled_after":1,"tensors":{"a":[0]}}'])
-def test_other_texts_are_no_ranges(text: str) -> None:
-    with pytest.raises(QdslError, match="calibration-ranges"):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "it is not JSON"),
+        ("[]", "expected an object, found a list"),
+        ("{}", "the key `samples` is missing"),
+        ("[" * 5000, "nested too deeply"),
+        ('{"samples":1,"settled_after":1,"tensors":{"a":[0]}}', "tensors.a: expected 3 values, found 1"),
+        ('{"samples":1,"settled_after":1,"tensors":{"a":[0,"1"]}}', "tensors.a[1]: expected a number, found '1'"),
+        ('{"samples":1,"settled_after":1,"tensors":{"a":[0,1e999]}}', "tensors.a[1]: expected a number, found inf"),
+        ('{"samples":1,"settled_after":1,"tensors":{"a":[1,0]}}', "tensors.a: expected a range that does not fall"),
+        ('{"samples":1,"settled_after":1,"tensors":{"a":[0,1,2]}}', "tensors.a[2]: expected a text, found 2"),
+        ('{"samples":-1,"settled_after":1,"tensors":{}}', "samples: expected a whole number from 0, found -1"),
+    ],
+)
+def test_other_texts_are_no_ranges(text: str, told: str) -> None:
+    with pytest.raises(QdslError, match="calibration-ranges") as caught:
         Ranges.from_json(text)
+    assert told in caught.value.diagnostics[0].label
 
 
 @pytest.mark.slow

@@ -140,19 +140,40 @@ def test_a_state_of_something_else_or_damaged_is_passed_over(tmp_path: Path, dat
         assert calibrate(from_proto(small_net()), REQUESTS, dataset, checkpoint=kept).to_json() == whole
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{}",
-        '{"version":2,"key":"k","total":1,"done":[1],"flat":[],"records":{},"means":{},"counts":{}}',
-        '{"version":2,"key":"k","total":1,"done":[],"flat":[],"records":{"a":[[],[]]},"means":{},"counts":{}}',
-        '{"version":2,"key":"k","total":1,"done":[],"flat":[],"records":{},"means":{},"counts":{"a":"AAAA"}}',
-    ],
-)
+@pytest.mark.parametrize("text", ["", "{}", "[]", "[" * 5000])
 def test_other_texts_are_no_parts(text: str) -> None:
     with pytest.raises(QdslError, match="calibration-parts"):
         Observations.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ({"version": 2}, "it is of version 2, this program reads version"),
+        ({"total": 12}, "samples that the dataset does not have"),
+        ({"done": [11]}, "samples that the dataset does not have"),
+        ({"done": ["1"]}, "done[0]: expected a whole number from 0, found '1'"),
+        ({"digests": "?"}, "digests: "),
+        ({"digests": "AAAA"}, "digests: "),
+        ({"records": {"a": [[], []]}}, "records.a[0]: expected at least 1, found 0"),
+        ({"records": {"a": [[[0, "1"]], [[0, 1.0]]]}}, "records.a[0][0][1]: expected a number, found '1'"),
+        ({"means": {"a": ["x", "0", 1]}}, "means.a: "),
+        ({"counts": {"a": "AAAA"}}, "counts.a: "),
+        ({"counts": {"a": "eJw="}}, "counts.a: not the counters of one tensor"),
+        ({"more": 1}, "unknown key `more`"),
+    ],
+)
+def test_a_damaged_part_is_told_with_the_place(damage: dict[str, Any], told: str, whole_part: str) -> None:
+    assert Observations.from_json(whole_part).to_json() == whole_part
+    with pytest.raises(QdslError) as caught:
+        Observations.from_json(json.dumps(json.loads(whole_part) | damage))
+    (found,) = caught.value.diagnostics
+    assert found.code == "calibration-parts" and told in found.label
+
+
+@pytest.fixture(scope="module")
+def whole_part(dataset: Any) -> str:
+    return observe(from_proto(small_net()), REQUESTS, dataset, shard=(0, 2)).to_json()
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path, dataset: Any, whole: str) -> None:

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from qdsl import data
 from qdsl import lock as locks
 from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.lang import Loaded
+from qdsl.spec.decode import decode, json_data
 from qdsl.version import __version__
 from qdsl.work.engines import Engine, Finished, Job, engine
 from qdsl.work.prepared import model_prints, prepare, read, takes
@@ -38,6 +39,15 @@ class Cell:
     recipe: Path
     sets: tuple[tuple[str, str], ...]
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """`cell.json`: what was compiled, and how it ended. `key` tells when it has to be done again."""
+
+    key: str
+    holds: bool
+    sets: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +193,12 @@ def _kept(directory: Path, cell: Cell, key: str) -> CellResult | None:
     """The cell as it was done before; None where it was not, or something changed since."""
     folder = directory / cell.name
     try:
-        found = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
-        same = bool(key) and found["key"] == key
-        holds = bool(found["holds"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = decode(_Done, json_data((folder / "cell.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
         return None
+    same = bool(key) and found.key == key
     there = (folder / cell.recipe.stem / "measurements.json").is_file()
-    return CellResult(cell, "kept", holds, folder) if same and there else None
+    return CellResult(cell, "kept", found.holds, folder) if same and there else None
 
 
 def _run(by: Engine, directory: Path, waiting: Mapping[str, Cell], more: Sequence[str]) -> Iterator[Finished]:
@@ -212,5 +221,6 @@ def _ended(directory: Path, cell: Cell, key: str, finished: Finished) -> CellRes
     if finished.code not in (0, _BROKEN):
         return CellResult(cell, "failed", False, folder, finished.reason)
     holds = finished.code == 0
-    write_text(folder / "cell.json", json.dumps({"key": key, "holds": holds, "sets": dict(cell.sets)}, indent=1) + "\n")
+    done = asdict(_Done(key, holds, dict(cell.sets)))
+    write_text(folder / "cell.json", json.dumps(done, indent=1) + "\n")
     return CellResult(cell, "done", holds, folder)

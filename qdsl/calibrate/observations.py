@@ -8,13 +8,13 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdsl.calibrate.channels import Slices, names_of, slice_name, top_name
-from qdsl.calibrate.extremes import Means, Records, span
+from qdsl.calibrate.extremes import Entry, Means, Records, span
 from qdsl.calibrate.histogram import BINS, Counts, Distribution, count, from_counts
 from qdsl.calibrate.ranges import Ranges
 from qdsl.calibrate.request import Request
@@ -22,9 +22,12 @@ from qdsl.calibrate.shortcuts import Shortcuts
 from qdsl.calibrate.sources import Sources
 from qdsl.calibrate.thresholds import find
 from qdsl.diag import Diagnostic, Placed, QdslError, Span
+from qdsl.spec.bounds import Count, Many, UnfitError, Via
+from qdsl.spec.decode import decode, json_data, require_version
 
 _SETTLED = 0.01
 _VERSION = 3
+_LARGEST = 1 << 30  # characters of a part as text
 Extremes = Mapping[str, tuple[float, float]]
 
 
@@ -195,9 +198,11 @@ class Observations(Placed):
         """What `to_json` wrote, of the dataset named `at` a place. Raises QdslError `calibration-parts` for any other
         text."""
         try:
-            return _read(json.loads(text), at)
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, OverflowError, zlib.error):
-            raise QdslError([Diagnostic("calibration-parts", "this is not a part of a calibration", at)]) from None
+            state = require_version(json_data(text, _LARGEST), "version", _VERSION)
+            return _restored(decode(_State, state), at)
+        except UnfitError as error:
+            headline, label = "this is not a part of a calibration", str(error)[:300]
+            raise QdslError([Diagnostic("calibration-parts", headline, at, label)]) from None
 
 
 def _within(found: tuple[float, float], ends: tuple[float, float]) -> tuple[float, float]:
@@ -221,7 +226,10 @@ def _packed(counts: Counts) -> str:
 
 def _unpacked(text: str) -> Counts:
     reader = zlib.decompressobj()
-    data = reader.decompress(base64.b64decode(text, validate=True), BINS * 8)
+    try:
+        data = reader.decompress(base64.b64decode(text, validate=True), BINS * 8)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
     if len(data) != BINS * 8 or not reader.eof:
         raise ValueError("not the counters of one tensor")
     counts = np.frombuffer(data, "<i8").astype(np.int64)
@@ -230,24 +238,50 @@ def _unpacked(text: str) -> Counts:
     return counts
 
 
-def _read(state: Any, at: Span | None) -> Observations:
-    total = int(state["total"])
-    done = {int(index) for index in state["done"]}
-    digests = np.frombuffer(base64.b64decode(state["digests"], validate=True), "<u8")
-    if state["version"] != _VERSION or digests.size != total or any(not 0 <= index < total for index in done):
-        raise ValueError("another version or foreign samples")
-    flat = {int(index) for index in state["flat"]} & done
-    found = Observations(str(state["key"]), total, done, flat=flat, span=at)
-    found.digests |= digests
-    for name, (lows, highs) in state["records"].items():
-        found.records[name] = records = Records()
-        for index, low in lows:
-            records.merge(Records([(int(index), float(low))], []))
-        for index, high in highs:
-            records.merge(Records([], [(int(index), float(high))]))
-        if not records.lows or not records.highs:
-            raise ValueError("a tensor without a range")
-    for name, (low, high, samples) in state["means"].items():
-        found.means[name] = Means(int(low, 16), int(high, 16), int(samples))
-    found.counts = {name: _unpacked(text) for name, text in state["counts"].items()}
+def _stored_digests(text: str) -> NDArray[np.uint64]:
+    return np.frombuffer(base64.b64decode(text, validate=True), "<u8").astype(np.uint64)
+
+
+def _stored_records(found: tuple[tuple[Entry, ...], tuple[Entry, ...]]) -> Records:
+    records = Records()
+    for low in found[0]:
+        records.merge(Records([low], []))
+    for high in found[1]:
+        records.merge(Records([], [high]))
+    return records
+
+
+def _stored_means(found: tuple[str, str, int]) -> Means:
+    return Means(int(found[0], 16), int(found[1], 16), found[2])
+
+
+_Entries = Annotated[tuple[tuple[Count, float], ...], Many(1)]
+_Records = Annotated[Records, Via(tuple[_Entries, _Entries], _stored_records)]
+_Means = Annotated[Means, Via(tuple[str, str, Count], _stored_means)]
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What `to_json` writes, without its version."""
+
+    key: str
+    total: Count
+    done: tuple[Count, ...]
+    flat: tuple[Count, ...]
+    digests: Annotated[NDArray[np.uint64], Via(str, _stored_digests)]
+    records: dict[str, _Records]
+    means: dict[str, _Means]
+    counts: dict[str, Annotated[Counts, Via(str, _unpacked)]]
+
+    def problem(self) -> str:
+        foreign = self.digests.size != self.total or any(index >= self.total for index in self.done)
+        return "samples that the dataset does not have" if foreign else ""
+
+
+def _restored(state: _State, at: Span | None) -> Observations:
+    done = set(state.done)
+    found = Observations(
+        state.key, state.total, done, state.records, state.means, state.counts, {*state.flat} & done, span=at
+    )
+    found.digests |= state.digests
     return found

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.spec.bounds import Count, UnfitError, Via
+from qdsl.spec.decode import decode, json_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +62,29 @@ class Ranges:
     def from_json(text: str) -> Ranges:
         """What `to_json` wrote. Raises QdslError `calibration-ranges` for any other text."""
         try:
-            found = json.loads(text)
-            pairs = {str(name): _pair(told[:2]) for name, told in sorted(found["tensors"].items())}
-            methods = {str(n): _word(told[2]) for n, told in sorted(found["tensors"].items()) if len(told) > 2}
-            samples, settled = int(found["samples"]), int(found["settled_after"])
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise QdslError([Diagnostic("calibration-ranges", "this is not a file of calibrated ranges")]) from None
-        low, high = ({name: pair[i] for name, pair in pairs.items()} for i in (0, 1))
-        return Ranges(low, high, samples, settled, methods)
+            found = decode(_Stored, json_data(text))
+        except UnfitError as error:
+            headline, label = "this is not a file of calibrated ranges", str(error)[:300]
+            raise QdslError([Diagnostic("calibration-ranges", headline, label=label)]) from None
+        told = dict(sorted(found.tensors.items()))
+        low = {name: each for name, (each, _, _) in told.items()}
+        high = {name: each for name, (_, each, _) in told.items()}
+        methods = {name: each for name, (_, _, each) in told.items() if each is not None}
+        return Ranges(low, high, found.samples, found.settled_after, methods)
 
 
-def _pair(found: Any) -> tuple[float, float]:
-    low, high = (float(v) for v in found)
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise ValueError("not a range")
-    return low, high
+_Row = tuple[float, float, str | None]  # low, high, method
 
 
-def _word(found: Any) -> str:
-    if not isinstance(found, str):
-        raise ValueError("not a method")
-    return found
+def _row(found: Sequence[Any]) -> _Row:
+    low, high, method = decode(tuple[float, float, str | None], [*found, None] if len(found) == 2 else list(found))
+    if low > high:
+        raise ValueError("expected a range that does not fall")
+    return low, high, method
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    samples: Count
+    settled_after: Count
+    tensors: dict[str, Annotated[_Row, Via(tuple[Any, ...], _row)]]
