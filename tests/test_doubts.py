@@ -259,6 +259,9 @@ def test_verify_leaves_rows_behind_a_suppression_out(tmp_path: Path, capsys: pyt
     found = result.targets[0].verification
     assert [name for name, _ in found.unordered] == ["sel", "picked"] and found.outputs == ()
     assert {one.output for one in found.arithmetic} == {"boxes", "scores"}
+    page = (tmp_path / "build" / "demo" / "report.html").read_text(encoding="utf-8")
+    assert "Output picked is left out of the comparison: its rows are chosen by NonMaxSuppression (nms1)." in page
+    assert "left out: sel, picked" in page
     assert all(one.planned_db is not None and one.planned_db > 15 for one in found.arithmetic)
     (check,) = qdsl.verify(tmp_path / "build" / "demo").checks
     assert check.compared == () == check.fidelity and set(check.unordered) == {"sel", "picked"}

@@ -53,10 +53,13 @@ NANODET = np.zeros((1, 4 + 1, 2 + 32))
 NANODET[0, 0] = [0.9, 0, *[0] * 32]
 YOLOV5 = np.zeros((1, 3 * (4 + 1), 7))
 YOLOV5[0, 2] = [2, 4, 4, 8, 0.9, 1, 0]
+FEW = np.zeros((1, 4 + 2, 3))
+FEW[0, :, 1] = [2, 4, 4, 8, 0.9, 0]
 HEADS: dict[str, tuple[Mapping[str, Array], str]] = {
     "tensorflow": (TF, "decode boxes; corners yxyx; units fractions; background first"),
     "ssd": (SSD, "decode ssd; scores probabilities"),
     "yolov5": ({"y": YOLOV5}, "decode yolov5; strides [4, 8]; anchors [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]"),
+    "fewer boxes than classes": ({"y": FEW}, "decode yolov8"),
     "rows": ({"y": np.array([[[0, 0, 4, 8, 0.9, 0], [0, 0, 0, 0, 0, 0]]])}, "decode boxes"),
 }
 

@@ -220,6 +220,7 @@ def test_a_head_survives_json(name: str) -> None:
 
 SHAPES: list[tuple[str, list[tuple[int, ...]], tuple[int, int]]] = [
     ("yolov8", [(1, 84, 8400)], (640, 640)),
+    ("yolov8", [(1, 84, 64)], (64, 64)),
     ("yolox", [(1, 8400, 85)], (640, 640)),
     ("yolov5", [(1, 25200, 85)], (640, 640)),
     ("yolov5", [(1, 255, 80, 80), (1, 255, 40, 40), (1, 255, 20, 20)], (640, 640)),
@@ -237,6 +238,15 @@ def test_shapes_tell_heads_apart(name: str, shapes: list[tuple[int, ...]], size:
     found = resembling(shapes, *size, 80)
     assert found[0] == name
     assert set(found) <= {name, "yolov7"}, found
+
+
+@pytest.mark.parametrize(("classes", "why"), [(0, "nothing says that it has 80 classes"), (60, r"boxes\]; `yolov8`")])
+def test_more_classes_than_boxes_need_to_be_known(classes: int, why: str) -> None:
+    head, found = suited("yolov8", [(1, 84, 64)], 64, 64, classes=80)
+    assert found == 80
+    assert len(detections(head, [np.zeros((1, 84, 64))], 64, 64, **EVERYTHING).scores) == 64 * 80
+    with pytest.raises(ValueError, match=why):
+        suited("yolov8", [(1, 84, 64)], 64, 64, classes=classes)
 
 
 @pytest.mark.parametrize("shapes", [[(1, 5)], [(1, 3, 8, 8)], [], [(2, 84, 8400)], [(1, 84, 8400), (1, 2)]])

@@ -146,7 +146,8 @@ class Observations(Placed):
         """The samples that hold the values of an earlier one, each with the number of the first such."""
         _, first, of = np.unique(self.digests, return_index=True, return_inverse=True)
         earliest = first[of]
-        return tuple((int(at), int(earliest[at])) for at in np.flatnonzero(earliest != np.arange(self.total)))
+        copies = np.flatnonzero((earliest != np.arange(self.total)) & (self.digests != 0))
+        return tuple((int(at), int(earliest[at])) for at in copies)
 
     def _slices(self, request: Request, whole: Extremes) -> tuple[tuple[float, float], ...]:
         """The range of every slice of a request along an axis."""

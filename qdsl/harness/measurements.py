@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Annotated, Any
 
@@ -88,7 +88,7 @@ class BuildFacts:
     predicted to run in integers, nodes that do); `mismatches` None: nothing told which kernels run; `outputs` and
     `layers` hold tensors against the float model's, on samples of `source`; `activations` is as in `ModelFacts`;
     `device` is where its budgets are decided, "" for any; `not_verified` why it did not run on the machine that built
-    it, "" where it did."""
+    it, "" where it did; `unordered` are the outputs that are held against nothing, each with why."""
 
     target: FileName
     mode: str
@@ -105,6 +105,7 @@ class BuildFacts:
     layers: tuple[Fidelity, ...]
     budgets: tuple[BudgetFacts, ...]
     not_verified: Annotated[str, SPARE] = ""
+    unordered: Annotated[Mapping[str, str], SPARE] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +152,8 @@ def document(found: Measurements) -> str:
 
 
 def _facts(found: BuildFacts) -> dict[str, Any]:
-    """`not_verified` stands there alone where there is something to say."""
-    whole = asdict(found)
-    return whole if found.not_verified else {name: value for name, value in whole.items() if name != "not_verified"}
+    """`not_verified` and `unordered` stand there alone where there is something to say."""
+    return {name: value for name, value in asdict(found).items() if value or name not in ("not_verified", "unordered")}
 
 
 def evaluation_json(found: Evaluation) -> dict[str, Any]:

@@ -303,6 +303,7 @@ def _build_facts(prepared: Prepared, made: Made, block: Target, decided: Sequenc
         layers=() if seen is None else seen.layers,
         budgets=budget_facts(decided),
         not_verified=verified.why if isinstance(verified, NotHere) else "",
+        unordered={} if seen is None else dict(seen.unordered),
     )
 
 

@@ -28,7 +28,8 @@ class Head:
     `anchors` are widths and heights in pixels, grid by grid; `sizes` and `ratios` are those of SSD's priors, none where
     its boxes are decoded in the graph; `corners`, `fractions` and `background` say how boxes and classes that the graph
     decodes are written; `logits` that scores still need a sigmoid or softmax; `only`
-    the classes that count, whose places there become their numbers, all where it is empty.
+    the classes that count, whose places there become their numbers, all where it is empty. `classes` is how many the
+    model is known to have, 0 where nothing but its shapes says so.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Head:
     background: bool = False
     logits: bool = False
     only: tuple[int, ...] = ()
+    classes: int = 0
 
     def stored(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,17 +80,17 @@ def suited(name: str, shapes: Shapes, height: int, width: int, **said: Any) -> t
         raise ValueError(f"{error}; `{name}` reads {kind.outputs}") from None
 
 
-def resembling(shapes: Shapes, height: int, width: int, classes: int | None) -> tuple[str, ...]:
+def resembling(shapes: Shapes, height: int, width: int, classes: int) -> tuple[str, ...]:
     """The heads, with what they have by default, whose shapes the outputs have; those of `classes` classes where that
-    is known and any has."""
+    is known (not 0) and any has. With as many classes as are known, a head may have fewer boxes than these."""
     found = {}
     for name in KINDS:
         try:
-            _, count = suited(name, shapes, height, width)
+            _, count = suited(name, shapes, height, width, classes=classes)
         except ValueError:
             continue
         found[name] = count
-    alike = [name for name, count in found.items() if classes is None or count is None or count == classes]
+    alike = [name for name, count in found.items() if not classes or count is None or count == classes]
     return tuple(alike or found)
 
 
@@ -147,8 +149,9 @@ def _shown(shapes: Shapes) -> str:
 
 def _yolov8_classes(head: Head, shapes: Shapes, height: int, width: int) -> int:
     _, rows, boxes = _only(shapes, 3, "[1, 4 + classes, boxes]")
-    if rows < 5 or rows > boxes:
-        raise ValueError(f"{_shown(shapes)}, expected [1, 4 + classes, boxes]")
+    if rows < 5 or (rows > boxes and rows - 4 != head.classes):
+        more = f", and nothing says that it has {rows - 4} classes" if rows > 4 and not head.classes else ""
+        raise ValueError(f"{_shown(shapes)}, expected [1, 4 + classes, boxes]{more}")
     return rows - 4
 
 
@@ -350,7 +353,11 @@ _MAPS = "[1, boxes, 5 + classes], or a map of each stride with 5 + classes numbe
 
 KINDS: Mapping[str, _Kind] = {
     "yolov8": _Kind(
-        "one output [1, 4 + classes, boxes]", (), Head("yolov8"), _yolov8_classes, lambda h, a, *_: heads.yolov8(a[0])
+        "one output [1, 4 + classes, boxes]",
+        (),
+        Head("yolov8"),
+        _yolov8_classes,
+        lambda h, a, *_: heads.yolov8(a[0], h.classes),
     ),
     "yolox": _Kind(
         "one output [1, cells, 5 + classes]",

@@ -30,11 +30,12 @@ Decoded = tuple[Floats, Floats]
 VARIANCES = (0.1, 0.2)  # what SSD divides offsets and logarithms by
 
 
-def yolov8(output: ArrayLike) -> Decoded:
+def yolov8(output: ArrayLike, classes: int = 0) -> Decoded:
     """Boxes [n, 4] and scores [n, classes] of a YOLOv8 head (also YOLO11's) as it is exported: [4 + classes, n], the
-    rows being centre x, centre y, width and height in input pixels, then the probability of each class."""
+    rows being centre x, centre y, width and height in input pixels, then the probability of each class. More rows than
+    boxes are refused, as those of an output that lies the other way, unless they have as many `classes`."""
     rows = _one(output, "[4 + classes, boxes]")
-    if rows.shape[0] < 5 or rows.shape[0] > rows.shape[1]:
+    if rows.shape[0] < 5 or (rows.shape[0] > rows.shape[1] and rows.shape[0] - 4 != classes):
         raise ValueError(f"output has shape {list(rows.shape)}, expected [4 + classes, boxes]")
     return corners(rows[:4].T), rows[4:].T
 

@@ -32,7 +32,13 @@ def part(method: Method) -> Html:
         drawn += [_along(method, measured), _worst(method, measured)]
     told = "Not measured: no layer was compared with the float model's."
     notes = [] if measured else [tag("p", told, class_="missing")]
+    notes += [tag("p", each, class_="note") for each in _left_out(method)]
     return tag("div", tag("div", *drawn, class_="figures"), *notes, _table(method, found))
+
+
+def _left_out(method: Method) -> list[str]:
+    """The outputs that are held against nothing, each with why."""
+    return [f"Output {name} is left out of the comparison: {why}." for name, why in method.facts.unordered.items()]
 
 
 def _decibels(layer: Layer) -> float | None:
@@ -98,7 +104,9 @@ def _along(method: Method, measured: Sequence[Layer]) -> Html:
     y, top = _scale(measured)
     worst = min(measured, key=lambda layer: _decibels(layer) or 0.0)
     lowest = words.decibels(worst.sqnr_db)
-    label = f"Signal to noise of {len(measured)} layers in the order of the graph; the lowest is {lowest}."
+    label = (
+        f"Signal to noise of {words.count(len(measured), 'layer')} in the order of the graph; the lowest is {lowest}."
+    )
     told = Words("Error along the graph", label, f"Lower is worse. {_source(method)}")
     return charts.depth(told, y, [_bar(layer, top) for layer in measured], _key(measured))
 
@@ -120,7 +128,7 @@ def _table(method: Method, found: Sequence[Layer]) -> Html:
     top = max(finite, default=1.0) or 1.0
     columns = ("layer", "SQNR", "operator", "runs in", "cosine", "largest error", "MACs", "what", "rule")
     rows = [_layer(layer, top) for layer in found]
-    label = f"Filter {len(found)} layers by name, operator, precision or rule"
+    label = f"Filter {words.count(len(found), 'layer')} by name, operator, precision or rule"
     field = tag("input", type="search", placeholder="filter", aria_label=label, data_filter=mark, autocomplete="off")
     counted = tag("output", words.count(len(found), "layer"), data_count=mark, aria_live="polite")
     return tag("div", tag("p", field, counted, class_="filter"), tables.table("Layers", columns, rows, mark))

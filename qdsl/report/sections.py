@@ -174,11 +174,13 @@ def _seen(facts: BuildFacts) -> str:
 
 def _outputs_tile(method: Method) -> Html:
     known = [found for found in method.facts.outputs if found.sqnr_db is not None and not math.isnan(found.sqnr_db)]
+    out = [*method.facts.unordered]
+    left = f"left out: {', '.join(out[:3])}{', ..' if len(out) > 3 else ''}" if out else ""
     if not known:
-        return _tile("outputs", words.NOT_MEASURED, method.facts.not_verified)
+        return _tile("outputs", words.NOT_MEASURED, method.facts.not_verified or left)
     worst = min(known, key=lambda found: found.sqnr_db or 0.0)
     about = f"signal to noise, {words.count(worst.samples, 'sample')} of {method.facts.source}"
-    return _tile("outputs", words.decibels(worst.sqnr_db), about)
+    return _tile("outputs", words.decibels(worst.sqnr_db), f"{about}; {left}" if left else about)
 
 
 def verdict(methods: Sequence[Method]) -> str:
@@ -291,7 +293,10 @@ def origin(build: Build, methods: Sequence[Method]) -> Html:
     found, model = build.found, build.found.model
     facts = [
         ("recipe", found.recipe),
-        ("model", f"{model.name}, {model.nodes} nodes, {model.parameters:,} parameters, opset {model.opset}"),
+        (
+            "model",
+            f"{model.name}, {words.count(model.nodes, 'node')}, {model.parameters:,} parameters, opset {model.opset}",
+        ),
         ("lock", "none" if found.lock is None else f"{found.lock.name} {found.lock.sha256}"),
     ]
     files = [(f"model: {name}", digest) for name, digest in model.files.items()]

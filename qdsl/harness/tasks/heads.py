@@ -62,9 +62,10 @@ def _fitting(
     size: tuple[int, int],
 ) -> Head:
     try:
-        head, classes = suited(name, shapes, *size, **_options(expected, name, names, known))
+        options = _options(expected, name, names, known)
+        head, classes = suited(name, shapes, *size, classes=_classes(expected), **options)
     except ValueError as error:
-        alike = [each for each in resembling(shapes, *size, expected.count) if each != name]
+        alike = [each for each in resembling(shapes, *size, _classes(expected)) if each != name]
         cures = [f"its outputs look like `decode {each}`" for each in alike[:3]]
         cures = cures or ['another head: `decode python "package:function"`; another output: `output ..`']
         headline = f"`decode {name}` does not fit the model: {' '.join(str(error).split())[:300]}"
@@ -72,6 +73,12 @@ def _fitting(
     if classes is not None and expected.dataset.classes:
         require_classes(expected, classes, "the model")
     return replace(head, only=expected.dataset.numbers)
+
+
+def _classes(expected: Expected) -> int:
+    """How many classes the model has: those of the data, or where this maps its own onto them or names none, those that
+    the model's file names; 0 where neither says."""
+    return expected.count or len(expected.names)
 
 
 def _options(expected: Expected, name: str, names: Sequence[str], known: Mapping[str, OutputInfo]) -> dict[str, Any]:
@@ -107,7 +114,7 @@ def _require_words(expected: Expected, name: str) -> None:
 
 def _guessed(expected: Expected, shapes: Sequence[tuple[int, ...]], height: int, width: int) -> str:
     """The only head whose shapes the outputs have. Raises QdslError evaluate-shape where there is none, or several."""
-    alike = resembling(shapes, height, width, expected.count)
+    alike = resembling(shapes, height, width, _classes(expected))
     if alike == ("yolov5", "yolov7") and len(shapes) == 1:
         return "yolov5"  # the graph has decoded it, with whatever anchors
     if len(alike) == 1 and alike[0] in _GUESSED:
