@@ -159,6 +159,9 @@ class Board:
     def kernels(self, model: Path | bytes, span: Span | None = None) -> NotHere:
         return NO_BOARD
 
+    def products(self, model: Path | bytes, family: str, span: Span | None = None) -> NotHere:
+        return NO_BOARD
+
     def runner(self, emitted: Emitted, threads: int | None = None, *, as_written: bool = False) -> NotHere:
         return NO_BOARD
 

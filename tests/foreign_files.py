@@ -89,6 +89,39 @@ def scaled(
     return _model(nodes, (1, channels, 6, 6) if operator == "Conv" else (4, channels), **constants)
 
 
+def folded(before: list[Any], operator: str = "Conv", *, shape: tuple[int, ...], **constants: Any) -> ModelProto:
+    """A Conv or MatMul between Q/DQ nodes. The nodes `before` compute its weight `wd` from constants: the runtime does
+    when it loads the file."""
+    node = helper.make_node
+    scales = ["s", "z"]
+    nodes = [
+        node("QuantizeLinear", ["x", *scales], ["xq"]),
+        node("DequantizeLinear", ["xq", *scales], ["xd"]),
+        *before,
+        node(operator, ["xd", "wd"], ["c"], name="node"),
+        node("QuantizeLinear", ["c", "o", "z"], ["yq"]),
+        node("DequantizeLinear", ["yq", "o", "z"], ["y"]),
+    ]
+    constants |= {"s": np.float32(1 / 255), "z": np.uint8(0), "o": np.float32(0.2)}
+    return _model(nodes, shape, **constants)
+
+
+def of_activations(types: tuple[Any, Any], *, shared: bool = False) -> ModelProto:
+    """The product of two activations quantized to `types`, each by a pair of its own. `shared`: another node reads the
+    second one, which keeps the runtime from turning its int8 into uint8."""
+    node = helper.make_node
+    nodes = [node("Relu", ["x"], ["b"]), node("Transpose", ["b"], ["t"])]
+    for name, source in (("l", "x"), ("r", "t")):
+        nodes.append(node("QuantizeLinear", [source, f"{name}s", f"{name}z"], [f"{name}q"]))
+        nodes.append(node("DequantizeLinear", [f"{name}q", f"{name}s", f"{name}z"], [f"{name}d"]))
+    nodes.append(node("MatMul", ["ld", "rd"], ["c" if shared else "y"], name="node"))
+    if shared:
+        nodes.append(node("DequantizeLinear", ["rq", "rs", "rz"], ["more"]))
+        nodes += [node("ReduceMax", ["more"], ["m"]), node("Add", ["c", "m"], ["y"])]
+    steps = {f"{name}s": np.float32(1 / np.iinfo(each).max) for name, each in zip("lr", types, strict=True)}
+    return _model(nodes, (16, 16), **steps, lz=types[0](0), rz=types[1](0))
+
+
 def operator_model(operator: str, ports: str, x: Array, **constants: Any) -> ModelProto:
     """One node of ONNX or of ONNX Runtime whose inputs are `ports`: names, or `-` for an absent one. `x` says what is
     fed, `constants` are the others."""

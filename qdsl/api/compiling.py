@@ -21,7 +21,7 @@ from qdsl.findings.arithmetic import arithmetic_findings
 from qdsl.findings.as_it_runs import as_it_runs
 from qdsl.findings.findings import findings
 from qdsl.findings.foreign_scales import unread_scales
-from qdsl.findings.foreign_sums import inexact_weights
+from qdsl.findings.foreign_sums import inexact_sums
 from qdsl.findings.loadable import require_loadable
 from qdsl.graph.finite import require_finite
 from qdsl.harness import Evaluation, emulators
@@ -200,7 +200,7 @@ def _carried_out(
         if each.seen is not None:
             diags.extend(arithmetic_findings(each.plan, each.seen, _asked(prepared, each.plan.target)))
     for one in decisions:
-        diags.extend(inexact_weights(prepared, one))
+        diags.extend(inexact_sums(prepared, one))
         diags.extend(unread_scales(prepared, one))
     write_text(job.directory / "plan.json", plans_json([decided.plan for decided in decisions]))
     write_text(job.directory / "ranges.json", ranges.to_json())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from qdsl.graph import load, to_proto
 from qdsl.plan import Decisions
@@ -37,9 +38,12 @@ def _marked(node: NodePlan) -> NodePlan:
 
 
 def _kernels(prepared: Prepared, target: str) -> Mapping[str, Ran] | NotHere:
+    return target_of(target).kernels(as_runtimes_read_it(prepared), prepared.model.span)
+
+
+def as_runtimes_read_it(prepared: Prepared) -> Path | bytes:
+    """The file as it was given, with the names that its graph is known by; one with weights of its own is read where it
+    lies."""
     path = prepared.model.path
     assert path is not None, "a recipe's model is a file"
-    # With the names that the graph is known by; a file of weights of its own is read where it lies.
-    span = prepared.model.span
-    read = path if len(prepared.states) > 1 else to_proto(load(path, span=span)).SerializeToString()
-    return target_of(target).kernels(read, span)
+    return path if len(prepared.states) > 1 else to_proto(load(path, span=prepared.model.span)).SerializeToString()

@@ -1,4 +1,4 @@
-"""Weights of a file that is measured as it is, whose products not every CPU that the target names adds exactly."""
+"""Integer products of a file that is measured as it is which not every CPU that the target names adds exactly."""
 
 from __future__ import annotations
 
@@ -7,53 +7,57 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qdsl.capability import Capability
+from qdsl.capability.sums import LOWEST, PAIRS, Sums
 from qdsl.diag import Diagnostic, Severity
-from qdsl.graph.view import NodeView
+from qdsl.findings.as_it_runs import as_runtimes_read_it
 from qdsl.plan import Decisions
 from qdsl.plan.guards import needed_guard
 from qdsl.quant.guard import exact
-from qdsl.spec import DTYPES, Guard
+from qdsl.spec import DTYPES
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.spec.words import plain
+from qdsl.targets import target_of
+from qdsl.targets.results import NotHere, Operand, Product
 from qdsl.work.prepared import Prepared
 
 _SHOWN = 3
 _NAME = 60
-# Where kernels that read integers hold their weights; in a QDQ model every input of these may be one.
-_PORTS = {"QLinearConv": (3,), "QLinearMatMul": (0, 3), "QGemm": (3,), "ConvInteger": (1,), "MatMulInteger": (0, 1)}
-_QDQ_PORTS = {"Conv": (1,), "MatMul": (0, 1), "Gemm": (0, 1)}
-# What the runtime makes of these keeps the sums of the operator that it replaces.
-_SUMS_OF = {"DynamicQuantizeMatMul": "MatMulInteger", "MatMulIntegerToFloat": "MatMulInteger"}
-_ON = {"pairs": "x86 without VNNI", "lowest": "Arm without dot product"}
+_ON = {PAIRS: "x86 without VNNI", LOWEST: "Arm without dot product"}
 _WHY = {
-    "pairs": "two neighbouring products can pass int16, and saturate",
-    "lowest": "where -128 meets -128 the sum wraps",
+    PAIRS: "two neighbouring products can pass int16, and saturate",
+    LOWEST: "where -128 meets -128 the sum wraps",
 }
+_GUARDED = "quantize the float model with qdsl: such weights get the least wider scale that keeps their sums exact"
+_UNSIGNED = (
+    "have activations that are multiplied with each other as uint8 on both sides: such products are added exactly"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Inexact:
-    """A stored weight, and which kinds of fault its values can show."""
+    """A node whose products can show a fault. `stored`: one of the factors is a constant."""
 
     node: str
-    faults: tuple[str, ...]
+    fault: str
     option: str
+    stored: bool
 
 
-def inexact_weights(prepared: Prepared, decided: Decisions) -> Iterator[Diagnostic]:
+def inexact_sums(prepared: Prepared, decided: Decisions) -> Iterator[Diagnostic]:
     """One warning about all of them, under `quantize none`; none where every sum is exact. Reads the weights."""
     if decided.plan.mode != AS_IT_IS:
         return
-    found = list(_inexact(prepared, decided))
+    found = list(dict.fromkeys(_inexact(prepared, decided)))
     if not found:
         return
-    faults = {fault: [one for one in found if fault in one.faults] for fault in _ON}
+    faults = {fault: [one for one in found if one.fault == fault] for fault in _ON}
     where = " and ".join(_ON[fault] for fault, ones in faults.items() if ones)
     notes = [f"{_named(ones)}: {_WHY[fault]}" for fault, ones in faults.items() if ones]
-    count = f"{len(found)} weight" + ("s" if len(found) > 1 else "")
+    nodes = len({one.node for one in found})
     yield Diagnostic(
         "sums-inexact",
-        f"the products of {count} can add up wrongly on {where}",
+        f"the products of {nodes} node{'s' * (nodes > 1)} can add up wrongly on {where}",
         decided.context.cascade.mode.span,
         help=_cures(found),
         notes=tuple(notes),
@@ -62,72 +66,64 @@ def inexact_weights(prepared: Prepared, decided: Decisions) -> Iterator[Diagnost
 
 
 def _cures(found: list[_Inexact]) -> tuple[str, ...]:
-    option = next((one.option for one in found if "pairs" in one.faults and one.option), "")
-    cures = [
-        "quantize the float model with qdsl: such weights get the least wider scale that keeps their sums exact",
-        "`target ort { cpu x86_vnni, arm_dotprod }` says that the model runs on no other CPU",
-    ]
+    cures = []
+    if any(one.stored for one in found):
+        cures.append(_GUARDED)
+    if not all(one.stored for one in found):
+        cures.append(_UNSIGNED)
+    cures.append("`target ort { cpu x86_vnni, arm_dotprod }` says that the model runs on no other CPU")
+    option = next((one.option for one in found if one.fault == PAIRS and one.option and one.stored), "")
     if option:
         cures.append(f"where a program may set session options, `{option}` = 1 keeps ONNX Runtime exact on x86")
     return tuple(cures)
 
 
 def _inexact(prepared: Prepared, decided: Decisions) -> Iterator[_Inexact]:
-    for node in prepared.view.nodes:
-        prediction = decided.predictions.get(node.name)
-        if prediction is None or prediction.runs != "integer":
-            continue
-        kernel = _SUMS_OF.get(prediction.kernel, prediction.kernel)
-        for port in _PORTS.get(node.op, _QDQ_PORTS.get(node.op, ())):
-            stored = _stored(prepared, node, port)
-            dtype = DTYPES.get(prepared.view.tensors[stored].dtype or "") if stored else None
-            sums = decided.context.capability.sums_of(kernel, dtype) if dtype is not None else None
+    """Graph by graph: the runtime makes another one of a file on x86 than on Arm."""
+    context = decided.context
+    for family, cpus in _families(context.capability, context.cpus).items():
+        target, span = target_of(decided.plan.target), prepared.model.span
+        found = target.products(as_runtimes_read_it(prepared), family, span)
+        for product in () if isinstance(found, NotHere) else found:
+            sums = context.capability.sums_of(product.kernel, DTYPES[product.weight.dtype])
             if sums is None:
                 continue
-            one_zero = _one_zero(prepared, node, port)
-            needed = needed_guard(sums, decided.context, node, port, one_zero=one_zero)
-            faults = _faults(prepared, stored, _mixed(prepared, node, stored), needed)
-            if faults:
-                yield _Inexact(node.name, faults, sums.option)
+            for fault in sorted(sums.faults_on(cpus)):
+                if _shows(fault, product, sums, cpus):
+                    yield _Inexact(product.node, fault, sums.option, bool(_constants(product, sums)))
 
 
-def _stored(prepared: Prepared, node: NodeView, port: int) -> str:
-    """The constant that holds the integers of an input, before its DequantizeLinear if there is one; "" for none."""
-    if port >= len(node.inputs) or not node.inputs[port]:
-        return ""
-    name = node.inputs[port]
-    writer = prepared.view.producer(name)
-    if writer is not None and writer.op == "DequantizeLinear":
-        name = writer.inputs[0]
-    return name if prepared.view.is_constant(name) else ""
+def _families(capability: Capability, cpus: frozenset[str]) -> dict[str, frozenset[str]]:
+    """The kinds of CPU among `cpus` on which some kernel is not exact, by family."""
+    found: dict[str, frozenset[str]] = {}
+    for cpu in capability.cpus:
+        if cpu.name in cpus and any(sums.faults_on({cpu.name}) for sums in capability.sums):
+            found[cpu.family] = found.get(cpu.family, frozenset()) | {cpu.name}
+    return found
 
 
-def _one_zero(prepared: Prepared, node: NodeView, port: int) -> bool:
-    """Whether the channels of the weight at `port` of a Conv have one zero point."""
-    writer = prepared.view.producer(node.inputs[port])
-    if writer is not None and writer.op == "DequantizeLinear":
-        node, port = writer, 0
-    name = node.inputs[port + 2] if len(node.inputs) > port + 2 else ""
-    if not name:
-        return True
-    return prepared.view.is_constant(name) and len(np.unique(prepared.model.values(name))) == 1
+def _shows(fault: str, product: Product, sums: Sums, cpus: frozenset[str]) -> bool:
+    """Whether some activations can show a fault: unsigned bytes that meet signed ones are added in pairs, and no
+    constant rules it out."""
+    if fault == PAIRS and product.data.dtype == product.weight.dtype:
+        return False
+    return not any(_rules_out(fault, one, product, sums, cpus) for one in _constants(product, sums))
 
 
-def _mixed(prepared: Prepared, node: NodeView, stored: str) -> bool:
-    """Whether unsigned bytes meet signed ones, which alone are added in pairs. Of a QDQ model the runtime turns int8
-    activations into uint8."""
-    if node.op in _QDQ_PORTS:
-        return True
-    types = prepared.view.tensors
-    return types[node.inputs[0]].dtype != types[stored].dtype
+def _constants(product: Product, sums: Sums) -> list[Operand]:
+    """Of a convolution the weight alone: its data is no matrix."""
+    operands = [product.data, product.weight] if sums.order == "rows" else [product.weight]
+    return [one for one in operands if one.codes is not None]
 
 
-def _faults(prepared: Prepared, stored: str, mixed: bool, needed: Guard) -> tuple[str, ...]:
-    codes = prepared.model.values(stored)
-    lowest = 0 if codes.dtype.kind == "u" else -128
-    by_pairs = mixed and not exact(codes, needed).all()
-    by_lowest = needed.lowest and bool((codes == lowest).any())
-    return (*(["pairs"] if by_pairs else []), *(["lowest"] if by_lowest else []))
+def _rules_out(fault: str, one: Operand, product: Product, sums: Sums, cpus: frozenset[str]) -> bool:
+    """Whether the stored integers of one factor keep the sums exact, whatever the other holds."""
+    assert one.codes is not None, "a constant"
+    if fault == LOWEST:
+        return not bool((one.codes == np.iinfo(one.codes.dtype).min).any())
+    shape = one.codes.shape
+    needed = needed_guard(sums, cpus, shape, groups=product.groups, turned=one.turned, one_zero=one.one_zero)
+    return bool(exact(one.codes, needed).all())
 
 
 def _named(ones: list[_Inexact]) -> str:

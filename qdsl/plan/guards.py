@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from qdsl.capability.sums import LOWEST, PAIRS, Sums
 from qdsl.diag import Span
@@ -21,7 +21,9 @@ def guard(context: Context, node: NodeView, port: int, kernel: str, scheme: Sche
     if sums is None:
         return UNGUARDED
     one_zero = scheme.symmetric or scheme.granularity is not Granularity.PER_CHANNEL
-    needed = needed_guard(sums, context, node, port, one_zero=one_zero)
+    shape = context.view.tensors[node.inputs[port]].shape or ()
+    groups, turned = node.attrs.get("group", 1), node.op == "Gemm" and bool(node.attrs.get("transB", 0))
+    needed = needed_guard(sums, context.cpus, shape, groups=groups, turned=turned, one_zero=one_zero)
     # A symmetric scheme leaves the lowest integer out by itself.
     return Guard(
         () if context.by_option and sums.option else needed.pairs,
@@ -29,12 +31,15 @@ def guard(context: Context, node: NodeView, port: int, kernel: str, scheme: Sche
     )
 
 
-def needed_guard(sums: Sums, context: Context, node: NodeView, port: int, *, one_zero: bool) -> Guard:
-    """What the stored weight at `port` of `node` has to keep to on the CPUs that the target names. `one_zero`: its
-    channels have one zero point; with others a depthwise Conv leaves the kernel that is spared."""
-    faults = sums.faults_on(context.cpus)
-    spared = "depthwise" in sums.spares and one_zero and _depthwise(context, node, port)
-    return Guard(_added(sums, context, node, port) if PAIRS in faults and not spared else (), LOWEST in faults)
+def needed_guard(
+    sums: Sums, cpus: Collection[str], shape: Sequence[object], *, groups: object, turned: bool, one_zero: bool
+) -> Guard:
+    """What a stored weight of `shape` has to keep to on `cpus`. `groups` are those of a convolution, `turned` says that
+    products are added along the last axis of a matrix. `one_zero`: its channels have one zero point; with others a
+    depthwise Conv leaves the kernel that is spared."""
+    faults = sums.faults_on(cpus)
+    spared = "depthwise" in sums.spares and one_zero and _depthwise(shape, groups)
+    return Guard(_added(sums, len(shape), turned) if PAIRS in faults and not spared else (), LOWEST in faults)
 
 
 def check_option(context: Context, weights: Iterable[WeightPlan], span: Span) -> None:
@@ -56,17 +61,14 @@ def check_option(context: Context, weights: Iterable[WeightPlan], span: Span) ->
             )
 
 
-def _added(sums: Sums, context: Context, node: NodeView, port: int) -> tuple[int, ...]:
+def _added(sums: Sums, rank: int, turned: bool) -> tuple[int, ...]:
     """The axes of the stored weight over which the kernel adds, the slowest first."""
-    rank = len(context.view.tensors[node.inputs[port]].shape or ())
     if sums.order == "rows":
-        turned = node.op in ("Gemm", "QGemm") and bool(node.attrs.get("transB", 0))
         return (rank - 1,) if turned else (max(rank - 2, 0),)
     kernel = tuple(range(2, rank))
     return (*kernel, 1) if sums.order == "channels_last" else (1, *kernel)
 
 
-def _depthwise(context: Context, node: NodeView, port: int) -> bool:
+def _depthwise(shape: Sequence[object], groups: object) -> bool:
     """One input and one output channel per group: computed by kernels of their own."""
-    shape = context.view.tensors[node.inputs[port]].shape or ()
-    return len(shape) > 1 and shape[1] == 1 and node.attrs.get("group", 1) == shape[0]
+    return len(shape) > 1 and shape[1] == 1 and groups == shape[0]

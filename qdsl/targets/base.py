@@ -6,13 +6,13 @@ machine it answers with `NotHere`, which never counts as a result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qdsl.diag import Span
-from qdsl.targets.results import Emitted, NotHere, Ran, Verification
+from qdsl.targets.results import Emitted, NotHere, Product, Ran, Verification
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -182,6 +182,11 @@ class Target(Protocol):
     def kernels(self, model: Path | bytes, span: Span | None = None) -> Mapping[str, Ran] | NotHere:
         """What runs of a file that nothing was planned for, by node. Raises QdslError artifact-refused, at `span`, the
         place in the recipe that names the model."""
+        ...
+
+    def products(self, model: Path | bytes, family: str, span: Span | None = None) -> Iterator[Product] | NotHere:
+        """What meets what in the integer products of such a file on CPUs of a `family` of the table. Raises as
+        `kernels` does."""
         ...
 
     def runner(self, emitted: Emitted, threads: int | None = None, *, as_written: bool = False) -> Runner | NotHere:

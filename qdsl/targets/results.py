@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from qdsl.diag import QdslError, Span
 from qdsl.spec.bounds import Count, Figure
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # dB of an output as it runs against the artifact's own arithmetic: below this a kernel computes something else. What
 # fused kernels round otherwise costs less (a third of a step of uint8 outputs is about 50 dB).
@@ -25,6 +29,30 @@ class NotHere:
     verified here: ". It is no result: nothing that stands on one counts as known, and no budget as held."""
 
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A factor of integer products. `dtype` is "int8" or "uint8"; `codes` are its integers, None where they are
+    computed; `one_zero` whether one zero point is known to hold for all of them, `turned` whether products are added
+    along the last axis of a matrix."""
+
+    dtype: str
+    codes: NDArray[Any] | None = None
+    one_zero: bool = False
+    turned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What an integer kernel multiplies: `data` by `weight`, whichever of them are constants. `node` is the one that it
+    stands for, `groups` are those of a convolution."""
+
+    node: str
+    kernel: str
+    data: Operand
+    weight: Operand
+    groups: int = 1
 
 
 @dataclass(frozen=True, slots=True)

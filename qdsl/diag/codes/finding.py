@@ -35,12 +35,13 @@ CODES: dict[str, CodeDoc] = {
         verb="library",
     ),
     "sums-inexact": CodeDoc(
-        summary="A file that is measured as it is has weights whose products not every CPU adds exactly.",
+        summary="A file that is measured as it is has products that not every CPU adds exactly.",
         explanation=(
             "On x86-64 without VNNI (Intel before Cascade Lake, AMD Zen 1 to 3) neighbouring products of uint8 and "
             "int8 are added in saturating int16, and 64-bit Arm without dot product (Raspberry Pi 3 and 4) wraps where "
-            "-128 meets -128. The stored integers were looked at in the order in which the kernels add them: where the "
-            "sum of two neighbours is past what 16 bits hold beside an activation of 255, some picture may show it. "
+            "-128 meets -128. The stored integers were looked at as the runtime has them once it has folded constants "
+            "and fused nodes, in the order in which its kernels add them: where the sum of two neighbours is past what "
+            "16 bits hold beside an activation of 255, some picture may show it. Where two activations meet, any may. "
             "Figures measured on another CPU do not. What qdsl quantizes itself keeps such sums exact."
         ),
         example='recipe example\nmodel onnx "model.onnx"\nquantize none\ntarget ort\n',

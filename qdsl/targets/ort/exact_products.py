@@ -16,7 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 
 from qdsl.graph.checks import bodies
 from qdsl.graph.integer_operators import Factor, IntegerOperator, multiplying
-from qdsl.targets.ort.element_types import declared, light
+from qdsl.targets.ort.element_types import declared, factor_type, light
 
 _OFFSET = 128  # from int8 to uint8
 
@@ -57,7 +57,7 @@ def _rewrite(graph: GraphProto, typed: GraphProto, outer: Mapping[str, int], num
 
 def _exact(node: NodeProto, operator: IntegerOperator, types: Mapping[str, int], number: int) -> list[NodeProto]:
     """`node` on unsigned factors, with what makes them so before it and what it wrote behind."""
-    signed = [factor for factor in operator.factors if _is_signed(node, factor, types)]
+    signed = [factor for factor in operator.factors if factor_type(node, factor, types) == TensorProto.INT8]
     before = [made for factor in signed for made in _moved(node, factor, number)]
     port = operator.output
     if port is None or operator.data not in signed or port >= len(node.input) or not node.input[port]:
@@ -66,12 +66,6 @@ def _exact(node: NodeProto, operator: IntegerOperator, types: Mapping[str, int],
     node.input[port] = before[-1].output[0]
     written, node.output[0] = node.output[0], _named("written", number)
     return [*before, node, *_minus_128(node.output[0], written, number)]
-
-
-def _is_signed(node: NodeProto, factor: Factor, types: Mapping[str, int]) -> bool:
-    """Whether a factor is int8: its zero point says so, or else the tensor itself."""
-    names = [node.input[port] for port in (factor.zero, factor.port) if port < len(node.input)]
-    return next((types[name] for name in names if types.get(name)), None) == TensorProto.INT8
 
 
 def _moved(node: NodeProto, factor: Factor, number: int) -> list[NodeProto]:

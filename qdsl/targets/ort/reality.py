@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
 from qdsl.graph.integer_operators import computes_in_integers, multiplying
-from qdsl.graph.naming import name_protos
-from qdsl.graph.sessions import FUSED, OPTIMIZING, WHOLE, Session
+from qdsl.graph.sessions import FUSED, WHOLE
 from qdsl.passes.origins import REPLACES_KEY
 from qdsl.spec.plan import WIDENING
-from qdsl.spec.scratch import scratch
 from qdsl.targets.ort.element_types import declared, light
+from qdsl.targets.ort.optimized import loadable, optimized
 from qdsl.targets.results import Ran
 
 # Nodes that turn values from one type to the other: `read` judges those between them.
@@ -68,30 +67,17 @@ def read(model: str | Path | bytes, *, counts: bool = True) -> Reality:
     at ORT_ENABLE_ALL, is left out and `op_counts` speaks of the EXTENDED level. Nodes without a name of their own (in
     files of others) are found by the one that loading the graph gives them. Raises RuntimeRefusesError when ONNX
     Runtime does not load the file."""
-    emitted = _emitted(model)
-    folder = None if isinstance(model, bytes) else Path(model).parent
-    source = emitted.SerializeToString() if name_protos(emitted.graph.node) else model
-    fused = _optimized(source, FUSED, folder)
-    final = _optimized(source, WHOLE, folder) if counts else fused
-    op_counts = Counter(node.op_type for node in final.graph.node)
-    return Reality(_Reader(emitted, fused).nodes(), dict(sorted(op_counts.items())))
+    emitted, source, folder = loadable(model)
+    with optimized(source, FUSED, folder) as (fused, _):
+        nodes, op_counts = _Reader(emitted, fused).nodes(), _op_counts(fused)
+    if counts:
+        with optimized(source, WHOLE, folder) as (final, _):
+            op_counts = _op_counts(final)
+    return Reality(nodes, op_counts)
 
 
-def _emitted(model: str | Path | bytes) -> onnx.ModelProto:
-    if isinstance(model, bytes):
-        return onnx.load_from_string(model)
-    return onnx.load(str(model), load_external_data=False)
-
-
-def _optimized(model: str | Path | bytes, level: str, weights: Path | None) -> onnx.ModelProto:
-    with scratch() as folder:
-        path = folder / "optimized.onnx"
-        settings = replace(OPTIMIZING, level=level, optimized=path)
-        if isinstance(model, bytes):
-            Session(model, replace(settings, weights=weights))
-        else:
-            Session(Path(model), settings)
-        return onnx.load(str(path), load_external_data=False)
+def _op_counts(model: onnx.ModelProto) -> dict[str, int]:
+    return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
 
 
 class _Reader:

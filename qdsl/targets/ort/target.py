@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qdsl.diag import Span
 from qdsl.targets.base import Bench, Deployed, Runner, Runtime
-from qdsl.targets.results import Emitted, Ran, Verification
+from qdsl.targets.results import Emitted, Product, Ran, Verification
 
 if TYPE_CHECKING:
     from qdsl.calibrate import Ranges
@@ -62,6 +62,16 @@ class Ort:
 
         try:
             return read(model).nodes
+        except RuntimeRefusesError as error:
+            raise refused("the model", error, span) from None
+
+    def products(self, model: Path | bytes, family: str, span: Span | None = None) -> Iterator[Product]:
+        from qdsl.graph.sessions import RuntimeRefusesError
+        from qdsl.targets.ort.exposing import refused
+        from qdsl.targets.ort.products import products
+
+        try:
+            yield from products(model, family)
         except RuntimeRefusesError as error:
             raise refused("the model", error, span) from None
 
