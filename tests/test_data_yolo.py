@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -43,11 +45,23 @@ roboflow:
   version: 3
   license: CC BY 4.0
 """
-YOLOV5 = """path: .
+YOLOV5 = """# YOLOv5 by Ultralytics, GPL-3.0 license
+# parent
+# ├── yolov5
+path: .
 train: [images/train, images/val]
+
 nc: 3
 names: [ 'person', 'bicycle',
          "caf\\u00e9" ]  # class names
+
+# Download script/URL (optional)
+download: |
+  # Download labels
+  d='../datasets' # unzip directory
+  curl -L "https://example.com/$f" -o $f -# && unzip -q $f -d $d && rm $f &
+
+  if [ ! -d $d ]; then echo "{none}: *here"; fi
 """
 
 
@@ -81,52 +95,52 @@ def test_yaml_as_people_write_it(text: str, names: tuple[str, ...], train: tuple
 
 
 BAD = {
-    "names: !!python/object/apply:os.system [a]": 1,
-    "names: !!python/name:os.system a": 1,
-    "names: !!set {a, b}": 1,
-    "names: |\n  a": 1,
-    "path: [a, b]": 1,
-    "path: a\nnc: many": 2,
-    "nc: 99999999999999999999": 1,
-    "nc: \u0663\nnames: [a, b, c]": 1,
-    "names: {0: a,\n 2: b}": 2,
-    "names: {a: b}": 1,
-    "names: [a]\nnc: 2": 2,
-    "train: a\ntrain: b": 2,
-    "- a": 1,
-    "names:\n\t- a": 2,
-    "path: {a: b}": 1,
-    "names: [a, b": 1,
-    "names:\n  0: a\n    1: b": 3,
-    "just text": 1,
-    "names: {0: a,\n\n 0: b}": 3,
-    "train: {a: b}": 1,
-    "names:\n  - a\n  0: b": 3,
-    "path: @x": 1,
-    "names: person": 1,
-    "names: [a, [b]]": 1,
-    "names:\n- a\n-\n": 3,
-    "names: &a [*a]": 1,
-    "names: *nobody": 1,
-    'names: ["\\ud800"]': 1,
-    'names: ["a\\nb"]': 1,
-    'names: ["\\UFFFFFFFF"]': 1,
-    f"names: [{'x' * 300}]": 1,
-    "train: a\n--- \ntrain: b": 2,
-    "%YAML 99.1\n---\na: b": 1,
-    "[" * 100: 1,
-    "? [a]\n: b": 1,
-    "train: a\x00b": 1,
+    "names: !!python/object/apply:os.system [a]": (1, 8),
+    "names: !!python/name:os.system a": (1, 8),
+    "names: !!set {a, b}": (1, 8),
+    "names: |\n  a": (1, 8),
+    "path: [a, b]": (1, 7),
+    "path: a\nnc: many": (2, 5),
+    "nc: 99999999999999999999": (1, 5),
+    "nc: \u0663\nnames: [a, b, c]": (1, 5),
+    "names: {0: a,\n 2: b}": (2, 2),
+    "names: {a: b}": (1, 9),
+    "names: [a]\nnc: 2": (2, 5),
+    "train: a\ntrain: b": (2, 1),
+    "- a": (1, 1),
+    "names:\n\t- a": (2, 1),
+    "path: {a: b}": (1, 7),
+    "names: [a, b": (1, 13),
+    "names:\n  0: a\n    1: b": (3, 6),
+    "just text": (1, 1),
+    "names: {0: a,\n\n 0: b}": (3, 2),
+    "train: {a: b}": (1, 8),
+    "names:\n  - a\n  0: b": (3, 3),
+    "path: @x": (1, 7),
+    "names: person": (1, 8),
+    "names: [a, [b]]": (1, 12),
+    "names:\n- a\n-\n": (3, 2),
+    "names: &a [*a]": (1, 8),
+    "names: *nobody": (1, 8),
+    'names: ["\\ud800"]': (1, 9),
+    'names: ["a\\nb"]': (1, 9),
+    'names: ["\\UFFFFFFFF"]': (1, 1),
+    f"names: [{'x' * 300}]": (1, 9),
+    "train: a\n--- \ntrain: b": (2, 1),
+    "%YAML 99.1\n---\na: b": (1, 1),
+    "[" * 100: (1, 101),
+    "? [a]\n: b": (1, 3),
+    "train: a\x00b": (1, 9),
 }
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_cannot_be_read_is_told_at_its_line(text: str) -> None:
+def test_what_cannot_be_read_is_told_at_its_place(text: str) -> None:
     with pytest.raises(QdslError) as caught:
         parse(text, "people.yaml")
     (found,) = caught.value.diagnostics
     assert found.code == "data-yaml" and found.span is not None
-    assert (found.span.file, found.span.line) == ("people.yaml", BAD[text])
+    assert (found.span.file, found.span.line, found.span.column) == ("people.yaml", *BAD[text])
 
 
 @given(st.text(alphabet="abn:mes[]{},- \n'\"#0123&*!|>\t%?\\ux", max_size=80))
@@ -151,6 +165,9 @@ def test_any_text_as_yaml_parses_or_gives_a_diagnostic(text: str) -> None:
         "a" * 500_000 + ": b",
         "a: b #" + "x" * 500_000,
         "? " * 300_000,
+        "\n".join(
+            ["a0: &l0 lol", *(f"a{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 60)), "names: *l59"]
+        ),
     ],
     ids=lambda text: text[:12],
 )
@@ -269,3 +286,9 @@ def test_labels_where_images_is_above_the_root(tmp_path: Path, where: str) -> No
     (tmp_path / f"labels/{where}/a.txt").write_text("0 0.5 0.5 1 1\n")
     (tmp_path / "people.yaml").write_text("path: images\ntrain: train\nnames: [person]\n")
     assert len(opened(data_spec("yolo", tmp_path / "people.yaml")).labels(0)) == 1
+
+
+def test_pyyaml_is_taken_in_only_where_a_description_is_read() -> None:
+    code = "import sys, qdsl.api, qdsl.data, qdsl.data.yolo; print('yaml' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

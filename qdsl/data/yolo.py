@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from qdsl.data.files import path_key, pictures_in, read_text
 from qdsl.data.folders import single_path, unknown_class
@@ -16,10 +17,12 @@ from qdsl.data.roots import Roots, inside, name_from, roots
 from qdsl.data.types import Item, Label, Listing, failure
 from qdsl.data.unmatched import stray_labels, unmatched
 from qdsl.data.words import class_number, short
-from qdsl.data.yolo_yaml import Place, YoloYaml, parse
 from qdsl.diag import Span, nearest
 from qdsl.diag.model import Diagnostic, Severity
 from qdsl.lang.recipe import DataSpec
+
+if TYPE_CHECKING:
+    from qdsl.data.yolo_yaml import Place, YoloYaml
 
 MAX_YAML = 2**20
 MAX_LIST = 256 * 2**20
@@ -43,6 +46,8 @@ def yolo(spec: DataSpec) -> Listing:
     A location is a folder (searched in depth) or a text file that lists pictures. The boxes of `images/a/b.jpg` are in
     `labels/a/b.txt`; a picture without that file has no boxes. `classes` keeps the pictures that show one of them.
     """
+    from qdsl.data.yolo_yaml import parse  # takes PyYAML in, which only such datasets need
+
     single_path(spec)
     file = Path(spec.paths[0])
     name = spec.written[0] if spec.written else file.name
@@ -76,13 +81,12 @@ def _root(
 ) -> tuple[str, tuple[Diagnostic, ...]]:
     """The folder that locations start from: what `path` says, or the yaml's own folder where that is not there and the
     locations are, as after a dataset was moved."""
-    root = allowed.found(allowed.home, described.root.text, f"{name}, line {described.root.line},")
+    root = allowed.found(allowed.home, described.root.text, f"{name}, line {described.root.span.line},")
     if os.path.exists(root) or not any(os.path.exists(os.path.join(allowed.home, place.text)) for place in locations):
         return root, ()
-    line = described.root.line
     headline = f"{name}: there is no folder `{short(described.root.text, 120)}`; the file's own folder is used"
     note = Diagnostic(
-        "data-yaml-path", headline, Span(name, line, 1, line, 1), "", ("leave `path` out",), severity=Severity.WARNING
+        "data-yaml-path", headline, described.root.span, "", ("leave `path` out",), severity=Severity.WARNING
     )
     return allowed.home, (note,)
 
@@ -90,7 +94,7 @@ def _root(
 def _place(found: _Yolo, location: Place) -> str:
     """Where a location lies. As trainers do, `../train/images` is looked for below the root, too, where it is not
     beside it."""
-    listed_in = f"{found.name}, line {location.line},"
+    listed_in = f"{found.name}, line {location.span.line},"
     path = found.roots.found(found.root, location.text, listed_in)
     if not os.path.exists(path) and location.text.startswith("../"):
         below = found.roots.found(found.root, location.text.removeprefix("../"), listed_in)

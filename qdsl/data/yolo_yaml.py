@@ -4,7 +4,7 @@ Keys that are read: `path`, `train`, `val`, `test`, `minival` (a path, or a list
 `names` (a list, or a mapping from class number to name) and `kpt_shape` (how many keypoints stand behind each box, and
 the numbers of each). What trainers and exporters write beside them (`IGNORED`) says
 nothing to a dataset of pictures and is passed over: a `download` is never carried out. Any other key is warned of.
-Each error stands at the line of the file that it speaks of (`data-yaml`).
+Each error stands at the line and column of the file that it speaks of (`data-yaml`).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _NOTHING = ("", "~", "null", "Null", "NULL")
 
 
 class Place(NamedTuple):
-    """A path as the file writes it, and the line where it does."""
+    """A path as the file writes it, and where it does."""
 
     text: str
-    line: int
+    span: Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def parse(text: str, file: str) -> YoloYaml:
     roots = _places(values["path"], "path", file) if "path" in values else ()
     if len(roots) > 1:
         raise _error(file, values["path"], "`path` must be one path")
-    root = roots[0] if roots else Place("", 1)
+    root = roots[0] if roots else Place("", _span(file))
     splits = {split: found for split, found in splits.items() if found}
     return YoloYaml(root, splits, _names(values, file), notes, _keypoints(values.get("kpt_shape"), file))
 
@@ -85,12 +85,13 @@ def _tree(text: str, file: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context or "it is not YAML"
-        raise _at(file, mark.line + 1 if mark else 1, f"not YAML: {short(what, 160)}") from None
+        raise _at(_span(file, mark), f"not YAML: {short(what, 160)}") from None
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, int(error.position)) + 1
-        raise _at(file, line, "not YAML: a control character, or one that YAML does not know") from None
+        *above, line = text[: int(error.position)].split("\n")
+        span = _span(file, yaml.Mark(file, 0, len(above), len(line), None, 0))
+        raise _at(span, "not YAML: a control character, or one that YAML does not know") from None
     except (yaml.YAMLError, ValueError, OverflowError):  # such as "\UFFFFFFFF", which is past the last character
-        raise _at(file, 1, "not YAML: a number or an escaped character in it is out of range") from None
+        raise _at(_span(file), "not YAML: a number or an escaped character in it is out of range") from None
 
 
 def _top(node: yaml.Node | None, file: str) -> tuple[dict[str, yaml.Node], tuple[Diagnostic, ...]]:
@@ -116,9 +117,9 @@ def _top(node: yaml.Node | None, file: str) -> tuple[dict[str, yaml.Node], tuple
 def _unknown(key: str, node: yaml.Node, file: str) -> Diagnostic:
     close = nearest(key, KEYS)
     cure = f"did you mean `{close[0]}`?" if close else f"the keys that are read are {', '.join(KEYS)}"
-    line = node.start_mark.line + 1
     headline = f"{file}: the key `{short(key)}` is not read"
-    return Diagnostic("data-yaml-key", headline, Span(file, line, 1, line, 1), "", (cure,), severity=Severity.WARNING)
+    span = _span(file, node.start_mark)
+    return Diagnostic("data-yaml-key", headline, span, "", (cure,), severity=Severity.WARNING)
 
 
 def _places(node: yaml.Node, key: str, file: str) -> tuple[Place, ...]:
@@ -126,7 +127,7 @@ def _places(node: yaml.Node, key: str, file: str) -> tuple[Place, ...]:
     what = f"`{key}` must be a path" + ("" if key == "path" else " or a list of paths")
     entries = node.value if isinstance(node, yaml.SequenceNode) else [node]
     found = [(entry, _scalar(entry, what, file)) for entry in entries]
-    return tuple(Place(text.strip(), entry.start_mark.line + 1) for entry, text in found if not _empty(entry, text))
+    return tuple(Place(text.strip(), _span(file, entry.start_mark)) for entry, text in found if not _empty(entry, text))
 
 
 def _names(values: dict[str, yaml.Node], file: str) -> tuple[str, ...]:
@@ -205,8 +206,14 @@ def _empty(node: yaml.Node, text: str) -> bool:
 
 
 def _error(file: str, node: yaml.Node, what: str) -> QdslError:
-    return _at(file, node.start_mark.line + 1, what)
+    return _at(_span(file, node.start_mark), what)
 
 
-def _at(file: str, line: int, what: str) -> QdslError:
-    return failure("data-yaml", f"{file}: {what}", Span(file, line, 1, line, 1))
+def _at(span: Span, what: str) -> QdslError:
+    return failure("data-yaml", f"{span.file}: {what}", span)
+
+
+def _span(file: str, mark: yaml.Mark | None = None) -> Span:
+    """Where a mark is, the file's first character without one."""
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    return Span(file, line, column, line, column)
