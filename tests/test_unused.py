@@ -11,6 +11,7 @@ from plan_tools import decided
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import from_proto
 from qdsl.graph.view import GraphView
+from qdsl.spec.words import count
 
 STATIC = """recipe demo
 model onnx "demo.onnx"
@@ -104,3 +105,16 @@ def test_what_keeps_a_float16_node_in_float32_is_named() -> None:
         view_of("[mm] y = MatMul (x, a)", a=MATRIX), mode="quantize float { weights float32; activations float16 }"
     )
     assert "mm: its weights are float32 by request" in found.label
+
+
+@pytest.mark.parametrize(
+    ("number", "nouns", "told"),
+    [
+        (0, ("node",), "0 nodes"),
+        (1, ("node",), "1 node"),
+        (1, ("class", "classes"), "1 class"),
+        (2, ("class", "classes"), "2 classes"),
+    ],
+)
+def test_a_count_in_words(number: int, nouns: tuple[str, ...], told: str) -> None:
+    assert count(number, *nouns) == told

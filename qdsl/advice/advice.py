@@ -15,7 +15,7 @@ from qdsl.lang.vocabulary import METRICS
 from qdsl.measure.budgets import Budget, Name, Reading, Readings, decide_budgets
 from qdsl.spec import Granularity
 from qdsl.spec.plan import Plan
-from qdsl.spec.words import in_unit, plain, shortened
+from qdsl.spec.words import count, in_unit, plain, shortened
 from qdsl.targets.results import NotHere, Verification
 from qdsl.work.prepared import Prepared
 
@@ -119,8 +119,8 @@ def _for_quality(prepared: Prepared, build: Build) -> Iterator[Cure]:
     worst_of = () if isinstance(build.verification, NotHere) else build.verification.worst
     writers = [view.producer(each.tensor) for each in worst_of]
     worst = list(dict.fromkeys(node.name for node in writers if node is not None))
-    for count in (1, len(worst)):
-        if quoted := names(worst[:count]) if worst[:count] else None:
+    for few in (1, len(worst)):
+        if quoted := names(worst[:few]) if worst[:few] else None:
             yield Cure(f"keep {quoted} in float32")
     yield Cure("keep first 1 of op Conv in float32")
     yield Cure("keep last 1 of op [Conv, Gemm, MatMul] in float32")
@@ -162,8 +162,8 @@ def _help(bench: Bench, budget: Budget, tried: Sequence[Tried]) -> Iterable[str]
     if found.verdict == "holds":
         return [f"{_do(best.cure)}: tried{ranges}, and it holds with {shown}"]
     if _distance(found) < _distance(budget):
-        return [f"{_do(best.cure)}: the best of {len(tried)} changes that were tried, {shown}{ranges}; still broken"]
-    return [f"none of {len(tried)} changes that were tried helps"]
+        return [f"{_do(best.cure)}: the best of {count(len(tried), 'change')} tried, {shown}{ranges}; still broken"]
+    return [f"none of {len(tried)} changes that were tried helps" if len(tried) > 1 else "what was tried does not help"]
 
 
 def _notes(bench: Bench, tried: Sequence[Tried]) -> Iterator[str]:

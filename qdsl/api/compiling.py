@@ -44,7 +44,7 @@ from qdsl.ranges.locking import Pinned, Wish
 from qdsl.ranges.sharding import Shards
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import plans_json
-from qdsl.spec.words import mebibytes, plain, times_smaller
+from qdsl.spec.words import count, mebibytes, plain, times_smaller
 from qdsl.targets import target_of
 from qdsl.targets.results import Emitted, NotHere, Verification
 from qdsl.tune import tuning
@@ -310,7 +310,7 @@ def _calibrated(
 
 def _recalled(job: _Job, decisions: Sequence[Decisions], known: Ranges) -> _Found:
     """The ranges of the lock, and the decisions under its choices: there is none to add."""
-    job.tell(Event("lock", f"{len(known.low)} ranges from {job.pinned.path.name}, nothing to calibrate"))
+    job.tell(Event("lock", f"{count(len(known.low), 'range')} from {job.pinned.path.name}, nothing to calibrate"))
     measured = named(known, [decided.plan for decided in decisions])
     ranges = cut_ranges(job.prepared, decisions, measured)
     return _Found(measured, ranges, tuple(recall(job.prepared, each, job.pinned.choices) for each in decisions), [])
@@ -333,9 +333,9 @@ def _bundle(prepared: Prepared, made: Sequence[Made], expected: Sequence[Expecte
 
 
 def _require_counts(**counts: int | None) -> None:
-    for name, count in counts.items():
-        if count is not None and (not isinstance(count, int) or count < 1):
-            raise ValueError(f"`{name}` is {count!r}: expected None or a whole number from 1")
+    for name, given in counts.items():
+        if given is not None and (not isinstance(given, int) or given < 1):
+            raise ValueError(f"`{name}` is {given!r}: expected None or a whole number from 1")
 
 
 def _choose(
@@ -362,10 +362,12 @@ def _require_places(plans: list[Plan], directory: Path) -> None:
 
 
 def _model_line(prepared: Prepared) -> str:
-    count = prepared.model.parameters
-    parameters = f"{count / 1e6:.2f} M" if count >= 1e5 else f"{count:,}"
+    number = prepared.model.parameters
+    parameters = (
+        f"{number / 1e6:.2f} M parameters" if number >= 1e5 else f"{number:,} parameter{'' if number == 1 else 's'}"
+    )
     return (
-        f"{plain(prepared.model.name)}   {len(prepared.view.nodes)} nodes, {parameters} parameters, "
+        f"{plain(prepared.model.name)}   {count(len(prepared.view.nodes), 'node')}, {parameters}, "
         f"{mebibytes(prepared.file_bytes)}, opset {prepared.view.opset}"
     )
 

@@ -21,6 +21,7 @@ from qdsl.lang import format_text, loads, require_complete
 from qdsl.lang.scope import quoted
 from qdsl.measure import evaluating
 from qdsl.plan import gate
+from qdsl.spec.words import count
 from qdsl.starter.examples import write_example
 from qdsl.starter.guessing import Found, Picture, data_of, decoding, is_detector, pictures
 from qdsl.work.deciding import decide_all
@@ -215,7 +216,7 @@ def _text(draft: _Draft, prepared: Prepared, found: Found | None, inputs: str, p
     ops = Counter(node.op for node in view.nodes)
     most = ", ".join(f"{count} {op}" for op, count in ops.most_common(4))
     parts = [
-        f"# {Path(draft.model).name}: {len(view.nodes)} nodes ({most}), opset {view.opset}.",
+        f"# {Path(draft.model).name}: {count(len(view.nodes), 'node')} ({most}), opset {view.opset}.",
         "# Written by `qdsl new`; what is a guess says so. `qdsl plan` shows what it does, `qdsl compile` does it.",
         f"recipe {draft.name}\n",
         f"model onnx {quoted(draft.model)}\n",

@@ -17,7 +17,7 @@ from qdsl.lang import load
 from qdsl.measure import bundling
 from qdsl.measure.events import Event, Listener, silent
 from qdsl.measure.measuring import Made
-from qdsl.spec.words import plain
+from qdsl.spec.words import count, plain
 from qdsl.targets.results import FLOOR_DB, LOST_DB
 from qdsl.work.prepared import Prepared
 
@@ -111,7 +111,7 @@ def findings(checks: Sequence[Check]) -> tuple[Diagnostic, ...]:
         where = f"{each.target} on {each.cpu or 'this machine'}" + (f", {each.label}" if each.emulated else "")
         for kernel, predicted, real in each.kernels:
             if predicted != real:
-                headline = f"{where}: {predicted} nodes predicted to run as {kernel}, {real} do"
+                headline = f"{where}: {count(predicted, 'node')} predicted to run as {kernel}, found {real}"
                 diags.add(Diagnostic("kernels-otherwise", headline, severity=Severity.WARNING))
         for output in dict.fromkeys(one.output for one in each.compared):
             lowest, loss = each.lowest(output), each.loss(output)

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     import qdsl.api
     from qdsl.cli import EXIT_USAGE
     from qdsl.cli.output import complain, print_json
-    from qdsl.spec.words import plain
+    from qdsl.spec.words import count, plain
 
     if args.example is None and args.model is None:
         complain("qdsl new takes a model, or --example and a name")
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         print_json({"recipe": str(made.path), "text": made.text, "files": [str(path) for path in made.files]})
         return 0
     path = plain(str(made.path))
-    beside = f", and {len(made.files)} files beside it" if made.files else ""
+    beside = f", and {count(len(made.files), 'file')} beside it" if made.files else ""
     print(f"{path} written{beside}")
     print(f"next: read it, then `qdsl plan {path}` and `qdsl compile {path}`")
     return 0

@@ -12,6 +12,7 @@ from qdsl.data.unmatched import unmatched
 from qdsl.data.words import class_problem, short
 from qdsl.diag import Diagnostic, nearest
 from qdsl.lang.recipe import DataSpec
+from qdsl.spec.words import count
 
 _MASK = "_mask"  # what labelling programs put behind the name of a picture
 
@@ -121,7 +122,7 @@ def unknown_class(name: str, known: list[str] | tuple[str, ...], spec: DataSpec)
         "data-class",
         headline,
         spec.at("oversample", "ratio", "classes"),
-        label=f"among {len(known)} classes",
+        label=f"among {count(len(known), 'class', 'classes')}",
         help=(cure,),
     )
 

@@ -17,6 +17,7 @@ from PIL import Image
 from qdsl.data.types import Array, ModelInput, failure
 from qdsl.diag import Span
 from qdsl.lang.recipe import InputSpec, InputStep
+from qdsl.spec.words import count
 
 PAD = 114.0  # the grey that YOLO's letterbox pads with, on a scale of 0..255
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow's mode "L"
@@ -133,8 +134,13 @@ def _arithmetic(picture: Picture, step: InputStep) -> Picture:
 def per_channel(step: InputStep, channels: int) -> NDArray[np.float32]:
     """The numbers of a rescale, mean or std step, one per channel; one number serves every channel."""
     if len(step.args) not in (1, channels):
-        headline = f"`{step.name}` has {len(step.args)} values, but the picture has {channels} channels here"
-        raise failure("input-channels", headline, step.span, label=f"expected 1 or {channels} values")
+        headline = f"`{step.name}` has {len(step.args)} values, but the picture has {count(channels, 'channel')} here"
+        raise failure(
+            "input-channels",
+            headline,
+            step.span,
+            label="expected 1 value" if channels == 1 else f"expected 1 or {channels} values",
+        )
     numbers = np.array([float(a) for a in step.args], dtype=np.float32)
     return np.broadcast_to(numbers, (channels,))
 

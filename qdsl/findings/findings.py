@@ -178,5 +178,5 @@ def _weights(prepared: Prepared, one: Decisions, sets: Mapping[str, str]) -> Ite
 
 
 def _channels(found: Lost) -> str:
-    few = f"{found.lost} of {found.channels} channels are over 100 times smaller than the largest"
-    return f"{few}, up to {found.ratio:.0f}"
+    few = f"{found.lost} of {found.channels} channels {'is' if found.lost == 1 else 'are'}"
+    return f"{few} over 100 times smaller than the largest, up to {found.ratio:.0f}"

@@ -29,6 +29,7 @@ from qdsl.lang.schemes import data_name, dtype
 from qdsl.lang.scope import Scope, shown
 from qdsl.lang.values import Plain, fit, table
 from qdsl.lang.vocabulary import ALLOCATED, CORRUPTIONS, MINIMIZED, SENSITIVITIES, SOURCES, TASKS, TRAIN_METHODS, TUNED
+from qdsl.spec.words import count
 
 _FEWEST_BLOCKS = 6
 MIDDLING = 3
@@ -75,7 +76,7 @@ def _check_classes(found: dict[str, Any], span: Span, scope: Scope) -> None:
     if twice is not None:
         scope.error("setting-value", f"`classes` names {twice} twice", span, help=["name each class once"])
     elif numbers and len(numbers) != len(names):
-        label = f"{len(names)} classes, {len(numbers)} numbers"
+        label = f"{count(len(names), 'class', 'classes')}, {count(len(numbers), 'number')}"
         scope.error("setting-value", "`classes` has another number of names than of numbers", span, label)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from qdsl.diag import Span
 from qdsl.lock.meaning import Part
 from qdsl.lock.types import DataFile, Lock, LockedMeans, Named
+from qdsl.spec.words import count
 
 _CHANGED = "changed"
 
@@ -119,8 +120,8 @@ def _means(known: LockedMeans | None, data: str, channels: int | None) -> str:
         return "is needed, too"
     if known.data != data:
         return f"is measured on {data}"
-    count = len(known.means)
-    return "" if channels in (None, count) else f"has {channels} channels, the lock has {count}"
+    means = len(known.means)
+    return "" if channels in (None, means) else f"has {count(channels, 'channel')}, the lock has {means}"
 
 
 def _method(known: str | None, now: str) -> str:

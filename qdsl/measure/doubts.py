@@ -9,6 +9,7 @@ from qdsl.diag import Diagnostic, Severity
 from qdsl.harness import FLOAT, Evaluation
 from qdsl.harness.results import Key
 from qdsl.harness.tasks import Expected
+from qdsl.spec.words import count
 
 _FEWEST = 10  # samples: of fewer, no share is told from guessing
 _FINDS_NOTHING = 0.01  # mAP50
@@ -36,7 +37,7 @@ def guessing(expected: Sequence[Expected], evaluated: Sequence[Evaluation]) -> I
 def _warned(asked: Expected, found: Evaluation, what: str, order: str | None) -> Diagnostic:
     guess = ", no more than guessing" if found.task != "detection" else ""
     cures = ((order,) if order is not None else ()) + _CURES
-    headline = f"the float model {what}{guess}, on {found.samples} samples of {found.data}"
+    headline = f"the float model {what}{guess}, on {count(found.samples, 'sample')} of {found.data}"
     return Diagnostic("evaluate-chance", headline, asked.spec.span, help=cures, severity=Severity.WARNING)
 
 

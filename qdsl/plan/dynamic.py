@@ -22,6 +22,7 @@ from qdsl.plan.place import Edit
 from qdsl.plan.settle import Settled
 from qdsl.spec import Granularity, Scheme
 from qdsl.spec.plan import Calibration, Origin, Prediction, Reader, TensorPlan, WeightPlan
+from qdsl.spec.words import count
 
 AT_RUN_TIME = "dynamic"
 _DATA, _WEIGHT = 0, 1
@@ -207,7 +208,7 @@ def _unreached(context: Context, origin: Origin, rules: Iterable[PlaceRule], abl
         "setting-unused",
         f"`{origin.rule}` reaches no input that is quantized at run time",
         next((rule.where.span for rule in rules if context.origins.of_place(rule) == origin), None),
-        label=f"only the data inputs of {ops} with constant weights are: {able} nodes here",
+        label=f"only the data inputs of {ops} with constant weights are: {count(able, 'node')} here",
         help=["a dynamic build has no Q/DQ pairs: what no kernel reads in integers stays float"],
     )
 

@@ -10,6 +10,7 @@ from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
 from qdsl.spec.plan import WeightPlan
+from qdsl.spec.words import count
 
 
 def guard(context: Context, node: NodeView, port: int, kernel: str, scheme: Scheme) -> Guard:
@@ -56,7 +57,7 @@ def check_option(context: Context, weights: Iterable[WeightPlan], span: Span) ->
                 "target-cannot",
                 f"{context.capability.title} does not load weight `{tensor[:80]}` with `exact session`",
                 span,
-                label=f"{len(nodes)} nodes read it: {', '.join(nodes[:3])}",
+                label=f"read by {count(len(nodes), 'node')}: {', '.join(nodes[:3])}",
                 help=["write `exact weights`, which needs no session option"],
             )
 

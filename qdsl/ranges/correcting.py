@@ -9,6 +9,7 @@ from qdsl.calibrate.means import channel_means
 from qdsl.data import Dataset
 from qdsl.graph.view import GraphView
 from qdsl.spec.plan import Plan
+from qdsl.spec.words import count
 from qdsl.work.prepared import Prepared
 
 Heard = Callable[[str, int, int, float], None]
@@ -49,6 +50,5 @@ def measure_means(
             heard(how, done, total, 0.0)
 
         found |= channel_means(prepared.model, tensors, datasets[name], progress=progress)
-        samples = "1 sample" if seen == 1 else f"{seen} samples"
-        heard(f"{how}   means of {len(tensors)} tensors over {samples}", 0, 0, 0.0)
+        heard(f"{how}   means of {count(len(tensors), 'tensor')} over {count(seen, 'sample')}", 0, 0, 0.0)
     return dict(sorted(found.items()))

@@ -20,6 +20,7 @@ from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, Locked
 from qdsl.ranges.correcting import channels, wanted
 from qdsl.spec.aside import forget_dead
 from qdsl.spec.plan import Cut, Plan
+from qdsl.spec.words import count
 from qdsl.targets import target_of
 from qdsl.work.prepared import Prepared, model_prints
 from qdsl.work.writing import write_text
@@ -152,7 +153,7 @@ class Pinned:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise self._error("lock-unwritable", f"`{self.path.name}` cannot be written: {reason}") from None
-        return f"{self.path}   {len(made.ranges)} ranges"
+        return f"{self.path}   {count(len(made.ranges), 'range')}"
 
     def _facts(self, prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset]) -> Lock:
         """The world as it is now, as a lock without ranges."""

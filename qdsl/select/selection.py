@@ -10,6 +10,7 @@ from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Edge
 from qdsl.lang.selectors import Picks
 from qdsl.select import connections
+from qdsl.spec.words import count
 
 
 @dataclass
@@ -55,6 +56,6 @@ class Selection:
                 "selector-count",
                 f"this selector matches {found} nodes and tensors, not {picks.expect}",
                 picks.expect_span or picks.span,
-                label=f"expected {picks.expect}, found {len(nodes)} nodes and {len(tensors)} tensors",
+                label=f"expected {picks.expect}, found {count(len(nodes), 'node')} and {count(len(tensors), 'tensor')}",
             )
         return nodes, tensors

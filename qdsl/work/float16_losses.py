@@ -91,7 +91,7 @@ def _flushed(prepared: Prepared, fates: Mapping[str, _Fate], span: Span) -> Diag
     worst = sorted(fates, key=lambda name: (-fates[name].zero, name))[:_SHOWN]
     sizes = {name: prepared.view.tensors[name].elements or 0 for name in worst}
     notes = [f"{plain(name)[:80]}: {fates[name].zero} of {sizes[name]} values" for name in worst]
-    notes += [f"and {len(fates) - _SHOWN} more constants"] if len(fates) > _SHOWN else []
+    notes += [f"and {len(fates) - _SHOWN} more"] if len(fates) > _SHOWN else []
     values = "1 value becomes" if count == 1 else f"{count} values become"
     return Diagnostic(
         "float16-flushed",

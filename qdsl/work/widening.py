@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from qdsl.graph import Model
 from qdsl.spec import UNGUARDED
 from qdsl.spec.plan import Plan, WeightPlan, Widened
+from qdsl.spec.words import count
 from qdsl.work.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def with_widened(prepared: Prepared, plan: Plan) -> Plan:
 
 
 def _unread(guarded: Sequence[WeightPlan]) -> str:
-    return f"steps of {len(guarded)} weights: up to twice as wide where sums could saturate"
+    return f"steps of {count(len(guarded), 'weight')}: up to twice as wide where sums could saturate"
 
 
 def _cached(prepared: Prepared, weight: WeightPlan) -> Widened | None:

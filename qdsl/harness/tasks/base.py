@@ -15,6 +15,7 @@ from qdsl.data import Dataset, Label, Sample
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Span, nearest
 from qdsl.harness.results import Key, Views
 from qdsl.lang.recipe import DataSpec, Evaluate, InputSpec, Metric
+from qdsl.spec.words import count
 
 MOST_LABELS = 20  # broken labels that are told at once
 Outputs = Mapping[str, NDArray[Any]]
@@ -232,10 +233,11 @@ def require_classes(expected: Expected, found: int, what: str) -> None:
     if expected.fits(found):
         return
     dataset, data = expected.dataset, expected.data
+    held = f"{what} has {count(found, 'class', 'classes')}"
     if dataset.numbers:
-        headline = f"{what} has {found} classes, and `classes` of dataset {data.name} names {max(dataset.numbers)}"
+        headline = f"{held}, and `classes` of dataset {data.name} names {max(dataset.numbers)}"
         raise wrong("evaluate-classes", headline, data.at("classes"), f"the last of the model's classes is {found - 1}")
-    headline = f"{what} has {found} classes, dataset {data.name} {len(dataset.classes)}"
+    headline = f"{held}, dataset {data.name} {len(dataset.classes)}"
     cure = "give the data the model's classes, in its order: `classes [..]`"
     if len(dataset.classes) < found:
         cure = f"say which of the model's classes the data's are, counted from 0: in `data {data.name}` write "

@@ -21,6 +21,7 @@ from qdsl.diag import QdslError
 from qdsl.harness.tasks.base import Outputs, wrong
 from qdsl.lang.recipe import Evaluate
 from qdsl.metrics.boxes import Floats
+from qdsl.spec.words import count
 
 _SHOWN = 200
 
@@ -67,7 +68,9 @@ def called(function: Callable[..., Any], outputs: Outputs, high: int, wide: int,
     except (Exception, SystemExit) as error:  # it is any code
         raise _failed("the function of `decode python` failed", error, spec) from None
     if len(parts) not in (2, 3):
-        raise ValueError(f"`decode python` returned {len(parts)} values, expected boxes and scores (and classes)")
+        raise ValueError(
+            f"`decode python` returned {count(len(parts), 'value')}, expected boxes and scores (and classes)"
+        )
     try:
         boxes, scores = (np.asarray(part, np.float64) for part in parts[:2])
         labels = np.asarray(parts[2] if len(parts) == 3 else np.zeros(0), np.int64)
