@@ -27,6 +27,7 @@ import onnx_graphsurgeon as gs
 from qdsl.diag import QdslError
 from qdsl.graph.edit import add_constant, add_deferred, add_node, replace_output, replace_readers
 from qdsl.graph.model import Model
+from qdsl.graph.moves import source
 from qdsl.graph.view import GraphView
 from qdsl.passes.origins import ORIGIN_KEY, origin_text
 from qdsl.passes.pairs import PAIRS_AS_PLANNED
@@ -42,13 +43,6 @@ _OUTPUTS = {"QuantizeLinear": "quantized", "DequantizeLinear": "dequantized", "C
 # Integers that Clip takes, from which opset on.
 _CLIPPED = ("uint8", "int8")
 _CLIPS_INTEGERS = 12
-# Operators that write only values which they read.
-_CHOOSES = frozenset(
-    {
-        *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather", "GatherElements", "Expand"),
-        *("Tile", "Split", "DepthToSpace", "MaxPool", "ReduceMax", "ReduceMin"),
-    }
-)
 _INT32 = DType("int32", 32, True, True, 10)
 Array = np.ndarray[Any, Any]
 
@@ -213,9 +207,8 @@ class _Writer:
     def _inside(self, plan: TensorPlan) -> bool:
         """Whether the values come from a tensor of the same scale that was held to its limits already."""
         writer = self._view.producer(plan.tensor)
-        if writer is None or writer.op not in _CHOOSES:
-            return False
-        return self._group_of.get(writer.inputs[0]) == plan.group
+        origin = None if writer is None else source(writer)
+        return origin is not None and self._group_of.get(origin) == plan.group
 
     def _clip(self, plan: TensorPlan, tensor: gs.Tensor, params: QParams, *, as_integers: bool = False) -> gs.Variable:
         """A width that no type has: the values are held to those that it can stand for. As integers, so that nothing

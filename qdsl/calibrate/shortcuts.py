@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qdsl.graph.moves import SAME_VALUES
 from qdsl.graph.view import GraphView, NodeView
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
-# The output holds exactly the values of input 0.
-MOVERS = frozenset(
-    {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "DepthToSpace", "SpaceToDepth"}
-)
 # Never decreasing, one input: the range of the output is the function of the input's range.
 MONOTONE = frozenset({"Sigmoid", "Tanh"})
 # A NaN anywhere in one of these ports is a NaN somewhere in the output (tests run every one in ONNX Runtime). Max, Min,
 # MaxPool, Clip, comparisons and whatever picks elements are absent: they can lose it.
 _ANY_PORT = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "Gemm", "Concat", "Sum"})
-_FIRST_PORT = MOVERS | {
+_FIRST_PORT = SAME_VALUES | {
     "BatchNormalization", "Exp", "GlobalAveragePool", "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Neg",
     "Relu", "Sigmoid", "Softmax", "Split", "Sqrt", "Tanh",
 }  # fmt: skip
@@ -66,7 +63,7 @@ def _roots(view: GraphView) -> dict[str, str]:
     roots = {name: name for name in view.inputs}
     for node in view.nodes:
         for output in node.outputs:
-            moved = node.op in MOVERS and not node.domain and not view.is_constant(node.inputs[0])
+            moved = node.op in SAME_VALUES and not node.domain and not view.is_constant(node.inputs[0])
             roots[output] = roots.get(node.inputs[0], output) if moved else output
     return roots
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from qdsl.calibrate.histogram import Distribution, union
 from qdsl.calibrate.maps import Map, apply, map_of
-from qdsl.calibrate.shortcuts import MOVERS
+from qdsl.graph.moves import SAME_VALUES
 from qdsl.graph.view import GraphView, NodeView
 
 _MOST_TERMS, _MOST_MAPS = 64, 4
@@ -61,7 +61,7 @@ def _derived(view: GraphView, node: NodeView, known: Mapping[str, Terms]) -> Ter
     """What the only output of `node` is made of, when that follows from tensors in `known`."""
     if node.domain or len([o for o in node.outputs if o]) != 1 or not node.inputs:
         return None
-    if node.op in MOVERS:
+    if node.op in SAME_VALUES:
         return known.get(node.inputs[0])
     if node.op == "Concat":
         return _concat(view, node, known)

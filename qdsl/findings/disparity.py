@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from qdsl.calibrate import Ranges
 from qdsl.graph import Model
+from qdsl.graph.moves import source
 from qdsl.graph.view import GraphView
 from qdsl.passes.qdq_parameters import activation_parameters
 from qdsl.predict.bounds import bounds
@@ -19,11 +20,6 @@ from qdsl.quant import limits
 from qdsl.spec.plan import Plan, TensorPlan
 
 SHARE = 16
-# Each output value is a value of the first input: its range holds for the output, too.
-_TAKES_VALUES = frozenset(
-    {"DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "Identity", "MaxPool", "Reshape", "Slice"}
-    | {"SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
-)
 Span = tuple[float, float]
 
 
@@ -95,9 +91,10 @@ class _Known:
         at = tensor
         while at not in self._measured:
             node = self.view.producer(at)
-            if node is None or node.op not in _TAKES_VALUES or node.domain:
+            origin = None if node is None else source(node)
+            if origin is None:
                 return self._bounded(tensor)
-            at = node.inputs[0]
+            at = origin
         return self._measured[at]
 
     def _bounded(self, tensor: str) -> Span | None:

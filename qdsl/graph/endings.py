@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from qdsl.graph.moves import moved
 from qdsl.graph.view import GraphView
 
 _SQUASHING = ("Sigmoid", "Softmax", "HardSigmoid")
-# What carries probabilities on, each as it is, joined, scaled by another, or to a power.
-_CARRIES = frozenset(
-    {"Cast", "Clip", "Concat", "Expand", "Flatten", "Gather", "Identity", "Max", "Min", "Mul", "Pow", "Reshape"}
-    | {"Slice", "Split", "Sqrt", "Squeeze", "Transpose", "Unsqueeze", "QuantizeLinear", "DequantizeLinear"}
-)
+# What makes other probabilities of probabilities: each as it is in another type, scaled by another, or to a power.
+_SCALES = frozenset({"Cast", "Clip", "Mul", "Pow", "Sqrt", "QuantizeLinear", "DequantizeLinear"})
 _FURTHEST = 64
 
 
@@ -26,6 +24,5 @@ def squashed_by(view: GraphView, output: str) -> str:
         seen.add(tensor)
         if node.op in _SQUASHING:
             return node.op
-        if node.op in _CARRIES:
-            waiting += [name for name in node.inputs if name]
+        waiting += [name for name in node.inputs if name] if node.op in _SCALES else moved(node)
     return ""

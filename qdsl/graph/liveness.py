@@ -6,10 +6,9 @@ from collections.abc import Collection, Mapping
 from math import prod
 
 from qdsl.graph.dtypes import bits_by_name
+from qdsl.graph.moves import RESHAPES
 from qdsl.graph.view import GraphView, NodeView, TensorView
 
-# Their output is their input under another shape: runtimes copy nothing.
-_SAME_BYTES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 _FIRST, _LAST = -1, 1 << 62
 
 
@@ -26,7 +25,7 @@ def peak_activations(
     widths, joined = bits or {}, frozenset(fused)
     owner: dict[str, str] = {}
     for node in view.nodes:
-        if node.inputs and (node.op in _SAME_BYTES or node.name in joined):
+        if node.inputs and (node.op in RESHAPES or node.name in joined):
             source = _activation(view, node)
             owner |= {output: owner.get(source, source) for output in node.outputs[:1]} if source else {}
     spans: dict[str, tuple[int, int]] = {}

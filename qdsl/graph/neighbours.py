@@ -8,33 +8,14 @@ from functools import wraps
 from typing import TypeVar, cast
 
 from qdsl.graph.integer_operators import MULTIPLYING
+from qdsl.graph.moves import FROM_ONE, SAME_VALUES
 from qdsl.graph.view import GraphView, NodeView
 
 T = TypeVar("T")
 
-# Operators that copy or reshape values without computing new ones, on their first input.
-MOVES = frozenset(
-    [
-        "Identity",
-        "Cast",
-        "Reshape",
-        "Flatten",
-        "Transpose",
-        "Squeeze",
-        "Unsqueeze",
-        "Slice",
-        "Split",
-        "Gather",
-        "GatherElements",
-        "GatherND",
-        "Expand",
-        "Tile",
-        "Pad",
-        "Dropout",
-        "QuantizeLinear",
-        "DequantizeLinear",
-    ]
-)
+_RETYPES = frozenset({"Cast", "QuantizeLinear", "DequantizeLinear"})
+# What carries the values of its first input on, in whatever type: patterns go on behind it.
+CARRIES = FROM_ONE | _RETYPES | {"Pad"}
 # Where the weight stands, for operators whose weight is a constant input.
 WEIGHT_PORTS: dict[str, tuple[int, ...]] = {
     "Conv": (1,),
@@ -55,7 +36,7 @@ WEIGHT_PORTS: dict[str, tuple[int, ...]] = {
 CONVS = frozenset({"Conv", "FusedConv", "ConvInteger", "QLinearConv"})
 _SPATIAL = CONVS | {"ConvTranspose", "DeformConv"}
 _OPAQUE = frozenset({"LSTM", "GRU", "RNN", "Attention", "MatMulNBits", "QAttention", "DynamicQuantizeLSTM"})
-_THROUGH = frozenset({"DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Reshape", "Identity"})
+_THROUGH = SAME_VALUES | _RETYPES
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qdsl.graph.moves import RESHAPES
 from qdsl.graph.neighbours import (
     CONVS,
     constant_operand,
@@ -16,7 +17,7 @@ from qdsl.graph.view import GraphView, NodeView
 
 _LAYER_NORM_OPS = frozenset({"LayerNormalization", "SkipLayerNormalization", "EmbedLayerNormalization"})
 _MEANS = frozenset({"ReduceMean", "GlobalAveragePool"})
-_SHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast"})
+_AROUND = RESHAPES | {"Cast"}
 
 
 @once_per_view
@@ -77,7 +78,7 @@ def _mean_of(view: GraphView, tensor: str, path: set[int]) -> str | None:
     averaged = False
     for _ in range(4):
         node = writer(view, tensor)
-        if node is None or node.op not in _MEANS | _SHAPES or (averaged and node.op in _MEANS):
+        if node is None or node.op not in _MEANS | _AROUND or (averaged and node.op in _MEANS):
             break
         between.append(node.index)
         averaged = averaged or node.op in _MEANS

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from qdsl.graph.neighbours import MOVES, constant_operand, once_per_view, readers, weighted
+from qdsl.graph.neighbours import CARRIES, constant_operand, once_per_view, readers, weighted
 from qdsl.graph.structure_head import PROBABILITIES, decode_head, tail_of
 from qdsl.graph.view import GraphView, NodeView
 
@@ -122,7 +122,7 @@ def _over_bins(view: GraphView, node: NodeView) -> bool:
     """Whether a Softmax is that of a distribution whose expectation follows."""
     users = readers(view, node.outputs[0])
     for _ in range(6):
-        if len(users) != 1 or users[0].op not in MOVES:
+        if len(users) != 1 or users[0].op not in CARRIES:
             break
         users = readers(view, users[0].outputs[0])
     return node.op == "Softmax" and any(_expects(view, user) for user in users)
@@ -145,7 +145,7 @@ def _outputs(view: GraphView, node: NodeView, inputs: list[_Lane]) -> list[_Lane
         return [_joined(view, node, inputs)]
     if node.op == "Split":
         return _split(view, node, first)
-    if node.op in MOVES:
+    if node.op in CARRIES:
         return [_moved(view, node, first)] * len(node.outputs)
     sources = frozenset().union(*(lane.sources for lane in inputs))
     scores = (node.op in PROBABILITIES and not _over_bins(view, node)) or _scores_times_scores(node, inputs)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qdsl.graph.neighbours import CONVS, MOVES, Links, links, once_per_view, reachable, weighted, writer
+from qdsl.graph.neighbours import CARRIES, CONVS, Links, links, once_per_view, reachable, weighted, writer
 from qdsl.graph.view import GraphView, NodeView
 
 _SUPPRESSIONS = frozenset(
@@ -95,7 +95,7 @@ def decoding_weight(view: GraphView, node: NodeView) -> bool:
     tensor = node.inputs[data] if data < len(node.inputs) else ""
     for _ in range(6):
         producer = writer(view, tensor)
-        if producer is None or producer.op not in MOVES:
+        if producer is None or producer.op not in CARRIES:
             return producer is not None and producer.op == "Softmax"
         tensor = producer.inputs[0] if producer.inputs else ""
     return False
@@ -176,7 +176,7 @@ def _step(view: GraphView, node: NodeView, inputs: list[_Way]) -> _Way:
     sources = frozenset().union(*(way.sources for way in inputs))
     flattened = all(way.flattened for way in inputs)
     folded = all(way.folded for way in inputs)
-    if node.op in MOVES or node.op == "Concat":
+    if node.op in CARRIES or node.op == "Concat":
         flat, fold = _reshapes(view, node)
         probability = all(way.probability for way in inputs)
         bare = all(way.bare for way in inputs) and node.op != "Concat"

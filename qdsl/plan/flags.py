@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from qdsl.graph.moves import moved
 from qdsl.graph.structure import decode_head
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.lang.recipe import Recipe, Target
@@ -12,7 +13,6 @@ from qdsl.spec.plan import Flag, TensorPlan
 
 SHARED_RANGE = "shared-range"
 _PROBABILITIES = frozenset({"Sigmoid", "Softmax", "HardSigmoid"})
-_KEEPS_VALUES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather", "Split"})
 
 
 def flags(context: Context, recipe: Recipe, target: Target | None, tensors: dict[str, TensorPlan]) -> tuple[Flag, ...]:
@@ -40,11 +40,10 @@ def _mixed_concats(view: GraphView) -> Iterator[NodeView]:
     for node in view.nodes:
         if node.index not in head:
             continue
-        parts = {name in likely for name in node.inputs if name and not view.is_constant(name)}
+        parts = {name in likely for name in moved(node) if not view.is_constant(name)}
         if node.op == "Concat" and len(parts) == 2:
             yield node
-        moved = node.op == "Concat" or node.op in _KEEPS_VALUES
-        if node.op in _PROBABILITIES or (moved and bool(node.inputs) and parts == {True}):
+        if node.op in _PROBABILITIES or parts == {True}:
             likely.update(node.outputs)
 
 

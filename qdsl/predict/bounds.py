@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 
+from qdsl.graph.moves import MOVES, moved
 from qdsl.graph.view import GraphView, NodeView
 
 Interval = tuple[float, float]
@@ -26,33 +27,8 @@ _FIXED: dict[str, Interval] = {
     "Sqrt": _NOT_NEGATIVE,
     "Tanh": (-1.0, 1.0),
 }
-# Each output value is one of the first input's values or lies between some of them.
-_WITHIN_FIRST = frozenset(
-    [
-        "AveragePool",
-        "DepthToSpace",
-        "Dropout",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "GatherElements",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "Identity",
-        "MaxPool",
-        "ReduceMax",
-        "ReduceMean",
-        "ReduceMin",
-        "Reshape",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    ]
-)
+# Each output value lies between some of the first input's values.
+_AVERAGES = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 
 
 def union(spans: Iterable[Interval]) -> Interval:
@@ -73,8 +49,8 @@ def bounds(view: GraphView) -> dict[str, Interval]:
         else:
             known[name] = ANYTHING
     for node in view.nodes:
-        span = _of_node(node, known, view)
-        for output in node.outputs:
+        span, move = _of_node(node, known, view), MOVES.get(node.op)
+        for output in node.outputs[:1] if move is not None and move.first else node.outputs:
             known[output] = span
     return known
 
@@ -85,7 +61,9 @@ def _of_node(node: NodeView, known: Mapping[str, Interval], view: GraphView) -> 
         return ANYTHING
     if node.op in _FIXED:
         return _FIXED[node.op]
-    if node.op in _WITHIN_FIRST:
+    if held := moved(node):
+        return union(known.get(name, ANYTHING) for name in held)
+    if node.op in _AVERAGES:
         return _pooled(node, spans[0])
     rule = _RULES.get(node.op)
     return rule(node, spans, view) if rule else ANYTHING
@@ -121,14 +99,6 @@ def _mul(node: NodeView, spans: list[Interval], view: GraphView) -> Interval:
     return _NOT_NEGATIVE if all(low >= 0 for low, _ in spans) or len(set(node.inputs)) == 1 else ANYTHING
 
 
-def _union(node: NodeView, spans: list[Interval], view: GraphView) -> Interval:
-    return union(spans)
-
-
-def _where(node: NodeView, spans: list[Interval], view: GraphView) -> Interval:
-    return union(spans[1:])
-
-
 def _resize(node: NodeView, spans: list[Interval], view: GraphView) -> Interval:
     """Cubic interpolation overshoots; the other modes stay between their neighbours."""
     return ANYTHING if node.attrs.get("mode") == "cubic" else spans[0]
@@ -137,14 +107,10 @@ def _resize(node: NodeView, spans: list[Interval], view: GraphView) -> Interval:
 _RULES: dict[str, Callable[[NodeView, list[Interval], GraphView], Interval]] = {
     "Add": _add,
     "Clip": _clip,
-    "Concat": _union,
     "LeakyRelu": _leaky,
-    "Max": _union,
-    "Min": _union,
     "Mul": _mul,
     "Relu": _relu,
     "Resize": _resize,
-    "Where": _where,
 }
 
 

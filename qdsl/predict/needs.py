@@ -14,18 +14,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from qdsl.capability.flat import BEYOND, FAR, ROWS, Flat
+from qdsl.graph.moves import data_ports
 from qdsl.graph.structure import Spelled, spelled
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.predict.bounds import ANYTHING, Interval, clip_limits
 
 _INF = math.inf
-# Each output value is a value of the first input, or the largest of some: cutting commutes with them.
-_MOVERS = frozenset(
-    {"DepthToSpace", "Dropout", "Expand", "Flatten", "Gather", "GatherElements", "Identity", "MaxPool", "Reshape"}
-    | {"Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
-)
-# Ports of which each output value is one value, whichever.
-_CHOOSERS: dict[str, slice] = {"Concat": slice(None), "Max": slice(None), "Min": slice(None), "Where": slice(1, 3)}
 _SHIFTERS = frozenset({"Add", "Sub", "Mul", "Div", "Neg"})
 _GATES = frozenset({"Sigmoid", "HardSigmoid"})
 _LEVELS = 256
@@ -126,7 +120,7 @@ class _Pass:
             return self._of_block(block)
         if node.op in self._flats:
             return self._flat(node, self._flats[node.op]) if port == 0 else ALL
-        if (node.op in _MOVERS and port == 0) or port in range(len(node.inputs))[_CHOOSERS.get(node.op, slice(0, 0))]:
+        if port in data_ports(node):  # each value as it is, or the largest of some: cutting commutes
             return behind
         masks = node.op in _SHIFTERS and behind.cut and behind.by & self._masking
         return self._shifted(node, port, behind) if masks else ALL

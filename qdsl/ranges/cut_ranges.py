@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostic, Severity
+from qdsl.graph.moves import source
 from qdsl.graph.view import GraphView
 from qdsl.passes.qdq_parameters import bounds as clipped
 from qdsl.plan import Decisions
@@ -27,8 +28,6 @@ from qdsl.work.prepared import Prepared
 _LARGEST = float(np.finfo(np.float32).max)
 _SHOWN = 3
 _LEAST = 0.01  # of the width of a range: less is not worth a word
-# Each value is a value of the first input.
-_COPIES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 Span = tuple[float, float]
 
 
@@ -135,9 +134,8 @@ class _Known:
         if self._view.is_constant(tensor):
             return self._values(self._prepared.model.values(tensor))
         node = self._view.producer(tensor)
-        if node is None or node.op not in _COPIES or node.domain:
-            return None
-        return self.span(node.inputs[0])
+        origin = None if node is None else source(node)
+        return None if origin is None else self.span(origin)
 
     @staticmethod
     def _values(values: NDArray[Any]) -> Span | None:
