@@ -14,8 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOOR = {
-    "qdsl.cli": 13,
-    "qdsl.api": 12,
+    "qdsl.cli": 14,
+    "qdsl.api": 13,
+    "qdsl.steps": 12,
     "qdsl.advice": 11,
     "qdsl.tune": 10,
     "qdsl.findings": 9,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -31,20 +32,29 @@ def replaced(path: Path) -> None:
     aside.replace(path)
 
 
-@pytest.mark.parametrize("at", ["canonicalise", "decide_all", "_open", "findings", "_bundle"])
+# Up to `judge`, which looks for the last time.
+STEPS = [step.__name__ for step in compiling.STEPS]
+AFTER_READING = STEPS[STEPS.index("prepare") + 1 : STEPS.index("judge") + 1]
+
+
+@pytest.mark.parametrize("at", ["canonicalise", *AFTER_READING])
 @pytest.mark.parametrize("lock", [True, False])
 def test_a_model_replaced_while_it_is_compiled_is_an_error(
     at: str, lock: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = project(tmp_path)
-    where = prepare if at == "canonicalise" else compiling
-    step = getattr(where, at)
 
-    def and_then(*words: object, **more: object) -> object:
-        replaced(tmp_path / "demo.onnx")
-        return step(*words, **more)
+    def first(step: Callable[..., object]) -> Callable[..., object]:
+        def with_another_model(*words: object) -> object:
+            replaced(tmp_path / "demo.onnx")
+            return step(*words)
 
-    monkeypatch.setattr(where, at, and_then)
+        return with_another_model
+
+    if at == "canonicalise":
+        monkeypatch.setattr(prepare, at, first(prepare.canonicalise))
+    else:
+        monkeypatch.setattr(compiling, "STEPS", [first(s) if s.__name__ == at else s for s in compiling.STEPS])
     with pytest.raises(QdslError, match=r"lock-moved.*`demo.onnx` changed while it was being compiled"):
         qdsl.compile(recipe, out=tmp_path / "build", measure=False, lock=lock)
     assert not (tmp_path / "build/demo/measurements.json").exists()

@@ -26,7 +26,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     def begun(*words: object, **more: object) -> None:
         raise MeasuringBeginsError
 
-    monkeypatch.setattr("qdsl.api.compiling.measure", begun)
+    monkeypatch.setattr("qdsl.steps.ranging.measure", begun)
 
 
 @pytest.mark.parametrize("place", ["build", "build/demo", "build/demo/ort"])

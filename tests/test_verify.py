@@ -19,12 +19,12 @@ from bad_setups import more_predicted, other_goldens
 from compile_tools import project, tree
 
 import qdsl
-from qdsl.api.verifying import findings
 from qdsl.cli import main
 from qdsl.diag import QdslError
 from qdsl.harness import emulators, get_emulators, machine
 from qdsl.harness.check import agreement
 from qdsl.harness.checks import Agreement, Arithmetic, Check, Kept
+from qdsl.measure.checking import faults
 
 RULES = "evaluate fidelity on calib\n"
 WEIGHTS = 'recipe demo\nmodel onnx "demo.onnx"\ndata calib from npz "calib.npz"\n'
@@ -183,9 +183,9 @@ def test_what_is_rounded_otherwise_is_no_loss(
 ) -> None:
     """An output of few values is far from equal where one of them is rounded to the other side."""
     golden, kept = Agreement("ort", "y", apart, 0.0), Kept("y", planned, here)
-    found = findings([Check("ort", "", {}, False, 1, (golden,), None, (kept,), {}, ())])
+    found = faults([Check("ort", "", {}, False, 1, (golden,), None, (kept,), {}, ())])
     assert [each.code for each in found] == (["computes-otherwise"] if otherwise else [])
-    assert findings([Check("ort", "", {}, False, 1, (replace(golden, sqnr_db=12.0),), None, (), {}, ())])
+    assert faults([Check("ort", "", {}, False, 1, (replace(golden, sqnr_db=12.0),), None, (), {}, ())])
 
 
 # ---- as another processor --------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ import pytest
 from compile_tools import cli
 from test_cuts import compiled, node, write
 
-from qdsl.api.compiling import VERIFY_SAMPLES, CompileResult
+from qdsl.api.compiling import CompileResult
+from qdsl.steps.making import VERIFY_SAMPLES
 
 WAYS = {
     "static, per channel": ("static", "int8 symmetric per_channel"),

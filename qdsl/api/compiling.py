@@ -1,62 +1,53 @@
-"""`compile`: calibrate, rewrite, emit, verify. Does exactly what the plan says."""
+"""`compile`: calibrate, rewrite, emit, verify. Does exactly what the plan says, step by step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from qdsl import data
-from qdsl.advice import advice
-from qdsl.advice.trying import Bench
-from qdsl.api import verifying
-from qdsl.api.reporting import report as make_report
 from qdsl.calibrate import Ranges
-from qdsl.calibrate.session import require_loads
-from qdsl.data import Dataset
-from qdsl.describe.render import choice_words, totals
-from qdsl.diag import Diagnostic, Diagnostics, Span
-from qdsl.findings.arithmetic import arithmetic_findings
-from qdsl.findings.as_it_runs import as_it_runs
-from qdsl.findings.findings import findings
-from qdsl.findings.foreign_scales import unread_scales
-from qdsl.findings.foreign_sums import inexact_sums
-from qdsl.findings.loadable import require_loadable
-from qdsl.graph.finite import require_finite
-from qdsl.harness import Evaluation, emulators
+from qdsl.diag import Diagnostic
+from qdsl.harness import Evaluation
 from qdsl.harness.checks import Check
-from qdsl.harness.measurements import RECIPE, Measurements
+from qdsl.harness.measurements import Measurements
 from qdsl.harness.profiles import Profile
-from qdsl.harness.tasks import Expected
-from qdsl.lang import Loaded
-from qdsl.lock import LockedChoice
-from qdsl.measure import bundling, comparing, measuring
 from qdsl.measure.budgets import Budget
-from qdsl.measure.events import Event, Listener, silent
-from qdsl.measure.measuring import Made, Measured, Standing
-from qdsl.plan import Decisions, gate
-from qdsl.plan.gate import find_target
-from qdsl.ranges.calibrating import Calibrator, here, measure, named, requests
-from qdsl.ranges.correcting import measure_means
-from qdsl.ranges.cut_ranges import cut_note, cut_ranges
-from qdsl.ranges.locking import Pinned, Wish
-from qdsl.ranges.sharding import Shards
+from qdsl.measure.checking import faults
+from qdsl.measure.events import Listener, silent
+from qdsl.ranges.locking import Wish
 from qdsl.spec.plan import Plan
-from qdsl.spec.plan_json import plans_json
-from qdsl.spec.words import count, mebibytes, plain, times_smaller
-from qdsl.targets import target_of
+from qdsl.steps import judging, making, opening, ranging
+from qdsl.steps.job import Effort, Job, Wishes
 from qdsl.targets.results import Emitted, NotHere, Verification
-from qdsl.tune import tuning
-from qdsl.tune.choices import recall
-from qdsl.work.deciding import decide_all
-from qdsl.work.engines import engine as engine_for
-from qdsl.work.occupying import occupied
-from qdsl.work.prepared import Prepared, prepare, read, takes
-from qdsl.work.writing import aside, recipe_text, require_place, write_text
 
 DEFAULT_OUT = "build"
-VERIFY_SAMPLES = 4
+
+# Everything that compiling does, in order. Each says what it needs and what it leaves; none is left out, and one that
+# has nothing to do leaves that.
+STEPS: tuple[Callable[[Job], None], ...] = (
+    opening.require,
+    opening.read,
+    opening.prepare,
+    opening.plan,
+    opening.check,
+    opening.open_data,
+    opening.foresee,
+    ranging.occupy,
+    ranging.recall,
+    ranging.calibrate,
+    ranging.choose,
+    making.emit,
+    making.find,
+    making.write,
+    making.lock,
+    judging.evaluate,
+    judging.bundle,
+    judging.emulate,
+    judging.judge,
+    judging.advise,
+    judging.report,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +87,7 @@ class CompileResult:
     @property
     def computes(self) -> bool:
         """Whether the artifacts compute what their graphs say on every processor that was asked for."""
-        return not verifying.findings(self.checks)
+        return not faults(self.checks)
 
     @property
     def holds(self) -> bool:
@@ -146,264 +137,30 @@ def compile(
     missing for that is raised first (cpu-unknown, emulator-absent). `allow_python` lets code that the recipe names run
     (`decode python`). Raises ValueError for wishes that contradict, and for less than one worker, sample or shard.
     """
-    wish = Wish(lock=lock, locked=locked, update=update)
-    _require_counts(workers=workers, batch=batch, shards=shards)
-    by = _calibrator(shards, engine, Path(path), sets or {}, target)
-    processors = emulators.cpus(on)
-    emulators.require(processors)
-    tell = listener or silent
-    diags = Diagnostics()
-    loaded = _passed(read(path, sets), target, diags)
-    pinned = Pinned(loaded.recipe, wish, target)
-    prepared = prepare(loaded)
-    diags.extend(prepared.warnings)
-    decisions = tuple(as_it_runs(prepared, each) for each in decide_all(prepared, target, diags))
-    require_loadable(prepared, decisions, sets)
-    plans = [decided.plan for decided in decisions]
-    require_finite(prepared.model)
-    require_loads(prepared.model)
-    tell(Event("model", _model_line(prepared)))
-    datasets = _open(prepared, plans, pinned, diags)
-    expected = (
-        measuring.foreseen(prepared, plans, diags, needed=not locked, allow_python=allow_python) if measure else ()
-    )
-    job = _Job(prepared, pinned, Path(out) / prepared.recipe.name, plans, tell, diags)
-    _require_places(plans, job.directory)
-    with occupied(job.directory, lambda text: tell(Event("wait", text))):
-        known = pinned.ranges(prepared, plans, datasets, diags)
-        if known is None:
-            found = _calibrated(job, decisions, datasets, workers, batch, by)
-        else:
-            datasets = pinned.readable(datasets)
-            found = _recalled(job, decisions, known)
-        return _carried_out(
-            job, found, datasets, expected if measure else None, processors, sets or {}, known is not None
-        )
+    lock_wish, effort = Wish(lock=lock, locked=locked, update=update), Effort(workers, batch, shards, engine)
+    wishes = Wishes(Path(path), Path(out), target, sets or {}, lock_wish, effort, measure, on, allow_python)
+    with Job(wishes, listener or silent) as job:
+        for step in STEPS:
+            step(job)
+        return _result(job)
 
 
-def _carried_out(
-    job: _Job,
-    found: _Found,
-    datasets: Mapping[str, Dataset],
-    expected: Sequence[Expected] | None,
-    processors: Sequence[emulators.Cpu],
-    sets: Mapping[str, str],
-    from_lock: bool,
-) -> CompileResult:
-    """Emit, compare, measure and write down; `expected` is what to evaluate, None for no measuring."""
-    prepared, pinned, tell, diags = job.prepared, job.pinned, job.tell, job.diags
-    ranges, decisions = found.ranges, found.decisions
-    diags.extend(cut_note(decisions, found.measured, ranges))
-    made = tuple(_made(job, each.plan, ranges, datasets) for each in decisions)
-    diags.extend(findings(prepared, decisions, ranges, next(iter(datasets.values()), None), sets))
-    for each in made:
-        if each.seen is not None:
-            diags.extend(arithmetic_findings(each.plan, each.seen, _asked(prepared, each.plan.target)))
-    for one in decisions:
-        diags.extend(inexact_sums(prepared, one))
-        diags.extend(unread_scales(prepared, one))
-    write_text(job.directory / "plan.json", plans_json([decided.plan for decided in decisions]))
-    write_text(job.directory / "ranges.json", ranges.to_json())
-    write_text(job.directory / RECIPE, recipe_text(prepared.recipe))
-    if told := pinned.write(found.measured, job.plans, found.tuned):
-        tell(Event("lock", told))
-    heard = job.stage, diags, job.result
-    measured = Measured() if expected is None else measuring.measured(prepared, made, expected, *heard)
-    _bundle(prepared, made, expected)
-    checks = verifying.on_processors(prepared, made, processors, tell)
-    diags.extend(verifying.findings(checks))
-    budgets = [measuring.budgets(prepared, Standing.of(each), measured) for each in made]
-    facts = measuring.write(job.directory, prepared, made, measured, budgets, pinned.used)
-    tell(Event("require", "", found=facts))
-    builds = [advice.Build(e.plan, e.verification, b) for e, b in zip(made, budgets, strict=True)]
-    bench = Bench(prepared, sets, found.measured, datasets, expected or (), job.stage("try"))
-    diags.extend(advice.advice(bench, builds))
-    made_page = make_report(job.directory)
-    diags.extend(made_page.diagnostics)
+def _result(job: Job) -> CompileResult:
     results = tuple(
-        TargetResult(each.plan.target, each.plan, each.emitted, each.verification, decided)
-        for each, decided in zip(made, budgets, strict=True)
+        TargetResult(each.plan.target, each.plan, each.emitted, each.verification, budgets)
+        for each, budgets in zip(job.made, job.budgets, strict=True)
     )
     return CompileResult(
-        recipe=prepared.recipe.name,
+        recipe=job.loaded.recipe.name,
         directory=job.directory,
         targets=results,
-        ranges=ranges,
-        diagnostics=diags.sorted(),
-        measurements=facts,
-        report=made_page.path,
-        lock=pinned.used,
-        from_lock=from_lock,
-        evaluations=measured.evaluations,
-        profiles=measured.profiles,
-        checks=checks,
+        ranges=job.ranges,
+        diagnostics=job.diags.sorted(),
+        measurements=job.measurements,
+        report=job.page,
+        lock=job.pinned.used,
+        from_lock=job.recalled is not None,
+        evaluations=job.figures.evaluations,
+        profiles=job.figures.profiles,
+        checks=job.checks,
     )
-
-
-def _asked(prepared: Prepared, target: str) -> Span:
-    """The line that asked for the artifact of `target`."""
-    block, mode = find_target(prepared.recipe, target), prepared.recipe.mode
-    return block.span if block is not None else mode.span if mode is not None else prepared.recipe.span
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What one compilation works on: its artifacts go below `directory`. `plans` are those before any measurement."""
-
-    prepared: Prepared
-    pinned: Pinned
-    directory: Path
-    plans: list[Plan]
-    tell: Listener
-    diags: Diagnostics
-
-    def stage(self, name: str) -> Callable[[str, int, int], None]:
-        """Who hears of the progress of one stage."""
-        return lambda text, done, total: self.tell(Event(name, text, done, total))
-
-    def result(self, found: Evaluation | Profile) -> None:
-        """Tell what came out, as soon as it is known."""
-        self.tell(Event("evaluate" if isinstance(found, Evaluation) else "profile", "", found=found))
-
-
-class _Found(NamedTuple):
-    """Ranges as measured and as cut, the decisions under what they choose, and new choices for the lock."""
-
-    measured: Ranges
-    ranges: Ranges
-    decisions: tuple[Decisions, ...]
-    tuned: list[LockedChoice]
-
-
-def _passed(loaded: Loaded, target: str | None, diags: Diagnostics) -> Loaded:
-    """The recipe, unless it asks the targets for what is not carried out. Raises QdslError."""
-    diags.extend(loaded.diagnostics)
-    for each in loaded.recipe.targets:
-        diags.extend(gate(loaded.recipe, each.name) if target in (None, each.name) else ())
-    diags.raise_errors()
-    return loaded
-
-
-def _calibrated(
-    job: _Job,
-    decisions: Sequence[Decisions],
-    datasets: Mapping[str, Dataset],
-    workers: int | None,
-    batch: int | None,
-    by: Calibrator,
-) -> _Found:
-    """Ranges and means from the data, then the decisions under what measurements choose, with those choices."""
-
-    def heard(text: str, done: int, total: int, rate: float) -> None:
-        job.tell(Event("calibrate", text, done, total, rate))
-
-    plans = [decided.plan for decided in decisions]
-    ranges = measure(
-        job.prepared, plans, datasets, job.directory, heard, job.diags, workers=workers, batch=batch, by=by
-    )
-    ranges = replace(ranges, means=measure_means(job.prepared, plans, datasets, heard))
-    job.pinned.require_unmoved()
-    measured = named(ranges, plans)
-    ranges = cut_ranges(job.prepared, decisions, measured)
-    return _Found(measured, ranges, *_choose(job.prepared, decisions, ranges, datasets, job.tell))
-
-
-def _recalled(job: _Job, decisions: Sequence[Decisions], known: Ranges) -> _Found:
-    """The ranges of the lock, and the decisions under its choices: there is none to add."""
-    job.tell(Event("lock", f"{count(len(known.low), 'range')} from {job.pinned.path.name}, nothing to calibrate"))
-    measured = named(known, [decided.plan for decided in decisions])
-    ranges = cut_ranges(job.prepared, decisions, measured)
-    return _Found(measured, ranges, tuple(recall(job.prepared, each, job.pinned.choices) for each in decisions), [])
-
-
-def _calibrator(shards: int, engine: str, path: Path, sets: Mapping[str, str], target: str | None) -> Calibrator:
-    """Who calibrates: this process, or shards by an engine, which has to be known even where it has nothing to do.
-    Raises QdslError sweep-engine."""
-    run = engine_for(engine, shards)
-    return here if shards == 1 else Shards(shards, run, str(path), sets, target).calibrate
-
-
-def _bundle(prepared: Prepared, made: Sequence[Made], expected: Sequence[Expected] | None) -> None:
-    """A bundle beside each artifact; None for no measuring, when that of an earlier build goes."""
-    for each in made:
-        if expected is None:
-            bundling.remove(each)
-        else:
-            bundling.bundle(prepared, each, expected)
-
-
-def _require_counts(**counts: int | None) -> None:
-    for name, given in counts.items():
-        if given is not None and (not isinstance(given, int) or given < 1):
-            raise ValueError(f"`{name}` is {given!r}: expected None or a whole number from 1")
-
-
-def _choose(
-    prepared: Prepared,
-    decisions: Sequence[Decisions],
-    ranges: Ranges,
-    datasets: Mapping[str, Dataset],
-    tell: Listener,
-) -> tuple[tuple[Decisions, ...], list[LockedChoice]]:
-    """The plans under what measurements choose, and those choices for the lock."""
-
-    def heard(text: str, done: int, total: int) -> None:
-        tell(Event("tune", text, done, total))
-
-    found = [tuning.choose(prepared, each, ranges, datasets, heard) for each in decisions]
-    return tuple(one.decisions for one in found), [choice for one in found for choice in one.choices]
-
-
-def _require_places(plans: list[Plan], directory: Path) -> None:
-    """Raise what would stop writing the artifacts, before anything is measured for them."""
-    require_place(directory)
-    for plan in plans:
-        require_place(directory / plan.target)
-
-
-def _model_line(prepared: Prepared) -> str:
-    number = prepared.model.parameters
-    parameters = (
-        f"{number / 1e6:.2f} M parameters" if number >= 1e5 else f"{number:,} parameter{'' if number == 1 else 's'}"
-    )
-    return (
-        f"{plain(prepared.model.name)}   {count(len(prepared.view.nodes), 'node')}, {parameters}, "
-        f"{mebibytes(prepared.file_bytes)}, opset {prepared.view.opset}"
-    )
-
-
-def _open(prepared: Prepared, plans: list[Plan], pinned: Pinned, diags: Diagnostics) -> dict[str, Dataset]:
-    """Every dataset that calibration needs; what is wrong with any of them is raised at once."""
-    recipe, wanted = prepared.recipe, takes(prepared)
-
-    def opened(name: str) -> Dataset:
-        statement = recipe.dataset(name)
-        found = data.open(statement, recipe.inputs, wanted, diags)
-        if not pinned.wish.locked:
-            data.look(found, statement)
-        return found
-
-    names = dict.fromkeys(requests(plans))
-    if recipe.tune is not None and recipe.tune.data is not None:
-        names[recipe.tune.data] = None
-    return pinned.open(list(names), opened, diags)
-
-
-def _made(job: _Job, plan: Plan, ranges: Ranges, datasets: Mapping[str, Dataset]) -> Made:
-    """Emit and verify for one target: aside, so that what the runtime refuses never stands where a build does."""
-    target, prepared, directory = target_of(plan.target), job.prepared, job.directory / plan.target
-    job.tell(Event("rewrite", totals(plan)))
-    for choice in plan.choices:
-        job.tell(Event("tuned", plain(choice_words(choice, plan.recipe))))
-    with aside(directory) as folder:
-        emitted = target.emit(prepared.model, plan, ranges, folder, inputs=prepared.recipe.inputs)
-        verification = comparing.verified(target, prepared, emitted, plan, datasets, VERIFY_SAMPLES)
-        emitted = target.publish(emitted, directory)
-    job.diags.extend(comparing.uncompared(prepared, plan, verification))
-    made = Made(plan, emitted, verification)
-    job.tell(Event(plan.target, _emitted_line(emitted, prepared.file_bytes), found=made))
-    return made
-
-
-def _emitted_line(emitted: Emitted, float_bytes: int) -> str:
-    return f"{plain(str(emitted.model))}   {mebibytes(emitted.size)}, {times_smaller(float_bytes, emitted.size)}"

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl.api.compiling import DEFAULT_OUT
-from qdsl.api.reporting import report as make_report
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Span
 from qdsl.harness import Evaluation, reading
 from qdsl.harness.measurements import FILE, BuildFacts, Measurements
@@ -18,6 +17,7 @@ from qdsl.measure.budgets import Budget
 from qdsl.measure.doubts import guessing
 from qdsl.measure.events import Event, Listener, silent
 from qdsl.measure.measuring import Measured, Standing
+from qdsl.measure.pages import write_page
 from qdsl.report.data import plans_of
 from qdsl.targets.results import MANIFEST_FILE, Emitted, EmittedFile
 from qdsl.work.occupying import occupied
@@ -188,8 +188,8 @@ def _written(job: _Job, measured: Measured) -> MeasureResult:
     kept = replace(job.found, builds=tuple(builds), evaluations=measured.evaluations, profiles=measured.profiles)
     measuring.publish(job.directory, kept, measured.pictures)
     job.tell(Event("require", "", found=kept))
-    made_page = make_report(job.directory)
-    job.diags.extend(made_page.diagnostics)
+    made_page = write_page([job.directory])
+    job.diags.extend(made_page.warnings)
     return MeasureResult(
         recipe=job.prepared.recipe.name,
         directory=job.directory,

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from qdsl.diag import Diagnostic, Diagnostics, QdslError
-from qdsl.harness import devices
+from qdsl.diag import Diagnostic
 from qdsl.harness.devices import Device
 from qdsl.harness.measurements import Measurements
-from qdsl.measure.devices import decided, take_in
-from qdsl.report import Build, load, page
-from qdsl.work.writing import write_text
-
-PAGE, COMPARISON = "report.html", "comparison.html"
+from qdsl.measure.pages import write_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +46,14 @@ def report(*directories: str | Path, out: str | Path | None = None, add: Sequenc
         raise ValueError("`add` takes a list of files")
     if add and len(directories) > 1:
         raise ValueError("`add` takes one build directory")
-    folders = [Path(directory) for directory in directories]
-    builds: list[Build] = []
-    errors = Diagnostics()
-    for folder in folders:
-        try:
-            builds.append(load(folder))
-        except QdslError as error:
-            errors.extend(error.diagnostics)
-    errors.raise_errors()
-    if add:
-        take_in(folders[0], builds[0].found, [Path(path) for path in add])
-    warnings = Diagnostics()
-    shown = [_measured(folder, build, warnings) for folder, build in zip(folders, builds, strict=True)]
-    path = Path(out) if out is not None else (folders[0] / PAGE if len(folders) == 1 else Path(COMPARISON))
-    write_text(path, page(shown))
-    return ReportResult(
-        path, tuple(build.found for build in shown), tuple(build.devices for build in shown), tuple(warnings)
+    made = write_page(
+        [Path(directory) for directory in directories],
+        None if out is None else Path(out),
+        [Path(path) for path in add],
     )
-
-
-def _measured(folder: Path, build: Build, warnings: Diagnostics) -> Build:
-    """The build with what devices measured of it."""
-    found, left_out = devices.kept(folder, build.found)
-    warnings.extend(left_out)
-    return replace(build, found=decided(build.found, found), devices=found)
+    return ReportResult(
+        made.path,
+        tuple(build.found for build in made.builds),
+        tuple(build.devices for build in made.builds),
+        made.warnings,
+    )

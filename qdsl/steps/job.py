@@ -1,0 +1,156 @@
+"""What one compilation works on: what was asked for, and what each step leaves for those after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from qdsl.calibrate import Ranges
+from qdsl.data import Dataset
+from qdsl.diag import Diagnostics
+from qdsl.harness import Evaluation, emulators
+from qdsl.harness.checks import Check
+from qdsl.harness.measurements import Measurements
+from qdsl.harness.profiles import Profile
+from qdsl.harness.tasks import Expected
+from qdsl.lang import Loaded
+from qdsl.lock import LockedChoice
+from qdsl.measure.budgets import Budget
+from qdsl.measure.events import Event, Listener, silent
+from qdsl.measure.measuring import Made, Measured
+from qdsl.plan import Decisions
+from qdsl.ranges.calibrating import Calibrator
+from qdsl.ranges.locking import Pinned, Wish
+from qdsl.spec.plan import Plan
+from qdsl.work.prepared import Prepared
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How calibration is spread: `workers` threads that take `batch` samples at a time (None: chosen by the machine),
+    in `shards` processes run by `engine`. Raises ValueError for less than one."""
+
+    workers: int | None = None
+    batch: int | None = None
+    shards: int = 1
+    engine: str = "local"
+
+    def __post_init__(self) -> None:
+        for name, count in (("workers", self.workers), ("batch", self.batch), ("shards", self.shards)):
+            if count is not None and (not isinstance(count, int) or count < 1):
+                raise ValueError(f"`{name}` is {count!r}: expected None or a whole number from 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the caller asks for: see `qdsl.compile`."""
+
+    path: Path
+    out: Path
+    target: str | None = None
+    sets: Mapping[str, str] = field(default_factory=dict)
+    lock: Wish = field(default_factory=Wish)
+    effort: Effort = field(default_factory=Effort)
+    measure: bool = True
+    on: Sequence[str] = ()
+    allow_python: bool = False
+
+
+class OrderError(RuntimeError):
+    """A step ran before another that it needs, or for the second time: a fault of whoever ordered the steps."""
+
+
+class Left(Generic[T]):
+    """A value of the job that `step` leaves, once. Who reads it before raises OrderError, and so does who leaves it
+    again."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, job: Job, owner: type | None = None) -> T:
+        if self.name not in job.left:
+            raise OrderError(f"`{self.name}` is what the step `{self.step}` leaves, which has not run")
+        found: T = job.left[self.name]  # type: ignore[assignment]  # only __set__ writes there
+        return found
+
+    def __set__(self, job: Job, value: T) -> None:
+        if self.name in job.left:
+            raise OrderError(f"`{self.name}` is there already: the step `{self.step}` has run")
+        job.left[self.name] = value
+
+
+@dataclass
+class Job:
+    """One compilation. A step takes the job, reads what earlier ones left, and leaves its own; what it has to tell goes
+    to `tell`, what is wrong and no error to `diags`. To be used as a context: what a step holds, such as the build
+    folder, is held to its end."""
+
+    wishes: Wishes
+    tell: Listener = silent
+    diags: Diagnostics = field(default_factory=Diagnostics)
+    held: ExitStack = field(default_factory=ExitStack)
+    left: dict[str, object] = field(default_factory=dict)
+
+    calibrator = Left[Calibrator]("require")
+    processors = Left[Sequence[emulators.Cpu]]("require")
+    loaded = Left[Loaded]("read")
+    # The lock, compared or written later.
+    pinned = Left[Pinned]("read")
+    prepared = Left[Prepared]("prepare")
+    # Of each target before any measurement: what the lock covers.
+    planned = Left[tuple[Decisions, ...]]("plan")
+    opened = Left[Mapping[str, Dataset]]("open_data")
+    # What is to be evaluated; None for no measuring at all.
+    expected = Left[Sequence[Expected] | None]("foresee")
+    # The ranges of the lock; None where they have to be measured.
+    recalled = Left[Ranges | None]("recall")
+    # The datasets that can be read from here on: under `--locked` perhaps none.
+    datasets = Left[Mapping[str, Dataset]]("recall")
+    # Ranges as measured, and as they are used: less what their readers cut off.
+    measured = Left[Ranges]("calibrate")
+    ranges = Left[Ranges]("calibrate")
+    # Of each target under what measurements choose, and new choices for the lock.
+    decided = Left[tuple[Decisions, ...]]("choose")
+    tuned = Left[Sequence[LockedChoice]]("choose")
+    made = Left[tuple[Made, ...]]("emit")
+    figures = Left[Measured]("evaluate")
+    checks = Left[tuple[Check, ...]]("emulate")
+    # By target, in order.
+    budgets = Left[tuple[tuple[Budget, ...], ...]]("judge")
+    measurements = Left[Measurements]("judge")
+    page = Left[Path]("report")
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.held.__exit__(kind, error, trace)
+
+    @property
+    def directory(self) -> Path:
+        """The build's folder: artifacts go below it."""
+        return self.wishes.out / self.loaded.recipe.name
+
+    @property
+    def plans(self) -> list[Plan]:
+        """Those before any measurement, by target."""
+        return [decided.plan for decided in self.planned]
+
+    def stage(self, name: str) -> Callable[[str, int, int], None]:
+        """Who hears of the progress of one stage."""
+        return lambda text, done, total: self.tell(Event(name, text, done, total))
+
+    def result(self, found: Evaluation | Profile) -> None:
+        """Tell what came out, as soon as it is known."""
+        self.tell(Event("evaluate" if isinstance(found, Evaluation) else "profile", "", found=found))

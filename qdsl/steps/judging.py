@@ -1,0 +1,78 @@
+"""Steps over artifacts that are there: what they are worth, here and elsewhere, and what to do about it."""
+
+from __future__ import annotations
+
+from qdsl.advice import advice
+from qdsl.advice.trying import Bench
+from qdsl.measure import bundling, checking, measuring
+from qdsl.measure.events import Event
+from qdsl.measure.measuring import Measured, Standing
+from qdsl.measure.pages import write_page
+from qdsl.steps.job import Job
+
+
+def evaluate(job: Job) -> None:
+    """The float model and the artifacts on the data of the recipe, and timed, where that is wanted.
+
+    Needs `prepared`, `expected`, `made`; leaves `figures`. Raises QdslError evaluate-*, artifact-refused, and what is
+    wrong with samples.
+    """
+    if job.expected is None:
+        job.figures = Measured()
+        return
+    heard = job.stage, job.diags, job.result
+    job.figures = measuring.measured(job.prepared, job.made, job.expected, *heard)
+
+
+def bundle(job: Job) -> None:
+    """What measures each artifact on its device, beside it; without measuring, that of an earlier build goes.
+
+    Needs `prepared`, `expected`, `made`. Raises QdslError as `evaluate` does, and artifact-write.
+    """
+    for each in job.made:
+        if job.expected is None:
+            bundling.remove(each)
+        else:
+            bundling.bundle(job.prepared, each, job.expected)
+
+
+def emulate(job: Job) -> None:
+    """What the artifacts compute on other processors.
+
+    Needs `prepared`, `processors`, `made`; leaves `checks`. Raises QdslError emulator-failed, artifact-refused.
+    """
+    job.checks = checking.on_processors(job.prepared, job.made, job.processors, job.tell)
+    job.diags.extend(checking.faults(job.checks))
+
+
+def judge(job: Job) -> None:
+    """Whether budgets hold, and `measurements.json`, which says all that is known.
+
+    Needs `loaded`, `pinned`, `prepared`, `made`, `figures`; leaves `budgets`, `measurements`. Raises QdslError
+    lock-moved, artifact-write.
+    """
+    job.budgets = tuple(measuring.budgets(job.prepared, Standing.of(each), job.figures) for each in job.made)
+    given = job.made, job.figures, job.budgets, job.pinned.used
+    job.measurements = measuring.write(job.directory, job.prepared, *given)
+    job.tell(Event("require", "", found=job.measurements))
+
+
+def advise(job: Job) -> None:
+    """For each broken budget, changes that were tried.
+
+    Needs `prepared`, `measured`, `datasets`, `expected`, `made`, `budgets`; leaves diagnostics alone.
+    """
+    pairs = zip(job.made, job.budgets, strict=True)
+    builds = [advice.Build(each.plan, each.verification, budgets) for each, budgets in pairs]
+    given = job.wishes.sets, job.measured, job.datasets, job.expected or ()
+    job.diags.extend(advice.advice(Bench(job.prepared, *given, job.stage("try")), builds))
+
+
+def report(job: Job) -> None:
+    """The page about the build, made from its files.
+
+    Needs `loaded`, and what `judge` wrote; leaves `page`. Raises QdslError artifact-write.
+    """
+    made = write_page([job.directory])
+    job.diags.extend(made.warnings)
+    job.page = made.path

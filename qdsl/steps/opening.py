@@ -1,0 +1,125 @@
+"""Steps before anything is measured or written: what the recipe asks for is known, decided, and there."""
+
+from __future__ import annotations
+
+from qdsl import data
+from qdsl.calibrate.session import require_loads
+from qdsl.data import Dataset
+from qdsl.findings.as_it_runs import as_it_runs
+from qdsl.findings.loadable import require_loadable
+from qdsl.graph.finite import require_finite
+from qdsl.harness import emulators
+from qdsl.measure import measuring
+from qdsl.measure.events import Event
+from qdsl.plan import gate
+from qdsl.ranges.calibrating import here, requests
+from qdsl.ranges.locking import Pinned
+from qdsl.ranges.sharding import Shards
+from qdsl.spec.words import count, mebibytes, plain
+from qdsl.steps.job import Job
+from qdsl.work import prepared
+from qdsl.work.deciding import decide_all
+from qdsl.work.engines import engine
+from qdsl.work.prepared import Prepared, takes
+
+
+def require(job: Job) -> None:
+    """Who calibrates (this process, or shards by an engine) and the processors to emulate. Both have to be there even
+    where nothing will be left for them to do: nobody waits for hours to hear that one is missing.
+
+    Leaves `calibrator`, `processors`. Raises QdslError sweep-engine, cpu-unknown, emulator-absent.
+    """
+    wishes, effort = job.wishes, job.wishes.effort
+    run = engine(effort.engine, effort.shards)
+    shards = Shards(effort.shards, run, str(wishes.path), wishes.sets, wishes.target)
+    job.calibrator = here if effort.shards == 1 else shards.calibrate
+    job.processors = emulators.cpus(wishes.on)
+    emulators.require(job.processors)
+
+
+def read(job: Job) -> None:
+    """The recipe, unless it asks its targets for what is not carried out, and the lock beside it.
+
+    Leaves `loaded`, `pinned`. Raises QdslError: what is wrong with the recipe, not-yet, lock-*.
+    """
+    loaded, target = prepared.read(job.wishes.path, job.wishes.sets), job.wishes.target
+    job.diags.extend(loaded.diagnostics)
+    for each in loaded.recipe.targets:
+        job.diags.extend(gate(loaded.recipe, each.name) if target in (None, each.name) else ())
+    job.diags.raise_errors()
+    job.loaded = loaded
+    job.pinned = Pinned(loaded.recipe, job.wishes.lock, target)
+
+
+def prepare(job: Job) -> None:
+    """The model in canonical form.
+
+    Needs `loaded`; leaves `prepared`. Raises QdslError: model-*, input-unknown.
+    """
+    job.prepared = prepared.prepare(job.loaded)
+    job.diags.extend(job.prepared.warnings)
+
+
+def plan(job: Job) -> None:
+    """What every target is to do, which its software would load.
+
+    Needs `prepared`; leaves `planned`. Raises QdslError with what cannot be planned for any of them.
+    """
+    decided = decide_all(job.prepared, job.wishes.target, job.diags)
+    job.planned = tuple(as_it_runs(job.prepared, each) for each in decided)
+    require_loadable(job.prepared, job.planned, job.wishes.sets)
+
+
+def check(job: Job) -> None:
+    """Weights are finite, and ONNX Runtime loads the model.
+
+    Needs `prepared`. Raises QdslError model-non-finite, calibration-load.
+    """
+    require_finite(job.prepared.model)
+    require_loads(job.prepared.model)
+    job.tell(Event("model", _model_words(job.prepared)))
+
+
+def open_data(job: Job) -> None:
+    """Every dataset that calibration needs; what is wrong with any of them is raised at once.
+
+    Needs `loaded`, `pinned`, `prepared`, `planned`; leaves `opened`. Raises QdslError data-*, image-*, input-*; under
+    `--locked` what is not there is told.
+    """
+    recipe, wanted = job.loaded.recipe, takes(job.prepared)
+
+    def opened(name: str) -> Dataset:
+        statement = recipe.dataset(name)
+        found = data.open(statement, recipe.inputs, wanted, job.diags)
+        if not job.wishes.lock.locked:
+            data.look(found, statement)
+        return found
+
+    names = dict.fromkeys(requests(job.plans))
+    if recipe.tune is not None and recipe.tune.data is not None:
+        names[recipe.tune.data] = None
+    job.opened = job.pinned.open(list(names), opened, job.diags)
+
+
+def foresee(job: Job) -> None:
+    """What is to be evaluated, looked at as far as that goes before anything is built.
+
+    Needs `prepared`, `planned`; leaves `expected`. Raises QdslError evaluate-*, profile-batch, data-*, python-*.
+    """
+    wishes = job.wishes
+    if not wishes.measure:
+        job.expected = None
+        return
+    needed, allowed = not wishes.lock.locked, wishes.allow_python
+    job.expected = measuring.foreseen(job.prepared, job.plans, job.diags, needed=needed, allow_python=allowed)
+
+
+def _model_words(found: Prepared) -> str:
+    number = found.model.parameters
+    parameters = (
+        f"{number / 1e6:.2f} M parameters" if number >= 1e5 else f"{number:,} parameter{'' if number == 1 else 's'}"
+    )
+    return (
+        f"{plain(found.model.name)}   {count(len(found.view.nodes), 'node')}, {parameters}, "
+        f"{mebibytes(found.file_bytes)}, opset {found.view.opset}"
+    )
