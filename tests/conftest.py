@@ -48,6 +48,15 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     return check
 
 
+@pytest.fixture
+def ort_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index of targets as if ONNX Runtime were the only one: for what is said of those that are not there."""
+    from qdsl.targets import TARGETS
+
+    for name in TARGETS.keys() - {"ort"}:
+        monkeypatch.delitem(TARGETS, name)
+
+
 @pytest.fixture(scope="session")
 def testdata() -> Path:
     """The folder of real models and labelled images; skips where it is absent."""

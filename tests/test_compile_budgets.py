@@ -82,6 +82,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.usefixtures("ort_alone")
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_carried_out_is_an_error_and_writes_nothing(name: str, tmp_path: Path) -> None:
     rules, codes = REFUSED[name]

@@ -171,6 +171,7 @@ def test_storage_only_opens_a_type_that_is_stored_and_not_computed_in() -> None:
     assert "stored only" in nodes(plan)["conv1"].note
 
 
+@pytest.mark.usefixtures("ort_alone")
 def test_a_target_without_a_table_says_so() -> None:
     head = HEAD.replace("target ort", 'target stm32 { device "STM32H7B3I-DK" }')
     assert codes(TWO, "", head=head, target="stm32") == ["target-absent"]

@@ -37,6 +37,7 @@ def raised(code: str) -> list[Diagnostic]:
     return [*diags, *gate(recipe, target), *flagged]
 
 
+@pytest.mark.usefixtures("ort_alone")
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_the_example_raises_its_code(code: str) -> None:
     found = raised(code)

@@ -220,6 +220,7 @@ def test_what_is_not_carried_out_is_an_error(rules: str) -> None:
     assert gated(rules) == [("error", "not-yet")]
 
 
+@pytest.mark.usefixtures("ort_alone")
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [

@@ -9,10 +9,12 @@ from typing import assert_type
 import qdsl
 import qdsl.plan.build
 import qdsl.report.page
+from qdsl.targets.results import NotHere, Verification
 
 compiled = qdsl.compile("a.q", out="build")
 assert_type(compiled, qdsl.CompileResult)
 assert_type(compiled.targets, tuple[qdsl.TargetResult, ...])
+assert_type(compiled.targets[0].verification, Verification | NotHere)
 assert_type(qdsl.check("a.q"), qdsl.CheckResult)
 assert_type(qdsl.fmt("qdsl 1"), str)
 assert_type(qdsl.plan("a.q"), qdsl.PlanResult)
