@@ -108,6 +108,9 @@ class BoardRuntime:
     ) -> Refusal | None:
         return None
 
+    def misreads(self, model: Model, view: GraphView, predictions: Mapping[str, Prediction]) -> None:
+        return None
+
     def file_bytes(self, plan: Plan, view: GraphView, rows: Sequence[Row], float_bytes: int) -> int:
         return len(program(plan))
 

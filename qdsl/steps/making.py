@@ -6,8 +6,8 @@ from qdsl.describe.render import choice_words, totals
 from qdsl.diag import Span
 from qdsl.findings.arithmetic import arithmetic_findings
 from qdsl.findings.findings import findings
-from qdsl.findings.foreign_scales import unread_scales
 from qdsl.findings.foreign_sums import inexact_sums
+from qdsl.findings.misread import misread_nodes
 from qdsl.harness.measurements import RECIPE
 from qdsl.lang.recipe import Recipe
 from qdsl.measure import comparing
@@ -46,7 +46,7 @@ def find(job: Job) -> None:
             job.diags.extend(arithmetic_findings(each.plan, each.seen, _asked(job.loaded.recipe, each.plan.target)))
     for one in job.decided:
         job.diags.extend(inexact_sums(job.prepared, one))
-        job.diags.extend(unread_scales(job.prepared, one))
+        job.diags.extend(misread_nodes(job.prepared, one))
 
 
 def write(job: Job) -> None:

@@ -42,6 +42,14 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Misread:
+    """What fused kernels compute otherwise than a file says: `nodes` by why, in graph order, and what cures it."""
+
+    nodes: Mapping[str, Sequence[str]]
+    cures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Deployed:
     """What times an artifact in processes of their own, here or on a device: a file that ONNX Runtime loads, and the
     session options by name that it asks for."""
@@ -91,6 +99,11 @@ class Runtime(Protocol):
         capability: Capability,
     ) -> Refusal | None:
         """Why the software would not load the emitted graph; None where it does. `view.opset` is the opset emitted."""
+        ...
+
+    def misreads(self, model: Model, view: GraphView, predictions: Mapping[str, Prediction]) -> Misread | None:
+        """What the software computes otherwise than a file says for which nothing was planned; None for nothing.
+        `predictions` say what runs of `model`, of which `view` is the graph."""
         ...
 
     def file_bytes(self, plan: Plan, view: GraphView, rows: Sequence[Row], float_bytes: int) -> int:

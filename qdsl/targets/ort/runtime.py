@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from qdsl.capability import Capability, Row
+from qdsl.graph import Model
 from qdsl.graph.view import GraphView
 from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import edges_of_plan
 from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
-from qdsl.targets.base import Refusal
+from qdsl.targets.base import Misread, Refusal
 from qdsl.targets.ort.dynamic_size import predicted_dynamic_bytes
 from qdsl.targets.ort.float16_size import float16_bytes, float16_reads
 from qdsl.targets.ort.joins import joined_nodes, lowered_nodes
+from qdsl.targets.ort.misread import misread
 from qdsl.targets.ort.predict import predict, refused_tensors
 from qdsl.targets.ort.predict_dynamic import predict_dynamic
 from qdsl.targets.ort.size import kept_floats, predicted_bytes
@@ -60,6 +62,9 @@ class OrtRuntime:
             f"signed activations at opset {view.opset}",
             "from opset 21 on, it rewrites such a pair to unsigned and then contradicts itself",
         )
+
+    def misreads(self, model: Model, view: GraphView, predictions: Mapping[str, Prediction]) -> Misread | None:
+        return misread(model, view, predictions)
 
     def file_bytes(self, plan: Plan, view: GraphView, rows: Sequence[Row], float_bytes: int) -> int:
         place = view.node_index
