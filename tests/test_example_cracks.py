@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import io
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import onnx
 import pytest
+from example_tools import parameter_count, shared
 from PIL import Image
 
 import qdsl.lang
@@ -26,16 +25,9 @@ CLASSES = ("clean", "crack")
 MODELS = [("mobilenet_v1_025", 27, 900_000), ("mobilenet_v2_050", 52, 2_900_000)]
 
 
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
-    """Import a module of the example by its bare name, as its scripts do, and forget all of them afterwards."""
-    monkeypatch.syspath_prepend(str(CRACKS))
-    names = {path.stem for path in CRACKS.glob("*.py")}
-    before = {name: sys.modules.pop(name) for name in names & set(sys.modules)}
-    yield importlib.import_module
-    for name in names & set(sys.modules):
-        del sys.modules[name]
-    sys.modules.update(before)
+def load(name: str) -> ModuleType:
+    """A module of the example when it is needed: some import torch."""
+    return importlib.import_module(f"examples.cracks.{name}")
 
 
 @pytest.mark.parametrize("split", sorted(COUNTS))
@@ -55,18 +47,18 @@ def test_pictures_take_less_than_three_megabytes() -> None:
     assert len({path.read_bytes() for path in files}) == len(files)
 
 
-def test_generator_makes_the_committed_pictures_again(load: Callable[[str], ModuleType]) -> None:
+def test_generator_makes_the_committed_pictures_again() -> None:
     surfaces = load("surfaces")
     for split, index in (("train", 0), ("train", 1), ("val", 198), ("val", 199)):
         picture = surfaces.make_picture(7, split, index)
         path = CRACKS / split / surfaces.label(index) / f"{index:05d}.jpg"
-        with Image.open(path) as image, Image.open(io.BytesIO(surfaces.encode_jpeg(picture))) as again:
+        with Image.open(path) as image, Image.open(io.BytesIO(surfaces.jpeg(picture))) as again:
             stored, made = (np.asarray(i.convert("RGB"), dtype=np.float64) for i in (image, again))
         # Another version of Pillow or numpy may round differently here and there.
         assert np.abs(stored - made).mean() < 1.0
 
 
-def test_a_picture_does_not_depend_on_its_neighbours(load: Callable[[str], ModuleType]) -> None:
+def test_a_picture_does_not_depend_on_its_neighbours() -> None:
     surfaces = load("surfaces")
     alone = surfaces.make_picture(3, "train", 5)
     surfaces.make_picture(3, "train", 4)
@@ -75,7 +67,7 @@ def test_a_picture_does_not_depend_on_its_neighbours(load: Callable[[str], Modul
     assert not np.array_equal(alone, surfaces.make_picture(4, "train", 5))
 
 
-def test_cracks_can_be_seen(load: Callable[[str], ModuleType]) -> None:
+def test_cracks_can_be_seen() -> None:
     surfaces, concrete, fissures = load("surfaces"), load("concrete"), load("fissures")
     rng = np.random.default_rng(0)
     surface = concrete.random_surface(rng)
@@ -91,7 +83,7 @@ def test_cracks_can_be_seen(load: Callable[[str], ModuleType]) -> None:
     assert np.array_equal(plain, surfaces.take(surface, 1))  # neither taking nor cracking a copy changed it
 
 
-def test_every_mark_draws_on_a_surface_and_stays_in_range(load: Callable[[str], ModuleType]) -> None:
+def test_every_mark_draws_on_a_surface_and_stays_in_range() -> None:
     concrete, marks, surfaces = load("concrete"), load("marks"), load("surfaces")
     for mark in sorted(set(marks.MARKS), key=lambda m: m.__name__):
         changed = 0
@@ -131,28 +123,28 @@ def test_models_take_less_than_five_megabytes() -> None:
     assert sum(path.stat().st_size for path in CRACKS.glob("*.onnx")) < 5_000_000
 
 
-def test_networks_have_the_published_parameter_counts(load: Callable[[str], ModuleType]) -> None:
+def test_networks_have_the_published_parameter_counts() -> None:
     torch = pytest.importorskip("torch", reason="torch builds the networks")
     model = load("model")
-    assert model.parameter_count(model.mobilenet_v1(1000, 1.0)) == 4_231_976
-    assert model.parameter_count(model.mobilenet_v1(1000, 0.25)) == 470_072
-    assert model.parameter_count(model.mobilenet_v2(1000, 1.0)) == 3_504_872
-    assert model.parameter_count(model.mobilenet_v2(1000, 0.5)) == 1_968_680
+    assert parameter_count(model.mobilenet_v1(1000, 1.0)) == 4_231_976
+    assert parameter_count(model.mobilenet_v1(1000, 0.25)) == 470_072
+    assert parameter_count(model.mobilenet_v2(1000, 1.0)) == 3_504_872
+    assert parameter_count(model.mobilenet_v2(1000, 0.5)) == 1_968_680
     for name, parameters in (("mobilenet_v1_025", 213_586), ("mobilenet_v2_050", 690_242)):
         network = model.NETWORKS[name]().eval()
-        assert model.parameter_count(network) == parameters
+        assert parameter_count(network) == parameters
         with torch.no_grad():
             assert network(torch.zeros(2, 3, 32, 64)).shape == (2, 2)
 
 
-def test_channels_are_rounded_to_eights_and_never_by_more_than_a_tenth(load: Callable[[str], ModuleType]) -> None:
+def test_channels_are_rounded_to_eights_and_never_by_more_than_a_tenth() -> None:
     pytest.importorskip("torch", reason="model.py imports torch")
     scaled = load("model").scaled
     assert [scaled(c, 0.5) for c in (16, 24, 32, 64, 96, 160, 320)] == [8, 16, 16, 32, 48, 80, 160]
     assert all(scaled(c, w / 20) >= 0.9 * c * w / 20 for c in range(8, 400, 8) for w in range(1, 30))
 
 
-def test_training_prepares_pictures_as_the_recipes_say(load: Callable[[str], ModuleType]) -> None:
+def test_training_prepares_pictures_as_the_recipes_say() -> None:
     pytest.importorskip("torch", reason="train.py imports torch")
     train = load("train")
     for path in sorted((ROOT / "recipes").glob("cracks_*.q")):
@@ -165,7 +157,7 @@ def test_training_prepares_pictures_as_the_recipes_say(load: Callable[[str], Mod
         assert -1 <= prepared.min() < prepared.max() <= 127 / 128
 
 
-def test_augmented_pictures_keep_their_size_and_class(load: Callable[[str], ModuleType]) -> None:
+def test_augmented_pictures_keep_their_size_and_class() -> None:
     pytest.importorskip("torch", reason="train.py imports torch")
     train = load("train")
     items = train.Pictures(CRACKS, 3, 320)
@@ -177,15 +169,15 @@ def test_augmented_pictures_keep_their_size_and_class(load: Callable[[str], Modu
     assert float(image.min()) >= -1 and float(image.max()) < 1
 
 
-def test_a_few_steps_of_training_lower_the_loss(load: Callable[[str], ModuleType]) -> None:
+def test_a_few_steps_of_training_lower_the_loss() -> None:
     torch = pytest.importorskip("torch", reason="torch trains")
-    model, train = load("model"), load("train")
+    model, train, training = load("model"), load("train"), shared("training")
     torch.manual_seed(0)
     network = model.mobilenet_v1().train()
     items = train.Pictures(CRACKS, 1, 8)
     images = torch.stack([items[i][0][:, ::3, ::3] for i in range(8)])
     kinds = torch.tensor([items[i][1] for i in range(8)])
-    optimizer = train.make_optimizer(network, "adamw", 3e-3)
+    optimizer = training.make_optimizer(network, "adamw", 3e-3, train.HABIT)
     values = []
     for _ in range(10):
         value = torch.nn.functional.cross_entropy(network(images), kinds)
@@ -195,15 +187,3 @@ def test_a_few_steps_of_training_lower_the_loss(load: Callable[[str], ModuleType
         values.append(float(value.detach()))
     assert np.isfinite(values).all()
     assert values[-1] < 0.5 * values[0]
-
-
-def test_training_goes_on_from_its_state(load: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch", reason="torch trains")
-    model, train = load("model"), load("train")
-    network = model.mobilenet_v1()
-    assert train.restore(tmp_path / "none.pt", {"model": network}, torch.device("cpu")) == 0
-    train.save(tmp_path / "state.pt", {"model": network.state_dict(), "step": 30})
-    other = model.mobilenet_v1()
-    assert train.restore(tmp_path / "state.pt", {"model": other}, torch.device("cpu")) == 30
-    for mine, theirs in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
-        assert torch.equal(mine, theirs)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import onnx
 import pytest
+from example_tools import parameter_count, shared
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,16 +18,9 @@ SIZES = {(640, 480), (480, 640), (512, 512), (640, 360), (576, 432)}
 COUNTS = {"train": 300, "val": 150}
 
 
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
-    """Import a module of the example by its bare name, as its scripts do, and forget all of them afterwards."""
-    monkeypatch.syspath_prepend(str(PEOPLE))
-    names = {path.stem for path in PEOPLE.glob("*.py")}
-    before = {name: sys.modules.pop(name) for name in names & set(sys.modules)}
-    yield importlib.import_module
-    for name in names & set(sys.modules):
-        del sys.modules[name]
-    sys.modules.update(before)
+def load(name: str) -> ModuleType:
+    """A module of the example when it is needed: some import torch."""
+    return importlib.import_module(f"examples.people.{name}")
 
 
 @pytest.mark.parametrize("split", sorted(COUNTS))
@@ -60,12 +52,12 @@ def test_labels_are_boxes_inside_the_image(split: str, people: int, without: int
     assert boxes[:, 3:5].min() > 0
 
 
-def test_generator_makes_the_committed_scenes_again(load: Callable[[str], ModuleType]) -> None:
+def test_generator_makes_the_committed_scenes_again() -> None:
     scenes = load("scenes")
     for split in COUNTS:
         scene = scenes.make_scene(7, split, 0)
         label = (PEOPLE / "labels" / split / "00000.txt").read_text(encoding="utf-8")
-        assert scenes.label_text(scene.boxes) == label
+        assert shared("boxes").label_text((0, *box) for box in scene.boxes) == label
         with Image.open(PEOPLE / "images" / split / "00000.jpg") as image:
             stored = np.asarray(image.convert("RGB").reduce(8), dtype=np.float64)
         # The stored picture went through a lossy JPEG; sensor noise is what it loses, so 8 x 8 pixels are averaged.
@@ -73,7 +65,7 @@ def test_generator_makes_the_committed_scenes_again(load: Callable[[str], Module
         assert np.abs(stored - made).mean() < 2.5
 
 
-def test_a_scene_does_not_depend_on_its_neighbours(load: Callable[[str], ModuleType]) -> None:
+def test_a_scene_does_not_depend_on_its_neighbours() -> None:
     scenes = load("scenes")
     alone = scenes.make_scene(3, "train", 5)
     scenes.make_scene(3, "train", 4)
@@ -121,17 +113,17 @@ def test_exports_hold_no_trace_of_where_they_were_made(path: Path) -> None:
         assert word not in data
 
 
-def test_network_has_the_published_parameter_count(load: Callable[[str], ModuleType]) -> None:
+def test_network_has_the_published_parameter_count() -> None:
     torch = pytest.importorskip("torch", reason="torch builds the network")
     model = load("model")
-    assert model.parameter_count(model.YOLOv8(nc=1)) == 3_011_043
-    assert model.parameter_count(model.YOLOv8(nc=80)) == 3_157_200
+    assert parameter_count(model.YOLOv8(nc=1)) == 3_011_043
+    assert parameter_count(model.YOLOv8(nc=80)) == 3_157_200
     network = model.YOLOv8(width=1 / 32, box_channels=16).eval()
     with torch.no_grad():
         assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 5, 12 * 8 + 6 * 4 + 3 * 2)
 
 
-def test_overlap_of_a_box_with_itself_is_one(load: Callable[[str], ModuleType]) -> None:
+def test_overlap_of_a_box_with_itself_is_one() -> None:
     torch = pytest.importorskip("torch", reason="torch computes the loss")
     boxes = torch.tensor([[10.0, 20.0, 50.0, 90.0], [0.0, 0.0, 8.0, 8.0]])
     overlap = load("loss").complete_iou(boxes[:, None], boxes[None])
@@ -139,7 +131,7 @@ def test_overlap_of_a_box_with_itself_is_one(load: Callable[[str], ModuleType]) 
     assert float(overlap[0, 1]) < 0  # apart: no intersection, and the centres' distance counts against it
 
 
-def test_assignment_stays_inside_the_boxes_and_skips_padding(load: Callable[[str], ModuleType]) -> None:
+def test_assignment_stays_inside_the_boxes_and_skips_padding() -> None:
     torch = pytest.importorskip("torch", reason="torch computes the loss")
     loss, model = load("loss"), load("model")
     points, strides = model.anchor_points([(8, 8), (4, 4), (2, 2)], torch.zeros(1))
@@ -155,14 +147,14 @@ def test_assignment_stays_inside_the_boxes_and_skips_padding(load: Callable[[str
     assert float(found.scores[~found.positive].sum()) == 0 < float(found.scores.sum())
 
 
-def test_a_few_steps_of_training_lower_the_loss(load: Callable[[str], ModuleType]) -> None:
+def test_a_few_steps_of_training_lower_the_loss() -> None:
     torch = pytest.importorskip("torch", reason="torch trains")
-    loss, model, train = load("loss"), load("model"), load("train")
+    loss, model, train, training = load("loss"), load("model"), load("train"), shared("training")
     torch.manual_seed(0)
     network = model.YOLOv8(width=1 / 32).train()
     items = train.Scenes(PEOPLE, 96, 1, 4)
     images, targets = train.collate([items[i] for i in range(4)])
-    optimizer = train.make_optimizer(network, "adamw", 5e-3)
+    optimizer = training.make_optimizer(network, "adamw", 5e-3, train.HABIT)
     values = []
     for _ in range(16):
         value, _ = loss.detection_loss(network(images), targets)
@@ -174,7 +166,7 @@ def test_a_few_steps_of_training_lower_the_loss(load: Callable[[str], ModuleType
     assert values[-1] < 0.8 * values[0]
 
 
-def test_mirrored_and_moved_boxes_stay_inside(load: Callable[[str], ModuleType]) -> None:
+def test_mirrored_and_moved_boxes_stay_inside() -> None:
     pytest.importorskip("torch", reason="train.py imports torch")
     items = load("train").Scenes(PEOPLE, 160, 3, 40)
     for index in range(0, 40, 4):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib
 import io
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import onnx
 import pytest
+from example_tools import parameter_count, shared
 from PIL import Image
 
 from qdsl.data.files import chosen, item_names
@@ -31,16 +30,9 @@ SCENES = {
 BOXES = {"train": (15, 13, 10, 7), "val": (64, 60, 66, 58)}
 
 
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
-    """Import a module of the example by its bare name, as its scripts do, and forget all of them afterwards."""
-    monkeypatch.syspath_prepend(str(STEEL))
-    names = {path.stem for path in STEEL.glob("*.py")}
-    before = {name: sys.modules.pop(name) for name in names & set(sys.modules)}
-    yield importlib.import_module
-    for name in names & set(sys.modules):
-        del sys.modules[name]
-    sys.modules.update(before)
+def load(name: str) -> ModuleType:
+    """A module of the example when it is needed: some import torch."""
+    return importlib.import_module(f"examples.steel.{name}")
 
 
 def rows(path: Path) -> list[list[float]]:
@@ -68,9 +60,7 @@ def test_pictures_and_labels_take_less_than_five_megabytes() -> None:
 
 
 @pytest.mark.parametrize("split", sorted(SCENES))
-def test_scenes_show_what_their_numbers_say_and_in_the_shares_of_the_study(
-    split: str, load: Callable[[str], ModuleType]
-) -> None:
+def test_scenes_show_what_their_numbers_say_and_in_the_shares_of_the_study(split: str) -> None:
     plates = load("plates")
     scenes: Counter[str] = Counter()
     boxes: Counter[str] = Counter()
@@ -108,20 +98,20 @@ def test_defects_are_outside_of_what_clean_strip_shows() -> None:
     assert lows[1] < 0.6 * lows[0] and highs[1] > highs[0] + 15
 
 
-def test_generator_makes_the_committed_scenes_again(load: Callable[[str], ModuleType]) -> None:
+def test_generator_makes_the_committed_scenes_again() -> None:
     plates = load("plates")
     for split, index in (("train", 0), ("train", 396), ("val", 1), ("val", 3), ("val", 4), ("val", 5)):
         scene = plates.make_scene(7, split, index)
         label = STEEL / "labels" / split / f"{index:05d}.txt"
         np.testing.assert_allclose([[b.kind, b.x, b.y, b.width, b.height] for b in scene.boxes], rows(label), atol=0.01)
         path = STEEL / "images" / split / f"{index:05d}.jpg"
-        with Image.open(path) as image, Image.open(io.BytesIO(plates.encode_jpeg(scene.image))) as again:
+        with Image.open(path) as image, Image.open(io.BytesIO(plates.jpeg(scene.image))) as again:
             stored, made = (np.asarray(i.convert("RGB"), dtype=np.float64) for i in (image, again))
         # Another version of Pillow or numpy may round differently here and there.
         assert np.abs(stored - made).mean() < 1.0
 
 
-def test_a_scene_does_not_depend_on_its_neighbours(load: Callable[[str], ModuleType]) -> None:
+def test_a_scene_does_not_depend_on_its_neighbours() -> None:
     plates = load("plates")
     alone = plates.make_scene(3, "val", 5)
     plates.make_scene(3, "val", 4)
@@ -130,7 +120,7 @@ def test_a_scene_does_not_depend_on_its_neighbours(load: Callable[[str], ModuleT
     assert not np.array_equal(alone.image, plates.make_scene(4, "val", 5).image)
 
 
-def test_clean_scenes_can_be_thinned_out(load: Callable[[str], ModuleType], tmp_path: Path) -> None:
+def test_clean_scenes_can_be_thinned_out(tmp_path: Path) -> None:
     plates = load("plates")
     kinds = list(plates.write_split(tmp_path, "train", 20, 7, 8))
     shown = [i for i in range(20) if plates.kind_of("train", i) != "clean" or i % 8 == 0]
@@ -138,7 +128,7 @@ def test_clean_scenes_can_be_thinned_out(load: Callable[[str], ModuleType], tmp_
     assert kinds == [plates.kind_of("train", i) for i in shown]
 
 
-def test_every_mark_is_faint_and_every_defect_covers_what_it_changes(load: Callable[[str], ModuleType]) -> None:
+def test_every_mark_is_faint_and_every_defect_covers_what_it_changes() -> None:
     strip, marks, defects = load("strip"), load("marks"), load("defects")
     assert tuple(defects.DEFECTS) == defects.CLASSES == CLASSES
     for draw in (*sorted(set(marks.MARKS), key=lambda m: m.__name__), *defects.DEFECTS.values()):
@@ -160,7 +150,7 @@ def test_every_mark_is_faint_and_every_defect_covers_what_it_changes(load: Calla
         assert drawn >= 3, draw.__name__
 
 
-def test_boxes_of_a_scene_keep_apart(load: Callable[[str], ModuleType]) -> None:
+def test_boxes_of_a_scene_keep_apart() -> None:
     plates = load("plates")
     assert plates.apart((0, 10, 0, 10), (20, 30, 0, 10)) and plates.apart((0, 10, 0, 10), (9, 19, 0, 10))
     assert not plates.apart((0, 100, 0, 100), (40, 50, 40, 50))
@@ -204,16 +194,16 @@ def test_recipes_calibrate_on_few_and_on_many_defects() -> None:
     assert set(drawn["steel_oversampled"]) == set(CLASSES)
 
 
-def test_network_has_the_stated_size(load: Callable[[str], ModuleType]) -> None:
+def test_network_has_the_stated_size() -> None:
     torch = pytest.importorskip("torch", reason="torch builds the network")
     model = load("model")
     network = model.Detector().eval()
-    assert model.parameter_count(network) == 1_649_880
+    assert parameter_count(network) == 1_649_880
     with torch.no_grad():
         assert network(torch.zeros(2, 3, 64, 96)).shape == (2, 8, 12 * 8 + 6 * 4 + 3 * 2)
 
 
-def test_overlap_of_a_box_with_itself_is_one(load: Callable[[str], ModuleType]) -> None:
+def test_overlap_of_a_box_with_itself_is_one() -> None:
     torch = pytest.importorskip("torch", reason="torch computes the loss")
     boxes = torch.tensor([[10.0, 20.0, 50.0, 90.0], [0.0, 0.0, 8.0, 8.0]])
     iou, giou = load("loss").overlaps(boxes[:, None], boxes[None])
@@ -221,7 +211,7 @@ def test_overlap_of_a_box_with_itself_is_one(load: Callable[[str], ModuleType]) 
     assert -1 < float(giou[0, 1]) < 0  # apart: the empty part of their hull counts against them
 
 
-def test_boxes_go_to_the_stride_of_their_size_and_padding_to_none(load: Callable[[str], ModuleType]) -> None:
+def test_boxes_go_to_the_stride_of_their_size_and_padding_to_none() -> None:
     torch = pytest.importorskip("torch", reason="torch computes the loss")
     loss, model = load("loss"), load("model")
     points, strides = model.cells([(40, 40), (20, 20), (10, 10)], torch.zeros(1))
@@ -239,14 +229,14 @@ def test_boxes_go_to_the_stride_of_their_size_and_padding_to_none(load: Callable
     assert not loss.assign(points.T, strides, none)[0].any()
 
 
-def test_a_few_steps_of_training_lower_the_loss(load: Callable[[str], ModuleType]) -> None:
+def test_a_few_steps_of_training_lower_the_loss() -> None:
     torch = pytest.importorskip("torch", reason="torch trains")
-    loss, model, train = load("loss"), load("model"), load("train")
+    loss, model, train, training = load("loss"), load("model"), load("train"), shared("training")
     torch.manual_seed(0)
     network = model.Detector().train()
     items = train.Scenes(STEEL, 1, 4)
     images, targets = train.collate([items[i] for i in range(4)])
-    optimizer = train.make_optimizer(network, "adamw", 2e-3)
+    optimizer = training.make_optimizer(network, "adamw", 2e-3, train.HABIT)
     values = []
     for _ in range(8):
         value, _ = loss.detection_loss(network(images), targets)
@@ -258,7 +248,7 @@ def test_a_few_steps_of_training_lower_the_loss(load: Callable[[str], ModuleType
     assert values[-1] < 0.8 * values[0]
 
 
-def test_clean_pictures_alone_give_a_loss_without_boxes(load: Callable[[str], ModuleType]) -> None:
+def test_clean_pictures_alone_give_a_loss_without_boxes() -> None:
     torch = pytest.importorskip("torch", reason="torch computes the loss")
     loss, train = load("loss"), load("train")
     maps = [torch.zeros(2, 8, n, n, requires_grad=True) for n in (8, 4, 2)]
@@ -268,7 +258,7 @@ def test_clean_pictures_alone_give_a_loss_without_boxes(load: Callable[[str], Mo
     assert parts["box"] == 0 < parts["class"] and np.isfinite(float(value.detach()))
 
 
-def test_training_sees_every_class_equally_often(load: Callable[[str], ModuleType]) -> None:
+def test_training_sees_every_class_equally_often() -> None:
     pytest.importorskip("torch", reason="train.py imports torch")
     train = load("train")
     items = train.Scenes(STEEL, 3, 400, clean=0.2)
@@ -285,15 +275,3 @@ def test_training_sees_every_class_equally_often(load: Callable[[str], ModuleTyp
     image, boxes = items[6]
     again, same = items[6]
     assert bool((image == again).all()) and bool((boxes == same).all())
-
-
-def test_training_goes_on_from_its_state(load: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch", reason="torch trains")
-    model, train = load("model"), load("train")
-    network = model.Head(4)
-    assert train.restore(tmp_path / "none.pt", {"model": network}, torch.device("cpu")) == 0
-    train.save(tmp_path / "state.pt", {"model": network.state_dict(), "step": 30})
-    other = model.Head(4)
-    assert train.restore(tmp_path / "state.pt", {"model": other}, torch.device("cpu")) == 30
-    for mine, theirs in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
-        assert torch.equal(mine, theirs)

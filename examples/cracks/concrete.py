@@ -6,7 +6,9 @@ import copy
 import math
 
 import numpy as np
-from brush import SIDE, Array, Colour, Stencil, anywhere, blurred, chance, cloud, drawn_out, spread, uniform
+
+from examples.common.drawing import Array, Colour, Stencil, blurred, chance, spread, uniform
+from examples.cracks.brush import SHEET, SIDE, anywhere, cloud, drawn_out
 
 
 class Surface:
@@ -86,7 +88,7 @@ def grain(rng: np.random.Generator, surface: Surface) -> None:
 def aggregate(rng: np.random.Generator, surface: Surface) -> None:
     """Stones and sand that show: light and dark specks."""
     for share in (0.25, -0.35):
-        specks = Stencil()
+        specks = Stencil(SHEET)
         for _ in range(int(spread(rng, 6, 160))):
             size = spread(rng, 0.5, 2.6)
             specks.disc(anywhere(rng), size, size * uniform(rng, 0.6, 1.0), uniform(rng, 0.3, 1.0))
@@ -103,7 +105,7 @@ def float_marks(rng: np.random.Generator, surface: Surface) -> None:
 
 def pores(rng: np.random.Generator, surface: Surface) -> None:
     """Air bubbles at the formwork: round and longish holes, dark inside, lit at the edge away from the sun."""
-    holes, edges = Stencil(), Stencil()
+    holes, edges = Stencil(SHEET), Stencil(SHEET)
     for _ in range(int(spread(rng, 2, 45))):
         (x, y), size = anywhere(rng), spread(rng, 0.6, 2.4) * (2.2 if chance(rng, 0.08) else 1.0)
         cover = uniform(rng, 0.4, 1.0)

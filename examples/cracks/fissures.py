@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from brush import SIDE, Array, Point, Stencil, anywhere, blurred, chance, cloud, pick, spread, uniform
-from concrete import Surface
+
+from examples.common.drawing import Array, Point, Stencil, blurred, chance, pick, spread, uniform
+from examples.cracks.brush import SHEET, SIDE, anywhere, cloud
+from examples.cracks.concrete import Surface
 
 STEP = 2.5  # pixels between two points of a walk
 LEAST = 26  # points of a walk inside the picture: about 65 pixels of crack, or it is walked again
@@ -126,7 +128,7 @@ def normals(points: Array) -> Array:
 
 def gap(rng: np.random.Generator, walks: list[Walk], share: float, roughness: float) -> Array:
     """(SIDE, SIDE) coverage of the walks at `share` of their width, each edge broken on its own."""
-    stencil = Stencil()
+    stencil = Stencil(SHEET)
     for one in walks:
         count, half = len(one.points), one.widths[:, None] * np.float32(share / 2)
         chips = [1 + roughness * slow_noise(rng, count, 0.5)[:, None].clip(-2, 2) for _ in range(2)]

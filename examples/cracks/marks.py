@@ -6,25 +6,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from brush import (
-    Array,
-    Colour,
-    Point,
-    Stencil,
-    along,
-    anywhere,
-    blurred,
-    chance,
-    cloud,
-    curve,
-    distance,
-    drawn_out,
-    pick,
-    smooth_step,
-    spread,
-    uniform,
-)
-from concrete import Surface
+
+from examples.common.drawing import Array, Colour, Point, Stencil, blurred, chance, pick, smooth_step, spread, uniform
+from examples.cracks.brush import SHEET, along, anywhere, cloud, curve, distance, drawn_out
+from examples.cracks.concrete import Surface
 
 RUST: tuple[Colour, ...] = ((0.48, 0.27, 0.13), (0.58, 0.36, 0.2), (0.36, 0.22, 0.14))
 PAINT: tuple[Colour, ...] = (
@@ -70,7 +55,7 @@ def joint(rng: np.random.Generator, surface: Surface) -> None:
     """Where two boards of the formwork met, or a sawn joint: straight lines, dark, or a ridge with a shadow."""
     angle, width = upright(rng), spread(rng, 0.7, 6.0)
     for _ in range(1 if chance(rng, 0.7) else 2):
-        stencil = Stencil()
+        stencil = Stencil(SHEET)
         stencil.line(crossing(rng, angle), width)
         cover = stencil.finish() * (0.85 + 0.25 * cloud(rng, uniform(rng, 8, 60))).clip(0, 1)
         surface.relief += np.float32(uniform(rng, -0.9, 0.7)) * blurred(cover, uniform(rng, 0.6, 1.4))
@@ -99,7 +84,7 @@ def flaked(rng: np.random.Generator, surface: Surface) -> None:
 def holes(rng: np.random.Generator, surface: Surface) -> None:
     """Large bug holes, tie holes and honeycomb: dark, round, some in a row or in a nest."""
     centre, nest = anywhere(rng), spread(rng, 8, 60)
-    stencil = Stencil()
+    stencil = Stencil(SHEET)
     for _ in range(int(spread(rng, 1, 16))):
         size = spread(rng, 1.5, 7.0)
         at = (centre[0] + nest * float(rng.standard_normal()), centre[1] + nest * float(rng.standard_normal()))
@@ -113,7 +98,7 @@ def shadow(rng: np.random.Generator, surface: Surface) -> None:
     """Of something outside the picture: an edge, a beam, or a cable, which is thin, dark and nearly straight."""
     dark = np.float32(uniform(rng, 0.2, 0.6))
     if chance(rng, 0.45):
-        stencil = Stencil()
+        stencil = Stencil(SHEET)
         start = anywhere(rng, 40)
         heading = uniform(rng, 0, 2 * math.pi)
         for way in (heading, heading + math.pi):
@@ -129,7 +114,7 @@ def shadow(rng: np.random.Generator, surface: Surface) -> None:
 def scratches(rng: np.random.Generator, surface: Surface) -> None:
     """Straight or slightly bent, thin, mostly lighter than the ground, alone or side by side."""
     angle, tone = uniform(rng, 0, math.pi), uniform(rng, 0.1, 0.4) * pick(rng, [1, 1, -1])
-    stencil = Stencil()
+    stencil = Stencil(SHEET)
     (x, y), count = anywhere(rng, 30), 1 + int(rng.geometric(0.45)) % 8
     for _ in range(count):
         points = curve(rng, (x, y), angle + uniform(rng, -0.08, 0.08), spread(rng, 20, 240), uniform(rng, 0, 0.6))
@@ -151,7 +136,7 @@ def streaks(rng: np.random.Generator, surface: Surface) -> None:
 
 def paint(rng: np.random.Generator, surface: Surface) -> None:
     """A sprayed mark, or splashes."""
-    colour, stencil = pick(rng, PAINT), Stencil()
+    colour, stencil = pick(rng, PAINT), Stencil(SHEET)
     if chance(rng, 0.4):
         for _ in range(int(spread(rng, 2, 40))):
             stencil.disc(anywhere(rng), spread(rng, 0.6, 5.0), cover=uniform(rng, 0.5, 1.0))
@@ -167,7 +152,7 @@ def paint(rng: np.random.Generator, surface: Surface) -> None:
 def writing(rng: np.random.Generator, surface: Surface) -> None:
     """A pencil's, marker's or chalk's line: thin, smooth, of one width."""
     colour = pick(rng, [(0.16, 0.16, 0.18), (0.3, 0.3, 0.33), (0.93, 0.93, 0.9), (0.25, 0.3, 0.5)])
-    stencil = Stencil()
+    stencil = Stencil(SHEET)
     for _ in range(1 + int(rng.geometric(0.6)) % 4):
         bend = uniform(rng, 0, 3.0) if chance(rng, 0.6) else 0.0
         points = curve(rng, anywhere(rng), uniform(rng, 0, 2 * math.pi), uniform(rng, 40, 260), bend)
@@ -178,7 +163,7 @@ def writing(rng: np.random.Generator, surface: Surface) -> None:
 
 def fibres(rng: np.random.Generator, surface: Surface) -> None:
     """Hairs, straws, dry roots and spiders' threads that lie on it: smooth, thin, with a shadow of their own."""
-    stencil = Stencil()
+    stencil = Stencil(SHEET)
     for _ in range(1 + int(rng.geometric(0.5)) % 5):
         points = curve(rng, anywhere(rng), uniform(rng, 0, 2 * math.pi), spread(rng, 25, 200), uniform(rng, 0.5, 4.0))
         stencil.line(points, spread(rng, 0.6, 1.6))
@@ -194,7 +179,7 @@ def rust(rng: np.random.Generator, surface: Surface) -> None:
     if chance(rng, 0.5):
         cover = blob(rng, anywhere(rng), spread(rng, 4, 45), uniform(rng, 0.2, 0.5), uniform(rng, 0.2, 0.7))
     else:
-        stencil = Stencil()
+        stencil = Stencil(SHEET)
         stencil.line(crossing(rng, upright(rng)), spread(rng, 2, 14))
         cover = blurred(stencil.finish(), uniform(rng, 1.5, 5.0))
     run = drawn_out(rng, uniform(rng, 10, 25), 1.0, math.pi / 2)
@@ -211,7 +196,7 @@ def patches(rng: np.random.Generator, surface: Surface) -> None:
 
 def pebbles(rng: np.random.Generator, surface: Surface) -> None:
     """Loose grains and chips: light, with a shadow."""
-    stencil = Stencil()
+    stencil = Stencil(SHEET)
     for _ in range(int(spread(rng, 1, 14))):
         (x, y), size = anywhere(rng), spread(rng, 1.0, 5.0)
         turns = sorted(uniform(rng, 0, 2 * math.pi) for _ in range(7))

@@ -131,8 +131,3 @@ def mobilenet_v2(classes: int = 2, width: float = 0.5) -> Classifier:
 
 
 NETWORKS: dict[str, Callable[[], Classifier]] = {"mobilenet_v1_025": mobilenet_v1, "mobilenet_v2_050": mobilenet_v2}
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Elements of all parameters; BatchNorm's running statistics are none."""
-    return sum(p.numel() for p in model.parameters())

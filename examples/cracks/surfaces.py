@@ -2,7 +2,7 @@
 
 The committed pictures were made by
 
-    python examples/cracks/surfaces.py --out examples/cracks --train 160 --val 200 --test 0 --seed 7
+    python -m examples.cracks.surfaces --out examples/cracks --train 160 --val 200 --test 0 --seed 7
 
 and more, for training, with larger counts and another folder: picture i does not depend on how many are asked for.
 Even pictures are clean, odd ones show a crack; everything else is drawn in the same way for both. A crack that can
@@ -13,18 +13,18 @@ index).
 from __future__ import annotations
 
 import argparse
-import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from brush import SIDE, Array, along, anywhere, blurred, chance, cloud, distance, pick, spread, uniform
-from concrete import Surface, random_surface
-from fissures import crack
-from marks import random_marks
 from numpy.typing import NDArray
-from PIL import Image
+
+from examples.common.drawing import Array, blurred, chance, encode_jpeg, generator, pick, spread, uniform
+from examples.cracks.brush import SIDE, along, anywhere, cloud, distance
+from examples.cracks.concrete import Surface, random_surface
+from examples.cracks.fissures import crack
+from examples.cracks.marks import random_marks
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
 CLASSES = ("clean", "crack")
@@ -95,7 +95,7 @@ def take(surface: Surface, seed: int) -> NDArray[np.uint8]:
 
 def make_picture(seed: int, split: str, index: int) -> NDArray[np.uint8]:
     """Picture `index` of a split ("train", "val" or "test"): (SIDE, SIDE, 3) uint8 RGB, of class `label(index)`."""
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, SPLITS[split], index])))
+    rng = generator(seed, SPLITS[split], index)
     surface = random_surface(rng)
     for mark in random_marks(rng):
         mark(rng, surface)
@@ -110,16 +110,8 @@ def make_picture(seed: int, split: str, index: int) -> NDArray[np.uint8]:
     return plain
 
 
-def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
-    """JPEG at the best of a few qualities that fits in `BYTES_PER_IMAGE`, or at the lowest."""
-    data = b""
-    for quality in (88, 80, 72, 64, 56, 48, 40, 32):
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True)
-        data = buffer.getvalue()
-        if len(data) <= BYTES_PER_IMAGE:
-            break
-    return data
+def jpeg(picture: NDArray[np.uint8]) -> bytes:
+    return encode_jpeg(picture, BYTES_PER_IMAGE, (88, 80, 72, 64, 56, 48, 40, 32))
 
 
 def write_split(out: Path, split: str, count: int, seed: int) -> Iterator[str]:
@@ -128,7 +120,7 @@ def write_split(out: Path, split: str, count: int, seed: int) -> Iterator[str]:
         kind = label(index)
         folder = out / split / kind
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{index:05d}.jpg").write_bytes(encode_jpeg(make_picture(seed, split, index)))
+        (folder / f"{index:05d}.jpg").write_bytes(jpeg(make_picture(seed, split, index)))
         yield kind
 
 

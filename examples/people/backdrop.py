@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from brush import Colour, chance, clipped, mix, pick, scaled, smooth_noise, uniform
 from PIL import Image, ImageDraw, ImageFilter
-from props import paint
-from street import Canvas
+
+from examples.common.drawing import Colour, chance, pick, uniform
+from examples.people.brush import clipped, mix, scaled, smooth_noise
+from examples.people.props import paint
+from examples.people.street import Canvas
 
 WALLS: list[Colour] = [(150, 122, 100), (170, 160, 146), (118, 74, 60), (96, 100, 106), (186, 176, 150)]
 GROUNDS: list[Colour] = [(148, 144, 136), (126, 120, 112), (96, 112, 72), (160, 150, 128)]

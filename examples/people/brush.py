@@ -6,29 +6,11 @@ Objects are drawn in units of their own, x to the right and y up, with (0, 0) wh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-Array = NDArray[np.float32]
-Colour = tuple[float, float, float]
-Point = tuple[float, float]
-T = TypeVar("T")
-
-
-def uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(low + (high - low) * rng.random())
-
-
-def chance(rng: np.random.Generator, probability: float) -> bool:
-    return bool(rng.random() < probability)
-
-
-def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
-    return options[int(rng.random() * len(options))]
+from examples.common.drawing import Array, Colour, Point
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:

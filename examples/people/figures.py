@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from brush import Array, Brush, Colour, Point, chance, mix, pick, scaled, uniform
+
+from examples.common.drawing import Array, Colour, Point, chance, pick, uniform
+from examples.people.brush import Brush, mix, scaled
 
 SKINS: list[Colour] = [(236, 200, 174), (222, 178, 146), (196, 148, 112), (150, 104, 74), (108, 72, 52), (74, 50, 40)]
 HAIRS: list[Colour] = [(24, 20, 18), (52, 36, 26), (92, 62, 38), (150, 116, 70), (128, 126, 124), (210, 206, 200)]

@@ -10,23 +10,16 @@ import math
 from dataclasses import dataclass
 
 import torch
-from model import REG_MAX, anchor_points
 from torch import Tensor
 from torch.nn import functional
+
+from examples.common.training import Targets
+from examples.people.model import REG_MAX, anchor_points
 
 TOP_K = 10  # cells per box
 ALPHA, BETA = 0.5, 6.0  # exponents of score and overlap in the alignment metric
 BOX_GAIN, CLASS_GAIN, DFL_GAIN = 7.5, 0.5, 1.5
 EPS = 1e-7
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Boxes (N, M, 4) as x0, y0, x1, y1 in pixels, class indices (N, M), and which of them are real (N, M)."""
-
-    boxes: Tensor
-    classes: Tensor
-    valid: Tensor
 
 
 @dataclass(frozen=True)

@@ -237,8 +237,3 @@ class YOLOv8(nn.Module):
             x = layer(sources if isinstance(layer, (Concat, Detect)) else sources[0])
             outputs.append(x)
         return x
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Elements of all parameters, the fixed DFL weights included."""
-    return sum(p.numel() for p in model.parameters())

@@ -8,8 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from brush import Array, Brush, Colour, Point, chance, mix, pick, scaled, uniform
-from figures import BRIGHTS, DARKS, LIGHTS, SKINS, cloth, draw_head, draw_torso, random_look, random_pose, render_bust
+
+from examples.common.drawing import Array, Colour, Point, chance, pick, uniform
+from examples.people.brush import Brush, mix, scaled
+from examples.people.figures import (
+    BRIGHTS,
+    DARKS,
+    LIGHTS,
+    SKINS,
+    cloth,
+    draw_head,
+    draw_torso,
+    random_look,
+    random_pose,
+    render_bust,
+)
 
 Prop = Callable[[np.random.Generator, float, float], Array]
 

@@ -2,7 +2,7 @@
 
 The committed images and labels were made by
 
-    python examples/people/scenes.py --out examples/people --train 300 --val 150 --seed 7
+    python -m examples.people.scenes --out examples/people --train 300 --val 150 --seed 7
 
 and more, for training, with a larger count and another folder: scene i does not depend on how many are asked for.
 A label is the visible extent of one person; people less than 35 % visible are not labelled, nor are dummies,
@@ -12,20 +12,22 @@ busts and posters. Every scene draws its own random generator from (seed, split,
 from __future__ import annotations
 
 import argparse
-import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from backdrop import draw_backdrop
-from brush import Array, chance, pick, smooth_noise, uniform
-from figures import render_person
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from props import DISTRACTORS, FURNITURE, lamp, umbrella
-from street import Box, Canvas, View, random_light, random_view
+
+from examples.common.boxes import write_scene
+from examples.common.drawing import Array, chance, encode_jpeg, generator, pick, uniform
+from examples.people.backdrop import draw_backdrop
+from examples.people.brush import smooth_noise
+from examples.people.figures import render_person
+from examples.people.props import DISTRACTORS, FURNITURE, lamp, umbrella
+from examples.people.street import Box, Canvas, View, random_light, random_view
 
 SPLITS = {"train": 0, "val": 1}
 BYTES_PER_IMAGE = 21_000  # JPEG quality falls until a scene fits
@@ -145,39 +147,22 @@ def photograph(rng: np.random.Generator, picture: Array) -> NDArray[np.uint8]:
 
 def make_scene(seed: int, split: str, index: int) -> Scene:
     """Scene `index` of a split ("train" or "val")."""
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, SPLITS[split], index])))
+    rng = generator(seed, SPLITS[split], index)
     canvas = Canvas(random_view(rng), random_light(rng))
     draw_backdrop(rng, canvas)
     lamps = draw_objects(rng, canvas)
     return Scene(photograph(rng, apply_light(rng, canvas, lamps)), canvas.boxes())
 
 
-def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
-    """JPEG at the best of a few qualities that fits in `BYTES_PER_IMAGE`, or at the lowest."""
-    data = b""
-    for quality in (85, 75, 66, 58, 50, 42, 35):
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True)
-        data = buffer.getvalue()
-        if len(data) <= BYTES_PER_IMAGE:
-            break
-    return data
-
-
-def label_text(boxes: list[Box]) -> str:
-    """YOLO lines: class, centre x, centre y, width, height, as fractions of the image's width and height."""
-    return "".join(f"0 {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n" for x, y, w, h in boxes)
+def jpeg(image: NDArray[np.uint8]) -> bytes:
+    return encode_jpeg(image, BYTES_PER_IMAGE, (85, 75, 66, 58, 50, 42, 35))
 
 
 def write_split(out: Path, split: str, count: int, seed: int) -> Iterator[int]:
     """Write `count` scenes of one split under `out`; yields the number of people in each."""
-    images, labels = out / "images" / split, out / "labels" / split
-    images.mkdir(parents=True, exist_ok=True)
-    labels.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         scene = make_scene(seed, split, index)
-        (images / f"{index:05d}.jpg").write_bytes(encode_jpeg(scene.image))
-        (labels / f"{index:05d}.txt").write_text(label_text(scene.boxes), encoding="utf-8", newline="\n")
+        write_scene(out, split, index, jpeg(scene.image), ((0, *box) for box in scene.boxes))
         yield len(scene.boxes)
 
 

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from brush import Array, Colour, chance, pick, uniform
 from PIL import Image, ImageFilter
+
+from examples.common.drawing import Array, Colour, chance, pick, uniform
 
 SIZES = [(640, 480), (640, 480), (480, 640), (512, 512), (640, 360), (576, 432)]  # (width, height) in pixels
 MIN_VISIBLE = 0.35  # of a person's area; less is not labelled

@@ -11,23 +11,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from brush import (
-    Array,
-    Point,
-    Stencil,
-    anywhere,
-    blob,
-    blurred,
-    chance,
-    cloud,
-    moved,
-    noise,
-    pick,
-    smooth_step,
-    spread,
-    uniform,
-)
-from strip import Strip
+
+from examples.common.drawing import Array, Point, Stencil, blurred, chance, pick, smooth_step, spread, uniform
+from examples.steel.brush import SHEET, anywhere, blob, cloud, moved, noise
+from examples.steel.strip import Strip
 
 CLASSES = ("crack", "inclusion", "pit", "scale")
 INNER = 24.0  # pixels from the border to the middle of a defect, at least
@@ -58,7 +45,7 @@ def walk(rng: np.random.Generator, start: Point, heading: float, length: float, 
 
 def crack(rng: np.random.Generator, strip: Strip) -> Array:
     """An open, jagged line with a branch or two, thinner towards its ends, and a bright lip on one side."""
-    stencil, heading = Stencil(), uniform(rng, 0, math.pi)
+    stencil, heading = Stencil(SHEET), uniform(rng, 0, math.pi)
     width, length, jag = spread(rng, 1.4, 4.5), spread(rng, 50, 200), uniform(rng, 0.25, 0.6)
     x, y = anywhere(rng, INNER)
     start = (x - length / 2 * math.cos(heading), y - length / 2 * math.sin(heading))
@@ -80,7 +67,7 @@ def crack(rng: np.random.Generator, strip: Strip) -> Array:
 
 def inclusion(rng: np.random.Generator, strip: Strip) -> Array:
     """Slag that was rolled out: dark, ragged spindles along the strip, one behind the other, some burnished."""
-    stencil, (x, y) = Stencil(), anywhere(rng, INNER)
+    stencil, (x, y) = Stencil(SHEET), anywhere(rng, INNER)
     for _ in range(1 + int(rng.geometric(0.45)) % 5):
         length, thick = spread(rng, 18, 110), spread(rng, 3.0, 11.0)
         ts = np.linspace(0, 1, 14)
@@ -101,7 +88,7 @@ def inclusion(rng: np.random.Generator, strip: Strip) -> Array:
 def pit(rng: np.random.Generator, strip: Strip) -> Array:
     """A nest of small round holes, black, each with a bright crescent on the side that faces the light."""
     centre, nest, count = anywhere(rng, INNER), spread(rng, 8, 40), int(spread(rng, 3, 36))
-    stencil, usual = Stencil(), spread(rng, 1.4, 4.2)
+    stencil, usual = Stencil(SHEET), spread(rng, 1.4, 4.2)
     for _ in range(count):
         away, turn = nest * math.sqrt(rng.random()), uniform(rng, 0, 2 * math.pi)
         size = usual * uniform(rng, 0.6, 1.5)

@@ -8,27 +8,18 @@ padded with `valid` False.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from model import STRIDES, cells, corners, flatten
 from torch import Tensor
 from torch.nn import functional
+
+from examples.common.training import Targets
+from examples.steel.model import STRIDES, cells, corners, flatten
 
 LIMITS = (48.0, 112.0)  # pixels of size, from which on a box belongs to the next stride
 FLATTEST = 3.0  # a box counts as no larger than this many times its shorter side: a cell's middle must lie in it
 RADIUS = 1.5  # strides around the middle of a box that learn it
 BOX_GAIN, CLASS_GAIN = 2.0, 1.0
 EPS = 1e-7
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Boxes (N, M, 4) as x0, y0, x1, y1 in pixels, class indices (N, M), and which of them are real (N, M)."""
-
-    boxes: Tensor
-    classes: Tensor
-    valid: Tensor
 
 
 def overlaps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,23 +9,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from brush import (
-    SIDE,
-    Stencil,
-    anywhere,
-    blob,
-    blurred,
-    chance,
-    cloud,
-    moved,
-    noise,
-    offsets,
-    pick,
-    smooth_step,
-    spread,
-    uniform,
-)
-from strip import Strip
+
+from examples.common.drawing import Stencil, blurred, chance, pick, smooth_step, spread, uniform
+from examples.steel.brush import SHEET, SIDE, anywhere, blob, cloud, moved, noise, offsets
+from examples.steel.strip import Strip
 
 Mark = Callable[[np.random.Generator, Strip], None]
 
@@ -41,7 +28,7 @@ def scratches(rng: np.random.Generator, strip: Strip) -> None:
     """Too faint to count: thin, nearly straight, mostly light, alone or side by side, longer than any crack."""
     angle = uniform(rng, -0.25, 0.25) if chance(rng, 0.7) else uniform(rng, 0, math.pi)
     x, y = anywhere(rng, 30)
-    stencil = Stencil()
+    stencil = Stencil(SHEET)
     for _ in range(1 + int(rng.geometric(0.5)) % 5):
         length, lean = spread(rng, 40, 300), angle + uniform(rng, -0.06, 0.06)
         dx, dy = length / 2 * math.cos(lean), length / 2 * math.sin(lean)
@@ -73,7 +60,7 @@ def roll_marks(rng: np.random.Generator, strip: Strip) -> None:
     """A damaged roll prints the same shallow dent again at every turn: small, soft, in a row along the strip."""
     pitch, (x, y) = uniform(rng, 45, 130), anywhere(rng)
     rx, ry = spread(rng, 2, 9), spread(rng, 2, 6)
-    stencil = Stencil()
+    stencil = Stencil(SHEET)
     x %= pitch
     while x < SIDE:
         stencil.disc((x, y + uniform(rng, -1, 1)), rx, ry, uniform(rng, 0.7, 1.0))
@@ -101,7 +88,7 @@ def stain(rng: np.random.Generator, strip: Strip) -> None:
 def dust(rng: np.random.Generator, strip: Strip) -> None:
     """Loose specks, lighter or darker, all over."""
     for sign in (1, -1):
-        stencil = Stencil()
+        stencil = Stencil(SHEET)
         for _ in range(int(spread(rng, 3, 60))):
             size = spread(rng, 0.5, 1.6)
             stencil.disc(anywhere(rng), size * uniform(rng, 1, 1.8), size, uniform(rng, 0.3, 1.0))
@@ -110,7 +97,7 @@ def dust(rng: np.random.Generator, strip: Strip) -> None:
 
 def drips(rng: np.random.Generator, strip: Strip) -> None:
     """Oil wiped along the strip: dark, smooth spindles, as inclusions are in outline, but soft."""
-    stencil, (x, y) = Stencil(), anywhere(rng)
+    stencil, (x, y) = Stencil(SHEET), anywhere(rng)
     for _ in range(1 + int(rng.geometric(0.4)) % 5):
         stencil.disc((x, y), spread(rng, 10, 60), spread(rng, 1.5, 6), uniform(rng, 0.5, 1.0))
         x, y = x + uniform(rng, -60, 60), y + uniform(rng, -25, 25)
@@ -120,7 +107,7 @@ def drips(rng: np.random.Generator, strip: Strip) -> None:
 def dents(rng: np.random.Generator, strip: Strip) -> None:
     """Shallow dents from loose grit: a nest of round, soft spots, half lighter and half darker."""
     (x, y), nest = anywhere(rng), spread(rng, 8, 50)
-    stencil = Stencil()
+    stencil = Stencil(SHEET)
     for _ in range(int(spread(rng, 2, 18))):
         size, turn, away = spread(rng, 1.2, 4.5), uniform(rng, 0, 2 * math.pi), nest * math.sqrt(rng.random())
         stencil.disc((x + away * math.cos(turn), y + away * math.sin(turn)), size, size, uniform(rng, 0.5, 1.0))

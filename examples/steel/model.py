@@ -152,8 +152,3 @@ def corners(logs: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tens
     """Logarithms of distances left, up, right and down (N, 4, A) -> two corners (N, 2, A) in pixels."""
     distances = logs.exp() * strides
     return points - distances[:, :2], points + distances[:, 2:]
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Elements of all parameters; BatchNorm's running statistics are none."""
-    return sum(p.numel() for p in model.parameters())

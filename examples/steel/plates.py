@@ -2,7 +2,7 @@
 
 The committed pictures and labels were made by
 
-    python examples/steel/plates.py --out examples/steel --train 400 --val 240 --seed 7
+    python -m examples.steel.plates --out examples/steel --train 400 --val 240 --seed 7
 
 and more, for training, with larger counts and another folder: scene i does not depend on how many are asked for. The
 number of a scene decides what it shows: in `train` 92 of each hundred are clean, 3 have cracks, 2 inclusions, 2 pits
@@ -13,18 +13,19 @@ else is drawn in the same way for all. Every scene has its own random generator,
 from __future__ import annotations
 
 import argparse
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from brush import SIDE, Array
-from defects import CLASSES, DEFECTS
-from marks import random_marks
 from numpy.typing import NDArray
-from PIL import Image
-from strip import Strip, light, photograph, random_strip
+
+from examples.common.boxes import write_scene
+from examples.common.drawing import Array, encode_jpeg, generator
+from examples.steel.brush import SIDE
+from examples.steel.defects import CLASSES, DEFECTS
+from examples.steel.marks import random_marks
+from examples.steel.strip import Strip, light, photograph, random_strip
 
 SPLITS = {"train": 0, "val": 1}
 CLEAN = "clean"
@@ -109,7 +110,7 @@ def spoil(rng: np.random.Generator, strip: Strip, kind: str) -> tuple[Strip, tup
 
 def make_scene(seed: int, split: str, index: int) -> Scene:
     """Scene `index` of a split ("train" or "val")."""
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, SPLITS[split], index])))
+    rng = generator(seed, SPLITS[split], index)
     strip = random_strip(rng)
     boxes: tuple[Box, ...] = ()
     for mark in random_marks(rng):
@@ -121,21 +122,8 @@ def make_scene(seed: int, split: str, index: int) -> Scene:
     return Scene(photograph(rng, strip), boxes)
 
 
-def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
-    """JPEG at the best of a few qualities that fits in `BYTES_PER_IMAGE`, or at the lowest."""
-    data = b""
-    for quality in (88, 80, 72, 64, 56, 48, 40, 32):
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "JPEG", quality=quality, optimize=True)
-        data = buffer.getvalue()
-        if len(data) <= BYTES_PER_IMAGE:
-            break
-    return data
-
-
-def label_text(boxes: tuple[Box, ...]) -> str:
-    """YOLO lines: class, centre x, centre y, width, height, as fractions of the picture's width and height."""
-    return "".join(f"{b.kind} {b.x:.6f} {b.y:.6f} {b.width:.6f} {b.height:.6f}\n" for b in boxes)
+def jpeg(image: NDArray[np.uint8]) -> bytes:
+    return encode_jpeg(image, BYTES_PER_IMAGE, (88, 80, 72, 64, 56, 48, 40, 32))
 
 
 def write_split(out: Path, split: str, count: int, seed: int, clean_every: int) -> Iterator[str]:
@@ -143,16 +131,13 @@ def write_split(out: Path, split: str, count: int, seed: int, clean_every: int) 
 
     Yields what each written scene shows.
     """
-    images, labels = out / "images" / split, out / "labels" / split
-    images.mkdir(parents=True, exist_ok=True)
-    labels.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         kind = kind_of(split, index)
         if kind == CLEAN and index % clean_every:
             continue
         scene = make_scene(seed, split, index)
-        (images / f"{index:05d}.jpg").write_bytes(encode_jpeg(scene.image))
-        (labels / f"{index:05d}.txt").write_text(label_text(scene.boxes), encoding="utf-8", newline="\n")
+        rows = [(box.kind, box.x, box.y, box.width, box.height) for box in scene.boxes]
+        write_scene(out, split, index, jpeg(scene.image), rows)
         yield kind
 
 

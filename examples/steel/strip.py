@@ -6,8 +6,10 @@ import copy
 import math
 
 import numpy as np
-from brush import SIDE, Array, Colour, anywhere, blurred, chance, cloud, noise, offsets, spread, uniform
 from numpy.typing import NDArray
+
+from examples.common.drawing import Array, Colour, blurred, chance, spread, uniform
+from examples.steel.brush import SIDE, anywhere, cloud, noise, offsets
 
 
 class Strip:
