@@ -84,12 +84,20 @@ def test_it_is_not_timed(tmp_path: Path) -> None:
 
 def test_a_bench_that_is_elsewhere_leaves_the_plan_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the table has alternatives, and nothing here times them."""
-    heard: list[str] = []
     monkeypatch.setattr("qdsl.targets.ort.target.Ort.bench", lambda *words: NO_BOARD)
     path = recipe(tmp_path, "tune latency\n", HEAD)
-    result = qdsl.compile(path, out=tmp_path / "build", listener=lambda event: heard.append(event.text))
-    assert "nothing is timed here: there is no board" in heard
+    result = compiled(path)
+    told = [d.headline for d in result.diagnostics if d.code == "undecided"]
+    assert told == ["`tune latency` is left out for ort: there is no board"]
     assert not [choice for choice in result.targets[0].plan.choices if choice.alternative == "stem_float"]
+
+
+def test_a_first_recipe_for_it_asks_for_its_own_types(tmp_path: Path) -> None:
+    path = recipe(tmp_path)
+    made = qdsl.new(path.with_name("demo.onnx"), data=path.with_name("calib.npz"), target="stm32", out=tmp_path / "n.q")
+    assert "activations 8 bit" in made.text and "target stm32" in made.text
+    (plan,) = qdsl.plan(made.path).plans
+    assert plan.totals.integer_nodes == 4
 
 
 def test_the_other_verbs_take_the_build(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,12 @@ _STATIC = """quantize static {
   activations uint8 affine per_tensor
   calibrate minmax on calib
 }"""
+# For targets whose kernels read other types.
+_STATIC_8 = """quantize static {
+  weights 8 bit
+  activations 8 bit
+  calibrate minmax on calib
+}"""
 _FIGURES = {
     "classification": ("measure top1", "require top1 drop <= 1 pp"),
     "detection": ("measure map50, map50_95", "require map50_95 drop <= 1 pp"),
@@ -184,7 +190,7 @@ def _prepared(text: str, path: Path) -> Prepared:
 def _drafts(draft: _Draft, prepared: Prepared, found: Found | None) -> Iterator[_Draft]:
     """With data a static build, evaluated on its labels where they fit the model; without it what needs none."""
     head = len(decode_head(prepared.view))
-    modes = [_DYNAMIC, _HALF] if found is None else [_STATIC, _DYNAMIC, _HALF]
+    modes = [_DYNAMIC, _HALF] if found is None else [_STATIC, _STATIC_8, _DYNAMIC, _HALF]
     tasks = [""] if found is None else [*([found.task] if found.task else []), "fidelity"]
     for mode, task, kept in product(modes, tasks, dict.fromkeys((head, 0))):
         if task != "detection" or decoding(prepared.view):

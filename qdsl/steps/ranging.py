@@ -63,6 +63,8 @@ def choose(job: Job) -> None:
         found = [tuning.choose(job.prepared, each, *given, heard) for each in job.planned]
         job.decided = tuple(one.decisions for one in found)
         job.tuned = [choice for one in found for choice in one.choices]
+        if (tune := job.prepared.recipe.tune) is not None:
+            job.diags.extend(warning for one in found for warning in one.left_out(tune))
     else:
         known = job.pinned.choices
         job.decided = tuple(choices.recall(job.prepared, each, known) for each in job.planned)

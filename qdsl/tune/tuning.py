@@ -5,18 +5,21 @@ Either way a choice goes to the lock with what showed it, and a fresh lock stand
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
+from qdsl.diag import Diagnostic, Severity
+from qdsl.lang.recipe import Tune
 from qdsl.lock import LockedChoice
 from qdsl.plan import Decisions
 from qdsl.plan.gate import find_target
 from qdsl.search import Trial, walk
 from qdsl.spec.plan import Choice
 from qdsl.spec.scratch import scratch
+from qdsl.spec.words import plain
 from qdsl.targets import target_of
 from qdsl.targets.base import Bench
 from qdsl.targets.results import NotHere
@@ -29,10 +32,18 @@ from qdsl.work.prepared import Prepared
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """The plan after all choices, and those choices (those tried and left, too) as the lock keeps them."""
+    """The plan after all choices, and those choices (those tried and left, too) as the lock keeps them; `elsewhere`
+    says why nothing could be timed on this machine, None where it could or nothing was to be."""
 
     decisions: Decisions
     choices: tuple[LockedChoice, ...]
+    elsewhere: NotHere | None = None
+
+    def left_out(self, tune: Tune) -> Iterator[Diagnostic]:
+        """A warning where nothing could be timed."""
+        if self.elsewhere is not None:
+            headline = f"`tune {tune.goal}` is left out for {self.decisions.plan.target}: {plain(self.elsewhere.why)}"
+            yield Diagnostic("undecided", headline, tune.span, severity=Severity.WARNING)
 
 
 def choose(
@@ -51,8 +62,7 @@ def choose(
     with scratch() as folder:
         bench = _bench(prepared, decided, ranges, folder)
         if isinstance(bench, NotHere):
-            heard(f"nothing is timed here: {bench.why}", 0, 0)
-            return Tuned(decided, tuple(line for lines in found for line in lines))
+            return Tuned(decided, tuple(line for lines in found for line in lines), bench)
         trying = Trying(prepared, decided, ranges.low, datasets, bench, heard)
         steps = [[Step(c.alternative.name, region) for region in c.regions] for c in ladders]
         made = walk(steps, trials, trying.attempt)
