@@ -26,7 +26,7 @@ from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets import TARGETS
 from qdsl.targets.base import Refusal, Runtime, Target
 from qdsl.targets.manifest import manifest
-from qdsl.targets.results import MANIFEST_FILE, Emitted, EmittedFile, NotHere
+from qdsl.targets.results import MANIFEST_FILE, Emitted, EmittedFile, NotHere, Product
 
 NO_BOARD = NotHere("there is no board")
 TABLE = """format = 1
@@ -108,7 +108,7 @@ class BoardRuntime:
     ) -> Refusal | None:
         return None
 
-    def misreads(self, model: Model, view: GraphView, predictions: Mapping[str, Prediction]) -> None:
+    def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> None:
         return None
 
     def file_bytes(self, plan: Plan, view: GraphView, rows: Sequence[Row], float_bytes: int) -> int:

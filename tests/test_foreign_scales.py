@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from foreign_files import scaled
+from foreign_files import folded, scaled
 
 import qdsl
 
@@ -67,3 +67,45 @@ def test_what_the_runtime_computes_otherwise_is_told(name: str, tmp_path: Path) 
     apart = np.abs(answers(model) - written).max()
     assert apart > 0.35 if said else apart < 0.15
     assert np.abs(answers(model, disable_quant_qdq="1") - written).max() < 0.15, "the first cure"
+
+
+def turned(axis: int) -> onnx.ModelProto:
+    """A Conv whose weight is stored with its channels last, and its scales along `axis`."""
+    scales = np.linspace(0.001, 0.05, KERNEL.shape[axis - 2] if axis > 1 else 3, dtype=np.float32)
+    before = [
+        onnx.helper.make_node("DequantizeLinear", ["v", "ws", "wz"], ["vd"], axis=axis),
+        onnx.helper.make_node("Transpose", ["vd"], ["wd"], perm=[3, 2, 0, 1]),
+    ]
+    zeros = np.zeros(len(scales), np.int8)
+    return folded(before, shape=(1, 8, 6, 6), v=KERNEL.transpose(2, 3, 1, 0), ws=scales, wz=zeros)
+
+
+def unequal(operator: str) -> onnx.ModelProto:
+    """A node with a float weight whose channels are of very different sizes."""
+    shape = KERNEL.shape if operator == "Conv" else SQUARE.shape
+    sizes = np.geomspace(0.001, 1, 8, dtype=np.float32).reshape(-1, *[1] * (len(shape) - 1))
+    w = np.random.default_rng(3).standard_normal(shape).astype(np.float32) * sizes
+    before = [onnx.helper.make_node("Identity", ["w"], ["wd"])]
+    return folded(before, operator, shape=(1, 8, 6, 6) if operator == "Conv" else (4, 8), w=w)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (turned(3), ""),
+        (turned(2), "another axis"),
+        (turned(0), "another axis"),
+        (unequal("Conv"), "int8 that the runtime makes of the float weight"),
+        (unequal("Gemm"), "int8 that the runtime makes of the float weight"),
+        (unequal("MatMul"), ""),
+    ],
+    ids=["output channels", "input channels", "rows", "Conv", "Gemm", "MatMul"],
+)
+def test_what_the_runtime_folds_is_held_against_the_file(model: onnx.ModelProto, said: str, tmp_path: Path) -> None:
+    onnx.save(model, tmp_path / "model.onnx")
+    (tmp_path / "asis.q").write_text(RECIPE, encoding="utf-8")
+    result = qdsl.compile(tmp_path / "asis.q", out=tmp_path / "build", lock=False)
+    told = [found for found in result.diagnostics if found.code == "fused-otherwise"]
+    assert [said in note and note.startswith("node: ") for found in told for note in found.notes] == [True] * bool(said)
+    if not said:
+        np.testing.assert_allclose(answers(model), answers(model, as_written="yes"), atol=0.25)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from qdsl.plan import Decisions
 from qdsl.plan.as_it_is import RAN
 from qdsl.spec.plan import AS_IT_IS, NodePlan, Prediction
 from qdsl.targets import target_of
-from qdsl.targets.results import NotHere, Ran
+from qdsl.targets.results import NotHere, Product, Ran
 from qdsl.work.prepared import Prepared
 
 _GONE = Prediction("absorbed", "", "", RAN)
@@ -38,10 +38,17 @@ def _marked(node: NodePlan) -> NodePlan:
 
 
 def _kernels(prepared: Prepared, target: str) -> Mapping[str, Ran] | NotHere:
-    return target_of(target).kernels(as_runtimes_read_it(prepared), prepared.model.span)
+    return target_of(target).kernels(_as_given(prepared), prepared.model.span)
 
 
-def as_runtimes_read_it(prepared: Prepared) -> Path | bytes:
+def integer_products(prepared: Prepared, decided: Decisions, family: str) -> Iterable[Product]:
+    """What the target multiplies in integers of the file on CPUs of a `family`, read one at a time; none for a target
+    that runs elsewhere. Raises QdslError artifact-refused."""
+    found = target_of(decided.plan.target).products(_as_given(prepared), family, prepared.model.span)
+    return () if isinstance(found, NotHere) else found
+
+
+def _as_given(prepared: Prepared) -> Path | bytes:
     """The file as it was given, with the names that its graph is known by; one with weights of its own is read where it
     lies."""
     path = prepared.model.path

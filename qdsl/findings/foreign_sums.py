@@ -10,15 +10,14 @@ import numpy as np
 from qdsl.capability import Capability
 from qdsl.capability.sums import LOWEST, PAIRS, Sums
 from qdsl.diag import Diagnostic, Severity
-from qdsl.findings.as_it_runs import as_runtimes_read_it
+from qdsl.findings.as_it_runs import integer_products
 from qdsl.plan import Decisions
 from qdsl.plan.guards import needed_guard
 from qdsl.quant.guard import exact
 from qdsl.spec import DTYPES
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.spec.words import plain
-from qdsl.targets import target_of
-from qdsl.targets.results import NotHere, Operand, Product
+from qdsl.targets.results import Operand, Product
 from qdsl.work.prepared import Prepared
 
 _SHOWN = 3
@@ -82,9 +81,7 @@ def _inexact(prepared: Prepared, decided: Decisions) -> Iterator[_Inexact]:
     """Graph by graph: the runtime makes another one of a file on x86 than on Arm."""
     context = decided.context
     for family, cpus in _families(context.capability, context.cpus).items():
-        target, span = target_of(decided.plan.target), prepared.model.span
-        found = target.products(as_runtimes_read_it(prepared), family, span)
-        for product in () if isinstance(found, NotHere) else found:
+        for product in integer_products(prepared, decided, family):
             sums = context.capability.sums_of(product.kernel, DTYPES[product.weight.dtype])
             if sums is None:
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from qdsl.diag import Diagnostic, Severity
+from qdsl.findings.as_it_runs import integer_products
 from qdsl.plan import Decisions
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.spec.words import plain
@@ -18,7 +19,11 @@ def misread_nodes(prepared: Prepared, decided: Decisions) -> Iterator[Diagnostic
     """One warning about all of them, under `quantize none`."""
     if decided.plan.mode != AS_IT_IS:
         return
-    found = decided.context.runtime.misreads(prepared.model, prepared.view, decided.predictions)
+    context = decided.context
+    # Which nodes are fused depends on the family of CPUs alone: the first that the target names speaks for all.
+    family = next((cpu.family for cpu in context.capability.cpus if cpu.name in context.cpus), "")
+    products = integer_products(prepared, decided, family)
+    found = context.runtime.misreads(prepared.model, prepared.view, products)
     if found is None:
         return
     count = sum(map(len, found.nodes.values()))
@@ -26,7 +31,7 @@ def misread_nodes(prepared: Prepared, decided: Decisions) -> Iterator[Diagnostic
     yield Diagnostic(
         "fused-otherwise",
         f"{nodes} something else than the file says, once the runtime has fused it",
-        decided.context.cascade.mode.span,
+        context.cascade.mode.span,
         help=found.cures,
         notes=tuple(f"{_shown(names)}: {why}" for why, names in found.nodes.items()),
         severity=Severity.WARNING,

@@ -13,10 +13,12 @@ _MICROSOFT = "com.microsoft"
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """The ports of a factor and of its zero point, whose type is that of the factor."""
+    """The ports of a factor, of its zero point, whose type is that of the factor, and of its scale: None for an
+    operator that knows none."""
 
     port: int
     zero: int
+    scale: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,18 @@ class IntegerOperator:
         return (first, self.data.port) if self.matrix and self.data is not None else (first,)
 
 
+_DATA, _WEIGHT = Factor(0, 2, 1), Factor(3, 5, 4)
+_SUMMED = (Factor(0, 2), (Factor(1, 3),))
 _OPERATORS = (
-    IntegerOperator("ConvInteger", ("",), Factor(0, 2), (Factor(1, 3),), sums=True),
-    IntegerOperator("MatMulInteger", ("",), Factor(0, 2), (Factor(1, 3),), matrix=True, sums=True),
-    IntegerOperator("QLinearConv", ("", _MICROSOFT), Factor(0, 2), (Factor(3, 5),), output=7),
-    IntegerOperator("QLinearMatMul", ("",), Factor(0, 2), (Factor(3, 5),), matrix=True, output=7),
-    IntegerOperator("QGemm", (_MICROSOFT,), Factor(0, 2), (Factor(3, 5),), matrix=True, output=8),
-    IntegerOperator("MatMulIntegerToFloat", (_MICROSOFT,), Factor(0, 4), (Factor(1, 5),), matrix=True),
-    IntegerOperator("DynamicQuantizeMatMul", (_MICROSOFT,), None, (Factor(1, 3),)),
-    IntegerOperator("QAttention", (_MICROSOFT,), Factor(0, 6), (Factor(1, 7),)),
-    IntegerOperator("DynamicQuantizeLSTM", (_MICROSOFT,), None, (Factor(1, 9), Factor(2, 11))),
+    IntegerOperator("ConvInteger", ("",), *_SUMMED, sums=True),
+    IntegerOperator("MatMulInteger", ("",), *_SUMMED, matrix=True, sums=True),
+    IntegerOperator("QLinearConv", ("", _MICROSOFT), _DATA, (_WEIGHT,), output=7),
+    IntegerOperator("QLinearMatMul", ("",), _DATA, (_WEIGHT,), matrix=True, output=7),
+    IntegerOperator("QGemm", (_MICROSOFT,), _DATA, (_WEIGHT,), matrix=True, output=8),
+    IntegerOperator("MatMulIntegerToFloat", (_MICROSOFT,), Factor(0, 4, 2), (Factor(1, 5, 3),), matrix=True),
+    IntegerOperator("DynamicQuantizeMatMul", (_MICROSOFT,), None, (Factor(1, 3, 2),)),
+    IntegerOperator("QAttention", (_MICROSOFT,), Factor(0, 6, 3), (Factor(1, 7, 4),)),
+    IntegerOperator("DynamicQuantizeLSTM", (_MICROSOFT,), None, (Factor(1, 9, 8), Factor(2, 11, 10))),
 )
 MULTIPLYING = {operator.name: operator for operator in _OPERATORS}
 

@@ -101,9 +101,9 @@ class Runtime(Protocol):
         """Why the software would not load the emitted graph; None where it does. `view.opset` is the opset emitted."""
         ...
 
-    def misreads(self, model: Model, view: GraphView, predictions: Mapping[str, Prediction]) -> Misread | None:
+    def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:
         """What the software computes otherwise than a file says for which nothing was planned; None for nothing.
-        `predictions` say what runs of `model`, of which `view` is the graph."""
+        `products` are those that its kernels compute of `model`, of which `view` is the graph."""
         ...
 
     def file_bytes(self, plan: Plan, view: GraphView, rows: Sequence[Row], float_bytes: int) -> int:

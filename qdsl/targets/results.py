@@ -34,13 +34,16 @@ class NotHere:
 @dataclass(frozen=True, slots=True)
 class Operand:
     """A factor of integer products. `dtype` is "int8" or "uint8"; `codes` are its integers, None where they are
-    computed; `one_zero` whether one zero point is known to hold for all of them, `turned` whether products are added
-    along the last axis of a matrix."""
+    computed; `turned` whether products are added along the last axis of a matrix. `zero` and `scale` have one value or
+    one per channel, and are None where they are computed or there are none; `one_zero` whether one zero point is known
+    to hold for all integers."""
 
     dtype: str
     codes: NDArray[Any] | None = None
-    one_zero: bool = False
     turned: bool = False
+    zero: NDArray[Any] | None = None
+    scale: NDArray[Any] | None = None
+    one_zero: bool = False
 
 
 @dataclass(frozen=True, slots=True)

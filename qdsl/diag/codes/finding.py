@@ -55,7 +55,8 @@ CODES: dict[str, CodeDoc] = {
             "output channel and a bias in steps of input scale times weight scale. Where the file says otherwise it "
             "fuses all the same: scales along another axis are read as those of the output channels, and the bias of "
             "a Gemm is added in the kernel's steps. A float bias is made int32 in these steps, in any Conv or Gemm "
-            "between Q/DQ nodes; one that is too large becomes another number. With its optimizations off the "
+            "between Q/DQ nodes; one that is too large becomes another number. Of a weight that the file has in floats "
+            "there it makes int8, with one scale for all channels. With its optimizations off the "
             "runtime computes what is written, and so may other runtimes: `evaluate` shows both."
         ),
         example='recipe example\nmodel onnx "model.onnx"\nquantize none\ntarget ort\n',

@@ -1,17 +1,19 @@
-"""What fused kernels of ONNX Runtime do not read of a QDQ file: scales along another axis, biases in own steps."""
+"""What fused kernels of ONNX Runtime do not read of a QDQ file: scales along another axis, float weights, biases in own
+steps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qdsl.graph import Model
+from qdsl.graph.folded import folded
 from qdsl.graph.view import GraphView, NodeView
-from qdsl.spec.plan import Prediction
 from qdsl.targets.base import Misread
+from qdsl.targets.results import Operand, Product
 
 _BIAS = 2
 _FUSED = ("QLinearConv", "QGemm")
@@ -25,39 +27,78 @@ _CURES = (
 )
 _WHY = {
     "axis": "the kernel takes scales along another axis for those of the output channels",
+    "rounded": "the kernel reads int8 that the runtime makes of the float weight, with one scale for all channels",
     "bias": "the kernel adds the integers of the bias in steps that are not its own",
     "range": "the float bias is past what int32 holds in the kernel's steps, and becomes another number",
 }
 
 
-def misread(model: Model, view: GraphView, predictions: Mapping[str, Prediction]) -> Misread | None:
-    """The nodes, by why, that are fused into something else than the file says; `predictions` say what runs. Reads
-    scales and biases."""
+def misread(model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:
+    """The nodes, by why, that are fused into something else than the file says; `products` are those of its kernels.
+    Reads weights, scales and biases."""
+    fused = {product.node: product.weight for product in products if product.kernel in _FUSED}
     found: dict[str, list[str]] = {}
     for node in view.nodes:
-        prediction = predictions.get(node.name)
-        fault = _fault(model, view, node, fused=prediction is not None and prediction.kernel in _FUSED)
+        fault = _fault(model, view, node, fused.get(node.name))
         if fault:
             found.setdefault(_WHY[fault], []).append(node.name)
     return Misread(found, _CURES) if found else None
 
 
-def _fault(model: Model, view: GraphView, node: NodeView, *, fused: bool) -> str:
-    """What of a Conv or Gemm between Q/DQ nodes the runtime does not read: a key of `_WHY`, or ""."""
+def _fault(model: Model, view: GraphView, node: NodeView, kernel: Operand | None) -> str:
+    """What of a Conv or Gemm between Q/DQ nodes the runtime does not read: a key of `_WHY`, or "". `kernel`: the weight
+    as it is fused, if it is."""
     if node.op not in ("Conv", "Gemm") or node.domain:
         return ""
-    data, weight = _dequantized(view, node, 0), _dequantized(view, node, 1)
-    if data is None or weight is None:
-        return ""
-    scale = _value(model, view, weight.inputs[1])
-    if scale is None:
-        return ""
-    if scale.size > 1 and _axis(view, weight) != (0 if node.op == "Conv" or node.attrs.get("transB", 0) else 1):
-        return "axis" if fused else ""
+    other = "" if kernel is None else _weight_fault(model, view, node, kernel)
+    data = _dequantized(view, node, 0)
+    scale = _written_scale(model, view, node) if kernel is None else kernel.scale
+    if other or data is None or scale is None:
+        return other
     first = _value(model, view, data.inputs[1])
     if first is None or first.size != 1:
         return ""
-    return _bias_fault(model, view, node, np.float64(first.reshape(())) * scale.astype(np.float64).ravel(), fused)
+    steps = np.float64(first.reshape(())) * scale.astype(np.float64).ravel()
+    return _bias_fault(model, view, node, steps, kernel is not None)
+
+
+def _weight_fault(model: Model, view: GraphView, node: NodeView, kernel: Operand) -> str:
+    """Where the kernel multiplies with something else than the weight that the graph computes."""
+    meant = folded(model, node.inputs[1])
+    if meant is None or kernel.codes is None or kernel.scale is None or meant.shape != kernel.codes.shape:
+        return ""
+    axis = _channels(node)
+    if any(each is not None and each.size not in (1, meant.shape[axis]) for each in (kernel.scale, kernel.zero)):
+        return "axis"
+    along = [-1 if at == axis else 1 for at in range(meant.ndim)]
+    zero = 0 if kernel.zero is None else kernel.zero.astype(np.float32).reshape(along)
+    scale = kernel.scale.reshape(along)
+    apart = np.abs((kernel.codes.astype(np.float32) - zero) * scale - meant)
+    if not (apart > _TOLERANCE * np.abs(scale)).any():
+        return ""
+    return "axis" if _from_integers(view, node.inputs[1]) else "rounded"
+
+
+def _channels(node: NodeView) -> int:
+    """The axis of the output channels of a weight."""
+    return 0 if node.op == "Conv" or node.attrs.get("transB", 0) else 1
+
+
+def _from_integers(view: GraphView, name: str) -> bool:
+    """Whether a weight comes from a DequantizeLinear."""
+    writer = view.producer(name)
+    while writer is not None and writer.op != "DequantizeLinear":
+        writer = view.producer(writer.inputs[0])
+    return writer is not None
+
+
+def _written_scale(model: Model, view: GraphView, node: NodeView) -> NDArray[Any] | None:
+    """Of the weight of a node that is not fused, where it is along the output channels."""
+    weight = _dequantized(view, node, 1)
+    scale = None if weight is None else _value(model, view, weight.inputs[1])
+    if weight is None or scale is None:
+        return None
+    return scale if scale.size == 1 or _axis(view, weight) == _channels(node) else None
 
 
 def _bias_fault(model: Model, view: GraphView, node: NodeView, steps: NDArray[np.float64], fused: bool) -> str:

@@ -73,13 +73,12 @@ class _Reading:
         dtype = _TYPES.get(factor_type(node, factor, self.known) or 0)
         if dtype is None:
             return None
-        zero = node.input[factor.zero] if factor.zero < len(node.input) else ""
-        return Operand(dtype, self._value(node.input[factor.port]), not zero or self._is_one(zero), turned)
+        codes, zero, scale = (self._read(node, port) for port in (factor.port, factor.zero, factor.scale))
+        absent = len(node.input) <= factor.zero or not node.input[factor.zero]
+        one_zero = absent or (zero is not None and np.unique(zero).size == 1)
+        return Operand(dtype, codes, turned, zero, scale, one_zero)
 
-    def _value(self, name: str) -> NDArray[Any] | None:
-        stored = self.constants.get(name)
+    def _read(self, node: NodeProto, port: int | None) -> NDArray[Any] | None:
+        """The constant at a port."""
+        stored = self.constants.get(node.input[port]) if port is not None and port < len(node.input) else None
         return None if stored is None else numpy_helper.to_array(stored, str(self.folder))
-
-    def _is_one(self, zero: str) -> bool:
-        values = self._value(zero)
-        return values is not None and np.unique(values).size == 1

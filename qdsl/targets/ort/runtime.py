@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from qdsl.capability import Capability, Row
 from qdsl.graph import Model
@@ -18,6 +18,7 @@ from qdsl.targets.ort.misread import misread
 from qdsl.targets.ort.predict import predict, refused_tensors
 from qdsl.targets.ort.predict_dynamic import predict_dynamic
 from qdsl.targets.ort.size import kept_floats, predicted_bytes
+from qdsl.targets.results import Product
 
 
 class OrtRuntime:
@@ -63,8 +64,8 @@ class OrtRuntime:
             "from opset 21 on, it rewrites such a pair to unsigned and then contradicts itself",
         )
 
-    def misreads(self, model: Model, view: GraphView, predictions: Mapping[str, Prediction]) -> Misread | None:
-        return misread(model, view, predictions)
+    def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:
+        return misread(model, view, products)
 
     def file_bytes(self, plan: Plan, view: GraphView, rows: Sequence[Row], float_bytes: int) -> int:
         place = view.node_index
