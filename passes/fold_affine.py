@@ -25,6 +25,7 @@ from qdsl.graph.constants import Array, Lazy, lazy_of
 from qdsl.graph.dtypes import numpy_type
 from qdsl.graph.edit import add_constant, move_outputs, remove_node, replace_input, set_attr
 from qdsl.graph.model import Model
+from qdsl.graph.walk import inner
 from qdsl.passes import fold_batchnorm
 from qdsl.passes.constant_nodes import constants_are_initializers
 from qdsl.passes.output_channels import channels_of, groups_of, plain_float, scaled_constant
@@ -106,8 +107,8 @@ def foldable(model: Model, node: gs.Node) -> Found | str | None:
 
 def _behind(model: Model, norm: gs.Node, chains: dict[int, _Chain]) -> Found | str | None:
     """A BatchNormalization that stands right after a convolution since this pass folded what was between."""
-    source = norm.inputs[0].inputs if norm.inputs else []
-    return fold_batchnorm.foldable(model, norm) if len(source) == 1 and id(source[0]) in chains else None
+    source = model.producer(norm.inputs[0]) if norm.inputs else None
+    return fold_batchnorm.foldable(model, norm) if id(source) in chains else None
 
 
 def _meaning(op: str, port: int, value: Array) -> tuple[Array, Array]:
@@ -126,7 +127,7 @@ def _obstacle(model: Model, target: gs.Node, node: gs.Node, constant: gs.Constan
     parameters = [tensor for port, tensor in enumerate(target.inputs) if port == 1 or (port > 1 and tensor.name)]
     if not parameters or not all(plain_float(tensor) for tensor in (constant, *parameters)):
         return "a parameter is not a constant of a float type"
-    if len(between.outputs) != 1 or model.is_output(between) or model.captured(between):
+    if not inner(model, between):
         return "the convolution's output has another use"
     channels, shape = channels_of(target), lazy_of(constant).shape
     rank = len(lazy_of(target.inputs[1]).shape)

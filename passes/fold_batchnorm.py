@@ -23,6 +23,7 @@ from qdsl.graph.constants import Array, lazy_of
 from qdsl.graph.dtypes import numpy_type
 from qdsl.graph.edit import add_constant, move_outputs, remove_node, replace_input
 from qdsl.graph.model import Model
+from qdsl.graph.walk import inner
 from qdsl.passes.constant_nodes import constants_are_initializers
 from qdsl.passes.output_channels import channels_of, groups_of, plain_float, scaled_constant
 from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
@@ -60,10 +61,8 @@ class FoldBatchnorm(Rewrite):
 
 def foldable(model: Model, norm: gs.Node) -> tuple[gs.Node, Array, Array] | str | None:
     """The convolution with k and beta - mean * k, both float64 [channels]; or why not; or None for another pattern."""
-    if not is_op(norm, "BatchNormalization") or not norm.inputs or len(norm.inputs[0].inputs) != 1:
-        return None
-    conv = norm.inputs[0].inputs[0]
-    if not is_op(conv, "Conv", "ConvTranspose"):
+    conv = model.producer(norm.inputs[0]) if is_op(norm, "BatchNormalization") and norm.inputs else None
+    if conv is None or not is_op(conv, "Conv", "ConvTranspose"):
         return None
     reason = _obstacle(model, conv, norm)
     if reason is not None:
@@ -83,9 +82,9 @@ def _obstacle(model: Model, conv: gs.Node, norm: gs.Node) -> str | None:
     between = conv.outputs[0]
     if norm.attrs.get("training_mode", 0) or not norm.attrs.get("spatial", 1):
         return "it is in training mode, or not per channel"
-    if any(t.outputs or model.is_output(t) or model.captured(t) for t in norm.outputs[1:]):
+    if not all(inner(model, tensor, 0) for tensor in norm.outputs[1:]):
         return "its running statistics are read"
-    if len(between.outputs) != 1 or model.is_output(between) or model.captured(between):
+    if not inner(model, between):
         return "the convolution's output has another use"
     if len(norm.inputs) != 5 or not all(plain_float(tensor) for tensor in (*norm.inputs[1:], *_parameters(conv))):
         return "a parameter is not a constant of a float type"

@@ -27,6 +27,7 @@ from qdsl.graph.bounds import bounds, data_and_bound
 from qdsl.graph.dtypes import number_of, numpy_type
 from qdsl.graph.edit import add_constant, become, bypass, remove_node
 from qdsl.graph.model import Model
+from qdsl.graph.walk import only_writer
 from qdsl.passes.constant_nodes import constants_are_initializers
 from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import bypass_obstacle, is_op
@@ -102,7 +103,7 @@ def _plain_clip(model: Model, node: gs.Node) -> Match | None:
 
 def _nested(model: Model, node: gs.Node) -> Match | None:
     """A Relu of something that is never negative."""
-    inner = _producer(node.inputs[0]) if node.op == "Relu" else None
+    inner = model.producer(node.inputs[0]) if node.op == "Relu" else None
     if inner is None or not is_op(inner, "Relu", "Clip") or bypass_obstacle(model, node) is not None:
         return None
     ends = bounds(inner)
@@ -114,8 +115,8 @@ def _nested(model: Model, node: gs.Node) -> Match | None:
 def _min_max(model: Model, node: gs.Node) -> Match | None:
     """Max and Min around each other, or Min around a Relu."""
     pair = data_and_bound(node)
-    inner = None if pair is None else _producer(pair[0])
-    if inner is None or not is_op(inner, "Max", "Min", "Relu") or inner.op == node.op or not _only_use(model, inner):
+    inner = None if pair is None else only_writer(model, pair[0])
+    if inner is None or not is_op(inner, "Max", "Min", "Relu") or inner.op == node.op:
         return None
     near, far = bounds(inner), bounds(node)
     if near is None or far is None:
@@ -129,15 +130,6 @@ def _min_max(model: Model, node: gs.Node) -> Match | None:
 def _data(node: gs.Node) -> gs.Tensor:
     pair = data_and_bound(node)
     return node.inputs[0] if pair is None else pair[0]
-
-
-def _producer(tensor: gs.Tensor) -> gs.Node | None:
-    return tensor.inputs[0] if tensor.inputs else None
-
-
-def _only_use(model: Model, node: gs.Node) -> bool:
-    tensor = node.outputs[0]
-    return len(tensor.outputs) == 1 and not model.is_output(tensor) and not model.captured(tensor)
 
 
 def _merge(model: Model, inner: gs.Node, node: gs.Node, ends: tuple[float, float]) -> None:

@@ -24,6 +24,7 @@ from qdsl.graph.bounds import bounds
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import become, fresh_tensor_name, remove_node, rename_tensor
 from qdsl.graph.model import Model
+from qdsl.graph.walk import only_reader, only_writer
 from qdsl.passes.constant_nodes import constants_are_initializers
 from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
@@ -64,7 +65,7 @@ class NormaliseHard(Rewrite):
 
 
 def _gate(model: Model, clip: gs.Node) -> _Gate | None:
-    ends, added = bounds(clip), _by_scalar(_writer(model, clip.inputs[0]), "Add")
+    ends, added = bounds(clip), _by_scalar(only_writer(model, clip.inputs[0]), "Add")
     if ends is None or added is None or ends[0] != 0 or not 0 < ends[1] < np.inf or not _float32(clip.outputs[0]):
         return None
     add, data, term = added
@@ -75,11 +76,11 @@ def _gate(model: Model, clip: gs.Node) -> _Gate | None:
 
 def _divided(model: Model, clip: gs.Node, add: gs.Node, data: gs.Tensor, term: float, high: float) -> _Gate | None:
     """The first two rules."""
-    reader = _reader(model, clip)
+    reader = only_reader(model, clip.outputs[0])
     if reader is not None and _divides(reader, clip.outputs[0], high):
         return _Gate(data, 1 / high, term / high, reader, (add, clip))
     gated = reader is not None and is_op(reader, "Mul") and any(tensor is data for tensor in reader.inputs)
-    last = _reader(model, reader) if gated and reader is not None else None
+    last = only_reader(model, reader.outputs[0]) if gated and reader is not None else None
     if last is None or reader is None or not _divides(last, reader.outputs[0], high):
         return None
     return _Gate(data, 1 / high, term / high, clip, (add, reader), last)
@@ -87,7 +88,7 @@ def _divided(model: Model, clip: gs.Node, add: gs.Node, data: gs.Tensor, term: f
 
 def _scaled(model: Model, clip: gs.Node, add: gs.Node, data: gs.Tensor, term: float) -> _Gate | None:
     """The third rule."""
-    found = _by_scalar(_writer(model, data), "Mul", "Div")
+    found = _by_scalar(only_writer(model, data), "Mul", "Div")
     if found is None:
         return None
     scale, inner, factor = found
@@ -123,18 +124,6 @@ def _divides(node: gs.Node, tensor: gs.Tensor, by: float) -> bool:
 
 def _float32(tensor: gs.Tensor) -> bool:
     return not isinstance(tensor, gs.Constant) and tensor.dtype == np.float32
-
-
-def _writer(model: Model, tensor: gs.Tensor) -> gs.Node | None:
-    """What writes `tensor` for one reader alone."""
-    alone = len(tensor.outputs) == 1 and not model.is_output(tensor) and not model.captured(tensor)
-    return tensor.inputs[0] if alone and tensor.inputs else None
-
-
-def _reader(model: Model, node: gs.Node) -> gs.Node | None:
-    """What alone reads what a node writes."""
-    tensor = node.outputs[0]
-    return tensor.outputs[0] if _writer(model, tensor) is node else None
 
 
 def _rewrite(model: Model, gate: _Gate) -> None:

@@ -27,6 +27,7 @@ from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import add_node, become, exchange_outputs, remove_node, replace_input, set_attr
 from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
+from qdsl.graph.walk import inner, only_writer
 from qdsl.passes.constant_nodes import constants_are_initializers
 from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
@@ -121,10 +122,9 @@ def _mean(node: gs.Node) -> _Mean | str | None:
 
 def _inner(model: Model, outer: _Mean) -> _Mean | None:
     """The mean over the axes of both, where `outer` alone reads another mean."""
-    tensor = outer.data
-    inner = _mean(tensor.inputs[0]) if len(tensor.inputs) == 1 else None
-    alone = len(tensor.outputs) == 1 and not model.is_output(tensor) and not model.captured(tensor)
-    if not isinstance(inner, _Mean) or not alone or inner.keeps != outer.keeps:
+    writer = only_writer(model, outer.data)
+    inner = None if writer is None else _mean(writer)
+    if not isinstance(inner, _Mean) or inner.keeps != outer.keeps:
         return None
     left = range(inner.rank) if inner.keeps else [axis for axis in range(inner.rank) if axis not in inner.axes]
     both = inner.axes | {left[axis] for axis in outer.axes}
@@ -162,7 +162,7 @@ def _to_pool(model: Model, node: gs.Node, plane: Plane) -> None:
 
 def _forget(model: Model, tensor: gs.Tensor, until: gs.Tensor) -> None:
     """What wrote `tensor` from `until` goes where nobody reads it any more."""
-    while tensor is not until and not tensor.outputs and not model.is_output(tensor) and not model.captured(tensor):
+    while tensor is not until and inner(model, tensor, 0):
         writer = tensor.inputs[0]
         tensor = writer.inputs[0]
         remove_node(model, writer)

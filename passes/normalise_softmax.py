@@ -22,6 +22,7 @@ import onnx_graphsurgeon as gs
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import become, remove_node, replace_input
 from qdsl.graph.model import Model
+from qdsl.graph.walk import inner, only_writer
 from qdsl.passes.constant_nodes import constants_are_initializers
 from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import is_op
@@ -61,26 +62,20 @@ def _shares(model: Model, node: gs.Node) -> gs.Node | str | None:
     (power, *_), (total, *_) = (tensor.inputs or [None] for tensor in node.inputs)
     if power is None or total is None or not is_op(power, "Exp") or not is_op(total, "ReduceSum"):
         return None
-    inner = power.outputs[0]
-    readers = {id(reader) for reader in inner.outputs}
-    if (
-        total.inputs[0] is not inner
-        or readers != {id(node), id(total)}
-        or not _inside(model, inner, len(inner.outputs))
-    ):
+    powers = power.outputs[0]
+    readers = {id(reader) for reader in powers.outputs}
+    if total.inputs[0] is not powers or readers != {id(node), id(total)} or model.is_open(powers):
         return None
-    if not total.attrs.get("keepdims", 1) or not _inside(model, total.outputs[0], 1):
+    if not total.attrs.get("keepdims", 1) or not inner(model, total.outputs[0]):
         return None
     axis = _axis(total)
-    return axis if isinstance(axis, str) else power if axis is not None and _takes(model, axis, inner) else None
+    return axis if isinstance(axis, str) else power if axis is not None and _takes(model, axis, powers) else None
 
 
 def _shift(model: Model, node: gs.Node) -> gs.Node | None:
     """The subtraction of the largest value along its axis from what a Softmax reads."""
-    if not is_op(node, "Softmax") or not node.inputs[0].inputs or not _inside(model, node.inputs[0], 1):
-        return None
-    minus = node.inputs[0].inputs[0]
-    if not is_op(minus, "Sub") or not minus.inputs[1].inputs:
+    minus = only_writer(model, node.inputs[0]) if is_op(node, "Softmax") else None
+    if minus is None or not is_op(minus, "Sub") or not minus.inputs[1].inputs:
         return None
     data, largest = minus.inputs[0], minus.inputs[1].inputs[0]
     if not is_op(largest, "ReduceMax") or largest.inputs[0] is not data or not largest.attrs.get("keepdims", 1):
@@ -110,10 +105,6 @@ def _takes(model: Model, axis: int, tensor: gs.Tensor) -> bool:
     return model.opset >= _ANY_AXIS or axis == _rank(tensor) - 1
 
 
-def _inside(model: Model, tensor: gs.Tensor, readers: int) -> bool:
-    return len(tensor.outputs) == readers and not model.is_output(tensor) and not model.captured(tensor)
-
-
 def _to_softmax(model: Model, node: gs.Node, power: gs.Node) -> None:
     total = node.inputs[1].inputs[0]
     axis = _axis(total)
@@ -126,5 +117,5 @@ def _remove(model: Model, shift: gs.Node) -> None:
     """A subtraction that nobody reads any more, and what found the largest value for it alone."""
     largest = shift.inputs[1].inputs[0]
     remove_node(model, shift)
-    if not largest.outputs[0].outputs and _inside(model, largest.outputs[0], 0):
+    if inner(model, largest.outputs[0], 0):
         remove_node(model, largest)

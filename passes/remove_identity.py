@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import bypass
 from qdsl.graph.model import Model
+from qdsl.graph.walk import inner
 from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 from qdsl.rewrite.facts import bypass_obstacle, is_op
 
@@ -53,7 +54,7 @@ def _trains(model: Model, node: gs.Node) -> str | None:
     """Why a Dropout is more than a copy; None for an Identity and for an inference Dropout."""
     if node.op == "Identity":
         return None
-    if any(mask.outputs or model.is_output(mask) or model.captured(mask) for mask in node.outputs[1:]):
+    if not all(inner(model, mask, 0) for mask in node.outputs[1:]):
         return "its mask is read"
     mode = node.inputs[2] if len(node.inputs) > 2 else None
     if mode is None or not mode.name:

@@ -51,7 +51,7 @@ def duplicates(model: Model) -> Iterator[tuple[gs.Constant, list[gs.Constant]]]:
     for alike in _grouped(_candidates(model), _kind):
         for same_head in _grouped(alike, lambda constant: _digest(constant, _HEAD_BYTES)):
             for equal in _grouped(same_head, lambda constant: _digest(constant, None)):
-                twins = [twin for twin in equal[1:] if not model.is_output(twin) and not model.captured(twin)]
+                twins = [twin for twin in equal[1:] if not model.is_open(twin)]
                 if twins:
                     yield equal[0], twins
 

@@ -110,6 +110,18 @@ class Model(Placed):
         """Bytes of all constants in use, packed."""
         return sum(lazy_of(constant).nbytes for constant in self.constants())
 
+    def producer(self, tensor: gs.Tensor) -> gs.Node | None:
+        """The node that writes `tensor`; None for graph inputs, constants and absent inputs."""
+        return tensor.inputs[0] if tensor.inputs else None
+
+    def users(self, tensor: gs.Tensor) -> Sequence[gs.Node]:
+        """The nodes that read `tensor`, once for each input port."""
+        return tensor.outputs  # type: ignore[no-any-return]
+
+    def is_open(self, tensor: gs.Tensor) -> bool:
+        """Whether `tensor` is seen by more than the nodes of the graph: as a graph output, or by name."""
+        return self.is_output(tensor) or self.captured(tensor)
+
     def captured(self, tensor: gs.Tensor) -> bool:
         """Whether a body of If, Loop or Scan (or a quantization annotation) refers to the tensor by its name."""
         if self._captured is None:

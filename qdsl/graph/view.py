@@ -102,6 +102,16 @@ class GraphView:
         seen = sorted({use.node for use in found.uses}) if found else []
         return tuple(self.nodes[i] for i in seen)
 
+    def users(self, tensor: str) -> tuple[NodeView, ...]:
+        """The nodes that read `tensor`, once for each input port; bodies, which read by name, are none."""
+        found = self.tensors.get(tensor)
+        return tuple(self.nodes[use.node] for use in found.uses if use.port >= 0) if found else ()
+
+    def is_open(self, tensor: str) -> bool:
+        """Whether `tensor` is seen by more than the nodes of the graph: as a graph output, or by name from a body."""
+        found = self.tensors.get(tensor)
+        return found is not None and (found.is_output or any(use.port < 0 for use in found.uses))
+
     def is_constant(self, tensor: str) -> bool:
         found = self.tensors.get(tensor)
         return found is not None and found.kind == "constant"

@@ -12,6 +12,7 @@ from qdsl.cascade.origins import Origins
 from qdsl.cascade.schemes import Chosen, Schemes
 from qdsl.diag import Diagnostics
 from qdsl.graph.view import GraphView, NodeView
+from qdsl.graph.walk import only_writer
 from qdsl.select.selection import Selection
 from qdsl.spec.plan import Origin
 from qdsl.targets.base import Runtime
@@ -79,11 +80,8 @@ class Context:
         writer = self.view.producer(tensor)
         if writer is None or self.rows[writer.index].kind != ABSORBED or not writer.inputs:
             return None
-        source = self.view.tensors.get(writer.inputs[0])
-        if source is None or source.producer is None or len(source.uses) != 1 or source.is_output:
-            return None
-        owner = source.producer
-        return owner if writer.op in self.rows[owner].absorbs else None
+        owner = only_writer(self.view, writer.inputs[0])
+        return owner.index if owner is not None and writer.op in self.rows[owner.index].absorbs else None
 
     def speakers(self, tensor: str, quantized: Container[str]) -> tuple[int, ...]:
         """The nodes whose rules speak of `tensor`: its writer, and the node that the writer folds into."""

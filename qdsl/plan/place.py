@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from qdsl.capability import ABSORBED
 from qdsl.cascade.origins import table_row
 from qdsl.graph.view import NodeView
+from qdsl.graph.walk import only_reader
 from qdsl.lang.recipe import Edge, PlaceRule, Port
 from qdsl.plan.context import Context
 from qdsl.spec.plan import Origin
@@ -79,10 +80,9 @@ def default_placement(context: Context, active: frozenset[int], bare: frozenset[
 
 def behind(context: Context, tensor: str, active: frozenset[int]) -> str:
     """`tensor`, or what the activation writes that folds into its producer."""
-    found = context.view.tensors.get(tensor)
-    if found is None or len(found.uses) != 1 or found.is_output:
+    reader = only_reader(context.view, tensor)
+    if reader is None:
         return tensor
-    reader = context.view.nodes[found.uses[0].node]
     folds = reader.index in active and context.rows[reader.index].kind == ABSORBED and reader.outputs
     return reader.outputs[0] if folds and context.folded_owner(reader.outputs[0]) is not None else tensor
 
