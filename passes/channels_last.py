@@ -23,7 +23,7 @@ names; those that give way are named, under `qdsl.replaces`, by what stands for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar, NamedTuple
@@ -31,6 +31,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from qdsl.capability import Capability
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import (
@@ -48,10 +49,11 @@ from qdsl.graph.edit import (
 )
 from qdsl.graph.model import Model
 from qdsl.passes.keep_weights import MOVES
-from qdsl.passes.lowering import Lowering
+from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import ORIGIN_KEY, REPLACES_KEY
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
+from qdsl.rewrite.sketch import Looked, Sketch
 
 _FIRST_OPSET = 13  # before, Split had its sizes in an attribute
 _FLAT = 3  # dims of a level once it is flat: batch, channels, places
@@ -105,20 +107,32 @@ class ChannelsLast(Lowering):
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()
-        for node in model.nodes():
-            head = _head(model, node)
-            if head is None:
-                continue
-            parts = _parts(model, head)
-            if isinstance(parts, str):
-                changes.refuse(node.name, parts)
-                continue
-            changes.fire("channels_last", [one.name for one in head.nodes()])
+        for head, parts in _matches(model, changes):
             _rewrite(model, head, parts)
         return changes.outcome()
 
+    def foresees(self, sketch: Sketch, capability: Capability) -> Foresight:
+        changes = Changes()
+        for head, parts in _matches(sketch, changes):
+            _draw(sketch, head, parts)
+        return Foresight(changes.outcome())
 
-def _head(model: Model, split: gs.Node) -> _Head | None:
+
+def _matches(model: Looked, changes: Changes) -> Iterator[tuple[_Head, list[_Part]]]:
+    """Each head to rewrite, with what its Split parts; notes that it fires, and what is left alone."""
+    for node in model.nodes():
+        head = _head(model, node)
+        if head is None:
+            continue
+        parts = _parts(model, head)
+        if isinstance(parts, str):
+            changes.refuse(node.name, parts)
+            continue
+        changes.fire(ChannelsLast.name, [one.name for one in head.nodes()])
+        yield head, parts
+
+
+def _head(model: Looked, split: gs.Node) -> _Head | None:
     """The nodes that end in `split`; None for another pattern."""
     if not is_op(split, "Split") or model.opset < _FIRST_OPSET or split.attrs.get("axis", 0) not in (1, 1 - _FLAT):
         return None
@@ -142,7 +156,7 @@ def _joins(node: gs.Node | None, axis: int, rank: int) -> bool:
     return node is not None and is_op(node, "Concat") and node.attrs.get("axis") in (axis, axis - rank)
 
 
-def _parts(model: Model, head: _Head) -> list[_Part] | str:
+def _parts(model: Looked, head: _Head) -> list[_Part] | str:
     """What the Split parts, or why the head is left alone."""
     if not all(_private(model, node.outputs[0]) for node in head.nodes()[:-1]):
         return "a tensor of the chain has another use"
@@ -162,7 +176,7 @@ def _parts(model: Model, head: _Head) -> list[_Part] | str:
     return "a result is quantized again" if any(_quantized_behind(part) for part in parts) else parts
 
 
-def _private(model: Model, tensor: gs.Tensor) -> bool:
+def _private(model: Looked, tensor: gs.Tensor) -> bool:
     """Whether one port of one node is all that reads a tensor."""
     return len(tensor.outputs) == 1 and not model.is_output(tensor) and not model.captured(tensor)
 
@@ -203,7 +217,7 @@ def _sizes(split: gs.Node, channels: int) -> list[int]:
     return sizes if len(sizes) == len(split.outputs) and sum(sizes) == channels else []
 
 
-def _from_integers(model: Model, tensor: gs.Tensor) -> bool:
+def _from_integers(model: Looked, tensor: gs.Tensor) -> bool:
     """Whether a convolution in integers writes a tensor, as uint8 of one scale, for one reader alone."""
     chain = []
     for op in ("DequantizeLinear", "QuantizeLinear", "Conv"):
@@ -219,11 +233,11 @@ def _from_integers(model: Model, tensor: gs.Tensor) -> bool:
     return all(before is not None and before.op == "DequantizeLinear" for before in map(_writer, conv.inputs[:2]))
 
 
-def _part(model: Model, tensor: gs.Tensor, shape: Shape) -> _Part:
+def _part(model: Looked, tensor: gs.Tensor, shape: Shape) -> _Part:
     return _Part(tensor, shape, _average(model, tensor, shape))
 
 
-def _average(model: Model, part: gs.Tensor, shape: Shape) -> _Average | None:
+def _average(model: Looked, part: gs.Tensor, shape: Shape) -> _Average | None:
     """What averages a part of `shape` over distances; None where something else follows it."""
     tensor, chain = part, []
     for op in _AVERAGE:
@@ -258,6 +272,19 @@ def _quantized_behind(part: _Part) -> bool:
                 seen.add(id(reader))
                 tensors.append(reader.outputs[0])
     return False
+
+
+def _draw(sketch: Sketch, head: _Head, parts: Sequence[_Part]) -> None:
+    """What the lowerings behind this one look at: what gives way is gone, and where there is one level nothing
+    but moves stands between the integers and what reads a part."""
+    for node in head.nodes():
+        if node is not head.together:
+            sketch.remove(node)
+    for level in head.levels:
+        rows = [sketch.add("Transpose", [tensor], "float32") for tensor in level.join.inputs]
+        for part, row in zip(parts, rows, strict=True):
+            if head.together is None and part.average is None:
+                part.tensor.inputs[:] = row.inputs
 
 
 def _rewrite(model: Model, head: _Head, parts: Sequence[_Part]) -> None:

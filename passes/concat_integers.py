@@ -15,21 +15,28 @@ Guarantees that nodes keep their names and that every integer and float that is 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
+from qdsl.capability import Capability
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import move_outputs, remove_node, replace_input, set_metadata
 from qdsl.graph.model import Model
-from qdsl.passes.lowering import Lowering
+from qdsl.graph.view import GraphView
+from qdsl.passes.file_bytes import FIELD, PROVENANCE, dequantize_bytes, info_bytes, quantize_bytes
+from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import ORIGIN_KEY
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
+from qdsl.rewrite.sketch import Looked, Sketch
+from qdsl.spec.plan import Plan, Prediction, TensorPlan
 
 _JOINED = ("uint8",)
+BECAUSE = "one scale over its inputs and its output: the integers are joined as they are"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +48,35 @@ class ConcatIntegers(Lowering):
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()
-        for node in model.nodes():
-            pairs = _dequantized(node)
-            if not pairs:
-                continue
-            reason = _obstacle(model, node, pairs)
-            if reason is not None:
-                changes.refuse(node.name, reason)
-                continue
-            changes.fire("concat_integers", [node.name])
+        for node, pairs in _matches(model, changes):
             _rewrite(model, node, pairs)
         return changes.outcome()
+
+    def foresees(self, sketch: Sketch, capability: Capability) -> Foresight:
+        changes = Changes()
+        runs = {}
+        for node, _ in _matches(sketch, changes):
+            row = capability.row_for(sketch.view.node(node.name), sketch.view)
+            runs[node.name] = Prediction("integer", node.op, row.name, BECAUSE)
+        return Foresight(changes.outcome(), runs)
+
+    def saves(self, view: GraphView, plan: Plan, outcome: Outcome) -> int:
+        joined = {name for fired in outcome.fired for name in fired.nodes}
+        return sum(_saved(view, plan.tensors, joined))
+
+
+def _matches(model: Looked, changes: Changes) -> Iterator[tuple[gs.Node, list[gs.Node]]]:
+    """Each Concat to rewrite, with what writes its inputs; notes that it fires, and what is left alone."""
+    for node in model.nodes():
+        pairs = _dequantized(node)
+        if not pairs:
+            continue
+        reason = _obstacle(model, node, pairs)
+        if reason is not None:
+            changes.refuse(node.name, reason)
+            continue
+        changes.fire(ConcatIntegers.name, [node.name])
+        yield node, pairs
 
 
 def _dequantized(node: gs.Node) -> list[gs.Node]:
@@ -63,7 +88,7 @@ def _dequantized(node: gs.Node) -> list[gs.Node]:
     return writers if whole else []
 
 
-def _obstacle(model: Model, node: gs.Node, pairs: list[gs.Node]) -> str | None:
+def _obstacle(model: Looked, node: gs.Node, pairs: list[gs.Node]) -> str | None:
     written = node.outputs[0]
     if model.is_output(written) or model.captured(written) or len(written.outputs) != 1:
         return "what it writes has another use than one QuantizeLinear"
@@ -97,3 +122,15 @@ def _rewrite(model: Model, node: gs.Node, pairs: list[gs.Node]) -> None:
         if not floats.outputs and not model.is_output(floats) and not model.captured(floats):
             remove_node(model, pair)
     set_metadata(node, ORIGIN_KEY, ConcatIntegers.name)
+
+
+def _saved(view: GraphView, tensors: Iterable[TensorPlan], joined: Collection[str]) -> Iterator[int]:
+    """The Q behind a joined node with the float tensor before it, and each DQ that joined nodes alone read."""
+    written = {view.node(name).outputs[0] for name in joined}
+    for plan in tensors:
+        if plan.tensor in written:
+            yield quantize_bytes(plan.tensor, plan.origin)
+            yield info_bytes(view, plan.tensor, "") - len("_quantized") - FIELD - PROVENANCE - len(ConcatIntegers.name)
+        if plan.readers and all(reader.node in joined for reader in plan.readers):
+            yield dequantize_bytes(plan.tensor, plan.origin)
+            yield info_bytes(view, plan.tensor, "_dequantized")

@@ -16,25 +16,34 @@ Guarantees that the last operator keeps the node's name; against the operator in
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from qdsl.capability import Capability
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import add_constant, add_node, become, remove_node, set_metadata
 from qdsl.graph.model import Model
-from qdsl.passes.lowering import Lowering
+from qdsl.graph.view import GraphView
+from qdsl.passes.file_bytes import CONSTANT, DIM, FIELD, FLOAT, PROVENANCE, info_bytes, text_bytes
+from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import ORIGIN_KEY
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
+from qdsl.rewrite.sketch import Looked, Sketch
+from qdsl.spec.plan import Plan
 
 _STEPS = 255
 _LOWEST = {"uint8": 0, "int8": -128}
 _ALPHA, _BETA = 0.2, 0.5  # of HardSigmoid, where it names none
 _HALF_A_STEP = 0.5
+_STEPS_BEFORE = {"HardSwish": 5, "HardSigmoid": 2}  # nodes that stand before the last one
+_WORD = "_risen"  # what their names end in, as long as the average
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +55,31 @@ class HardActivations(Lowering):
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()
-        for node in model.nodes():
-            if not is_op(node, "HardSwish") and not is_op(node, "HardSigmoid"):
-                continue
-            if not _between_pairs(node):
-                continue
-            reason = _obstacle(model, node)
-            if reason is not None:
-                changes.refuse(node.name, reason)
-                continue
-            changes.fire(node.op, [node.name])
+        for node in _matches(model, changes):
             _Writer(model, node).rewrite()
         return changes.outcome()
+
+    def foresees(self, sketch: Sketch, capability: Capability) -> Foresight:
+        """The rows say what they run as."""
+        changes = Changes()
+        deque(_matches(sketch, changes), maxlen=0)
+        return Foresight(changes.outcome())
+
+    def saves(self, view: GraphView, plan: Plan, outcome: Outcome) -> int:
+        return -sum(_more(view, name) for fired in outcome.fired for name in fired.nodes)
+
+
+def _matches(model: Looked, changes: Changes) -> Iterator[gs.Node]:
+    """Each node to rewrite; notes that it fires, and what is left alone."""
+    for node in model.nodes():
+        if not is_op(node, "HardSwish", "HardSigmoid") or not _between_pairs(node):
+            continue
+        reason = _obstacle(model, node)
+        if reason is not None:
+            changes.refuse(node.name, reason)
+            continue
+        changes.fire(node.op, [node.name])
+        yield node
 
 
 def _between_pairs(node: gs.Node) -> bool:
@@ -65,7 +87,7 @@ def _between_pairs(node: gs.Node) -> bool:
     return len(before) == 1 and is_op(before[0], "DequantizeLinear") and any(is_op(r, "QuantizeLinear") for r in behind)
 
 
-def _obstacle(model: Model, node: gs.Node) -> str | None:
+def _obstacle(model: Looked, node: gs.Node) -> str | None:
     written = node.outputs[0]
     if model.is_output(written) or model.captured(written) or len(written.outputs) != 1:
         return "what it writes has another use than one QuantizeLinear"
@@ -97,6 +119,16 @@ def _slope(node: gs.Node) -> tuple[float, float]:
 
 def _number(tensor: gs.Tensor) -> float:
     return float(lazy_of(tensor).load().reshape(-1)[0])
+
+
+def _more(view: GraphView, name: str) -> int:
+    """Bytes of the nodes in a node's place with the tensors they write, and of a number on integers with its scale and
+    zero point."""
+    node = view.node(name)
+    texts = 5 * text_bytes(name + _WORD) + text_bytes("DequantizeLinear") + 3 * FIELD
+    texts += PROVENANCE + len(HardActivations.name)
+    constants = 3 * (CONSTANT + len(name) + len(_WORD)) + FLOAT + DIM * len(view.tensors[node.inputs[0]].shape or ())
+    return _STEPS_BEFORE[node.op] * (texts + info_bytes(view, node.inputs[0], _WORD)) + constants
 
 
 class _Writer:

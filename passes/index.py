@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One pass: where its class is, and its summary (the class repeats it; a test compares)."""
+    """One pass: where its class is, and its summary (the class repeats it; a test compares). `lowers`: the targets for
+    which it runs once a plan was carried out."""
 
     name: str
     where: str
     summary: str
+    lowers: tuple[str, ...] = ()
 
 
-# In the order in which they run.
+# In the order in which they run. Of the lowerings, those that carry out what a plan says beside integers come first.
 ENTRIES = (
     Entry(
         "constant_nodes",
@@ -111,41 +113,49 @@ ENTRIES = (
         "keep_operators",
         "qdsl.passes.keep_operators:KeepOperators",
         "keep planned operators between Q/DQ pairs from being fused with them",
-    ),
-    Entry(
-        "softmax_last",
-        "qdsl.passes.softmax_last:SoftmaxLast",
-        "take the Softmax before a 1x1 Conv to one channel over the last axis",
-    ),
-    Entry(
-        "channels_last",
-        "qdsl.passes.channels_last:ChannelsLast",
-        "decode what integer convolutions say of boxes and scores with channels last",
-    ),
-    Entry(
-        "weights_only",
-        "qdsl.passes.weights_only:WeightsOnly",
-        "MatMul and Gemm with stored weights and float activations in the form that has a kernel",
-    ),
-    Entry(
-        "keep_weights",
-        "qdsl.passes.keep_weights:KeepWeights",
-        "keep float weights between Q/DQ pairs from being stored as integers by the runtime",
-    ),
-    Entry(
-        "concat_integers",
-        "qdsl.passes.concat_integers:ConcatIntegers",
-        "let a Concat between Q/DQ pairs of one scale join the integers",
-    ),
-    Entry(
-        "hard_activations",
-        "qdsl.passes.hard_activations:HardActivations",
-        "HardSwish and HardSigmoid between Q/DQ pairs as integer sums and products",
+        lowers=("ort",),
     ),
     Entry(
         "store_float16",
         "qdsl.passes.store_float16:StoreFloat16",
         "planned nodes and constants in float16, with one Cast per tensor where neighbours differ",
+        lowers=("ort",),
+    ),
+    Entry(
+        "weights_only",
+        "qdsl.passes.weights_only:WeightsOnly",
+        "MatMul and Gemm with stored weights and float activations in the form that has a kernel",
+        lowers=("ort",),
+    ),
+    Entry(
+        "softmax_last",
+        "qdsl.passes.softmax_last:SoftmaxLast",
+        "take the Softmax before a 1x1 Conv to one channel over the last axis",
+        lowers=("ort",),
+    ),
+    Entry(
+        "channels_last",
+        "qdsl.passes.channels_last:ChannelsLast",
+        "decode what integer convolutions say of boxes and scores with channels last",
+        lowers=("ort",),
+    ),
+    Entry(
+        "keep_weights",
+        "qdsl.passes.keep_weights:KeepWeights",
+        "keep float weights between Q/DQ pairs from being stored as integers by the runtime",
+        lowers=("ort",),
+    ),
+    Entry(
+        "concat_integers",
+        "qdsl.passes.concat_integers:ConcatIntegers",
+        "let a Concat between Q/DQ pairs of one scale join the integers",
+        lowers=("ort",),
+    ),
+    Entry(
+        "hard_activations",
+        "qdsl.passes.hard_activations:HardActivations",
+        "HardSwish and HardSigmoid between Q/DQ pairs as integer sums and products",
+        lowers=("ort",),
     ),
 )
 
@@ -172,3 +182,8 @@ def pass_class(name: str) -> type[Pass]:
 def make(name: str, **options: Any) -> Pass:
     """A pass with its options."""
     return pass_class(name)(**options)
+
+
+def lowerings_for(target: str) -> tuple[str, ...]:
+    """The lowerings of a target by name, in the order in which they run."""
+    return tuple(entry.name for entry in ENTRIES if target in entry.lowers)

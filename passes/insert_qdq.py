@@ -38,11 +38,11 @@ from qdsl.spec import DType
 from qdsl.spec.opset import least_opset
 from qdsl.spec.plan import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
 
-_CONTRIB = "com.microsoft"
+CONTRIB = "com.microsoft"
 _OUTPUTS = {"QuantizeLinear": "quantized", "DequantizeLinear": "dequantized", "Clip": "clipped"}
 # Integers that Clip takes, from which opset on.
-_CLIPPED = ("uint8", "int8")
-_CLIPS_INTEGERS = 12
+CLIPPED = ("uint8", "int8")
+CLIPS_INTEGERS = 12
 _INT32 = DType("int32", 32, True, True, 10)
 Array = np.ndarray[Any, Any]
 
@@ -198,7 +198,7 @@ class _Writer:
                 lambda: quantize(value.load(), params, limits(plan.scheme)),
             )
         held = plan.scheme.emulated_bits is not None and not self._inside(plan)
-        as_integers = params.dtype.name in _CLIPPED and self._model.opset >= _CLIPS_INTEGERS
+        as_integers = params.dtype.name in CLIPPED and self._model.opset >= CLIPS_INTEGERS
         if held and not as_integers:
             tensor = self._clip(plan, tensor, params)
         made = self._node("QuantizeLinear", plan.tensor, [tensor, *shared], params, plan.origin, params.dtype.name)
@@ -245,7 +245,7 @@ class _Writer:
             name=f"{name}_{op}",
             output_name=f"{name}_{_OUTPUTS[op]}",
             attrs=attrs,
-            domain="" if params is None or self._model.opset >= _opset_of(params) else _CONTRIB,
+            domain="" if params is None or self._model.opset >= _opset_of(params) else CONTRIB,
             like=inputs[0],
             element_type=element_type,
             metadata={ORIGIN_KEY: origin_text(origin, self._recipe)},

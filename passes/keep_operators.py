@@ -12,15 +12,17 @@ Refuses nothing. Guarantees that nodes keep their names and that every float sta
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import onnx_graphsurgeon as gs
 
+from qdsl.capability import Capability
 from qdsl.graph.edit import add_node, replace_input
 from qdsl.graph.model import Model
-from qdsl.passes.lowering import Lowering
+from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import ORIGIN_KEY, origin_text
 from qdsl.rewrite import Changes, Outcome
+from qdsl.rewrite.sketch import Sketch
 from qdsl.spec.plan import Plan
 
 
@@ -46,6 +48,20 @@ class KeepOperators(Lowering):
             changes.fire("kept", [place.node])
         model.sort()
         return changes.outcome()
+
+    @classmethod
+    def of(cls, plan: Plan) -> Self:
+        return cls(plan)
+
+    def foresees(self, sketch: Sketch, capability: Capability) -> Foresight:
+        """The plan says what they run as: it was made with the copies."""
+        changes = Changes()
+        for place in self.plan.apart:
+            node = sketch.node(place.node)
+            source = node.inputs[place.port]
+            sketch.redirect(source, sketch.add("Max", [source], "float32"), [(node, place.port)])
+            changes.fire("kept", [place.node])
+        return Foresight(changes.outcome())
 
 
 def copy_input(model: Model, node: gs.Node, port: int, origin: str) -> None:

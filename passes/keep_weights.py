@@ -16,6 +16,7 @@ the same, bit for bit.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,15 +24,17 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from qdsl.capability import Capability
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import add_constant, add_node, remove_node, replace_input
 from qdsl.graph.model import Model
 from qdsl.passes.keep_operators import copy_input
-from qdsl.passes.lowering import Lowering
+from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import ORIGIN_KEY
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
+from qdsl.rewrite.sketch import Looked, Sketch
 
 _FIRST_OPSET = 13  # scales per axis
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
@@ -53,15 +56,26 @@ class KeepWeights(Lowering):
     def apply(self, model: Model) -> Outcome:
         changes = Changes()
         known: dict[tuple[str, int], gs.Variable] = {}
-        for node in model.nodes():
-            if not _holds_floats(node) or not _quantized_before(node) or not _quantized_behind(node):
-                continue
-            reader = _entry(node)
+        for node, reader in _matches(model, changes):
             if not _per_channel(model, node, reader, known):
                 copy_input(model, reader, 0, self.name)
-            changes.fire("kept", dict.fromkeys([node.name, reader.name]))
         model.sort()
         return changes.outcome()
+
+    def foresees(self, sketch: Sketch, capability: Capability) -> Foresight:
+        """The rows say what they run as, once the runtime leaves them alone."""
+        changes = Changes()
+        deque(_matches(sketch, changes), maxlen=0)
+        return Foresight(changes.outcome())
+
+
+def _matches(model: Looked, changes: Changes) -> Iterator[tuple[gs.Node, gs.Node]]:
+    """Each node to keep, and the one that reads the integers for it; notes that it fires."""
+    for node in model.nodes():
+        if _holds_floats(node) and _quantized_before(node) and _quantized_behind(node):
+            reader = _entry(node)
+            changes.fire("kept", dict.fromkeys([node.name, reader.name]))
+            yield node, reader
 
 
 def _holds_floats(node: gs.Node) -> bool:

@@ -14,19 +14,22 @@ Guarantees that the three nodes keep their names; the tensors between them, now 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import onnx_graphsurgeon as gs
 
+from qdsl.capability import Capability
 from qdsl.graph.constants import Held, lazy_of
 from qdsl.graph.edit import add_constant, become, fresh_tensor_name, rename_tensor, set_attr, set_metadata
 from qdsl.graph.model import Model
-from qdsl.passes.lowering import Lowering
+from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import ORIGIN_KEY
 from qdsl.passes.output_channels import plain_float
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
+from qdsl.rewrite.sketch import Looked, Sketch
 
 _FIRST_OPSET = 13  # before, Softmax took everything from its axis on as one
 
@@ -49,20 +52,32 @@ class SoftmaxLast(Lowering):
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()
-        for node in model.nodes():
-            chain = _chain(model, node)
-            if chain is None:
-                continue
-            reason = _obstacle(model, chain)
-            if reason is not None:
-                changes.refuse(node.name, reason)
-                continue
-            changes.fire("softmax_last", chain.names())
+        for chain in _matches(model, changes):
             _rewrite(model, chain)
         return changes.outcome()
 
+    def foresees(self, sketch: Sketch, capability: Capability) -> Foresight:
+        changes = Changes()
+        for chain in _matches(sketch, changes):
+            _draw(sketch, chain)
+        return Foresight(changes.outcome())
 
-def _chain(model: Model, conv: gs.Node) -> _Chain | None:
+
+def _matches(model: Looked, changes: Changes) -> Iterator[_Chain]:
+    """Each chain to rewrite; notes that it fires, and what is left alone."""
+    for node in model.nodes():
+        chain = _chain(model, node)
+        if chain is None:
+            continue
+        reason = _obstacle(model, chain)
+        if reason is not None:
+            changes.refuse(node.name, reason)
+            continue
+        changes.fire(SoftmaxLast.name, chain.names())
+        yield chain
+
+
+def _chain(model: Looked, conv: gs.Node) -> _Chain | None:
     """The three nodes that end in `conv`; None for another pattern."""
     softmax = _writer(conv, "Conv")
     transpose = _writer(softmax, "Softmax")
@@ -80,7 +95,7 @@ def _writer(node: gs.Node | None, op: str) -> gs.Node | None:
     return node.inputs[0].inputs[0]
 
 
-def _obstacle(model: Model, chain: _Chain) -> str | None:
+def _obstacle(model: Looked, chain: _Chain) -> str | None:
     written = [node.outputs[0] for node in chain]
     if any(len(t.outputs) != 1 or model.is_output(t) or model.captured(t) for t in written):
         return "a tensor of the chain has another use"
@@ -110,6 +125,15 @@ def _keeps_order(reader: gs.Node) -> bool:
 def _to_last(order: list[int] | tuple[int, ...]) -> list[int]:
     """`order` with its second element at the end."""
     return [order[0], *order[2:], order[1]]
+
+
+def _draw(sketch: Sketch, chain: _Chain) -> None:
+    """What `channels_last` looks at."""
+    transpose, softmax, conv = chain
+    transpose.attrs["perm"] = tuple(_to_last(transpose.attrs["perm"]))
+    softmax.attrs["axis"] = -1
+    conv.op = "MatMul"
+    conv.inputs[1] = sketch.constant("float32", (lazy_of(conv.inputs[1]).shape[1], 1))
 
 
 def _rewrite(model: Model, chain: _Chain) -> None:

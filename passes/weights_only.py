@@ -12,19 +12,23 @@ reader. Guarantees that nodes keep their names and outputs the same values.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from qdsl.capability import Capability
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import add_constant, add_deferred, add_node, become, remove_node, replace_input, set_attr
 from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
-from qdsl.passes.lowering import Lowering
+from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
+from qdsl.rewrite.sketch import Looked, Sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +40,51 @@ class WeightsOnly(Lowering):
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()
-        for node in model.nodes():
-            if not is_op(node, "MatMul", "Gemm") or len(node.inputs) < 2:
-                continue
-            stored = _dequantized(node.inputs[1])
-            if stored is None or _reads_integers(node):
-                continue
-            if node.attrs.get("transB", 0) and _transpose(model, node, stored, changes):
-                changes.fire("transposed_weight", [node.name])
-            relu = _relu_alone(model, node)
-            if relu is not None:
-                become(model, relu, "Max", [relu.inputs[0], add_constant(model, "zero", np.zeros((), np.float32))])
-                changes.fire("relu_as_max", [relu.name])
+        for product in _matches(model, changes):
+            if product.stored is not None:
+                _transpose(model, product.node, product.stored)
+            if product.relu is not None:
+                zero = add_constant(model, "zero", np.zeros((), np.float32))
+                become(model, product.relu, "Max", [product.relu.inputs[0], zero])
         return changes.outcome()
+
+    def foresees(self, sketch: Sketch, capability: Capability) -> Foresight:
+        """The rows say what they run as."""
+        changes = Changes()
+        deque(_matches(sketch, changes), maxlen=0)
+        return Foresight(changes.outcome())
+
+
+class _Product(NamedTuple):
+    """A node with a stored weight: `stored` dequantizes one that has to be transposed, `relu` has to become a Max."""
+
+    node: gs.Node
+    stored: gs.Node | None
+    relu: gs.Node | None
+
+
+def _matches(model: Looked, changes: Changes) -> Iterator[_Product]:
+    """Each product to rewrite; notes what fires, and what is left alone."""
+    for node in model.nodes():
+        if not is_op(node, "MatMul", "Gemm") or len(node.inputs) < 2:
+            continue
+        stored = _dequantized(node.inputs[1])
+        if stored is None or _reads_integers(node):
+            continue
+        turned = node.attrs.get("transB", 0) and _is_matrix(node, stored, changes)
+        if turned:
+            changes.fire("transposed_weight", [node.name])
+        relu = _relu_alone(model, node)
+        if relu is not None:
+            changes.fire("relu_as_max", [relu.name])
+        yield _Product(node, stored if turned else None, relu)
+
+
+def _is_matrix(node: gs.Node, stored: gs.Node, changes: Changes) -> bool:
+    if len(lazy_of(stored.inputs[0]).shape) == 2:
+        return True
+    changes.refuse(node.name, "its weight is not a matrix")
+    return False
 
 
 def _dequantized(tensor: gs.Tensor) -> gs.Node | None:
@@ -64,12 +100,8 @@ def _reads_integers(node: gs.Node) -> bool:
     return writer is not None and writer.op == "DequantizeLinear"
 
 
-def _transpose(model: Model, node: gs.Node, stored: gs.Node, changes: Changes) -> bool:
+def _transpose(model: Model, node: gs.Node, stored: gs.Node) -> None:
     """Let `node` read a transposed copy of its stored weight; the old one goes when nobody else reads it."""
-    weight = lazy_of(stored.inputs[0])
-    if len(weight.shape) != 2:
-        changes.refuse(node.name, "its weight is not a matrix")
-        return False
     inputs = [_transposed(model, tensor) for tensor in stored.inputs]
     attrs = dict(stored.attrs)
     if "axis" in attrs:
@@ -91,7 +123,6 @@ def _transpose(model: Model, node: gs.Node, stored: gs.Node, changes: Changes) -
     old = stored.outputs[0]
     if not old.outputs and not model.is_output(old):
         remove_node(model, stored)
-    return True
 
 
 def _transposed(model: Model, tensor: gs.Constant) -> gs.Constant:
@@ -108,7 +139,7 @@ def _transposed(model: Model, tensor: gs.Constant) -> gs.Constant:
     )
 
 
-def _relu_alone(model: Model, node: gs.Node) -> gs.Node | None:
+def _relu_alone(model: Looked, node: gs.Node) -> gs.Node | None:
     """The Relu that alone reads what `node` writes, at once or after the addition of a constant, before float
     readers."""
     reader = _only_reader(model, node)
@@ -119,7 +150,7 @@ def _relu_alone(model: Model, node: gs.Node) -> gs.Node | None:
     return None if any(after.op == "QuantizeLinear" for after in reader.outputs[0].outputs) else reader
 
 
-def _only_reader(model: Model, node: gs.Node) -> gs.Node | None:
+def _only_reader(model: Looked, node: gs.Node) -> gs.Node | None:
     tensor = node.outputs[0]
     alone = len(tensor.outputs) == 1 and not model.is_output(tensor) and not model.captured(tensor)
     return tensor.outputs[0] if alone else None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from qdsl.calibrate import Ranges
-from qdsl.capability import Capability, Row, load, loader
+from qdsl.capability import Capability, load, loader
 from qdsl.capability.reasons import ALWAYS
 from qdsl.data import Sample
 from qdsl.diag import Span
@@ -111,8 +111,11 @@ class BoardRuntime:
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> None:
         return None
 
-    def file_bytes(self, plan: Plan, view: GraphView, rows: Sequence[Row], float_bytes: int) -> int:
+    def file_bytes(self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int) -> int:
         return len(program(plan))
+
+    def foresees(self, plan: Plan, view: GraphView, capability: Capability) -> Trace:
+        return Trace()
 
 
 class Board:

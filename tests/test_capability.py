@@ -141,7 +141,6 @@ CONV = 'name = "conv"\nops = ["Conv"]\nkind = "compute"'
         ('check = "adds_vector"\n', "", r"merge\[0\]: the key `check` is missing"),
         ('stays = "first"', 'stays = "third"', r"merge\[0\].stays: expected one of first, second, both, found 'third'"),
         ('8 = "uint8", 16', '8 = "uint16", 16', "widths.activation: `8` names uint16, which is not a 8 bit type"),
-        ("variadic = true\njoins", "activations = [0, 1]\njoins", r"row\[concat\]: `joins` needs `variadic`"),
         ("[widths]", "[widths", "ort_cpu.toml: it is not TOML: .* line"),
     ],
 )

@@ -24,12 +24,13 @@ from test_predict_random import difference, wide_ranges, written
 import qdsl.graph
 from qdsl.capability import load
 from qdsl.graph import Model, from_proto, to_bytes, to_proto
+from qdsl.passes.concat_integers import BECAUSE
 from qdsl.passes.index import make
 from qdsl.passes.pipeline import canonicalise
 from qdsl.predict.edges import edges_of_plan
 from qdsl.rewrite import Trace, run
 from qdsl.spec.plan import Plan
-from qdsl.targets.ort import emit
+from qdsl.targets.ort import emit, lowerings
 from qdsl.targets.ort.layers import layers
 from qdsl.targets.ort.predict import predict, refused_tensors
 from qdsl.targets.ort.reality import read
@@ -200,7 +201,7 @@ def test_the_node_says_where_it_comes_from() -> None:
 # ---- prediction and reality ------------------------------------------------------------------------------------------
 
 
-def _shared(plan: SmallPlan, model: Model, seed: int) -> SmallPlan:
+def shared(plan: SmallPlan, model: Model, seed: int) -> SmallPlan:
     """`plan`, with one scale around most of the Concats."""
     rng = random.Random(seed)
     tensors = {each.tensor: each for each in plan.tensors}
@@ -219,7 +220,7 @@ def _shared(plan: SmallPlan, model: Model, seed: int) -> SmallPlan:
 def _planned(seed: int) -> tuple[Model, SmallPlan]:
     model = from_proto(random_model(seed))
     found = random_decisions(model.view(), TABLE, seed)
-    return model, _shared(SmallPlan(found.tensors, found.weights, found.biases), model, seed)
+    return model, shared(SmallPlan(found.tensors, found.weights, found.biases), model, seed)
 
 
 def _lowered(data: bytes, names: tuple[str, ...]) -> tuple[bytes, int]:
@@ -230,7 +231,7 @@ def _lowered(data: bytes, names: tuple[str, ...]) -> tuple[bytes, int]:
 
 @pytest.mark.parametrize("first", range(9000, 9600, 100))
 def test_random_graphs_run_as_predicted_and_answer_the_same(first: int) -> None:
-    others = tuple(name for name in emit.LOWERINGS if name != "concat_integers")
+    others = tuple(name for name in lowerings.OF_GRAPHS if name != "concat_integers")
     joined = 0
     for seed in range(first, first + 100):
         model, plan = _planned(seed)
@@ -242,7 +243,7 @@ def test_random_graphs_run_as_predicted_and_answer_the_same(first: int) -> None:
             continue
         data = written(model, plan, wide_ranges(view, seed))
         plain, _ = _lowered(data, others)
-        whole, count = _lowered(data, emit.LOWERINGS)
+        whole, count = _lowered(data, lowerings.OF_GRAPHS)
         predicted = predict(view, tensors, plan.weights, plan.biases, TABLE, lowered=True)
         said = [n for n in view.nodes if n.op == "Concat" and predicted[n.name].kernel == "Concat"]
         assert sum(predicted[n.name].runs == "integer" for n in said) == count, f"seed {seed}"
@@ -283,7 +284,7 @@ def test_a_plan_says_which_concat_joins_integers() -> None:
     kept = planned(model.view(), SHARED + 'keep "more" in float32\n')
     assert _kernels(kept) == {"join": "integer Concat", "more": "float Concat"}
     (said,) = (n.prediction.because for n in one.nodes if n.node == "join")
-    assert said == TABLE.reasons["joined"]
+    assert said == BECAUSE
 
 
 def test_int8_stays_in_pairs_that_run_as_uint8() -> None:
@@ -339,7 +340,7 @@ def test_every_layer_is_still_compared(tmp_path: Path, monkeypatch: pytest.Monke
     data = samples(2, shape=(1, 3, 8, 8))
     ranges = ranges_of(model, plan, data)
     joined = emit.emit(model, plan, ranges, tmp_path / "joined")
-    monkeypatch.setattr(emit, "LOWERINGS", ())
+    monkeypatch.setattr(lowerings, "LOWERINGS", lowerings.OF_PLANS)
     paired = emit.emit(model, plan, ranges, tmp_path / "paired")
     protos = [onnx.load(made.model) for made in (joined, paired)]
     assert [n.op_type for n in protos[0].graph.node].count("QuantizeLinear") == len(plan.tensors) - 2

@@ -24,7 +24,7 @@ from qdsl.passes.index import make
 from qdsl.passes.pipeline import canonicalise
 from qdsl.rewrite import Trace, run
 from qdsl.spec.plan import Plan
-from qdsl.targets.ort import emit, reality
+from qdsl.targets.ort import emit, lowerings, reality
 from qdsl.targets.ort.verify import mismatches
 
 TESTS = Path(__file__).resolve().parent
@@ -144,8 +144,12 @@ def _proto(head: Head, seed: int = 0) -> ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", head.opset)], ir_version=8)
 
 
+def model_of(head: Head, seed: int = 0) -> Model:
+    return qdsl.graph.from_proto(onnx.shape_inference.infer_shapes(_proto(head, seed)))
+
+
 def _runs(head: Head, seed: int = 0) -> tuple[Model, Model, Trace]:
-    before = qdsl.graph.from_proto(onnx.shape_inference.infer_shapes(_proto(head, seed)))
+    before = model_of(head, seed)
     after = before.copy()
     return before, after, run([make("channels_last")], after)
 
@@ -353,7 +357,7 @@ def _carried_out(path: Path, rules: str, monkeypatch: pytest.MonkeyPatch) -> tup
     ranges = measured(model, plan, 1)
     after, _ = emit.quantize(model, plan, ranges)
     with monkeypatch.context() as patched:
-        patched.setattr(emit, "LOWERINGS", tuple(name for name in emit.LOWERINGS if name != "channels_last"))
+        patched.setattr(lowerings, "LOWERINGS", tuple(name for name in lowerings.LOWERINGS if name != "channels_last"))
         before, _ = emit.quantize(model, plan, ranges)
     return plan, before, after
 

@@ -21,7 +21,7 @@ from qdsl.graph.model import Model
 from qdsl.passes.index import make
 from qdsl.passes.pipeline import canonicalise
 from qdsl.rewrite import run
-from qdsl.targets.ort import emit, reality
+from qdsl.targets.ort import emit, lowerings, reality
 
 DATA = Path(__file__).resolve().parent / "data"
 EXPORTS = ("yolov8_tiny_torchscript.onnx", "yolov8_tiny_dynamo.onnx")
@@ -197,7 +197,7 @@ def test_lowering_moves_no_node_between_integers_and_float(
 ) -> None:
     """Lowered or not; and where it is lowered, prediction is reality."""
     predicted, lowered = _carried_out(kept)
-    monkeypatch.setattr(emit, "LOWERINGS", ())
+    monkeypatch.setattr(lowerings, "LOWERINGS", lowerings.OF_PLANS)
     _, plain = _carried_out(kept)
     assert {name: ran.runs for name, ran in lowered.items()} == {name: ran.runs for name, ran in plain.items()}
     assert plain["c_Conv"].kernel != "MatMul"
@@ -209,7 +209,7 @@ def test_lowering_moves_no_node_between_integers_and_float(
 
 @pytest.mark.parametrize("name", EXPORTS)
 def test_a_kept_decode_head_is_lowered(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emit, "LOWERINGS", tuple(one for one in emit.LOWERINGS if one != "channels_last"))
+    monkeypatch.setattr(lowerings, "LOWERINGS", tuple(one for one in lowerings.LOWERINGS if one != "channels_last"))
     model = qdsl.graph.load(DATA / name)
     canonicalise(model)
     plan = planned(model.view(), "keep decode_head in float32\n")

@@ -11,13 +11,14 @@ import pytest
 from quantized import OUT, Measured, SmallPlan, bias, model_of, tensor, weight
 from random_graphs import random_decisions, random_model
 
-from qdsl.capability import load
+from qdsl.capability import Capability, load
 from qdsl.graph import Model, from_proto
 from qdsl.graph.edit import add_constant, add_node, replace_input, replace_output
 from qdsl.passes.insert_qdq import InsertQDQ
-from qdsl.passes.lowering import Lowering
+from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.pairs import PAIRS_AS_PLANNED
 from qdsl.rewrite import Changes, ContractError, Outcome, PlanFact, Rewrite, run
+from qdsl.rewrite.sketch import Sketch
 from qdsl.spec.opset import least_opset
 
 TABLE = load("ort_cpu")
@@ -115,6 +116,9 @@ class Careless(Lowering):
         _a_reader_is_forgotten(model)
         changes.fire("careless", [self.told])
         return changes.outcome()
+
+    def foresees(self, sketch: Sketch, capability: Capability) -> Foresight:
+        return Foresight(Outcome())
 
 
 @pytest.mark.parametrize("wrong", BROKEN, ids=lambda wrong: wrong.__name__.strip("_"))

@@ -408,7 +408,7 @@ def test_every_reason_is_reached() -> None:
     by_hand = {"bias_type", "folded", "no_float", "output_twice", "weight_float", "weight_granularity"}
     of_requests = {"alone", "columns", "no_weight_only", "weight_only"}  # tests/test_float_weights.py
     of_shapes = {"matrix_channels", "column_bias", "vector_blocks"}  # tests/test_weight_shapes.py
-    of_lowered = {"joined", "apart", "rises"}  # tests/test_concat_integers.py, test_pools.py, test_hard_activations.py
+    of_lowered = {"apart", "rises"}  # tests/test_pools.py, test_hard_activations.py
     # Reasons of dynamic builds are not the predictor's: tests/test_dynamic.py.
     reasons = {key for key in TABLE.reasons if not key.startswith("dynamic_")}
     assert reasons == (words & reasons) | by_hand | of_requests | of_shapes | of_lowered

@@ -25,6 +25,5 @@ def said(rows: Iterable[Row], *, signed: bool, dynamic: bool, alone: bool) -> It
     for row in rows:
         yield from ("runtime_weight",) if row.runtime_weight is not None or row.runtime_scalars else ()
         yield from ("not_lowered", "rises") if row.lowered else ()
-        yield from ("joined",) if row.joins else ()
         if row.weight_only is not None:
             yield from ("weight_only", "columns") if row.weight_only.columns else ("weight_only",)

@@ -104,9 +104,8 @@ class Row:
     `same_type`: activations in and out share one number type. `requires` names further checks of the predictor.
     `runtime_weight`: the type, per tensor, that the runtime itself gives a float constant weight between a quantized
     input and output; None when it leaves it alone. `runtime_scalars`: so it does with a scalar constant on a data port.
-    `joins`: types whose integers the node's own operator takes as they are, where all inputs and the output have one
-    scale: the emitter writes the node so. `lowered`: the kernel runs what the emitter writes in the node's place,
-    `beyond_kernel` where what is stored leaves [0, 1].
+    `lowered`: the kernel runs what the emitter writes in the node's place, `beyond_kernel` where what is stored leaves
+    [0, 1].
     """
 
     name: Sentence
@@ -133,7 +132,6 @@ class Row:
     weight_only: WeightOnly | None = None
     runtime_weight: DType | None = None
     runtime_scalars: bool = False
-    joins: tuple[DType, ...] = ()
     lowered: bool = False
     beyond_kernel: str = ""
 
@@ -150,8 +148,6 @@ class Row:
             return "`weights`, `weight_types`, `weight_granularities` and `channel_axis` go together"
         if self.float_output_kernel and self.output != "optional":
             return "`float_output_kernel` needs an optional `output`"
-        if self.joins and not self.variadic:
-            return "`joins` needs `variadic`"
         return "`lowered` is for rows that compute" if self.lowered and self.kind != COMPUTE else ""
 
     @property

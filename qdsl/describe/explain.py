@@ -10,6 +10,7 @@ from qdsl.describe.render import place
 from qdsl.diag import Diagnostic, QdslError, nearest
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Calibrate, FixedRange, KeepRule, TypeRequest
+from qdsl.passes.index import PASSES
 from qdsl.plan import improve
 from qdsl.plan.build import Decisions
 from qdsl.plan.islands import told
@@ -99,6 +100,7 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
     steps += _corrected(decisions, node)
     steps += _exact(decisions, node)
     steps += _island(decisions, node)
+    steps += _lowered(decisions, node)
     verdict, recipe = _verdict(decisions, plan), decisions.plan.recipe
     return Explanation(node.name, "node", _title(decisions, node), tuple(steps), verdict, recipe)
 
@@ -215,6 +217,18 @@ def _island(decisions: Decisions, node: NodeView) -> Iterable[Step]:
             cost = told(island.moved, known=island.known) or "an unknown amount"
             value = f"{among}float between integers: Q and DQ move {cost} a sample"
             yield Step("island", value, Origin(f"{table.name}.toml, row {row}"), True)
+
+
+def _lowered(decisions: Decisions, node: NodeView) -> Iterable[Step]:
+    """What the target's lowerings will make of the node, and why one of them leaves it alone."""
+    context = decisions.context
+    for step in context.runtime.foresees(decisions.plan, context.view, context.capability).steps:
+        origin = Origin(f"lowering {step.word}")
+        if any(node.name in fired.nodes for fired in step.outcome.fired):
+            yield Step("rewritten", PASSES[step.word].summary, origin, True)
+        for refused in step.outcome.refused:
+            if refused.node == node.name:
+                yield Step("considered", f"left alone: {refused.reason}", origin, False)
 
 
 def _stored(decisions: Decisions, node: NodeView) -> str:

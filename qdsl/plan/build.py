@@ -225,7 +225,7 @@ def _plan(
         cuts=cut,
         islands=between,
     )
-    size = context.runtime.file_bytes(plan, context.view, context.rows, sizes.canonical)
+    size = context.runtime.file_bytes(plan, context.view, context.capability, sizes.canonical)
     return replace(plan, totals=replace(plan.totals, predicted_bytes=size))
 
 

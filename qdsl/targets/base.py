@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qdsl.calibrate import Ranges
-    from qdsl.capability import Capability, Row
+    from qdsl.capability import Capability
     from qdsl.data import Sample
     from qdsl.graph import Model
     from qdsl.graph.view import GraphView
     from qdsl.lang.recipe import InputSpec
     from qdsl.predict.bounds import Interval
+    from qdsl.rewrite import Trace
     from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 
 Feed = Mapping[str, Any]
@@ -106,9 +107,13 @@ class Runtime(Protocol):
         `products` are those that its kernels compute of `model`, of which `view` is the graph."""
         ...
 
-    def file_bytes(self, plan: Plan, view: GraphView, rows: Sequence[Row], float_bytes: int) -> int:
-        """Bytes of the files that `plan` will be emitted as. `rows` are the table's, per node of `view`; `float_bytes`
-        is the size of the float model in canonical form; the plan's own totals are not known yet."""
+    def file_bytes(self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int) -> int:
+        """Bytes of the files that `plan` will be emitted as. `float_bytes` is the size of the float model in canonical
+        form; the plan's own totals are not known yet."""
+        ...
+
+    def foresees(self, plan: Plan, view: GraphView, capability: Capability) -> Trace:
+        """What the target's lowerings will do once `plan` is carried out, and what they will leave alone, and why."""
         ...
 
 

@@ -10,21 +10,15 @@ from qdsl.graph import Model, save
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.edit_qdq import set_model_metadata
 from qdsl.lang.recipe import InputSpec
-from qdsl.passes.index import make
 from qdsl.passes.insert_qdq import InsertQDQ
-from qdsl.passes.keep_operators import KeepOperators
 from qdsl.passes.quantize_dynamic import QuantizeDynamic
-from qdsl.passes.store_float16 import StoreFloat16
 from qdsl.rewrite import Pass, Trace, run
 from qdsl.spec.plan import AS_IT_IS, Plan
 from qdsl.spec.plan_json import plan_hash
 from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, copied, written
+from qdsl.targets.ort.lowerings import lowerings
 from qdsl.targets.ort.session import session_options
 from qdsl.version import __version__
-
-# What the runtime computes faster, or as planned, only in another form: on nodes that the plan leaves in float, but for
-# `concat_integers` and `hard_activations`, which the plan knows of. They keep their names.
-LOWERINGS = ("weights_only", "softmax_last", "channels_last", "keep_weights", "concat_integers", "hard_activations")
 
 
 def emit(model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()) -> OnnxEmitted:
@@ -51,7 +45,7 @@ def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
     quantized = model.copy()
     dynamic = plan.mode == "dynamic"
     carried_out: Pass = QuantizeDynamic(plan) if dynamic else InsertQDQ(plan, ranges)
-    passes = [carried_out, KeepOperators(plan), StoreFloat16(plan), *(make(name) for name in LOWERINGS)]
+    passes: list[Pass] = [carried_out, *lowerings(plan)]
     trace = run(passes, quantized, plan=None if dynamic else plan)
     quantized.sweep()
     stamp = {"qdsl.recipe": plan.recipe, "qdsl.plan_sha256": plan_hash(plan), "qdsl.version": __version__}

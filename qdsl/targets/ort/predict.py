@@ -11,7 +11,6 @@ from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.predict.rules import judge
 from qdsl.spec.plan import BiasPlan, Prediction, TensorPlan, WeightPlan
-from qdsl.targets.ort.joins import joined
 from qdsl.targets.ort.merge import Merged, merge_nodes
 from qdsl.targets.ort.spread import spread
 
@@ -36,8 +35,21 @@ def predict(
     edges = edges_of_plan(view, tensors, weights, biases, ranges)
     edges.lowered = lowered
     # As the emitter finds it, before the runtime moves pairs.
-    joins = joined(view, edges, tensors, capability) if lowered else {}
-    return predict_edges(view, edges, capability) | joins
+    runs = _lowered_runs(view, tensors, weights, biases, capability) if lowered else {}
+    return predict_edges(view, edges, capability) | runs
+
+
+def _lowered_runs(
+    view: GraphView,
+    tensors: Mapping[str, TensorPlan],
+    weights: Sequence[WeightPlan],
+    biases: Sequence[BiasPlan],
+    capability: Capability,
+) -> dict[str, Prediction]:
+    """What lowerings make of nodes; passes load numpy and onnx, which predicting by rows alone does without."""
+    from qdsl.targets.ort.lowerings import Pairs, lowered_runs
+
+    return lowered_runs(view, Pairs(tuple(tensors.values()), tuple(weights), tuple(biases)), capability)
 
 
 def predict_edges(view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:

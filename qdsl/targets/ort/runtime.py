@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from qdsl.capability import Capability, Row
+from qdsl.capability import Capability
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView
+from qdsl.passes.store_float16 import float16_reads
 from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import edges_of_plan
+from qdsl.rewrite import Trace
 from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets.base import Misread, Refusal
 from qdsl.targets.ort.dynamic_size import predicted_dynamic_bytes
-from qdsl.targets.ort.float16_size import float16_bytes, float16_reads
-from qdsl.targets.ort.joins import joined_nodes, lowered_nodes
+from qdsl.targets.ort.lowerings import foreseen, saved
 from qdsl.targets.ort.misread import misread
 from qdsl.targets.ort.predict import predict, refused_tensors
 from qdsl.targets.ort.predict_dynamic import predict_dynamic
@@ -67,13 +68,16 @@ class OrtRuntime:
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:
         return misread(model, view, products)
 
-    def file_bytes(self, plan: Plan, view: GraphView, rows: Sequence[Row], float_bytes: int) -> int:
+    def file_bytes(self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int) -> int:
         place = view.node_index
         weights = sorted(plan.weights, key=lambda weight: place[weight.node])
         tensors = {tensor.tensor: tensor for tensor in plan.tensors}
         if plan.mode == "dynamic":
             whole = predicted_dynamic_bytes(view, float_bytes, tensors, weights)
         else:
-            joined, lowered = joined_nodes(plan.nodes, rows), lowered_nodes(plan.nodes, rows)
-            whole = predicted_bytes(view, float_bytes, tensors.values(), weights, plan.biases, joined, lowered)
-        return whole + kept_floats(view, weights, float16_reads(view, plan)) + float16_bytes(view, plan)
+            whole = predicted_bytes(view, float_bytes, tensors.values(), weights, plan.biases)
+        kept = kept_floats(view, weights, float16_reads(view, plan))
+        return max(0, whole + kept - saved(view, plan, capability))
+
+    def foresees(self, plan: Plan, view: GraphView, capability: Capability) -> Trace:
+        return foreseen(view, plan, capability)

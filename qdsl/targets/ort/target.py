@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qdsl.diag import Span
+from qdsl.passes.index import lowerings_for
 from qdsl.targets.base import Bench, Deployed, Runner, Runtime
 from qdsl.targets.results import Emitted, Product, Ran, Verification
 
@@ -32,9 +33,7 @@ class Ort:
 
     @property
     def lowerings(self) -> tuple[str, ...]:
-        from qdsl.targets.ort.emit import LOWERINGS
-
-        return LOWERINGS
+        return lowerings_for(self.name)
 
     def emit(
         self, model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()

@@ -1,0 +1,60 @@
+"""What is rewritten for ONNX Runtime once a plan was carried out, in order, and what is known of it before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from qdsl.capability import Capability
+from qdsl.graph.view import GraphView
+from qdsl.passes.index import lowerings_for, make, pass_class
+from qdsl.passes.lowering import Foresight, Lowering
+from qdsl.passes.planned import planned
+from qdsl.rewrite import Step, Trace
+from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
+
+LOWERINGS = lowerings_for("ort")
+OF_PLANS = ("keep_operators", "store_float16")  # do what a plan says
+OF_GRAPHS = tuple(name for name in LOWERINGS if name not in OF_PLANS)  # find by themselves where they fire
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The pairs of a static plan that is still being made."""
+
+    tensors: tuple[TensorPlan, ...]
+    weights: tuple[WeightPlan, ...]
+    biases: tuple[BiasPlan, ...]
+    mode: str = "static"
+
+
+def lowerings(plan: Plan) -> tuple[Lowering, ...]:
+    """Those for one plan, in order."""
+    return tuple(cast("type[Lowering]", pass_class(name)).of(plan) for name in LOWERINGS)
+
+
+def foreseen(view: GraphView, plan: Plan, capability: Capability) -> Trace:
+    """What the lowerings of `plan` will do, and leave alone: the trace that emitting it will give."""
+    return Trace(tuple(Step(str(one), found.outcome) for one, found in _foresights(view, plan, capability)))
+
+
+def saved(view: GraphView, plan: Plan, capability: Capability) -> int:
+    """Bytes of the file that they save."""
+    return sum(one.saves(view, plan, found.outcome) for one, found in _foresights(view, plan, capability))
+
+
+def lowered_runs(view: GraphView, pairs: Pairs, capability: Capability) -> dict[str, Prediction]:
+    """What nodes run as that lowerings write otherwise than the table's rows know them. `view` has the copies in it
+    that `keep_operators` puts before nodes."""
+    sketch = planned(view, pairs)
+    runs: dict[str, Prediction] = {}
+    for name in OF_GRAPHS:
+        runs |= cast("Lowering", make(name)).foresees(sketch, capability).runs
+    return runs
+
+
+def _foresights(view: GraphView, plan: Plan, capability: Capability) -> Iterator[tuple[Lowering, Foresight]]:
+    sketch = planned(view, plan)
+    for one in lowerings(plan):
+        yield one, one.foresees(sketch, capability)
