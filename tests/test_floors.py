@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from qdsl.verbs import VERBS
+
 ROOT = Path(__file__).resolve().parent.parent
 
 FLOOR = {
@@ -50,6 +52,9 @@ FLOOR = {
     "qdsl.verbs": 0,
     "qdsl.version": 0,
 }
+
+# Files of a room that others grow into.
+MOST = {"qdsl/plan": 30, "qdsl/api": 1 + sum(bool(verb.home) for verb in VERBS.values())}
 
 # Imports between packages of one floor, each with its reason.
 SIDEWAYS = {
@@ -173,6 +178,11 @@ def test_the_package_list_is_the_tree() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
     tree = sorted(module for module, path in sources() if path.name == "__init__.py")
     assert sorted(listed) == tree
+
+
+@pytest.mark.parametrize(("room", "most"), MOST.items())
+def test_rooms_stay_small(room: str, most: int) -> None:
+    assert len(list((ROOT / room).glob("*.py"))) <= most, f"{room} has something that belongs into a room of its own"
 
 
 def test_passes_are_flat() -> None:

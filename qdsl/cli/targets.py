@@ -18,17 +18,17 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from qdsl.cli.output import print_json
-    from qdsl.plan import targets
+    from qdsl.targets import listing
 
     if args.name is None:
-        found = targets.available()
+        found = listing.available()
         if args.json:
             print_json([{"name": t.name, "title": t.title, "table": t.table} for t in found])
             return 0
         for target in found:
             print(f"{target.name:8} {target.title}   table {target.table}.toml, {target.evidence}")
         return 0
-    rows = targets.rows(args.name)
+    rows = listing.rows(args.name)
     if args.json:
         print_json(
             [

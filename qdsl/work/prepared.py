@@ -22,9 +22,9 @@ from qdsl.lock.types import Named
 from qdsl.passes.index import make
 from qdsl.passes.pipeline import canonicalise
 from qdsl.plan.gate import model_absent
-from qdsl.plan.opset import wanted_opset
 from qdsl.rewrite import Trace, run
 from qdsl.spec.plan import Widened
+from qdsl.work.opset import wanted_opset
 
 
 @dataclass(frozen=True)
