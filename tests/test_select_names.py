@@ -6,10 +6,10 @@ import re
 import warnings
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qdsl.lang.regex import Regex, RegexError
+from qdsl.lang.regex import Regex, RegexError, UnsupportedError
 from qdsl.select.names import close_names, glob, in_scope
 
 
@@ -53,23 +53,112 @@ def test_many_stars_do_not_blow_up() -> None:
     assert not glob("*a" * 200 + "b")("a" * 5_000)
 
 
-ATOMS = st.sampled_from(["a", "b", ".", "[ab]", "[^a]", "[a-b/]", r"\d", r"\W", r"\.", "1", "/", "^", "$"])
+CHARS = [
+    "a",
+    "b",
+    "1",
+    "/",
+    "\n",
+    "é",
+    ".",
+    r"\.",
+    r"\n",
+    r"\d",
+    r"\w",
+    r"\s",
+    r"\D",
+    r"\W",
+    r"\S",
+    "{",
+    "}",
+    "]",
+    "{x}",
+    "{2",
+]
+ATOMS = st.sampled_from([*CHARS, "[ab]", "[^a]", "[a-b/]", r"[^\d\s-]", "[]-]", "^", "$", r"\A", r"\Z"])
+TIMES = ["*", "+", "?", "{2}", "{1,2}", "{,1}", "{2,}", "{,}", "{0}", "{00002}", "*?", "+?", "??", "{1,2}?"]
+TEXTS = st.text("ab1/_.\n\r \x1c{}]2x-é²", max_size=7)
 
 
 def _combine(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    repeated = st.tuples(parts, st.sampled_from(["*", "+", "?", "{2}", "{1,2}", "{,1}", "{2,}", "*?", "+?"]))
+    repeated = st.tuples(parts, st.sampled_from(TIMES))
     return st.one_of(
-        st.lists(parts, min_size=1, max_size=3).map("".join),
+        st.lists(parts, max_size=3).map("".join),
         repeated.map(lambda pair: f"(?:{pair[0]}){pair[1]}"),
+        repeated.map("".join),
         st.tuples(parts, parts).map(lambda pair: f"({pair[0]}|{pair[1]})"),
     )
 
 
-@given(st.recursive(ATOMS, _combine, max_leaves=6), st.text("ab1/.\n", max_size=7))
-def test_regex_agrees_with_python(pattern: str, text: str) -> None:
-    # Python's `$` also holds before a last newline; here, as `\Z` there, only at the very end.
-    expected = re.search(pattern.replace("$", r"\Z"), text) is not None
-    assert Regex(pattern).search(text) is expected
+def in_python(pattern: str) -> re.Pattern[str] | None:
+    """What Python makes of a pattern; None where it is none there."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of classes that may mean something else one day
+            return re.compile(pattern, re.ASCII)
+    except (re.error, OverflowError):
+        return None
+
+
+def ours(pattern: str) -> Regex | None:
+    try:
+        return Regex(pattern)
+    except RegexError as fault:
+        assert str(fault) and 0 <= fault.at <= len(pattern)
+        return None
+
+
+def require_the_same(pattern: str, texts: list[str]) -> None:
+    found, oracle = ours(pattern), in_python(pattern)
+    if found is None:
+        return
+    assert oracle is not None, f"Python refuses {pattern!r}"
+    for text in texts:
+        assert found.search(text) is (oracle.search(text) is not None), (pattern, text)
+
+
+@given(st.recursive(ATOMS, _combine, max_leaves=6), st.lists(TEXTS, max_size=5))
+@settings(max_examples=400, deadline=None)
+def test_what_is_built_of_the_language_means_what_it_means_in_python(pattern: str, texts: list[str]) -> None:
+    require_the_same(pattern, ["", "\n", *texts])
+
+
+@given(st.text("a1b()[]{}|*+?^$\\-,:.dDwSAZn0&~é \n", max_size=12), st.lists(TEXTS, max_size=3))
+@settings(max_examples=1000, deadline=None)
+def test_any_pattern_means_what_it_means_in_python_or_is_refused(pattern: str, texts: list[str]) -> None:
+    require_the_same(pattern, ["", "a1b", "ab\n", *texts])
+
+
+@given(st.recursive(ATOMS, _combine, max_leaves=6))
+@settings(max_examples=300, deadline=None)
+def test_what_is_built_of_the_language_is_refused_only_where_python_does(pattern: str) -> None:
+    """But for what takes what it can for good, which matches something else."""
+    try:
+        Regex(pattern)
+    except UnsupportedError as fault:
+        assert "possessive" in str(fault) or "(?" in pattern  # such as `(?|a)`, where nothing is repeated
+    except RegexError:
+        assert in_python(pattern) is None, pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "texts"),
+    [
+        ("a$", ["a", "a\n", "a\n\n", "ab"]),
+        (r"a\Z", ["a", "a\n"]),
+        ("^$", ["", "\n", "a"]),
+        ("a$\n", ["a\n", "a"]),
+        ("a{,}b", ["b", "aab", "a"]),
+        ("a{00002}", ["a", "aa"]),
+        ("a{x}", ["a{x}", "a"]),
+        (r"^\s$", ["\x1c", " ", "\x0b", "\x85"]),
+        (r"^\w$", ["é", "_", "²"]),
+        (r"^[\w-]$", ["-", "a", "."]),
+    ],
+)
+def test_where_python_has_its_own_mind(pattern: str, texts: list[str]) -> None:
+    assert ours(pattern) is not None
+    require_the_same(pattern, texts)
 
 
 @pytest.mark.parametrize(
@@ -94,15 +183,24 @@ def test_patterns_that_explode_elsewhere_take_linear_time(pattern: str, text: st
         ("*a", "repeats nothing"),
         ("(|{2})", "`.2.` repeats nothing"),
         ("a**", "two repetitions"),
+        ("a{2}{3}", "two repetitions"),
+        ("a*{2}", "two repetitions"),
+        ("a*?{2}", "two repetitions"),
+        ("a*+", "possessive"),
+        ("a{2}+", "possessive"),
         ("a{3,2}", "wrong way round"),
         (r"(a)\1", "not supported"),
         (r"\ba", "not supported"),
         ("(?=a)", "look-around"),
         ("(?P<n>a)", "names"),
         ("[b-a]", "wrong way"),
+        (r"[\d-a]", "from one character to another"),
+        (r"[a-\w]", "from one character to another"),
         ("^*", "anchor"),
         ("a\\", "lone"),
         ("a{9999}", "states"),
+        ("a{99999}", "states"),
+        ("a{" + "9" * 900 + "}", "states"),
         ("((a{99}){99}){99}", "states"),
         ("(" * 60 + ")" * 60, "nested deeper"),
         ("a" * 1_001, "longer"),
@@ -111,19 +209,6 @@ def test_patterns_that_explode_elsewhere_take_linear_time(pattern: str, text: st
 def test_what_cannot_be_used_is_said(pattern: str, message: str) -> None:
     with pytest.raises(RegexError, match=message):
         Regex(pattern)
-
-
-@given(st.text("a1b()[]{}|*+?^$\\-,:.dDwS", max_size=12))
-def test_any_pattern_is_used_or_refused(pattern: str) -> None:
-    try:
-        regex = Regex(pattern)
-    except RegexError as fault:
-        assert 0 <= fault.at <= len(pattern)
-        return
-    assert regex.search("a1b") in {True, False}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        re.compile(pattern)  # what is taken is one in Python, too
 
 
 def test_names_that_differ_in_numbers_come_nearest_first() -> None:

@@ -1,9 +1,11 @@
 """Regular expressions in linear time: patterns come from untrusted recipes, and `re` can take exponential time.
 
-The language is the common core of Python's `re`: literals, `.`, classes, groups, `|`, `*` `+` `?` `{m,n}` (lazy forms
-mean the same here, where only "is there a match" is asked), `^` `$`, and the escapes \\d \\w \\s \\D \\W \\S \\A
-\\Z. What needs backtracking (back references, look-around) and word boundaries are refused. Text is run through the set
-of states of a Thompson automaton (Thompson 1968), whose steps are remembered: a character costs about one lookup.
+This is the only judge of a pattern. The language is the common core of Python's `re`, and what is taken means what it
+means there with `re.ASCII`: literals, `.`, classes, groups, `|`, `*` `+` `?` `{m,n}` (lazy forms mean the same here,
+where only "is there a match" is asked), `^` `$`, and the escapes \\d \\w \\s \\D \\W \\S \\A \\Z. What needs
+backtracking (back references, look-around, possessive repetition) and word boundaries are refused. Text is run through
+the set of states of a Thompson automaton (Thompson 1968), whose steps are remembered: a character costs about one
+lookup.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ class _Chars:
 
 @dataclass(frozen=True, slots=True)
 class _Anchor:
-    end: bool
+    """A place that eats nothing: `\\A` (and `^`), `\\Z`, or `$`, which is the end and before a newline there."""
+
+    sign: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +96,20 @@ class Regex:
         self._program = _Program()
         self._program.emit(node)
         self._steps: dict[tuple[frozenset[int], str], _State] = {}
-        self._first = self._program.closure((0,), begin=True, end=False)
-        self._again = self._program.closure((0,), begin=False, end=False)
+        self._first = self._program.closure((0,), "A")
+        self._again = self._program.closure((0,), "")
 
     def search(self, text: str) -> bool:
-        """Whether a match begins anywhere in `text`; `$` holds at its very end only."""
+        """Whether a match begins anywhere in `text`."""
         states, matched = self._first
-        begin = True
-        for char in text:
+        for at, char in enumerate(text):
+            if char == "\n" and at == len(text) - 1:
+                states, ends = self._program.closure((*states, 0), "A$" if at == 0 else "$")
+                matched = matched or ends
             if matched:
                 return True
             states, matched = self._step(states, char)
-            begin = False
-        return matched or self._program.closure((*states, 0), begin=begin, end=True)[1]
+        return matched or self._program.closure((*states, 0), "Z$" if text else "AZ$")[1]
 
     def _step(self, states: frozenset[int], char: str) -> _State:
         key = (states, char)
@@ -174,11 +179,12 @@ class _Program:
 
     def step(self, states: frozenset[int], char: str, again: _State) -> _State:
         eaten = sorted(self.goes[n][0] for n in states if (chars := self.eats[n]) and chars.has(char))
-        found, matched = self.closure(tuple(eaten), begin=False, end=False)
+        found, matched = self.closure(tuple(eaten), "")
         return found | again[0], matched or again[1]
 
-    def closure(self, starts: tuple[int, ...], *, begin: bool, end: bool) -> _State:
-        """The states that wait for a character or for the end, and whether the match was reached."""
+    def closure(self, starts: tuple[int, ...], here: str) -> _State:
+        """The states that wait for a character or for the end, and whether the match was reached. `here` are the signs
+        of the anchors that hold."""
         kept, seen = set(), set(starts)
         waiting = list(seen)
         while waiting:
@@ -186,10 +192,8 @@ class _Program:
             if n == len(self.goes):
                 return frozenset(), True
             anchor = self.anchors[n]
-            if self.eats[n] is not None or (anchor is not None and anchor.end and not end):
+            if self.eats[n] is not None or (anchor is not None and anchor.sign not in here):
                 kept.add(n)
-                continue
-            if anchor is not None and not (end if anchor.end else begin):
                 continue
             waiting += [m for m in self.goes[n] if m not in seen]
             seen.update(self.goes[n])
@@ -251,8 +255,9 @@ class _Parser:
             return node
         if isinstance(node, _Anchor):
             raise RegexError("an anchor cannot be repeated", start)
-        self._take("?")
-        again = self.at
+        lazy, again = self._take("?"), self.at
+        if not lazy and self._peek() == "+":
+            raise UnsupportedError("possessive repetition is not supported", again)
         if self._bounds() is not None:
             raise RegexError("two repetitions in a row; put the inner one in parentheses", again)
         return _Repeat(node, *bounds)
@@ -265,7 +270,7 @@ class _Parser:
         if self._peek() != "{" or close < 0:
             return None
         low, comma, high = self.text[self.at + 1 : close].partition(",")
-        if not all(n.isascii() and n.isdigit() and len(n) < 5 for n in (low, high) if n) or not (low or comma):
+        if not all(n.isascii() and n.isdigit() for n in (low, high) if n) or not (low or comma):
             return None
         least, most = int(low or 0), (int(high) if high else None) if comma else int(low)
         if most is not None and most < least:
@@ -286,7 +291,7 @@ class _Parser:
         if char == "\\":
             return self._escape(start)
         if char in {"^", "$"}:
-            return _Anchor(char == "$")
+            return _Anchor("A" if char == "^" else "$")
         return _Chars((("\n", "\n"),), True) if char == "." else _Chars(((char, char),))
 
     def _group(self, start: int) -> _Node:
@@ -306,7 +311,7 @@ class _Parser:
         char = self._peek()
         self.at += 1
         if char in {"A", "Z"}:
-            return _Anchor(char == "Z")
+            return _Anchor(char)
         if char.lower() in _CLASSES:
             return _Chars(_CLASSES[char.lower()], char.isupper())
         return _Chars(((_plain(char, start),) * 2,))
@@ -315,19 +320,22 @@ class _Parser:
         negated = self._take("^")
         ranges: list[tuple[str, str]] = []
         while not (self._peek() == "]" and ranges):
-            low = self._member(start)
-            if isinstance(low, tuple):
-                ranges += low
-                continue
-            high: str | tuple[tuple[str, str], ...] = low
-            if self._peek() == "-" and self.text[self.at + 1 : self.at + 2] not in {"]", ""}:
-                self.at += 1
-                high = self._member(start)
-            if isinstance(high, tuple) or high < low:
-                raise RegexError("a range in `[ ]` runs the wrong way", self.at)
-            ranges.append((low, high))
+            ranges += self._ranges(start)
         self.at += 1
         return _Chars(tuple(ranges), negated)
+
+    def _ranges(self, start: int) -> tuple[tuple[str, str], ...]:
+        """What one entry of a class stands for."""
+        at, low = self.at, self._member(start)
+        if self._peek() != "-" or self.text[self.at + 1 : self.at + 2] in {"]", ""}:
+            return low if isinstance(low, tuple) else ((low, low),)
+        self.at += 1
+        high = self._member(start)
+        if isinstance(low, tuple) or isinstance(high, tuple):
+            raise RegexError("a range in `[ ]` goes from one character to another", at)
+        if high < low:
+            raise RegexError("a range in `[ ]` runs the wrong way", at)
+        return ((low, high),)
 
     def _member(self, start: int) -> str | tuple[tuple[str, str], ...]:
         """One character of a class, or the ranges of an escape such as \\d."""
