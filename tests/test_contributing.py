@@ -1,0 +1,244 @@
+"""CONTRIBUTING says in how many files a thing is added: a copy of the tree gets one of each, and its tests pass."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# `| a canonical pass | 4 | .. |`: what is added, and in how many files beside its own.
+PROMISES = dict(
+    re.findall(r"^\| an? ([\w ]+?) +\| (\d+) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (ROOT / "examples").is_dir(), reason="not a checkout")]
+
+
+@dataclass
+class Copy:
+    """A copy of the tree: `own` are the files that what is added is made of, `touched` those that it changes."""
+
+    path: Path
+    own: list[str] = field(default_factory=list)
+    touched: set[str] = field(default_factory=set)
+
+    def add(self, name: str, text: str) -> None:
+        """A file of its own."""
+        assert not (self.path / name).exists()
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.path / name).write_text(dedent(text).lstrip("\n"), encoding="utf-8")
+        self.own.append(name)
+
+    def after(self, name: str, line: str, more: str) -> None:
+        """Put `more` after the one line of a file that reads `line`."""
+        path = self.path / name
+        text = path.read_text(encoding="utf-8")
+        assert text.count(f"{line}\n") == 1, f"{name} has {text.count(line)} times: {line}"
+        path.write_text(text.replace(f"{line}\n", f"{line}\n{more}\n"), encoding="utf-8")
+        self.touched.add(name)
+
+    def regenerate(self, name: str, *tests: str) -> None:
+        """Let tests write a file that they compare, one that is made by nobody's hand."""
+        before = (self.path / name).read_bytes() if (self.path / name).exists() else b""
+        self.pytest("--regen", *tests)
+        assert (self.path / name).read_bytes() != before
+        self.touched.add(name)
+
+    def pytest(self, *words: str) -> None:
+        """Run tests of the copy, which have to pass."""
+        done = self.python("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *words)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+    def python(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run Python in the copy, with the copy's package."""
+        env = os.environ | {"PYTHONPATH": str(self.path)}
+        return subprocess.run([sys.executable, *words], cwd=self.path, env=env, capture_output=True, text=True)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    left = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
+    shutil.copytree(ROOT, tmp_path / "tree", ignore=left)
+    return Copy(tmp_path / "tree")
+
+
+Change = Callable[[Copy], tuple[str, ...]]
+
+
+def a_canonical_pass(copy: Copy) -> tuple[str, ...]:
+    copy.add(
+        "passes/abs_of_relu.py",
+        '''
+        """Take out an Abs after a Relu, whose values it does not change.
+
+        Fires where the Relu's result is read by the Abs alone.
+        """
+
+        from __future__ import annotations
+
+        from dataclasses import dataclass
+        from typing import ClassVar
+
+        from qdsl.graph.edit import bypass
+        from qdsl.graph.model import Model
+        from qdsl.rewrite import Changes, Outcome, Rewrite
+        from qdsl.rewrite.facts import bypass_obstacle, is_op
+
+
+        @dataclass(frozen=True, slots=True)
+        class AbsOfRelu(Rewrite):
+            """No options."""
+
+            name: ClassVar[str] = "abs_of_relu"
+            summary: ClassVar[str] = "take out an Abs after a Relu"
+
+            def apply(self, model: Model) -> Outcome:
+                changes = Changes()
+                for node in model.nodes():
+                    writers = node.inputs[0].inputs if is_op(node, "Abs") else []
+                    if not writers or not is_op(writers[0], "Relu") or bypass_obstacle(model, node):
+                        continue
+                    changes.fire("abs_of_relu", [node.name])
+                    bypass(model, node)
+                return changes.outcome()
+        ''',
+    )
+    entry = '    Entry(\n        "abs_of_relu",\n        "qdsl.passes.abs_of_relu:AbsOfRelu",\n'
+    entry += '        "take out an Abs after a Relu",\n    ),'
+    copy.after("passes/index.py", '        "spell average pooling in one way",\n    ),', entry)
+    pipeline = (copy.path / "passes/pipeline.py").read_text(encoding="utf-8")
+    pool = next(line for line in pipeline.splitlines() if line.startswith('    "normalise_pool"'))
+    copy.after("passes/pipeline.py", pool, '    "abs_of_relu",  # exporters leave it behind')
+    page = (copy.path / "docs/passes.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if line.startswith("| `normalise_pool`"))
+    copy.after("docs/passes.md", row, "| `abs_of_relu` | an Abs after a Relu | |")
+    cases = '    "abs_of_relu": (\n'
+    cases += '        Case("fires", "g (float[2] x) => (float[2] y) { a = Relu (x) y = Abs (a) }", 1),\n'
+    cases += '        Case("another", "g (float[2] x) => (float[2] y) { a = Neg (x) y = Abs (a) }", 0),\n    ),'
+    copy.after("tests/pass_cases.py", "CASES: dict[str, tuple[Case, ...]] = {", cases)
+    copy.pytest("--regen", "tests/test_passes.py", "-k", "goldens and abs_of_relu")  # the golden is its own
+    return "tests/test_passes.py", "tests/test_passes_docs.py", "tests/test_floors.py"
+
+
+def a_diagnostic(copy: Copy) -> tuple[str, ...]:
+    code = '    "name-long": CodeDoc(\n        "a recipe has a long name",\n        "Names become folders.",\n'
+    code += '        f"recipe {\'a\' * 61}\\n",\n        verb="plan",\n        cure="choose a shorter name",\n    ),'
+    copy.after("qdsl/diag/codes/lang.py", "_SYNTAX: dict[str, CodeDoc] = {", code)
+    raised = "    if own is not None and len(own.name.name) > 60:\n"
+    raised += (
+        '        scope.error("name-long", "the name is long", own.name.span, "more than 60 letters", ["shorten it"])'
+    )
+    copy.after("qdsl/lang/resolve.py", "    name = own.name.name if own else stem", raised)
+    return ("tests/test_codes.py",)
+
+
+def a_keyword(copy: Copy) -> tuple[str, ...]:
+    copy.after(
+        "qdsl/lang/vocabulary.py",
+        '    Row("profile", "warmup", "I", "runs before measuring"),',
+        '    Row("profile", "cooldown", "I", "runs after measuring"),',
+    )
+    copy.after(
+        "docs/language.md",
+        "| `profile` | `warmup` | `I` | runs before measuring |",
+        "| `profile` | `cooldown` | `I` | runs after measuring |",
+    )
+    copy.after(
+        "tests/test_plan_words.py",
+        '    ("profile", "warmup", 0): ("profile", "warmup 1", "warmup 2"),',
+        '    ("profile", "cooldown", 0): ("profile", "cooldown 1", "cooldown 2"),',
+    )
+    return "tests/test_plan_words.py", "tests/test_lang_words.py", "tests/test_lang_resolve.py"
+
+
+def a_verb(copy: Copy) -> tuple[str, ...]:
+    copy.add(
+        "qdsl/api/greeting.py",
+        '''
+        """`greet`: say hello."""
+
+        from __future__ import annotations
+
+
+        def greet(name: str) -> str:
+            """A greeting for `name`."""
+            return f"hello, {name}"
+        ''',
+    )
+    copy.add(
+        "qdsl/cli/greet.py",
+        '''
+        """`qdsl greet`: say hello."""
+
+        from __future__ import annotations
+
+        import argparse
+
+
+        def add(parser: argparse.ArgumentParser) -> None:
+            from qdsl.cli.common import add_json
+
+            parser.description = "Say hello."
+            parser.add_argument("name")
+            add_json(parser)
+
+
+        def run(args: argparse.Namespace) -> int:
+            import qdsl.api
+            from qdsl.cli.output import print_json
+
+            said = qdsl.api.greet(args.name)
+            print_json({"said": said}) if args.json else print(said)
+            return 0
+        ''',
+    )
+    fmt = '    "fmt": Verb("rewrite recipes in the canonical form", "language"),'
+    copy.after("qdsl/verbs.py", fmt, '    "greet": Verb("say hello", "greeting"),')
+    last = "    from qdsl.api.compiling import compile as compile"
+    copy.after("qdsl/api/__init__.py", last, "    from qdsl.api.greeting import greet as greet")
+    said = copy.python("-m", "qdsl", "greet", "you")
+    assert said.stdout == "hello, you\n", said.stderr
+    assert "say hello" in copy.python("-m", "qdsl", "--help").stdout
+    assert copy.python("-c", "import qdsl; print(qdsl.greet('you'))").stdout == "hello, you\n"
+    return "tests/test_verbs.py", "tests/test_cli.py", "tests/test_floors.py"
+
+
+def an_operator_row(copy: Copy) -> tuple[str, ...]:
+    row = dedent(
+        """
+        [[row]]
+        name = "row of a test"
+        ops = ["Hardmax"]
+        kind = "float"
+        because = "no integer kernel"
+        evidence = "optimized graph"
+        """
+    )
+    table = copy.path / "qdsl/capability/ort_cpu.toml"
+    text = table.read_text(encoding="utf-8")
+    first = text.index("[[row]]")
+    table.write_text(text[:first] + row.lstrip("\n") + "\n" + text[first:], encoding="utf-8")
+    copy.touched.add("qdsl/capability/ort_cpu.toml")
+    copy.regenerate("docs/targets.md", "tests/test_capability_docs.py")
+    return "tests/test_capability_docs.py", "tests/test_capability.py"
+
+
+@pytest.mark.parametrize("change", [a_canonical_pass, a_diagnostic, a_keyword, a_verb, an_operator_row])
+def test_a_thing_is_added_in_as_many_files_as_promised(change: Change, copy: Copy) -> None:
+    what = re.sub(r"^an? ", "", change.__name__.replace("_", " "))
+    tests = change(copy)
+    assert len(copy.touched) <= int(PROMISES[what]), f"{what}: {sorted(copy.touched)}"
+    copy.pytest(*tests)
+
+
+def test_every_promise_is_kept_by_one_of_these() -> None:
+    kept = {"canonical pass", "lowering", "diagnostic", "keyword", "verb", "target", "operator row"}
+    assert set(PROMISES) == kept
