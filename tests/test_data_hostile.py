@@ -16,7 +16,7 @@ from test_data_sources import coco_tree, opened, yolo_tree
 
 import qdsl.data
 from qdsl.data.files import chosen
-from qdsl.data.geometry import same_shape
+from qdsl.data.masks import same_shape
 from qdsl.data.npz import MAX_ROWS
 from qdsl.diag import QdslError
 

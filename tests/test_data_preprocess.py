@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from qdsl.data.geometry import covering, letterbox
 from qdsl.data.image import decode
-from qdsl.data.preprocess import build, covering, letterbox, resample
+from qdsl.data.preprocess import build, resample
 from qdsl.data.types import ModelInput
 from qdsl.diag import QdslError
 

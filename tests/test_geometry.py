@@ -11,8 +11,9 @@ from data_cases import block
 from PIL import Image
 
 from qdsl.data import ModelInput
-from qdsl.data.geometry import place_mask, read_mask, region
+from qdsl.data.geometry import region
 from qdsl.data.image import picture_size
+from qdsl.data.masks import place_mask, read_mask
 from qdsl.data.preprocess import build
 from qdsl.diag import QdslError
 

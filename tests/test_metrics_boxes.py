@@ -15,7 +15,7 @@ from PIL import Image
 from suppression_reference import suppressed
 
 from qdsl import data
-from qdsl.data.preprocess import letterbox
+from qdsl.data.geometry import letterbox
 from qdsl.metrics import Detections, Truth, detection_metrics, iou, match, nms, to_picture, yolov8, yolox
 
 SIZES = st.integers(1, 900)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from qdsl.data.geometry import covering, letterbox
 from qdsl.data.types import Array, ModelInput, failure
 from qdsl.diag import Span
 from qdsl.lang.recipe import InputSpec, InputStep
@@ -35,33 +36,6 @@ class Picture:
     pixels: Array
     pad: NDArray[np.float32]
     order: str = "rgb"
-
-
-@dataclass(frozen=True, slots=True)
-class Placing:
-    """Where a letterboxed picture lies: its size after scaling, and the rows above and columns left of it."""
-
-    height: int
-    width: int
-    top: int
-    left: int
-
-
-def letterbox(height: int, width: int, to_height: int, to_width: int, corner: bool = False) -> Placing:
-    """Scale (height, width) by one factor to the largest size inside (to_height, to_width) and place it in the middle,
-    or at the top left with `corner`. An odd row or column of padding goes below or to the right."""
-    scale = min(to_height / height, to_width / width)
-    new_height = min(to_height, max(1, round(height * scale)))
-    new_width = min(to_width, max(1, round(width * scale)))
-    if corner:
-        return Placing(new_height, new_width, 0, 0)
-    return Placing(new_height, new_width, (to_height - new_height) // 2, (to_width - new_width) // 2)
-
-
-def covering(height: int, width: int, to_height: int, to_width: int) -> tuple[int, int]:
-    """The smallest size of the same shape, up to rounding, that covers (to_height, to_width)."""
-    scale = max(to_height / height, to_width / width)
-    return max(to_height, round(height * scale)), max(to_width, round(width * scale))
 
 
 def resample(pixels: Array, height: int, width: int) -> Array:

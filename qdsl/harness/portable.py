@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdsl.data.geometry import place_mask, read_mask, region
+from qdsl.data.geometry import region
+from qdsl.data.masks import place_mask, read_mask
 from qdsl.harness.tasks import Expected
 from qdsl.harness.tasks.classification import Classification
 from qdsl.harness.tasks.detection import MOST, read_of, suppression

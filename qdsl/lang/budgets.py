@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qdsl.diag import Span
 from qdsl.lang import syntax
 from qdsl.lang.expect import told
 from qdsl.lang.recipe import Metric, Profile, Require
 from qdsl.lang.scope import Scope, shown
+from qdsl.lang.units import unit_fits
 from qdsl.lang.values import Plain, fit, table
 from qdsl.lang.vocabulary import FORMS, METRICS, MetricRow
-from qdsl.spec import UNITS, Quantity
+from qdsl.spec import Quantity
 
 _ROWS = {row.name: row for row in METRICS}
 
@@ -145,30 +145,4 @@ def _bound(value: syntax.Value, measures: str, form: str, scope: Scope) -> Quant
     if not isinstance(got, syntax.Number):
         scope.error("setting-value", f"`{shown(got)}` is not a number", got.span, "expected a number")
         return None
-    if got.unit is not None and got.unit not in UNITS:
-        scope.unknown("unit", got.unit, got.span, UNITS)
-        return None
-    wanted = _units(measures, form)
-    if got.unit not in wanted:
-        _wrong_unit(got, wanted, got.span, scope)
-        return None
-    return Quantity(got.value, got.unit)
-
-
-def _units(measures: str, form: str) -> tuple[str | None, ...]:
-    """The units a bound may have; None: no unit."""
-    own = tuple(name for name, unit in UNITS.items() if unit.measures == measures)
-    if form in ("ratio", "speedup"):
-        return (None, "%") if form == "ratio" else (None,)
-    if form == "drop":
-        return (*(("pp",) if measures == "ratio" else own or (None,)), "%")
-    if measures == "ratio":
-        return (None, "%")
-    return (*own, None) if measures in ("rate", "number") else own
-
-
-def _wrong_unit(got: syntax.Number, wanted: tuple[str | None, ...], span: Span, scope: Scope) -> None:
-    names = [f"`{unit}`" if unit else "no unit" for unit in wanted]
-    said = f"the unit `{got.unit}` does not fit here" if got.unit else "this number needs a unit"
-    cures = ('"pp" is percentage points; "%" after `drop` is relative to the float model',) if "pp" in wanted else ()
-    scope.error("wrong-unit", said, span, f"expected {told(names, 'or')}", cures)
+    return Quantity(got.value, got.unit) if unit_fits(got, measures, form, scope) else None

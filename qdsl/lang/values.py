@@ -12,8 +12,8 @@ from qdsl.lang.examples import line
 from qdsl.lang.expect import told
 from qdsl.lang.foreign import cure_within
 from qdsl.lang.scope import Scope, shown
+from qdsl.lang.units import unit_known
 from qdsl.lang.vocabulary import NESTED, SCHEME_WORDS, Row, rows
-from qdsl.spec import UNITS
 
 MOST_SEVERE = 5
 Plain = int | float | str
@@ -225,8 +225,7 @@ def misfit(word: syntax.Word, values: Sequence[syntax.Value], problem: Misfit, b
         scope.error("setting-value", f"`{word.name}` says too little", end, label, _usual(word, block))
         return
     value = values[problem.at]
-    if isinstance(value, syntax.Number) and value.unit is not None and value.unit not in UNITS:
-        scope.unknown("unit", value.unit, value.span, UNITS)
+    if isinstance(value, syntax.Number) and not unit_known(value, scope):
         return
     literals = [k for k in problem.expected if not k.isupper()]
     said = shown(value).strip('"')

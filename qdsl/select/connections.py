@@ -12,6 +12,7 @@ from qdsl.diag import Diagnostics
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Edge
 from qdsl.lang.selectors import Picks
+from qdsl.select.empty import empty, miscount
 from qdsl.select.nodes import NODES, TENSORS, Evaluator, counted, kinds
 
 __all__ = ["names_tensors", "select_edges", "select_nodes", "select_tensors"]
@@ -74,13 +75,12 @@ def _counted_right(edge: Edge, sources: int, targets: int, found: int, diags: Di
     if found == 0 and edge.expect != 0:
         label = f"{counted(sources, TENSORS)} on the left, {counted(targets, NODES)} on the right, nothing between"
         help = ("an edge is a direct connection; `between A and B` picks the nodes on longer paths",)
-        diags.error("selector-empty", "this selector matches no connection", edge.span, label=label, help=help)
+        empty(diags, "connection", edge.span, label, help)
         return False
     if edge.expect is not None and found != edge.expect:
-        headline = f"this selector matches {counted(found, 'connection')}, not {edge.expect}"
         help = (f"if that is meant, write `expect {found}`",)
         label = f"expected {edge.expect}, found {found}"
-        diags.error("selector-count", headline, edge.span, label=label, help=help)
+        miscount(diags, counted(found, "connection"), edge.expect, edge.span, label, help)
         return False
     return True
 

@@ -29,6 +29,7 @@ from qdsl.lang.selectors import (
     Under,
 )
 from qdsl.select import conditions
+from qdsl.select.empty import empty, miscount
 from qdsl.select.names import close_names, glob, in_scope, is_glob, listed, scope_sizes
 from qdsl.select.ops import is_operator, nearest_operator, why_absent
 
@@ -119,17 +120,17 @@ class Evaluator:
             self._miscount(picks, found)
 
     def _empty(self, span: Span, label: str, help: tuple[str, ...]) -> None:
-        self._error("selector-empty", f"this selector matches no {self.kind}", span, label, help)
+        self.failed = True
+        empty(self._diags, self.kind, span, label, help)
 
     def _miscount(self, picks: Picks, found: set[int]) -> None:
+        assert picks.expect is not None, "what is not expected is not miscounted"
+        self.failed = True
         names = [self.names[i] for i in sorted(found)]
-        self._error(
-            "selector-count",
-            f"this selector matches {counted(len(found), self.kind)}, not {picks.expect}",
-            picks.expect_span or picks.span,
-            f"expected {picks.expect}, found {len(found)}",
-            (f"it matches {listed(names)}", f"if that is meant, write `expect {len(found)}`"),
-        )
+        help = (f"it matches {listed(names)}", f"if that is meant, write `expect {len(found)}`")
+        label = f"expected {picks.expect}, found {len(found)}"
+        what = counted(len(found), self.kind)
+        miscount(self._diags, what, picks.expect, picks.expect_span or picks.span, label, help)
 
     def _error(self, code: str, headline: str, span: Span, label: str = "", help: tuple[str, ...] = ()) -> None:
         self.failed = True

@@ -10,6 +10,7 @@ from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Edge
 from qdsl.lang.selectors import Picks
 from qdsl.select import connections
+from qdsl.select.empty import miscount
 from qdsl.spec.words import count
 
 
@@ -52,10 +53,7 @@ class Selection:
         tensors = self.tensors(replace(picks, parts=by_name, expect=None))
         found = len(nodes) + len(tensors)
         if picks.expect is not None and picks.expect != found:
-            self.diags.error(
-                "selector-count",
-                f"this selector matches {found} nodes and tensors, not {picks.expect}",
-                picks.expect_span or picks.span,
-                label=f"expected {picks.expect}, found {count(len(nodes), 'node')} and {count(len(tensors), 'tensor')}",
-            )
+            span = picks.expect_span or picks.span
+            label = f"expected {picks.expect}, found {count(len(nodes), 'node')} and {count(len(tensors), 'tensor')}"
+            miscount(self.diags, f"{found} nodes and tensors", picks.expect, span, label)
         return nodes, tensors

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qdsl.data.geometry import place_mask, read_mask, region, same_shape
+from qdsl.data.geometry import region
+from qdsl.data.masks import place_mask, read_mask, same_shape
 from qdsl.data.preprocess import resample
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.harness.results import ClassMap, Key, Shown, Views
