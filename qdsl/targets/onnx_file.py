@@ -14,16 +14,24 @@ from typing import Any
 import onnx
 from onnx import ModelProto, ValueInfoProto
 
+from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import Model
+from qdsl.graph.collector import collector_paused
 from qdsl.graph.dtypes import type_name
+from qdsl.graph.edit_qdq import set_model_metadata
 from qdsl.graph.validity import complete, reason
 from qdsl.lang.recipe import InputSpec
-from qdsl.rewrite import Trace
+from qdsl.passes.insert_qdq import InsertQDQ
+from qdsl.passes.lowering import Lowering
+from qdsl.passes.quantize_dynamic import QuantizeDynamic
+from qdsl.rewrite import Pass, Trace, run
 from qdsl.spec.aside import folder_aside
 from qdsl.spec.plan import AS_IT_IS, Plan
+from qdsl.spec.plan_json import plan_hash
 from qdsl.targets.manifest import manifest
 from qdsl.targets.results import MANIFEST_FILE, Emitted, EmittedFile
+from qdsl.version import __version__
 
 MODEL_FILE = "model.onnx"
 _DATA_FILE = re.compile(re.escape(MODEL_FILE) + r"\.[0-9a-f]{12}\.data")
@@ -63,6 +71,21 @@ def written(
             return replace(_moved(paths, plan, inputs, own, trace, aside, directory), span=model.span)
     except OSError as error:
         raise _unwritable(directory, error) from None
+
+
+@collector_paused()
+def carried_out(model: Model, plan: Plan, ranges: Ranges, lowerings: Sequence[Lowering]) -> tuple[Model, Trace]:
+    """A quantized copy of `model` (canonical, float), ready to save, and what was done to it: the pass that carries
+    `plan` out, then the target's lowerings. Raises QdslError: what the passes raise."""
+    quantized = model.copy()
+    dynamic = plan.mode == "dynamic"
+    carrying: Pass = QuantizeDynamic(plan) if dynamic else InsertQDQ(plan, ranges)
+    passes: list[Pass] = [carrying, *lowerings]
+    trace = run(passes, quantized, plan=None if dynamic else plan)
+    quantized.sweep()
+    stamp = {"qdsl.recipe": plan.recipe, "qdsl.plan_sha256": plan_hash(plan), "qdsl.version": __version__}
+    set_model_metadata(quantized, stamp)
+    return quantized, trace
 
 
 def copied(model: Model, folder: Path) -> list[Path]:

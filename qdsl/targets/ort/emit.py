@@ -7,18 +7,12 @@ from pathlib import Path
 
 from qdsl.calibrate import Ranges
 from qdsl.graph import Model, save
-from qdsl.graph.collector import collector_paused
-from qdsl.graph.edit_qdq import set_model_metadata
 from qdsl.lang.recipe import InputSpec
-from qdsl.passes.insert_qdq import InsertQDQ
-from qdsl.passes.quantize_dynamic import QuantizeDynamic
-from qdsl.rewrite import Pass, Trace, run
+from qdsl.rewrite import Trace
 from qdsl.spec.plan import AS_IT_IS, Plan
-from qdsl.spec.plan_json import plan_hash
-from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, copied, written
+from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, carried_out, copied, written
 from qdsl.targets.ort.lowerings import lowerings
 from qdsl.targets.ort.session import session_options
-from qdsl.version import __version__
 
 
 def emit(model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()) -> OnnxEmitted:
@@ -38,16 +32,6 @@ def emit(model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Ite
     return written(out_dir / plan.target, model, plan, inputs, own, write, trace)
 
 
-@collector_paused()
 def quantize(model: Model, plan: Plan, ranges: Ranges) -> tuple[Model, Trace]:
-    """A quantized copy of `model`, ready to save, and what was done to it: the pass that inserts, then the
-    lowerings."""
-    quantized = model.copy()
-    dynamic = plan.mode == "dynamic"
-    carried_out: Pass = QuantizeDynamic(plan) if dynamic else InsertQDQ(plan, ranges)
-    passes: list[Pass] = [carried_out, *lowerings(plan)]
-    trace = run(passes, quantized, plan=None if dynamic else plan)
-    quantized.sweep()
-    stamp = {"qdsl.recipe": plan.recipe, "qdsl.plan_sha256": plan_hash(plan), "qdsl.version": __version__}
-    set_model_metadata(quantized, stamp)
-    return quantized, trace
+    """A quantized copy of `model` as ONNX Runtime runs it best, ready to save, and what was done to it."""
+    return carried_out(model, plan, ranges, lowerings(plan))

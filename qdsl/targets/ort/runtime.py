@@ -13,12 +13,12 @@ from qdsl.predict.edges import edges_of_plan
 from qdsl.rewrite import Trace
 from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets.base import Misread, Refusal
+from qdsl.targets.onnx_size import kept_floats, predicted_bytes
 from qdsl.targets.ort.dynamic_size import predicted_dynamic_bytes
 from qdsl.targets.ort.lowerings import foreseen, saved
 from qdsl.targets.ort.misread import misread
 from qdsl.targets.ort.predict import predict, refused_tensors
 from qdsl.targets.ort.predict_dynamic import predict_dynamic
-from qdsl.targets.ort.size import kept_floats, predicted_bytes
 from qdsl.targets.results import Product
 
 

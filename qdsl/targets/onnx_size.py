@@ -1,4 +1,4 @@
-"""The size of the file that a plan will be emitted as, from the float model's size and what changes in it."""
+"""The size of the ONNX file that a plan will be emitted as, from the float model's size and what changes in it."""
 
 from __future__ import annotations
 
