@@ -340,6 +340,8 @@ def test_json_of_compile(recipe: Path, capsys: pytest.CaptureFixture[str]) -> No
     (target,) = found["targets"]
     assert set(target) == {"target", "emitted", "verification", "budgets", "choices", "totals", "activations"}
     assert Path(target["emitted"]["model"]).is_file()
+    emitted = {"directory", "model", "manifest", "files", "predicted_size", "opset", "ir_version", "counts", "refused"}
+    assert set(target["emitted"]) == emitted | {"rewrites", "left"}
     assert target["verification"]["outputs"][0]["sqnr_db"] > 20
 
 

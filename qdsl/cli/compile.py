@@ -9,8 +9,6 @@ from qdsl.cli.log import log
 from qdsl.cli.measured import line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from qdsl.api import CompileResult
     from qdsl.targets.results import NotHere, Verification
 
@@ -82,40 +80,42 @@ def run(args: argparse.Namespace) -> int:
     return 0 if result.holds and (sure or not args.strict) else EXIT_BUDGET
 
 
-def _verified(found: Verification | NotHere, plain: Callable[[Any], Any]) -> dict[str, Any]:
+def _verified(found: Verification | NotHere) -> dict[str, Any]:
     """What running the artifact showed; None where it does not run here, with why."""
     from qdsl.targets.results import NotHere
 
     if isinstance(found, NotHere):
         return {"verification": None, "not_verified": found.why}
-    return {"verification": plain(found)}
+    return {"verification": _plain(found)}
 
 
-def _as_json(result: CompileResult) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
+    """A value of a result as JSON has it; infinities in words."""
     import dataclasses
     import math
 
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, (int, float, str, bool, type(None))) else str(value)
+
+
+def _as_json(result: CompileResult) -> dict[str, Any]:
     from qdsl.cli.checked import check_json
     from qdsl.cli.output import diagnostic_json
     from qdsl.harness.measurements import evaluation_json, profile_json
 
-    def plain(value: Any) -> Any:
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        if isinstance(value, (list, tuple)):
-            return [plain(item) for item in value]
-        if isinstance(value, float) and not math.isfinite(value):
-            return str(value)
-        return value if isinstance(value, (int, float, str, bool, type(None))) else str(value)
-
     targets = [
         {
             "target": target.target,
-            "emitted": plain(target.emitted),
-            **_verified(target.verification, plain),
-            "budgets": plain(target.budgets),
-            "choices": plain(target.plan.choices),
-            "totals": plain(target.plan.totals),
+            "emitted": {name: value for name, value in _plain(target.emitted).items() if name != "span"},
+            **_verified(target.verification),
+            "budgets": _plain(target.budgets),
+            "choices": _plain(target.plan.choices),
+            "totals": _plain(target.plan.totals),
             "activations": facts.activations,
         }
         for target, facts in zip(result.targets, result.measurements.builds, strict=True)
