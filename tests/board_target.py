@@ -123,7 +123,6 @@ class Board:
 
     name = "stm32"  # a word of the language
     table = "board"
-    lowerings = ()
 
     @property
     def runtime(self) -> Runtime:

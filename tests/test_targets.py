@@ -6,15 +6,16 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import pytest
 from board_target import NO_BOARD, TABLE, install
 from compile_tools import HEAD, project
 
 import qdsl
-from qdsl.capability import TableError, load, loads
+from qdsl.capability import TableError, load, loads, names
 from qdsl.cli import main
 from qdsl.diag import QdslError
-from qdsl.targets import target_of
+from qdsl.targets import TARGETS, target_of
 
 BOARD = HEAD.replace("uint8 affine per_tensor", "8 bit").replace("target ort", "target stm32 { require size <= 1 MB }")
 EVALUATED = """data val from npz "calib.npz"
@@ -172,5 +173,9 @@ def test_a_table_says_everything_that_is_asked_of_every_table(text: str) -> None
         loads(other, "board")
 
 
-def test_the_index_has_its_table() -> None:
+def test_the_index_says_what_each_target_says_of_itself() -> None:
     assert load(target_of("stm32").table).title == "Board"
+    for name in TARGETS:
+        found = target_of(name)
+        assert found.name == name and found.table in names()
+        assert onnx.defs.has(found.runtime.copy)

@@ -172,12 +172,6 @@ class Target(Protocol):
         """The habits of its software."""
         ...
 
-    @property
-    def lowerings(self) -> tuple[str, ...]:
-        """The passes, by name and in order, that write nodes as this target runs them best, once the plan is carried
-        out."""
-        ...
-
     def emit(
         self, model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()
     ) -> Emitted:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qdsl.diag import Span
-from qdsl.passes.index import lowerings_for
 from qdsl.targets.base import Bench, Deployed, Runner, Runtime
 from qdsl.targets.results import Emitted, Product, Ran, Verification
 
@@ -30,10 +29,6 @@ class Ort:
         from qdsl.targets.ort.runtime import OrtRuntime
 
         return OrtRuntime()
-
-    @property
-    def lowerings(self) -> tuple[str, ...]:
-        return lowerings_for(self.name)
 
     def emit(
         self, model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()
