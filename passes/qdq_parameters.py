@@ -17,8 +17,9 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.quant import QParams, raise_scale_for_bias, scale_zero_point, storage_type, weight_parameters, whole_inverse
+from qdsl.rewrite import PairsPlan
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
-from qdsl.spec.plan import BiasPlan, TensorPlan, WeightPlan
+from qdsl.spec.plan import TensorPlan, WeightPlan
 
 Array = NDArray[Any]
 Values = Callable[[str], Array]
@@ -39,7 +40,7 @@ class RangesLike(Protocol):
     def means(self) -> Mapping[str, Sequence[float]]: ...
 
 
-class PlanLike(Protocol):
+class PlanLike(PairsPlan, Protocol):
     """The part of a plan that places QuantizeLinear and DequantizeLinear. `recipe` is the recipe's name."""
 
     @property
@@ -47,15 +48,6 @@ class PlanLike(Protocol):
 
     @property
     def mode(self) -> str: ...
-
-    @property
-    def tensors(self) -> Sequence[TensorPlan]: ...
-
-    @property
-    def weights(self) -> Sequence[WeightPlan]: ...
-
-    @property
-    def biases(self) -> Sequence[BiasPlan]: ...
 
 
 @dataclass(frozen=True, slots=True)

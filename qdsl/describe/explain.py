@@ -241,11 +241,9 @@ def _written(decisions: Decisions, node: NodeView) -> list[str]:
     """The tensors that the node's rules speak of: its own outputs, or what is behind the activation it absorbs."""
     context = decisions.context
     found = []
-    for tensor in node.outputs:
-        readers = context.view.consumers(tensor) if tensor else ()
-        behind = readers[0].outputs[0] if len(readers) == 1 and readers[0].outputs else ""
-        folds = tensor not in decisions.draft.tensors and behind and context.folded_owner(behind) == node.index
-        found += [behind] if folds else [tensor] if tensor else []
+    for tensor in filter(None, node.outputs):
+        folded = None if tensor in decisions.draft.tensors else context.folded(tensor)
+        found.append(tensor if folded is None else folded)
     return found
 
 

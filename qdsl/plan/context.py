@@ -12,7 +12,7 @@ from qdsl.cascade.origins import Origins
 from qdsl.cascade.schemes import Chosen, Schemes
 from qdsl.diag import Diagnostics
 from qdsl.graph.view import GraphView, NodeView
-from qdsl.graph.walk import only_writer
+from qdsl.graph.walk import only_reader, only_writer
 from qdsl.select.selection import Selection
 from qdsl.spec.plan import Origin
 from qdsl.targets.base import Runtime
@@ -75,6 +75,13 @@ class Context:
         if tensor not in self._folds:
             self._folds[tensor] = self._owner(tensor)
         return self._folds[tensor]
+
+    def folded(self, tensor: str) -> str | None:
+        """What the activation writes that folds into the writer of `tensor`; None where none does."""
+        reader = only_reader(self.view, tensor)
+        if reader is None or reader.inputs[0] != tensor or not reader.outputs:
+            return None
+        return reader.outputs[0] if self.folded_owner(reader.outputs[0]) is not None else None
 
     def _owner(self, tensor: str) -> int | None:
         writer = self.view.producer(tensor)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qdsl.capability import ABSORBED
 from qdsl.cascade.origins import table_row
 from qdsl.graph.view import NodeView
-from qdsl.graph.walk import only_reader
 from qdsl.lang.recipe import Edge, PlaceRule, Port
 from qdsl.plan.context import Context
 from qdsl.spec.plan import Origin
@@ -80,11 +78,8 @@ def default_placement(context: Context, active: frozenset[int], bare: frozenset[
 
 def behind(context: Context, tensor: str, active: frozenset[int]) -> str:
     """`tensor`, or what the activation writes that folds into its producer."""
-    reader = only_reader(context.view, tensor)
-    if reader is None:
-        return tensor
-    folds = reader.index in active and context.rows[reader.index].kind == ABSORBED and reader.outputs
-    return reader.outputs[0] if folds and context.folded_owner(reader.outputs[0]) is not None else tensor
+    folded = context.folded(tensor)
+    return folded if folded is not None and context.view.tensors[folded].producer in active else tensor
 
 
 def slots(context: Context, tensor: str) -> list[Slot]:

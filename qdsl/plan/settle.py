@@ -83,12 +83,8 @@ class Settling:
         return not weighted or context.weight(node).scheme is not None
 
     def _folds(self, node: int, draft: Draft) -> bool:
-        view = self._context.view
-        for tensor in view.nodes[node].outputs:
-            readers = view.consumers(tensor)
-            if tensor not in draft.tensors and len(readers) == 1 and readers[0].outputs:
-                return self._context.folded_owner(readers[0].outputs[0]) == node
-        return False
+        written = self._context.view.nodes[node].outputs
+        return any(tensor not in draft.tensors and self._context.folded(tensor) is not None for tensor in written)
 
     def _stored_only(self, draft: Draft) -> set[int]:
         """Nodes beside a type that the recipe wants stored and not computed in."""

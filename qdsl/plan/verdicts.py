@@ -99,17 +99,10 @@ class Verdicts:
         """Plans of what the node writes, after the activation that folds into it."""
         found = []
         for tensor in node.outputs:
-            plan = self.draft.tensors.get(tensor) or self._folded(node, tensor)
+            plan = self.draft.tensors.get(tensor) or self.draft.tensors.get(self.context.folded(tensor) or "")
             if plan is not None:
                 found.append(plan)
         return found
-
-    def _folded(self, node: NodeView, tensor: str) -> TensorPlan | None:
-        readers = self.context.view.consumers(tensor) if tensor else ()
-        if len(readers) != 1 or not readers[0].outputs:
-            return None
-        behind = readers[0].outputs[0]
-        return self.draft.tensors.get(behind) if self.context.folded_owner(behind) == node.index else None
 
     def _types(
         self,
