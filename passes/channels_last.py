@@ -48,6 +48,7 @@ from qdsl.graph.edit import (
     set_metadata,
 )
 from qdsl.graph.model import Model
+from qdsl.graph.walk import chain, inner, only_reader, writer
 from qdsl.passes.keep_weights import MOVES
 from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import ORIGIN_KEY, REPLACES_KEY
@@ -136,19 +137,15 @@ def _head(model: Looked, split: gs.Node) -> _Head | None:
     """The nodes that end in `split`; None for another pattern."""
     if not is_op(split, "Split") or model.opset < _FIRST_OPSET or split.attrs.get("axis", 0) not in (1, 1 - _FLAT):
         return None
-    before = _writer(split.inputs[0])
+    before = writer(split.inputs[0])
     together = before if _joins(before, 2, _FLAT) else None
     levels = []
-    for flatten in [before] if together is None else map(_writer, together.inputs):
-        join = _writer(flatten.inputs[0]) if flatten is not None and is_op(flatten, "Reshape") else None
+    for flatten in [before] if together is None else map(writer, together.inputs):
+        join = writer(flatten.inputs[0]) if flatten is not None and is_op(flatten, "Reshape") else None
         if join is None or not _joins(join, 1, len(join.inputs[0].shape or ())):
             return None
         levels.append(_Level(join, flatten))
     return _Head(tuple(levels), together, split)
-
-
-def _writer(tensor: gs.Tensor) -> gs.Node | None:
-    return tensor.inputs[0] if tensor.inputs else None
 
 
 def _joins(node: gs.Node | None, axis: int, rank: int) -> bool:
@@ -158,7 +155,7 @@ def _joins(node: gs.Node | None, axis: int, rank: int) -> bool:
 
 def _parts(model: Looked, head: _Head) -> list[_Part] | str:
     """What the Split parts, or why the head is left alone."""
-    if not all(_private(model, node.outputs[0]) for node in head.nodes()[:-1]):
+    if not all(inner(model, node.outputs[0]) for node in head.nodes()[:-1]):
         return "a tensor of the chain has another use"
     levels = [[_fixed(tensor) for tensor in level.join.inputs] for level in head.levels]
     if any(len(shape) < _FLAT for shapes in levels for shape in shapes):
@@ -174,11 +171,6 @@ def _parts(model: Looked, head: _Head) -> list[_Part] | str:
     batch = levels[0][0][0]
     parts = [_part(model, part, (batch, size, places)) for part, size in zip(head.split.outputs, sizes, strict=True)]
     return "a result is quantized again" if any(_quantized_behind(part) for part in parts) else parts
-
-
-def _private(model: Looked, tensor: gs.Tensor) -> bool:
-    """Whether one port of one node is all that reads a tensor."""
-    return len(tensor.outputs) == 1 and not model.is_output(tensor) and not model.captured(tensor)
 
 
 def _fixed(tensor: gs.Tensor) -> Shape:
@@ -219,18 +211,14 @@ def _sizes(split: gs.Node, channels: int) -> list[int]:
 
 def _from_integers(model: Looked, tensor: gs.Tensor) -> bool:
     """Whether a convolution in integers writes a tensor, as uint8 of one scale, for one reader alone."""
-    chain = []
-    for op in ("DequantizeLinear", "QuantizeLinear", "Conv"):
-        node = _writer(tensor)
-        if node is None or not is_op(node, op) or not _private(model, tensor):
-            return False
-        chain.append(node)
-        tensor = node.inputs[0]
-    pair, _, conv = chain
+    found = chain(model, tensor, "Conv", "QuantizeLinear", "DequantizeLinear")
+    if found is None or not all(inner(model, node.outputs[0]) for node in found):
+        return False
+    conv, _, pair = found
     zero = lazy_of(pair.inputs[2]) if len(pair.inputs) == 3 and isinstance(pair.inputs[2], gs.Constant) else None
     if zero is None or zero.shape != () or type_name(zero.element_type) != "uint8":
         return False
-    return all(before is not None and before.op == "DequantizeLinear" for before in map(_writer, conv.inputs[:2]))
+    return all(before is not None and before.op == "DequantizeLinear" for before in map(writer, conv.inputs[:2]))
 
 
 def _part(model: Looked, tensor: gs.Tensor, shape: Shape) -> _Part:
@@ -239,13 +227,14 @@ def _part(model: Looked, tensor: gs.Tensor, shape: Shape) -> _Part:
 
 def _average(model: Looked, part: gs.Tensor, shape: Shape) -> _Average | None:
     """What averages a part of `shape` over distances; None where something else follows it."""
-    tensor, chain = part, []
+    tensor, found = part, []
     for op in _AVERAGE:
-        if not _private(model, tensor) or not is_op(tensor.outputs[0], op) or tensor.outputs[0].inputs[0] is not tensor:
+        reader = only_reader(model, tensor)
+        if reader is None or not is_op(reader, op) or reader.inputs[0] is not tensor:
             return None
-        chain.append(tensor.outputs[0])
-        tensor = chain[-1].outputs[0]
-    apart, transpose, softmax, sums, back = chain
+        found.append(reader)
+        tensor = reader.outputs[0]
+    apart, transpose, softmax, sums, back = found
     batch, _, places = shape
     split = _reshaped(apart, shape)
     if len(split) != len(_DISTANCES_LAST) or (split[0], split[3]) != (batch, places):

@@ -27,6 +27,7 @@ from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import move_outputs, remove_node, replace_input, set_metadata
 from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
+from qdsl.graph.walk import inner
 from qdsl.passes.file_bytes import FIELD, PROVENANCE, dequantize_bytes, info_bytes, quantize_bytes
 from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import ORIGIN_KEY
@@ -90,7 +91,7 @@ def _dequantized(node: gs.Node) -> list[gs.Node]:
 
 def _obstacle(model: Looked, node: gs.Node, pairs: list[gs.Node]) -> str | None:
     written = node.outputs[0]
-    if model.is_output(written) or model.captured(written) or len(written.outputs) != 1:
+    if not inner(model, written):
         return "what it writes has another use than one QuantizeLinear"
     quantize = written.outputs[0]
     if not is_op(quantize, "QuantizeLinear"):
@@ -119,7 +120,7 @@ def _rewrite(model: Model, node: gs.Node, pairs: list[gs.Node]) -> None:
     remove_node(model, quantize)
     for pair in {id(pair): pair for pair in pairs}.values():
         floats = pair.outputs[0]
-        if not floats.outputs and not model.is_output(floats) and not model.captured(floats):
+        if inner(model, floats, 0):
             remove_node(model, pair)
     set_metadata(node, ORIGIN_KEY, ConcatIntegers.name)
 

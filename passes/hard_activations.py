@@ -30,6 +30,7 @@ from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import add_constant, add_node, become, remove_node, set_metadata
 from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
+from qdsl.graph.walk import inner
 from qdsl.passes.file_bytes import CONSTANT, DIM, FIELD, FLOAT, PROVENANCE, info_bytes, text_bytes
 from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import ORIGIN_KEY
@@ -89,7 +90,7 @@ def _between_pairs(node: gs.Node) -> bool:
 
 def _obstacle(model: Looked, node: gs.Node) -> str | None:
     written = node.outputs[0]
-    if model.is_output(written) or model.captured(written) or len(written.outputs) != 1:
+    if not inner(model, written):
         return "what it writes has another use than one QuantizeLinear"
     if _kind(node.inputs[0].inputs[0]) != "uint8" or not _writes_uint8(written.outputs[0]):
         return "its pairs are not of uint8 with one scale"
@@ -150,7 +151,7 @@ class _Writer:
             factor = floats if node.op == "HardSwish" else self._constant(1.0)
             become(model, node, "Mul", [factor, self._held(sum_inputs)])
         set_metadata(node, ORIGIN_KEY, HardActivations.name)
-        if not floats.outputs and not model.is_output(floats) and not model.captured(floats):
+        if inner(model, floats, 0):
             remove_node(model, pair)
 
     def _ends_at_the_limits(self) -> bool:

@@ -29,6 +29,7 @@ from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import add_constant, add_node, remove_node, replace_input
 from qdsl.graph.model import Model
+from qdsl.graph.walk import inner, writer
 from qdsl.passes.keep_operators import copy_input
 from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import ORIGIN_KEY
@@ -86,7 +87,7 @@ def _holds_floats(node: gs.Node) -> bool:
         return True
     if len(node.inputs) < 3 or not _is_float32(node.inputs[2]):
         return False
-    pairs = [_writer(tensor) for tensor in node.inputs[:2]]
+    pairs = [writer(tensor) for tensor in node.inputs[:2]]
     return all(pair is not None and pair.op == "DequantizeLinear" for pair in pairs) and not all(map(_computed, pairs))
 
 
@@ -100,16 +101,12 @@ def _is_float32(tensor: gs.Tensor) -> bool:
     return isinstance(tensor, gs.Constant) and type_name(lazy_of(tensor).element_type) == "float32"
 
 
-def _writer(tensor: gs.Tensor) -> gs.Node | None:
-    return tensor.inputs[0] if tensor.inputs else None
-
-
 def _quantized_before(node: gs.Node) -> bool:
     """Whether the data input comes from a DequantizeLinear, or will once the runtime has moved things."""
-    writer = _writer(node.inputs[0])
-    while writer is not None and is_op(writer, *_BEFORE):
-        writer = _writer(writer.inputs[0])
-    return writer is not None and writer.op == "DequantizeLinear"
+    before = writer(node.inputs[0])
+    while before is not None and is_op(before, *_BEFORE):
+        before = writer(before.inputs[0])
+    return before is not None and before.op == "DequantizeLinear"
 
 
 def _quantized_behind(node: gs.Node) -> bool:
@@ -137,15 +134,15 @@ def _with_constant(node: gs.Node) -> bool:
 
 def _entry(node: gs.Node) -> gs.Node:
     """The node itself, or the Pad before it, which the runtime makes part of it."""
-    writer = _writer(node.inputs[0])
-    while writer is not None and is_op(writer, "Pad") and len(writer.outputs[0].outputs) == 1:
-        node, writer = writer, _writer(writer.inputs[0])
+    before = writer(node.inputs[0])
+    while before is not None and is_op(before, "Pad") and len(before.outputs[0].outputs) == 1:
+        node, before = before, writer(before.inputs[0])
     return node
 
 
 def _per_channel(model: Model, node: gs.Node, reader: gs.Node, known: dict[tuple[str, int], gs.Variable]) -> bool:
     """Let `reader`, `node` or what pads for it, read the integers with a scale per channel; False where it cannot."""
-    old, channels = _writer(reader.inputs[0]), _channels(node)
+    old, channels = writer(reader.inputs[0]), _channels(node)
     if old is None or old.op != "DequantizeLinear" or channels < 2 or model.opset < _FIRST_OPSET:
         return False
     if len(old.inputs) != 3 or not all(_is_scalar(tensor) for tensor in old.inputs[1:]):
@@ -156,7 +153,7 @@ def _per_channel(model: Model, node: gs.Node, reader: gs.Node, known: dict[tuple
     if key not in known:
         known[key] = _repeated(model, old, channels)
     replace_input(model, reader, 0, known[key])
-    if not old.outputs[0].outputs and not model.is_output(old.outputs[0]) and not model.captured(old.outputs[0]):
+    if inner(model, old.outputs[0], 0):
         remove_node(model, old)
     return True
 

@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
+from qdsl.graph.walk import writer
 from qdsl.passes.origins import ORIGIN_KEY
 from qdsl.rewrite import PairsPlan, PlanFact
 
@@ -80,31 +81,28 @@ class _Pairs:
             if id(node) in self._written or node.name in self._changed:
                 continue
             for port, tensor in enumerate(node.inputs):
-                writer = self._writer(tensor)
-                if writer is None or writer.op not in _PAIR or id(writer) not in self._written:
+                pair = writer(tensor)
+                if pair is None or pair.op not in _PAIR or id(pair) not in self._written:
                     continue
-                if writer.op == "QuantizeLinear" or _Read(node.name, port) not in planned:
+                if pair.op == "QuantizeLinear" or _Read(node.name, port) not in planned:
                     yield f"{node.name}:{port} reads {tensor.name}, which is not planned"
         for tensor in self._model.graph.outputs:
             if self._dequantized(tensor) and tensor.name not in outputs:
                 yield f"the graph output {tensor.name} is read through a pair, which is not planned"
 
     def _dequantized(self, tensor: gs.Tensor) -> bool:
-        writer = self._writer(tensor)
-        return writer is not None and writer.op == "DequantizeLinear" and id(writer) in self._written
+        pair = writer(tensor)
+        return pair is not None and pair.op == "DequantizeLinear" and id(pair) in self._written
 
     def _source(self, tensor: gs.Tensor) -> gs.Tensor:
         """What stands before all that passes wrote around one value."""
-        writer = self._writer(tensor)
-        while writer is not None and id(writer) in self._written and writer.op in _SINGLE:
-            if writer.name in self._changed:
+        node = writer(tensor)
+        while node is not None and id(node) in self._written and node.op in _SINGLE:
+            if node.name in self._changed:
                 break
-            tensor = writer.inputs[0]
-            writer = self._writer(tensor)
+            tensor = node.inputs[0]
+            node = writer(tensor)
         return tensor
-
-    def _writer(self, tensor: gs.Tensor) -> gs.Node | None:
-        return tensor.inputs[0] if tensor.inputs else None
 
 
 PAIRS_AS_PLANNED = PlanFact("pairs_as_planned", _broken)

@@ -24,6 +24,7 @@ from qdsl.capability import Capability
 from qdsl.graph.constants import Held, lazy_of
 from qdsl.graph.edit import add_constant, become, fresh_tensor_name, rename_tensor, set_attr, set_metadata
 from qdsl.graph.model import Model
+from qdsl.graph.walk import chain, inner
 from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import ORIGIN_KEY
 from qdsl.passes.output_channels import plain_float
@@ -52,59 +53,52 @@ class SoftmaxLast(Lowering):
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()
-        for chain in _matches(model, changes):
-            _rewrite(model, chain)
+        for found in _matches(model, changes):
+            _rewrite(model, found)
         return changes.outcome()
 
     def foresees(self, sketch: Sketch, capability: Capability) -> Foresight:
         changes = Changes()
-        for chain in _matches(sketch, changes):
-            _draw(sketch, chain)
+        for found in _matches(sketch, changes):
+            _draw(sketch, found)
         return Foresight(changes.outcome())
 
 
 def _matches(model: Looked, changes: Changes) -> Iterator[_Chain]:
     """Each chain to rewrite; notes that it fires, and what is left alone."""
     for node in model.nodes():
-        chain = _chain(model, node)
-        if chain is None:
+        found = _chain(model, node)
+        if found is None:
             continue
-        reason = _obstacle(model, chain)
+        reason = _obstacle(model, found)
         if reason is not None:
             changes.refuse(node.name, reason)
             continue
-        changes.fire(SoftmaxLast.name, chain.names())
-        yield chain
+        changes.fire(SoftmaxLast.name, found.names())
+        yield found
 
 
 def _chain(model: Looked, conv: gs.Node) -> _Chain | None:
     """The three nodes that end in `conv`; None for another pattern."""
-    softmax = _writer(conv, "Conv")
-    transpose = _writer(softmax, "Softmax")
-    if softmax is None or transpose is None or not is_op(transpose, "Transpose") or model.opset < _FIRST_OPSET:
+    found = chain(model, conv.outputs[0], "Transpose", "Softmax", "Conv") if is_op(conv, "Conv") else None
+    if found is None or model.opset < _FIRST_OPSET:
         return None
+    transpose, softmax, _ = found
     perm = transpose.attrs.get("perm") or ()
     axis = softmax.attrs.get("axis", -1)
     return _Chain(transpose, softmax, conv) if len(perm) > 2 and axis % len(perm) == 1 else None
 
 
-def _writer(node: gs.Node | None, op: str) -> gs.Node | None:
-    """What writes the first input of `node`, an `op`."""
-    if node is None or not is_op(node, op) or not node.inputs or len(node.inputs[0].inputs) != 1:
-        return None
-    return node.inputs[0].inputs[0]
-
-
-def _obstacle(model: Looked, chain: _Chain) -> str | None:
-    written = [node.outputs[0] for node in chain]
-    if any(len(t.outputs) != 1 or model.is_output(t) or model.captured(t) for t in written):
+def _obstacle(model: Looked, found: _Chain) -> str | None:
+    written = [node.outputs[0] for node in found]
+    if not all(inner(model, tensor) for tensor in written):
         return "a tensor of the chain has another use"
-    if len(chain.conv.inputs) != 2 or not plain_float(chain.conv.inputs[1]):
+    if len(found.conv.inputs) != 2 or not plain_float(found.conv.inputs[1]):
         return "the Conv has a bias or computed weights"
-    shape, rank = lazy_of(chain.conv.inputs[1]).shape, len(chain.transpose.attrs["perm"])
-    if shape[0] != 1 or shape[2:] != (1,) * (rank - 2) or not _plain(chain.conv):
+    shape, rank = lazy_of(found.conv.inputs[1]).shape, len(found.transpose.attrs["perm"])
+    if shape[0] != 1 or shape[2:] != (1,) * (rank - 2) or not _plain(found.conv):
         return "the Conv is more than a sum over channels"
-    if _to_last(chain.transpose.attrs["perm"]) == list(range(rank)):
+    if _to_last(found.transpose.attrs["perm"]) == list(range(rank)):
         return "the Transpose would have nothing to do"
     return None if _keeps_order(written[2].outputs[0]) else "what reads the Conv depends on its shape"
 
@@ -127,24 +121,24 @@ def _to_last(order: list[int] | tuple[int, ...]) -> list[int]:
     return [order[0], *order[2:], order[1]]
 
 
-def _draw(sketch: Sketch, chain: _Chain) -> None:
+def _draw(sketch: Sketch, found: _Chain) -> None:
     """What `channels_last` looks at."""
-    transpose, softmax, conv = chain
+    transpose, softmax, conv = found
     transpose.attrs["perm"] = tuple(_to_last(transpose.attrs["perm"]))
     softmax.attrs["axis"] = -1
     conv.op = "MatMul"
     conv.inputs[1] = sketch.constant("float32", (lazy_of(conv.inputs[1]).shape[1], 1))
 
 
-def _rewrite(model: Model, chain: _Chain) -> None:
-    transpose, softmax, conv = chain
+def _rewrite(model: Model, found: _Chain) -> None:
+    transpose, softmax, conv = found
     weights = lazy_of(conv.inputs[1])
     column = Held(weights.load().reshape(-1, 1), weights.element_type)
     name = f"{conv.inputs[1].name}_column"
     set_attr(transpose, "perm", _to_last(transpose.attrs["perm"]))
     set_attr(softmax, "axis", -1)
     become(model, conv, "MatMul", [conv.inputs[0], add_constant(model, name, column)])
-    for node in chain:
+    for node in found:
         tensor = node.outputs[0]
         rename_tensor(model, tensor, fresh_tensor_name(model, f"{tensor.name}_last"))
         tensor.shape = None if tensor.shape is None else tuple(_to_last(tuple(tensor.shape)))

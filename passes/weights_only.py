@@ -25,6 +25,7 @@ from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import add_constant, add_deferred, add_node, become, remove_node, replace_input, set_attr
 from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
+from qdsl.graph.walk import inner, only_reader, writer
 from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
@@ -89,15 +90,14 @@ def _is_matrix(node: gs.Node, stored: gs.Node, changes: Changes) -> bool:
 
 def _dequantized(tensor: gs.Tensor) -> gs.Node | None:
     """The DequantizeLinear of a stored constant that writes `tensor`."""
-    writer = tensor.inputs[0] if tensor.inputs else None
-    if writer is None or writer.op != "DequantizeLinear" or not isinstance(writer.inputs[0], gs.Constant):
-        return None
-    return writer
+    found = writer(tensor)
+    stored = found is not None and found.op == "DequantizeLinear" and isinstance(found.inputs[0], gs.Constant)
+    return found if stored else None
 
 
 def _reads_integers(node: gs.Node) -> bool:
-    writer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
-    return writer is not None and writer.op == "DequantizeLinear"
+    before = writer(node.inputs[0])
+    return before is not None and before.op == "DequantizeLinear"
 
 
 def _transpose(model: Model, node: gs.Node, stored: gs.Node) -> None:
@@ -121,7 +121,7 @@ def _transpose(model: Model, node: gs.Node, stored: gs.Node) -> None:
     replace_input(model, node, 1, made.outputs[0])
     set_attr(node, "transB", None)
     old = stored.outputs[0]
-    if not old.outputs and not model.is_output(old):
+    if inner(model, old, 0):
         remove_node(model, stored)
 
 
@@ -142,15 +142,9 @@ def _transposed(model: Model, tensor: gs.Constant) -> gs.Constant:
 def _relu_alone(model: Looked, node: gs.Node) -> gs.Node | None:
     """The Relu that alone reads what `node` writes, at once or after the addition of a constant, before float
     readers."""
-    reader = _only_reader(model, node)
+    reader = only_reader(model, node.outputs[0])
     if reader is not None and is_op(reader, "Add") and any(isinstance(t, gs.Constant) for t in reader.inputs):
-        reader = _only_reader(model, reader)
+        reader = only_reader(model, reader.outputs[0])
     if reader is None or not is_op(reader, "Relu"):
         return None
     return None if any(after.op == "QuantizeLinear" for after in reader.outputs[0].outputs) else reader
-
-
-def _only_reader(model: Looked, node: gs.Node) -> gs.Node | None:
-    tensor = node.outputs[0]
-    alone = len(tensor.outputs) == 1 and not model.is_output(tensor) and not model.captured(tensor)
-    return tensor.outputs[0] if alone else None

@@ -1,4 +1,4 @@
-"""Steps from node to node mean the same over a model and over its view."""
+"""Steps from node to node mean the same over a model, its view and a sketch of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from onnx import TensorProto, helper
 
 from qdsl.graph import Model, from_proto
 from qdsl.graph.view import GraphView
-from qdsl.graph.walk import inner, only_reader, only_writer
+from qdsl.graph.walk import chain, inner, only_reader, only_writer
+from qdsl.rewrite.sketch import Sketch
 
 FLOAT = helper.make_tensor_type_proto(TensorProto.FLOAT, [2])
 
@@ -61,9 +62,11 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_model_and_its_view_tell_the_same(name: str, model: Model) -> None:
+def test_a_model_its_view_and_its_sketch_tell_the_same(name: str, model: Model) -> None:
     view: GraphView = model.view()
+    sketch = Sketch(view)
     assert told(model, model.tensor(name)) == told(view, name) == EXPECTED[name]
+    assert told(sketch, sketch.tensor(name)) == EXPECTED[name]
 
 
 def test_users_come_once_for_each_port(model: Model) -> None:
@@ -71,3 +74,20 @@ def test_users_come_once_for_each_port(model: Model) -> None:
     assert [node.name for node in view.users("twice")] == ["shared", "shared"]
     assert [node.name for node in model.users(model.tensor("twice"))] == ["shared", "shared"]
     assert name_of(model.producer(model.tensor("named"))) == name_of(view.producer("named")) == "named"
+
+
+@pytest.mark.parametrize(
+    ("tensor", "ops", "names"),
+    [
+        ("shared", ("Relu", "Exp", "Mul"), ("alone", "twice", "shared")),
+        ("y", ("Abs", "Sqrt"), ("named", "y")),
+        ("shared", ("Exp", "Relu", "Mul"), None),
+        ("alone", ("Exp", "Relu"), None),
+        ("x", ("Relu",), None),
+    ],
+)
+def test_a_chain_is_found_by_its_end(
+    tensor: str, ops: tuple[str, ...], names: tuple[str, ...] | None, model: Model
+) -> None:
+    found = [chain(model.view(), tensor, *ops), chain(model, model.tensor(tensor), *ops)]
+    assert [nodes and tuple(node.name for node in nodes) for nodes in found] == [names, names]

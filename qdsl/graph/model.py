@@ -23,9 +23,10 @@ from qdsl.graph.sort import sorted_nodes
 from qdsl.graph.source import Source
 from qdsl.graph.view import GraphView
 from qdsl.graph.viewing import view_of
+from qdsl.graph.walk import Linked
 
 
-class Model(Placed):
+class Model(Placed, Linked):
     """One model in memory. Edit it with `qdsl.graph.edit` only; read it with `view`.
 
     `graph` is the graphsurgeon graph; `diagnostics` what loading warned of; `shell` and `graph_shell` what the file
@@ -109,18 +110,6 @@ class Model(Placed):
     def constant_bytes(self) -> int:
         """Bytes of all constants in use, packed."""
         return sum(lazy_of(constant).nbytes for constant in self.constants())
-
-    def producer(self, tensor: gs.Tensor) -> gs.Node | None:
-        """The node that writes `tensor`; None for graph inputs, constants and absent inputs."""
-        return tensor.inputs[0] if tensor.inputs else None
-
-    def users(self, tensor: gs.Tensor) -> Sequence[gs.Node]:
-        """The nodes that read `tensor`, once for each input port."""
-        return tensor.outputs  # type: ignore[no-any-return]
-
-    def is_open(self, tensor: gs.Tensor) -> bool:
-        """Whether `tensor` is seen by more than the nodes of the graph: as a graph output, or by name."""
-        return self.is_output(tensor) or self.captured(tensor)
 
     def captured(self, tensor: gs.Tensor) -> bool:
         """Whether a body of If, Loop or Scan (or a quantization annotation) refers to the tensor by its name."""

@@ -15,21 +15,18 @@ from qdsl.graph.constants import Array, Constant, Lazy
 from qdsl.graph.dtypes import type_number
 from qdsl.graph.edit import readers_of
 from qdsl.graph.view import AttrValue, GraphView, NodeView, TensorView
+from qdsl.graph.walk import Linked, Steps
 
 Slot = tuple["Node", int]
 
 
-class Looked(Protocol):
+class Looked(Steps[Any, Any], Protocol):
     """A graph that is only looked at: a `Model`, or a `Sketch` of one."""
 
     @property
     def opset(self) -> int: ...
 
     def nodes(self) -> list[Any]: ...
-
-    def is_output(self, tensor: Any) -> bool: ...
-
-    def captured(self, tensor: Any) -> bool: ...
 
 
 class Node:
@@ -73,7 +70,7 @@ class _Unread(Lazy):
         return np.asarray(self._small).reshape(self.shape)
 
 
-class Sketch:
+class Sketch(Linked):
     """The graph of a view, to be drawn on: with nodes put in between, and others read."""
 
     def __init__(self, view: GraphView) -> None:
