@@ -23,8 +23,9 @@ from test_predict_random import difference, wide_ranges, written
 
 import qdsl.graph
 from qdsl.capability import load
+from qdsl.describe.explain import explain
 from qdsl.graph import Model, from_proto, to_bytes, to_proto
-from qdsl.passes.concat_integers import BECAUSE
+from qdsl.passes.concat_integers import BECAUSE, ConcatIntegers
 from qdsl.passes.index import make
 from qdsl.passes.pipeline import canonicalise
 from qdsl.predict.edges import edges_of_plan
@@ -331,6 +332,18 @@ def test_the_manifest_says_what_was_joined_and_what_was_not(tmp_path: Path) -> N
         "fired": {"concat_integers": [["join"]]},
         "refused": [{"node": "more", "reason": "its inputs and its output have scales of their own"}],
     }
+
+
+def test_explain_says_what_becomes_of_a_node_and_why_another_is_left_alone() -> None:
+    decisions = decided(_net().view(), 'place { share scale across "join" }\n')
+    told = {
+        name: [(step.what, step.value, step.origin.rule, step.won) for step in explain(decisions, name).steps][-1]
+        for name in ("join", "more")
+    }
+    lowering = "lowering concat_integers"
+    assert told["join"] == ("rewritten", ConcatIntegers.summary, lowering, True)
+    reason = "left alone: its inputs and its output have scales of their own"
+    assert told["more"] == ("considered", reason, lowering, False)
 
 
 def test_every_layer_is_still_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

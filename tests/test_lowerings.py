@@ -201,6 +201,13 @@ def test_what_is_foreseen_on_the_cases_of_passes_is_what_happens(head: str) -> N
     assert planned_for > 3
 
 
+def test_nothing_is_foreseen_of_a_file_that_stays_as_it_is() -> None:
+    view = load_model(EXPORTS[0]).view()
+    head = 'recipe demo\nmodel onnx "demo.onnx"\nquantize none\ntarget ort\n'
+    plan = decided(view, head=head).plan
+    assert ort.foreseen(view, plan, TABLE) == Trace() and ort.saved(view, plan, TABLE) == 0
+
+
 EXPORTS = sorted(DATA.glob("yolov8_tiny_*.onnx"))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, fields
+from typing import Any, cast
 
 from qdsl.capability import Capability
 from qdsl.graph.view import GraphView
@@ -12,11 +12,12 @@ from qdsl.passes.index import lowerings_for, make, pass_class
 from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.planned import planned
 from qdsl.rewrite import Step, Trace
-from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
+from qdsl.spec.plan import AS_IT_IS, BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 
 LOWERINGS = lowerings_for("ort")
-OF_PLANS = ("keep_operators", "store_float16")  # do what a plan says
-OF_GRAPHS = tuple(name for name in LOWERINGS if name not in OF_PLANS)  # find by themselves where they fire
+# Those with an option, the plan, do what it says; the others find by themselves where they fire.
+OF_PLANS = tuple(name for name in LOWERINGS if fields(cast("Any", pass_class(name))))
+OF_GRAPHS = tuple(name for name in LOWERINGS if name not in OF_PLANS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,9 @@ def lowered_runs(view: GraphView, pairs: Pairs, capability: Capability) -> dict[
 
 
 def _foresights(view: GraphView, plan: Plan, capability: Capability) -> Iterator[tuple[Lowering, Foresight]]:
+    """Nothing where the file stays as it is."""
+    if plan.mode == AS_IT_IS:
+        return
     sketch = planned(view, plan)
     for one in lowerings(plan):
         yield one, one.foresees(sketch, capability)
