@@ -11,10 +11,13 @@ import numpy as np
 import onnx
 import pytest
 from compile_tools import project, session
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 import qdsl
 from qdsl.diag import QdslError
+from qdsl.graph import from_proto, to_bytes
+from qdsl.graph.sessions import DEPLOYED, Session
+from qdsl.passes.weights_only import WeightsOnly
 
 HEAD = """recipe demo
 model onnx "demo.onnx"
@@ -215,3 +218,38 @@ def test_a_pair_in_a_float_build_needs_a_type(tmp_path: Path) -> None:
     (cure,) = told.help
     helped = rule + cure.split("`")[1].replace(" }", "; calibrate minmax on calib }\n")
     assert qdsl.plan(project(tmp_path, helped, head=HEAD.format(mode="{ }"))).plans[0].tensors
+
+
+def test_a_stored_weight_that_a_body_reads_stays() -> None:
+    draw = np.random.default_rng(3)
+    stored = [
+        numpy_helper.from_array(draw.integers(-127, 128, (3, 4)).astype(np.int8), "stored"),
+        numpy_helper.from_array(np.float32(0.01), "scale"),
+        numpy_helper.from_array(np.int8(0), "zero"),
+    ]
+    whole = helper.make_tensor_type_proto(TensorProto.FLOAT, [3, 4])
+    bodies = {
+        branch: helper.make_graph([helper.make_node(op, ["weight"], [op])], op, [], [helper.make_value_info(op, whole)])
+        for branch, op in (("then_branch", "Abs"), ("else_branch", "Neg"))
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["stored", "scale", "zero"], ["weight"], name="weight"),
+        helper.make_node("Gemm", ["x", "weight"], ["y"], name="product", transB=1),
+        helper.make_node("If", ["cond"], ["z"], name="if", **bodies),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4]),
+        helper.make_tensor_value_info("cond", TensorProto.BOOL, []),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3]),
+        helper.make_value_info("z", whole),
+    ]
+    graph = helper.make_graph(nodes, "read by name", inputs, outputs, stored)
+    model = from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    feeds = {"x": draw.standard_normal((1, 4)).astype(np.float32), "cond": np.asarray(True)}
+    before = Session(to_bytes(model), DEPLOYED).run(["y", "z"], feeds)
+    assert [fired.rule for fired in WeightsOnly().apply(model).fired] == ["transposed_weight"]
+    after = Session(to_bytes(model), DEPLOYED).run(["y", "z"], feeds)
+    np.testing.assert_allclose(after[0], before[0], rtol=1e-6)
+    np.testing.assert_array_equal(after[1], before[1])
