@@ -45,13 +45,12 @@ from qdsl.graph.edit import (
     rename_tensor,
     replace_input,
     set_attr,
-    set_metadata,
 )
 from qdsl.graph.model import Model
 from qdsl.graph.walk import chain, inner, only_reader, writer
 from qdsl.passes.keep_weights import MOVES
 from qdsl.passes.lowering import Foresight, Lowering
-from qdsl.passes.origins import ORIGIN_KEY, REPLACES_KEY
+from qdsl.passes.origins import REPLACES_KEY, by_pass, mark
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
 from qdsl.rewrite.sketch import Looked, Sketch
@@ -286,11 +285,11 @@ def _rewrite(model: Model, head: _Head, parts: Sequence[_Part]) -> None:
         rows = _together(model, head.together, levels, i, part)
         if part.average is None:
             name, back = f"{head.split.name}_back_{i}", {"perm": [0, 2, 1]}
-            told = {ORIGIN_KEY: ChannelsLast.name, REPLACES_KEY: head.split.name}
+            told = by_pass(ChannelsLast.name, head.split.name)
             add_node(model, "Transpose", [rows], [part.tensor], name=name, attrs=back, metadata=told)
         else:
             _average_rows(model, part.average, rows)
-            set_metadata(part.average.transpose, REPLACES_KEY, head.split.name)
+            mark(part.average.transpose, {REPLACES_KEY: head.split.name})
 
 
 def _rows(model: Model, level: _Level, tensor: gs.Tensor, i: int) -> gs.Variable:
@@ -325,7 +324,7 @@ def _average_rows(model: Model, average: _Average, rows: gs.Variable) -> None:
     exchange_outputs(model, transpose, back)
     replace_input(model, transpose, 0, back.outputs[0])
     set_attr(transpose, "perm", [0, 2, 1])
-    set_metadata(transpose, ORIGIN_KEY, ChannelsLast.name)
+    mark(transpose, by_pass(ChannelsLast.name))
     dims = (batch, places, sides, distances)
     for node, now in ((apart, dims), (softmax, dims), (sums, (*dims[:3], 1)), (back, dims[:3])):
         if node.op == "Reshape":
@@ -339,7 +338,7 @@ def _written(
 ) -> gs.Variable:
     """What a new node writes that stands for `old`."""
     made = add_variable(model, f"{name}_output", inputs[0].dtype, shape)
-    told = {ORIGIN_KEY: ChannelsLast.name, REPLACES_KEY: old.name}
+    told = by_pass(ChannelsLast.name, old.name)
     add_node(model, op, inputs, [made], name=name, attrs=attrs, metadata=told)
     return made
 
@@ -349,5 +348,5 @@ def _changed(model: Model, node: gs.Node, shape: Shape) -> gs.Variable:
     written: gs.Variable = node.outputs[0]
     rename_tensor(model, written, fresh_tensor_name(model, f"{written.name}_rows"))
     written.shape = shape
-    set_metadata(node, ORIGIN_KEY, ChannelsLast.name)
+    mark(node, by_pass(ChannelsLast.name))
     return written

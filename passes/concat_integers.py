@@ -24,13 +24,13 @@ import onnx_graphsurgeon as gs
 from qdsl.capability import Capability
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import type_name
-from qdsl.graph.edit import move_outputs, remove_node, replace_input, set_metadata
+from qdsl.graph.edit import move_outputs, remove_node, replace_input
 from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
 from qdsl.graph.walk import inner
 from qdsl.passes.file_bytes import FIELD, PROVENANCE, dequantize_bytes, info_bytes, quantize_bytes
 from qdsl.passes.lowering import Foresight, Lowering
-from qdsl.passes.origins import ORIGIN_KEY
+from qdsl.passes.origins import by_pass, mark
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
 from qdsl.rewrite.sketch import Looked, Sketch
@@ -122,7 +122,7 @@ def _rewrite(model: Model, node: gs.Node, pairs: list[gs.Node]) -> None:
         floats = pair.outputs[0]
         if inner(model, floats, 0):
             remove_node(model, pair)
-    set_metadata(node, ORIGIN_KEY, ConcatIntegers.name)
+    mark(node, by_pass(ConcatIntegers.name))
 
 
 def _saved(view: GraphView, tensors: Iterable[TensorPlan], joined: Collection[str]) -> Iterator[int]:

@@ -27,13 +27,13 @@ import onnx_graphsurgeon as gs
 from qdsl.capability import Capability
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import type_name
-from qdsl.graph.edit import add_constant, add_node, become, remove_node, set_metadata
+from qdsl.graph.edit import add_constant, add_node, become, remove_node
 from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
 from qdsl.graph.walk import inner
 from qdsl.passes.file_bytes import CONSTANT, DIM, FIELD, FLOAT, PROVENANCE, info_bytes, text_bytes
 from qdsl.passes.lowering import Foresight, Lowering
-from qdsl.passes.origins import ORIGIN_KEY
+from qdsl.passes.origins import by_pass, mark
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
 from qdsl.rewrite.sketch import Looked, Sketch
@@ -138,7 +138,7 @@ class _Writer:
     def __init__(self, model: Model, node: gs.Node) -> None:
         self._model = model
         self._node = node
-        self._metadata = {ORIGIN_KEY: HardActivations.name}  # an exporter's notes, often long, stand on the node
+        self._metadata = by_pass(HardActivations.name)  # an exporter's notes, often long, stand on the node
 
     def rewrite(self) -> None:
         node, model = self._node, self._model
@@ -150,7 +150,7 @@ class _Writer:
         else:
             factor = floats if node.op == "HardSwish" else self._constant(1.0)
             become(model, node, "Mul", [factor, self._held(sum_inputs)])
-        set_metadata(node, ORIGIN_KEY, HardActivations.name)
+        mark(node, by_pass(HardActivations.name))
         if inner(model, floats, 0):
             remove_node(model, pair)
 

@@ -29,7 +29,7 @@ from qdsl.graph.edit import add_constant, add_deferred, add_node, replace_output
 from qdsl.graph.model import Model
 from qdsl.graph.moves import source
 from qdsl.graph.view import GraphView
-from qdsl.passes.origins import ORIGIN_KEY, origin_text
+from qdsl.passes.origins import by_line
 from qdsl.passes.pairs import PAIRS_AS_PLANNED
 from qdsl.passes.qdq_parameters import Parameters, PlanLike, RangesLike, WeightKey, parameters, weight_key
 from qdsl.quant import QParams, dequantize, limits, mean_shift, quantize, quantize_bias, quantize_weight
@@ -248,7 +248,7 @@ class _Writer:
             domain="" if params is None or self._model.opset >= _opset_of(params) else CONTRIB,
             like=inputs[0],
             element_type=element_type,
-            metadata={ORIGIN_KEY: origin_text(origin, self._recipe)},
+            metadata=by_line(origin, self._recipe),
         )
         made: gs.Variable = node.outputs[0]
         return made

@@ -11,6 +11,7 @@ Refuses nothing. Guarantees that nodes keep their names and that every float sta
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -20,7 +21,7 @@ from qdsl.capability import Capability
 from qdsl.graph.edit import add_node, replace_input
 from qdsl.graph.model import Model
 from qdsl.passes.lowering import Foresight, Lowering
-from qdsl.passes.origins import ORIGIN_KEY, origin_text
+from qdsl.passes.origins import by_line
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.sketch import Sketch
 from qdsl.spec.plan import Plan
@@ -43,8 +44,8 @@ class KeepOperators(Lowering):
         nodes = {node.name: node for node in model.nodes()}
         kept = {node.node: node.origin for node in self.plan.nodes}
         for place in self.plan.apart:
-            origin = origin_text(kept[place.node], self.plan.recipe)
-            copy_input(model, nodes[place.node], place.port, origin)
+            told = by_line(kept[place.node], self.plan.recipe)
+            copy_input(model, nodes[place.node], place.port, told)
             changes.fire("kept", [place.node])
         model.sort()
         return changes.outcome()
@@ -64,8 +65,8 @@ class KeepOperators(Lowering):
         return Foresight(changes.outcome())
 
 
-def copy_input(model: Model, node: gs.Node, port: int, origin: str) -> None:
-    """Let `node` read a copy of what it reads at `port`; `origin` says why."""
+def copy_input(model: Model, node: gs.Node, port: int, told: Mapping[str, str]) -> None:
+    """Let `node` read a copy of what it reads at `port`; `told` says why."""
     source = node.inputs[port]
     made = add_node(
         model,
@@ -74,6 +75,6 @@ def copy_input(model: Model, node: gs.Node, port: int, origin: str) -> None:
         name=f"{node.name}_kept",
         output_name=f"{source.name}_kept",
         like=source,
-        metadata={ORIGIN_KEY: origin},
+        metadata=told,
     )
     replace_input(model, node, port, made.outputs[0])

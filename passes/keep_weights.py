@@ -32,7 +32,7 @@ from qdsl.graph.model import Model
 from qdsl.graph.walk import inner, writer
 from qdsl.passes.keep_operators import copy_input
 from qdsl.passes.lowering import Foresight, Lowering
-from qdsl.passes.origins import ORIGIN_KEY
+from qdsl.passes.origins import by_pass
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
 from qdsl.rewrite.sketch import Looked, Sketch
@@ -59,7 +59,7 @@ class KeepWeights(Lowering):
         known: dict[tuple[str, int], gs.Variable] = {}
         for node, reader in _matches(model, changes):
             if not _per_channel(model, node, reader, known):
-                copy_input(model, reader, 0, self.name)
+                copy_input(model, reader, 0, by_pass(self.name))
         model.sort()
         return changes.outcome()
 
@@ -186,7 +186,7 @@ def _repeated(model: Model, old: gs.Node, channels: int) -> gs.Variable:
         attrs={"axis": 1},
         domain=old.domain,
         like=old.outputs[0],
-        metadata={ORIGIN_KEY: KeepWeights.name},
+        metadata=by_pass(KeepWeights.name),
     )
     written: gs.Variable = made.outputs[0]
     return written

@@ -24,9 +24,9 @@ import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
 from qdsl.diag import Diagnostic, QdslError
-from qdsl.graph.edit import add_constant, add_deferred, add_node, add_variable, become, exchange_outputs, set_metadata
+from qdsl.graph.edit import add_constant, add_deferred, add_node, add_variable, become, exchange_outputs
 from qdsl.graph.model import Model
-from qdsl.passes.origins import ORIGIN_KEY, origin_text
+from qdsl.passes.origins import by_line, mark
 from qdsl.passes.qdq_parameters import PlanLike
 from qdsl.quant import QParams, quantize_weight, weight_parameters
 from qdsl.rewrite import Changes, Outcome, Rewrite
@@ -144,7 +144,7 @@ class _Writer:
         made, name = node.outputs[0], node.name
         inputs = [read.values, weight.values, read.zero_point, weight.zero_point]
         become(self._model, node, op, inputs, dict(node.attrs) if op == "ConvInteger" else {})
-        set_metadata(node, ORIGIN_KEY, origin_text(origin, self._recipe))
+        mark(node, by_line(origin, self._recipe))
         sums = add_variable(self._model, f"{name}_sums", "int32", made.shape)
         factors = [read.scale, weight.scale]
         shape = weight.scale.shape
@@ -266,7 +266,7 @@ class _Writer:
         **attrs: Any,
     ) -> gs.Node:
         written = [outputs] if isinstance(outputs, gs.Variable) else outputs
-        metadata = {ORIGIN_KEY: origin_text(origin, self._recipe)}
+        metadata = by_line(origin, self._recipe)
         return add_node(self._model, op, inputs, written, name=name, attrs=attrs, metadata=metadata)
 
 

@@ -22,11 +22,11 @@ import onnx_graphsurgeon as gs
 
 from qdsl.capability import Capability
 from qdsl.graph.constants import Held, lazy_of
-from qdsl.graph.edit import add_constant, become, fresh_tensor_name, rename_tensor, set_attr, set_metadata
+from qdsl.graph.edit import add_constant, become, fresh_tensor_name, rename_tensor, set_attr
 from qdsl.graph.model import Model
 from qdsl.graph.walk import chain, inner
 from qdsl.passes.lowering import Foresight, Lowering
-from qdsl.passes.origins import ORIGIN_KEY
+from qdsl.passes.origins import by_pass, mark
 from qdsl.passes.output_channels import plain_float
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
@@ -142,4 +142,4 @@ def _rewrite(model: Model, found: _Chain) -> None:
         tensor = node.outputs[0]
         rename_tensor(model, tensor, fresh_tensor_name(model, f"{tensor.name}_last"))
         tensor.shape = None if tensor.shape is None else tuple(_to_last(tuple(tensor.shape)))
-        set_metadata(node, ORIGIN_KEY, SoftmaxLast.name)
+        mark(node, by_pass(SoftmaxLast.name))

@@ -26,7 +26,7 @@ from qdsl.graph.edit_qdq import set_element_type
 from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView, Use
 from qdsl.passes.lowering import Foresight, Lowering
-from qdsl.passes.origins import ORIGIN_KEY, origin_text
+from qdsl.passes.origins import by_line
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.sketch import Sketch
 from qdsl.spec.plan import Float16Node, Float16Weight, Origin, Plan
@@ -158,7 +158,7 @@ class _Writer:
             attrs={"to": _NUMBERS[kind]},
             like=tensor,
             element_type=kind,
-            metadata={ORIGIN_KEY: origin_text(origin, self._recipe)},
+            metadata=by_line(origin, self._recipe),
         )
         made: gs.Variable = node.outputs[0]
         return made
