@@ -15,14 +15,15 @@ from hypothesis.extra import numpy as arrays
 from test_calibrate import every_value, noise, rows
 from test_calibrate_methods import distribution
 
-from qdsl.calibrate import Observations, Request, Ways, calibrate, merged, observe, plan_ways
-from qdsl.calibrate import observing as measuring
+from qdsl.calibrate import Observations, Request, Ways, calibrate, merged, observe, plan_ways, running
 from qdsl.calibrate.channels import slices
 from qdsl.calibrate.shortcuts import Shortcuts
 from qdsl.calibrate.sources import Sources
 from qdsl.calibrate.thresholds import find
+from qdsl.data import Dataset, Sample
 from qdsl.diag import QdslError
 from qdsl.graph import from_proto
+from qdsl.graph.sessions import Session
 
 METHODS = ("minmax", "mean_minmax", "entropy", "percentile", "mse")
 SAMPLES = arrays.arrays(
@@ -141,9 +142,12 @@ def test_a_value_that_is_not_finite_is_named(tmp_path: Path) -> None:
 
 def test_without_slices_nothing_more_leaves_the_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[tuple[str, ...]] = []
-    fetch = measuring._fetch
-    monkeypatch.setattr(
-        measuring, "_fetch", lambda run, names, sample: fetched.append(names) or fetch(run, names, sample)
-    )
+    fetch = running._fetch
+
+    def heard(loaded: Session, names: tuple[str, ...], sample: Sample, dataset: Dataset) -> dict[str, np.ndarray]:
+        fetched.append(names)
+        return fetch(loaded, names, sample, dataset)
+
+    monkeypatch.setattr(running, "_fetch", heard)
     calibrate(from_proto(small_net()), [Request("c1")], rows(tmp_path, noise(1, 3, 32, 32)))
     assert fetched and not any("c1" in names for names in fetched)

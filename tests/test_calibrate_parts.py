@@ -18,7 +18,7 @@ from test_calibrate import WANTED, noise, rows
 
 import qdsl.data
 from qdsl.calibrate import Observations, Request, calibrate, merged, observe, plan_ways
-from qdsl.calibrate import observing as measuring
+from qdsl.calibrate import running as measuring
 from qdsl.diag import QdslError
 from qdsl.graph import from_proto
 
@@ -188,7 +188,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import qdsl.data
-from qdsl.calibrate import observing as measuring
+from qdsl.calibrate import running as measuring
 sys.path.insert(0, {tests!r})
 from test_calibrate_parts import REQUESTS, from_proto, rows, small_net, noise
 measuring.SAVE_EVERY = 0.0

@@ -19,7 +19,6 @@ import qdsl
 from qdsl.cli import main
 from qdsl.diag.codes import all_codes
 from qdsl.lang.examples import STATEMENTS
-from qdsl.lang.keywords import known, meanings
 from qdsl.lang.vocabulary import (
     METHODS,
     METRICS,
@@ -32,6 +31,7 @@ from qdsl.lang.vocabulary import (
     TASKS,
     TYPES,
 )
+from qdsl.lang.word_help import known, meanings
 from qdsl.spec import UNITS
 from qdsl.verbs import VERBS
 

@@ -159,7 +159,7 @@ def test_a_channel_that_is_lost_is_named_and_its_cure_works(tmp_path: Path) -> N
     recipe = written(tmp_path / "a", "weight-disparity")
     before = compiled(recipe, lock=False)
     (told,) = found(before, "weight-disparity")
-    assert told.label == "1 of 4 channels are over 100 times smaller than the largest, up to 1000"
+    assert told.label == "1 of 4 channels is over 100 times smaller than the largest, up to 1000"
     assert told.help == ("layers op Conv { weights int8 per_channel }",)
     cured = written(tmp_path / "b", "weight-disparity", told.help[0] + "\n")
     after = compiled(cured, lock=False)

@@ -20,7 +20,7 @@ from qdsl.passes.insert_qdq import InsertQDQ
 from qdsl.predict.edges import Edges, Quant, edges_of_plan, float_edges
 from qdsl.spec import DTYPES, Granularity
 from qdsl.spec.plan import BiasPlan, Prediction, TensorPlan, WeightPlan
-from qdsl.targets.ort.merge import CHECKS
+from qdsl.targets.ort.fusions import CHECKS
 from qdsl.targets.ort.predict import predict, predict_edges, refused_tensors
 from qdsl.targets.ort.reality import read
 from qdsl.targets.results import Ran

@@ -166,7 +166,7 @@ def test_a_calibration_stopped_in_the_middle_goes_on_from_what_it_saw(
     whole = recipe_in(tmp_path / "whole")
     qdsl.compile(whole, out=whole.parent / "build")
     recipe = recipe_in(tmp_path / "stopped")
-    monkeypatch.setattr("qdsl.calibrate.observing.SAVE_EVERY", 0.0)
+    monkeypatch.setattr("qdsl.calibrate.running.SAVE_EVERY", 0.0)
 
     def stop(event: Event) -> None:
         if event.stage == "calibrate" and event.done == 2:

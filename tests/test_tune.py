@@ -14,7 +14,7 @@ from compile_tools import project
 
 import qdsl
 from qdsl.diag import Diagnostics, QdslError
-from qdsl.targets import turns
+from qdsl.targets import racing as turns
 from qdsl.targets.ort import latency
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import prepare, read

@@ -2,9 +2,9 @@
 
 from qdsl.calibrate.instrument import MASKED, MASKED_ROW
 from qdsl.calibrate.observations import Observations, Ways, merged
-from qdsl.calibrate.observing import Progress, calibrate, minmax, observe, plan_ways
 from qdsl.calibrate.ranges import Ranges
 from qdsl.calibrate.request import Request, Rows
+from qdsl.calibrate.running import Progress, calibrate, minmax, observe, plan_ways
 
 __all__ = [
     "MASKED",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from qdsl.cascade.origins import Origins
+from qdsl.cascade.rule_words import Origins
 from qdsl.lang.recipe import (
     Allocate,
     Allow,

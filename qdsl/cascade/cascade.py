@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from qdsl.cascade.origins import Origins
+from qdsl.cascade.rule_words import Origins
 from qdsl.diag import Span
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from qdsl.capability import ACTIVATION, Capability, Dynamic
 from qdsl.cascade.cascade import Resolved
-from qdsl.cascade.origins import table_default
+from qdsl.cascade.rule_words import table_default
 from qdsl.cascade.schemes import Chosen, Schemes
 from qdsl.diag import Diagnostics
 from qdsl.lang.recipe import TypeRequest

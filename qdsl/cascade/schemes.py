@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from qdsl.capability import ACTIVATION, WEIGHT, Capability
 from qdsl.cascade.cascade import Resolved
-from qdsl.cascade.origins import table_default
+from qdsl.cascade.rule_words import table_default
 from qdsl.diag import Diagnostics, Span
 from qdsl.lang.recipe import TypeRequest
 from qdsl.spec import DType, Granularity, Scheme

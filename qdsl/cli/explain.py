@@ -56,7 +56,7 @@ def _code(code: str, as_json: bool) -> int:
     from qdsl.cli.output import print_json
     from qdsl.diag import Diagnostic, QdslError, nearest
     from qdsl.diag.codes import all_codes
-    from qdsl.lang.keywords import known as words
+    from qdsl.lang.word_help import known as words
 
     known = all_codes()
     if code not in known and _keyword(code, as_json):
@@ -84,7 +84,7 @@ def _code(code: str, as_json: bool) -> int:
 def _keyword(word: str, as_json: bool) -> bool:
     """Tell what a word of the language says; False when it is none."""
     from qdsl.cli.output import print_json
-    from qdsl.lang.keywords import KINDS_OF_VALUES, meanings
+    from qdsl.lang.word_help import KINDS_OF_VALUES, meanings
 
     found = meanings(word)
     if not found:

@@ -9,7 +9,7 @@ from pathlib import Path
 from qdsl.diag import Diagnostic, Diagnostics, Severity
 from qdsl.harness import emulators
 from qdsl.harness.bundle import FOLDER
-from qdsl.harness.checking import check
+from qdsl.harness.check_on_cpu import check
 from qdsl.harness.checks import Check
 from qdsl.measure import bundling
 from qdsl.measure.events import Event, Listener

@@ -12,7 +12,7 @@ from qdsl.capability.sums import named
 from qdsl.cascade import cascade as cascades
 from qdsl.cascade.carried import carried, requirement_text
 from qdsl.cascade.dynamic_schemes import DynamicSchemes
-from qdsl.cascade.origins import Origins
+from qdsl.cascade.rule_words import Origins
 from qdsl.cascade.schemes import Schemes
 from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.graph.collector import collector_paused

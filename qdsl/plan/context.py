@@ -8,7 +8,7 @@ from functools import cached_property
 
 from qdsl.capability import ABSORBED, Capability, Row
 from qdsl.cascade.cascade import Cascade, Resolved
-from qdsl.cascade.origins import Origins
+from qdsl.cascade.rule_words import Origins
 from qdsl.cascade.schemes import Chosen, Schemes
 from qdsl.diag import Diagnostics
 from qdsl.graph.view import GraphView, NodeView

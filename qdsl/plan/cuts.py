@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
-from qdsl.cascade.origins import table_row
+from qdsl.cascade.rule_words import table_row
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.predict.bounds import Interval

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qdsl.cascade.origins import table_row
+from qdsl.cascade.rule_words import table_row
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Edge, PlaceRule, Port
 from qdsl.plan.context import Context

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from qdsl.capability.alternatives import ALL, BY_RANGES, BY_TIMING, GROWING, IN_FLOAT, Alternative
-from qdsl.cascade.origins import table_alternative
+from qdsl.cascade.rule_words import table_alternative
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Edge, Port
 from qdsl.plan.build import Decisions

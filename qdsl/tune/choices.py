@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from qdsl import lock as locks
-from qdsl.cascade.origins import Origins, table_alternative
+from qdsl.cascade.rule_words import Origins, table_alternative
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.lock import Lock, LockedChoice
 from qdsl.plan import Decisions

@@ -13,7 +13,7 @@ from qdsl.targets.base import Feed, Runner, Turns
 from qdsl.targets.ort.emit import quantize
 from qdsl.targets.ort.run import OrtRunner
 from qdsl.targets.ort.session import session_options
-from qdsl.targets.turns import race
+from qdsl.targets.racing import race
 
 
 @dataclass(frozen=True, slots=True)

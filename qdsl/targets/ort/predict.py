@@ -11,7 +11,7 @@ from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.predict.rules import judge
 from qdsl.spec.plan import BiasPlan, Prediction, TensorPlan, WeightPlan
-from qdsl.targets.ort.merge import Merged, merge_nodes
+from qdsl.targets.ort.fusions import Merged, merge_nodes
 from qdsl.targets.ort.spread import spread
 
 

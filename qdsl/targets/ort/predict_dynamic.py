@@ -9,7 +9,7 @@ from qdsl.capability import Capability, Dynamic
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.predict.edges import float_edges
 from qdsl.spec.plan import Prediction, TensorPlan, WeightPlan
-from qdsl.targets.ort.merge import merge_nodes
+from qdsl.targets.ort.fusions import merge_nodes
 from qdsl.targets.ort.predict import predict
 
 _BIAS = 2
