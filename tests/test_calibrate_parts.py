@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from test_calibrate import WANTED, noise, rows
 
 import qdsl.data
-from qdsl.calibrate import Observations, Request, calibrate, merged, observe, plan_ways
-from qdsl.calibrate import running as measuring
+from qdsl.calibrate import Observations, Request, calibrate, merged, observe, plan_ways, running
 from qdsl.diag import QdslError
 from qdsl.graph import from_proto
 
@@ -179,7 +178,7 @@ def whole_part(dataset: Any) -> str:
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path, dataset: Any, whole: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "SAVE_EVERY", 0.0)
+        patch.setattr(running, "SAVE_EVERY", 0.0)
         kept = tmp_path / "file" / "state.json"
         assert calibrate(from_proto(small_net()), REQUESTS, dataset, checkpoint=kept).to_json() == whole
 
@@ -188,15 +187,15 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import qdsl.data
-from qdsl.calibrate import running as measuring
+from qdsl.calibrate import running
 sys.path.insert(0, {tests!r})
 from test_calibrate_parts import REQUESTS, from_proto, rows, small_net, noise
-measuring.SAVE_EVERY = 0.0
+running.SAVE_EVERY = 0.0
 def progress(done, total, rate):
     if done == 5:
         os.kill(os.getpid(), signal.SIGKILL)
 root = Path({root!r})
-measuring.calibrate(from_proto(small_net()), REQUESTS, rows(root, noise(11, 3, 32, 32)), workers=2, progress=progress,
+running.calibrate(from_proto(small_net()), REQUESTS, rows(root, noise(11, 3, 32, 32)), workers=2, progress=progress,
                     checkpoint=root / "state.json")
 """
 

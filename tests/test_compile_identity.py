@@ -60,8 +60,8 @@ def test_shards(method: str, shards: int, tmp_path: Path, monkeypatch: pytest.Mo
 KILLED = """
 import os, signal, sys
 import qdsl
-from qdsl.calibrate import running as measuring
-measuring.SAVE_EVERY = 0.0
+from qdsl.calibrate import running
+running.SAVE_EVERY = 0.0
 def hear(event):
     if event.total and event.done == {after}:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -230,7 +230,10 @@ def _lowered(data: bytes, names: tuple[str, ...]) -> tuple[bytes, int]:
     return to_bytes(model), trace.counts.get("concat_integers", 0)
 
 
-@pytest.mark.parametrize("first", range(9000, 9600, 100))
+# Most of them with the slow tests.
+@pytest.mark.parametrize(
+    "first", [pytest.param(n, marks=[] if n == 9000 else pytest.mark.slow) for n in range(9000, 9600, 100)]
+)
 def test_random_graphs_run_as_predicted_and_answer_the_same(first: int) -> None:
     others = tuple(name for name in lowerings.OF_GRAPHS if name != "concat_integers")
     joined = 0

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -65,7 +66,8 @@ SIDEWAYS = {
 }
 
 
-def sources() -> list[tuple[str, Path]]:
+@cache
+def sources() -> tuple[tuple[str, Path], ...]:
     """(module name, file) of everything that ships."""
     found = []
     for top, package in (
@@ -78,14 +80,15 @@ def sources() -> list[tuple[str, Path]]:
             parts = path.relative_to(ROOT / top).with_suffix("").parts
             parts = parts[:-1] if parts[-1] == "__init__" else parts
             found.append((".".join((package, *parts)), path))
-    return found
+    return tuple(found)
 
 
 def package_of(module: str) -> str | None:
     return next((p for p in FLOOR if module == p or module.startswith(p + ".")), None)
 
 
-def imports(path: Path) -> list[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """What a file imports, anywhere in it, by its full name: a module, or a name of one."""
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -93,7 +96,7 @@ def imports(path: Path) -> list[str]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return names
+    return tuple(names)
 
 
 def test_imports_point_down() -> None:

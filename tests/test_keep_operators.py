@@ -40,7 +40,10 @@ def kept_at_random(seed: int) -> tuple[Model, Plan | None, tuple[str, ...]]:
         return model, None, names
 
 
-@pytest.mark.parametrize("first", range(0, 240, 40))
+# Most of them with the slow tests.
+@pytest.mark.parametrize(
+    "first", [pytest.param(n, marks=[] if n < 80 else pytest.mark.slow) for n in range(0, 240, 40)]
+)
 def test_kept_nodes_run_in_float_as_predicted(first: int, tmp_path: Path) -> None:
     apart = 0
     for seed in range(first, first + 40):

@@ -104,7 +104,8 @@ def on_random_decisions(first: int, count: int) -> Iterator[Trace]:
         yield real
 
 
-@pytest.mark.parametrize("first", range(0, 300, 100))
+# Most of them with the slow tests.
+@pytest.mark.parametrize("first", [pytest.param(n, marks=[] if n == 0 else pytest.mark.slow) for n in (0, 100, 200)])
 def test_what_is_foreseen_on_random_decisions_is_what_happens(first: int) -> None:
     fired, refused = seen(on_random_decisions(first, 100))
     assert {"weights_only", "keep_weights", "concat_integers", "hard_activations"} <= fired

@@ -14,7 +14,7 @@ from compile_tools import project
 
 import qdsl
 from qdsl.diag import Diagnostics, QdslError
-from qdsl.targets import racing as turns
+from qdsl.targets import racing
 from qdsl.targets.ort import latency
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import prepare, read
@@ -241,7 +241,7 @@ def test_a_race_takes_turns() -> None:
             now[0] += self.seconds * (3 if len(order) % 7 == 0 else 1)  # now and then something disturbs
 
     heard: list[int] = []
-    base, other = turns.race(
+    base, other = racing.race(
         Build("a", 0.05),
         Build("b", 0.04),
         {},
