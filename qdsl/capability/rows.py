@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 from qdsl.capability.when import When, attr_text
-from qdsl.spec import DTYPES, DType, Granularity, Scheme
+from qdsl.spec import DTYPES, DType, Granularity
 from qdsl.spec.bounds import Count, OneOf, Sentence, SomeTexts
 
 if TYPE_CHECKING:
@@ -198,14 +198,6 @@ class Row:
 
     def _data_ports(self, node: NodeView) -> tuple[int, ...]:
         return tuple(range(len(node.inputs))) if self.variadic else self.activations
-
-    def accepts_weight(self, scheme: Scheme) -> bool:
-        """The integer kernel of this row computes with such a weight."""
-        return scheme.dtype in self.weight_types and scheme.granularity in self.weight_granularities
-
-    def accepts_activation(self, scheme: Scheme) -> bool:
-        """The integer kernel of this row computes with such activations."""
-        return scheme.dtype in self.activation_types and scheme.granularity is Granularity.PER_TENSOR
 
 
 def _plain_bias(node: NodeView, view: GraphView, weight: tuple[int | str | None, ...]) -> bool:

@@ -356,5 +356,5 @@ def _mixed(key: str, types: list[_Types]) -> Miss:
 
 def judge(view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:
     """What will run, per node name; nodes without outputs are passed over. `edges` must hold the pairs that the runtime
-    adds itself (`predict_spread`)."""
+    adds itself: what predicts for it (`Runtime.predict`) adds them first."""
     return Judge(view, edges, capability).all()
