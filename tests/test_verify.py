@@ -188,6 +188,18 @@ def test_what_is_rounded_otherwise_is_no_loss(
     assert faults([Check("ort", "", {}, False, 1, (replace(golden, sqnr_db=12.0),), None, (), {}, ())])
 
 
+@pytest.mark.parametrize(
+    ("apart", "exact", "otherwise"), [(20.9, True, False), (20.9, False, True), (np.nan, True, True)]
+)
+def test_a_file_beside_itself_is_only_rounded_where_its_sums_are_exact(
+    apart: float, exact: bool, otherwise: bool
+) -> None:
+    """Without a float model an output has nothing to lose but steps of its own."""
+    golden, kept = Agreement("ort", "y", apart, 0.0), Kept("y", None, apart)
+    found = faults([Check("ort", "", {}, False, 1, (golden,), None, (kept,), {}, (), sums_exact=exact)])
+    assert [each.code for each in found] == (["computes-otherwise"] if otherwise else [])
+
+
 # ---- as another processor --------------------------------------------------------------------------------------------
 
 

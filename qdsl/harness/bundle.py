@@ -53,7 +53,8 @@ class Entry:
 class Content:
     """What goes into a bundle. `predicted` counts nodes by kernel; `profile` has runs, warmup, batch and threads;
     `task` is what `scoring` reads, None for nothing to score; `masks` [n, h, w] are its labels in a segmentation;
-    `unordered` the outputs that cannot be compared row by row, each with why: no golden has them."""
+    `unordered` the outputs that cannot be compared row by row, each with why: no golden has them; `exact_on` the
+    instruction sets, or `any` machine, on which kernels that add otherwise than the file says only round otherwise."""
 
     recipe: str
     target: str
@@ -64,6 +65,7 @@ class Content:
     task: Mapping[str, Any] | None = None
     masks: NDArray[Any] | None = None
     unordered: Mapping[str, str] = field(default_factory=dict)
+    exact_on: Sequence[str] = ()
 
 
 def fitting(sample_bytes: int, most: int) -> int:
@@ -102,6 +104,7 @@ def _said(aside: Path, content: Content) -> dict[str, Any]:
         "predicted": dict(content.predicted),
         "profile": dict(content.profile),
         "unordered": dict(content.unordered),
+        **({"exact_on": list(content.exact_on)} if content.exact_on else {}),
         "task": None if content.task is None else dict(content.task),
     }
 

@@ -208,7 +208,12 @@ def check(bundle: Bundle, threads: int, samples: int | None = None) -> dict[str,
     """What the artifact computes here, on the first `samples`, as data. Raises RefusedError."""
     checked = Checked(bundle, threads, samples)
     checked.run(bundle.said["target"])
-    return {**checked.found(), "unordered": unordered(bundle)}
+    return {**checked.found(), "unordered": unordered(bundle), "sums_exact": sums_exact(bundle)}
+
+
+def sums_exact(bundle: Bundle) -> bool:
+    """Whether the kernels are known to add products exactly here: what they compute otherwise is rounding."""
+    return bool({"any", *environment().get("instructions", "").split()} & set(bundle.said.get("exact_on", ())))
 
 
 def unordered(bundle: Bundle) -> dict[str, str]:

@@ -45,8 +45,9 @@ class Kept:
 @dataclass(frozen=True, slots=True)
 class Check:
     """What an artifact computes on one machine, over the first `samples` of its bundle. `cpu` is the processor that was
-    asked for, "" for this machine as it is; `unordered` are the outputs that are not compared, each with why; the other
-    fields are those of a `Device`."""
+    asked for, "" for this machine as it is; `unordered` are the outputs that are not compared, each with why;
+    `sums_exact` where the products are known to add up there, of a file that nothing was planned for; the other fields
+    are those of a `Device`."""
 
     target: str
     cpu: str
@@ -59,6 +60,7 @@ class Check:
     operators: Mapping[str, int]
     kernels: tuple[tuple[str, int, int], ...]
     unordered: Mapping[str, str] = field(default_factory=dict)
+    sums_exact: bool = False
 
     @property
     def label(self) -> str:
@@ -159,13 +161,21 @@ class Told:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Checked(Told):
     unordered: Annotated[Mapping[Name, Name], _MANY]
+    sums_exact: bool = False
 
 
 def checked(content: Any, target: str, cpu: str = "") -> Check:
     """What `check.py --json` printed about `target`, from plain data. Raises UnfitError."""
     told = decode(_Checked, content, "check")
     common = told.common(target, target)
-    return Check(target=target, cpu=cpu, operators=told.operators[target], unordered=told.unordered, **common)
+    return Check(
+        target=target,
+        cpu=cpu,
+        operators=told.operators[target],
+        unordered=told.unordered,
+        sums_exact=told.sums_exact,
+        **common,
+    )
 
 
 def require_builds(found: Mapping[str, Any], builds: Sequence[str], where: str) -> None:

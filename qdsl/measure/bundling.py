@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,11 @@ SAMPLES = 32
 Rows = Sequence[Mapping[str, NDArray[Any]]]
 
 
-def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected]) -> Path | None:
-    """Write `<target>/bench/`: samples of what is evaluated first, else others that there are. None where there are
-    none, for a target whose artifacts nothing here runs, and where the float model does not run on samples that the
-    recipe does not ask for. Raises QdslError for samples that cannot be read and an artifact that does not run."""
+def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected], exact_on: Sequence[str] = ()) -> Path | None:
+    """Write `<target>/bench/`: samples of what is evaluated first, else others that there are; `exact_on` as in
+    `Content`. None where there are none, for a target whose artifacts nothing here runs, and where the float model does
+    not run on samples that the recipe does not ask for. Raises QdslError for samples that cannot be read and an
+    artifact that does not run."""
     first = next((each for each in expected if not each.condition), None)
     deployed = target_of(made.plan.target).deployed(made.emitted)
     stored = [] if isinstance(deployed, NotHere) else _of(prepared, first)
@@ -51,7 +53,7 @@ def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected]) -> Path
             if content is None:
                 remove(made)
                 return None
-            write(folder, aside, content)
+            write(folder, aside, replace(content, exact_on=exact_on))
     except OSError as error:
         raise unwritable(folder, error) from None
     return folder

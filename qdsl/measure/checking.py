@@ -20,17 +20,21 @@ from qdsl.work.prepared import Prepared
 
 
 def on_processors(
-    prepared: Prepared, made: Sequence[Made], on: Sequence[emulators.Cpu], tell: Listener
+    prepared: Prepared,
+    made: Sequence[Made],
+    on: Sequence[emulators.Cpu],
+    tell: Listener,
+    exact_on: Mapping[str, Sequence[str]],
 ) -> tuple[Check, ...]:
     """What artifacts that were just made compute as each of these processors. Their bundles may not be there to stay:
-    where they are not, they are made for this alone. Those on whose samples the float model does not run are left
-    out."""
+    where they are not, they are made for this alone, with `exact_on` by target, as `Content` has it. Those on whose
+    samples the float model does not run are left out."""
     if not on:
         return ()
     passing = [each for each in made if not _bundle_of(each).is_dir()]
     try:
         for each in passing:
-            bundling.bundle(prepared, each, ())
+            bundling.bundle(prepared, each, (), exact_on[each.plan.target])
         folders = {each.plan.target: _bundle_of(each) for each in made}
         return checked({name: folder for name, folder in folders.items() if folder.is_dir()}, on, None, tell)
     finally:
@@ -53,6 +57,8 @@ def faults(checks: Sequence[Check]) -> tuple[Diagnostic, ...]:
                 diags.add(Diagnostic("kernels-otherwise", headline, severity=Severity.WARNING))
         for output in dict.fromkeys(one.output for one in each.compared):
             lowest, loss = each.lowest(output), each.loss(output)
+            if each.sums_exact and loss == math.inf and not math.isnan(lowest):
+                continue  # beside itself, which is all there is: rounding alone
             if not lowest >= FLOOR_DB and not loss <= LOST_DB:
                 told = "of another shape" if math.isnan(lowest) else f"{lowest:.1f} dB"
                 headline = f"{where}: output {output[:200]} is {told} beside the graph's own arithmetic"

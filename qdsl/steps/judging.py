@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from qdsl.advice import advice
 from qdsl.advice.trying import Bench
+from qdsl.capability import load
 from qdsl.measure import bundling, checking, measuring
 from qdsl.measure.events import Event
-from qdsl.measure.measuring import Measured, Standing
+from qdsl.measure.measuring import Made, Measured, Standing
 from qdsl.measure.pages import write_page
+from qdsl.plan.gate import find_target
+from qdsl.spec.plan import AS_IT_IS
 from qdsl.steps.job import Job
+from qdsl.targets import target_of
 
 
 def evaluate(job: Job) -> None:
@@ -33,7 +37,7 @@ def bundle(job: Job) -> None:
         if job.expected is None:
             bundling.remove(each)
         else:
-            bundling.bundle(job.prepared, each, job.expected)
+            bundling.bundle(job.prepared, each, job.expected, _exact_on(job, each))
 
 
 def emulate(job: Job) -> None:
@@ -41,7 +45,8 @@ def emulate(job: Job) -> None:
 
     Needs `prepared`, `processors`, `made`; leaves `checks`. Raises QdslError emulator-failed, artifact-refused.
     """
-    job.checks = checking.on_processors(job.prepared, job.made, job.processors, job.tell)
+    exact_on = {each.plan.target: _exact_on(job, each) for each in job.made}
+    job.checks = checking.on_processors(job.prepared, job.made, job.processors, job.tell, exact_on)
     job.diags.extend(checking.faults(job.checks))
 
 
@@ -76,3 +81,17 @@ def report(job: Job) -> None:
     made = write_page([job.directory])
     job.diags.extend(made.warnings)
     job.page = made.path
+
+
+def _exact_on(job: Job, made: Made) -> tuple[str, ...]:
+    """Of a file that stays as it is, the instruction sets on which its kernels add every product exactly; `any` where
+    they do so everywhere. None where a kernel reads other numbers than the file says."""
+    told = {found.code for found in job.diags}
+    if made.plan.mode != AS_IT_IS or "fused-otherwise" in told:
+        return ()
+    block = find_target(job.loaded.recipe, made.plan.target)
+    if "sums-inexact" not in told and not (block is not None and block.cpus):
+        return ("any",)  # of all CPUs: a recipe that names some is not told of the others
+    table = load(target_of(made.plan.target).table)
+    exact = (cpu for cpu in table.cpus if not any(sums.faults_on({cpu.name}) for sums in table.sums))
+    return tuple(word for cpu in exact for word in cpu.isa)
