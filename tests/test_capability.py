@@ -36,8 +36,9 @@ def test_tables_by_name() -> None:
     ],
 )
 def test_a_width_leaves_the_rest_to_the_table(bits: int, activation: str, weight: str) -> None:
-    assert str(TABLE.default_activation(bits)) == activation
-    assert str(TABLE.default_weight(bits)) == weight
+    for role, told in (("activation", activation), ("weight", weight)):
+        dtype = TABLE.widths[role].get(bits)
+        assert str(dtype and TABLE.complete(role, dtype)) == told
 
 
 def test_a_type_alone_takes_the_rest_from_its_row() -> None:

@@ -96,6 +96,12 @@ def test_another_model_is_not_measured(recipe: Path) -> None:
     assert refused(recipe) == "measurements-other"
 
 
+@pytest.mark.parametrize("text", ["[]", '{"session_options": 3}', '{"session_options": {"a": 1}}', "null", "{}", '{"a'])
+def test_a_manifest_that_was_changed_is_refused(text: str, recipe: Path) -> None:
+    (recipe.parent / "build/demo/ort/manifest.json").write_text(text, encoding="utf-8")
+    assert refused(recipe) == "artifact-refused"
+
+
 def test_without_a_build_there_is_nothing_to_measure(recipe: Path, tmp_path: Path) -> None:
     with pytest.raises(QdslError) as caught:
         qdsl.evaluate(recipe, out=tmp_path / "nowhere")

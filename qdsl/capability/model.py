@@ -217,18 +217,6 @@ class Capability:
     def type_row(self, dtype: DType) -> TypeRow | None:
         return self.types.get(dtype.name)
 
-    def default_activation(self, bits: int) -> Scheme | None:
-        """What `activations N bit` means here; None when the target has no such width."""
-        return self._default(ACTIVATION, bits)
-
-    def default_weight(self, bits: int) -> Scheme | None:
-        """What `weights N bit` means here; None when the target has no such width."""
-        return self._default(WEIGHT, bits)
-
-    def _default(self, role: str, bits: int) -> Scheme | None:
-        dtype = self.widths.get(role, {}).get(bits)
-        return None if dtype is None else self.complete(role, dtype)
-
     def complete(
         self,
         role: str,

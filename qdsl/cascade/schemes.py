@@ -25,7 +25,7 @@ class Chosen:
     origin: Origin
     explicit: bool
     span: Span | None
-    half: bool = False
+    float16: bool = False
 
 
 @dataclass

@@ -31,7 +31,7 @@ class Float16Parts:
 def decide(context: Context, draft: Draft) -> Float16Parts:
     """What float16 the recipe asks for comes to. Looks at values of small constants only."""
     asked = _asked(context)
-    if not asked and not any(_stored_half(context, node.index) for node in context.view.nodes):
+    if not asked and not any(_stored_float16(context, node.index) for node in context.view.nodes):
         return Float16Parts()
     maker = _Maker(context, draft, asked)
     return maker.run()
@@ -51,13 +51,13 @@ def _asked(context: Context) -> dict[int, Origin]:
             continue
         outputs = [name for name in node.outputs if name and context.quantizable(name)]
         chosen = context.activation(outputs[0], (node.index,)) if outputs else None
-        if chosen is not None and chosen.half:
+        if chosen is not None and chosen.float16:
             found[node.index] = chosen.origin
     return found
 
 
-def _stored_half(context: Context, node: int) -> bool:
-    return context.schemes.floats is not None and node not in context.kept and context.weight(node).half
+def _stored_float16(context: Context, node: int) -> bool:
+    return context.schemes.floats is not None and node not in context.kept and context.weight(node).float16
 
 
 class _Maker:
@@ -116,7 +116,7 @@ class _Maker:
             return "its weights are stored as integers, which float32 activations go with"
         if self._context.rows[node.index].weights and node.index not in self._context.kept:
             chosen = self._context.weight(node.index)
-            if chosen.scheme is None and not chosen.half and chosen.span is not None:
+            if chosen.scheme is None and not chosen.float16 and chosen.span is not None:
                 return "its weights are float32 by request"
         return ""
 
@@ -181,7 +181,7 @@ class _Maker:
                 or any(self._context.is_float32(node.outputs[p]) for p in ports.writes)
             ):
                 continue
-            if self._reads_half(node, ports.reads[0], nodes):
+            if self._reads_float16(node, ports.reads[0], nodes):
                 found[node.index] = Float16Node(node.name, ports.reads, (), nodes[self._producer(node, ports)].origin)
         return found
 
@@ -207,7 +207,7 @@ class _Maker:
         assert found is not None
         return found
 
-    def _reads_half(self, node: NodeView, port: int, nodes: Mapping[int, Float16Node]) -> bool:
+    def _reads_float16(self, node: NodeView, port: int, nodes: Mapping[int, Float16Node]) -> bool:
         """Whether a float16 node writes what stands at `port`, with no Q/DQ pair between."""
         name = node.inputs[port]
         found = self._view.tensors[name].producer
@@ -221,7 +221,7 @@ class _Maker:
         """Constants of float32 nodes that are stored as float16."""
         found = []
         for node in self._view.nodes:
-            if node.index in nodes or not _stored_half(self._context, node.index) or node.name in self._integer:
+            if node.index in nodes or not _stored_float16(self._context, node.index) or node.name in self._integer:
                 continue
             for port, name in enumerate(node.inputs):
                 tensor = self._view.tensors.get(name)

@@ -19,14 +19,14 @@ def with_float16(context: Context, halves: Float16Parts, nodes: tuple[NodePlan, 
     found = []
     for index, plan in enumerate(nodes):
         if index in halves.nodes:
-            found.append(_half(context, index, halves.nodes[index], plan))
+            found.append(_in_float16(context, index, halves.nodes[index], plan))
         elif index in halves.refused:
             reason, origin = halves.refused[index]
             found.append(replace(plan, mark=REFUSED, note=f"stays float32: {reason}", origin=origin))
         elif index in stored:
             note = "weights stored as float16, computes in float32"
             found.append(replace(plan, mark=QUANTIZED, note=note, origin=stored[index].origin))
-        elif plan.note == "float32 weights" and context.weight(index).half:
+        elif plan.note == "float32 weights" and context.weight(index).float16:
             found.append(replace(plan, note="float32: too few weights to be worth a Cast"))
         elif index in halves.left:
             note = "stays float32: nothing beside it is float16"
@@ -38,7 +38,7 @@ def with_float16(context: Context, halves: Float16Parts, nodes: tuple[NodePlan, 
     return tuple(found)
 
 
-def _half(context: Context, index: int, half: Float16Node, plan: NodePlan) -> NodePlan:
+def _in_float16(context: Context, index: int, half: Float16Node, plan: NodePlan) -> NodePlan:
     node = context.view.nodes[index]
     row = float16_for(context.capability.halves, node)
     assert row is not None

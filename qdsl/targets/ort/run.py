@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import onnx
 from numpy.typing import NDArray
 
-from qdsl.diag import Span
+from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.graph.sessions import AS_WRITTEN, DEPLOYED, RuntimeRefusesError, Session, Settings, refusals
+from qdsl.spec.bounds import Many, Text, UnfitError
+from qdsl.spec.decode import decode, json_data
 from qdsl.targets.ort.exact_products import exact_products
 from qdsl.targets.ort.exposing import refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What running an artifact needs of its manifest."""
+
+    session_options: Annotated[Mapping[str, Annotated[str, Text(300)]], Many(most=100)]
 
 
 class OrtRunner:
@@ -82,6 +90,13 @@ def run(
 
 
 def session_options(manifest: Path) -> dict[str, str]:
-    """The session options that an artifact asks for, by name."""
-    asked = json.loads(manifest.read_text(encoding="utf-8")).get("session_options", {})
-    return {str(name): str(value) for name, value in asked.items()}
+    """The session options that an artifact asks for, by name. Raises QdslError (artifact-refused) for a manifest that
+    is not as it was written."""
+    try:
+        said = json_data(manifest.read_text(encoding="utf-8", errors="replace"))
+        return dict(decode(_Asked, {"session_options": said["session_options"]}).session_options)
+    except (UnfitError, TypeError, KeyError) as reason:
+        label = str(reason) if isinstance(reason, UnfitError) else "it says nothing of `session_options`"
+        headline = f"the {manifest.name} of the artifact was changed since it was written"
+        cures = ("make the artifact anew: `qdsl compile RECIPE`",)
+        raise QdslError([Diagnostic("artifact-refused", headline, label=label[:300], help=cures)]) from None

@@ -14,11 +14,8 @@ from qdsl.rewrite import Trace
 from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets.base import Misread, Refusal
 from qdsl.targets.onnx_size import kept_floats, predicted_bytes
-from qdsl.targets.ort.dynamic_size import predicted_dynamic_bytes
 from qdsl.targets.ort.lowerings import foreseen, saved
-from qdsl.targets.ort.misread import misread
 from qdsl.targets.ort.predict import predict, refused_tensors
-from qdsl.targets.ort.predict_dynamic import predict_dynamic
 from qdsl.targets.results import Product
 
 
@@ -45,6 +42,8 @@ class OrtRuntime:
         weights: Sequence[WeightPlan],
         capability: Capability,
     ) -> dict[str, Prediction]:
+        from qdsl.targets.ort.predict_dynamic import predict_dynamic
+
         return predict_dynamic(view, tensors, weights, capability)
 
     def refuses(
@@ -66,6 +65,8 @@ class OrtRuntime:
         )
 
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:
+        from qdsl.targets.ort.misread import misread
+
         return misread(model, view, products)
 
     def file_bytes(self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int) -> int:
@@ -73,6 +74,8 @@ class OrtRuntime:
         weights = sorted(plan.weights, key=lambda weight: place[weight.node])
         tensors = {tensor.tensor: tensor for tensor in plan.tensors}
         if plan.mode == "dynamic":
+            from qdsl.targets.ort.dynamic_size import predicted_dynamic_bytes
+
             whole = predicted_dynamic_bytes(view, float_bytes, tensors, weights)
         else:
             whole = predicted_bytes(view, float_bytes, tensors.values(), weights, plan.biases)
