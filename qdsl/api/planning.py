@@ -10,6 +10,7 @@ from qdsl.describe.explain import Explanation
 from qdsl.describe.explain import explain as explain_decisions
 from qdsl.diag import Diagnostic, Diagnostics
 from qdsl.findings.loadable import require_loadable
+from qdsl.graph.collector import collector_paused
 from qdsl.spec.plan import Plan
 from qdsl.tune.choices import foreseen, fresh_lock
 from qdsl.work.deciding import decide_all
@@ -26,6 +27,7 @@ class PlanResult:
     lock: Path | None = None
 
 
+@collector_paused()
 def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str] | None = None) -> PlanResult:
     """The plan of a recipe for each of its targets, or for `target` alone. Raises QdslError with every error."""
     prepared = prepare(read(path, sets))
@@ -43,6 +45,7 @@ def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str]
     return PlanResult(plans, diags.sorted(), _lock_of(prepared, plans))
 
 
+@collector_paused()
 def explain(
     path: str | Path, subject: str, *, target: str | None = None, sets: Mapping[str, str] | None = None
 ) -> tuple[Explanation, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qdsl.data.files import path_key, pictures_in, read_text
@@ -133,14 +133,19 @@ def _item(found: _Yolo, path: str) -> Item:
 
 def _label_path(path: str, root: str) -> str:
     """`labels` in the place of the last `images` of the path, below the root where one stands there; else beside it."""
-    parts = PurePosixPath(path).with_suffix(".txt").parts
+    parts = _parts(os.path.splitext(path)[0] + ".txt")
     at = max((i for i, part in enumerate(parts[:-1]) if part == "images"), default=None)
+    beside = "/".join(parts)
     if at is None:
-        return str(PurePosixPath(*parts))
-    there = str(PurePosixPath(*parts[:at], "labels", *parts[at + 1 :]))
-    outside_root = at < len(PurePosixPath(root).parts)
-    beside = str(PurePosixPath(*parts))
+        return beside
+    there = "/".join((*parts[:at], "labels", *parts[at + 1 :]))
+    outside_root = at < len(_parts(root))
     return beside if outside_root and not os.path.exists(os.path.dirname(there)) else there
+
+
+def _parts(path: str) -> list[str]:
+    """Of an absolute path, "" first; pathlib does the same, at ten times the price."""
+    return ["", *(part for part in path.split("/") if part not in ("", "."))]
 
 
 def keep_classes(listing: Listing, spec: DataSpec) -> Listing:

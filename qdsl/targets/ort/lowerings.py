@@ -48,6 +48,9 @@ def saved(view: GraphView, plan: Plan, capability: Capability) -> int:
 def lowered_runs(view: GraphView, pairs: Pairs, capability: Capability) -> dict[str, Prediction]:
     """What nodes run as that lowerings write otherwise than the table's rows know them. `view` has the copies in it
     that `keep_operators` puts before nodes."""
+    ops = {node.op for node in view.nodes}
+    if all(ops.isdisjoint(cast("type[Lowering]", pass_class(name)).reruns) for name in OF_GRAPHS):
+        return {}
     sketch = planned(view, pairs)
     runs: dict[str, Prediction] = {}
     for name in OF_GRAPHS:
