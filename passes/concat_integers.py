@@ -46,7 +46,6 @@ class ConcatIntegers(Lowering):
 
     name: ClassVar[str] = "concat_integers"
     summary: ClassVar[str] = "let a Concat between Q/DQ pairs of one scale join the integers"
-    reruns: ClassVar[frozenset[str]] = frozenset({"Concat"})
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One pass: where its class is, and its summary (the class repeats it; a test compares). `lowers`: the targets for
-    which it runs once a plan was carried out."""
+    which it runs once a plan was carried out. Of a lowering `of_plan` says that the plan is its option, and `foretells`
+    the operators by which it changes what a plan foresees of kernels and bytes: a graph with none of them is planned
+    without it."""
 
     name: str
     where: str
     summary: str
     lowers: tuple[str, ...] = ()
+    of_plan: bool = False
+    foretells: tuple[str, ...] = ()
 
 
 # In the order in which they run. Of the lowerings, those that carry out what a plan says beside integers come first.
@@ -114,12 +118,14 @@ ENTRIES = (
         "qdsl.passes.keep_operators:KeepOperators",
         "keep planned operators between Q/DQ pairs from being fused with them",
         lowers=("ort",),
+        of_plan=True,
     ),
     Entry(
         "store_float16",
         "qdsl.passes.store_float16:StoreFloat16",
         "planned nodes and constants in float16, with one Cast per tensor where neighbours differ",
         lowers=("ort",),
+        of_plan=True,
     ),
     Entry(
         "weights_only",
@@ -150,12 +156,14 @@ ENTRIES = (
         "qdsl.passes.concat_integers:ConcatIntegers",
         "let a Concat between Q/DQ pairs of one scale join the integers",
         lowers=("ort",),
+        foretells=("Concat",),
     ),
     Entry(
         "hard_activations",
         "qdsl.passes.hard_activations:HardActivations",
         "HardSwish and HardSigmoid between Q/DQ pairs as integer sums and products",
         lowers=("ort",),
+        foretells=("HardSigmoid", "HardSwish"),
     ),
 )
 

@@ -33,8 +33,6 @@ class Foresight:
 class Lowering(Rewrite, ABC):
     """Base of lowerings. The plan's pairs stay as planned but around the nodes that it reports."""
 
-    # The operators of which it may foresee that they run otherwise than the table says.
-    reruns: ClassVar[frozenset[str]] = frozenset()
     requires: ClassVar[tuple[PlanFact, ...]] = (PAIRS_AS_PLANNED,)
     ensures: ClassVar[tuple[PlanFact, ...]] = (PAIRS_AS_PLANNED,)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import ClassVar
 
 import numpy as np
@@ -232,6 +233,8 @@ def test_the_index_names_every_pass_once_and_repeats_its_summary() -> None:
     for name, entry in PASSES.items():
         found = pass_class(name)
         assert (found.name, found.summary) == (name, entry.summary)
+        assert not entry.lowers or entry.of_plan == bool(fields(found))
+        assert bool(entry.foretells) == ("saves" in vars(found) and not entry.of_plan)
     last_runs = list(dict.fromkeys(reversed(CANONICAL)))[::-1]
     assert [entry.name for entry in ENTRIES][: len(last_runs)] == last_runs, "the index is in running order"
     with pytest.raises(ValueError, match="two passes are called"):

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from qdsl.capability import Capability
 from qdsl.graph.view import GraphView
-from qdsl.passes.index import lowerings_for, make, pass_class
-from qdsl.passes.lowering import Foresight, Lowering
-from qdsl.passes.planned import planned
+from qdsl.passes.index import PASSES, lowerings_for, make, pass_class
 from qdsl.rewrite import Step, Trace
 from qdsl.spec.plan import AS_IT_IS, BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 
+if TYPE_CHECKING:
+    from qdsl.passes.lowering import Foresight, Lowering
+
 LOWERINGS = lowerings_for("ort")
 # Those with an option, the plan, do what it says; the others find by themselves where they fire.
-OF_PLANS = tuple(name for name in LOWERINGS if fields(cast("Any", pass_class(name))))
+OF_PLANS = tuple(name for name in LOWERINGS if PASSES[name].of_plan)
 OF_GRAPHS = tuple(name for name in LOWERINGS if name not in OF_PLANS)
+_FORETOLD = frozenset(op for name in LOWERINGS for op in PASSES[name].foretells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +44,18 @@ def foreseen(view: GraphView, plan: Plan, capability: Capability) -> Trace:
 
 def saved(view: GraphView, plan: Plan, capability: Capability) -> int:
     """Bytes of the file that they save."""
+    if not (plan.halves or plan.half_weights or _foretold(view)):
+        return 0
     return sum(one.saves(view, plan, found.outcome) for one, found in _foresights(view, plan, capability))
 
 
 def lowered_runs(view: GraphView, pairs: Pairs, capability: Capability) -> dict[str, Prediction]:
     """What nodes run as that lowerings write otherwise than the table's rows know them. `view` has the copies in it
     that `keep_operators` puts before nodes."""
-    ops = {node.op for node in view.nodes}
-    if all(ops.isdisjoint(cast("type[Lowering]", pass_class(name)).reruns) for name in OF_GRAPHS):
+    if not _foretold(view):
         return {}
+    from qdsl.passes.planned import planned  # with the inserter, which most plans do without
+
     sketch = planned(view, pairs)
     runs: dict[str, Prediction] = {}
     for name in OF_GRAPHS:
@@ -62,6 +67,13 @@ def _foresights(view: GraphView, plan: Plan, capability: Capability) -> Iterator
     """Nothing where the file stays as it is."""
     if plan.mode == AS_IT_IS:
         return
+    from qdsl.passes.planned import planned
+
     sketch = planned(view, plan)
     for one in lowerings(plan):
         yield one, one.foresees(sketch, capability)
+
+
+def _foretold(view: GraphView) -> bool:
+    """Whether lowerings may change what is foreseen of kernels and bytes."""
+    return any(node.op in _FORETOLD for node in view.nodes)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from qdsl.capability import Capability
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView
-from qdsl.passes.store_float16 import float16_reads
 from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import edges_of_plan
 from qdsl.rewrite import Trace
@@ -79,8 +78,16 @@ class OrtRuntime:
             whole = predicted_dynamic_bytes(view, float_bytes, tensors, weights)
         else:
             whole = predicted_bytes(view, float_bytes, tensors.values(), weights, plan.biases)
-        kept = kept_floats(view, weights, float16_reads(view, plan))
+        kept = kept_floats(view, weights, _float16_reads(view, plan))
         return max(0, whole + kept - saved(view, plan, capability))
 
     def foresees(self, plan: Plan, view: GraphView, capability: Capability) -> Trace:
         return foreseen(view, plan, capability)
+
+
+def _float16_reads(view: GraphView, plan: Plan) -> set[tuple[int, int]]:
+    if not (plan.halves or plan.half_weights):
+        return set()
+    from qdsl.passes.store_float16 import float16_reads
+
+    return float16_reads(view, plan)
