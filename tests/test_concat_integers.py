@@ -17,6 +17,7 @@ from pass_cases import Case
 from plan_tools import HEAD, decided, planned
 from quantized import SmallPlan, model_of, origins
 from random_graphs import random_decisions, random_model
+from seeds import few_of
 from test_emit import ranges_for, ranges_of, samples
 from test_plan_reality import measured
 from test_predict_random import difference, wide_ranges, written
@@ -230,10 +231,7 @@ def _lowered(data: bytes, names: tuple[str, ...]) -> tuple[bytes, int]:
     return to_bytes(model), trace.counts.get("concat_integers", 0)
 
 
-# Most of them with the slow tests.
-@pytest.mark.parametrize(
-    "first", [pytest.param(n, marks=[] if n == 9000 else pytest.mark.slow) for n in range(9000, 9600, 100)]
-)
+@pytest.mark.parametrize("first", few_of(range(9000, 9600, 100), 1))
 def test_random_graphs_run_as_predicted_and_answer_the_same(first: int) -> None:
     others = tuple(name for name in lowerings.OF_GRAPHS if name != "concat_integers")
     joined = 0

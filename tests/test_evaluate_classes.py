@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import ModelProto
+from seeds import few_of
 from test_bundle import run
 from test_evaluate import LABELS, boxes_model, coloured, compiled, masked, mean_colour, segmenter, write, yolo_data
 from test_evaluate_heads import model_of
@@ -96,7 +97,7 @@ def test_names_and_numbers_pair_one_to_one(tmp_path: Path, classes: str) -> None
     assert refused(write(tmp_path, boxes_model(FOUND), "detection on val", data)).code == "setting-value"
 
 
-@pytest.mark.parametrize("head", ["yolov8", "guessed", "boxes", "python"])
+@pytest.mark.parametrize("head", few_of(["yolov8", "python", "guessed", "boxes"], 2))
 def test_boxes_of_other_classes_are_neither_right_nor_wrong(tmp_path: Path, head: str, monkeypatch: Any) -> None:
     """One person per picture, found; with all five classes counting, the car would be a false alarm."""
     labels = [[(0, 0.25, 0.5, 0.5, 1.0)], [(0, 0.25, 0.5, 0.5, 1.0), (1, 0.75, 0.5, 0.5, 1.0)]]

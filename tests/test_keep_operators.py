@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 from plan_tools import HEAD, planned
 from random_graphs import random_model
+from seeds import few_of
 from test_plan_reality import BELONGS_TO_OTHERS, measured
 
 from qdsl.diag import QdslError
@@ -40,10 +41,7 @@ def kept_at_random(seed: int) -> tuple[Model, Plan | None, tuple[str, ...]]:
         return model, None, names
 
 
-# Most of them with the slow tests.
-@pytest.mark.parametrize(
-    "first", [pytest.param(n, marks=[] if n < 80 else pytest.mark.slow) for n in range(0, 240, 40)]
-)
+@pytest.mark.parametrize("first", few_of(range(0, 240, 40), 2))
 def test_kept_nodes_run_in_float_as_predicted(first: int, tmp_path: Path) -> None:
     apart = 0
     for seed in range(first, first + 40):

@@ -21,6 +21,7 @@ from pass_cases import CASES
 from plan_tools import HEAD, decided
 from quantized import Measured, SmallPlan, model_of, tensor, weight
 from random_graphs import random_decisions, random_model
+from seeds import few_of
 from test_predict_random import wide_ranges
 
 from qdsl.calibrate import Ranges
@@ -104,8 +105,7 @@ def on_random_decisions(first: int, count: int) -> Iterator[Trace]:
         yield real
 
 
-# Most of them with the slow tests.
-@pytest.mark.parametrize("first", [pytest.param(n, marks=[] if n == 0 else pytest.mark.slow) for n in (0, 100, 200)])
+@pytest.mark.parametrize("first", few_of((0, 100, 200), 1))
 def test_what_is_foreseen_on_random_decisions_is_what_happens(first: int) -> None:
     fired, refused = seen(on_random_decisions(first, 100))
     assert {"weights_only", "keep_weights", "concat_integers", "hard_activations"} <= fired
@@ -214,7 +214,7 @@ EXPORTS = sorted(DATA.glob("yolov8_tiny_*.onnx"))
 
 @pytest.mark.parametrize("path", EXPORTS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("rules", ["", "keep decode_head in float32\n", "keep decode_head in float16\n"])
-@pytest.mark.parametrize("head", ["static", "int8", "dynamic"])
+@pytest.mark.parametrize("head", few_of(["static", "int8", "dynamic"], 1))
 def test_what_is_foreseen_of_a_detector_is_what_happens(path: Path, rules: str, head: str) -> None:
     model = load_model(path)
     canonicalise(model)

@@ -98,6 +98,7 @@ def test_budgets_of_cells_decide_the_exit_code(recipe: Path, capsys: pytest.Capt
     assert main(words) == 4, "kept cells still count"
 
 
+@pytest.mark.slow
 def test_jobs_side_by_side_give_the_same(recipe: Path) -> None:
     one = swept(recipe)
     two = qdsl.sweep([recipe], out=recipe.parent / "other", jobs=2)
