@@ -15,7 +15,7 @@ from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
 
 from qdsl.capability import MOVES as KIND
 from qdsl.capability import load as load_table
-from qdsl.graph.moves import ANY, FROM_ONE, MOVES, ONCE, REPEATED, RESHAPES, SAME_VALUES, data_ports, moved, source
+from qdsl.graph.moves import ANY, FROM_ONE, MOVES, ONCE, REPEATED, RESHAPES, SAME_VALUES, is_data_port, moved, source
 from qdsl.graph.sessions import DEPLOYED, Session
 from qdsl.graph.view import NodeView
 from qdsl.passes.keep_weights import MOVES as MOVED_OVER
@@ -136,7 +136,8 @@ def node_of(op: str, inputs: tuple[str, ...], domain: str = "") -> NodeView:
 
 def test_ports_hold_what_is_written() -> None:
     assert moved(node_of("Concat", ("a", "", "b"))) == ("a", "b")
-    assert data_ports(node_of("Where", ("c", "a", "b"))) == (1, 2)
+    where = node_of("Where", ("c", "a", "b"))
+    assert [is_data_port(where, port) for port in range(3)] == [False, True, True]
     assert source(node_of("Gather", ("a", "at"))) == "a"
     assert source(node_of("Max", ("a",))) == "a"
     assert source(node_of("Max", ("a", "b"))) is None
@@ -153,7 +154,7 @@ def test_ports_hold_what_is_written() -> None:
     ids=["fills", "training", "computes", "another domain"],
 )
 def test_what_may_write_other_values_has_no_source(node: NodeView) -> None:
-    assert data_ports(node) == () and source(node) is None
+    assert moved(node) == () and source(node) is None
 
 
 def test_a_dropout_without_a_training_mode_copies() -> None:

@@ -94,17 +94,15 @@ def move_of(node: NodeView) -> Move | None:
     return MOVES.get(node.op)
 
 
-def data_ports(node: NodeView) -> tuple[int, ...]:
-    """The input ports whose values `node` writes, and no others; () where it writes anything else."""
+def is_data_port(node: NodeView, port: int) -> bool:
+    """Whether `node` writes the values that it reads at `port`, and no others."""
     move = move_of(node)
-    if move is None or move.fills:
-        return ()
-    return tuple(port for port, name in enumerate(node.inputs) if name and port in move.data)
+    return move is not None and not move.fills and port in move.data and bool(node.inputs[port])
 
 
 def moved(node: NodeView) -> tuple[str, ...]:
-    """The tensors at `data_ports`."""
-    return tuple(node.inputs[port] for port in data_ports(node))
+    """The tensors whose values `node` writes, and no others, by port; () where it writes anything else."""
+    return tuple(name for port, name in enumerate(node.inputs) if is_data_port(node, port))
 
 
 def source(node: NodeView) -> str | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from qdsl.capability.flat import BEYOND, FAR, ROWS, Flat
-from qdsl.graph.moves import data_ports
+from qdsl.graph.moves import is_data_port
 from qdsl.graph.structure import Spelled, spelled
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.predict.bounds import ANYTHING, Interval, clip_limits
@@ -120,7 +120,7 @@ class _Pass:
             return self._of_block(block)
         if node.op in self._flats:
             return self._flat(node, self._flats[node.op]) if port == 0 else ALL
-        if port in data_ports(node):  # each value as it is, or the largest of some: cutting commutes
+        if is_data_port(node, port):  # each value as it is, or the largest of some: cutting commutes
             return behind
         masks = node.op in _SHIFTERS and behind.cut and behind.by & self._masking
         return self._shifted(node, port, behind) if masks else ALL
