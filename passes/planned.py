@@ -13,6 +13,7 @@ from qdsl.graph.moves import source
 from qdsl.graph.view import GraphView
 from qdsl.passes.insert_qdq import CLIPPED, CLIPS_INTEGERS, CONTRIB
 from qdsl.passes.qdq_parameters import WeightKey, weight_key
+from qdsl.rewrite import PairsPlan
 from qdsl.rewrite.sketch import Sketch, Slot
 from qdsl.spec import Granularity, Scheme
 from qdsl.spec.plan import BiasPlan, TensorPlan, WeightPlan
@@ -20,20 +21,11 @@ from qdsl.spec.plan import BiasPlan, TensorPlan, WeightPlan
 _BLOCKS_OPSET, _AXES_OPSET, _PAIRS_OPSET = 21, 13, 10
 
 
-class PlanLike(Protocol):
+class PlanLike(PairsPlan, Protocol):
     """The part of a plan that says who computes in integers."""
 
     @property
     def mode(self) -> str: ...
-
-    @property
-    def tensors(self) -> Sequence[TensorPlan]: ...
-
-    @property
-    def weights(self) -> Sequence[WeightPlan]: ...
-
-    @property
-    def biases(self) -> Sequence[BiasPlan]: ...
 
 
 def planned(view: GraphView, plan: PlanLike) -> Sketch:
