@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         INTERRUPTS.ending()
     if code == EXIT_INTERRUPTED:
         leave(code)
+    gc.freeze()  # the interpreter's last collection would walk all there is, to free what ends with the process
     return code
 
 
