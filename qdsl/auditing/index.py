@@ -1,0 +1,27 @@
+"""Every rule of the audit by its id. Listing loads nothing; a rule is imported when it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import cast
+
+from qdsl.auditing.rule import Rule
+
+# In the order in which they are told. Each is the file of its name in `rules`, with a class `Check`.
+RULES: tuple[str, ...] = ()
+
+
+def rules(target: str) -> Iterator[Rule]:
+    """The rules that speak of `target`."""
+    for name in RULES:
+        rule = rule_named(name)
+        if not rule.targets or target in rule.targets:
+            yield rule
+
+
+def rule_named(name: str) -> Rule:
+    """The rule with that id. Raises KeyError."""
+    if name not in RULES:
+        raise KeyError(name)
+    return cast(Rule, import_module(f"qdsl.auditing.rules.{name}").Check())
