@@ -1,4 +1,5 @@
-"""Every rule of the audit by its id. Listing loads nothing; a rule is imported when it is asked."""
+"""Every rule of the audit by its id: the file of that name in `rules`, with a class `Check`. Listing loads nothing; a
+rule is imported when it is asked."""
 
 from __future__ import annotations
 
@@ -7,9 +8,7 @@ from importlib import import_module
 from typing import cast
 
 from qdsl.auditing.rule import Rule
-
-# In the order in which they are told. Each is the file of its name in `rules`, with a class `Check`.
-RULES: tuple[str, ...] = ()
+from qdsl.spec.audit_rules import RULES as RULES  # a new rule is a line there, and its file in `rules`
 
 
 def rules(target: str) -> Iterator[Rule]:

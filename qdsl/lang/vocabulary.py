@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from qdsl.lang.selectors import CONDITIONS, PREDICATES
 from qdsl.spec import DTYPES
+from qdsl.spec.audit_rules import RULES
 
 
 class Row(NamedTuple):
@@ -154,7 +155,8 @@ TUNED = ("latency",)
 SENSITIVITIES = ("gradient", "sqnr", "hessian")
 ALLOCATED = ("weights", "activations")
 MINIMIZED = ("loss", "size", "latency", "macs")
-FINDINGS = ("half_quantized_op", "shared_range")
+# What `allow` silences: findings of the audit, of which the plan tells `shared_range`, too.
+FINDINGS = tuple(sorted({*RULES, "half_quantized_op", "shared_range"}))
 STAGES = ("canonicalise", "equalize", "calibrate", "quantize", "emit")
 
 # A `select` may not take one of these as its name.
