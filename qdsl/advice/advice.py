@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from qdsl.advice.trying import Bench, Trial, measured, planned
 from qdsl.diag import Diagnostic, Severity
-from qdsl.findings.cures import Cure, names
+from qdsl.findings.cures import Cure
 from qdsl.graph.structure import decode_head
+from qdsl.lang.quoting import names
 from qdsl.lang.recipe import KeepRule
 from qdsl.lang.vocabulary import METRICS
 from qdsl.measure.budgets import Budget, Name, Reading, Readings, decide_budgets

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 
 from qdsl.auditing.finding import Finding
 from qdsl.capability import Capability
+from qdsl.diag import Severity
 from qdsl.finished.collapsed import Collapsed
 from qdsl.finished.records import Finished, QuantizedTensor
 from qdsl.spec.plan import Prediction
@@ -46,12 +47,14 @@ class Audited:
 
 class Rule(Protocol):
     """One rule, in a file of its own under `qdsl/auditing/rules/`. `id` is snake_case and stable; `summary` one line,
-    `explanation` what it means, on which target and why (`qdsl explain ID` shows it). `targets` are those it speaks of,
-    () for all. `check` yields findings of `audited` in graph order, in time linear in the graph."""
+    `explanation` what it means, on which target and why (`qdsl explain ID` shows it); `severity` the gravest that it
+    tells. `targets` are those it speaks of, () for all. `check` yields findings of `audited` in graph order, in time
+    linear in the graph."""
 
     id: ClassVar[str]
     summary: ClassVar[str]
     explanation: ClassVar[str]
+    severity: ClassVar[Severity]
     targets: ClassVar[tuple[str, ...]]
 
     def check(self, audited: Audited) -> Iterator[Finding]: ...

@@ -14,8 +14,6 @@ from qdsl.plan import Decisions
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import Prepared
 
-_MOST_NAMES = 40
-
 
 @dataclass(frozen=True, slots=True)
 class Cure:
@@ -80,15 +78,3 @@ def _with(text: str, cure: Cure, path: str) -> str | None:
         after = "\n".join([lines[span.end_line - 1][span.end_column - 1 :], *lines[span.end_line :]])
         text = before + cure.by + after
     return f"{text.rstrip()}\n{cure.add}\n"
-
-
-def names(found: Sequence[str]) -> str | None:
-    """Names as a selector reads them: `"a"` or `["a", "b"]`. None for names that no recipe can hold, or too many."""
-    if len(found) > _MOST_NAMES or not all(name.isprintable() for name in found):
-        return None
-    quoted = [f'"{_escaped(name)}"' for name in found]
-    return quoted[0] if len(quoted) == 1 else f"[{', '.join(quoted)}]"
-
-
-def _escaped(name: str) -> str:
-    return name.replace("\\", "\\\\").replace('"', '\\"')

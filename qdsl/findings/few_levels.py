@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from qdsl.calibrate import Ranges
 from qdsl.capability.flat import ROWS
 from qdsl.diag import Diagnostic, Severity
-from qdsl.findings.cures import Cure, first_cure, names
+from qdsl.findings.cures import Cure, first_cure
 from qdsl.graph.view import NodeView
+from qdsl.lang.quoting import names
 from qdsl.passes.qdq_parameters import activation_parameters
 from qdsl.plan import Decisions
 from qdsl.predict.needs import flat_ends

@@ -10,13 +10,14 @@ from qdsl.calibrate import Ranges
 from qdsl.cascade.cascade import all_rules
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Severity
-from qdsl.findings.cures import Cure, first_cure, names
+from qdsl.findings.cures import Cure, first_cure
 from qdsl.findings.disparity import SHARE, Disparity, Member, disparities
 from qdsl.findings.few_levels import few_levels
 from qdsl.findings.hand_ranges import hand_ranges
 from qdsl.findings.moved_verdicts import moved_verdicts
 from qdsl.findings.weight_disparity import Lost, lost_channels
 from qdsl.graph.structure import decode_head
+from qdsl.lang.quoting import names
 from qdsl.lang.recipe import PlaceRule, Port
 from qdsl.plan import Decisions
 from qdsl.plan.flags import allowed_nodes

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from qdsl.diag import Diagnostic, Diagnostics, Span
-from qdsl.findings.cures import Cure, first_cure, names
+from qdsl.findings.cures import Cure, first_cure
+from qdsl.lang.quoting import names
 from qdsl.lang.recipe import TypeRequest
 from qdsl.plan import Decisions
 from qdsl.plan.apart import emitted_view
