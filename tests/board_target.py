@@ -19,7 +19,7 @@ from qdsl.graph import Model
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import InputSpec
 from qdsl.predict.bounds import Interval
-from qdsl.predict.edges import edges_of_plan
+from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.predict.rules import judge
 from qdsl.rewrite import Trace
 from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
@@ -88,6 +88,9 @@ class BoardRuntime:
         ranges: Mapping[str, Interval] | None = None,
     ) -> dict[str, Prediction]:
         return judge(view, edges_of_plan(view, tensors, weights, biases, ranges), capability)
+
+    def predict_edges(self, view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:
+        return judge(view, edges, capability)
 
     def predict_dynamic(
         self,

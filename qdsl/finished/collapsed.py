@@ -14,7 +14,7 @@ from qdsl.spec.plan import Prediction
 class Collapsed:
     """`view` has the nodes of the file without its Q and DQ, by their names in the file, and `edges` what these said.
     `known` are verdicts that need no judging: nodes that are integer operators in the file itself, and what a runtime
-    computes when it loads it."""
+    computes, or takes out, when it loads the file, which is not in `view`."""
 
     view: GraphView
     edges: Edges

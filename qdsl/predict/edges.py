@@ -23,7 +23,8 @@ class Quant:
     """How one edge is quantized. Equal `params` mean the same scale and zero point.
 
     `lowest_zero`: the zero point is the type's lowest integer, so no negative value can be stored. `reach`: bounds that
-    no stored value leaves, None when unknown; `step` is the scale, 0 when unknown.
+    no stored value leaves, None when unknown; `step` is the scale, 0 when unknown. `kept`: the runtime leaves the type
+    as it is, since the zero point is not written, or not constant, or since more than a Q and its DQs has the integers.
     """
 
     dtype: DType
@@ -34,6 +35,7 @@ class Quant:
     lowest_zero: bool = False
     reach: Interval | None = None
     step: float = 0.0
+    kept: bool = False
 
 
 # A graph output, where a reader of a DequantizeLinear is meant.
@@ -82,11 +84,13 @@ class Written:
 class Edges:
     """`reads`: how a node's port reads its tensor through DequantizeLinear; a port that is absent reads floats.
     `written`: what leaves each tensor that a node or the caller writes. `lowered`: the emitter has yet to rewrite nodes
-    to suit the target."""
+    to suit the target. `repeated`: tensors between two pairs that stand one behind the other, each with the tensor that
+    the first pair stands on, and how."""
 
     reads: dict[Use, Quant]
     written: dict[str, Written]
     lowered: bool = False
+    repeated: dict[str, tuple[str, Quant]] = field(default_factory=dict)
 
     def quantize(self, tensor: str, quant: Quant, readers: Sequence[Use], to_output: bool = False) -> None:
         """Puts a Q after `tensor`, unless the same stands there; `readers`, which read floats so far, and the graph

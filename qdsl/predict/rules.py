@@ -215,7 +215,7 @@ class Judge:
         written = self._edges.written.get(tensor)
         if written is None or not self._capability.signed_pairs or quant.dtype is not DTYPES["int8"]:
             return quant.dtype
-        single = len(written.quants[quant]) == 1 and tensor not in self._fixed
+        single = len(written.quants[quant]) == 1 and tensor not in self._fixed and not quant.kept
         return DTYPES["uint8"] if single else quant.dtype
 
     def _bias(self, node: NodeView, row: Row, found: _Exit | None) -> Miss | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qdsl.graph.view import GraphView
     from qdsl.lang.recipe import InputSpec
     from qdsl.predict.bounds import Interval
+    from qdsl.predict.edges import Edges
     from qdsl.rewrite import Trace
     from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 
@@ -79,6 +80,12 @@ class Runtime(Protocol):
     ) -> dict[str, Prediction]:
         """What each node of the emitted graph runs as, by name in graph order: pairs merged, spread and joined as the
         software does it. `tensors` is keyed by tensor name; `ranges` are measured ones, None before there are any."""
+        ...
+
+    def predict_edges(self, view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:
+        """What each node of `view` runs as, by name in graph order, where `edges` say what carries integers: of a file
+        that stands as it is, whoever made it. `edges` is changed: what the software does to pairs of itself is put
+        in."""
         ...
 
     def predict_dynamic(

@@ -8,13 +8,13 @@ from qdsl.capability import Capability
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView
 from qdsl.predict.bounds import Interval
-from qdsl.predict.edges import edges_of_plan
+from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.rewrite import Trace
 from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets.base import Misread, Refusal
 from qdsl.targets.onnx_size import kept_floats, predicted_bytes
 from qdsl.targets.ort.lowerings import foreseen, saved
-from qdsl.targets.ort.predict import predict, refused_tensors
+from qdsl.targets.ort.predict import predict, predict_edges, refused_tensors
 from qdsl.targets.results import Product
 
 
@@ -33,6 +33,9 @@ class OrtRuntime:
         ranges: Mapping[str, Interval] | None = None,
     ) -> dict[str, Prediction]:
         return predict(view, tensors, weights, biases, capability, ranges, lowered=True)
+
+    def predict_edges(self, view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:
+        return predict_edges(view, edges, capability)
 
     def predict_dynamic(
         self,
