@@ -64,6 +64,7 @@ SIDEWAYS = {
     ("qdsl.lang", "qdsl.grammars"): "the parser reads the grammar",
     ("qdsl.data", "qdsl.lang"): "a dataset is opened from its recipe statement",
     ("qdsl.spec", "qdsl.diag"): "a plan.json that cannot be read is told as a diagnostic",
+    ("qdsl.finished", "qdsl.passes"): "what passes write on a node is read back from a file",
     ("qdsl.capability", "qdsl.graph"): "a row says what it covers by looking at nodes of the view",
 }
 

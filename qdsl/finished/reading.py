@@ -1,0 +1,25 @@
+"""A model that somebody quantized, read: nothing is run, nothing is changed, and no weight is loaded."""
+
+from __future__ import annotations
+
+from qdsl.finished.dialects import dialects
+from qdsl.finished.pairs import read_pairs
+from qdsl.finished.records import Finished
+from qdsl.finished.work import Work
+from qdsl.graph import Model
+
+
+def read(model: Model) -> Finished:
+    """What `model` holds of quantization. Linear in the graph. Only scales and zero points are read of its constants.
+
+    Raises `model-cycle` as `Model.view` does."""
+    work = Work(model, model.view())
+    read_pairs(work)
+    return Finished(
+        model=model,
+        view=work.view,
+        tensors=tuple(record for _, record in sorted(work.found, key=lambda found: found[0])),
+        dialects=dialects(work),
+        faults=tuple(work.faults.values()),
+        metadata={prop.key: prop.value for prop in model.shell.metadata_props},
+    )
