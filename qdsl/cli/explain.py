@@ -1,4 +1,5 @@
-"""`qdsl explain`: why one node, tensor or diagnostic code is as it is, and what a word of the language says."""
+"""`qdsl explain`: why one node, tensor or diagnostic code is as it is, what a rule of the audit finds, and what a word
+of the language says."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     parser.description = (
         "Show the chain of rules behind one node or tensor of a recipe's model, ending in the winner; "
-        "or, without a recipe, what a diagnostic code or a word of the language means."
+        "or, without a recipe, what a diagnostic code, a rule of the audit or a word of the language means."
     )
-    parser.usage = "qdsl explain RECIPE NODE|TENSOR  |  qdsl explain CODE|WORD"
-    parser.add_argument("words", nargs="+", metavar="RECIPE SUBJECT | CODE | WORD")
+    parser.usage = "qdsl explain RECIPE NODE|TENSOR  |  qdsl explain CODE|RULE|WORD"
+    parser.add_argument("words", nargs="+", metavar="RECIPE SUBJECT | CODE | RULE | WORD")
     add_sets(parser)
     add_target(parser)
     add_json(parser)
@@ -29,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from qdsl.cli import EXIT_USAGE
     from qdsl.cli.output import complain
 
-    complain("qdsl explain takes a recipe and one name, or one diagnostic code or word of the language")
+    complain("qdsl explain takes a recipe and one name, or one diagnostic code, rule or word of the language")
     return EXIT_USAGE
 
 
@@ -57,16 +58,19 @@ def _code(code: str, as_json: bool) -> int:
     from qdsl.diag import Diagnostic, QdslError, nearest
     from qdsl.diag.codes import all_codes
     from qdsl.lang.word_help import known as words
+    from qdsl.spec.audit_rules import RULES
 
     known = all_codes()
+    if code in RULES:
+        return _rule(code, as_json)
     if code not in known and _keyword(code, as_json):
         return 0
     if code not in known:
-        close = nearest(code, (*known, *words()))
+        close = nearest(code, (*known, *words(), *RULES))
         cures = [f"the nearest are {', '.join(f'`{c}`' for c in close)}"] if close else []
         cures += _foreign(code)
         cures.append("to explain a node or tensor, name the recipe first: `qdsl explain RECIPE NODE`")
-        headline = f"there is no diagnostic code and no word `{code[:80]}`"
+        headline = f"there is no diagnostic code, no rule of the audit and no word `{code[:80]}`"
         raise QdslError([Diagnostic("code-unknown", headline, help=tuple(cures))])
     doc = known[code]
     if as_json:
@@ -78,6 +82,23 @@ def _code(code: str, as_json: bool) -> int:
         beside = f", where: {doc.setup}" if doc.setup else ""
         print(f"\nRaised {raised} on this recipe{beside}\n")
         print("\n".join(f"    {line}" for line in doc.example.strip("\n").split("\n")))
+    return 0
+
+
+def _rule(name: str, as_json: bool) -> int:
+    """Tell what a rule of the audit finds, and how a recipe lets it stand."""
+    from qdsl.auditing.index import rule_named
+    from qdsl.cli.output import print_json
+
+    rule = rule_named(name)
+    if as_json:
+        told = {"summary": rule.summary, "explanation": rule.explanation}
+        print_json({"rule": rule.id, "severity": rule.severity.value, "targets": list(rule.targets), **told})
+        return 0
+    only = f", on {', '.join(rule.targets)}" if rule.targets else ""
+    print(f"{rule.id}: {rule.summary}\n\n{_wrapped(rule.explanation)}")
+    print(f"\nA finding of `qdsl audit`, {rule.severity.value} at most{only}. Where it is meant:\n")
+    print(f'    allow {rule.id} on "/a/node" because "why it is meant"')
     return 0
 
 

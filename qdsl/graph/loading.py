@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto
 
-from qdsl.diag import Diagnostic, Diagnostics, Span, nearest
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Span, nearest
 from qdsl.graph import widening
 from qdsl.graph.checks import bodies, check_versions, opset_of
 from qdsl.graph.collector import collector_paused
@@ -23,6 +23,7 @@ from qdsl.graph.importer import import_graph
 from qdsl.graph.limits import DEFAULT_LIMITS, Limits
 from qdsl.graph.model import Model
 from qdsl.graph.naming import name_nodes
+from qdsl.graph.other_formats import recognised
 from qdsl.graph.problems import note, problem, shown, warning
 from qdsl.graph.source import FileState, Source, state_in
 from qdsl.graph.text import check_text
@@ -89,23 +90,24 @@ def _near(file: Path) -> tuple[str, ...]:
     return (f"the nearest there: {', '.join(f'`{name}`' for name in close)}",) if close else ()
 
 
-def _cure(data: bytes) -> tuple[str, ...]:
-    if data.startswith(b"version https://git-lfs"):
-        return ("it is a pointer of Git LFS: fetch the file itself with `git lfs pull`",)
-    return ()
-
-
 def _parsed(file: Path, data: bytes, span: Span | None) -> ModelProto:
     try:
         proto: ModelProto = ModelProto.FromString(data)
     except (DecodeError, RuntimeError, ValueError):
-        headline = f"`{file.name}` is not an ONNX model, or it is cut short"
-        raise problem(span, "model-unreadable", headline, *_cure(data)) from None
+        raise _no_model(file, data, span, "is not an ONNX model, or it is cut short") from None
     if not proto.HasField("graph") or not (proto.ir_version or proto.opset_import):
-        raise problem(
-            span, "model-unreadable", f"`{file.name}` is not an ONNX model: it has no graph", "export it again"
-        )
+        raise _no_model(file, data, span, "is not an ONNX model: it has no graph", "export it again")
     return proto
+
+
+def _no_model(file: Path, data: bytes, span: Span | None, otherwise: str, *cures: str) -> QdslError:
+    """The error for a file that is no model: what it is where that is known."""
+    other = recognised(data)
+    if other is None:
+        return problem(span, "model-unreadable", f"`{file.name[:200]}` {otherwise}", *cures)
+    return problem(
+        span, "model-unreadable", f"`{file.name[:200]}` is not an ONNX model: it is {other.what}", other.cure
+    )
 
 
 def from_proto(
