@@ -29,6 +29,9 @@ VERBS: dict[str, Verb] = {
     ),
     "report": Verb("make the page about a build, or compare several", "reporting", ("ReportResult",)),
     "sweep": Verb("compile recipes with every value of their parameters", "sweeping", ("SweepResult",)),
+    "audit": Verb(
+        "say what a quantized file holds, what of it will run, and what is wrong", "auditing", ("AuditResult",)
+    ),
     "passes": Verb("list the rewrite passes, in the order they run"),
     "targets": Verb("list the targets and what each runs in integers"),
     "completion": Verb("print what lets a shell complete qdsl's words"),

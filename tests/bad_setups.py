@@ -648,6 +648,7 @@ def other_axis(folder: Path) -> None:
 
 
 SETUPS: dict[str, Setup] = {
+    "model.onnx is a float Conv that nothing is wrong with": lambda folder: save(conv(), folder),
     "model.onnx is a file of another quantizer whose weights reach 127 side by side": foreign,
     "model.onnx is a file of another quantizer with a scale per input channel in a Conv": other_axis,
     **_models(),

@@ -17,7 +17,7 @@ from qdsl.diag.codes import CodeDoc, all_codes
 
 ROOT = Path(__file__).resolve().parent.parent
 CODES = all_codes()
-VERBS = ("check", "fmt", "plan", "explain", "compile", "report", "verify")
+VERBS = ("check", "fmt", "plan", "explain", "compile", "report", "verify", "audit")
 KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 # What the command line needs beside the recipe.
@@ -88,6 +88,7 @@ def test_the_example_raises_its_code(
     if words is None:
         name = written(tmp_path, code, doc)
         words = [doc.verb, "build/example" if doc.verb in ("report", "verify") else name, *MORE_WORDS.get(code, [])]
+        words = ["audit", "model.onnx", "--recipe", name] if doc.verb == "audit" else words
     try:
         found = told(words, capsys)
     finally:

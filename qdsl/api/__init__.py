@@ -16,6 +16,8 @@ from qdsl.verbs import HOMES
 
 # The one other place that names what the table of verbs names: type checkers cannot read that.
 if TYPE_CHECKING:
+    from qdsl.api.auditing import AuditResult as AuditResult
+    from qdsl.api.auditing import audit as audit
     from qdsl.api.compiling import CompileResult as CompileResult
     from qdsl.api.compiling import TargetResult as TargetResult
     from qdsl.api.compiling import compile as compile

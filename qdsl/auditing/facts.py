@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qdsl.auditing.report import Counts, NodeFacts, TensorFacts
@@ -11,7 +11,7 @@ from qdsl.capability import Capability
 from qdsl.finished.records import Finished, QuantizedTensor
 from qdsl.graph import Model
 from qdsl.graph.constants import outside
-from qdsl.graph.view import GraphView, TensorView
+from qdsl.graph.view import GraphView, NodeView, TensorView
 from qdsl.predict.macs import macs
 from qdsl.spec.plan import Prediction
 
@@ -73,23 +73,33 @@ def node_facts(view: GraphView) -> tuple[NodeFacts, ...]:
     )
 
 
-def counts(nodes: Iterable[NodeFacts], view: GraphView, runs: Mapping[str, Prediction], table: Capability) -> Counts:
-    """How much of it runs in integers. What multiplies is what has MACs, or what the table has weights for."""
-    weighted = weighted_integer = total = integer = uncounted = 0
-    kinds: Counter[str] = Counter()
-    every = tuple(nodes)
-    for node, seen in zip(every, view.nodes, strict=True):
-        verdict = runs[node.name]
-        kinds[verdict.runs] += 1
-        uncounted += node.macs is None
-        if not (node.macs or (node.macs is None and table.row_for(seen, view).weights)):
-            continue
-        weighted += 1
-        total += node.macs or 0
-        if in_integers(verdict):
-            weighted_integer += 1
-            integer += node.macs or 0
-    return Counts(len(every), weighted, weighted_integer, total, integer, uncounted, dict(sorted(kinds.items())))
+def counts(
+    nodes: Sequence[NodeFacts], view: GraphView, runs: Mapping[str, Prediction], table: Capability
+) -> tuple[Counts, tuple[str, ...]]:
+    """How much of it runs in integers, and which nodes multiply floats. What multiplies is what has MACs, or what the
+    table has weights for where they are not known."""
+    heavy = [node for node, seen in zip(nodes, view.nodes, strict=True) if _multiplies(node, seen, view, table)]
+    floats = tuple(node.name for node in heavy if not in_integers(runs[node.name]))
+    left = frozenset(floats)
+    ops: dict[str, tuple[int, int]] = {}
+    for node in heavy:
+        done, whole = ops.get(node.op, (0, 0))
+        ops[node.op] = (done + (node.name not in left), whole + 1)
+    found = Counts(
+        nodes=len(nodes),
+        weighted=len(heavy),
+        weighted_integer=len(heavy) - len(floats),
+        ops=dict(sorted(ops.items())),
+        macs=sum(node.macs or 0 for node in nodes),
+        integer_macs=sum(node.macs or 0 for node in heavy if node.name not in left),
+        uncounted=sum(node.macs is None for node in nodes),
+        runs=dict(sorted(Counter(runs[node.name].runs for node in nodes).items())),
+    )
+    return found, floats
+
+
+def _multiplies(node: NodeFacts, seen: NodeView, view: GraphView, table: Capability) -> bool:
+    return bool(node.macs or (node.macs is None and table.row_for(seen, view).weights))
 
 
 def in_integers(verdict: Prediction) -> bool:
@@ -111,7 +121,8 @@ def _type(tensor: TensorView) -> str:
 
 def producer(model: Model) -> str:
     """What the file says made it: name and version, "" where it says nothing."""
-    return f"{model.shell.producer_name} {model.shell.producer_version}".strip()[:200]
+    version = model.shell.producer_version
+    return f"{model.shell.producer_name} {version if version != 'None' else ''}".strip()[:200]
 
 
 def file_bytes(model: Model) -> int:

@@ -74,13 +74,14 @@ class NodeFacts:
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How much of the file runs in integers on a target. `weighted` counts the nodes that multiply (MACs not 0),
-    `weighted_integer` those of them that multiply integers; `macs` what is known of them in all, `integer_macs` in
-    integers, `uncounted` the nodes whose MACs are not known. `runs` counts every node by what it runs as ("integer",
-    "float", "float16", "absorbed", "moves")."""
+    `weighted_integer` those of them that multiply integers, `ops` both by operator: (in integers, all); `macs` what is
+    known of them in all, `integer_macs` in integers, `uncounted` the nodes whose MACs are not known. `runs` counts
+    every node by what it runs as ("integer", "float", "float16", "absorbed", "moves")."""
 
     nodes: int
     weighted: int
     weighted_integer: int
+    ops: Mapping[str, tuple[int, int]]
     macs: int
     integer_macs: int
     uncounted: int
@@ -106,7 +107,9 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What one target makes of the file. `runs` has every node of the report by name. `findings` are all that were
+    """What one target makes of the file. `runs` has every node of the report by name, and those that
+    the runtime computes when it loads the file; `floats` the names of those that
+    multiply, and not integers, in graph order. `findings` are all that were
     found, the waived ones too, by severity, then in graph order; `waivers` the recipe's, in source order. `unmatched`
     counts what a recipe decided and what could not be looked up in the file by name (0 without a recipe)."""
 
@@ -115,6 +118,7 @@ class Section:
     cpus: tuple[str, ...]
     counts: Counts
     runs: Mapping[str, Prediction]
+    floats: tuple[str, ...]
     findings: tuple[Finding, ...]
     waivers: tuple[Waiver, ...] = ()
     unmatched: int = 0

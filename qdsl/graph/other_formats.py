@@ -41,4 +41,4 @@ def recognised(data: bytes) -> Other | None:
     text = data[:256].lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith((b"{", b"[")):
         return _JSON
-    return _RECIPE if text.startswith((b"recipe ", b"#")) else None
+    return _RECIPE if text.startswith(b"recipe ") or (text.startswith(b"#") and b"\nrecipe " in data[:4096]) else None

@@ -48,6 +48,7 @@ def _section(section: Section) -> dict[str, Any]:
         "cpus": list(section.cpus),
         "counts": _counts(section.counts),
         "runs": {name: _run(verdict) for name, verdict in section.runs.items()},
+        "floats": list(section.floats),
         "findings": [_finding(found) for found in section.findings],
         "waivers": [_waiver(waiver) for waiver in section.waivers],
         "unmatched": section.unmatched,
@@ -56,7 +57,8 @@ def _section(section: Section) -> dict[str, Any]:
 
 def _counts(counts: Counts) -> dict[str, Any]:
     names = ("nodes", "weighted", "weighted_integer", "macs", "integer_macs", "uncounted")
-    return {**{name: getattr(counts, name) for name in names}, "runs": dict(counts.runs)}
+    ops = {op: {"integer": done, "all": whole} for op, (done, whole) in counts.ops.items()}
+    return {**{name: getattr(counts, name) for name in names}, "ops": ops, "runs": dict(counts.runs)}
 
 
 def _run(verdict: Prediction) -> dict[str, str]:

@@ -77,12 +77,12 @@ def _form(each: TensorFacts) -> str:
 
 def _runs(report: AuditReport, section: Section) -> Iterator[str]:
     """How much runs in integers on the target, and what does not, and why."""
-    yield _row(section.target, _headline(report, section))
+    yield _row(section.target, _headline(section))
+    named = {node.name: node for node in report.nodes}
     floats: dict[tuple[str, str], list[NodeFacts]] = {}
-    for node in report.nodes:
-        verdict = section.runs[node.name]
-        if node.macs and not (verdict.runs in ("integer", "absorbed") and not verdict.float_products):
-            floats.setdefault((verdict.runs, verdict.because), []).append(node)
+    for name in section.floats:
+        verdict = section.runs[name]
+        floats.setdefault((verdict.runs, verdict.because), []).append(named[name])
     if not report.quantized:
         return
     ranked = sorted(floats.items(), key=lambda item: -sum(node.macs or 0 for node in item[1]))
@@ -96,21 +96,14 @@ def _runs(report: AuditReport, section: Section) -> Iterator[str]:
         yield _row("", f"and {left} more in float, for other reasons (--json has all)")
 
 
-def _headline(report: AuditReport, section: Section) -> str:
+def _headline(section: Section) -> str:
     counts = section.counts
     if not counts.weighted:
         return "nothing in the file multiplies by weights"
-    kinds: dict[str, list[int]] = {}
-    for node in report.nodes:
-        if node.macs or (node.macs is None and node.op in kinds):
-            verdict = section.runs[node.name]
-            held = kinds.setdefault(node.op, [0, 0])
-            held[0] += verdict.runs in ("integer", "absorbed") and not verdict.float_products
-            held[1] += 1
-    told = ", ".join(f"{done} of {whole} {plain(op)}" for op, (done, whole) in sorted(kinds.items()))
+    told = ", ".join(f"{done} of {whole} {plain(op)}" for op, (done, whole) in counts.ops.items())
     share = f" ({percent(counts.integer_macs, counts.macs)} of the MACs)" if counts.macs else ""
     unknown = f", those of {count(counts.uncounted, 'node')} are not known" if counts.uncounted else ""
-    return f"{told or 'what multiplies'} in integers{share}{unknown}, as predicted"
+    return f"{told} in integers{share}{unknown}, as predicted"
 
 
 def _ops(nodes: Iterable[NodeFacts]) -> str:

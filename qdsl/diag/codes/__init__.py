@@ -11,7 +11,7 @@ from importlib import import_module
 
 from qdsl.diag.model import Diagnostic, Severity
 
-_PARTS = ("lang", "graph", "select", "plan", "data", "target", "lock", "finding", "float16", "api", "harness")
+_PARTS = ("lang", "graph", "select", "plan", "data", "target", "lock", "finding", "float16", "api", "harness", "audit")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,125 @@
+"""The audit of one finished file: read, collapsed, judged for each target, and looked at by every rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from qdsl.auditing import facts
+from qdsl.auditing.finding import Finding
+from qdsl.auditing.index import rule_named, rules
+from qdsl.auditing.order import in_order
+from qdsl.auditing.report import AuditReport, Section
+from qdsl.auditing.rule import Audited
+from qdsl.auditing.running import what_runs
+from qdsl.auditing.waivers import Waivers, unused
+from qdsl.capability import load
+from qdsl.capability.sums import named
+from qdsl.diag import Diagnostics
+from qdsl.finished.collapse import collapse
+from qdsl.finished.reading import read
+from qdsl.graph import Model
+from qdsl.graph.collector import collector_paused
+from qdsl.lang.recipe import Recipe, Target
+from qdsl.predict.edges import Edges, Written
+from qdsl.targets import target_of
+from qdsl.version import __version__
+
+if TYPE_CHECKING:
+    from qdsl.auditing.report import NodeFacts
+    from qdsl.finished.collapsed import Collapsed
+    from qdsl.finished.records import Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A target to audit for: its name, the kinds of CPU that are asked about, in a recipe's words (() for all), its
+    block in the recipe, None where there is none."""
+
+    target: str
+    cpus: tuple[str, ...] = ()
+    block: Target | None = None
+
+
+@collector_paused()
+def audit(
+    model: Model, wanted: Sequence[Wanted], *, file: str = "", recipe: Recipe | None = None, diags: Diagnostics
+) -> AuditReport:
+    """What `model` holds, what runs of it on each of `wanted`, and what is wrong with it. `file` is its path as told.
+    Waivers that allow nothing, and what is wrong with their selectors, go to `diags` as errors; the report is whole
+    all the same. Raises QdslError for a target that there is not. Linear in the graph."""
+    finished = read(model)
+    collapsed = collapse(finished)
+    nodes = facts.node_facts(collapsed.view)
+    waivers = None if recipe is None else Waivers(recipe, finished, collapsed.view, diags)
+    sections = tuple(_section(each, finished, collapsed, nodes, waivers) for each in wanted)
+    if recipe is not None and _all_of(recipe, wanted):
+        unused((section.waivers for section in sections), diags)
+    found = dict.fromkeys(each.rule for section in sections for each in section.findings)
+    return AuditReport(
+        file=file or model.name,
+        sha256=model.source.sha256 if model.source is not None else "",
+        bytes=facts.file_bytes(model),
+        producer=facts.producer(model),
+        dialects=tuple((each.name, each.because) for each in finished.dialects),
+        opsets=facts.opsets(model),
+        inputs=collapsed.view.inputs,
+        outputs=collapsed.view.outputs,
+        nodes=nodes,
+        tensors=facts.tensor_facts(finished),
+        types=facts.types(collapsed.view),
+        sections=sections,
+        recipe="" if recipe is None else recipe.path,
+        version=__version__,
+        explanations={rule: rule_named(rule).summary for rule in found},
+    )
+
+
+def _section(
+    wanted: Wanted,
+    finished: Finished,
+    collapsed: Collapsed,
+    nodes: tuple[NodeFacts, ...],
+    waivers: Waivers | None,
+) -> Section:
+    backend = target_of(wanted.target)
+    table = load(backend.table)
+    cpus = named(table.cpus, wanted.cpus)
+    # The predictor puts in the pairs that the runtime adds: rules see the file's own.
+    own = replace(collapsed, edges=_copied(collapsed.edges))
+    runs = what_runs(finished, own, backend.runtime, table)
+    audited = Audited(finished, collapsed, wanted.target, table, runs, cpus)
+    found = in_order(_found(audited), finished.view)
+    waived, statements = (found, ()) if waivers is None else waivers.applied(found, wanted.block)
+    counts, floats = facts.counts(nodes, collapsed.view, runs, table)
+    return Section(
+        target=wanted.target,
+        table=backend.table,
+        cpus=tuple(sorted(cpus)),
+        counts=counts,
+        runs=runs,
+        floats=floats,
+        findings=waived,
+        waivers=statements,
+    )
+
+
+def _found(audited: Audited) -> Iterable[Finding]:
+    """What every rule of the target finds; each finding names the target where the rule left that open."""
+    for rule in rules(audited.target):
+        for found in rule.check(audited):
+            yield found if found.targets else replace(found, targets=(audited.target,))
+
+
+def _copied(edges: Edges) -> Edges:
+    written = {
+        name: Written({quant: dict(uses) for quant, uses in each.quants.items()}, dict(each.floats), each.graph_output)
+        for name, each in edges.written.items()
+    }
+    return replace(edges, reads=dict(edges.reads), written=written, repeated=dict(edges.repeated))
+
+
+def _all_of(recipe: Recipe, wanted: Sequence[Wanted]) -> bool:
+    """Whether every target of the recipe is audited: a waiver may be for another one."""
+    return {target.name for target in recipe.targets} <= {each.target for each in wanted}

@@ -1,0 +1,114 @@
+"""`qdsl audit MODEL`: what a finished file holds of quantization, what of it will run, and what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qdsl.api.auditing import AuditResult
+    from qdsl.auditing.report import AuditReport
+
+LEVELS = ("error", "warning", "note", "never")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    from qdsl.auditing.formats.index import FORMATS
+    from qdsl.cli.common import add_json, add_sets
+
+    parser.description = (
+        "Say what an ONNX file holds of quantization, whoever made it, what of it will run in integers, and what is "
+        "wrong with it, with the recipe lines that mend it. Nothing is run."
+    )
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="the model file (.onnx)")
+    parser.add_argument(
+        "--recipe", metavar="RECIPE", help="hold this recipe against the file; its `allow` lines waive findings"
+    )
+    add_sets(parser)
+    parser.add_argument("--target", help="the target to audit for (the recipe's, or ort)")
+    parser.add_argument(
+        "--fail-on",
+        choices=LEVELS,
+        default="error",
+        help="exit with 1 when a finding of this level or a graver one stands (error)",
+    )
+    parser.add_argument("--rules", action="store_true", help="list the rules instead, one line each")
+    for name, each in FORMATS.items():
+        if each.to_file:
+            parser.add_argument(f"--{name}", metavar="FILE", help=each.help)
+        else:
+            parser.add_argument(f"--{name}", action="store_true", help=each.help)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Audit one file: 1 for a finding that `--fail-on` counts and for wrong input, 2 where no file is named."""
+    from qdsl.cli import EXIT_ERRORS, EXIT_FINE, EXIT_USAGE
+    from qdsl.cli.output import complain
+
+    if args.rules:
+        return _rules(args.json)
+    if args.model is None:
+        complain("qdsl audit takes a model file, or `--rules`")
+        return EXIT_USAGE
+    import qdsl.api
+    from qdsl.diag import Severity
+
+    result = qdsl.api.audit(args.model, recipe=args.recipe, target=args.target, sets=dict(args.sets))
+    _tell(args, result)
+    level = None if args.fail_on == "never" else Severity(args.fail_on)
+    return EXIT_ERRORS if result.has_errors or result.fails(level) else EXIT_FINE
+
+
+def _tell(args: argparse.Namespace, result: AuditResult) -> None:
+    """Results to stdout, files aside, then what is wrong with the recipe to stderr."""
+    from qdsl.auditing.formats.index import FORMATS, rendered
+    from qdsl.cli.output import diagnostic_json, draws_tables, print_json, show_diagnostics
+
+    flags = {name for name, each in FORMATS.items() if not each.to_file and getattr(args, name.replace("-", "_"))}
+    _write(args, result.report)
+    if args.json:
+        from qdsl.auditing.formats.data import to_data
+
+        print_json({**to_data(result.report), "diagnostics": [diagnostic_json(each) for each in result.diagnostics]})
+        return
+    for name in sorted(flags):
+        print(rendered(name, result.report), end="")
+    if not flags:
+        from qdsl.auditing.formats.terminal import render
+
+        print(render(result.report, rich=draws_tables()), end="")
+    show_diagnostics(result.diagnostics)
+
+
+def _write(args: argparse.Namespace, report: AuditReport) -> None:
+    """Each file that was asked for, whole or not at all."""
+    from pathlib import Path
+
+    from qdsl.auditing.formats.index import FORMATS, rendered
+    from qdsl.spec.aside import replace_file
+
+    for name, each in FORMATS.items():
+        path = getattr(args, name.replace("-", "_")) if each.to_file else None
+        if path:
+            replace_file(Path(path), rendered(name, report).encode("utf-8"))
+
+
+def _rules(as_json: bool) -> int:
+    """Every rule with its level, its targets and one line."""
+    from qdsl.auditing.index import RULES, rule_named
+    from qdsl.cli.output import print_json
+
+    found = [rule_named(name) for name in RULES]
+    if as_json:
+        rows = [
+            {"rule": r.id, "severity": r.severity.value, "targets": list(r.targets), "summary": r.summary}
+            for r in found
+        ]
+        print_json(rows)
+        return 0
+    width = max((len(rule.id) for rule in found), default=0)
+    for rule in found:
+        only = f" ({', '.join(rule.targets)})" if rule.targets else ""
+        print(f"{rule.id:<{width}}  {rule.severity.value:<7}  {rule.summary}{only}")
+    return 0
