@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable
 
-from qdsl.capability.sums import LOWEST, PAIRS, Sums
 from qdsl.diag import Span
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
 from qdsl.spec.plan import WeightPlan
 from qdsl.spec.words import count
+from qdsl.targets.sums import needed_guard
 
 
 def guard(context: Context, node: NodeView, port: int, kernel: str, scheme: Scheme) -> Guard:
@@ -32,17 +32,6 @@ def guard(context: Context, node: NodeView, port: int, kernel: str, scheme: Sche
     )
 
 
-def needed_guard(
-    sums: Sums, cpus: Collection[str], shape: Sequence[object], *, groups: object, turned: bool, one_zero: bool
-) -> Guard:
-    """What a stored weight of `shape` has to keep to on `cpus`. `groups` are those of a convolution, `turned` says that
-    products are added along the last axis of a matrix. `one_zero`: its channels have one zero point; with others a
-    depthwise Conv leaves the kernel that is spared."""
-    faults = sums.faults_on(cpus)
-    spared = "depthwise" in sums.spares and one_zero and _depthwise(shape, groups)
-    return Guard(_added(sums, len(shape), turned) if PAIRS in faults and not spared else (), LOWEST in faults)
-
-
 def check_option(context: Context, weights: Iterable[WeightPlan], span: Span) -> None:
     """Report a weight that two nodes read where the runtime's own option is to keep sums exact: it rewrites each weight
     in place, and then refuses the file."""
@@ -60,16 +49,3 @@ def check_option(context: Context, weights: Iterable[WeightPlan], span: Span) ->
                 label=f"read by {count(len(nodes), 'node')}: {', '.join(nodes[:3])}",
                 help=["write `exact weights`, which needs no session option"],
             )
-
-
-def _added(sums: Sums, rank: int, turned: bool) -> tuple[int, ...]:
-    """The axes of the stored weight over which the kernel adds, the slowest first."""
-    if sums.order == "rows":
-        return (rank - 1,) if turned else (max(rank - 2, 0),)
-    kernel = tuple(range(2, rank))
-    return (*kernel, 1) if sums.order == "channels_last" else (1, *kernel)
-
-
-def _depthwise(shape: Sequence[object], groups: object) -> bool:
-    """One input and one output channel per group: computed by kernels of their own."""
-    return len(shape) > 1 and shape[1] == 1 and groups == shape[0]

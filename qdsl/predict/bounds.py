@@ -49,13 +49,14 @@ def bounds(view: GraphView) -> dict[str, Interval]:
         else:
             known[name] = ANYTHING
     for node in view.nodes:
-        span, move = _of_node(node, known, view), MOVES.get(node.op)
+        span, move = bound_of(node, known, view), MOVES.get(node.op)
         for output in node.outputs[:1] if move is not None and move.first else node.outputs:
             known[output] = span
     return known
 
 
-def _of_node(node: NodeView, known: Mapping[str, Interval], view: GraphView) -> Interval:
+def bound_of(node: NodeView, known: Mapping[str, Interval], view: GraphView) -> Interval:
+    """Bounds of what one node writes, from those of what it reads."""
     spans = [known.get(name, ANYTHING) for name in node.inputs]
     if node.domain or not spans:
         return ANYTHING
