@@ -97,11 +97,12 @@ def _alike(one: Shape, other: Shape) -> bool:
 
 
 def _values(written: Written, fixed: Fixed) -> Iterator[tuple[str, str]]:
+    """In blocks of weights a scale may be negative, or 0 where all of the block is: quantizers write them so."""
     scale = fixed.value(written.scale)
     if scale is None or scale.size == 0 or scale.dtype.kind in "OUS":
         return
     values = np.asarray(scale, np.float64).reshape(-1)
-    wrong = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    wrong = np.flatnonzero(~np.isfinite(values) | ((values <= 0) & (not written.block)))
     if wrong.size:
         many = f"{wrong.size} of {values.size} scales, the first: " if values.size > 1 else "a scale of "
         yield "scale_not_positive", f"{many}{values[wrong[0]]:g}"

@@ -14,11 +14,15 @@ _LONGEST = 256
 _UNKNOWN = "uint8"  # what ONNX means where nothing says it
 
 
-def read_pairs(work: Work) -> None:
-    """Every QuantizeLinear with what dequantizes its integers, then the DequantizeLinear nodes that are left."""
+def read_quantizers(work: Work) -> None:
+    """Every QuantizeLinear, with what dequantizes its integers."""
     for node in work.view.nodes:
         if is_quantize(node):
             _quantize(work, node)
+
+
+def read_dequantizers(work: Work) -> None:
+    """The DequantizeLinear nodes that belong to nothing that was read before."""
     for node in work.view.nodes:
         if is_dequantize(node) and node.index not in work.dequantized:
             _dequantize(work, node)
@@ -53,7 +57,7 @@ def _pair(work: Work, node: NodeView, own: Parameters, pair: dict[int, Path]) ->
     return QuantizedTensor(
         tensor=tensor,
         role=work.role(first, own.element) if constant else Role.ACTIVATION,
-        form=Form.FLOAT_PAIR if constant else Form.PAIR,
+        form=Form.FLOAT_PAIR if constant else _form(work, node, Form.PAIR),
         parameters=own,
         quantizers=(node.name,),
         dequantizers=dequantizers,
@@ -69,7 +73,7 @@ def _alone(work: Work, node: NodeView, own: Parameters, readers: list[Reader], f
     return QuantizedTensor(
         tensor=tensor,
         role=Role.WEIGHT if tensor in work.fixed else Role.ACTIVATION,
-        form=Form.LONE_QUANTIZE,
+        form=_form(work, node, Form.LONE_QUANTIZE),
         parameters=own,
         quantizers=(node.name,),
         between=names(work.view, flow.between),
@@ -77,6 +81,12 @@ def _alone(work: Work, node: NodeView, own: Parameters, readers: list[Reader], f
         stored=work.fixed.root(tensor) if tensor in work.fixed else "",
         origin=work.origin(node.name),
     )
+
+
+def _form(work: Work, node: NodeView, otherwise: Form) -> Form:
+    """A scale that is found while the model runs makes it dynamic."""
+    above = work.view.producer(node.inputs[1])
+    return Form.DYNAMIC if above is not None and above.op == "DynamicQuantizeLinear" else otherwise
 
 
 def _belongs(work: Work, node: NodeView, tensor: str, own: Parameters, path: Path) -> bool:

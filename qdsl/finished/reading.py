@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from qdsl.finished.bodies import tell_bodies
 from qdsl.finished.dialects import dialects
-from qdsl.finished.pairs import read_pairs
+from qdsl.finished.fakes import read_fakes
+from qdsl.finished.operators import read_operands, read_written
+from qdsl.finished.pairs import read_dequantizers, read_quantizers
 from qdsl.finished.records import Finished
 from qdsl.finished.work import Work
 from qdsl.graph import Model
@@ -14,7 +17,8 @@ def read(model: Model) -> Finished:
 
     Raises `model-cycle` as `Model.view` does."""
     work = Work(model, model.view())
-    read_pairs(work)
+    for part in (read_quantizers, read_written, read_dequantizers, read_operands, read_fakes, tell_bodies):
+        part(work)
     return Finished(
         model=model,
         view=work.view,
