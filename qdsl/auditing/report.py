@@ -148,11 +148,21 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorError:
+    """What rounding one tensor costs inside the graph, in dB of signal to noise: `own_db` what its rounding alone adds,
+    `inherited_db` the error of the value that arrives before it is rounded. None where it was not measured."""
+
+    own_db: float | None
+    inherited_db: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AuditReport:
     """The audit of one file. `file` is the path as it was given, `sha256` of the model file itself, `bytes` its size
     with external data. `producer` is what the file says made it, `dialects` (name, what shows it) what it looks like;
     `opsets` by domain. `inputs` and `outputs` are the graph's; `types` is "float32 [1, 3, 640, 640]" for every tensor
-    that an edge can carry. `recipe` is the path of the recipe it was held against, "" without one."""
+    that an edge can carry. `recipe` is the path of the recipe it was held against, "" without one. `errors` are by the
+    name of a quantized tensor, empty where nothing was measured."""
 
     file: str
     sha256: str
@@ -169,6 +179,7 @@ class AuditReport:
     recipe: str = ""
     version: str = ""
     explanations: Mapping[str, str] = field(default_factory=dict)  # of every rule that found something: its summary
+    errors: Mapping[str, TensorError] = field(default_factory=dict)
 
     @property
     def quantized(self) -> bool:

@@ -82,16 +82,18 @@ def _tell(args: argparse.Namespace, result: AuditResult) -> None:
 
 
 def _write(args: argparse.Namespace, report: AuditReport) -> None:
-    """Each file that was asked for, whole or not at all."""
+    """Each file that was asked for, whole or not at all; none where one cannot be made."""
     from pathlib import Path
 
     from qdsl.auditing.formats.index import FORMATS, rendered
-    from qdsl.spec.aside import replace_file
+    from qdsl.work.writing import require_place, write_text
 
-    for name, each in FORMATS.items():
-        path = getattr(args, name.replace("-", "_")) if each.to_file else None
-        if path:
-            replace_file(Path(path), rendered(name, report).encode("utf-8"))
+    wanted = {name: getattr(args, name.replace("-", "_")) for name, each in FORMATS.items() if each.to_file}
+    texts = {Path(path): rendered(name, report) for name, path in wanted.items() if path}
+    for path in texts:
+        require_place(path.parent)
+    for path, text in texts.items():
+        write_text(path, text)
 
 
 def _rules(as_json: bool) -> int:

@@ -19,7 +19,14 @@ class Format(NamedTuple):
 
 
 # By option. Listing loads nothing.
-FORMATS: dict[str, Format] = {}
+FORMATS: dict[str, Format] = {
+    "sarif": Format("sarif", "SARIF 2.1.0, for code scanning"),
+    "junit": Format("junit", "JUnit XML: a test for each rule"),
+    "github": Format("github", "annotations of GitHub Actions", to_file=False),
+    "gitlab": Format("gitlab", "GitLab's Code Quality report"),
+    "model-explorer": Format("model_explorer", "the graph for Model Explorer, as JSON"),
+    "model-explorer-data": Format("model_explorer_data", "what runs, to be laid over a graph in Model Explorer"),
+}
 
 
 def rendered(name: str, report: AuditReport) -> str:
