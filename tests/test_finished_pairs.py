@@ -47,6 +47,20 @@ g (float[2] x, float[2] v) => (float[2] y, float[2] w)
     assert x.parameters.key != v.parameters.key  # a zero point that is shared means nothing
 
 
+def test_channels_that_are_all_alike_mean_what_one_scale_means() -> None:
+    found = read_text("""
+g (float[1, 2] x) => (float[1, 2] y, float[1, 2] w)
+<float s = {0.5}, uint8 z = {3}, float[2] t = {0.5, 0.5}, uint8[2] v = {3, 3}, float[2] u = {0.5, 0.25}> {
+  q = QuantizeLinear (x, s, z)
+  [alike] y = DequantizeLinear <axis = 1> (q, t, v)
+  [other] w = DequantizeLinear <axis = 1> (q, u, v)
+}""")
+    pair, other = found.tensors
+    assert (pair.form, pair.dequantizers) == (Form.PAIR, ("alike",))
+    assert pair.parameters.granularity is Granularity.PER_TENSOR
+    assert (other.form, other.dequantizers) == (Form.LONE_DEQUANTIZE, ("other",))
+
+
 def test_a_missing_zero_point_is_zero() -> None:
     found = read_text("""
 g (float[2] x) => (float[2] y) <float s = {0.5}, uint8 z = {0}> {

@@ -123,21 +123,33 @@ def narrowed(made: Parameters, low: int | None, high: int | None) -> Parameters:
 
 def same_values(one: Parameters, other: Parameters, axis: int | None) -> bool:
     """Whether integers mean the same under both, up to the rounding of a scale to fewer bits. `axis` is that of `one`
-    where `other` stands, None where it is not known."""
-    if one.element != other.element or one.granularity is not other.granularity:
-        return False
-    if axis is not None and other.axis is not None and axis != other.axis:
+    where `other` stands, None where it is not known. Channels that are all alike mean what one scale means."""
+    if one.element != other.element:
         return False
     if one.scale is None or other.scale is None:
         return one.scale is other.scale and _computed(one.key) == _computed(other.key)
-    return _equal(one.scale, other.scale) and _equal(zeros(one), zeros(other))
+    if not (_equal(one.scale, other.scale) and _equal(zeros(one), zeros(other))):
+        return False
+    if _alike(one) and _alike(other):
+        return True
+    turned = axis is not None and other.axis is not None and axis != other.axis
+    return one.granularity is other.granularity and one.scale.size == other.scale.size and not turned
+
+
+def _alike(made: Parameters) -> bool:
+    return made.scale is not None and _uniform(made.scale) and _uniform(zeros(made))
+
+
+def _uniform(array: Array) -> bool:
+    return array.size > 0 and bool((array == array.flat[0]).all())
 
 
 def _equal(one: Array, other: Array) -> bool:
-    if one.size != other.size and 1 not in (one.size, other.size):
+    if one.size != other.size and not (_uniform(one) and _uniform(other)):
         return False
     narrow = min(one.dtype, other.dtype, key=lambda dtype: dtype.itemsize)
-    return bool(np.all(np.asarray(one.reshape(-1), narrow) == np.asarray(other.reshape(-1), narrow)))
+    first, second = (np.asarray(each.reshape(-1), narrow) for each in (one, other))
+    return bool(np.all(first == second)) if first.size == second.size else bool(first[0] == second[0])
 
 
 def axis_of(attrs: Mapping[str, Any]) -> int:
