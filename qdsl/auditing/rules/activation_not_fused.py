@@ -1,0 +1,91 @@
+"""A Relu or a Clip that stays a node of its own behind what it could be part of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from qdsl.auditing.finding import Finding, Place
+from qdsl.auditing.rule import Audited
+from qdsl.auditing.standing import ORT, TENSORRT, reason, standing
+from qdsl.auditing.telling import recipe_lines, shown
+from qdsl.capability import COMPUTE
+from qdsl.diag import Severity
+from qdsl.finished.records import Form, QuantizedTensor
+from qdsl.graph.view import NodeView
+
+_ACTIVATIONS = frozenset({"Relu", "Clip"})
+_FUSES = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_UNSIGNED = "layers {} { activations uint8 affine }"
+
+
+class Check:
+    id: ClassVar[str] = "activation_not_fused"
+    summary: ClassVar[str] = "a Relu or Clip that does not become part of the kernel before it"
+    explanation: ClassVar[str] = (
+        "A Conv and its Relu are one kernel where nothing stands between them and the QuantizeLinear behind the Relu "
+        "stores nothing negative: then cutting off is what storing does. A pair between the two makes them two, and "
+        "rounds twice. With a symmetric signed scale, or a zero point in the middle, the Relu has to run, and ONNX "
+        "Runtime then computes the Conv in floats, too; TensorRT fuses it all the same."
+    )
+    severity: ClassVar[Severity] = Severity.WARNING
+    targets: ClassVar[tuple[str, ...]] = (ORT, TENSORRT)
+
+    def check(self, audited: Audited) -> Iterator[Finding]:
+        for node in audited.finished.view.nodes:
+            if node.op in _ACTIVATIONS and not node.domain:
+                yield from self._apart(audited, node)
+            elif audited.target == ORT and node.outputs and reason(audited, node.name) == "not_redundant":
+                yield from self._kept(audited, node)
+
+    def _apart(self, audited: Audited, node: NodeView) -> Iterator[Finding]:
+        """A pair between an activation and what writes its input."""
+        record = standing(audited).read(node, 0)
+        writer = None if record is None else _fusing(audited, node, record)
+        if record is None or writer is None:
+            return
+        yield Finding(
+            self.id,
+            Severity.WARNING,
+            Place("node", node.name),
+            f"a pair stands between {shown(writer.name)} and its {node.op} {shown(node.name)}",
+            "the two run as two kernels, and values are rounded before and behind the activation",
+            targets=(audited.target,),
+            also=(Place("node", writer.name), *(Place("node", name) for name in record.quantizers)),
+            fix=recipe_lines("place { leave tensor {} }", record.tensor),
+            origin=record.origin,
+        )
+
+    def _kept(self, audited: Audited, node: NodeView) -> Iterator[Finding]:
+        """An activation that the QuantizeLinear behind it does not make redundant."""
+        view = audited.finished.view
+        after = next((each for each in view.consumers(node.outputs[0]) if each.op in _ACTIVATIONS), None)
+        if after is None:
+            return
+        record = next(iter(standing(audited).writes.get(after.outputs[0], ())), None)
+        yield Finding(
+            self.id,
+            Severity.WARNING,
+            Place("node", node.name),
+            f"{shown(node.name)} keeps its {after.op} {shown(after.name)}: what is stored behind it goes beyond what "
+            f"the {after.op} leaves",
+            "both compute in floats; unsigned activations that begin at 0 make the activation part of the kernel",
+            targets=(audited.target,),
+            also=(Place("node", after.name),),
+            fix=recipe_lines(_UNSIGNED, after.name),
+            origin="" if record is None else record.origin,
+        )
+
+
+def _fusing(audited: Audited, node: NodeView, record: QuantizedTensor) -> NodeView | None:
+    """What writes the input of an activation through a pair that stands there for the activation alone, and would take
+    it up."""
+    view = audited.finished.view
+    writer = view.producer(record.tensor)
+    alone = len(record.readers) == 1 and not standing(audited).float_readers(record.tensor)
+    if writer is None or record.form is not Form.PAIR or not alone or standing(audited).is_float_output(record.tensor):
+        return None
+    if audited.target != ORT:
+        return writer if writer.op in _FUSES else None
+    row = audited.capability.row_for(writer, view)
+    return writer if row.kind == COMPUTE and node.op in row.absorbs else None

@@ -1,0 +1,136 @@
+"""Nodes in floats that integers come to and leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from qdsl.auditing.finding import Finding, Fix, Place
+from qdsl.auditing.rule import Audited
+from qdsl.auditing.rules import (
+    activation_not_fused,
+    float_consumer,
+    half_quantized_op,
+    residual_not_quantized,
+    signed_fan_out,
+)
+from qdsl.auditing.standing import ORT, reason, runs_in_floats, standing
+from qdsl.auditing.telling import recipe_lines, shown
+from qdsl.diag import Severity
+from qdsl.finished.records import Role
+from qdsl.graph.view import NodeView
+from qdsl.predict.macs_shapes import size
+from qdsl.spec.words import mebibytes
+
+_MOVED = 5  # bytes that a Q or a DQ reads and writes for each value
+_SHOWN = 3
+_TELL_OF_IT = (signed_fan_out, float_consumer, half_quantized_op, residual_not_quantized, activation_not_fused)
+
+
+@dataclass(slots=True)
+class _Island:
+    """Nodes that hand floats to each other, and the tensors at which integers enter and leave them."""
+
+    nodes: list[NodeView] = field(default_factory=list)
+    enter: dict[str, None] = field(default_factory=dict)
+    leave: dict[str, None] = field(default_factory=dict)
+
+
+class Check:
+    id: ClassVar[str] = "island"
+    summary: ClassVar[str] = "nodes in floats between integers, which cost a DQ and a Q"
+    explanation: ClassVar[str] = (
+        "Integers are dequantized for an operator and quantized again behind it: every value is read and written twice "
+        "more. Where the target has no kernel for the operator that is a note, since the choice is between this and "
+        "floats for more; where it has one, and only the scales before and behind the node differ, it is a warning. "
+        "What another rule tells the reason of is not told again."
+    )
+    severity: ClassVar[Severity] = Severity.WARNING
+    targets: ClassVar[tuple[str, ...]] = (ORT,)
+
+    def check(self, audited: Audited) -> Iterator[Finding]:
+        known = _told(audited)
+        alike: dict[tuple[str, ...], list[_Island]] = {}
+        for each in _islands(audited):
+            if each.enter and each.leave and not any(node.name in known for node in each.nodes):
+                kind = tuple(dict.fromkeys(node.op for node in each.nodes))
+                alike.setdefault((*kind, reason(audited, each.nodes[0].name)), []).append(each)
+        for islands in alike.values():
+            yield self._finding(audited, islands)
+
+    def _finding(self, audited: Audited, islands: list[_Island]) -> Finding:
+        nodes = [node for island in islands for node in island.nodes]
+        names = [node.name for node in nodes]
+        scales = [node.name for node in nodes if reason(audited, node.name) == "scale_differs"]
+        where = "between integers" if len(islands) == 1 else f"between integers at {len(islands)} places"
+        return Finding(
+            self.id,
+            Severity.WARNING if scales else Severity.NOTE,
+            Place("node", names[0]),
+            f"{_ops(nodes)} stays in floats {where}, first {shown(names[0])}{_moved(audited, islands)}",
+            _why(audited, nodes, scales),
+            targets=(audited.target,),
+            also=tuple(Place("node", name) for name in names[1:]),
+            fix=_one_scale(scales) if scales else None,
+        )
+
+
+def _why(audited: Audited, nodes: list[NodeView], scales: list[str]) -> str:
+    if scales:
+        return f"{shown(scales[0])} moves integers only with one scale, zero point and type before and behind it"
+    found = audited.predictions[nodes[0].name]
+    return found.because or "no integer kernel is known"
+
+
+def _one_scale(nodes: list[str]) -> Fix | None:
+    return recipe_lines("place { share scale across {} }", *nodes)
+
+
+def _ops(nodes: list[NodeView]) -> str:
+    once = list(dict.fromkeys(node.op for node in nodes))
+    return ", ".join(once[:_SHOWN]) + (", .." if len(once) > _SHOWN else "")
+
+
+def _moved(audited: Audited, islands: list[_Island]) -> str:
+    """What their Q and DQ read and write, as far as sizes are known."""
+    view = audited.finished.view
+    sizes = [size(view, name) for island in islands for name in (*island.enter, *island.leave)]
+    total = _MOVED * sum(known for known in sizes if known is not None)
+    return f": Q and DQ move {mebibytes(total)} a sample" if total else ""
+
+
+def _told(audited: Audited) -> frozenset[str]:
+    """The nodes of which another rule says why they run in floats."""
+    found = (finding for rule in _TELL_OF_IT for finding in rule.Check().check(audited))
+    return frozenset(place.name for each in found for place in (each.place, *each.also) if place.kind == "node")
+
+
+def _islands(audited: Audited) -> Iterator[_Island]:
+    """In graph order; a node of several islands makes one of them."""
+    stands, view = standing(audited), audited.finished.view
+    at: dict[int, _Island] = {}
+    for node in view.nodes:
+        if not runs_in_floats(audited, node.name):
+            continue
+        own = at[node.index] = _Island([node])
+        for port, name in enumerate(node.inputs):
+            record, tensor = stands.read(node, port), view.tensors.get(name)
+            if record is not None and record.role is Role.ACTIVATION:
+                own.enter[record.tensor] = None
+            elif record is None and tensor is not None and tensor.producer in at:
+                own = _joined(at, at[tensor.producer], own)
+        own.leave.update(dict.fromkeys(name for name in node.outputs if name in stands.writes))
+    yield from {id(island): island for island in at.values()}.values()
+
+
+def _joined(at: dict[int, _Island], one: _Island, other: _Island) -> _Island:
+    """The smaller of the two goes into the larger: linear, times the logarithm, in their nodes."""
+    if one is other:
+        return one
+    small, large = sorted((one, other), key=lambda island: len(island.nodes))
+    large.nodes += small.nodes
+    large.enter |= small.enter
+    large.leave |= small.leave
+    at.update(dict.fromkeys((node.index for node in small.nodes), large))
+    return large

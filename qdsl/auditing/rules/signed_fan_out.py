@@ -1,0 +1,79 @@
+"""int8 activations with several readers, for which x86 has no kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from qdsl.auditing.finding import Finding, Fix, Place
+from qdsl.auditing.rule import Audited
+from qdsl.auditing.standing import ORT, reason, standing
+from qdsl.auditing.telling import listed, recipe_lines, shown
+from qdsl.diag import Severity
+from qdsl.finished.records import QuantizedTensor
+from qdsl.graph.view import NodeView
+from qdsl.spec.words import count
+
+_SIGNED = frozenset({"signed_shared", "unsigned"})
+_UNSIGNED = "{ activations uint8 affine }"
+
+
+class Check:
+    id: ClassVar[str] = "signed_fan_out"
+    summary: ClassVar[str] = "an int8 tensor with several readers keeps its neighbours from integer kernels"
+    explanation: ClassVar[str] = (
+        "The kernels of ONNX Runtime for x86 read uint8. It turns an int8 pair into uint8 where one QuantizeLinear "
+        "feeds one DequantizeLinear with one reader, and nowhere else: a tensor with several readers (a SiLU, a skip, "
+        "a Split) stays int8, and whatever reads or writes it computes in floats between Q and DQ, slower than without "
+        "them. The same values as uint8, zero point 128 higher, are the same numbers to the bit."
+    )
+    severity: ClassVar[Severity] = Severity.WARNING
+    targets: ClassVar[tuple[str, ...]] = (ORT,)
+
+    def check(self, audited: Audited) -> Iterator[Finding]:
+        lost: dict[str, dict[str, None]] = {}
+        for node in audited.finished.view.nodes:
+            if reason(audited, node.name) in _SIGNED:
+                for record in _shared(audited, node):
+                    lost.setdefault(record.tensor, {})[node.name] = None
+        for tensor, nodes in lost.items():
+            yield self._finding(audited, tensor, list(nodes))
+
+    def _finding(self, audited: Audited, tensor: str, nodes: list[str]) -> Finding:
+        record = standing(audited).writes[tensor][0]
+        readers = count(len(record.readers), "reader")
+        return Finding(
+            self.id,
+            Severity.WARNING,
+            Place("tensor", tensor),
+            f"{shown(tensor)} is int8 with {readers}: {listed(nodes)} {'computes' if len(nodes) == 1 else 'compute'} "
+            "in floats for it",
+            "kernels on x86 read uint8, and onnxruntime makes that of int8 pairs with one reader alone",
+            targets=(audited.target,),
+            also=tuple(Place("node", name) for name in nodes),
+            fix=_unsigned(audited, tensor),
+            origin=record.origin,
+        )
+
+
+def _shared(audited: Audited, node: NodeView) -> Iterator[QuantizedTensor]:
+    """The int8 tensors around a node that stay int8, in the order of its ports."""
+    stands = standing(audited)
+    read = [stands.read(node, port) for port in range(len(node.inputs))]
+    written = [record for name in node.outputs for record in stands.writes.get(name, ())]
+    for record in (*read, *written):
+        if record is not None and record.tensor in stands.writes and _stays(record):
+            yield record
+
+
+def _stays(record: QuantizedTensor) -> bool:
+    return record.parameters.element == "int8" and len(record.readers) > 1
+
+
+def _unsigned(audited: Audited, tensor: str) -> Fix:
+    """The line of the node that writes the tensor, and what mends the file itself."""
+    writer = audited.finished.view.producer(tensor)
+    named = recipe_lines(f"layers tensor {{}} {_UNSIGNED}", tensor) if writer is None else None
+    if writer is not None:
+        named = recipe_lines(f"layers {{}} {_UNSIGNED}", writer.name)
+    return Fix(lines=() if named is None else named.lines, rewrite="unsigned_activations", exact=True)

@@ -1,0 +1,118 @@
+"""Weights that take more bits in the file than their integers need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from qdsl.auditing.finding import Finding, Fix, Place
+from qdsl.auditing.rule import Audited
+from qdsl.auditing.telling import listed, recipe_lines
+from qdsl.diag import Severity
+from qdsl.finished.records import Form, QuantizedTensor, Role
+from qdsl.spec import DTYPES
+from qdsl.spec.words import count, mebibytes
+
+_FEWEST = 64  # elements: of fewer it may be chance
+_WIDTHS = (2, 4, 8)
+_BYTE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Wide:
+    """A weight whose `bits` are in use of those that it is stored in; the rest are `spare` bytes."""
+
+    record: QuantizedTensor
+    bits: int
+    spare: int
+
+
+class Check:
+    id: ClassVar[str] = "stored_wide"
+    summary: ClassVar[str] = "weights of few bits are stored in a wider type"
+    explanation: ClassVar[str] = (
+        "The integers of these weights span no more than those of a narrower type: 4 bits in int8 are twice the size, "
+        "floats behind Q and DQ four times. Exporters do so on purpose: a runtime without 4 bit types, or an opset "
+        "below 21, takes int8, an integer kernel of 8 bits multiplies nothing else, and float weights behind Q and DQ "
+        "stay trainable. So it is a note: it costs size, and only where size is asked for is it a fault."
+    )
+    severity: ClassVar[Severity] = Severity.NOTE
+    targets: ClassVar[tuple[str, ...]] = ()
+
+    def check(self, audited: Audited) -> Iterator[Finding]:
+        found = list(_wide(audited))
+        narrow = [each for each in found if each.record.form is Form.STORED]
+        floats = [each for each in found if each.record.form is Form.FLOAT_PAIR]
+        for bits in _WIDTHS:
+            yield from self._grouped(audited, [each for each in narrow if each.bits == bits], "integers")
+        yield from self._grouped(audited, floats, "floats")
+
+    def _grouped(self, audited: Audited, wide: list[_Wide], stored: str) -> Iterator[Finding]:
+        if not wide:
+            return
+        names = [_node(each.record) for each in wide]
+        bits = max(each.bits for each in wide)
+        more = count(len(wide), "weight")
+        of = f"{bits} bits in a wider type" if stored == "integers" else "integers as floats in front of a Q and DQ"
+        yield Finding(
+            self.id,
+            Severity.NOTE,
+            Place("node", names[0]),
+            f"{more} stored as {of}: {listed([each.record.tensor for each in wide])}",
+            f"{mebibytes(sum(each.spare for each in wide))} of the file hold nothing",
+            targets=(audited.target,),
+            also=tuple(Place("node", name) for name in names[1:]),
+            fix=_narrower(wide, bits) if stored == "integers" else None,
+        )
+
+
+def _node(record: QuantizedTensor) -> str:
+    """The node that multiplies by the weight; what dequantizes it where nobody reads that."""
+    return next((each.node for each in record.readers if each.node), (*record.dequantizers, "")[0])
+
+
+def _narrower(wide: list[_Wide], bits: int) -> Fix | None:
+    nodes = list(dict.fromkeys(each.node for one in wide for each in one.record.readers if each.node))
+    return recipe_lines(f"layers {{}} {{ weights int{bits} storage_only }}", *nodes)
+
+
+def _wide(audited: Audited) -> Iterator[_Wide]:
+    seen: set[str] = set()
+    for record in audited.finished.tensors:
+        if record.role is not Role.WEIGHT or not record.stored or record.stored in seen:
+            continue
+        seen.add(record.stored)
+        lazy = audited.finished.model.lazy(record.stored)
+        has = record.parameters.element
+        elements = _elements(lazy.shape)
+        if has not in DTYPES or elements < _FEWEST:
+            continue
+        needs = _bits_of_floats(record) if record.form is Form.FLOAT_PAIR else _bits(audited, record)
+        spare = lazy.nbytes - (elements * needs + _BYTE - 1) // _BYTE
+        if spare > 0 and (record.form is Form.FLOAT_PAIR or needs < DTYPES[has].bits):
+            yield _Wide(record, needs, spare)
+
+
+def _elements(shape: tuple[int, ...]) -> int:
+    total = 1
+    for dim in shape:
+        total *= dim
+    return total
+
+
+def _bits_of_floats(record: QuantizedTensor) -> int:
+    made = record.parameters
+    if made.low is not None and made.high is not None:
+        return _least(made.high - made.low)
+    return DTYPES[made.element].bits
+
+
+def _bits(audited: Audited, record: QuantizedTensor) -> int:
+    """How many bits tell the stored integers apart, whatever they are counted from. Reads the weight."""
+    codes = audited.finished.model.values(record.stored)
+    return _least(int(codes.max()) - int(codes.min()))
+
+
+def _least(span: int) -> int:
+    return next((bits for bits in _WIDTHS if span < 1 << bits), DTYPES["int16"].bits)
