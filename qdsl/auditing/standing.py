@@ -78,9 +78,7 @@ class Standing:
         """The ports at which `node` reads floats that are computed: neither constants nor shapes."""
         for port, name in enumerate(node.inputs):
             record = self.read(node, port)
-            if (record is not None and record.role is Role.ACTIVATION) or (
-                record is None and name and self._is_float_data(name)
-            ):
+            if self._is_float_data(name) if record is None else record.role is Role.ACTIVATION:
                 yield port
 
     def _is_float_data(self, tensor: str) -> bool:

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from qdsl.auditing.finding import Finding, Place
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.standing import ORT, QUANTIZERS, reason, standing
+from qdsl.auditing.standing import ORT, QUANTIZERS, reason, row_of, standing
 from qdsl.auditing.telling import listed, recipe_lines, shown
 from qdsl.diag import Severity
 from qdsl.graph.view import NodeView
 
+_FLOAT_OUTPUT = "output_float"
 _LOST_BY_IT = frozenset({"output_shared", "output_graph", "output_twice"})
 
 
@@ -28,12 +29,14 @@ class Check:
 
     def check(self, audited: Audited) -> Iterator[Finding]:
         for node in audited.finished.view.nodes:
-            if node.outputs and reason(audited, node.name) in _LOST_BY_IT:
-                yield from self._shared(audited, node)
+            key = reason(audited, node.name) if node.outputs else ""
+            if key in _LOST_BY_IT:
+                yield from self._shared(audited, node, node.outputs[0])
+            elif key == _FLOAT_OUTPUT:
+                yield from self._shared(audited, node, _behind_activation(audited, node))
 
-    def _shared(self, audited: Audited, node: NodeView) -> Iterator[Finding]:
+    def _shared(self, audited: Audited, node: NodeView, tensor: str) -> Iterator[Finding]:
         stands = standing(audited)
-        tensor = node.outputs[0]
         readers = [stands.view.nodes[use.node] for use in stands.float_readers(tensor)]
         readers = [each for each in readers if each.op not in QUANTIZERS]
         output = stands.is_float_output(tensor)
@@ -52,3 +55,12 @@ class Check:
             fix=recipe_lines("place { quantize tensor {} }", tensor),
             origin=stands.writes[tensor][0].origin,
         )
+
+
+def _behind_activation(audited: Audited, node: NodeView) -> str:
+    """What the Relu or Clip writes that would be part of the node's kernel; "" where there is none."""
+    view = audited.finished.view
+    after = view.users(node.outputs[0])
+    if len(after) != 1 or view.is_open(node.outputs[0]) or after[0].op not in row_of(audited, node).absorbs:
+        return ""
+    return after[0].outputs[0]

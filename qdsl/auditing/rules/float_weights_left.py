@@ -11,6 +11,9 @@ from qdsl.auditing.rule import Audited
 from qdsl.auditing.standing import data_port, passes_integers, standing, weights
 from qdsl.auditing.telling import listed, recipe_lines
 from qdsl.diag import Severity
+from qdsl.finished.records import Form, Role
+from qdsl.graph.neighbours import Weight
+from qdsl.graph.view import NodeView
 from qdsl.spec.words import count, mebibytes, percent
 
 # Of all stored bytes: what is less is not worth a word, what is more makes the file as large as if nothing was done.
@@ -60,11 +63,24 @@ class Check:
 
 def _float_layers(audited: Audited) -> Iterator[_Layer]:
     """The layers of which neither weights nor data are quantized, in graph order."""
-    stands = standing(audited)
+    stands, dynamic = standing(audited), _is_dynamic(audited)
     for node, weight in weights(audited):
         bare = stands.read(node, weight.port) is None and stands.read(node, data_port(weight)) is None
-        if bare and _is_float(audited, weight.tensor):
+        if bare and _is_float(audited, weight.tensor) and not (dynamic and _is_small(audited, node, weight)):
             yield _Layer(node.name, audited.finished.model.lazy(weight.tensor).nbytes)
+
+
+def _is_dynamic(audited: Audited) -> bool:
+    """Whether activations are quantized while the model runs, and nowhere else."""
+    forms = {each.form for each in audited.finished.tensors if each.role is Role.ACTIVATION}
+    return forms <= {Form.DYNAMIC}
+
+
+def _is_small(audited: Audited, node: NodeView, weight: Weight) -> bool:
+    """Whether quantizing what the node reads while the model runs would cost more than it saves, or is not possible."""
+    rule = audited.capability.dynamic_for(node)
+    channels = [each for each in (weight.in_channels, weight.out_channels) if each is not None]
+    return rule is None or not channels or min(channels) // weight.groups < rule.least_channels
 
 
 def _is_float(audited: Audited, tensor: str) -> bool:

@@ -15,6 +15,9 @@ from qdsl.graph.view import NodeView
 from qdsl.spec.words import count
 
 _SIGNED = frozenset({"signed_shared", "unsigned"})
+# Beside uint8 tensors one that stays int8 is told as a difference of types.
+_MIXED = frozenset({"type_mix", "output_types"})
+_BYTES = frozenset({"int8", "uint8"})
 _UNSIGNED = "{ activations uint8 affine }"
 
 
@@ -33,9 +36,8 @@ class Check:
     def check(self, audited: Audited) -> Iterator[Finding]:
         lost: dict[str, dict[str, None]] = {}
         for node in audited.finished.view.nodes:
-            if reason(audited, node.name) in _SIGNED:
-                for record in _shared(audited, node):
-                    lost.setdefault(record.tensor, {})[node.name] = None
+            for record in _shared(audited, node):
+                lost.setdefault(record.tensor, {})[node.name] = None
         for tensor, nodes in lost.items():
             yield self._finding(audited, tensor, list(nodes))
 
@@ -57,13 +59,15 @@ class Check:
 
 
 def _shared(audited: Audited, node: NodeView) -> Iterator[QuantizedTensor]:
-    """The int8 tensors around a node that stay int8, in the order of its ports."""
-    stands = standing(audited)
+    """The int8 tensors around a node that stay int8 and keep it in floats, in the order of its ports."""
+    key, stands = reason(audited, node.name), standing(audited)
+    if key not in _SIGNED | _MIXED:
+        return
     read = [stands.read(node, port) for port in range(len(node.inputs))]
     written = [record for name in node.outputs for record in stands.writes.get(name, ())]
-    for record in (*read, *written):
-        if record is not None and record.tensor in stands.writes and _stays(record):
-            yield record
+    around = [record for record in (*read, *written) if record is not None and record.tensor in stands.writes]
+    if key in _SIGNED or all(record.parameters.element in _BYTES for record in around):
+        yield from filter(_stays, around)
 
 
 def _stays(record: QuantizedTensor) -> bool:
