@@ -167,7 +167,9 @@ class Graph:
 
     def forget(self, *nodes: NodeProto) -> None:
         """Drop those that nobody reads."""
-        self.drop(*(each for each in nodes if not self.readers.get(each.output[0]) and each.output[0] not in self.outputs))
+        self.drop(
+            *(each for each in nodes if not self.readers.get(each.output[0]) and each.output[0] not in self.outputs)
+        )
 
     def drop_pair(self, pair: Pair) -> None:
         """Have everybody read the float tensor."""

@@ -66,7 +66,12 @@ def _written(graph: Graph, ops: tuple[str, ...], *, relu: bool) -> list[Pair]:
         if writer is not None and writer.op_type == "Relu" and relu:
             inside = graph.readers[writer.input[0]]
             writer = graph.writer.get(writer.input[0]) if len(inside) == 1 else None
-        if writer is not None and writer.op_type in ops and graph.alone(pair) and (writer.output[0] != pair.tensor) == relu:
+        if (
+            writer is not None
+            and writer.op_type in ops
+            and graph.alone(pair)
+            and (writer.output[0] != pair.tensor) == relu
+        ):
             found.append(pair)
     return found
 
@@ -211,7 +216,9 @@ def _signed(graph: Graph, pair: Pair) -> str:
 
 
 def _signed_everywhere(graph: Graph, pair: Pair) -> str:
-    for name in {node.input[2] for node in graph.nodes if node.op_type in (QUANTIZE, DEQUANTIZE) and len(node.input) > 2}:
+    for name in {
+        node.input[2] for node in graph.nodes if node.op_type in (QUANTIZE, DEQUANTIZE) and len(node.input) > 2
+    }:
         zero = graph.value(name)
         if zero.dtype == np.uint8:
             signed = graph.constant("planted_zero", (zero.astype(np.int32) - 128).astype(np.int8))

@@ -50,7 +50,6 @@ class Check:
             Place("node", node.name),
             f"a pair stands between {shown(writer.name)} and its {node.op} {shown(node.name)}",
             "the two run as two kernels, and values are rounded before and behind the activation",
-            targets=(audited.target,),
             also=(Place("node", writer.name), *(Place("node", name) for name in record.quantizers)),
             fix=recipe_lines("place { leave tensor {} }", record.tensor),
             origin=record.origin,
@@ -70,7 +69,6 @@ class Check:
             f"{shown(node.name)} keeps its {after.op} {shown(after.name)}: what is stored behind it goes beyond what "
             f"the {after.op} leaves",
             "both compute in floats; unsigned activations that begin at 0 make the activation part of the kernel",
-            targets=(audited.target,),
             also=(Place("node", after.name),),
             fix=recipe_lines(_UNSIGNED, after.name),
             origin="" if record is None else record.origin,

@@ -34,7 +34,6 @@ class Check:
                 Place("node", node.name),
                 f"nobody reads what {shown(node.name)} dequantizes",
                 "it runs at every inference, for nothing",
-                targets=(audited.target,),
                 fix=Fix(rewrite="dangling_nodes", exact=True),
                 origin=record.origin if record is not None else "",
             )

@@ -37,7 +37,6 @@ class Check:
             Place("node", node.name),
             f"nobody reads what {shown(node.name)} quantizes",
             _why(audited, node),
-            targets=(audited.target,),
             fix=Fix(rewrite="dangling_nodes", exact=True),
             origin=record.origin if record is not None else "",
         )

@@ -48,7 +48,6 @@ class Check:
             Place("node", node.name),
             f"{where}, {message}",
             why,
-            targets=(audited.target,),
             also=tuple(Place("node", name) for name in (*first.quantizers, *first.dequantizers)),
             fix=Fix(rewrite="redundant_pairs", exact=True) if equal else None,
             origin=second.origin,

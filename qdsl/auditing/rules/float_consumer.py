@@ -50,7 +50,6 @@ class Check:
             Place("node", node.name),
             f"{shown(node.name)} writes {shown(tensor)}, which is quantized, and read in floats by {' and '.join(by)}",
             "it computes in floats: an integer kernel writes no floats beside its integers",
-            targets=(audited.target,),
             also=tuple(Place("node", name) for name in names),
             fix=recipe_lines("place { quantize tensor {} }", tensor),
             origin=stands.writes[tensor][0].origin,

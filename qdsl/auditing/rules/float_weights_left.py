@@ -55,7 +55,6 @@ class Check:
             f"{count(len(names), 'layer')} keep{'s' * (len(names) == 1)} {mebibytes(held)} of float weights, "
             f"{percent(held, total)} of what the file stores: {listed(names)}",
             f"as integers of 8 bits they would take {mebibytes(round(held * _SAVED))} less",
-            targets=(audited.target,),
             also=tuple(Place("node", name) for name in names if name != largest.node),
             fix=recipe_lines("layers {} { weights int8 symmetric per_channel }", *names),
         )

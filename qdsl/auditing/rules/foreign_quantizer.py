@@ -39,7 +39,6 @@ class Check:
                 f"{plain(audited.capability.title)} has no such operator, and does not load the file"
                 if audited.target == "ort"
                 else "no runtime has such an operator: the file does not load",
-                targets=(audited.target,),
                 also=tuple(Place("node", node.name) for node in nodes[1:]),
             )
 

@@ -70,7 +70,6 @@ class Check:
             Place("node", node.name, weight.port),
             f"{shown(node.name)} reads quantized activations and float weights",
             why,
-            targets=(audited.target,),
             fix=recipe_lines(_QUANTIZE, node.name),
         )
 
@@ -91,7 +90,6 @@ class Check:
             Place("node", node.name, port),
             f"{shown(node.name)} has {stored.parameters.element} weights and reads floats",
             why,
-            targets=(audited.target,),
             fix=recipe_lines("place { quantize inputs of {} }", node.name),
             origin=stored.origin,
         )
@@ -112,7 +110,6 @@ class Check:
             Place("node", node.name, bare[0]),
             f"{shown(node.name)} reads integers at one input and floats at another",
             "it computes in floats, on dequantized values",
-            targets=(audited.target,),
             fix=recipe_lines("place { quantize inputs of {} }", node.name),
         )
 

@@ -70,7 +70,6 @@ class Check:
             Place("node", names[0]),
             f"{_ops(nodes)} stays in floats {where}, first {shown(names[0])}{_moved(audited, islands)}",
             _why(audited, nodes, scales),
-            targets=(audited.target,),
             also=tuple(Place("node", name) for name in names[1:]),
             fix=_one_scale(scales) if scales else None,
         )

@@ -57,7 +57,6 @@ class Check:
             Place("tensor", record.tensor),
             message,
             why,
-            targets=(audited.target,),
             also=tuple(Place("node", name) for name in (*record.quantizers, *record.dequantizers)),
             fix=recipe_lines("place { leave tensor {} }", record.tensor),
             origin=record.origin,
@@ -78,7 +77,6 @@ class Check:
             f"the graph {kind} {shown(edge)} is {record.parameters.element}{_grid(record.parameters)}",
             f"the application {'quantizes what it gives' if incoming else 'dequantizes what it gets'}, and has to know "
             "scale and zero point",
-            targets=(audited.target,),
             also=tuple(Place("node", name) for name in nodes),
             origin=record.origin,
         )

@@ -55,7 +55,6 @@ class Check:
             f"{shown(node.name)} reads {listed([node.inputs[port] for port in bare])} in floats, and the rest through "
             "Q and DQ",
             _why(audited),
-            targets=(audited.target,),
             fix=_SKIPS if skip in bare else recipe_lines("place { quantize inputs of {} }", node.name),
         )
 

@@ -51,7 +51,6 @@ class Check:
             f"{shown(tensor)} is int8 with {readers}: {listed(nodes)} {'computes' if len(nodes) == 1 else 'compute'} "
             "in floats for it",
             "kernels on x86 read uint8, and onnxruntime makes that of int8 pairs with one reader alone",
-            targets=(audited.target,),
             also=tuple(Place("node", name) for name in nodes),
             fix=_unsigned(audited, tensor),
             origin=record.origin,

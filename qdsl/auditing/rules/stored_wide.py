@@ -61,7 +61,6 @@ class Check:
             Place("node", names[0]),
             f"{more} stored as {of}: {listed([each.record.tensor for each in wide])}",
             f"{mebibytes(sum(each.spare for each in wide))} of the file hold nothing",
-            targets=(audited.target,),
             also=tuple(Place("node", name) for name in names[1:]),
             fix=_narrower(wide, bits) if stored == "integers" else None,
         )

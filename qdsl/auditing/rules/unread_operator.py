@@ -63,7 +63,6 @@ class Check:
             f"{count(len(nodes), 'node')} {shown(op)}{of}, first {shown(nodes[0].name)}, "
             + ("is what TensorRT cannot read" if sure else "is none of onnxruntime's operators"),
             why if sure else "the file loads only where the application registers a library that has it",
-            targets=(audited.target,),
             also=tuple(Place("node", node.name) for node in nodes[1:]),
         )
 
