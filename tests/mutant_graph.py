@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,9 +167,8 @@ class Graph:
 
     def forget(self, *nodes: NodeProto) -> None:
         """Drop those that nobody reads."""
-        self.drop(
-            *(each for each in nodes if not self.readers.get(each.output[0]) and each.output[0] not in self.outputs)
-        )
+        read = {*self.readers, *self.outputs}
+        self.drop(*(each for each in nodes if each.output[0] not in read))
 
     def drop_pair(self, pair: Pair) -> None:
         """Have everybody read the float tensor."""
@@ -216,6 +215,3 @@ def _ordered(nodes: list[NodeProto]) -> Iterator[NodeProto]:
             waiting.append((node, True))
             before = [writer[name] for name in reversed(node.input) if name in writer]
             waiting += [(each, False) for each in before if id(each) not in done]
-
-
-Places = Callable[[Graph], list[Any]]

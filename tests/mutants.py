@@ -11,7 +11,7 @@ from mutant_graph import DEQUANTIZE, QUANTIZE, Graph, Layer, Pair
 from onnx import ModelProto, NodeProto, helper
 
 _MOVES = ("MaxPool", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
-_JOINS = ("Add", "Mul")
+_CUTS = ("Relu", "Clip")
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,12 @@ def _written(graph: Graph, ops: tuple[str, ...], *, relu: bool) -> list[Pair]:
     found = []
     for pair in graph.pairs():
         writer = graph.writer.get(pair.tensor)
-        if writer is not None and writer.op_type == "Relu" and relu:
+        if writer is not None and writer.op_type in _CUTS and relu:
             inside = graph.readers[writer.input[0]]
             writer = graph.writer.get(writer.input[0]) if len(inside) == 1 else None
-        if (
-            writer is not None
-            and writer.op_type in ops
-            and graph.alone(pair)
-            and (writer.output[0] != pair.tensor) == relu
-        ):
+        if writer is None or writer.op_type not in ops or not graph.alone(pair):
+            continue
+        if (writer.output[0] != pair.tensor) == relu:
             found.append(pair)
     return found
 
@@ -182,7 +179,7 @@ def _float_branch(graph: Graph, place: tuple[NodeProto, int]) -> str:
 def _writer_inside(graph: Graph, tensor: str) -> NodeProto:
     """What computes a tensor, before its Relu."""
     node = graph.writer[tensor]
-    return graph.writer[node.input[0]] if node.op_type == "Relu" else node
+    return graph.writer[node.input[0]] if node.op_type in _CUTS else node
 
 
 def _float_reader(graph: Graph, pair: Pair) -> str:
@@ -216,9 +213,8 @@ def _signed(graph: Graph, pair: Pair) -> str:
 
 
 def _signed_everywhere(graph: Graph, pair: Pair) -> str:
-    for name in {
-        node.input[2] for node in graph.nodes if node.op_type in (QUANTIZE, DEQUANTIZE) and len(node.input) > 2
-    }:
+    both = (QUANTIZE, DEQUANTIZE)
+    for name in {node.input[2] for node in graph.nodes if node.op_type in both and len(node.input) > 2}:
         zero = graph.value(name)
         if zero.dtype == np.uint8:
             signed = graph.constant("planted_zero", (zero.astype(np.int32) - 128).astype(np.int8))

@@ -19,6 +19,7 @@ from qdsl.graph.integer_operators import computes_in_integers
 from qdsl.graph.moves import is_data_port, move_of
 from qdsl.graph.neighbours import Weight, weighted
 from qdsl.graph.view import GraphView, NodeView, Use
+from qdsl.spec import Granularity
 from qdsl.spec.plan import Prediction
 
 T = TypeVar("T")
@@ -118,6 +119,24 @@ def weights(audited: Audited) -> Iterator[tuple[NodeView, Weight]]:
     for index, weight in weighted(view).items():
         if not computes_in_integers(view.nodes[index].op):
             yield view.nodes[index], weight
+
+
+def left_in_floats(audited: Audited, node: NodeView, weight: Weight) -> bool:
+    """Whether nothing of a layer is quantized: not its weights, nor what it reads but for a pair that others have it
+    for."""
+    stands = standing(audited)
+    data, stored = stands.read(node, data_port(weight)), stands.read(node, weight.port)
+    if stored is not None or data is None:
+        return stored is None
+    bias = any(stands.read(node, port) is not None for port in range(2, len(node.inputs)))
+    return not bias and len(data.readers) > 1 and runs_in_floats(audited, node.name)
+
+
+def is_kept(audited: Audited, node: NodeView, weight: Weight) -> bool:
+    """Whether a layer is kept in floats on purpose: a DequantizeLinear with a scale per channel on an activation, which
+    no kernel takes, keeps a runtime from quantizing the layer of itself."""
+    data = standing(audited).read(node, data_port(weight))
+    return data is not None and data.parameters.granularity is not Granularity.PER_TENSOR
 
 
 def data_port(weight: Weight) -> int:

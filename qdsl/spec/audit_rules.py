@@ -4,4 +4,20 @@
 from __future__ import annotations
 
 # In the order in which they are told, one a line.
-RULES: tuple[str, ...] = ()
+RULES: tuple[str, ...] = (
+    "foreign_quantizer",
+    "unread_operator",
+    "dangling_quantizer",
+    "dangling_dequantizer",
+    "doubled_pair",
+    "redundant_pair",
+    "half_quantized_op",
+    "residual_not_quantized",
+    "float_consumer",
+    "activation_not_fused",
+    "signed_fan_out",
+    "float_weights_left",
+    "stored_wide",
+    "island",
+    "pair_at_graph_edge",
+)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from qdsl.auditing.finding import Finding, Place
+from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.standing import ORT, TENSORRT, reason, standing
 from qdsl.auditing.telling import recipe_lines, shown
 from qdsl.capability import COMPUTE
 from qdsl.diag import Severity
-from qdsl.finished.records import Form, QuantizedTensor
+from qdsl.finished.records import Form, Parameters, QuantizedTensor
 from qdsl.graph.view import NodeView
 
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
@@ -51,9 +51,16 @@ class Check:
             f"a pair stands between {shown(writer.name)} and its {node.op} {shown(node.name)}",
             "the two run as two kernels, and values are rounded before and behind the activation",
             also=(Place("node", writer.name), *(Place("node", name) for name in record.quantizers)),
-            fix=recipe_lines("place { leave tensor {} }", record.tensor),
+            fix=self._cure(audited, node, record),
             origin=record.origin,
         )
+
+    def _cure(self, audited: Audited, node: NodeView, record: QuantizedTensor) -> Fix | None:
+        """Without the pair the two become one kernel, if what stands behind the activation lets them."""
+        behind = standing(audited).writes.get(node.outputs[0], ())
+        if audited.target == ORT and not all(_starts_at_lowest(each.parameters) for each in behind):
+            return recipe_lines(_UNSIGNED, node.name)
+        return recipe_lines("place { leave tensor {} }", record.tensor)
 
     def _kept(self, audited: Audited, node: NodeView) -> Iterator[Finding]:
         """An activation that the QuantizeLinear behind it does not make redundant."""
@@ -73,6 +80,12 @@ class Check:
             fix=recipe_lines(_UNSIGNED, after.name),
             origin="" if record is None else record.origin,
         )
+
+
+def _starts_at_lowest(made: Parameters) -> bool:
+    """Whether the lowest integer of an unsigned type stands for 0."""
+    zero = 0 if not made.zero_written else None if made.zero_point is None else int(made.zero_point.reshape(-1)[0])
+    return zero == 0 and made.element.startswith("uint")
 
 
 def _fusing(audited: Audited, node: NodeView, record: QuantizedTensor) -> NodeView | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from qdsl.auditing.finding import Finding, Place
+from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.standing import ORT, QUANTIZERS, reason, row_of, standing
 from qdsl.auditing.telling import listed, recipe_lines, shown
+from qdsl.capability import COMPUTE
 from qdsl.diag import Severity
 from qdsl.graph.view import NodeView
 
@@ -51,9 +52,19 @@ class Check:
             f"{shown(node.name)} writes {shown(tensor)}, which is quantized, and read in floats by {' and '.join(by)}",
             "it computes in floats: an integer kernel writes no floats beside its integers",
             also=tuple(Place("node", name) for name in names),
-            fix=recipe_lines("place { quantize tensor {} }", tensor),
+            fix=_cure(audited, tensor, readers, output=output),
             origin=stands.writes[tensor][0].origin,
         )
+
+
+def _cure(audited: Audited, tensor: str, readers: list[NodeView], *, output: bool) -> Fix | None:
+    """Readers that have an integer kernel are quantized whole; others read the tensor through its pair."""
+    able = list(dict.fromkeys(each.name for each in readers if row_of(audited, each).kind == COMPUTE))
+    fixes = [recipe_lines("place { quantize inputs of {} }", *able)] if able else []
+    if output or len(able) < len({each.name for each in readers}):
+        fixes.append(recipe_lines("place { quantize tensor {} }", tensor))
+    lines = [line for each in fixes if each is not None for line in each.lines]
+    return Fix(lines=tuple(lines)) if lines else None
 
 
 def _behind_activation(audited: Audited, node: NodeView) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from qdsl.auditing.finding import Finding, Place
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.standing import data_port, passes_integers, standing, weights
+from qdsl.auditing.standing import left_in_floats, passes_integers, weights
 from qdsl.auditing.telling import listed, recipe_lines
 from qdsl.diag import Severity
 from qdsl.finished.records import Form, Role
@@ -56,16 +56,16 @@ class Check:
             f"{percent(held, total)} of what the file stores: {listed(names)}",
             f"as integers of 8 bits they would take {mebibytes(round(held * _SAVED))} less",
             also=tuple(Place("node", name) for name in names if name != largest.node),
-            fix=recipe_lines("layers {} { weights int8 symmetric per_channel }", *names),
+            fix=recipe_lines("place { quantize inputs of {} }", *names),
         )
 
 
 def _float_layers(audited: Audited) -> Iterator[_Layer]:
     """The layers of which neither weights nor data are quantized, in graph order."""
-    stands, dynamic = standing(audited), _is_dynamic(audited)
+    dynamic = _is_dynamic(audited)
     for node, weight in weights(audited):
-        bare = stands.read(node, weight.port) is None and stands.read(node, data_port(weight)) is None
-        if bare and _is_float(audited, weight.tensor) and not (dynamic and _is_small(audited, node, weight)):
+        left = _is_float(audited, weight.tensor) and left_in_floats(audited, node, weight)
+        if left and not (dynamic and _is_small(audited, node, weight)):
             yield _Layer(node.name, audited.finished.model.lazy(weight.tensor).nbytes)
 
 

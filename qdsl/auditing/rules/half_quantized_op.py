@@ -10,6 +10,8 @@ from qdsl.auditing.rule import Audited
 from qdsl.auditing.standing import (
     ORT,
     data_port,
+    is_kept,
+    left_in_floats,
     moved,
     passes_integers,
     prediction,
@@ -56,7 +58,8 @@ class Check:
         stands = standing(audited)
         data, stored = stands.read(node, data_port(weight)), stands.read(node, weight.port)
         if data is not None and stored is None and _is_float_constant(audited, weight):
-            yield self._float_weight(audited, node, weight)
+            if not left_in_floats(audited, node, weight) and not is_kept(audited, node, weight):
+                yield self._float_weight(audited, node, weight)
         elif data is None and stored is not None and stored.parameters.element in _COMPUTED_IN:
             yield from self._float_data(audited, node, weight, stored)
 

@@ -15,8 +15,9 @@ from qdsl.auditing.rules import (
     residual_not_quantized,
     signed_fan_out,
 )
-from qdsl.auditing.standing import ORT, reason, runs_in_floats, standing
+from qdsl.auditing.standing import ORT, reason, row_of, runs_in_floats, standing
 from qdsl.auditing.telling import recipe_lines, shown
+from qdsl.capability import COMPUTE
 from qdsl.diag import Severity
 from qdsl.finished.records import Role
 from qdsl.graph.view import NodeView
@@ -25,6 +26,9 @@ from qdsl.spec.words import mebibytes
 
 _MOVED = 5  # bytes that a Q or a DQ reads and writes for each value
 _SHOWN = 3
+# What no Q or DQ around the node would change.
+_NOT_HERE = frozenset({"not_lowered", "input_float", "rises"})
+_STORED = frozenset({"activation_type", "weight_type"})
 _TELL_OF_IT = (signed_fan_out, float_consumer, half_quantized_op, residual_not_quantized, activation_not_fused)
 
 
@@ -43,8 +47,8 @@ class Check:
     explanation: ClassVar[str] = (
         "Integers are dequantized for an operator and quantized again behind it: every value is read and written twice "
         "more. Where the target has no kernel for the operator that is a note, since the choice is between this and "
-        "floats for more; where it has one, and only the scales before and behind the node differ, it is a warning. "
-        "What another rule tells the reason of is not told again."
+        "floats for more; where it has one, and only a scale, a type or a missing pair keeps the node from it, a "
+        "warning. What another rule tells the reason of is not told again."
     )
     severity: ClassVar[Severity] = Severity.WARNING
     targets: ClassVar[tuple[str, ...]] = (ORT,)
@@ -53,33 +57,37 @@ class Check:
         known = _told(audited)
         alike: dict[tuple[str, ...], list[_Island]] = {}
         for each in _islands(audited):
-            if each.enter and each.leave and not any(node.name in known for node in each.nodes):
+            if each.enter and each.leave and not any(_is_told(audited, node, known) for node in each.nodes):
                 kind = tuple(dict.fromkeys(node.op for node in each.nodes))
                 alike.setdefault((*kind, reason(audited, each.nodes[0].name)), []).append(each)
         for islands in alike.values():
             yield self._finding(audited, islands)
 
     def _finding(self, audited: Audited, islands: list[_Island]) -> Finding:
-        nodes = [node for island in islands for node in island.nodes]
+        nodes = sorted((node for island in islands for node in island.nodes), key=lambda node: node.index)
         names = [node.name for node in nodes]
         scales = [node.name for node in nodes if reason(audited, node.name) == "scale_differs"]
+        lost = scales or [node.name for node in nodes if _had_kernel(audited, node)]
         where = "between integers" if len(islands) == 1 else f"between integers at {len(islands)} places"
         return Finding(
             self.id,
-            Severity.WARNING if scales else Severity.NOTE,
+            Severity.WARNING if lost else Severity.NOTE,
             Place("node", names[0]),
-            f"{_ops(nodes)} stays in floats {where}, first {shown(names[0])}{_moved(audited, islands)}",
-            _why(audited, nodes, scales),
+            f"{_ops(nodes)} in floats {where}, first {shown(names[0])}{_moved(audited, islands)}",
+            _why(audited, (lost or names)[0]),
             also=tuple(Place("node", name) for name in names[1:]),
             fix=_one_scale(scales) if scales else None,
         )
 
 
-def _why(audited: Audited, nodes: list[NodeView], scales: list[str]) -> str:
-    if scales:
-        return f"{shown(scales[0])} moves integers only with one scale, zero point and type before and behind it"
-    found = audited.predictions[nodes[0].name]
-    return found.because or "no integer kernel is known"
+def _had_kernel(audited: Audited, node: NodeView) -> bool:
+    """Whether the target computes such a node in integers as it stands, and only its neighbours keep it from that."""
+    return row_of(audited, node).kind == COMPUTE and reason(audited, node.name) not in _NOT_HERE
+
+
+def _why(audited: Audited, node: str) -> str:
+    because = audited.predictions[node].because
+    return f"{shown(node)}: {because}" if because else f"no integer kernel of {shown(node)} is known"
 
 
 def _one_scale(nodes: list[str]) -> Fix | None:
@@ -97,6 +105,11 @@ def _moved(audited: Audited, islands: list[_Island]) -> str:
     sizes = [size(view, name) for island in islands for name in (*island.enter, *island.leave)]
     total = _MOVED * sum(known for known in sizes if known is not None)
     return f": Q and DQ move {mebibytes(total)} a sample" if total else ""
+
+
+def _is_told(audited: Audited, node: NodeView, known: frozenset[str]) -> bool:
+    """Whether something else says why `node` runs in floats: another rule, or a type that is only stored."""
+    return node.name in known or reason(audited, node.name) in _STORED
 
 
 def _told(audited: Audited) -> frozenset[str]:

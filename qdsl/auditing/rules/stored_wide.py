@@ -53,13 +53,13 @@ class Check:
             return
         names = [_node(each.record) for each in wide]
         bits = max(each.bits for each in wide)
-        more = count(len(wide), "weight")
-        of = f"{bits} bits in a wider type" if stored == "integers" else "integers as floats in front of a Q and DQ"
+        are = f"{count(len(wide), 'weight')} {'is' if len(wide) == 1 else 'are'}"
+        of = f"{bits} bits in a wider type" if stored == "integers" else f"{bits} bits as floats, before a Q and a DQ"
         yield Finding(
             self.id,
             Severity.NOTE,
             Place("node", names[0]),
-            f"{more} stored as {of}: {listed([each.record.tensor for each in wide])}",
+            f"{are} stored as {of}: {listed([each.record.tensor for each in wide])}",
             f"{mebibytes(sum(each.spare for each in wide))} of the file hold nothing",
             also=tuple(Place("node", name) for name in names[1:]),
             fix=_narrower(wide, bits) if stored == "integers" else None,
