@@ -14,6 +14,11 @@ class Verb(NamedTuple):
     results: tuple[str, ...] = ()
 
 
+def module_name(verb: str) -> str:
+    """The name of a verb where Python reads it: of its call, and of its module in `qdsl.cli`."""
+    return verb.replace("-", "_")
+
+
 # In the order in which people meet them.
 VERBS: dict[str, Verb] = {
     "new": Verb("write a first recipe for a model, or an example to try", "starting", ("NewResult",)),
@@ -32,10 +37,17 @@ VERBS: dict[str, Verb] = {
     "audit": Verb(
         "say what a quantized file holds, what of it will run, and what is wrong", "auditing", ("AuditResult",)
     ),
+    "diff": Verb("say what differs between recipes, plans, locks or models", "differing", ("DiffResult",)),
+    "git-setup": Verb("let git diff show what a change means", "differing", ("GitSetup",)),
     "passes": Verb("list the rewrite passes, in the order they run"),
     "targets": Verb("list the targets and what each runs in integers"),
     "completion": Verb("print what lets a shell complete qdsl's words"),
 }
 
 # Calls and results, each with its module.
-HOMES = {name: f"qdsl.api.{verb.home}" for call, verb in VERBS.items() if verb.home for name in (call, *verb.results)}
+HOMES = {
+    name: f"qdsl.api.{verb.home}"
+    for call, verb in VERBS.items()
+    if verb.home
+    for name in (module_name(call), *verb.results)
+}

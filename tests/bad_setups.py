@@ -24,6 +24,7 @@ import pytest
 from data_cases import bomb, data_spec, graph_of, picture
 from device_tools import written
 from foreign_files import integer_conv, scaled
+from git_tools import repository
 from graph_cases import CASES as MODEL_CASES
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx import load as load_proto
@@ -873,7 +874,25 @@ def refuse(error: Exception) -> None:
     raise QdslError([found] if found is not None else [])
 
 
+def no_such_revision(folder: Path) -> None:
+    """A repository with one commit, which does not have the file."""
+    repository(folder, {"a.q": "recipe a\n"})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        qdsl.api.diff("HEAD:b.q", "a.q")
+
+
+def recipe_against_lock(folder: Path) -> None:
+    shutil.copy(Path(__file__).parent.parent / "recipes/yolov8n_static.lock", folder / "a.lock")
+    (folder / "a.q").write_text("recipe a\n", encoding="utf-8")
+    qdsl.api.diff(folder / "a.q", folder / "a.lock")
+
+
 CALLS: dict[str, Setup] = {
+    "diff-input": lambda folder: qdsl.api.diff(folder / "a.q", folder / "b.q"),
+    "diff-revision": no_such_revision,
+    "diff-kinds": recipe_against_lock,
+    "diff-git": lambda folder: qdsl.api.git_setup(folder / "nowhere"),
     "new-data": beside_conv(
         lambda folder: qdsl.api.new(folder / "model.onnx", data=folder / "nowhere", out=folder / "made.q")
     ),

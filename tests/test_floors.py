@@ -21,6 +21,7 @@ FLOOR = {
     "qdsl.api": 13,
     "qdsl.steps": 12,
     "qdsl.advice": 11,
+    "qdsl.differences": 11,
     "qdsl.tune": 10,
     "qdsl.findings": 9,
     "qdsl.measure": 9,

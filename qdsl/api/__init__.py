@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from qdsl.api.compiling import CompileResult as CompileResult
     from qdsl.api.compiling import TargetResult as TargetResult
     from qdsl.api.compiling import compile as compile
+    from qdsl.api.differing import DiffResult as DiffResult
+    from qdsl.api.differing import GitSetup as GitSetup
+    from qdsl.api.differing import diff as diff
+    from qdsl.api.differing import git_setup as git_setup
     from qdsl.api.language import CheckResult as CheckResult
     from qdsl.api.language import check as check
     from qdsl.api.language import fmt as fmt

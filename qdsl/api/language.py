@@ -24,8 +24,9 @@ class CheckResult:
         return self.recipe is not None
 
 
-def check(path: str | Path, *, sets: Mapping[str, str] | None = None) -> CheckResult:
-    """Read a recipe with its bases and say everything that is wrong with it. `sets` gives values to its `param`s.
+def check(path: str | Path, *, sets: Mapping[str, str] | None = None, locked: bool = False) -> CheckResult:
+    """Read a recipe with its bases and say everything that is wrong with it. `sets` gives values to its `param`s;
+    `locked` holds the lock beside it, where there is one, against the recipe and its model file, too.
 
     Never raises for what stands in the recipe.
     """
@@ -34,6 +35,10 @@ def check(path: str | Path, *, sets: Mapping[str, str] | None = None) -> CheckRe
     except QdslError as found:
         return CheckResult(None, found.diagnostics)
     told = (*loaded.diagnostics, *selector_problems(loaded.recipe))
+    if locked:
+        from qdsl.ranges.staleness import lock_problems  # it comes with numpy
+
+        told += lock_problems(loaded.recipe)
     wrong = any(found.severity is Severity.ERROR for found in told)
     return CheckResult(None if wrong else loaded.recipe, told)
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from qdsl.cli.process import EXIT_INTERRUPTED, INTERRUPTS, abandon, closed_streams, lasting_streams, leave
-from qdsl.verbs import VERBS
+from qdsl.verbs import VERBS, module_name
 
 EXIT_FINE, EXIT_ERRORS, EXIT_USAGE, EXIT_FAULT, EXIT_BUDGET = 0, 1, 2, 3, 4
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -164,7 +164,7 @@ def _parser(words: Sequence[str], *, every: bool = False) -> tuple[argparse.Argu
     for verb, (summary, *_) in VERBS.items():
         added = verbs.add_parser(verb, help=summary)
         if verb == asked or every:
-            module = import_module(f"qdsl.cli.{verb}")
+            module = import_module(f"qdsl.cli.{module_name(verb)}")
             module.add(added)
             added.set_defaults(run=module.run)
     return parser, verbs

@@ -14,6 +14,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="recipe files (.q)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="give a parameter a value")
     parser.add_argument("--no-files", action="store_true", help="do not ask whether models and datasets are there")
+    parser.add_argument("--locked", action="store_true", help="hold locks beside recipes against them; needs no data")
     parser.add_argument("--json", action="store_true", help="results as JSON on stdout")
 
 
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     results: dict[str, list[Any]] = {}
     failed = False
     for path in args.recipes:
-        found = _check(path, sets, not args.no_files)
+        found = _check(path, sets, with_files=not args.no_files, locked=args.locked)
         wrong = any(d.severity is Severity.ERROR for d in found)
         failed = failed or wrong
         results[path] = [diagnostic_json(d) for d in found]
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _check(path: str, sets: dict[str, str], with_files: bool) -> tuple[Any, ...]:
+def _check(path: str, sets: dict[str, str], *, with_files: bool, locked: bool) -> tuple[Any, ...]:
     from qdsl.diag import QdslError
     from qdsl.lang.files import missing_files
     from qdsl.lang.loading import load
@@ -52,7 +53,13 @@ def _check(path: str, sets: dict[str, str], with_files: bool) -> tuple[Any, ...]
     except QdslError as wrong:
         return wrong.diagnostics
     files = missing_files(loaded.recipe) if with_files else ()
-    return (*loaded.diagnostics, *selector_problems(loaded.recipe), *files)
+    return (*loaded.diagnostics, *selector_problems(loaded.recipe), *files, *(_locks(loaded) if locked else ()))
+
+
+def _locks(loaded: Any) -> tuple[Any, ...]:
+    from qdsl.ranges.staleness import lock_problems  # it comes with numpy
+
+    return lock_problems(loaded.recipe)
 
 
 def _sets(given: list[str]) -> dict[str, str] | None:

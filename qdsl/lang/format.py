@@ -12,7 +12,7 @@ Works on tokens, so that nothing but layout can change, and proves it on each te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qdsl.diag import QdslError
@@ -39,6 +39,27 @@ def format_text(text: str, name: str) -> str:
     if parse(made, name).tree != before.tree:
         raise RuntimeError(f"formatting would change what {name} says")
     return made
+
+
+def said(text: str, name: str) -> list[str]:
+    """What a text says, a line for each statement and each setting, which stands behind the headers of its blocks:
+    `quantize static: weights int8`. No comments, no layout. Raises QdslError when the text has syntax errors."""
+    text = text.removeprefix("\ufeff")
+    parsed = parse(text, name)
+    if parsed.diagnostics:
+        raise QdslError(parsed.diagnostics)
+    return list(_said(entries(tokenize(text, Faults(name, []))[0]), ""))
+
+
+def _said(found: Sequence[Entry], header: str) -> Iterator[str]:
+    statements = [one for entry in found if isinstance(entry, Line) for one in entry.statements]
+    for one in statements:
+        pieces = [piece for piece in one.pieces if piece.kind != "COMMENT"]
+        words = header + "".join(_space(pieces, at) + piece.text for at, piece in enumerate(pieces))
+        if one.block is None or not one.block.entries:
+            yield words
+        else:
+            yield from _said(one.block.entries, f"{words}: ")
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.lang.recipe import Recipe
 from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, LockedMeans, LockedRange
 from qdsl.ranges.correcting import channels, wanted
+from qdsl.ranges.staleness import SUFFIX, stale
 from qdsl.spec.aside import forget_dead
 from qdsl.spec.plan import Cut, Plan
 from qdsl.spec.words import count
@@ -25,9 +26,6 @@ from qdsl.targets import target_of
 from qdsl.work.prepared import Prepared, model_prints
 from qdsl.work.writing import write_text
 
-SUFFIX = ".lock"
-_SHOWN = 20
-_LONGEST = 200  # characters of one change: names come from files that nobody vouches for
 _WEIGHING = ("entropy", "percentile", "mse")
 
 
@@ -103,7 +101,7 @@ class Pinned:
         needed = _methods(plans)
         changes = self._changes(prepared, plans, self.now)
         if changes:
-            raise self._stale(changes)
+            raise QdslError([stale(self.path, changes, self.recipe.span)])
         told = tuple(locks.elsewhere(self.found, self.now.capability, self.now.tools, self.now.cpu))
         if told:
             headline = f"the ranges of `{self.path.name}` were measured with other tools or on another kind of machine"
@@ -181,16 +179,6 @@ class Pinned:
         sizes = channels(prepared.view, plans)
         means = locks.mean_changes(self.found, wanted(plans), sizes)
         return changes or [*locks.range_changes(self.found, _methods(plans)), *means]
-
-    def _stale(self, changes: Sequence[Change]) -> QdslError:
-        more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
-        notes = [change.text[:_LONGEST] for change in changes[1 : _SHOWN + 1]]
-        if len(changes) > _SHOWN + 1:
-            notes.append(f"and {len(changes) - _SHOWN - 1} more")
-        first = changes[0]
-        headline = f"`{self.path.name}` is stale: {first.text[:_LONGEST]}{more}"
-        span = first.span or self.recipe.span
-        return QdslError([Diagnostic("lock-stale", headline, span, notes=tuple(notes))])
 
     def _error(self, code: str, headline: str) -> QdslError:
         return QdslError([Diagnostic(code, headline, self.recipe.span)])

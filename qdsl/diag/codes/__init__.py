@@ -11,7 +11,10 @@ from importlib import import_module
 
 from qdsl.diag.model import Diagnostic, Severity
 
-_PARTS = ("lang", "graph", "select", "plan", "data", "target", "lock", "finding", "float16", "api", "harness", "audit")
+_PARTS = (
+    *("lang", "graph", "select", "plan", "data", "target", "lock", "finding", "float16"),
+    *("api", "harness", "audit", "diff"),
+)
 
 
 @dataclass(frozen=True, slots=True)
