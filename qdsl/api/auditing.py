@@ -6,14 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from qdsl.auditing.asked import Asked, asked_by
 from qdsl.auditing.auditing import Wanted
 from qdsl.auditing.auditing import audit as audit_model
 from qdsl.auditing.report import AuditReport, at_least
 from qdsl.diag import Diagnostic, Diagnostics, Severity
 from qdsl.graph import load
 from qdsl.graph.collector import collector_paused
+from qdsl.lang import Loaded, require_complete
 from qdsl.lang import load as load_recipe
 from qdsl.lang.recipe import Recipe
+from qdsl.spec.plan import AS_IT_IS
+from qdsl.tune.choices import foreseen
+from qdsl.work.deciding import decide_all
+from qdsl.work.prepared import prepare
 
 DEFAULT_TARGET = "ort"
 
@@ -47,21 +53,41 @@ def audit(
     """Audit the model file `path`, whoever made it, for `target`, or for each of the recipe's targets, or for `ort`.
 
     `recipe` is held against the file: what it asks and the file lacks or has otherwise, and the reverse; its `allow`
-    statements waive findings. One that decides nothing (`quantize none`, or no `quantize` at all) only waives, and
-    needs no model of its own. `sets` are its parameters. Nothing is run, and nothing written. Raises QdslError for a
+    statements waive findings. One that decides nothing (`quantize none`, or no `quantize` at all) only waives, and its
+    own model is not looked at. `sets` are its parameters. Nothing is run, and nothing written. Raises QdslError for a
     file that is no model, a recipe with errors and a target that there is not.
     """
     held = None if recipe is None else load_recipe(recipe, sets=sets or {})
     diags = Diagnostics()
     diags.extend(held.diagnostics if held is not None else ())
-    wanted = _wanted(None if held is None else held.recipe, target)
+    wanted = _wanted(held, target, diags)
     model = load(path)
     diags.extend(each for each in model.diagnostics if each.severity is not Severity.NOTE)
     report = audit_model(model, wanted, file=str(path), recipe=None if held is None else held.recipe, diags=diags)
     return AuditResult(report, diags.sorted())
 
 
-def _wanted(recipe: Recipe | None, target: str | None) -> Sequence[Wanted]:
-    blocks = {block.name: block for block in (recipe.targets if recipe is not None else ())}
+def _wanted(loaded: Loaded | None, target: str | None, diags: Diagnostics) -> Sequence[Wanted]:
+    if loaded is None:
+        return [Wanted(target or DEFAULT_TARGET)]
+    asked = _asked(loaded, target, diags) if _decides(loaded.recipe, target) else {}
+    blocks = {block.name: block for block in loaded.recipe.targets}
     names = [target] if target is not None else [*blocks] or [DEFAULT_TARGET]
-    return [Wanted(name, blocks[name].cpus if name in blocks else (), blocks.get(name)) for name in names]
+    return [
+        Wanted(name, blocks[name].cpus if name in blocks else (), blocks.get(name), asked.get(name)) for name in names
+    ]
+
+
+def _decides(recipe: Recipe, target: str | None) -> bool:
+    """Whether the recipe says how to quantize for a target that is audited."""
+    modes = [block.mode or recipe.mode for block in recipe.targets if target in (None, block.name)]
+    return any(mode is not None and mode.kind != AS_IT_IS for mode in [*modes, *([] if modes else [recipe.mode])])
+
+
+def _asked(loaded: Loaded, target: str | None, diags: Diagnostics) -> dict[str, Asked]:
+    """What the recipe decides for each target, under the choices of its lock."""
+    require_complete(loaded.recipe)
+    prepared = prepare(loaded)
+    found = foreseen(prepared, decide_all(prepared, target, Diagnostics()))
+    diags.extend(each for each in prepared.warnings if each.severity is not Severity.NOTE)
+    return {each.plan.target: asked_by(each, prepared) for each in found if each.plan.mode != AS_IT_IS}

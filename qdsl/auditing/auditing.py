@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qdsl.auditing import facts
+from qdsl.auditing.asked import Asked
 from qdsl.auditing.finding import Finding
+from qdsl.auditing.held import hold
 from qdsl.auditing.index import rule_named, rules
 from qdsl.auditing.order import in_order
 from qdsl.auditing.report import AuditReport, Section
@@ -35,11 +37,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A target to audit for: its name, the kinds of CPU that are asked about, in a recipe's words (() for all), its
-    block in the recipe, None where there is none."""
+    block in the recipe, and what the recipe decided for it; None where there is none, or where it decides nothing."""
 
     target: str
     cpus: tuple[str, ...] = ()
     block: Target | None = None
+    asked: Asked | None = None
 
 
 @collector_paused()
@@ -89,7 +92,8 @@ def _section(
     # The predictor puts in the pairs that the runtime adds: rules see the file's own.
     own = replace(collapsed, edges=_copied(collapsed.edges))
     runs = what_runs(finished, own, backend.runtime, table)
-    audited = Audited(finished, collapsed, wanted.target, table, runs, cpus)
+    held = None if wanted.asked is None else hold(wanted.asked, finished, collapsed)
+    audited = Audited(finished, collapsed, wanted.target, table, runs, cpus, held)
     found = in_order(_found(audited), finished.view)
     waived, statements = (found, ()) if waivers is None else waivers.applied(found, wanted.block)
     counts, floats = facts.counts(nodes, collapsed.view, runs, table)
@@ -102,6 +106,7 @@ def _section(
         floats=floats,
         findings=waived,
         waivers=statements,
+        unmatched=None if held is None else held.unmatched,
     )
 
 

@@ -111,7 +111,8 @@ class Section:
     the runtime computes when it loads the file; `floats` the names of those that
     multiply, and not integers, in graph order. `findings` are all that were
     found, the waived ones too, by severity, then in graph order; `waivers` the recipe's, in source order. `unmatched`
-    counts what a recipe decided and what could not be looked up in the file by name (0 without a recipe)."""
+    counts what a recipe decided and could not be looked up in the file: it has no such node under that name. None where
+    no recipe decided anything."""
 
     target: str
     table: str
@@ -121,12 +122,16 @@ class Section:
     floats: tuple[str, ...]
     findings: tuple[Finding, ...]
     waivers: tuple[Waiver, ...] = ()
-    unmatched: int = 0
+    unmatched: int | None = None
 
     @property
     def standing(self) -> tuple[Finding, ...]:
         """The findings that no waiver allows."""
         return tuple(found for found in self.findings if not found.waived)
+
+    def findings_of(self, rule: str) -> tuple[Finding, ...]:
+        """What one rule found."""
+        return tuple(found for found in self.findings if found.rule == rule)
 
     def by_node(self) -> dict[str, tuple[Finding, ...]]:
         """The findings that name each node, as their place or among `also`."""

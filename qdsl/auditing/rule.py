@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import ClassVar, Protocol
 
 from qdsl.auditing.finding import Finding
+from qdsl.auditing.held import Held
 from qdsl.capability import Capability
 from qdsl.diag import Severity
 from qdsl.finished.collapsed import Collapsed
@@ -19,7 +20,8 @@ from qdsl.spec.plan import Prediction
 class Audited:
     """What a rule looks at: the file, its float graph with the edges that carry integers, and what the target will run
     of it. `target` is the target's name, `capability` its table, `cpus` the kinds of CPU that are asked about.
-    `predictions` are by node of `collapsed.view`."""
+    `predictions` are by node of `collapsed.view`. `held` is what file and recipe do not have in common, None where no
+    recipe that decides anything was given."""
 
     finished: Finished
     collapsed: Collapsed
@@ -27,6 +29,7 @@ class Audited:
     capability: Capability
     predictions: Mapping[str, Prediction]
     cpus: frozenset[str]
+    held: Held | None = None
 
     @cached_property
     def by_tensor(self) -> Mapping[str, tuple[QuantizedTensor, ...]]:

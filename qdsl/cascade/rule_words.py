@@ -37,6 +37,15 @@ class Origins:
     def of_improve(self, improve: Improve, step: str) -> Origin:
         return self._at(f"improve {step}", improve.span)
 
+    def span(self, origin: Origin) -> Span | None:
+        """The whole line that an origin names; None for one that no line says."""
+        file = next((file for file in self.recipe.sources if self._file(file) == origin.file), None)
+        rows = self.recipe.sources[file].split("\n") if file is not None else []
+        if file is None or not 0 < origin.line <= len(rows):
+            return None
+        row = rows[origin.line - 1].rstrip()
+        return Span(file, origin.line, 1 + len(row) - len(row.lstrip()), origin.line, len(row) + 1)
+
     def words(self, span: Span) -> str:
         """The recipe's own words at `span` on one line, cut when long."""
         lines = self.recipe.sources.get(span.file, "").split("\n")[span.line - 1 : span.end_line]

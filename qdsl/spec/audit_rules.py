@@ -20,4 +20,6 @@ RULES: tuple[str, ...] = (
     "stored_wide",
     "island",
     "pair_at_graph_edge",
+    "asked_and_absent",
+    "not_asked",
 )

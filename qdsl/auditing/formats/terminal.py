@@ -29,7 +29,7 @@ def render(report: AuditReport, *, rich: bool = False) -> str:
     characters that steer a terminal are shown as `?`."""
     lines = [*_head(report)]
     for section in report.sections:
-        lines += [*_runs(report, section), *_findings(section, rich)]
+        lines += [*_runs(report, section), *_findings(report, section, rich)]
     return "\n".join(lines) + "\n"
 
 
@@ -111,11 +111,15 @@ def _ops(nodes: Iterable[NodeFacts]) -> str:
     return ", ".join(f"{number} {plain(op)}" for op, number in found.most_common(4))
 
 
-def _findings(section: Section, rich: bool) -> Iterator[str]:
+def _findings(report: AuditReport, section: Section, rich: bool) -> Iterator[str]:
+    if report.recipe:
+        name = plain(PurePath(report.recipe).name)
+        told = "held against the file" if section.unmatched is not None else "decides nothing here: its waivers count"
+        yield _row("recipe", f"{name}: {told}")
     yield _row("findings", _summary(section))
     if section.unmatched:
         told = count(section.unmatched, "decision")
-        yield _row("", f"{told} of the recipe speak of nodes that the file has not under these names: not compared")
+        yield _row("", f"{told} of the recipe not compared: the file has no such node under that name")
     groups: dict[tuple[Severity, str], list[Finding]] = {}
     for found in section.standing:
         groups.setdefault((found.severity, found.rule), []).append(found)
