@@ -21,6 +21,7 @@ from qdsl.lang.recipe import InputSpec
 from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.predict.rules import judge
+from qdsl.provenance.records import Provenance
 from qdsl.rewrite import Trace
 from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets import TARGETS
@@ -114,7 +115,9 @@ class BoardRuntime:
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> None:
         return None
 
-    def file_bytes(self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int) -> int:
+    def file_bytes(
+        self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int, carried: int = 0
+    ) -> int:
         return len(program(plan))
 
     def foresees(self, plan: Plan, view: GraphView, capability: Capability) -> Trace:
@@ -132,7 +135,14 @@ class Board:
         return BoardRuntime()
 
     def emit(
-        self, model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()
+        self,
+        model: Model,
+        plan: Plan,
+        ranges: Ranges,
+        out_dir: Path,
+        *,
+        inputs: Iterable[InputSpec] = (),
+        provenance: Provenance | None = None,
     ) -> Emitted:
         directory = out_dir / plan.target
         directory.mkdir(parents=True)

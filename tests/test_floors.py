@@ -37,6 +37,7 @@ FLOOR = {
     "qdsl.cascade": 3,
     "qdsl.finished": 3,
     "qdsl.passes": 3,
+    "qdsl.provenance": 3,
     "qdsl.rewrite": 2,
     "qdsl.quant": 2,
     "qdsl.calibrate": 2,

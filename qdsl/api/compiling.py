@@ -121,6 +121,7 @@ def compile(
     engine: str = "local",
     on: Sequence[str] = (),
     allow_python: bool = False,
+    provenance: str = "text",
 ) -> CompileResult:
     """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, verify, evaluate and profile.
 
@@ -135,10 +136,12 @@ def compile(
     `shards` processes of this machine, or of the Ray cluster where `engine` is "ray", calibrate at a time: the same
     bytes come out. `on` are processors as which the artifacts are checked under emulation, as `verify` does it; what is
     missing for that is raised first (cpu-unknown, emulator-absent). `allow_python` lets code that the recipe names run
-    (`decode python`). Raises ValueError for wishes that contradict, and for less than one worker, sample or shard.
+    (`decode python`). `provenance` is what the emitted file carries of where it comes from: the recipe's `text` beside
+    the hashes and versions, `hashes` alone, or `none`. Raises ValueError for wishes that
+    contradict, and for less than one worker, sample or shard.
     """
     lock_wish, effort = Wish(lock=lock, locked=locked, update=update), Effort(workers, batch, shards, engine)
-    wishes = Wishes(Path(path), Path(out), target, sets or {}, lock_wish, effort, measure, on, allow_python)
+    wishes = Wishes(Path(path), Path(out), target, sets or {}, lock_wish, effort, measure, on, allow_python, provenance)
     with Job(wishes, listener or silent) as job:
         for step in STEPS:
             step(job)

@@ -36,6 +36,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="exit 4, too, for an undecided budget and a build that does not run as planned",
     )
+    parser.add_argument(
+        "--provenance",
+        choices=("text", "hashes", "none"),
+        default="text",
+        help="what the file carries of where it comes from: the recipe's text with hashes and versions (the default), "
+        "hashes and versions alone, or none of it",
+    )
     add_python(parser)
     add_json(parser)
 
@@ -70,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
             engine=args.engine,
             on=args.on,
             allow_python=args.allow_python,
+            provenance=args.provenance,
         )
     show_diagnostics(result.diagnostics)
     if args.json:

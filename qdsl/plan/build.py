@@ -42,6 +42,7 @@ from qdsl.plan.settle import Settled, Settling
 from qdsl.plan.slow_weights import slow_types, slow_weights
 from qdsl.plan.unused import Again
 from qdsl.plan.verdicts import REFUSED, Verdicts
+from qdsl.provenance.making import foreseen_bytes
 from qdsl.select.selection import Selection
 from qdsl.spec.plan import (
     AS_IT_IS,
@@ -225,7 +226,8 @@ def _plan(
         cuts=cut,
         islands=between,
     )
-    size = context.runtime.file_bytes(plan, context.view, context.capability, sizes.canonical)
+    origins = foreseen_bytes(recipe, plan, context.cpus)
+    size = context.runtime.file_bytes(plan, context.view, context.capability, sizes.canonical, origins)
     return replace(plan, totals=replace(plan.totals, predicted_bytes=size))
 
 

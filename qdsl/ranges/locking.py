@@ -131,20 +131,7 @@ class Pinned:
             return ""
         if not self.whole:
             return f"{self.path.name} is not written: it covers every target of the recipe, and this was not all"
-        methods = _methods(plans)
-        made = Lock(
-            recipe=self.now.recipe,
-            model=self.now.model,
-            capability=self.now.capability,
-            tools=self.now.tools,
-            cpu=self.now.cpu,
-            data=self.now.data,
-            samples=ranges.samples,
-            settled=ranges.settled_after,
-            ranges=tuple(LockedRange(t, ranges.low[t], ranges.high[t], methods[t]) for t in sorted(methods)),
-            tuned=tuple(tuned),
-            means=tuple(LockedMeans(t, data, tuple(ranges.means[t])) for t, data in sorted(wanted(plans).items())),
-        )
+        made = _whole(self.now, ranges, plans, tuned)
         try:
             forget_dead(self.path.parent, self.path.name)
             write_text(self.path, locks.render(made))
@@ -152,6 +139,21 @@ class Pinned:
             reason = error.strerror or type(error).__name__
             raise self._error("lock-unwritable", f"`{self.path.name}` cannot be written: {reason}") from None
         return f"{self.path}   {count(len(made.ranges), 'range')}"
+
+    def told(
+        self,
+        prepared: Prepared,
+        plans: Sequence[Plan],
+        datasets: Mapping[str, Dataset],
+        ranges: Ranges,
+        tuned: Sequence[LockedChoice],
+    ) -> Lock:
+        """What the lock says of this build, or would say if it had one: the same whether there is one or not. `ranges`
+        and `plans` are as for `write`. Without a lock, this reads every file of the data once. Raises QdslError
+        data-missing, data-unreadable."""
+        if self.found is not None:
+            return self.found
+        return _whole(self.now or self._facts(prepared, plans, datasets), ranges, plans, tuned)
 
     def _facts(self, prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset]) -> Lock:
         """The world as it is now, as a lock without ranges."""
@@ -182,6 +184,19 @@ class Pinned:
 
     def _error(self, code: str, headline: str) -> QdslError:
         return QdslError([Diagnostic(code, headline, self.recipe.span)])
+
+
+def _whole(now: Lock, ranges: Ranges, plans: Sequence[Plan], tuned: Sequence[LockedChoice]) -> Lock:
+    """The facts of now with what was measured."""
+    methods = _methods(plans)
+    return replace(
+        now,
+        samples=ranges.samples,
+        settled=ranges.settled_after,
+        ranges=tuple(LockedRange(t, ranges.low[t], ranges.high[t], methods[t]) for t in sorted(methods)),
+        tuned=tuple(tuned),
+        means=tuple(LockedMeans(t, data, tuple(ranges.means[t])) for t, data in sorted(wanted(plans).items())),
+    )
 
 
 def _methods(plans: Sequence[Plan]) -> dict[str, str]:

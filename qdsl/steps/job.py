@@ -23,6 +23,7 @@ from qdsl.measure.budgets import Budget
 from qdsl.measure.events import Event, Listener, silent
 from qdsl.measure.measuring import Made, Measured
 from qdsl.plan import Decisions
+from qdsl.provenance.records import CARRIED
 from qdsl.ranges.calibrating import Calibrator
 from qdsl.ranges.locking import Pinned, Wish
 from qdsl.spec.plan import Plan
@@ -60,6 +61,11 @@ class Wishes:
     measure: bool = True
     on: Sequence[str] = ()
     allow_python: bool = False
+    provenance: str = "text"
+
+    def __post_init__(self) -> None:
+        if self.provenance not in CARRIED:
+            raise ValueError(f"`provenance` is {self.provenance!r}: expected one of {', '.join(CARRIED)}")
 
 
 class OrderError(RuntimeError):

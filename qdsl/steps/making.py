@@ -10,15 +10,20 @@ from qdsl.findings.foreign_sums import inexact_sums
 from qdsl.findings.misread import misread_nodes
 from qdsl.harness.measurements import RECIPE
 from qdsl.lang.recipe import Recipe
+from qdsl.lock import Lock, table_hashes
 from qdsl.measure import comparing
 from qdsl.measure.events import Event
 from qdsl.measure.measuring import Made
+from qdsl.plan import Decisions
 from qdsl.plan.gate import find_target
-from qdsl.spec.plan import Plan
+from qdsl.provenance.making import Origins, provenance_of
+from qdsl.provenance.records import Provenance
+from qdsl.spec.plan import AS_IT_IS
 from qdsl.spec.plan_json import plans_json
 from qdsl.spec.words import mebibytes, plain, times_smaller
 from qdsl.steps.job import Job
 from qdsl.targets import target_of
+from qdsl.targets.manifest import tool_versions
 from qdsl.targets.results import Emitted
 from qdsl.work.writing import aside, recipe_text, write_text
 
@@ -28,10 +33,12 @@ VERIFY_SAMPLES = 4
 def emit(job: Job) -> None:
     """The artifact of each target, held against the float model, in its folder.
 
-    Needs `loaded`, `prepared`, `decided`, `ranges`, `datasets`; leaves `made`. Raises QdslError artifact-*, and what
-    rewriting and reading samples raise.
+    Needs `loaded`, `pinned`, `prepared`, `planned`, `decided`, `measured`, `ranges`, `datasets`, `tuned`; leaves
+    `made`. Raises QdslError artifact-*, and what rewriting and reading samples raise.
     """
-    job.made = tuple(_made(job, each.plan) for each in job.decided)
+    told = job.wishes.provenance != "none"
+    lock = job.pinned.told(job.prepared, job.plans, job.datasets, job.measured, job.tuned) if told else None
+    job.made = tuple(_made(job, each, lock) for each in job.decided)
 
 
 def find(job: Job) -> None:
@@ -68,20 +75,33 @@ def lock(job: Job) -> None:
         job.tell(Event("lock", told))
 
 
-def _made(job: Job, plan: Plan) -> Made:
+def _made(job: Job, decided: Decisions, lock: Lock | None) -> Made:
     """Emit and verify for one target: aside, so that what the runtime refuses never stands where a build does."""
+    plan = decided.plan
     target, prepared, directory = target_of(plan.target), job.prepared, job.directory / plan.target
     job.tell(Event("rewrite", totals(plan)))
     for choice in plan.choices:
         job.tell(Event("tuned", plain(choice_words(choice, plan.recipe))))
     with aside(directory) as folder:
-        emitted = target.emit(prepared.model, plan, job.ranges, folder, inputs=prepared.recipe.inputs)
+        provenance = _provenance(job, decided, lock)
+        emitted = target.emit(
+            prepared.model, plan, job.ranges, folder, inputs=prepared.recipe.inputs, provenance=provenance
+        )
         verification = comparing.verified(target, prepared, emitted, plan, job.datasets, VERIFY_SAMPLES)
         emitted = target.publish(emitted, directory)
     job.diags.extend(comparing.uncompared(prepared, plan, verification))
     made = Made(plan, emitted, verification)
     job.tell(Event(plan.target, _emitted_words(emitted, prepared.file_bytes), found=made))
     return made
+
+
+def _provenance(job: Job, decided: Decisions, lock: Lock | None) -> Provenance | None:
+    """What the file of one target says of where it comes from; None where it is to say nothing."""
+    if lock is None or decided.plan.mode == AS_IT_IS:
+        return None
+    tables, tools = table_hashes([target_of(decided.plan.target).table]), tuple(tool_versions().items())
+    origins = Origins(lock, tools, tables, decided.context.cpus, text=job.wishes.provenance == "text")
+    return provenance_of(job.loaded.recipe, decided.plan, origins)
 
 
 def _emitted_words(emitted: Emitted, float_bytes: int) -> str:

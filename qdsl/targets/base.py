@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qdsl.lang.recipe import InputSpec
     from qdsl.predict.bounds import Interval
     from qdsl.predict.edges import Edges
+    from qdsl.provenance.records import Provenance
     from qdsl.rewrite import Trace
     from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 
@@ -114,9 +115,11 @@ class Runtime(Protocol):
         `products` are those that its kernels compute of `model`, of which `view` is the graph."""
         ...
 
-    def file_bytes(self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int) -> int:
+    def file_bytes(
+        self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int, carried: int = 0
+    ) -> int:
         """Bytes of the files that `plan` will be emitted as. `float_bytes` is the size of the float model in canonical
-        form; the plan's own totals are not known yet."""
+        form, `carried` that of the provenance, where its files carry one; the plan's own totals are not known yet."""
         ...
 
     def foresees(self, plan: Plan, view: GraphView, capability: Capability) -> Trace:
@@ -180,10 +183,18 @@ class Target(Protocol):
         ...
 
     def emit(
-        self, model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()
+        self,
+        model: Model,
+        plan: Plan,
+        ranges: Ranges,
+        out_dir: Path,
+        *,
+        inputs: Iterable[InputSpec] = (),
+        provenance: Provenance | None = None,
     ) -> Emitted:
         """Carry out `plan` on a copy of the canonical float `model` and write `<out_dir>/<target>/`; `inputs` are the
-        recipe's. Raises QdslError artifact-write, artifact-invalid, and what rewriting raises."""
+        recipe's, `provenance` is what the files may say of where they come from. Raises QdslError
+        artifact-write, artifact-invalid, and what rewriting raises."""
         ...
 
     def publish(self, emitted: Emitted, directory: Path) -> Emitted:

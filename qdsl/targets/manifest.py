@@ -30,7 +30,7 @@ def manifest(plan: Plan, files: Iterable[EmittedFile], trace: Trace, own: Mappin
         "target": plan.target,
         "mode": plan.mode,
         "plan_sha256": plan_hash(plan),
-        "tools": {"qdsl": __version__, **tool_versions()},
+        "tools": tool_versions(),
         "files": [{"name": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in files],
         "bytes": {"emitted": sum(file.bytes for file in files), "predicted": plan.totals.predicted_bytes},
         "lowerings": [_lowering(step) for step in trace.steps[1:] if step.outcome.fired or step.outcome.refused],
@@ -41,8 +41,8 @@ def manifest(plan: Plan, files: Iterable[EmittedFile], trace: Trace, own: Mappin
 
 
 def tool_versions() -> dict[str, str]:
-    """Versions of the packages that shaped the artifact, as installed; none of them is imported."""
-    found = {}
+    """Versions of qdsl and of the packages that shaped the artifact, as installed; none of them is imported."""
+    found = {"qdsl": __version__}
     for name in _TOOLS:
         try:
             found[name] = version(name)

@@ -25,6 +25,8 @@ from qdsl.lang.recipe import InputSpec
 from qdsl.passes.insert_qdq import InsertQDQ
 from qdsl.passes.lowering import Lowering
 from qdsl.passes.quantize_dynamic import QuantizeDynamic
+from qdsl.provenance.records import Provenance
+from qdsl.provenance.stamping import stamp
 from qdsl.rewrite import Pass, Trace, run
 from qdsl.spec.aside import folder_aside
 from qdsl.spec.plan import AS_IT_IS, Plan
@@ -54,10 +56,11 @@ def written(
     own: Mapping[str, Any],
     write: Callable[[Path], Sequence[Path]],
     trace: Trace,
+    provenance: Provenance | None = None,
 ) -> OnnxEmitted:
     """The artifact of `plan` for the float `model` in `directory`: what `write` puts into a folder aside, the file
     `MODEL_FILE` first, and the manifest with what the target has of its `own` to say there. `trace` is what was done to
-    the model, the pass that carries the plan out first.
+    the model, the pass that carries the plan out first; `provenance` is written into the file once it is checked.
 
     Everything is written and checked aside, then renamed, the manifest last: a directory whose manifest matches its
     files is whole. Raises QdslError: `artifact-invalid`, `artifact-write`, and what `write` raises.
@@ -68,7 +71,10 @@ def written(
             paths = write(aside)
             if plan.mode != AS_IT_IS:
                 _check(paths[0], model, plan)
-            return replace(_moved(paths, plan, inputs, own, trace, aside, directory), span=model.span)
+            proto = onnx.load(paths[0], load_external_data=False)
+            if provenance is not None:
+                stamp(paths[0], proto, provenance)
+            return replace(_moved(proto, paths, plan, inputs, own, trace, aside, directory), span=model.span)
     except OSError as error:
         raise _unwritable(directory, error) from None
 
@@ -120,6 +126,7 @@ def publish(emitted: Emitted, directory: Path) -> Emitted:
 
 
 def _moved(
+    proto: ModelProto,
     paths: Sequence[Path],
     plan: Plan,
     inputs: Iterable[InputSpec],
@@ -128,7 +135,6 @@ def _moved(
     aside: Path,
     directory: Path,
 ) -> OnnxEmitted:
-    proto = onnx.load(paths[0], load_external_data=False)
     files = tuple(_described(path) for path in paths)
     (aside / MANIFEST_FILE).write_text(
         manifest(plan, files, trace, {**_facts(proto, inputs), **own}), encoding="utf-8", newline="\n"

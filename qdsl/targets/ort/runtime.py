@@ -71,7 +71,9 @@ class OrtRuntime:
 
         return misread(model, view, products)
 
-    def file_bytes(self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int) -> int:
+    def file_bytes(
+        self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int, carried: int = 0
+    ) -> int:
         place = view.node_index
         weights = sorted(plan.weights, key=lambda weight: place[weight.node])
         tensors = {tensor.tensor: tensor for tensor in plan.tensors}
@@ -82,7 +84,7 @@ class OrtRuntime:
         else:
             whole = predicted_bytes(view, float_bytes, tensors.values(), weights, plan.biases)
         kept = kept_floats(view, weights, _float16_reads(view, plan))
-        return max(0, whole + kept - saved(view, plan, capability))
+        return max(0, whole + kept - saved(view, plan, capability)) + carried
 
     def foresees(self, plan: Plan, view: GraphView, capability: Capability) -> Trace:
         return foreseen(view, plan, capability)

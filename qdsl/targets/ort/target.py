@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qdsl.data import Sample
     from qdsl.graph import Model
     from qdsl.lang.recipe import InputSpec
+    from qdsl.provenance.records import Provenance
     from qdsl.spec.plan import Plan
 
 
@@ -31,11 +32,18 @@ class Ort:
         return OrtRuntime()
 
     def emit(
-        self, model: Model, plan: Plan, ranges: Ranges, out_dir: Path, *, inputs: Iterable[InputSpec] = ()
+        self,
+        model: Model,
+        plan: Plan,
+        ranges: Ranges,
+        out_dir: Path,
+        *,
+        inputs: Iterable[InputSpec] = (),
+        provenance: Provenance | None = None,
     ) -> Emitted:
         from qdsl.targets.ort.emit import emit
 
-        return emit(model, plan, ranges, out_dir, inputs=inputs)
+        return emit(model, plan, ranges, out_dir, inputs=inputs, provenance=provenance)
 
     def publish(self, emitted: Emitted, directory: Path) -> Emitted:
         from qdsl.targets.onnx_file import publish
