@@ -33,6 +33,9 @@ VERBS: dict[str, Verb] = {
         "check what a build computes, here or on other processors, emulated", "verifying", ("VerifyResult",)
     ),
     "report": Verb("make the page about a build, or compare several", "reporting", ("ReportResult",)),
+    "show": Verb(
+        "say what a model file holds, where it comes from and whether that still holds", "showing", ("ShowResult",)
+    ),
     "sweep": Verb("compile recipes with every value of their parameters", "sweeping", ("SweepResult",)),
     "audit": Verb(
         "say what a quantized file holds, what of it will run, and what is wrong", "auditing", ("AuditResult",)

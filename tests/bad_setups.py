@@ -42,6 +42,7 @@ from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.harness.profiles import BuildProfile, Profile
 from qdsl.measure.slower import slower
+from qdsl.provenance.records import KEY
 from qdsl.spec.plan import PLAN_VERSION
 from qdsl.spec.plan_json import from_json, to_json
 from qdsl.targets.ort.emit import emit
@@ -888,11 +889,30 @@ def recipe_against_lock(folder: Path) -> None:
     qdsl.api.diff(folder / "a.q", folder / "a.lock")
 
 
+def extracted(folder: Path, said: str | None) -> None:
+    """Take the recipe out of a file that says `said` of where it comes from; None for nothing."""
+    model = conv()
+    if said is not None:
+        model.metadata_props.add(key=KEY, value=said)
+    save(model, folder)
+    qdsl.api.show(folder / "model.onnx", extract=folder / "out.q")
+
+
+def extracted_hashes(folder: Path) -> None:
+    small(folder)
+    made = qdsl.api.compile(folder / "example.q", out=folder / "build", provenance="hashes", measure=False)
+    qdsl.api.show(made.targets[0].emitted.model, extract=folder / "out.q")
+
+
 CALLS: dict[str, Setup] = {
     "diff-input": lambda folder: qdsl.api.diff(folder / "a.q", folder / "b.q"),
     "diff-revision": no_such_revision,
     "diff-kinds": recipe_against_lock,
     "diff-git": lambda folder: qdsl.api.git_setup(folder / "nowhere"),
+    "provenance-missing": lambda folder: extracted(folder, None),
+    "provenance-invalid": lambda folder: extracted(folder, "{}"),
+    "provenance-hashes": extracted_hashes,
+    "show-exists": beside_conv(lambda folder: qdsl.api.show(folder / "model.onnx", export=folder)),
     "new-data": beside_conv(
         lambda folder: qdsl.api.new(folder / "model.onnx", data=folder / "nowhere", out=folder / "made.q")
     ),

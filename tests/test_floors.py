@@ -33,6 +33,7 @@ FLOOR = {
     "qdsl.describe": 6,
     "qdsl.plan": 5,
     "qdsl.harness": 5,
+    "qdsl.exporting": 4,
     "qdsl.targets": 4,
     "qdsl.cascade": 3,
     "qdsl.finished": 3,

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from qdsl.api.remeasuring import profile as profile
     from qdsl.api.reporting import ReportResult as ReportResult
     from qdsl.api.reporting import report as report
+    from qdsl.api.showing import ShowResult as ShowResult
+    from qdsl.api.showing import show as show
     from qdsl.api.starting import NewResult as NewResult
     from qdsl.api.starting import new as new
     from qdsl.api.sweeping import SweepResult as SweepResult

@@ -57,6 +57,14 @@ def load(
     return model
 
 
+def read_proto(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> tuple[ModelProto, Source]:
+    """What a model file says, checked for nothing but being one; external data is left where it is. Raises QdslError
+    model-missing, model-unreadable, model-too-large."""
+    file = Path(path)
+    data, state = _read(file, limits, None)
+    return _parsed(file, data, None), Source(hashlib.sha256(data).hexdigest(), len(data), state)
+
+
 def _read(file: Path, limits: Limits, span: Span | None) -> tuple[bytes, FileState]:
     """The bytes of a model file, and the state of the file that they came from."""
     name = file.name

@@ -1,0 +1,1 @@
+"""The integers of a finished file as plain files, for whoever writes the layers anew: in C, for an FPGA."""
