@@ -160,6 +160,31 @@ def test_the_caller_reads_floats_beside_the_quantizer() -> None:
     assert finding.place.name == "n_conv" and "the caller" in finding.message
 
 
+def test_two_pairs_side_by_side() -> None:
+    file, _, out = chain()
+    conv = file.conv(out, name="conv2")
+    left = file.conv(file.pair(conv), name="left")
+    right = file.conv(file.pair(conv, scale=0.1, by="other"), name="right")
+    finding = only(file.give(file.pair(left), file.pair(right)), "quantized_twice")
+    assert finding.place.name == "n_conv2" and named(finding) == {"n_conv2", "n_conv2_q", "n_conv2_other"}
+
+
+def test_a_conv_whose_result_is_not_quantized() -> None:
+    file, _, out = chain()
+    conv = file.conv(out, name="conv2")
+    tanh = file.node("Tanh", file.node("Relu", conv, name="relu2"), name="tanh")
+    finding = only(file.give(tanh), "output_not_quantized")
+    assert finding.place.name == "n_conv2" and named(finding) == {"n_conv2", "n_tanh"}
+    assert finding.fix is not None and finding.fix.lines == ('place { quantize tensor "relu2" }',)
+
+
+def test_a_gemm_may_write_floats() -> None:
+    file, _, out = chain()
+    flat = file.pair(file.node("Flatten", out, name="flat"))
+    gemm = file.node("Gemm", flat, file.weight("gw", 256, 3), name="gemm")
+    assert found(file.give(gemm)) == []
+
+
 def test_a_pair_between_a_conv_and_its_relu() -> None:
     file = File()
     conv = file.conv(file.pair("x"), name="conv")
@@ -182,7 +207,7 @@ def test_a_symmetric_scale_behind_a_relu_keeps_it_apart_on_onnxruntime() -> None
     model = file.give(out)
     (finding,) = rule_of(model, "activation_not_fused")
     assert finding.place.name == "n_conv" and named(finding) == {"n_conv", "n_relu"}
-    assert finding.fix is not None and finding.fix.lines == ('layers "n_relu" { activations uint8 affine }',)
+    assert finding.fix is not None and finding.fix.lines == ("layers all { activations uint8 affine }",)
     assert rule_of(model, "activation_not_fused", "tensorrt") == []
 
 
@@ -268,18 +293,6 @@ def test_operators_of_others_are_told_once() -> None:
     two = file.node("Sharpen", one, name="two", domain="acme.vision")
     (finding,) = rule_of(file.give(two), "unread_operator")
     assert named(finding) == {"n_one", "n_two"} and finding.severity is Severity.WARNING
-
-
-def test_tensorrt_reads_no_integer_operators() -> None:
-    file = File()
-    file.node("DynamicQuantizeLinear", "x", name="xq")
-    file.nodes[-1].output.extend(["xs", "xz"])
-    file.constant("w", np.ones((4, 4, 1, 1), np.uint8))
-    file.node("ConvInteger", "xq", "w", "xz", name="sums")
-    model = file.give(file.node("Cast", "sums", name="out", to=1))
-    (first, second) = rule_of(model, "unread_operator", "tensorrt")
-    assert {first.place.name, second.place.name} == {"n_xq", "n_sums"} and first.severity is Severity.ERROR
-    assert rule_of(model, "unread_operator") == []
 
 
 def test_names_that_no_recipe_can_hold_give_no_lines() -> None:

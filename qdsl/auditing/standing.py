@@ -19,7 +19,6 @@ from qdsl.graph.integer_operators import computes_in_integers
 from qdsl.graph.moves import is_data_port, move_of
 from qdsl.graph.neighbours import Weight, weighted
 from qdsl.graph.view import GraphView, NodeView, Use
-from qdsl.spec import Granularity
 from qdsl.spec.plan import Prediction
 
 T = TypeVar("T")
@@ -132,11 +131,22 @@ def left_in_floats(audited: Audited, node: NodeView, weight: Weight) -> bool:
     return not bias and len(data.readers) > 1 and runs_in_floats(audited, node.name)
 
 
+@once_per_audit
+def mostly_signed(audited: Audited) -> bool:
+    """Whether most activations are int8: then it is the file that has the type, not some of its tensors."""
+    passed = [each for each in audited.finished.tensors if each.role is Role.ACTIVATION]
+    return 2 * sum(each.parameters.element == "int8" for each in passed) > len(passed)
+
+
 def is_kept(audited: Audited, node: NodeView, weight: Weight) -> bool:
     """Whether a layer is kept in floats on purpose: a DequantizeLinear with a scale per channel on an activation, which
     no kernel takes, keeps a runtime from quantizing the layer of itself."""
-    data = standing(audited).read(node, data_port(weight))
-    return data is not None and data.parameters.granularity is not Granularity.PER_TENSOR
+    view = audited.finished.view
+    dequantizes = view.producer(node.inputs[data_port(weight)])
+    if dequantizes is None or dequantizes.op not in DEQUANTIZERS or len(dequantizes.inputs) < 2:
+        return False
+    scale = view.tensors.get(dequantizes.inputs[1])
+    return scale is not None and (scale.elements or 0) > 1
 
 
 def data_port(weight: Weight) -> int:
@@ -197,6 +207,15 @@ def _pattern(sentence: str) -> re.Pattern[str]:
 def row_of(audited: Audited, node: NodeView) -> Row:
     """The row of the target's table that speaks of `node`."""
     return audited.capability.row_for(node, audited.finished.view)
+
+
+def behind_activation(audited: Audited, node: NodeView) -> str:
+    """What the node writes, or the Relu or Clip behind it that would be part of its kernel."""
+    view, tensor = audited.finished.view, node.outputs[0]
+    after = view.users(tensor)
+    if len(after) != 1 or view.is_open(tensor) or after[0].op not in row_of(audited, node).absorbs:
+        return tensor
+    return after[0].outputs[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ RULES: tuple[str, ...] = (
     "half_quantized_op",
     "residual_not_quantized",
     "float_consumer",
+    "quantized_twice",
+    "output_not_quantized",
     "activation_not_fused",
     "signed_fan_out",
     "float_weights_left",

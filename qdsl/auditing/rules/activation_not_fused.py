@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.standing import ORT, TENSORRT, reason, standing
+from qdsl.auditing.standing import ORT, TENSORRT, mostly_signed, reason, standing
 from qdsl.auditing.telling import recipe_lines, shown
 from qdsl.capability import COMPUTE
 from qdsl.diag import Severity
@@ -17,6 +17,7 @@ from qdsl.graph.view import NodeView
 _ACTIVATIONS = frozenset({"Relu", "Clip"})
 _FUSES = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _UNSIGNED = "layers {} { activations uint8 affine }"
+_ALL_UNSIGNED = "layers all { activations uint8 affine }"
 
 
 class Check:
@@ -58,6 +59,8 @@ class Check:
     def _cure(self, audited: Audited, node: NodeView, record: QuantizedTensor) -> Fix | None:
         """Without the pair the two become one kernel, if what stands behind the activation lets them."""
         behind = standing(audited).writes.get(node.outputs[0], ())
+        if audited.target == ORT and mostly_signed(audited):
+            return Fix(lines=(_ALL_UNSIGNED,))
         if audited.target == ORT and not all(_starts_at_lowest(each.parameters) for each in behind):
             return recipe_lines(_UNSIGNED, node.name)
         return recipe_lines("place { leave tensor {} }", record.tensor)
@@ -69,6 +72,8 @@ class Check:
         if after is None:
             return
         record = next(iter(standing(audited).writes.get(after.outputs[0], ())), None)
+        if record is None:
+            return
         yield Finding(
             self.id,
             Severity.WARNING,
@@ -77,8 +82,8 @@ class Check:
             f"the {after.op} leaves",
             "both compute in floats; unsigned activations that begin at 0 make the activation part of the kernel",
             also=(Place("node", after.name),),
-            fix=recipe_lines(_UNSIGNED, after.name),
-            origin="" if record is None else record.origin,
+            fix=Fix(lines=(_ALL_UNSIGNED,)) if mostly_signed(audited) else recipe_lines(_UNSIGNED, after.name),
+            origin=record.origin,
         )
 
 

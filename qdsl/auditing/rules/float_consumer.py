@@ -7,14 +7,14 @@ from typing import ClassVar
 
 from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.standing import ORT, QUANTIZERS, reason, row_of, standing
+from qdsl.auditing.standing import ORT, QUANTIZERS, behind_activation, reason, row_of, standing
 from qdsl.auditing.telling import listed, recipe_lines, shown
 from qdsl.capability import COMPUTE
 from qdsl.diag import Severity
 from qdsl.graph.view import NodeView
 
 _FLOAT_OUTPUT = "output_float"
-_LOST_BY_IT = frozenset({"output_shared", "output_graph", "output_twice"})
+_LOST_BY_IT = frozenset({"output_shared", "output_graph"})
 
 
 class Check:
@@ -34,7 +34,7 @@ class Check:
             if key in _LOST_BY_IT:
                 yield from self._shared(audited, node, node.outputs[0])
             elif key == _FLOAT_OUTPUT:
-                yield from self._shared(audited, node, _behind_activation(audited, node))
+                yield from self._shared(audited, node, behind_activation(audited, node))
 
     def _shared(self, audited: Audited, node: NodeView, tensor: str) -> Iterator[Finding]:
         stands = standing(audited)
@@ -65,12 +65,3 @@ def _cure(audited: Audited, tensor: str, readers: list[NodeView], *, output: boo
         fixes.append(recipe_lines("place { quantize tensor {} }", tensor))
     lines = [line for each in fixes if each is not None for line in each.lines]
     return Fix(lines=tuple(lines)) if lines else None
-
-
-def _behind_activation(audited: Audited, node: NodeView) -> str:
-    """What the Relu or Clip writes that would be part of the node's kernel; "" where there is none."""
-    view = audited.finished.view
-    after = view.users(node.outputs[0])
-    if len(after) != 1 or view.is_open(node.outputs[0]) or after[0].op not in row_of(audited, node).absorbs:
-        return ""
-    return after[0].outputs[0]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from qdsl.auditing.finding import Finding, Place
+from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.standing import left_in_floats, passes_integers, weights
+from qdsl.auditing.standing import ORT, left_in_floats, mostly_signed, passes_integers, weights
 from qdsl.auditing.telling import listed, recipe_lines
 from qdsl.diag import Severity
 from qdsl.finished.records import Form, Role
@@ -56,8 +56,14 @@ class Check:
             f"{percent(held, total)} of what the file stores: {listed(names)}",
             f"as integers of 8 bits they would take {mebibytes(round(held * _SAVED))} less",
             also=tuple(Place("node", name) for name in names if name != largest.node),
-            fix=recipe_lines("place { quantize inputs of {} }", *names),
+            fix=_cure(audited, names),
         )
+
+
+def _cure(audited: Audited, names: list[str]) -> Fix | None:
+    if audited.target == ORT and mostly_signed(audited):
+        return Fix(lines=("layers all { activations uint8 affine }",))
+    return recipe_lines("place { quantize inputs of {} }", *names)
 
 
 def _float_layers(audited: Audited) -> Iterator[_Layer]:

@@ -12,6 +12,8 @@ from qdsl.auditing.rules import (
     activation_not_fused,
     float_consumer,
     half_quantized_op,
+    output_not_quantized,
+    quantized_twice,
     residual_not_quantized,
     signed_fan_out,
 )
@@ -28,8 +30,16 @@ _MOVED = 5  # bytes that a Q or a DQ reads and writes for each value
 _SHOWN = 3
 # What no Q or DQ around the node would change.
 _NOT_HERE = frozenset({"not_lowered", "input_float", "rises"})
-_STORED = frozenset({"activation_type", "weight_type"})
-_TELL_OF_IT = (signed_fan_out, float_consumer, half_quantized_op, residual_not_quantized, activation_not_fused)
+_TYPES = frozenset({"activation_type", "weight_type", "signed_shared", "unsigned"})
+_TELL_OF_IT = (
+    output_not_quantized,
+    quantized_twice,
+    signed_fan_out,
+    float_consumer,
+    half_quantized_op,
+    residual_not_quantized,
+    activation_not_fused,
+)
 
 
 @dataclass(slots=True)
@@ -108,8 +118,8 @@ def _moved(audited: Audited, islands: list[_Island]) -> str:
 
 
 def _is_told(audited: Audited, node: NodeView, known: frozenset[str]) -> bool:
-    """Whether something else says why `node` runs in floats: another rule, or a type that is only stored."""
-    return node.name in known or reason(audited, node.name) in _STORED
+    """Whether something else says why `node` runs in floats: another rule, or the type of what it reads or writes."""
+    return node.name in known or reason(audited, node.name) in _TYPES
 
 
 def _told(audited: Audited) -> frozenset[str]:

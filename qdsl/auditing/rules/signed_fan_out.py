@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.standing import ORT, reason, standing
+from qdsl.auditing.standing import ORT, mostly_signed, reason, standing
 from qdsl.auditing.telling import listed, recipe_lines, shown
 from qdsl.diag import Severity
 from qdsl.finished.records import QuantizedTensor
@@ -74,9 +75,9 @@ def _stays(record: QuantizedTensor) -> bool:
 
 
 def _unsigned(audited: Audited, tensor: str) -> Fix:
-    """The line of the node that writes the tensor, and what mends the file itself."""
-    writer = audited.finished.view.producer(tensor)
-    named = recipe_lines(f"layers tensor {{}} {_UNSIGNED}", tensor) if writer is None else None
-    if writer is not None:
-        named = recipe_lines(f"layers {{}} {_UNSIGNED}", writer.name)
-    return Fix(lines=() if named is None else named.lines, rewrite="unsigned_activations", exact=True)
+    """The line that gives the tensor another type, or all of them, and what mends the file itself."""
+    rewrite = Fix(rewrite="unsigned_activations", exact=True)
+    if mostly_signed(audited):
+        return replace(rewrite, lines=(f"layers all {_UNSIGNED}",))
+    named = recipe_lines(f"layers tensor {{}} {_UNSIGNED}", tensor)
+    return rewrite if named is None else replace(rewrite, lines=named.lines)

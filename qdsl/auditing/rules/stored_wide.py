@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.telling import listed, recipe_lines
 from qdsl.diag import Severity
+from qdsl.finished.codes import codes
 from qdsl.finished.records import Form, QuantizedTensor, Role
 from qdsl.spec import DTYPES
 from qdsl.spec.words import count, mebibytes
@@ -79,25 +81,24 @@ def _narrower(wide: list[_Wide], bits: int) -> Fix | None:
 def _wide(audited: Audited) -> Iterator[_Wide]:
     seen: set[str] = set()
     for record in audited.finished.tensors:
-        if record.role is not Role.WEIGHT or not record.stored or record.stored in seen:
+        if record.role is not Role.WEIGHT or record.stored in seen or record.parameters.element not in DTYPES:
             continue
         seen.add(record.stored)
-        lazy = audited.finished.model.lazy(record.stored)
-        has = record.parameters.element
-        elements = _elements(lazy.shape)
-        if has not in DTYPES or elements < _FEWEST:
-            continue
-        needs = _bits_of_floats(record) if record.form is Form.FLOAT_PAIR else _bits(audited, record)
-        spare = lazy.nbytes - (elements * needs + _BYTE - 1) // _BYTE
-        if spare > 0 and (record.form is Form.FLOAT_PAIR or needs < DTYPES[has].bits):
-            yield _Wide(record, needs, spare)
+        stored = audited.finished.view.tensors.get(record.stored)
+        if stored is not None and stored.kind == "constant" and (stored.elements or 0) >= _FEWEST:
+            yield from _of(audited, record)
 
 
-def _elements(shape: tuple[int, ...]) -> int:
-    total = 1
-    for dim in shape:
-        total *= dim
-    return total
+def _of(audited: Audited, record: QuantizedTensor) -> Iterator[_Wide]:
+    """What a weight takes more than it has to."""
+    lazy = audited.finished.model.lazy(record.stored)
+    as_floats = record.form is Form.FLOAT_PAIR
+    needs = _bits_of_floats(record) if as_floats else _bits(audited, record)
+    if needs is None or (not as_floats and needs >= DTYPES[record.parameters.element].bits):
+        return
+    spare = lazy.nbytes - (prod(lazy.shape) * needs + _BYTE - 1) // _BYTE
+    if spare > 0:
+        yield _Wide(record, needs, spare)
 
 
 def _bits_of_floats(record: QuantizedTensor) -> int:
@@ -107,10 +108,11 @@ def _bits_of_floats(record: QuantizedTensor) -> int:
     return DTYPES[made.element].bits
 
 
-def _bits(audited: Audited, record: QuantizedTensor) -> int:
-    """How many bits tell the stored integers apart, whatever they are counted from. Reads the weight."""
-    codes = audited.finished.model.values(record.stored)
-    return _least(int(codes.max()) - int(codes.min()))
+def _bits(audited: Audited, record: QuantizedTensor) -> int | None:
+    """How many bits tell the stored integers apart, whatever they are counted from; None where they are none or packed.
+    Reads the weight."""
+    found = codes(audited.finished, record)
+    return None if found is None or not found.size else _least(int(found.max()) - int(found.min()))
 
 
 def _least(span: int) -> int:

@@ -1,4 +1,4 @@
-"""Operators that the target's software does not read."""
+"""Operators that the target's software does not have."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import ClassVar
 
 from qdsl.auditing.finding import Finding, Place
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.standing import ORT, TENSORRT
+from qdsl.auditing.standing import ORT
 from qdsl.auditing.telling import shown
 from qdsl.diag import Severity
 from qdsl.finished.records import Form
-from qdsl.graph.integer_operators import computes_in_integers
 from qdsl.graph.view import NodeView
 from qdsl.spec.words import count
 
@@ -29,48 +28,34 @@ _OF_ORT = frozenset(
         "com.ms.internal.nhwc",
     }
 )
-_DYNAMIC = "DynamicQuantizeLinear"
 
 
 class Check:
     id: ClassVar[str] = "unread_operator"
-    summary: ClassVar[str] = "an operator that the target's software does not read"
+    summary: ClassVar[str] = "an operator that the target's software does not have"
     explanation: ClassVar[str] = (
-        "TensorRT reads Q and DQ; integer operators (QLinearConv, ConvInteger, ..) and DynamicQuantizeLinear "
-        "stop its parser. ONNX Runtime reads ONNX and its own domains: what is of another one needs a library that the "
-        "application registers, and nothing is known of what it computes."
+        "ONNX Runtime reads ONNX and domains of its own: what is of another one needs a library that the application "
+        "registers, and nothing is known of what it computes. Quantizers among them are told by `foreign_quantizer`."
     )
-    severity: ClassVar[Severity] = Severity.ERROR
-    targets: ClassVar[tuple[str, ...]] = (ORT, TENSORRT)
+    severity: ClassVar[Severity] = Severity.WARNING
+    targets: ClassVar[tuple[str, ...]] = (ORT,)
 
     def check(self, audited: Audited) -> Iterator[Finding]:
         told = _quantizers(audited)
         alike: dict[tuple[str, str], list[NodeView]] = {}
         for node in audited.finished.view.nodes:
-            if node.name not in told and _is_unread(audited.target, node):
+            if node.name not in told and node.domain not in _OF_ORT:
                 alike.setdefault((node.domain, node.op), []).append(node)
         for (domain, op), nodes in alike.items():
-            yield self._finding(audited, domain, op, nodes)
-
-    def _finding(self, audited: Audited, domain: str, op: str, nodes: list[NodeView]) -> Finding:
-        sure = audited.target == TENSORRT
-        of = f" of {shown(domain)}" if domain else ""
-        why = "TensorRT's parser stops at it: it takes quantized models as Q and DQ around operators in floats"
-        return Finding(
-            self.id,
-            Severity.ERROR if sure else Severity.WARNING,
-            Place("node", nodes[0].name),
-            f"{count(len(nodes), 'node')} {shown(op)}{of}, first {shown(nodes[0].name)}, "
-            + ("is what TensorRT cannot read" if sure else "is none of onnxruntime's operators"),
-            why if sure else "the file loads only where the application registers a library that has it",
-            also=tuple(Place("node", node.name) for node in nodes[1:]),
-        )
-
-
-def _is_unread(target: str, node: NodeView) -> bool:
-    if target == TENSORRT:
-        return computes_in_integers(node.op) or node.op == _DYNAMIC
-    return node.domain not in _OF_ORT
+            yield Finding(
+                self.id,
+                Severity.WARNING,
+                Place("node", nodes[0].name),
+                f"{count(len(nodes), 'node')} {shown(op)} of {shown(domain)}, first {shown(nodes[0].name)}, is none of "
+                "onnxruntime's operators",
+                "the file loads only where the application registers a library that has it",
+                also=tuple(Place("node", node.name) for node in nodes[1:]),
+            )
 
 
 def _quantizers(audited: Audited) -> frozenset[str]:
