@@ -1,0 +1,1 @@
+"""What `--fix` does to a finished file, without data: one rewrite each, by the name that findings call for it."""

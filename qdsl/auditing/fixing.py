@@ -1,0 +1,48 @@
+"""`--fix`: what can be mended in a finished file without data, carried out until no finding calls for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from qdsl.auditing.finding import Finding
+from qdsl.auditing.fixes.index import FIXES, fix
+from qdsl.finished.reading import read
+from qdsl.graph import Model
+from qdsl.rewrite import Refused, run
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """`done` counts what each rewrite changed, in the order in which they ran; `refused` are nodes that one of them
+    left alone, and why."""
+
+    done: tuple[tuple[str, int], ...]
+    refused: tuple[Refused, ...]
+
+    @property
+    def changes(self) -> int:
+        return sum(count for _, count in self.done)
+
+
+def mend(model: Model, findings: Iterable[Finding]) -> Mended:
+    """Carry out on `model`, in place, each rewrite that a finding calls for and no waiver allows. Nodes and tensors of
+    waived findings stay as they are."""
+    told = tuple(findings)
+    wanted = {each.fix.rewrite for each in told if each.fix is not None and not each.waived}
+    spared = _spared(told)
+    done: Counter[str] = Counter()
+    refused: list[Refused] = []
+    for name in FIXES:
+        if name not in wanted and not (name == FIXES[-1] and done):
+            continue
+        trace = run([fix(name, read(model), spared)], model)
+        done[name] += trace.edits
+        refused += trace.refused
+    return Mended(tuple((name, done[name]) for name in FIXES if done[name]), tuple(refused))
+
+
+def _spared(findings: Iterable[Finding]) -> Collection[str]:
+    waived = [each for each in findings if each.waived and each.fix is not None and each.fix.rewrite]
+    return {place.name for each in waived for place in (each.place, *each.also) if place.name}
