@@ -905,6 +905,7 @@ def extracted_hashes(folder: Path) -> None:
 
 
 CALLS: dict[str, Setup] = {
+    "fix-place": beside_conv(lambda folder: qdsl.api.audit(folder / "model.onnx", fix=folder / "model.onnx")),
     "diff-input": lambda folder: qdsl.api.diff(folder / "a.q", folder / "b.q"),
     "diff-revision": no_such_revision,
     "diff-kinds": recipe_against_lock,

@@ -9,9 +9,10 @@ from pathlib import Path
 from qdsl.auditing.asked import Asked, asked_by
 from qdsl.auditing.auditing import Wanted
 from qdsl.auditing.auditing import audit as audit_model
+from qdsl.auditing.fixing import Mended, mend
 from qdsl.auditing.report import AuditReport, at_least
-from qdsl.diag import Diagnostic, Diagnostics, Severity
-from qdsl.graph import load
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
+from qdsl.graph import load, save
 from qdsl.graph.collector import collector_paused
 from qdsl.lang import Loaded, require_complete
 from qdsl.lang import load as load_recipe
@@ -20,6 +21,7 @@ from qdsl.spec.plan import AS_IT_IS
 from qdsl.tune.choices import foreseen
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import prepare
+from qdsl.work.writing import require_place
 
 DEFAULT_TARGET = "ort"
 
@@ -27,10 +29,12 @@ DEFAULT_TARGET = "ort"
 @dataclass(frozen=True)
 class AuditResult:
     """`report` is all that was found. `diagnostics` are errors of the recipe's waivers (one that allows nothing, a
-    selector that picks nothing) and warnings of the model and the recipe."""
+    selector that picks nothing) and warnings of the model and the recipe. With `fix`, `mended` is what was done, and
+    `report` speaks of the file that was written."""
 
     report: AuditReport
     diagnostics: tuple[Diagnostic, ...]
+    mended: Mended | None = None
 
     @property
     def has_errors(self) -> bool:
@@ -49,22 +53,42 @@ def audit(
     recipe: str | Path | None = None,
     target: str | None = None,
     sets: Mapping[str, str] | None = None,
+    fix: str | Path | None = None,
 ) -> AuditResult:
     """Audit the model file `path`, whoever made it, for `target`, or for each of the recipe's targets, or for `ort`.
 
     `recipe` is held against the file: what it asks and the file lacks or has otherwise, and the reverse; its `allow`
     statements waive findings. One that decides nothing (`quantize none`, or no `quantize` at all) only waives, and its
-    own model is not looked at. `sets` are its parameters. Nothing is run, and nothing written. Raises QdslError for a
-    file that is no model, a recipe with errors and a target that there is not.
+    own model is not looked at. `sets` are its parameters. Nothing is run.
+
+    Without `fix` nothing is written. With it, what findings call for and needs no data is mended in a copy, which is
+    written to `fix` and audited again; what is waived stays as it is. Raises QdslError for a file that is no model, a
+    recipe with errors, a target that there is not, and fix-place, model-write.
     """
     held = None if recipe is None else load_recipe(recipe, sets=sets or {})
     diags = Diagnostics()
     diags.extend(held.diagnostics if held is not None else ())
     wanted = _wanted(held, target, diags)
     model = load(path)
+    if fix is not None:
+        _require_other(Path(path), Path(fix))
     diags.extend(each for each in model.diagnostics if each.severity is not Severity.NOTE)
-    report = audit_model(model, wanted, file=str(path), recipe=None if held is None else held.recipe, diags=diags)
-    return AuditResult(report, diags.sorted())
+    statements = None if held is None else held.recipe
+    report = audit_model(model, wanted, file=str(path), recipe=statements, diags=diags)
+    if fix is None:
+        return AuditResult(report, diags.sorted())
+    mended = mend(model, report.findings)
+    save(model, fix)
+    again = audit_model(load(fix), wanted, file=str(fix), recipe=statements, diags=Diagnostics())
+    return AuditResult(again, diags.sorted(), mended)
+
+
+def _require_other(path: Path, out: Path) -> None:
+    """Raise QdslError where the mended file would take the place of the given one, or of a folder."""
+    if out.is_dir() or (out.exists() and out.samefile(path)):
+        what = "is a folder" if out.is_dir() else "is the file that is audited"
+        raise QdslError([Diagnostic("fix-place", f"`{out}` {what}", help=("name a new file",))])
+    require_place(out.parent)
 
 
 def _wanted(loaded: Loaded | None, target: str | None, diags: Diagnostics) -> Sequence[Wanted]:

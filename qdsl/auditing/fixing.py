@@ -12,6 +12,9 @@ from qdsl.finished.reading import read
 from qdsl.graph import Model
 from qdsl.rewrite import Refused, run
 
+# Rewrites after which nobody may read what was read before, and the one that takes it out.
+_LEAVE, _CLEANS = {"redundant_pairs", "float_bias"}, "dangling_nodes"
+
 
 @dataclass(frozen=True, slots=True)
 class Mended:
@@ -35,10 +38,10 @@ def mend(model: Model, findings: Iterable[Finding]) -> Mended:
     done: Counter[str] = Counter()
     refused: list[Refused] = []
     for name in FIXES:
-        if name not in wanted and not (name == FIXES[-1] and done):
+        if name not in wanted and not (name == _CLEANS and _LEAVE & {*done}):
             continue
         trace = run([fix(name, read(model), spared)], model)
-        done[name] += trace.edits
+        done.update({name: trace.edits} if trace.edits else {})
         refused += trace.refused
     return Mended(tuple((name, done[name]) for name in FIXES if done[name]), tuple(refused))
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from qdsl.api.auditing import AuditResult
     from qdsl.auditing.report import AuditReport
 
+_SHOWN = 5
 LEVELS = ("error", "warning", "note", "never")
 
 
@@ -32,6 +33,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="error",
         help="exit with 1 when a finding of this level or a graver one stands (error)",
     )
+    parser.add_argument(
+        "--fix", metavar="OUT", help="write a copy in which is mended what needs no data, and tell what still stands"
+    )
     parser.add_argument("--rules", action="store_true", help="list the rules instead, one line each")
     for name, each in FORMATS.items():
         if each.to_file:
@@ -54,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     import qdsl.api
     from qdsl.diag import Severity
 
-    result = qdsl.api.audit(args.model, recipe=args.recipe, target=args.target, sets=dict(args.sets))
+    result = qdsl.api.audit(args.model, recipe=args.recipe, target=args.target, sets=dict(args.sets), fix=args.fix)
     _tell(args, result)
     level = None if args.fail_on == "never" else Severity(args.fail_on)
     return EXIT_ERRORS if result.has_errors or result.fails(level) else EXIT_FINE
@@ -70,15 +74,35 @@ def _tell(args: argparse.Namespace, result: AuditResult) -> None:
     if args.json:
         from qdsl.auditing.formats.data import to_data
 
-        print_json({**to_data(result.report), "diagnostics": [diagnostic_json(each) for each in result.diagnostics]})
+        told = {"diagnostics": [diagnostic_json(each) for each in result.diagnostics]}
+        if result.mended is not None:
+            refused = [{"node": one.node, "reason": one.reason} for one in result.mended.refused]
+            told["mended"] = {"done": dict(result.mended.done), "refused": refused}  # type: ignore[assignment]
+        print_json({**to_data(result.report), **told})
         return
     for name in sorted(flags):
         print(rendered(name, result.report), end="")
     if not flags:
+        _mended(args.fix, result)
         from qdsl.auditing.formats.terminal import render
 
         print(render(result.report, rich=draws_tables()), end="")
     show_diagnostics(result.diagnostics)
+
+
+def _mended(out: str, result: AuditResult) -> None:
+    """`mended     243 unsigned_activations   -> OUT`."""
+    from qdsl.spec.words import plain
+
+    if result.mended is None:
+        return
+    done = ", ".join(f"{count:,} {name}" for name, count in result.mended.done)
+    print(f"mended     {done or 'nothing: no finding calls for what needs no data'}, written to {out}")
+    for name, reason in result.mended.refused[:_SHOWN]:
+        print(f"           {plain(name)} stays: {reason}")
+    if (more := len(result.mended.refused) - _SHOWN) > 0:
+        print(f"           and {more:,} more")
+    print()
 
 
 def _write(args: argparse.Namespace, report: AuditReport) -> None:

@@ -19,4 +19,10 @@ allow half_quantized_op on op Conv because "it was meant"
         setup="model.onnx is a float Conv that nothing is wrong with",
         verb="audit",
     ),
+    "fix-place": CodeDoc(
+        "`qdsl audit --fix` was to write over the file that it audits",
+        "The mended copy is a file of its own, so that both can be compared: `qdsl diff before.onnx after.onnx`.",
+        "recipe example\n",
+        verb="library",
+    ),
 }
