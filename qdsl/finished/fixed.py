@@ -22,7 +22,8 @@ _COPIES = SAME_VALUES | {"Cast", "Clip", "DequantizeLinear", "QuantizeLinear"}
 
 
 class Fixed:
-    """The tensors of a model that no input reaches. Made in one walk over the nodes, which are in order."""
+    """The tensors of a model that no input reaches. Made in one walk over the nodes, which are in order; it keeps the
+    bytes of the largest constant that each is computed from."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -47,7 +48,7 @@ class Fixed:
         if len(known) < len(sizes):
             return
         for tensor in node.outputs:
-            self._behind[tensor.name] = min(sum(known), 2**62)
+            self._behind[tensor.name] = max(known)
             if node.op in _COPIES and node.inputs[0].name:
                 first = node.inputs[0].name
                 self._roots[tensor.name] = self._roots.get(first, first)

@@ -10,12 +10,18 @@ from qdsl.finished.pairs import read_dequantizers, read_quantizers
 from qdsl.finished.records import Finished
 from qdsl.finished.work import Work
 from qdsl.graph import Model
+from qdsl.graph.collector import collector_paused
 
 
 def read(model: Model) -> Finished:
     """What `model` holds of quantization. Linear in the graph. Only scales and zero points are read of its constants.
 
     Raises `model-cycle` as `Model.view` does."""
+    with collector_paused():
+        return _read(model)
+
+
+def _read(model: Model) -> Finished:
     work = Work(model, model.view())
     for part in (read_quantizers, read_written, read_dequantizers, read_operands, read_fakes, tell_bodies):
         part(work)

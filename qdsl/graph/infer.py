@@ -1,6 +1,7 @@
 """Shape inference on the graph without its weights, so that size does not matter; failing is a warning.
 
-Where ONNX has no rule for the types of an operator, the runtime is asked, and what follows is inferred from that."""
+Where ONNX has no rule for the types of an operator, a table of rules is asked, then the runtime, and what follows is
+inferred from that."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from qdsl.graph.importer import set_type
 from qdsl.graph.meta import meta_of
 from qdsl.graph.propagation import joints_known, may_propagate
 from qdsl.graph.runtime_types import runtime_types
+from qdsl.graph.type_rules import rule_types
 
 # Values up to this size can be shapes, axes or sizes that inference reads; larger ones count by their shape alone.
 _SMALL_BYTES = 1024
@@ -47,9 +49,9 @@ def infer(model: Any) -> None:
     contradicts the model, or fails, the rest is inferred all the same and the model gets a warning."""
     told = list(model.diagnostics)
     _infer(model)
-    untyped = [tensor.name for node in model.nodes() for tensor in node.outputs if tensor.name and not typed(tensor)]
-    if untyped:
-        found = runtime_types(skeleton(model), untyped)
+    for ask in (rule_types, runtime_types):
+        untyped = [t.name for node in model.nodes() for t in node.outputs if t.name and not typed(t)]
+        found = ask(skeleton(model), untyped) if untyped else {}
         for name, kind in found.items():
             set_type(model.tensor(name), kind)
         if found:
