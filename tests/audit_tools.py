@@ -19,13 +19,15 @@ from qdsl.finished.reading import read
 from qdsl.graph import Model, from_proto
 from qdsl.targets import target_of
 
+EXACT = frozenset({"x86_vnni", "arm_dotprod"})  # the kinds of CPU on which all sums are exact
 
-def audited(model: Model | ModelProto, target: str = "ort") -> Audited:
+
+def audited(model: Model | ModelProto, target: str = "ort", *, cpus: frozenset[str] = EXACT) -> Audited:
     """What rules look at. Other targets are judged by the table of ONNX Runtime, which their rules do not ask."""
     finished = read(from_proto(model) if isinstance(model, ModelProto) else model)
     table = load("ort_cpu")
     runs = what_runs(finished, collapse(finished), target_of("ort").runtime, table)
-    return Audited(finished, collapse(finished), target, table, runs, frozenset(cpu.name for cpu in table.cpus))
+    return Audited(finished, collapse(finished), target, table, runs, cpus)
 
 
 def found(model: Model | ModelProto | Audited, target: str = "ort") -> list[Finding]:

@@ -1,0 +1,46 @@
+"""Unsigned integers, which TensorRT reads as signed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from qdsl.auditing.finding import Finding, Fix, Place
+from qdsl.auditing.rule import Audited
+from qdsl.auditing.telling import recipe_lines, shown
+from qdsl.diag import Severity
+from qdsl.finished.records import QuantizedTensor, Role
+
+
+class Check:
+    id: ClassVar[str] = "unsigned_integers"
+    summary: ClassVar[str] = "uint8 integers, which TensorRT reads as int8"
+    explanation: ClassVar[str] = (
+        "TensorRT computes in int8. Its parser warns of a uint8 zero point and reads int8 instead (10.11 and later; "
+        "earlier ones refuse): with zero point 0 and a scale for 0..255 every value above 127 steps saturates, "
+        "without a word from the builder. So a file that is right in ONNX Runtime is wrong there. Activations for "
+        "TensorRT are int8, symmetric."
+    )
+    severity: ClassVar[Severity] = Severity.ERROR
+    targets: ClassVar[tuple[str, ...]] = ("tensorrt",)
+
+    def check(self, audited: Audited) -> Iterator[Finding]:
+        for record in audited.finished.tensors:
+            if record.parameters.element != "uint8" or not (record.quantizers or record.dequantizers):
+                continue
+            yield Finding(
+                self.id,
+                Severity.ERROR,
+                Place("tensor", record.tensor),
+                f"{shown(record.tensor)} is quantized to uint8",
+                "TensorRT reads int8 instead: what is above 127 steps saturates",
+                fix=_fix(record),
+                origin=record.origin,
+            )
+
+
+def _fix(record: QuantizedTensor) -> Fix | None:
+    readers = [each.node for each in record.readers if each.node]
+    if record.role is Role.WEIGHT:
+        return recipe_lines("layers {} { weights int8 symmetric }", *readers) if readers else None
+    return recipe_lines("layers tensor {} { activations int8 symmetric }", record.tensor)
