@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from foreign_files import integer_conv, integer_matmul
+from onnx import TensorProto
 from structure_graphs import Net
 
 import qdsl.api
@@ -244,3 +245,79 @@ def test_every_rule_is_listed_with_one_line(capsys: pytest.CaptureFixture[str]) 
     assert [row["rule"] for row in rows] == list(RULES)
     assert main(["audit", "--rules"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(RULES)
+
+
+def test_fixes_that_differ_in_names_alone_are_one_line_to_paste(
+    foreign: Path, plant: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f'keep "node{number}" in float32' for number in range(3)]
+    plant(*(finding("conv", fix=Fix(lines=(line,))) for line in [*lines, 'place { leave tensor "c" }']))
+    main(["audit", str(foreign)])
+    out = capsys.readouterr().out
+    assert '  fix: keep "node0", "node1", "node2" in float32\n  fix: place { leave tensor "c" }\n' in out
+
+
+def test_a_rule_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "asked_and_absent"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("asked_and_absent: a decision of the recipe that the file lacks")
+    assert 'allow asked_and_absent on "/a/node" because' in out
+    assert main(["explain", "asked_and_absent", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["severity"] == "error"
+
+
+def test_names_of_a_file_do_not_steer_the_terminal(
+    tmp_path: Path, plant: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    proto = integer_conv(CODES)
+    proto.producer_name = "evil\x1b[2J"
+    (tmp_path / "evil.onnx").write_bytes(proto.SerializeToString())
+    plant(finding("conv\x1b[31m"))
+    main(["audit", str(tmp_path / "evil.onnx")])
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def external(path: Path, location: str, length: int, offset: int = 0) -> None:
+    """A Conv whose weight lies in another file."""
+    proto = integer_conv(CODES)
+    (stored,) = (each for each in proto.graph.initializer if each.name == "w")
+    stored.ClearField("raw_data")
+    stored.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
+        stored.external_data.add(key=key, value=value)
+    path.write_bytes(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("location", ["../secret.bin", "/etc/passwd", "link.bin"])
+def test_nothing_outside_the_folder_is_read(location: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (tmp_path / "secret.bin").write_bytes(bytes(12))
+    (inside / "link.bin").symlink_to(tmp_path / "secret.bin")
+    external(inside / "model.onnx", location, 12)
+    assert main(["audit", str(inside / "model.onnx")]) == 1
+    assert "error[model-external" in capsys.readouterr().err
+    assert sorted(path.name for path in inside.iterdir()) == ["link.bin", "model.onnx"]
+
+
+def test_two_gigabytes_beside_the_model_are_not_read(foreign: Path, tmp_path: Path) -> None:
+    size = (2 << 30) + 12
+    with (tmp_path / "weights.bin").open("wb") as file:
+        file.truncate(size)  # a hole: nothing is written
+    external(tmp_path / "large.onnx", "weights.bin", 12, offset=size - 12)
+    report = qdsl.api.audit(tmp_path / "large.onnx").report
+    assert report.sections[0].runs["conv"].runs == "integer" and report.bytes < 1 << 20
+
+
+def test_formats_are_written_whole_beside_the_results(
+    foreign: Path, plant: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(finding("conv"))
+    folder = foreign.parent
+    assert main(["audit", str(foreign), "--sarif", str(folder / "a.sarif"), "--junit", str(folder / "a.xml")]) == 1
+    assert json.loads((folder / "a.sarif").read_text())["version"] == "2.1.0"
+    assert (folder / "a.xml").read_text().startswith("<?xml")
+    assert "error[half_quantized_op]" in capsys.readouterr().out
+    assert sorted(path.name for path in folder.iterdir()) == ["a.sarif", "a.xml", "foreign.onnx"]
+    assert main(["audit", str(foreign), "--sarif", str(folder / "nowhere" / "a.sarif")]) == 1
+    assert "internal fault" not in capsys.readouterr().err

@@ -5,6 +5,7 @@ Of each rule a few findings are told and the others counted, so that there is no
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
@@ -22,6 +23,8 @@ _WIDE = 100
 _LABEL = 10
 _COLOURS = {Severity.ERROR: "\x1b[31m", Severity.WARNING: "\x1b[33m", Severity.NOTE: "\x1b[36m"}
 _PLAIN = "\x1b[0m"
+# One selector by name, where a line has no other.
+_PICK = re.compile(r'((?:tensor )?"[^"\\]*")')
 
 
 def render(report: AuditReport, *, rich: bool = False) -> str:
@@ -173,14 +176,32 @@ def _named(place: Place) -> str:
 
 
 def _fixes(held: Sequence[Finding]) -> Iterator[str]:
-    lines = dict.fromkeys(line for found in held if found.fix is not None for line in found.fix.lines)
+    lines = _joined(dict.fromkeys(line for found in held if found.fix is not None for line in found.fix.lines))
     rewrites = dict.fromkeys((f.fix.rewrite, f.fix.exact) for f in held if f.fix is not None and f.fix.rewrite)
-    for line in list(lines)[:_LINES]:
+    for line in lines[:_LINES]:
         yield f"  fix: {plain(line)}"
     if len(lines) > _LINES:
         yield f"  and {len(lines) - _LINES} more such lines (--json has all)"
     for rewrite, exact in rewrites:
         yield f"  fix: `--fix` carries out {rewrite}{', to the bit' if exact else ''}"
+
+
+def _joined(lines: Iterable[str]) -> list[str]:
+    """Lines that differ in what they pick alone as one that picks all of it, as long as that stays readable."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        parts = _PICK.split(line)
+        before, picked, after = parts if len(parts) == 3 else (line, "", "")
+        found.setdefault((before, after), []).append(picked)
+    told = []
+    for (before, after), picks in found.items():
+        while picks:
+            take = 1
+            while take < len(picks) and len(", ".join(picks[: take + 1])) < _WIDE:
+                take += 1
+            told.append(f"{before}{', '.join(picks[:take])}{after}")
+            picks = picks[take:]
+    return told
 
 
 def _indented(text: str, first: str, later: str) -> list[str]:
