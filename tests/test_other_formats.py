@@ -22,6 +22,8 @@ GIVEN = {
     "model.xml": (b'<?xml version="1.0"?>', "XML"),
     "model.safetensors": (b'\x0a\0\0\0\0\0\0\0{"a": 1}  ', "a file of weights"),
     "plan.json": (json.dumps({"version": 99, "recipe": "a"}).encode(), "JSON, such as the plan of a build"),
+    "model.pkl": (b"\x80\x04" + bytes(64), "a pickle"),
+    "recipe.lock": (b"qdsl-lock 1\nrecipe ", "the lock of a recipe"),
     "recipe.q": (b"# words\nrecipe a\n", "a recipe"),
 }
 
@@ -35,6 +37,12 @@ def test_another_kind_of_file_is_named(name: str, tmp_path: Path) -> None:
     (found,) = caught.value.diagnostics
     assert found.code == "model-unreadable" and f"`{name}` is not an ONNX model: it is {what}" in found.headline
     assert found.help
+
+
+def test_an_empty_file_is_said_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(QdslError, match="`model.onnx` is empty"):
+        load(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x08", bytes(16), b"\xff\xd8\xff\xe0 a picture", b"text"])

@@ -99,6 +99,8 @@ def _near(file: Path) -> tuple[str, ...]:
 
 
 def _parsed(file: Path, data: bytes, span: Span | None) -> ModelProto:
+    if not data:
+        raise problem(span, "model-unreadable", f"`{file.name[:200]}` is empty", "export it again")
     try:
         proto: ModelProto = ModelProto.FromString(data)
     except (DecodeError, RuntimeError, ValueError):

@@ -12,6 +12,7 @@ class Other(NamedTuple):
     cure: str
 
 
+_PICKLE = Other("a pickle, such as a PyTorch checkpoint", "export the network as ONNX")
 _SOURCE = "give the ONNX model that it was made from"
 # (where, bytes, what). Of TensorRT and ONNX Runtime's own format the magic numbers, of flatbuffers their identifiers.
 _STARTS: tuple[tuple[int, bytes, Other], ...] = (
@@ -24,6 +25,11 @@ _STARTS: tuple[tuple[int, bytes, Other], ...] = (
     (0, b"PK\x03\x04", Other("a zip archive, such as a PyTorch checkpoint", "export the network as ONNX")),
     (0, b"\x1f\x8b", Other("compressed with gzip", "unpack it")),
     (0, b"<?xml", Other("XML, such as a model of OpenVINO", "give the ONNX model that it was made from")),
+    (0, b"\x80\x02", _PICKLE),
+    (0, b"\x80\x03", _PICKLE),
+    (0, b"\x80\x04", _PICKLE),
+    (0, b"\x80\x05", _PICKLE),
+    (0, b"qdsl-lock ", Other("the lock of a recipe", "give the model file that the recipe makes")),
     (0, b"version https://git-lfs", Other("a pointer of Git LFS", "fetch the file itself with `git lfs pull`")),
 )
 _JSON = Other("JSON, such as the plan of a build", "give the model file of the build, `ort/model.onnx`")
