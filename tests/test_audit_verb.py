@@ -221,7 +221,7 @@ def test_wrong_input_is_told_and_exits_with_1(tmp_path: Path, capsys: pytest.Cap
         ("cut.onnx", whole[: len(whole) // 2], "model-unreadable"),
         ("engine.plan", b"ftrt" + bytes(100), "a TensorRT engine"),
         ("plan.json", b'{"version": 99}', "the plan of a build"),
-        ("empty.onnx", b"", "it has no graph"),
+        ("empty.onnx", b"", "is empty"),
     ):
         (tmp_path / name).write_bytes(data)
         assert main(["audit", str(tmp_path / name)]) == 1

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from audit_tools import audited
 from finished_tools import of_tensor, read_text, rules
 from onnx import TensorProto, helper, numpy_helper
 
+from qdsl.auditing.index import rule_named
+from qdsl.diag import Severity
 from qdsl.finished.reading import read
 from qdsl.finished.records import Finished, Form, Role
 from qdsl.graph import from_proto
@@ -301,7 +304,12 @@ g (bool c, float[2] x) => (float[2] y) <float s = {0.5}, uint8 z = {0}> {
 }""")
     assert not found.tensors
     (fault,) = found.faults
-    assert (fault.rule, fault.node) == ("unread_body", "choose") and "2 nodes" in fault.message
+    assert (fault.rule, fault.node) == ("unread_body", "choose")
+    (finding,) = rule_named("unread_body").check(audited(found.model))
+    assert finding.severity is Severity.NOTE
+    assert finding.message.startswith(
+        "`choose` has 2 nodes in its bodies that quantize or dequantize, the first a Quant"
+    )
 
 
 def test_a_gather_of_a_stored_table() -> None:

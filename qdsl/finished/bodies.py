@@ -7,6 +7,7 @@ from qdsl.finished.records import Fault
 from qdsl.finished.work import Work
 from qdsl.graph.integer_operators import says_quantized
 from qdsl.graph.view import GraphView, NodeView
+from qdsl.spec.words import count
 
 
 def tell_bodies(work: Work) -> None:
@@ -15,8 +16,8 @@ def tell_bodies(work: Work) -> None:
         inside = [each for body in node.bodies.values() for each in _quantizing(body)]
         if inside:
             message = (
-                f"{len(inside)} nodes in the bodies of this {node.op} quantize or dequantize "
-                f"(the first is {inside[0].op} `{inside[0].name[:80]}`): they are not read"
+                f"{count(len(inside), 'node')} in its bodies that quantize or dequantize, the first a "
+                f"{inside[0].op} `{inside[0].name[:80]}`"
             )
             work.faults["unread_body", node.name] = Fault("unread_body", node.name, "", message)
 

@@ -37,15 +37,15 @@ def _shape(name: str, view: GraphView) -> Shape | None:
 
 def _channels(written: Written, scale: Shape) -> Iterator[tuple[str, str]]:
     if len(scale) != 1:
-        yield "scale_length", f"the scale has the shape {_told(scale)}; without blocks it has one axis at most"
+        yield "scale_length", f"a scale of the shape {_told(scale)}; without blocks it has one axis at most"
         return
     if written.shape is None:
         if counted(written.axis, None) is None:
-            yield "axis_unknown", f"axis {written.axis} counts from the end of a tensor whose rank is not known"
+            yield "axis_unknown", f"the axis {written.axis}, counted from the end of a tensor whose rank is not known"
         return
     axis = counted(written.axis, written.shape)
     if axis is None or axis >= len(written.shape):
-        yield "axis_out_of_range", f"axis {written.axis} of a tensor of the shape {_told(written.shape)}"
+        yield "axis_out_of_range", f"the axis {written.axis} for a tensor of the shape {_told(written.shape)}"
         return
     channels = written.shape[axis]
     if isinstance(channels, int) and isinstance(scale[0], int) and channels != scale[0]:
@@ -60,7 +60,7 @@ def _blocks(written: Written, scale: Shape) -> Iterator[tuple[str, str]]:
         return
     axis = counted(written.axis, written.shape)
     if axis is None or axis >= len(written.shape):
-        yield "axis_out_of_range", f"axis {written.axis} of a tensor of the shape {_told(written.shape)}"
+        yield "axis_out_of_range", f"the axis {written.axis} for a tensor of the shape {_told(written.shape)}"
         return
     for at, (dim, count) in enumerate(zip(written.shape, scale, strict=True)):
         if not isinstance(dim, int) or not isinstance(count, int):
@@ -104,8 +104,9 @@ def _values(written: Written, fixed: Fixed) -> Iterator[tuple[str, str]]:
     values = np.asarray(scale, np.float64).reshape(-1)
     wrong = np.flatnonzero(~np.isfinite(values) | ((values <= 0) & (not written.block)))
     if wrong.size:
-        many = f"{wrong.size} of {values.size} scales, the first: " if values.size > 1 else "a scale of "
-        yield "scale_not_positive", f"{many}{values[wrong[0]]:g}"
+        first = f"a scale of {values[wrong[0]]:g}"
+        many = f", and {wrong.size} of its {values.size} scales are like that" if values.size > 1 else ""
+        yield "scale_not_positive", f"{first}{many}"
 
 
 def _told(shape: Shape) -> str:

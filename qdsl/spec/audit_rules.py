@@ -17,6 +17,7 @@ RULES: tuple[str, ...] = (
     "block_below_opset",
     "foreign_quantizer",
     "unread_operator",
+    "unread_body",
     "dangling_quantizer",
     "dangling_dequantizer",
     "doubled_pair",
