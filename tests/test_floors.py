@@ -30,6 +30,7 @@ FLOOR = {
     "qdsl.starter": 8,
     "qdsl.work": 7,
     "qdsl.report": 7,
+    "qdsl.causes": 6,
     "qdsl.describe": 6,
     "qdsl.plan": 5,
     "qdsl.harness": 5,

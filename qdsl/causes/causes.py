@@ -1,0 +1,129 @@
+"""Where the error of a quantized file comes from, measured: inside the graph for every quantized tensor, at the outputs
+for those that lose most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from qdsl.causes.effects import Bench
+from qdsl.causes.floats import float_weights
+from qdsl.causes.local import Local, locals_of
+from qdsl.causes.outputs import parts_of
+from qdsl.causes.records import Cause, Causes, gain, share
+from qdsl.causes.running import Arrays
+from qdsl.causes.switching import NO_FLOATS, Switch, Switched, switched
+from qdsl.finished.records import Finished, Role
+from qdsl.graph import Model
+
+SAMPLES = 4
+LOCAL_SAMPLES = 2  # of them inside the graph
+SCREENED = 96  # tensors that are tried alone at the outputs, on one sample: those that lose most inside
+SHORTLIST = 24  # of them that are tried on all samples, alone and left out: those that lose most there
+
+Heard = Callable[[str, int, int], None]
+
+
+def silent(text: str, done: int, total: int) -> None:
+    """Heard by nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Effect:
+    """At the outputs: with one tensor alone quantized, and with all but this one."""
+
+    alone_db: float | None
+    without_db: float | None
+
+
+def find_causes(
+    finished: Finished,
+    samples: Sequence[Arrays],
+    *,
+    source: str,
+    floats: Model | None = None,
+    most: int = SHORTLIST,
+    heard: Heard = silent,
+) -> Causes:
+    """Where the error of a finished file comes from, on `samples` (inputs by name) of `source`. `floats` is the float
+    model that it was made from: without one, what weights lost by being rounded is not known.
+
+    Deterministic. Takes two runs for each of two samples and 128 MiB of inner tensors, one for each of SCREENED
+    tensors, and for each sample two, and two more for each of the `most` tensors that are tried on all of them; each is
+    on one thread, several side by side. Raises QdslError artifact-refused where ONNX Runtime does not run the file.
+    """
+    graph = switched(finished, {} if floats is None else float_weights(finished, floats))
+    parts, notes = parts_of(finished.view), _notes(graph, floats)
+    if not (graph.switches and samples and parts):
+        why = "there is nothing to compare" if graph.switches else "nothing is quantized that can be left out"
+        return Causes(source, len(samples), (), None, (), 0, 0, graph.left_out, (*notes, why))
+    seen, runs = locals_of(graph, samples[:LOCAL_SAMPLES], partial(heard, "inside the graph"))
+    ranked = sorted(graph.switches, key=lambda each: -max(one.rank for one in seen[each.flag]))
+    bench = Bench.of(graph, parts, samples)
+    chosen = _shortlist(bench, ranked, most, heard)
+    base, without = bench.without(chosen, partial(heard, "all but one quantized"))
+    alone = bench.alone(chosen, partial(heard, "one alone quantized"))
+    effects = {one.flag: _Effect(*both) for one, *both in zip(chosen, alone, without, strict=True)}
+    causes = [_cause(finished, each, seen[each.flag], effects.get(each.flag), base) for each in ranked]
+    return Causes(
+        source=source,
+        samples=len(samples),
+        outputs=tuple(dict.fromkeys(part.output for part in parts)),
+        outputs_db=base,
+        causes=tuple(sorted(causes, key=_order)),
+        tried=len(chosen),
+        runs=runs + min(SCREENED, len(ranked)) + len(samples) * (2 + 2 * len(chosen)),
+        left_out=graph.left_out,
+        notes=notes,
+    )
+
+
+def _shortlist(bench: Bench, ranked: Sequence[Switch], most: int, heard: Heard) -> list[Switch]:
+    """The tensors whose rounding alone costs the outputs most on the first sample, in the order of the graph."""
+    few = replace(bench, samples=bench.samples[:1], expected=bench.expected[:1])
+    screened = ranked[: max(SCREENED, most)]
+    errors = few.alone(screened, partial(heard, "one alone quantized, first sample"))
+    order = sorted(range(len(screened)), key=lambda place: _loud(errors[place]))[:most]
+    return [screened[place] for place in sorted(order)]
+
+
+def _loud(error: float | None) -> float:
+    return -math.inf if error is None else error
+
+
+def _cause(
+    finished: Finished, switch: Switch, seen: Sequence[Local], effect: _Effect | None, base: float | None
+) -> Cause:
+    """What is known of a switch, told of the member that loses most inside."""
+    place = max(range(len(seen)), key=lambda each: seen[each].rank)
+    member, weight = switch.members[place], switch.role is not Role.ACTIVATION
+    producer = finished.view.producer(member.record.tensor)
+    reader = next((name for name, _ in member.readers), "")
+    return Cause(
+        tensor=member.record.tensor,
+        role=switch.role.value,
+        node=reader if weight else producer.name if producer is not None else "",
+        own_db=seen[place].own.sqnr_db,
+        inherited_db=None if weight else seen[place].inherited.sqnr_db,
+        also=tuple(each.record.tensor for each in switch.members if each is not member),
+        alone_db=None if effect is None else effect.alone_db,
+        without_db=None if effect is None else effect.without_db,
+        gain_db=None if effect is None else gain(base, effect.without_db),
+        share=None if effect is None else share(base, effect.alone_db, effect.without_db),
+        measured=effect is not None,
+    )
+
+
+def _order(cause: Cause) -> tuple[bool, float, float]:
+    """What would help most comes first; those not measured at the outputs stay as they are ranked."""
+    if cause.share is None:
+        return True, 0.0, 0.0
+    return False, -cause.share, _loud(cause.alone_db)
+
+
+def _notes(graph: Switched, floats: Model | None) -> tuple[str, ...]:
+    if floats is None and any(why == NO_FLOATS for _, why in graph.left_out):
+        return ("no float model is known: what weights lost by being rounded is not in these figures",)
+    return ()
