@@ -132,7 +132,11 @@ CONV = 'name = "conv"\nops = ["Conv"]\nkind = "compute"'
             r"row\[conv\].weight_types\[0\]: expected one of int2, .*, found 'int9'",
         ),
         ("channel_axis = { axis = 0 }\n", "", r"row\[conv\]: `weights`, .* go together"),
-        ('requires = ["unsigned"]', 'requires = ["luck"]', r"row conv requires `luck`, which \[reasons\] does not"),
+        (
+            'requires = ["unsigned", "bias_scale"]',
+            'requires = ["luck"]',
+            r"row conv requires `luck`, which \[reasons\] does not",
+        ),
         (
             'because = "QLinearConv needs',
             'because = ""\n# "',

@@ -113,10 +113,10 @@ def test_integers_that_others_have_keep_their_type() -> None:
         s=np.float32(0.5),
         z=np.int8(0),
     )
-    assert found.edges.reads[Use(0, 0)].kept
+    assert found.edges.reads[Use(0, 0)].bare
     assert found.view.producer(found.view.nodes[0].inputs[0]) is None
     (quant,) = found.edges.written["n"].quants
-    assert quant.kept
+    assert quant.bare
 
 
 def test_a_zero_point_that_is_not_written_leaves_the_type() -> None:
@@ -124,7 +124,7 @@ def test_a_zero_point_that_is_not_written_leaves_the_type() -> None:
         "(float[4] x) => (float y) { [q] q = QuantizeLinear (x, s) [dq] y = DequantizeLinear (q, s) }", **SCALES
     )
     (quant,) = found.edges.written["x"].quants
-    assert quant.kept
+    assert not quant.fixed
     assert (quant.dtype.name, quant.lowest_zero) == ("uint8", True)
 
 

@@ -9,6 +9,7 @@ from qdsl.capability.rows import Row
 ALWAYS = (
     *("input_float", "weight_float", "activation_type", "weight_type", "weight_granularity", "scale_differs"),
     *("output_float", "output_shared", "output_graph", "output_twice", "output_types", "type_mix", "not_redundant"),
+    *("zero_point", "computed_scale", "many_scales"),
     *("bias_type", "bias_float", "on_graph_input", "folded", "no_float", "no_weight_only", "vector_blocks"),
 )
 _SIGNED = ("unsigned", "signed_shared", "signed_weight")

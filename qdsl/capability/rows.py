@@ -51,7 +51,8 @@ class WeightOnly:
     """The kernel that computes with integer weights and float activations. `blocks` are the block sizes it takes;
     `when` is what it asks of the node beyond the row, but for the attributes in `lowered`, which the emitter rewrites
     to suit. `columns`: by number type, what the number of output channels must be a multiple of; where it is not, the
-    kernel runs all the same and answers wrongly."""
+    kernel runs all the same and answers wrongly. `beside`: types of activations of which
+    floats are made before it."""
 
     kernel: Sentence
     types: tuple[DType, ...]
@@ -61,6 +62,7 @@ class WeightOnly:
     when: When = field(default_factory=When)
     lowered: tuple[str, ...] = ()
     columns: Mapping[Annotated[str, OneOf(tuple(DTYPES))], Count] = field(default_factory=dict)
+    beside: tuple[DType, ...] = ()
 
     def takes(self, node: NodeView, view: GraphView, port: int, scheme: SchemeLike, *, lowered: bool) -> bool:
         """Whether the kernel computes with the constant matrix at `port`, stored as `scheme` says. `lowered`: the

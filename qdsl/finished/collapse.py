@@ -6,19 +6,21 @@ known, whatever hangs on them. So are nodes that do nothing, such as Identity. T
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from qdsl.finished.collapsed import Collapsed
 from qdsl.finished.loaded import DEQUANTIZE, QUANTIZE, loaded, small_values
-from qdsl.finished.quants import quant_of
+from qdsl.finished.quants import Around, bias_fits, quant_of
 from qdsl.finished.records import Finished, Form, Parameters
 from qdsl.graph.integer_operators import computes_in_integers
 from qdsl.graph.view import GraphView, NodeView, TensorView, Use
-from qdsl.predict.edges import OUTPUT, Edges, Quant, Written
+from qdsl.predict.edges import INT32, OUTPUT, Edges, Quant, Written
 from qdsl.spec.plan import WIDENING, Prediction
 
 _GONE = Prediction("absorbed", "", "", "the runtime computes it when it loads the file, or takes it out")
+_FEW = 8  # elements of constants that are told apart by value
 _MEASURES = "DynamicQuantizeLinear"
 
 
@@ -55,7 +57,8 @@ class _Collapsing:
         self._file, self._model = finished.view, finished.model
         self._parameters = _by_node(finished)
         self._fakes = {name for each in finished.tensors if each.form is Form.FAKE for name in each.quantizers}
-        self._loaded = loaded(finished.view)
+        self._loaded = loaded(finished.model, finished.view)
+        self._scales = self._shared()
         self._values: dict[str, _Value] = {}
         self._integers: dict[str, _Integers] = {}
         self._tensors: dict[str, TensorView] = {}
@@ -66,6 +69,7 @@ class _Collapsing:
         self._quants: dict[str, list[Quant]] = {}
         self._repeated: dict[str, tuple[str, Quant]] = {}
         self._known: dict[str, Prediction] = {}
+        self._written: dict[str, Parameters] = {}
 
     def done(self) -> Collapsed:
         for node in self._file.nodes:
@@ -90,7 +94,7 @@ class _Collapsing:
                 self._tensors[name] = replace(self._file.tensors[name], kind="constant", producer=None)
         elif node.name in self._loaded.copies:
             self._known[node.name] = _GONE
-            self._values[node.outputs[0]] = self._value(node.inputs[0])
+            self._values[node.outputs[0]] = self._value(self._loaded.copies[node.name])
         else:
             self._keep(node)
 
@@ -102,9 +106,10 @@ class _Collapsing:
             tensor = node.inputs[0]
             if tensor not in (*self._repeated, source.tensor):
                 self._repeat(tensor, source.tensor, source.quant)
-        quant = quant_of(parameters, kept=node.name not in self._fakes and self._bare(written))
+        quant = quant_of(parameters, self._around(node, bare=node.name not in self._fakes and self._bare(written)))
         if quant is None:
             return
+        self._written[quant.params] = parameters
         self._integers[written] = _Integers(tensor, quant, parameters.key)
         if self._read(written):
             self._quants.setdefault(tensor, []).append(quant)
@@ -121,10 +126,11 @@ class _Collapsing:
         if written is not None and written.key == parameters.key:
             self._values[output] = _Value(written.tensor, written.quant)
             return
-        quant = quant_of(parameters, kept=True)
+        quant = quant_of(parameters, self._around(node, bare=True))
         if quant is None:
             return
-        constant = read in self._loaded.tensors or self._file.is_constant(read)
+        self._written[quant.params] = parameters
+        constant = self._constant(read)
         shape = self._file.tensors[read].shape or self._file.tensors[output].shape
         kind = "constant" if constant else "activation"
         self._tensors[output] = replace(self._file.tensors[output], kind=kind, producer=None, shape=shape)
@@ -146,6 +152,26 @@ class _Collapsing:
 
     def _value(self, name: str) -> _Value:
         return self._values.get(name) or _Value(name)
+
+    def _constant(self, name: str) -> bool:
+        stored = self._file.is_constant(name) and name not in self._model.replaceable
+        return stored or name in self._loaded.tensors
+
+    def _around(self, node: NodeView, *, bare: bool) -> Around:
+        axis = node.attrs.get("axis", 1)
+        constant = all(self._constant(name) for name in node.inputs[1:3] if name)
+        own = self._scales[self._identity(node.inputs[1])] == 1
+        return Around(constant, own, axis if isinstance(axis, int) else 1, bare)
+
+    def _shared(self) -> Counter[object]:
+        """How many ports of nodes that run read each constant."""
+        running = (node for node in self._file.nodes if node.name not in self._loaded.nodes)
+        return Counter(self._identity(name) for node in running for name in node.inputs if self._constant(name))
+
+    def _identity(self, name: str) -> object:
+        """What makes two constants one to a runtime: their values where these are few."""
+        values, tensor = self._file.small.get(name), self._file.tensors[name]
+        return name if values is None or len(values) > _FEW else (tensor.dtype, tensor.shape, values)
 
     def _read(self, name: str) -> bool:
         found = self._file.tensors[name]
@@ -180,6 +206,8 @@ class _Collapsing:
 
     def _tensor(self, name: str, is_output: bool) -> TensorView:
         found = self._tensors.get(name) or self._file.tensors[name]
+        if name in self._model.replaceable and found.kind == "constant":
+            found = replace(found, kind="input")
         uses = tuple(use for use, _ in self._uses.get(name, ()) if use.node >= 0)
         return replace(found, producer=self._writers.get(name), uses=uses, is_output=is_output)
 
@@ -197,7 +225,17 @@ class _Collapsing:
                 written[value.tensor].graph_output = True
             elif value.quant is not None:
                 _note(edges, value.tensor, OUTPUT, value.quant)
+        edges.misfits = frozenset(self._misfits(view, edges.reads))
         return edges
+
+    def _misfits(self, view: GraphView, reads: Mapping[Use, Quant]) -> Iterator[Use]:
+        for node in view.nodes:
+            found = [reads.get(Use(node.index, port)) for port in range(3)]
+            data, weight, bias = (None if each is None else self._written[each.params] for each in found)
+            if data is None or weight is None or bias is None or bias.element != INT32.name:
+                continue
+            if not bias_fits(data, weight, bias):
+                yield Use(node.index, 2)
 
     def _writes(self, tensor: TensorView) -> bool:
         """Whether something quantizes the tensor, or may: not where floats are made of integers of elsewhere alone."""

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import onnx_graphsurgeon as gs
 
 from qdsl.graph import Model
-from qdsl.graph.constants import lazy_of
 from qdsl.graph.folded import folded
 from qdsl.graph.view import GraphView, NodeView, TensorView
 
@@ -18,7 +13,8 @@ QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 _CONSTANT = "Constant"
 _RANDOM = ("Random", "Bernoulli", "Multinomial", "Dropout")
 _MEASURED = frozenset({"Shape", "Size"})
-_PLAIN = ("value_float", "value_int", "value_floats", "value_ints")
+_CAST = "Cast"
+_NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
 _SMALL_ELEMENTS = 64
 _COPIES = frozenset({"Identity", "Dropout"})
 
@@ -26,38 +22,86 @@ _COPIES = frozenset({"Identity", "Dropout"})
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """By name: `nodes` that are computed when the file is loaded, `tensors` that these write, and `copies`, nodes that
-    hand on what they read."""
+    hand on a tensor as it is, each with its name."""
 
     nodes: frozenset[str]
     tensors: frozenset[str]
-    copies: frozenset[str]
+    copies: Mapping[str, str]
 
 
-def loaded(view: GraphView) -> Loaded:
-    """Linear in the size of the graph. A DequantizeLinear is not computed, so that kernels find the integers."""
-    nodes: set[str] = set()
-    tensors: set[str] = set()
-    copies: set[str] = set()
-    for node in view.nodes:
-        if _computed(view, node, tensors):
-            nodes.add(node.name)
-            tensors.update(filter(None, node.outputs))
-        elif _copies(view, node):
-            copies.add(node.name)
-    return Loaded(frozenset(nodes), frozenset(tensors), frozenset(copies))
+def loaded(model: Model, view: GraphView) -> Loaded:
+    """What is made of `model`, of which `view` is the graph. Linear in its size. A DequantizeLinear is not computed, so
+    that kernels find the integers."""
+    return _Loading(model, view).found()
 
 
-def _computed(view: GraphView, node: NodeView, found: set[str]) -> bool:
-    if node.op == DEQUANTIZE or node.op.startswith(_RANDOM) or node.bodies or not _plain(node):
-        return False
-    if any(view.tensors[name].is_output for name in node.outputs if name):
-        return False
-    if node.op == _CONSTANT:
-        return True
-    read = [name for name in node.inputs if name]
-    if node.op in _MEASURED and _fixed_shape(view, read[:1]):
-        return True
-    return bool(read) and all(name in found or view.is_constant(name) for name in read)
+class _Loading:
+    def __init__(self, model: Model, view: GraphView) -> None:
+        self._model = model
+        self._view = view
+        self._nodes: set[str] = set()
+        self._tensors: set[str] = set()
+        self._copies: dict[str, str] = {}
+
+    def found(self) -> Loaded:
+        for node in self._view.nodes:
+            if self._computed(node):
+                self._nodes.add(node.name)
+                self._tensors.update(filter(None, node.outputs))
+            elif (source := self._copied(node)) is not None:
+                self._copies[node.name] = source
+        return Loaded(frozenset(self._nodes), frozenset(self._tensors), self._copies)
+
+    def _constant(self, name: str) -> bool:
+        return name in self._tensors or (self._view.is_constant(name) and name not in self._model.replaceable)
+
+    def _computed(self, node: NodeView) -> bool:
+        if node.op == DEQUANTIZE or node.op.startswith(_RANDOM) or node.bodies or not _plain(node):
+            return False
+        if any(self._view.tensors[name].is_output for name in node.outputs if name):
+            return False
+        if node.op == _CONSTANT:
+            return True
+        read = [name for name in node.inputs if name]
+        if node.op in _MEASURED and _fixed_shape(self._view, read[:1]):
+            return True
+        return bool(read) and all(map(self._constant, read))
+
+    def _copied(self, node: NodeView) -> str | None:
+        """What a node between two tensors of the graph hands on as it is: an Identity, a Dropout whose mask nobody
+        reads, the addition of 0, a Cast to the type that is there."""
+        if not node.outputs or not _plain(node) or self._view.tensors[node.outputs[0]].is_output:
+            return None
+        if node.op in _COPIES:
+            mask = node.outputs[1] if len(node.outputs) > 1 else ""
+            read = mask and (self._view.tensors[mask].uses or self._view.tensors[mask].is_output)
+            return None if read else node.inputs[0]
+        if node.op == _CAST:
+            types = [self._view.tensors[name].dtype for name in (node.inputs[0], node.outputs[0])]
+            return node.inputs[0] if types[0] is not None and types[0] == types[1] else None
+        return self._neutral(node) if node.op in _NEUTRAL else None
+
+    def _neutral(self, node: NodeView) -> str | None:
+        """The other operand of the addition of 0, or the product with 1."""
+        for port in (0, 1) if node.op in ("Add", "Mul") else (1,):
+            name, other = node.inputs[port], node.inputs[1 - port]
+            rank, most = _rank(self._view, name), _rank(self._view, other)
+            fits = rank is not None and most is not None and rank <= most
+            if fits and self._constant(name) and not self._constant(other) and self._only(name) == _NEUTRAL[node.op]:
+                return other
+        return None
+
+    def _only(self, name: str) -> float | None:
+        """The value of a constant of one element."""
+        if self._view.tensors[name].elements != 1:
+            return None
+        value = self._view.small.get(name) or small_values(self._model, [name], self._view.tensors).get(name)
+        return float(value[0]) if value else None
+
+
+def _rank(view: GraphView, name: str) -> int | None:
+    shape = view.tensors[name].shape
+    return None if shape is None else len(shape)
 
 
 def _plain(node: NodeView) -> bool:
@@ -69,16 +113,6 @@ def _fixed_shape(view: GraphView, names: Iterable[str]) -> bool:
     return all(shape is not None and all(isinstance(dim, int) for dim in shape) for shape in shapes)
 
 
-def _copies(view: GraphView, node: NodeView) -> bool:
-    """An Identity, or a Dropout whose mask nobody reads, between two tensors of the graph."""
-    if node.op not in _COPIES or not _plain(node) or not node.outputs:
-        return False
-    mask = node.outputs[1] if len(node.outputs) > 1 else ""
-    if mask and (view.tensors[mask].uses or view.tensors[mask].is_output):
-        return False
-    return not view.tensors[node.outputs[0]].is_output
-
-
 def small_values(
     model: Model, names: Iterable[str], tensors: Mapping[str, TensorView]
 ) -> dict[str, tuple[int | float | bool, ...]]:
@@ -86,19 +120,7 @@ def small_values(
     found = {}
     for name in names:
         elements = tensors[name].elements
-        value = _value(model, name) if elements is not None and elements <= _SMALL_ELEMENTS else None
+        value = folded(model, name) if elements is not None and elements <= _SMALL_ELEMENTS else None
         if value is not None and value.dtype.kind in "biuf":
             found[name] = tuple(value.reshape(-1).tolist())
     return found
-
-
-def _value(model: Model, name: str) -> np.ndarray[Any, Any] | None:
-    tensor = model.tensor(name)
-    node = tensor.inputs[0] if tensor is not None and len(tensor.inputs) == 1 else None
-    if node is None or node.op != _CONSTANT:
-        return folded(model, name)
-    given = node.attrs.get("value")
-    if isinstance(given, gs.Constant):
-        return lazy_of(given).load()
-    plain = next((node.attrs[key] for key in _PLAIN if key in node.attrs), None)
-    return None if plain is None else np.asarray(plain)

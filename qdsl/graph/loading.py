@@ -38,6 +38,7 @@ _FUSED = frozenset(
     )
 )
 _BLOCKED = "com.microsoft.nchwc"
+_FIRST_IR_OF_CONSTANTS = 4
 _FALLBACK_OPSET = 17  # for a model whose nodes are all of other domains
 
 
@@ -154,9 +155,17 @@ def _from_proto(proto: ModelProto, file: Path | None, limits: Limits, widen: boo
     tensors = graph.__dict__.pop("qdsl_tensors")
     extras = {i.name: i for i in (*proto.graph.input, *proto.graph.output) if i.doc_string or i.metadata_props}
     model = Model(graph, tensors, _shell(proto), _graph_shell(proto.graph), extras, file, limits, found, span)
+    model.replaceable = _replaceable(proto)
     model.sort()
     model.infer()
     return model
+
+
+def _replaceable(proto: ModelProto) -> frozenset[str]:
+    """Stored values that graph inputs name, too. Before IR version 4 each had to be named so, and is a constant."""
+    if proto.ir_version < _FIRST_IR_OF_CONSTANTS:
+        return frozenset()
+    return frozenset(tensor.name for tensor in proto.graph.initializer) & {info.name for info in proto.graph.input}
 
 
 def _widen_external(graph: gs.Graph, found: Iterable[Diagnostic]) -> None:

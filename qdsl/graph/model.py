@@ -33,6 +33,7 @@ class Model(Placed, Linked):
     says of itself beside the graph; `value_meta` the documentation of graph inputs and outputs; `pinned` names of
     tensors that something outside the nodes refers to (quantization annotations); `source` the file as it was read,
     None for a model that came from none; `span` the place in the recipe that names it, None where none does.
+    `replaceable` names constants that the file lists as graph inputs, too: to a runtime, the caller's until it calls.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Model(Placed, Linked):
         self.span = span
         self.pinned = {p.value for a in graph_shell.quantization_annotation for p in a.quant_parameter_tensor_names}
         self.source: Source | None = None
+        self.replaceable: frozenset[str] = frozenset()
         self._tensors = tensors
         self._node_names = {node.name for node in graph.nodes}
         self._removed: set[int] = set()

@@ -23,8 +23,11 @@ class Quant:
     """How one edge is quantized. Equal `params` mean the same scale and zero point.
 
     `lowest_zero`: the zero point is the type's lowest integer, so no negative value can be stored. `reach`: bounds that
-    no stored value leaves, None when unknown; `step` is the scale, 0 when unknown. `kept`: the runtime leaves the type
-    as it is, since the zero point is not written, or not constant, or since more than a Q and its DQs has the integers.
+    no stored value leaves, None when unknown; `step` is the scale, 0 when unknown.
+
+    What a file of others may write otherwise: `zero`, a zero point is written; `constant`, scale and zero point are
+    constants; `plain`, one scale is a scalar, an axis counts from the first, and nobody else has the scale; `bare`,
+    more than its DQ nodes has the integers.
     """
 
     dtype: DType
@@ -35,7 +38,15 @@ class Quant:
     lowest_zero: bool = False
     reach: Interval | None = None
     step: float = 0.0
-    kept: bool = False
+    zero: bool = True
+    constant: bool = True
+    plain: bool = True
+    bare: bool = False
+
+    @property
+    def fixed(self) -> bool:
+        """Whether a zero point is written, and a constant as the scale is."""
+        return self.zero and self.constant
 
 
 # A graph output, where a reader of a DequantizeLinear is meant.
@@ -85,12 +96,14 @@ class Edges:
     """`reads`: how a node's port reads its tensor through DequantizeLinear; a port that is absent reads floats.
     `written`: what leaves each tensor that a node or the caller writes. `lowered`: the emitter has yet to rewrite nodes
     to suit the target. `repeated`: tensors between two pairs that stand one behind the other, each with the tensor that
-    the first pair stands on, and how."""
+    the first pair stands on, and how. `misfits`: the ports at which a stored bias has another scale than the products
+    that it is added to, or a zero point."""
 
     reads: dict[Use, Quant]
     written: dict[str, Written]
     lowered: bool = False
     repeated: dict[str, tuple[str, Quant]] = field(default_factory=dict)
+    misfits: frozenset[Use] = frozenset()
 
     def quantize(self, tensor: str, quant: Quant, readers: Sequence[Use], to_output: bool = False) -> None:
         """Puts a Q after `tensor`, unless the same stands there; `readers`, which read floats so far, and the graph

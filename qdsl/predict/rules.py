@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from qdsl.capability import ABSORBED, COMPUTE, MOVES, Capability, Row
+from qdsl.capability.float16 import RUNS_HALF, Float16Row, float16_for
+from qdsl.capability.rows import WeightOnly
 from qdsl.graph.view import GraphView, NodeView, Use
 from qdsl.predict.bounds import clip_limits, fixed_tensors
 from qdsl.predict.edges import INT32, Edges, Quant, Written
@@ -63,6 +65,9 @@ class Judge:
         row = self._rows[node.index]
         if not self._has_float_data(node):
             return Prediction("moves", node.op, row.name, self._say("no_float"))
+        half = self._widened(node)
+        if half is not None:
+            return Prediction("float", node.op, half.name, half.because)
         if row.kind == COMPUTE and row.lowered and not self._edges.lowered:
             return self._verdict(node, row, _miss("not_lowered"), "")
         if row.kind == COMPUTE:
@@ -74,9 +79,9 @@ class Judge:
             return self._activation(node, row)
         return Prediction("float", node.op, row.name, row.because)
 
-    def _verdict(self, node: NodeView, row: Row, miss: Miss | None, kernel: str) -> Prediction:
+    def _verdict(self, node: NodeView, row: Row, miss: Miss | None, kernel: str, because: str = "") -> Prediction:
         if miss is None:
-            return Prediction("integer", kernel, row.name, row.because)
+            return Prediction("integer", kernel, row.name, because or row.because)
         return Prediction("float", node.op, row.name, self._say(miss.key, **dict(miss.values)))
 
     def _say(self, key: str, **values: str) -> str:
@@ -87,6 +92,12 @@ class Judge:
         names = (*node.inputs[:1], *node.outputs)
         kinds = [self._view.tensors[name].dtype for name in names if name in self._view.tensors]
         return any(kind is None or kind in _FLOATS for kind in kinds)
+
+    def _widened(self, node: NodeView) -> Float16Row | None:
+        """Why float16 values stand between the node and its Q and DQ: the runtime has no kernel for them, and Casts."""
+        kinds = [self._view.tensors[name].dtype for name in (*node.inputs[:1], *node.outputs[:1]) if name]
+        half = float16_for(self._capability.halves, node) if "float16" in kinds else None
+        return half if half is not None and half.runs != RUNS_HALF else None
 
     # --- rows that compute ------------------------------------------------------------------------------------------
 
@@ -215,8 +226,9 @@ class Judge:
         written = self._edges.written.get(tensor)
         if written is None or not self._capability.signed_pairs or quant.dtype is not DTYPES["int8"]:
             return quant.dtype
-        single = len(written.quants[quant]) == 1 and tensor not in self._fixed and not quant.kept
-        return DTYPES["uint8"] if single else quant.dtype
+        single = len(written.quants[quant]) == 1 and tensor not in self._fixed
+        turned = single and quant.fixed and not quant.bare and quant.granularity is Granularity.PER_TENSOR
+        return DTYPES["uint8"] if turned else quant.dtype
 
     def _bias(self, node: NodeView, row: Row, found: _Exit | None) -> Miss | None:
         """A bias is int32, or float and quantized by the runtime itself in front of a QuantizeLinear."""
@@ -225,8 +237,11 @@ class Judge:
         quant = self._edges.reads.get(Use(node.index, row.bias))
         if "unit_factors" in row.requires and {node.attrs.get(key, 1) for key in ("alpha", "beta")} != {1}:
             return _miss("unit_factors")
+        if quant is not None and quant.dtype is not INT32:
+            return _miss("bias_type")
         if quant is not None:
-            return None if quant.dtype is INT32 else _miss("bias_type")
+            misfit = "bias_scale" in row.requires and Use(node.index, row.bias) in self._edges.misfits
+            return _miss("bias_scale") if misfit else None
         if "column_bias" in row.requires and self._by_channel(node, row) and bias_of_rows(node, row, self._view):
             return _miss("column_bias")
         if found is None or not self._view.is_constant(node.inputs[row.bias]):
@@ -270,14 +285,41 @@ class Judge:
     def _weight_only(self, node: NodeView, row: Row, miss: Miss) -> Prediction:
         """Integer weights with float activations: a kernel of its own, when nothing folds into the output."""
         only = row.weight_only
-        if only is None or miss.key != "input_float":
+        if only is None or miss.key not in ("input_float", "activation_type"):
             return self._verdict(node, row, miss, "")
         port = row.weights[0]
         quant = self._edges.reads.get(Use(node.index, port))
-        fits = quant is not None and only.takes(node, self._view, port, quant, lowered=self._edges.lowered)
-        if not fits or self._taken_up(node, row):
+        # What the emitter writes to suit the kernel are weights beside floats.
+        lowered = self._edges.lowered and miss.key == "input_float"
+        if quant is None or not only.takes(node, self._view, port, quant, lowered=lowered):
             return self._verdict(node, row, miss, "")
-        return Prediction("integer", only.kernel, row.name, only.because)
+        if not lowered and not self._stands_plainly(node, port, quant):
+            return self._verdict(node, row, miss, "")
+        if miss.key == "activation_type":
+            return self._beside(node, row, only, miss)
+        return self._verdict(node, row, miss if self._taken_up(node, row) else None, only.kernel, only.because)
+
+    def _beside(self, node: NodeView, row: Row, only: WeightOnly, miss: Miss) -> Prediction:
+        """The same beside activations that are stored in a wider type: floats are made of them, and of what the kernel
+        writes the type that they had."""
+        read = self._edges.reads[Use(node.index, row.activations[0])]
+        if read.dtype not in only.beside:
+            return self._verdict(node, row, miss, "")
+        found = self._exit(node, row)
+        if isinstance(found, Miss):
+            return self._verdict(node, row, found, "")
+        types = [(read.dtype, read.dtype), *([self._written_as(found.tensor)] if found else [])]
+        if len(set(types)) > 1:
+            return self._verdict(node, row, _mixed("output_types", types), "")
+        self._absorbed.update(dict.fromkeys(found.folded if found else (), only.kernel))
+        return self._verdict(node, row, None, only.kernel, only.because)
+
+    def _stands_plainly(self, node: NodeView, port: int, quant: Quant) -> bool:
+        """Whether a stored weight is written as its kernel takes it: scales along the columns, blocks along the rows,
+        and nobody else reads it."""
+        along = {Granularity.PER_TENSOR: quant.axis, Granularity.PER_CHANNEL: 1, Granularity.PER_BLOCK: 0}
+        shared = [use for use in self._view.tensors[node.inputs[port]].uses if self._edges.reads.get(use) == quant]
+        return quant.plain and quant.constant and quant.axis == along[quant.granularity] and len(shared) == 1
 
     def _taken_up(self, node: NodeView, row: Row) -> bool:
         """Whether the runtime first joins what reads the result to the node: a QuantizeLinear, or an activation that
@@ -297,10 +339,14 @@ class Judge:
             return _miss("input_float", port=port)
         if read.dtype not in row.activation_types:
             return _miss("activation_type", type=read.dtype)
+        if not read.fixed or read.granularity is not Granularity.PER_TENSOR:
+            return _miss("zero_point" if not read.zero else "computed_scale" if not read.constant else "many_scales")
         for name in map(self._behind, filter(None, node.outputs) if row.output_quantized else ()):
             written = self._edges.written[name]
             if written.only_quant is None:
                 return _shared(written)
+            if not written.only_quant.zero:
+                return _miss("zero_point")
             if written.only_quant.params != read.params:
                 return _miss("scale_differs")
             types = [self._read_as(node, port), self._written_as(name)]
@@ -308,19 +354,23 @@ class Judge:
                 return _mixed("output_types", types)
         return None
 
+    def _written_fixed(self, tensor: str) -> bool:
+        return next(iter(self._edges.written[tensor].quants)).fixed
+
     def _behind(self, tensor: str) -> str:
         """`tensor`, or what an activation that is removed makes of it."""
         use = self._edges.written[tensor].only_float
         if use is None or self._rows[use.node].kind != ABSORBED:
             return tensor
         found = self._fold(self._view.nodes[use.node], _EXACT)
-        return tensor if found is None else found.tensor
+        return tensor if found is None or not self._written_fixed(found.tensor) else found.tensor
 
     def _activation(self, node: NodeView, row: Row) -> Prediction:
         from_outside = self._view.producer(node.inputs[0]) is None and Use(node.index, 0) not in self._edges.reads
         if from_outside and "on_graph_input" in row.requires:
             return Prediction("float", node.op, row.name, self._say("on_graph_input"))
-        if self._fold(node, _EXACT) is not None:
+        found = self._fold(node, _EXACT)
+        if found is not None and self._written_fixed(found.tensor):
             return Prediction("absorbed", "QuantizeLinear", row.name, self._say("folded"))
         return Prediction("float", node.op, row.name, row.because)
 

@@ -11,7 +11,9 @@ from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.predict.rules import judge
 from qdsl.spec.plan import BiasPlan, Prediction, TensorPlan, WeightPlan
+from qdsl.targets.ort.doubled import join_doubled
 from qdsl.targets.ort.fusions import Merged, merge_nodes
+from qdsl.targets.ort.integer_chains import chains
 from qdsl.targets.ort.spread import spread
 
 
@@ -55,9 +57,9 @@ def _lowered_runs(
 def predict_edges(view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:
     """The same from any description of which edges carry integers. `edges` is changed: the pairs that the runtime adds
     itself are put in."""
-    merged_view, merged = merge_nodes(view, edges, capability)
+    merged_view, merged = merge_nodes(join_doubled(view, edges), edges, capability)
     spread(merged_view, edges, capability, _past(merged))
-    found = judge(merged_view, edges, capability)
+    found = judge(merged_view, edges, capability) | chains(merged_view, edges)
     for pair in reversed(merged):
         found[pair.gone] = _inside(found[pair.host], pair)
     return {node.name: found[node.name] for node in view.nodes}

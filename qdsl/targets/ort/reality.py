@@ -18,6 +18,7 @@ from qdsl.graph.sessions import FUSED, WHOLE
 from qdsl.passes.origins import REPLACES_KEY
 from qdsl.spec.plan import WIDENING
 from qdsl.targets.ort.element_types import declared, light
+from qdsl.targets.ort.idle import idle
 from qdsl.targets.ort.optimized import loadable, optimized
 from qdsl.targets.results import Ran
 
@@ -43,6 +44,8 @@ _PUSHED = "_post_dq"
 # What writes the parts of a tensor once the runtime has made one Split of the nodes that took them; a Gather of one
 # index is squeezed behind it.
 _PARTED_BY = {"Slice": ("Split",), "Gather": ("Split", "Squeeze")}
+# What writes numbers of another type than it reads, and what writes what its bodies do.
+_COUNTS, _BODIES = frozenset({"Shape", "Size", "NonZero"}), frozenset({"If", "Loop", "Scan"})
 _FLAT_ONLY = frozenset({"Relu", "Clip"})
 # What the emitter writes on quantized integers, where it was on floats (`concat_integers`), and what may stand behind.
 _JOINS = "Concat"
@@ -94,6 +97,7 @@ class _Reader:
         self._reader = {name: node for node in fused.graph.node for name in node.input}
         self._author = {name: node for node in self._nodes for name in node.output}
         self._twins = _twins(emitted.graph)
+        self._idle = idle(emitted)
         self._joined = _joined(emitted.graph)
         self._quantized: dict[str, list[str]] = {}
         for node in emitted.graph.node:
@@ -143,8 +147,11 @@ class _Reader:
 
     def _reads_own_integers(self, node: onnx.NodeProto) -> bool:
         """Whether the float model itself has integers there: a Cast of uint8 pictures is no integer kernel."""
-        own = self._declared.get(node.input[0] if node.input else "", _FLOAT) in _SMALL_INTEGERS
-        return own and node.name not in self._joined
+        name = node.input[0] if node.input else ""
+        known = self._declared.get(name)
+        if known is None and name == self._by_name[node.name].input[0]:  # read by the kernel under its own name
+            known = self._types.get(name)
+        return known in _SMALL_INTEGERS and node.name not in self._joined
 
     def _reads(self, kernel: onnx.NodeProto) -> int:
         """The element type of the kernel's first input; float where it is not known."""
@@ -182,6 +189,8 @@ class _Reader:
 
     def _vanished(self, node: onnx.NodeProto, found: Mapping[str, Ran]) -> Ran:
         """A node without a kernel of its own: fused into a float kernel, into an integer one, or removed."""
+        if node.name in self._idle:
+            return Ran("absorbed", "")
         merged = self._merged_reshape(node)
         if merged is not None:
             return Ran("absorbed" if self._reads_integers(merged) else "float", merged.op_type)
@@ -197,7 +206,8 @@ class _Reader:
                     return Ran("integer", kernel)
         if node.op_type in _FLAT_ONLY:
             return Ran("absorbed", "")
-        inner = [found[reader] for name in node.output for reader in self._readers.get(name, [])]
+        readers = (reader for name in node.output for reader in self._readers.get(name, []))
+        inner = [found[reader] for reader in readers if reader in found]
         if inner and all(ran.runs == "float" for ran in inner):
             reshaped = self._reshaped_product(node) if node.op_type in _RESHAPES else None
             integer = reshaped is not None and self._reads_integers(reshaped)
@@ -261,6 +271,10 @@ def _types(graph: onnx.GraphProto) -> dict[str, int]:
 def _written_type(node: onnx.NodeProto, port: int, known: Mapping[str, int]) -> int:
     if node.op_type == "DynamicQuantizeLinear":
         return _FLOAT if port == 1 else int(onnx.TensorProto.UINT8)
+    if node.op_type in _COUNTS:
+        return int(onnx.TensorProto.INT64)
+    if node.op_type in _BODIES:
+        return _FLOAT
     if node.op_type == "Cast":
         return int(next(attribute.i for attribute in node.attribute if attribute.name == "to"))
     if node.op_type == "DequantizeLinear":

@@ -6,6 +6,8 @@ long as nothing else uses the value on the way. The operators stand in the table
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qdsl.capability import Capability
 from qdsl.graph.view import GraphView, NodeView, Use
 from qdsl.predict.edges import Edges, Quant
@@ -19,25 +21,35 @@ def spread(
     up another of their kind after that: a pair that stood between the two stands before both. Returns the tensors that
     got a pair from above."""
     reached: list[str] = []
-    found = list(edges.written)
+    found = _quantizable(view, edges)
     while found:
         for name in found:
-            for quant in list(edges.written[name].quants):
+            for quant in list(edges.written[name].quants) if name in edges.written else ():
                 _up(view, edges, capability, name, quant)
         reached += [end for name in found for end in _down(view, edges, frozenset(capability.spread), name)]
         found = _past_outputs(view, edges, capability, past)
     return tuple(reached)
 
 
+def _quantizable(view: GraphView, edges: Edges) -> list[str]:
+    """The tensors that a node, the caller or a file writes: the last kind are stored constants, and what comes in
+    integers."""
+    read = (view.nodes[use.node].inputs[use.port] for use in edges.reads)
+    return list(dict.fromkeys((*edges.written, *read)))
+
+
 def _up(view: GraphView, edges: Edges, capability: Capability, tensor: str, quant: Quant) -> None:
     """Quantizes what movers above `tensor` read, as long as they alone read it."""
-    while quant.granularity is Granularity.PER_TENSOR and edges.written[tensor].only_quant is not None:
+    while (
+        quant.granularity is Granularity.PER_TENSOR and quant.constant and edges.written[tensor].only_quant is not None
+    ):
         mover = view.producer(tensor)
         if mover is None or mover.op not in capability.spread or mover.outputs[0] != tensor:
             return
         source, use = mover.inputs[0], Use(mover.index, 0)
         if source not in edges.written or not _may_rise(view, edges, source, use):
             return
+        quant = _new(quant)
         edges.quantize(source, quant, [use])
         tensor = source
 
@@ -57,7 +69,7 @@ def _past_outputs(view: GraphView, edges: Edges, capability: Capability, past: f
         if mover.op not in capability.spread_past_outputs or not mover.outputs:
             continue
         quant, source = edges.written[mover.outputs[0]].only_quant, mover.inputs[0]
-        if quant is None or source not in edges.written or view.producer(source) is None:
+        if quant is None or not quant.constant or source not in edges.written or view.producer(source) is None:
             continue
         written, use = edges.written[source], Use(mover.index, 0)
         alone = written.graph_output and written.edges == 1 and use in written.floats
@@ -106,12 +118,17 @@ def _down(view: GraphView, edges: Edges, movers: frozenset[str], tensor: str) ->
 def _takes_pair(edges: Edges, mover: NodeView, quant: Quant) -> bool:
     out = edges.written[mover.outputs[0]]
     has_reader = bool(out.floats) or out.graph_output
-    return has_reader and not out.quants and quant.granularity is Granularity.PER_TENSOR
+    return has_reader and not out.quants and quant.granularity is Granularity.PER_TENSOR and quant.constant
 
 
 def _write_through(edges: Edges, mover: NodeView, quant: Quant) -> list[Use]:
     """Quantizes what `mover` writes like what it reads; returns the readers."""
     out = edges.written[mover.outputs[0]]
     readers = list(out.floats)
-    edges.quantize(mover.outputs[0], quant, readers, to_output=out.graph_output)
+    edges.quantize(mover.outputs[0], _new(quant), readers, to_output=out.graph_output)
     return readers
+
+
+def _new(quant: Quant) -> Quant:
+    """The pair that the runtime puts in: nobody else has its integers, as others may have those of `quant`."""
+    return replace(quant, bare=False) if quant.bare else quant
