@@ -33,6 +33,7 @@ from structure_graphs import Net, backbone
 from test_data_sources import coco_tree, opened, yolo_tree
 
 import qdsl.api
+from qdsl.auditing.formats.layout import lay_out
 from qdsl.calibrate import Observations, Ranges, merged, minmax
 from qdsl.diag import QdslError, Span
 from qdsl.diag.codes import all_codes
@@ -904,7 +905,14 @@ def extracted_hashes(folder: Path) -> None:
     qdsl.api.show(made.targets[0].emitted.model, extract=folder / "out.q")
 
 
+def undrawn(folder: Path) -> None:
+    """Lays out a graph where the package is not installed."""
+    with patch.dict(sys.modules, {"fast_sugiyama": None}):
+        lay_out(2, [(0, 1)])
+
+
 CALLS: dict[str, Setup] = {
+    "graph-absent": undrawn,
     "fix-place": beside_conv(lambda folder: qdsl.api.audit(folder / "model.onnx", fix=folder / "model.onnx")),
     "diff-input": lambda folder: qdsl.api.diff(folder / "a.q", folder / "b.q"),
     "diff-revision": no_such_revision,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+KEYS = {"Enter": 13, "Tab": 9, "Escape": 27, "ArrowUp": 38, "ArrowDown": 40}
 _PATIENCE = 60.0
 
 
@@ -57,10 +58,10 @@ class Tab:
 
     def press(self, key: str) -> None:
         """One key, as from a keyboard."""
-        text = {"Enter": "\r", "Tab": "\t"}.get(key, key)
-        code = {"Enter": 13, "Tab": 9}.get(key, ord(key[0].upper()))
+        text = "\r" if key == "Enter" else key
+        code = KEYS.get(key, ord(key[0].upper()))
         for kind in ("keyDown", "keyUp"):
-            typed = {"text": text} if kind == "keyDown" and key != "Tab" else {}
+            typed = {"text": text} if kind == "keyDown" and len(text) == 1 else {}
             self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **typed)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdsl.auditing.asked import Asked
+from qdsl.auditing.asked import Asked, asked_by
 from qdsl.auditing.auditing import Wanted
 from qdsl.auditing.auditing import audit as audit_model
 from qdsl.auditing.fixing import Mended, mend
@@ -18,6 +18,9 @@ from qdsl.lang import Loaded, require_complete
 from qdsl.lang import load as load_recipe
 from qdsl.lang.recipe import Recipe
 from qdsl.spec.plan import AS_IT_IS
+from qdsl.tune.choices import foreseen
+from qdsl.work.deciding import decide_all
+from qdsl.work.prepared import prepare
 from qdsl.work.writing import require_place
 
 DEFAULT_TARGET = "ort"
@@ -107,11 +110,6 @@ def _decides(recipe: Recipe, target: str | None) -> bool:
 
 def _asked(loaded: Loaded, target: str | None, diags: Diagnostics) -> dict[str, Asked]:
     """What the recipe decides for each target, under the choices of its lock."""
-    from qdsl.auditing.asking import asked_by  # planning takes longer to load than most files to audit
-    from qdsl.tune.choices import foreseen
-    from qdsl.work.deciding import decide_all
-    from qdsl.work.prepared import prepare
-
     require_complete(loaded.recipe)
     prepared = prepare(loaded)
     found = foreseen(prepared, decide_all(prepared, target, Diagnostics()))

@@ -75,6 +75,7 @@ def audit(
         sections=sections,
         recipe="" if recipe is None else recipe.path,
         version=__version__,
+        passed=facts.passed(finished),
         explanations={rule: rule_named(rule).summary for rule in found},
     )
 

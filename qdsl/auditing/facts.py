@@ -107,6 +107,13 @@ def in_integers(verdict: Prediction) -> bool:
     return verdict.runs in ("integer", "absorbed") and not verdict.float_products
 
 
+def passed(finished: Finished) -> dict[str, str]:
+    """What every node that quantizes or dequantizes reads, by what it writes."""
+    names = dict.fromkeys(name for each in finished.tensors for name in (*each.quantizers, *each.dequantizers))
+    nodes = (finished.view.node(name) for name in names)
+    return {node.outputs[0]: node.inputs[0] for node in nodes if node.inputs and node.outputs}
+
+
 def types(view: GraphView) -> dict[str, str]:
     """`float32 [1, 3, 640, 640]` for every tensor that is no constant."""
     return {name: _type(tensor) for name, tensor in view.tensors.items() if tensor.kind != "constant"}

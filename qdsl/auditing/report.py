@@ -167,7 +167,8 @@ class AuditReport:
     with external data. `producer` is what the file says made it, `dialects` (name, what shows it) what it looks like;
     `opsets` by domain. `inputs` and `outputs` are the graph's; `types` is "float32 [1, 3, 640, 640]" for every tensor
     that an edge can carry. `recipe` is the path of the recipe it was held against, "" without one. `errors` are by the
-    name of a quantized tensor, empty where nothing was measured."""
+    name of a quantized tensor, empty where nothing was measured. `passed` has what each QuantizeLinear and
+    DequantizeLinear of the file reads, by what it writes."""
 
     file: str
     sha256: str
@@ -185,6 +186,7 @@ class AuditReport:
     version: str = ""
     explanations: Mapping[str, str] = field(default_factory=dict)  # of every rule that found something: its summary
     errors: Mapping[str, TensorError] = field(default_factory=dict)
+    passed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def quantized(self) -> bool:

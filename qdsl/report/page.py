@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Sequence
-from importlib.resources import files
 
 from qdsl.report import compare, sections
 from qdsl.report.data import Build, Method, methods
 from qdsl.report.html import NOTHING, Html, tag
+from qdsl.report.shell import asset, document, theme_switch
 from qdsl.report.tables import chip
 from qdsl.version import __version__
 
-_POLICY = (
-    "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; "
-    "base-uri 'none'; form-action 'none'"
-)
 # Classes whose number says how much: of a track, of a colour, tenths of a pixel. The page has rules for those it uses,
 # and no `style` attribute, which its policy would refuse.
 _SCALED = {
@@ -35,32 +29,14 @@ def page(builds: Sequence[Build]) -> str:
     parts = sections.sections(builds[0], found) if one else compare.sections(builds, found)
     title = builds[0].found.recipe if one else f"{len(builds)} builds side by side"
     links = (tag("a", name, href=f"#{mark}") for mark, name, _ in parts)
-    body = tag(
-        "body",
+    inside = [
         tag("a", "To the content", href="#content", class_="skip"),
         _header(builds, found, title),
         tag("nav", *links, aria_label="Parts of the page"),
         tag("main", *(sections.section(*part) for part in parts), id="content"),
         tag("footer", tag("p", f"Made by qdsl {__version__} from measurements.json. It loads nothing from anywhere.")),
-        tag("script", Html(_asset("page.js"))),
-    )
-    return f"<!doctype html>\n{tag('html', _head(title, body), body, lang='en')}\n"
-
-
-def _head(title: str, body: str) -> Html:
-    style = _asset("page.css") + _rules(body)
-    return tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag(
-            "meta",
-            http_equiv="Content-Security-Policy",
-            content=_POLICY.format(_digest(style), _digest(_asset("page.js"))),
-        ),
-        tag("title", f"{title} - qdsl"),
-        tag("style", Html(style)),
-    )
+    ]
+    return document(title, inside, asset("page.css") + _rules("".join(inside)), asset("page.js"))
 
 
 def _rules(body: str) -> str:
@@ -70,10 +46,6 @@ def _rules(body: str) -> str:
     return "".join(f"{_SCALED[word[0]](int(word[1:]))}\n" for word in scaled)
 
 
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
 def _header(builds: Sequence[Build], found: Sequence[Method], title: str) -> Html:
     """What the page is about, whether its budgets hold, and the switch between light and dark."""
     names = dict.fromkeys(build.found.model.name for build in builds)
@@ -81,10 +53,4 @@ def _header(builds: Sequence[Build], found: Sequence[Method], title: str) -> Htm
     word = sections.verdict(found)
     about = tag("p", f"{', '.join(names)}: {', '.join(kinds)}", class_="about")
     verdict = tag("p", chip(word, _VERDICTS[word]), class_="verdict") if word else NOTHING
-    switch = tag("button", "Light or dark", type="button", id="theme", aria_pressed="false")
-    return tag("header", tag("div", tag("h1", title), about), verdict, switch)
-
-
-def _asset(name: str) -> str:
-    """A file of this package, as it stands in the page."""
-    return files("qdsl.report").joinpath(name).read_text(encoding="utf-8")
+    return tag("header", tag("div", tag("h1", title), about), verdict, theme_switch())

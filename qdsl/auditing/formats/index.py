@@ -24,6 +24,7 @@ FORMATS: dict[str, Format] = {
     "junit": Format("junit", "JUnit XML: a test for each rule"),
     "github": Format("github", "annotations of GitHub Actions", to_file=False),
     "gitlab": Format("gitlab", "GitLab's Code Quality report"),
+    "html": Format("html", "a page with the graph drawn and the findings beside it (needs the extra `graph`)"),
     "model-explorer": Format("model_explorer", "the graph for Model Explorer, as JSON"),
     "model-explorer-data": Format("model_explorer_data", "what runs, to be laid over a graph in Model Explorer"),
 }

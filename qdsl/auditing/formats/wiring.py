@@ -44,9 +44,13 @@ class Wiring:
         found = []
         for number, node in enumerate(self.report.nodes):
             for port, tensor in enumerate(node.inputs):
-                if tensor in self.written:
-                    source, output = self.written[tensor]
-                    found.append(Edge(tensor, source, output, number, port, self._through.get((node.name, port))))
+                name = self.source(tensor)
+                if name in self.written:
+                    source, output = self.written[name]
+                    through = self._through.get((node.name, port))
+                    if through is None and name != tensor:
+                        through = self._of_tensor.get(name)
+                    found.append(Edge(name, source, output, number, port, through))
         for port, name in enumerate(self._shown):
             if name in self.written:
                 source, output = self.written[name]
@@ -55,18 +59,19 @@ class Wiring:
 
     @cached_property
     def written(self) -> Mapping[str, tuple[int, int]]:
-        """(node, output) that writes each tensor; (OUTSIDE, 0) for graph inputs. What a pair gives to a second pair
-        behind it is written where its own tensor is."""
+        """(node, output) that writes each tensor; (OUTSIDE, 0) for graph inputs."""
         found = dict.fromkeys(self.report.inputs, (OUTSIDE, 0))
         for number, node in enumerate(self.report.nodes):
             found.update((name, (number, output)) for output, name in enumerate(node.outputs) if name)
-        for tensor in self.report.tensors:
-            if tensor.tensor not in found and tensor.quantizers:
-                before = (self.report.tensors[other].tensor for other in self._read_by.get(tensor.quantizers[0], ()))
-                known = next((found[name] for name in before if name in found), None)
-                if known is not None:
-                    found[tensor.tensor] = known
         return found
+
+    def source(self, tensor: str) -> str:
+        """The tensor that a node or the graph's input writes, of which `tensor` is what Q and DQ made."""
+        seen = set()
+        while tensor not in self.written and tensor in self.report.passed and tensor not in seen:
+            seen.add(tensor)
+            tensor = self.report.passed[tensor]
+        return tensor
 
     @cached_property
     def numbers(self) -> Mapping[str, int]:
@@ -85,7 +90,7 @@ class Wiring:
 
     def homes(self, tensor: TensorFacts) -> tuple[int, ...]:
         """The nodes that a quantized tensor belongs to: the one that writes it, else those that read it."""
-        source = self.written.get(tensor.tensor, (OUTSIDE, 0))[0]
+        source = self.written.get(self.source(tensor.tensor), (OUTSIDE, 0))[0]
         if source != OUTSIDE:
             return (source,)
         readers = (self.numbers.get(node) for node, _ in tensor.readers)
@@ -136,16 +141,10 @@ class Wiring:
         return {each.tensor: number for number, each in enumerate(self.report.tensors) if ("", -1) in each.readers}
 
     @cached_property
-    def _read_by(self) -> Mapping[str, tuple[int, ...]]:
-        found: dict[str, list[int]] = {}
-        for number, each in enumerate(self.report.tensors):
-            for node, _ in each.readers:
-                found.setdefault(node, []).append(number)
-        return {node: tuple(numbers) for node, numbers in found.items()}
+    def _of_tensor(self) -> Mapping[str, int]:
+        return {each.tensor: number for number, each in enumerate(self.report.tensors)}
 
     @cached_property
     def _shown(self) -> tuple[str, ...]:
         """What each graph output shows: where a DequantizeLinear writes it, the tensor that its pair stands on."""
-        known = set(self.report.outputs)
-        pairs = iter([name for name in self._leaving if name not in known])
-        return tuple(name if name in self.written else next(pairs, name) for name in self.report.outputs)
+        return tuple(self.source(name) for name in self.report.outputs)

@@ -25,4 +25,12 @@ allow half_quantized_op on op Conv because "it was meant"
         "recipe example\n",
         verb="library",
     ),
+    "graph-absent": CodeDoc(
+        "the package that lays out drawn graphs is not installed",
+        "The page of `qdsl audit --html` is drawn with fast-sugiyama, which is an extra: qdsl without it stays small. "
+        "The other formats need nothing more.",
+        "recipe example\n",
+        verb="library",
+        cure="install the extra `graph`",
+    ),
 }
