@@ -198,6 +198,38 @@ def test_files_of_other_tools_are_shown_and_written_out(name: str, tmp_path: Pat
     assert tree(tmp_path / "out") == again
 
 
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of other tools' files is not here")
+def test_one_net_in_two_forms_has_the_same_integers(tmp_path: Path) -> None:
+    """`Quant` of QONNX, which rounds floats, and the same net with Q, Clip and DQ."""
+    weights = []
+    for name in ("brevitas_qonnx", "brevitas_qcdq"):
+        qdsl.show(CORPUS / f"{name}.onnx", export=tmp_path / name)
+        folder = Exported(tmp_path / name)
+        found = [each for each in folder.manifest["tensors"] if each["role"] == "weight"]
+        weights.append([np.load(tmp_path / name / f"{each['file']}.npz")["integers"] for each in found])
+    assert len(weights[0]) == len(weights[1]) > 0
+    for one, other in zip(*weights, strict=True):
+        assert np.array_equal(one, other) and one.dtype == other.dtype == np.int8
+
+
+def test_what_an_operator_packs_is_written_as_it_is_stored(tmp_path: Path) -> None:
+    packed = np.arange(64, dtype=np.uint8).reshape(4, 1, 16)
+    node = helper.make_node(
+        "MatMulNBits", ["x", "w", "s"], ["y"], domain="com.microsoft", K=32, N=4, bits=4, block_size=32
+    )
+    info = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, size]) for n, size in (("x", 32), ("y", 4))]
+    constants = [numpy_helper.from_array(packed, "w"), numpy_helper.from_array(np.ones(4, np.float32), "s")]
+    graph = helper.make_graph([node], "g", info[:1], info[1:], constants)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), tmp_path / "model.onnx")
+    qdsl.show(tmp_path / "model.onnx", export=tmp_path / "out")
+    folder = Exported(tmp_path / "out")
+    (weight,) = [each for each in folder.manifest["tensors"] if each["role"] == "weight"]
+    arrays = np.load(tmp_path / "out" / f"{weight['file']}.npz")
+    assert np.array_equal(arrays["stored"], packed) and "integers" not in arrays.files
+    assert (weight["block"], weight["shape"]) == (32, None)
+
+
 def test_a_changed_provenance_is_a_warning_and_the_rest_is_shown(own: Path) -> None:
     def change(proto: ModelProto) -> None:
         (entry,) = [entry for entry in proto.metadata_props if entry.key == KEY]
@@ -351,7 +383,7 @@ def read_text(text: str) -> dict[str, np.ndarray[Any, Any]]:
     while left:
         name, dtype, rest = left.pop(0).split(" ", 2)
         shape = [int(word) for word in rest.strip("[]").split()]
-        rows = int(np.prod(shape[:-1])) if shape else 1
+        rows = shape[0] if len(shape) > 1 else 1
         values = [word for line in left[:rows] for word in line.split()]
         del left[:rows]
         found[name] = np.asarray(values, np.float64 if "float" in dtype else np.int64).astype(dtype).reshape(shape)

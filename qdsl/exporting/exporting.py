@@ -14,7 +14,7 @@ import numpy as np
 
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.exporting.files import write_tensor
-from qdsl.exporting.integers import integers_of, portable
+from qdsl.exporting.integers import integers_of, portable, stored_of
 from qdsl.exporting.layers import Layers
 from qdsl.exporting.names import file_name
 from qdsl.finished.records import Finished, Parameters, QuantizedTensor
@@ -33,9 +33,11 @@ _TEXT = """A quantized model as plain files, made by qdsl {version}.
 manifest.json    `layers` in the order in which they can be computed. An input or output names its tensor, and under
                  `quantized` the numbers of its entries in `tensors`: none where it is a float.
 tensors/*.npz    arrays for numpy: `integers` (weights and biases alone), `scale`, `zero_point`, `axis` (-1: one scale
-                 for all) and `block`; of constants that are no integers `values`
+                 for all) and `block`; of constants that are no integers `values`; where the integers of a weight
+                 are not known, as of one that an operator packs into bytes, `stored`: what the file holds
 tensors/*.txt    the same as text: lines that begin with # say what it is; then for each array a line with its name,
-                 type and shape, and one line for each row along its last axis, in C order
+                 type and shape, and its values in C order: one line for each index along the first axis, all
+                 on one line where there is no other
 
 value = (integer - zero_point) x scale, with the scale and zero point of the integer's place along `axis`. With blocks,
 `block` neighbours along `axis` have one scale. A layer with integer inputs and outputs: add the products of (integer -
@@ -111,7 +113,8 @@ def _tensor(finished: Finished, number: int, tensor: QuantizedTensor, folder: Pa
     """Write the files of one tensor; what the manifest says of it."""
     own, found = tensor.parameters, integers_of(finished, tensor)
     name = file_name(number, tensor.tensor)
-    arrays = {} if found is None else {"integers": found.values}
+    held = stored_of(finished, tensor) if found is None else None
+    arrays = {word: each.values for word, each in (("integers", found), ("stored", held)) if each is not None}
     arrays |= _parameters(own)
     facts = {
         "tensor": plain(tensor.tensor),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,19 @@ def write_tensor(place: Path, facts: Mapping[str, str], arrays: Arrays) -> None:
 
 
 def lines(name: str, array: NDArray[Any]) -> Iterator[str]:
-    """A line with the array's name, type and shape, then one line for each row along its last axis, in C order."""
+    """A line with the array's name, type and shape, then its values in C order: one line for each index along the first
+    axis (an output channel of a Conv), all on one line where there is no other."""
     shape = " ".join(map(str, array.shape))
     yield f"{name} {array.dtype.name} [{shape}]\n"
     if array.size == 0:
         return
-    rows = array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
-    for row in rows:
-        yield f"{' '.join(_words(row))}\n"
+    word = _word(array.dtype)
+    for row in array.reshape(array.shape[0] if array.ndim > 1 else 1, -1):
+        yield f"{' '.join(map(word, row.tolist()))}\n"
 
 
-def _words(row: NDArray[Any]) -> Iterator[str]:
-    if row.dtype.kind == "f":
-        digits = _DIGITS.get(row.dtype.name, _MOST)
-        return (f"{value:.{digits}g}" for value in row.tolist())
-    return map(str, map(int, row.tolist()))
+def _word(dtype: np.dtype[Any]) -> Callable[[Any], str]:
+    """How a value is written, so that it reads back to the same bits."""
+    if dtype.kind == "f":
+        return f"{{:.{_DIGITS.get(dtype.name, _MOST)}g}}".format
+    return "{:d}".format
