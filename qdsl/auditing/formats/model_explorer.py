@@ -36,7 +36,12 @@ def render(report: AuditReport) -> str:
     nodes = [_inputs(report, sources)]
     nodes += [_node(wiring, number, node, inside.get(number, []), sources) for number, node in enumerate(report.nodes)]
     nodes.append(
-        {"id": sinks, "label": "GraphOutputs", "incomingEdges": _incoming(wiring, inside.get(OUTSIDE, []), sources)}
+        {
+            "id": sinks,
+            "label": "GraphOutputs",
+            "namespace": "",
+            "incomingEdges": _incoming(wiring, inside.get(OUTSIDE, []), sources),
+        }
     )
     graph = {"id": graph_id(report), "nodes": nodes, "groupNodeAttributes": {"": dict(_about(report))}}
     return json.dumps({"label": graph_id(report), "graphs": [graph]}, indent=1, allow_nan=False) + "\n"
@@ -65,7 +70,7 @@ def _about(report: AuditReport) -> Iterator[tuple[str, str]]:
 
 def _inputs(report: AuditReport, name: str) -> dict[str, Any]:
     outputs = [_metadata(report, port, tensor) for port, tensor in enumerate(report.inputs)]
-    return {"id": name, "label": "GraphInputs", "outputsMetadata": outputs}
+    return {"id": name, "label": "GraphInputs", "namespace": "", "outputsMetadata": outputs}
 
 
 def _node(wiring: Wiring, number: int, node: NodeFacts, edges: list[Edge], sources: str) -> dict[str, Any]:

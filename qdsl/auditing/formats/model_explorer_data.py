@@ -9,28 +9,27 @@ import json
 from typing import Any
 
 from qdsl.auditing.formats.model_explorer import COLOURS
-from qdsl.auditing.formats.wiring import Wiring
 from qdsl.auditing.report import AuditReport
 
 
 def render(report: AuditReport) -> str:
-    """The data of one graph, as JSON in ASCII: a word per node, "!" before it where a finding speaks of the node."""
+    """The data of one graph, as JSON in ASCII: a word per node."""
     return json.dumps(_data(report), indent=1, allow_nan=False) + "\n"
 
 
 def _data(report: AuditReport) -> dict[str, Any]:
     if not report.sections:
         return {"name": "runs", "results": {}}
-    section, wiring = report.sections[0], Wiring(report)
+    section = report.sections[0]
     results = {}
-    for number, node in enumerate(report.nodes):
+    for node in report.nodes:
         runs = section.runs[node.name].runs
         back, text = COLOURS.get(runs, ("#ffffff", "#000000"))
-        standing = any(not found.waived for found in wiring.findings.get(number, ()))
-        results[node.name] = {"value": f"{'! ' if standing else ''}{runs}", "bgColor": back, "textColor": text}
+        results[node.name] = {"value": runs, "bgColor": back, "textColor": text}
     return {
         "name": f"runs on {section.target}",
         "results": results,
+        "hideInAggregatedStatsTable": True,
         "showExpandedSummaryOnGroupNode": True,
         "showLabelCountColumnsInChildrenStatsTable": True,
     }
