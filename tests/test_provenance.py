@@ -295,6 +295,11 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a key more": (lambda data: data.update(run="rm"), "unknown key `run`"),
     "a key less": (lambda data: data.pop("model"), "`model` is missing"),
     "another version": (lambda data: data.update(format=2), "it is of format 2"),
+    "a file of the model twice": (lambda data: data.update(model=data["model"] * 2), "model: expected each name once"),
+    "a dataset twice": (
+        lambda data: data.update(data=[{"name": "calib", "files": 1, "samples": 1, "sha256": "0" * 64}] * 2),
+        "data: expected each name once",
+    ),
     "half a mark": (lambda data: data.update(pinned="0" * 15), "16 hexadecimal digits"),
     "letters for a mark": (lambda data: data.update(pinned="g" * 16), "16 hexadecimal digits"),
 }

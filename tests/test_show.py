@@ -157,6 +157,17 @@ def test_what_was_named_has_to_be_there(what: str, own: Path) -> None:
     assert caught.value.diagnostics[0].code == "file-missing"
 
 
+def test_a_file_is_built_again_from_what_it_carries(home: Path, tmp_path: Path) -> None:
+    """Its recipe, the lock and the float model are enough, without the data."""
+    there = tmp_path / "there"
+    there.mkdir()
+    (recipe,) = qdsl.show(model_in(home), extract=there).extracted
+    for name in ("demo.lock", "demo.onnx"):
+        (there / name).write_bytes((home / name).read_bytes())
+    made = qdsl.compile(recipe, out=tmp_path / "build", measure=False, locked=True).targets[0].emitted.model
+    assert made.read_bytes() == model_in(home).read_bytes()
+
+
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 

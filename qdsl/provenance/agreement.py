@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -127,8 +128,8 @@ def _diff(now: Sequence[RecipeFile], then: Sequence[RecipeFile]) -> Iterator[str
 
 
 def _lines(text: str) -> list[str] | None:
-    lines = [line[:_LONGEST] for line in text.splitlines()[: 10 * _MOST_LINES + 1]]
-    return lines if len(lines) <= 10 * _MOST_LINES else None
+    lines = [line[:_LONGEST] for line in text.splitlines()[: 5 * _MOST_LINES + 1]]
+    return lines if len(lines) <= 5 * _MOST_LINES else None
 
 
 def of_lock(path: Path, lock: Lock, known: Provenance) -> Agreement:
@@ -178,15 +179,16 @@ def of_model(recipe: Recipe, known: Provenance) -> Agreement:
     if recipe.model is None:
         return Agreement("model", UNKNOWN, "", ("the recipe names none",))
     place = Path(recipe.model.location)
+    shown = posixpath.normpath(place.as_posix())
     told: list[str] = []
     for number, (name, digest) in enumerate(known.model):
         path = place if name == place.name or len(known.model) == 1 else _beside(place, name)
         found = None if path is None else _sha256(path)
         if found is None and number == 0 and path == place:
-            return Agreement("model", UNKNOWN, str(place), ("there is no such file that can be read",))
+            return Agreement("model", UNKNOWN, shown, ("there is no such file that can be read",))
         if found != digest:
             told.append(f"{plain(name[:100])} {'is not there' if found is None else 'changed'}")
-    return _agreed("model", str(place), told)
+    return _agreed("model", shown, told)
 
 
 def _beside(model: Path, name: str) -> Path | None:

@@ -119,6 +119,11 @@ class Provenance:
         names = [file.name.casefold() for file in self.files]
         if len(set(names)) != len(names):
             return f"two files are called `{Counter(names).most_common(1)[0][0][:60]}`"
+        for word, pairs in (("model", self.model), ("tables", self.tables), ("tools", self.tools)):
+            if len(dict(pairs)) != len(pairs):
+                return f"{word}: expected each name once"
+        if len({used.name for used in self.data}) != len(self.data):
+            return "data: expected each name once"
         if len(self.pinned) % MARK or not re.fullmatch("[0-9a-f]*", self.pinned):
             return f"pinned: expected {MARK} hexadecimal digits for each range"
         return ""
