@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -219,7 +220,9 @@ def main() -> int:
         out = args.out or Path(temporary)
         out.mkdir(parents=True, exist_ok=True)
         pictures = decode(args.recipe, args.images, Path(temporary) / "pictures.u8")
-        words = ["--model", str(args.model.resolve()), "--pictures", str(pictures.path), "--count", str(pictures.count)]
+        # A copy: Model Optimizer writes the shapes that it infers into the file that it is given.
+        model = Path(shutil.copy(args.model, temporary))
+        words = ["--model", str(model), "--pictures", str(pictures.path), "--count", str(pictures.count)]
         words += [
             "--input",
             pictures.input,
