@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,11 +14,13 @@ import numpy as np
 import onnx
 import planted
 import pytest
+from compile_tools import cli
 from conftest import ROOT
 from numpy.typing import NDArray
 from planted import Faults
 from quantized import model_of, session
 
+import qdsl
 from qdsl import data
 from qdsl.causes.causes import find_causes
 from qdsl.causes.errors import Part, lost, outputs_db
@@ -308,8 +311,9 @@ def test_a_shortlist_bounds_the_runs_and_is_the_same_each_time() -> None:
     floats = from_proto(proto)
     found = find_causes(file, samples, source="drawn inputs", floats=floats, most=5)
     assert (found.tried, sum(each.measured for each in found.causes)) == (5, 5)
-    # Inside two samples twice, each tensor alone once, then three samples: float, all, and twice five tensors.
-    assert found.runs == 4 + len(found.causes) + 3 * (2 + 2 * 5)
+    # Inside two samples twice, each tensor alone once, then three samples: float, all, and twice five tensors; cures.
+    least = 4 + len(found.causes) + 3 * (2 + 2 * 5)
+    assert least <= found.runs <= least + 3 * 3 * 5
     assert found == find_causes(file, samples, source="drawn inputs", floats=floats, most=5)
 
 
@@ -324,7 +328,7 @@ def test_progress_is_told_to_the_end() -> None:
         heard=lambda *words: heard.append(words),
     )
     last = {text: (done, total) for text, done, total in heard}
-    assert len(last) == 4 and all(done == total for done, total in last.values())
+    assert len(last) == 5 and all(done == total for done, total in last.values())
 
 
 def test_a_float_file_has_no_causes() -> None:
@@ -347,3 +351,73 @@ def test_files_of_other_tools_are_taken_apart(testdata: Path, name: str) -> None
         name for cause in found.causes if cause.role == "activation" for name in (cause.tensor, *cause.also)
     } == asked
     assert found.outputs_db is not None and 10 < found.outputs_db < 60
+
+
+# --- cures -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_range_that_is_too_wide_is_cured_by_the_range_of_the_values() -> None:
+    first = causes_of(planted.mobile(), Faults(wide={"pr": 32.0})).causes[0]
+    assert first.cure is not None and first.without_db is not None and first.cure.after_db is not None
+    (line,) = first.cure.lines
+    assert line.startswith('layers tensor "pr" { range [0, ')
+    assert first.cure.after_db > first.without_db - 1.0
+
+
+def test_a_clipped_output_is_cured_under_its_name_in_the_float_model() -> None:
+    first = causes_of(planted.swish(), Faults(wide={"y": 0.25})).causes[0]
+    assert first.cure is not None and first.cure.lines[0].startswith('layers tensor "y" { range [')
+    assert first.cure.gain_db > 15
+
+
+def test_a_collapsed_channel_is_cured_by_a_scale_per_channel() -> None:
+    first = causes_of(planted.mobile(), Faults(dead={"w4": [0, 1]}), per_tensor=True).causes[0]
+    assert first.cure is not None
+    assert first.cure.lines == ('layers "/e/Conv_6" { weights int8 symmetric per_channel }',)
+    assert first.cure.gain_db > 20
+
+
+def test_what_does_not_help_is_not_told() -> None:
+    for each in causes_of(planted.swish()).causes:
+        assert each.cure is None or each.cure.gain_db >= 0.1
+
+
+# --- the verb --------------------------------------------------------------------------------------------------------
+
+
+def _audited(tmp_path: Path, *more: str) -> tuple[int, str]:
+    proto = planted.branches()
+    path, floats = tmp_path / "quantized.onnx", tmp_path / "float.onnx"
+    path.write_bytes(planted.quantized(proto, planted.drawn(proto), Faults(wide={"dr": 32.0})).SerializeToString())
+    floats.write_bytes(proto.SerializeToString())
+    done = cli("audit", path, "--causes", "--float", floats, "--fail-on", "never", *more)
+    return done.returncode, done.stdout
+
+
+def test_audit_tells_causes_in_words(tmp_path: Path) -> None:
+    code, text = _audited(tmp_path)
+    assert code == 0
+    rows = text[text.index("causes  ") :].splitlines()
+    assert "drawn inputs: values from 0 to 1, no real data" in rows[0]
+    assert rows[2].split()[0] == "dr" and "cure: layers tensor" in rows[3]
+
+
+def test_audit_tells_causes_as_data(tmp_path: Path) -> None:
+    code, text = _audited(tmp_path, "--json", "--samples", "2")
+    told = json.loads(text)["causes"]
+    assert (code, told["source"], told["samples"]) == (0, "drawn inputs", 2)
+    first = told["causes"][0]
+    assert (first["tensor"], first["role"], first["measured"]) == ("dr", "activation", True)
+    assert first["cure"]["gain_db"] > 0 and first["own_db"] < first["inherited_db"]
+    assert json.loads(_audited(tmp_path, "--json")[1])["causes"]["samples"] == 4
+
+
+def test_a_file_that_does_not_run_is_audited_all_the_same(tmp_path: Path) -> None:
+    proto = planted.quantized(planted.branches(), planted.drawn(planted.branches()))
+    next(node for node in proto.graph.node if node.op_type == "Relu").domain = "no.such.domain"
+    proto.opset_import.add(domain="no.such.domain", version=1)
+    path = tmp_path / "odd.onnx"
+    path.write_bytes(proto.SerializeToString())
+    result = qdsl.audit(path, causes=True)
+    assert result.report.causes is None and result.report.tensors
+    assert [each.code for each in result.diagnostics if each.severity.value == "error"] == ["artifact-refused"]

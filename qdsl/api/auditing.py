@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl.auditing.asked import Asked, asked_by
 from qdsl.auditing.auditing import Wanted
 from qdsl.auditing.auditing import audit as audit_model
 from qdsl.auditing.fixing import Mended, mend
-from qdsl.auditing.report import AuditReport, at_least
+from qdsl.auditing.report import AuditReport, TensorError, at_least
+from qdsl.causes.records import SAMPLES, Ask, Causes
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
-from qdsl.graph import load, save
+from qdsl.graph import Model, load, save
 from qdsl.graph.collector import collector_paused
 from qdsl.lang import Loaded, require_complete
 from qdsl.lang import load as load_recipe
 from qdsl.lang.recipe import Recipe
+from qdsl.measure.events import Event, Listener, silent
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.tune.choices import foreseen
 from qdsl.work.deciding import decide_all
@@ -54,12 +56,21 @@ def audit(
     target: str | None = None,
     sets: Mapping[str, str] | None = None,
     fix: str | Path | None = None,
+    causes: bool = False,
+    samples: int = SAMPLES,
+    floats: str | Path | None = None,
+    listener: Listener = silent,
 ) -> AuditResult:
     """Audit the model file `path`, whoever made it, for `target`, or for each of the recipe's targets, or for `ort`.
 
     `recipe` is held against the file: what it asks and the file lacks or has otherwise, and the reverse; its `allow`
     statements waive findings. One that decides nothing (`quantize none`, or no `quantize` at all) only waives, and its
-    own model is not looked at. `sets` are its parameters. Nothing is run.
+    own model is not looked at. `sets` are its parameters.
+
+    Nothing is run, but for `causes`: then the file runs in ONNX Runtime, on `samples` of the recipe's data (drawn
+    inputs where there are none), and the report says which tensors the error of the outputs comes from. `floats` is the
+    float model that the file was made from, where the recipe has none. `listener` hears how far that is. A file that
+    does not run is told among the diagnostics.
 
     Without `fix` nothing is written. With it, what findings call for and needs no data is mended in a copy, which is
     written to `fix` and audited again; what is waived stays as it is. Raises QdslError for a file that is no model, a
@@ -74,13 +85,43 @@ def audit(
         _require_other(Path(path), Path(fix))
     diags.extend(each for each in model.diagnostics if each.severity is not Severity.NOTE)
     statements = None if held is None else held.recipe
-    report = audit_model(model, wanted, file=str(path), recipe=statements, diags=diags)
-    if fix is None:
-        return AuditResult(report, diags.sorted())
-    mended = mend(model, report.findings)
-    save(model, fix)
-    again = audit_model(load(fix), wanted, file=str(fix), recipe=statements, diags=Diagnostics())
-    return AuditResult(again, diags.sorted(), mended)
+    report, mended = audit_model(model, wanted, file=str(path), recipe=statements, diags=diags), None
+    if fix is not None:
+        mended = mend(model, report.findings)
+        save(model, fix)
+        report = audit_model(load(fix), wanted, file=str(fix), recipe=statements, diags=Diagnostics())
+    if causes:
+        ask = Ask(samples, None if floats is None else Path(floats), heard=_heard(listener))
+        report = _with_causes(report, load(path if fix is None else fix), ask, held, target, diags)
+    return AuditResult(report, diags.sorted(), mended)
+
+
+def _with_causes(
+    report: AuditReport, model: Model, ask: Ask, held: Loaded | None, target: str | None, diags: Diagnostics
+) -> AuditReport:
+    """The report with what rounding costs inside the file and at its outputs."""
+    from qdsl.measure.causing import causes_of  # these take longer to load than most files to audit
+    from qdsl.work.prepared import prepare
+
+    prepared = None
+    try:
+        if held is not None and held.recipe.model is not None:
+            require_complete(held.recipe)
+            prepared = prepare(held)
+        made = prepared is not None and held is not None and _decides(held.recipe, target)
+        found = causes_of(model, ask, prepared, prepared.model if made and prepared is not None else None)
+    except QdslError as error:
+        diags.extend(error.diagnostics)
+        return report
+    return replace(report, causes=found, errors=_errors(found))
+
+
+def _errors(found: Causes) -> dict[str, TensorError]:
+    return {each.tensor: TensorError(each.own_db, each.inherited_db) for each in found.causes}
+
+
+def _heard(listener: Listener) -> Callable[[str, int, int], None]:
+    return lambda text, done, total: listener(Event("causes", text, done, total))
 
 
 def _require_other(path: Path, out: Path) -> None:

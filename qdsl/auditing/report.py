@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from qdsl.auditing.finding import Finding
 from qdsl.diag import Severity, Span
 from qdsl.spec.plan import Prediction
+
+if TYPE_CHECKING:
+    from qdsl.causes.records import Causes
 
 # From grave to slight: the order in which findings are told.
 LEVELS = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
@@ -167,8 +171,9 @@ class AuditReport:
     with external data. `producer` is what the file says made it, `dialects` (name, what shows it) what it looks like;
     `opsets` by domain. `inputs` and `outputs` are the graph's; `types` is "float32 [1, 3, 640, 640]" for every tensor
     that an edge can carry. `recipe` is the path of the recipe it was held against, "" without one. `errors` are by the
-    name of a quantized tensor, empty where nothing was measured. `passed` has what each QuantizeLinear and
-    DequantizeLinear of the file reads, by what it writes."""
+    name of a quantized tensor, empty where nothing was measured; `causes` is where the error of the outputs comes from,
+    None where that was not asked. `passed` has what each QuantizeLinear and DequantizeLinear of the file reads, by what
+    it writes."""
 
     file: str
     sha256: str
@@ -187,6 +192,7 @@ class AuditReport:
     explanations: Mapping[str, str] = field(default_factory=dict)  # of every rule that found something: its summary
     errors: Mapping[str, TensorError] = field(default_factory=dict)
     passed: Mapping[str, str] = field(default_factory=dict)
+    causes: Causes | None = None
 
     @property
     def quantized(self) -> bool:

@@ -4,30 +4,24 @@ for those that lose most."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from qdsl.causes.curing import cure, worth_curing
 from qdsl.causes.effects import Bench
 from qdsl.causes.floats import float_weights
 from qdsl.causes.local import Local, locals_of
 from qdsl.causes.outputs import parts_of
-from qdsl.causes.records import Cause, Causes, gain, share
+from qdsl.causes.records import Cause, Causes, Heard, gain, share, silent
 from qdsl.causes.running import Arrays
 from qdsl.causes.switching import NO_FLOATS, Switch, Switched, switched
 from qdsl.finished.records import Finished, Role
 from qdsl.graph import Model
 
-SAMPLES = 4
 LOCAL_SAMPLES = 2  # of them inside the graph
 SCREENED = 96  # tensors that are tried alone at the outputs, on one sample: those that lose most inside
 SHORTLIST = 24  # of them that are tried on all samples, alone and left out: those that lose most there
-
-Heard = Callable[[str, int, int], None]
-
-
-def silent(text: str, done: int, total: int) -> None:
-    """Heard by nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +45,9 @@ def find_causes(
     model that it was made from: without one, what weights lost by being rounded is not known.
 
     Deterministic. Takes two runs for each of two samples and 128 MiB of inner tensors, one for each of SCREENED
-    tensors, and for each sample two, and two more for each of the `most` tensors that are tried on all of them; each is
-    on one thread, several side by side. Raises QdslError artifact-refused where ONNX Runtime does not run the file.
+    tensors; for each sample two, two more for each of the `most` tensors that are tried on all of them, and up to three
+    for each of five cures. Each is on one thread, several side by side. Raises QdslError artifact-refused where ONNX
+    Runtime does not run the file.
     """
     graph = switched(finished, {} if floats is None else float_weights(finished, floats))
     parts, notes = parts_of(finished.view), _notes(graph, floats)
@@ -66,15 +61,17 @@ def find_causes(
     base, without = bench.without(chosen, partial(heard, "all but one quantized"))
     alone = bench.alone(chosen, partial(heard, "one alone quantized"))
     effects = {one.flag: _Effect(*both) for one, *both in zip(chosen, alone, without, strict=True)}
-    causes = [_cause(finished, each, seen[each.flag], effects.get(each.flag), base) for each in ranked]
+    told = [(_cause(finished, each, seen[each.flag], effects.get(each.flag), base), each) for each in ranked]
+    told.sort(key=lambda pair: _order(pair[0]))
+    causes, tries = _cured(bench, told, base, heard)
     return Causes(
         source=source,
         samples=len(samples),
         outputs=tuple(dict.fromkeys(part.output for part in parts)),
         outputs_db=base,
-        causes=tuple(sorted(causes, key=_order)),
+        causes=causes,
         tried=len(chosen),
-        runs=runs + min(SCREENED, len(ranked)) + len(samples) * (2 + 2 * len(chosen)),
+        runs=runs + min(SCREENED, len(ranked)) + len(samples) * (2 + 2 * len(chosen) + tries),
         left_out=graph.left_out,
         notes=notes,
     )
@@ -87,6 +84,22 @@ def _shortlist(bench: Bench, ranked: Sequence[Switch], most: int, heard: Heard) 
     errors = few.alone(screened, partial(heard, "one alone quantized, first sample"))
     order = sorted(range(len(screened)), key=lambda place: _loud(errors[place]))[:most]
     return [screened[place] for place in sorted(order)]
+
+
+def _cured(
+    bench: Bench, told: Sequence[tuple[Cause, Switch]], base: float | None, heard: Heard
+) -> tuple[tuple[Cause, ...], int]:
+    """The causes, the first with their cures, and how many runs per sample that took."""
+    switches = {cause.tensor: switch for cause, switch in told}
+    causes = [cause for cause, _ in told]
+    asked = worth_curing(causes)
+    tries = 0
+    for done, cause in enumerate(asked, 1):
+        found, runs = cure(bench, cause, switches[cause.tensor], base)
+        causes[causes.index(cause)] = replace(cause, cure=found)
+        tries += runs
+        heard("cures", done, len(asked))
+    return tuple(causes), tries
 
 
 def _loud(error: float | None) -> float:

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isinf
+from pathlib import Path
 
 from qdsl.spec.bounds import Figure
+
+SAMPLES = 4
+Heard = Callable[[str, int, int], None]
+
+
+def silent(text: str, done: int, total: int) -> None:
+    """Heard by nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How causes are looked for: on so many `samples`; `floats` is the file of the float model that the quantized one
+    was made from, None where none is named; `heard` is told of runs, done of all."""
+
+    samples: int = SAMPLES
+    floats: Path | None = None
+    heard: Heard = silent
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,12 +46,14 @@ _NOT_SWITCHED = {
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One tensor behind a switch: `before` is what is quantized (a constant for a weight), `after` what comes of it.
+    """One tensor behind a switch: `before` is what is quantized (a constant for a weight), `after` what comes of it;
+    `called` is its name in the float model: that of the graph output which the dequantized value is, if it is one.
     `readers` are the (node, port) that read the dequantized value."""
 
     record: QuantizedTensor
     before: str
     after: str
+    called: str
     readers: tuple[tuple[str, int], ...]
 
 
@@ -132,10 +134,14 @@ class _Switching:
     model: Model
     weights: Mapping[str, NDArray[Any]]
     _nodes: dict[str, gs.Node] = field(default_factory=dict)
+    _public: dict[str, str] = field(default_factory=dict)
     _known: dict[tuple[int, str], gs.Tensor | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._nodes = {node.name: node for node in self.model.nodes()}
+        outputs = {tensor.name for tensor in self.model.graph.outputs}
+        written = ((name, node.outputs[0].name) for name, node in self._nodes.items() if node.outputs)
+        self._public = {name: tensor for name, tensor in written if tensor in outputs}
 
     def switch(self, flag: str, group: Sequence[Sequence[QuantizedTensor]]) -> Switch | str:
         """A switch for all the pairs on a group of tensors, or why there can be none."""
@@ -171,7 +177,9 @@ class _Switching:
     def _member(self, records: Sequence[QuantizedTensor], pairs: Mapping[str, tuple[gs.Node, gs.Tensor]]) -> Member:
         node, before = pairs[records[0].dequantizers[0]]
         readers = tuple((each.node, each.port) for record in records for each in record.readers if each.node)
-        return Member(records[0], before.name, node.outputs[0].name, readers)
+        public = (self._public.get(name) for record in records for name in record.dequantizers)
+        called = next(filter(None, public), records[0].tensor)
+        return Member(records[0], before.name, node.outputs[0].name, called, readers)
 
     def _choose(self, flag: gs.Variable, node: gs.Node, before: gs.Tensor) -> gs.Node:
         """A node behind `node` that writes what it wrote, or `before`."""

@@ -15,11 +15,11 @@ LEVELS = ("error", "warning", "note", "never")
 
 def add(parser: argparse.ArgumentParser) -> None:
     from qdsl.auditing.formats.index import FORMATS
-    from qdsl.cli.common import add_json, add_sets
+    from qdsl.cli.common import add_json, add_sets, at_least_one
 
     parser.description = (
         "Say what an ONNX file holds of quantization, whoever made it, what of it will run in integers, and what is "
-        "wrong with it, with the recipe lines that mend it. Nothing is run."
+        "wrong with it, with the recipe lines that mend it. Nothing is run, but for --causes."
     )
     parser.add_argument("model", nargs="?", metavar="MODEL", help="the model file (.onnx)")
     parser.add_argument(
@@ -36,6 +36,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fix", metavar="OUT", help="write a copy in which is mended what needs no data, and tell what still stands"
     )
+    parser.add_argument(
+        "--causes", action="store_true", help="run the file and say which tensors the error of the outputs comes from"
+    )
+    parser.add_argument(
+        "--float", metavar="MODEL", dest="floats", help="with --causes: the float model it was made from"
+    )
+    parser.add_argument("--samples", type=at_least_one, default=4, help="with --causes: samples to run (4)")
     parser.add_argument("--rules", action="store_true", help="list the rules instead, one line each")
     for name, each in FORMATS.items():
         if each.to_file:
@@ -56,9 +63,21 @@ def run(args: argparse.Namespace) -> int:
         complain("qdsl audit takes a model file, or `--rules`")
         return EXIT_USAGE
     import qdsl.api
+    from qdsl.cli.progress import Progress
     from qdsl.diag import Severity
 
-    result = qdsl.api.audit(args.model, recipe=args.recipe, target=args.target, sets=dict(args.sets), fix=args.fix)
+    with Progress(as_json=args.json) as progress:
+        result = qdsl.api.audit(
+            args.model,
+            recipe=args.recipe,
+            target=args.target,
+            sets=dict(args.sets),
+            fix=args.fix,
+            causes=args.causes,
+            samples=args.samples,
+            floats=args.floats,
+            listener=progress.hear,
+        )
     _tell(args, result)
     level = None if args.fail_on == "never" else Severity(args.fail_on)
     return EXIT_ERRORS if result.has_errors or result.fails(level) else EXIT_FINE

@@ -50,7 +50,7 @@ def any_samples(prepared: Prepared, count: int) -> tuple[Iterable[Sample], str]:
     found = _readable(prepared)
     if found is not None:
         return islice(found[1], count), found[0]
-    return tuple(_drawn(prepared, count)), DRAWN
+    return tuple(drawn(takes(prepared), count)), DRAWN
 
 
 def verified(
@@ -99,9 +99,9 @@ def _tries(
     if requests([plan]) or (chosen and source == DRAWN):
         return
     for size in _SIZES:
-        drawn = tuple(_drawn(prepared, count, size))
-        if drawn:
-            yield drawn, DRAWN
+        inputs = tuple(drawn(takes(prepared), count, size))
+        if inputs:
+            yield inputs, DRAWN
 
 
 def _readable(prepared: Prepared) -> tuple[str, Dataset] | None:
@@ -116,16 +116,16 @@ def _readable(prepared: Prepared) -> tuple[str, Dataset] | None:
     return None
 
 
-def _drawn(prepared: Prepared, count: int, free: int | None = None) -> Iterator[Sample]:
+def drawn(wanted: Mapping[str, ModelInput], count: int, free: int | None = None) -> Iterator[Sample]:
     """Drawn inputs, with dims beside the first that are free of the size `free`; none where that is None."""
     import numpy as np
 
     draw = np.random.default_rng(_SEED)
-    shapes = {name: _shape(wanted, free) for name, wanted in takes(prepared).items()}
+    shapes = {name: _shape(one, free) for name, one in wanted.items()}
     if not shapes or any(shape is None for shape in shapes.values()):
         return
     for index in range(count):
-        arrays = {name: _array(draw, wanted.dtype, shapes[name] or ()) for name, wanted in takes(prepared).items()}
+        arrays = {name: _array(draw, one.dtype, shapes[name] or ()) for name, one in wanted.items()}
         if any(array is None for array in arrays.values()):
             return
         yield Sample(index, f"drawn {index}", {name: array for name, array in arrays.items() if array is not None})

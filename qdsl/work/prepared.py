@@ -87,7 +87,11 @@ def _canonical(model: Model, recipe: Recipe) -> Trace:
 
 def takes(prepared: Prepared) -> dict[str, ModelInput]:
     """What each input of the model takes."""
-    view = prepared.view
+    return inputs_of(prepared.view)
+
+
+def inputs_of(view: GraphView) -> dict[str, ModelInput]:
+    """What each input of a graph takes."""
     return {name: ModelInput(view.tensors[name].dtype or "float32", view.tensors[name].shape) for name in view.inputs}
 
 

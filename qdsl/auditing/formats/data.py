@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from qdsl.auditing.finding import Finding, Place
+from qdsl.auditing.formats import causes
 from qdsl.auditing.report import AuditReport, Counts, NodeFacts, Section, TensorFacts, Waiver
 from qdsl.diag import Span
 from qdsl.spec.plan import Prediction
@@ -38,6 +39,7 @@ def to_data(report: AuditReport) -> dict[str, Any]:
         "types": dict(report.types),
         "recipe": report.recipe or None,
         "rules": dict(report.explanations),
+        "causes": None if report.causes is None else causes.to_data(report.causes),
         "targets": {section.target: _section(section) for section in report.sections},
     }
 
