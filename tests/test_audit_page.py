@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import time
@@ -131,6 +132,13 @@ def test_errors_are_shown_where_they_were_measured() -> None:
     assert ["error that arrives", "30.0 dB"] in page.facts["boxes"][2]["facts"]
 
 
+def test_an_error_of_nothing_is_none() -> None:
+    text = html.render(report(errors={"act1": TensorError(math.inf, math.inf), "x": TensorError(-math.inf)}))
+    classes = [(attrs["class"] or "").split()[-1] for attrs in Page(text).of_class("box")]
+    assert classes[:3] == ["h9", "h9", "h0"]
+    assert ">no error<" in text
+
+
 def test_targets_can_be_chosen() -> None:
     text = html.render(report(targets=("ort", "tensorrt")))
     assert '<option value="1">tensorrt</option>' in text
@@ -213,6 +221,12 @@ def test_what_would_take_too_long_to_order_stands_in_graph_order() -> None:
     assert len(edges) * wide > MOST_WORK
     layout = lay_out(4 * wide, edges)
     assert layout.places[:3] == ((0.0, 0.0), (1.0, 0.0), (2.0, 0.0))
+
+
+def test_a_name_of_any_length_fits() -> None:
+    long = "n" * 100_000
+    nodes = [node(long, long, ("x",), (long,))]
+    assert len(html.render(report(nodes, [tensor(long, [("", -1)])], (), outputs=(long,)))) < 200_000
 
 
 def test_a_tensor_that_several_pairs_hold_has_a_chip_of_each_type() -> None:

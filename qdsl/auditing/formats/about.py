@@ -7,12 +7,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from qdsl.auditing.formats.drawing import Box, Drawing
+from qdsl.auditing.formats.svg import decibels
 from qdsl.auditing.formats.wiring import OUTSIDE, Wiring
 from qdsl.auditing.report import AuditReport, Section, TensorFacts
-from qdsl.spec.words import count, plain
+from qdsl.spec.words import count, plain, shortened
 
 _SHOWN = 6  # names of a list
+_LONGEST = 400  # characters of one name
 Pair = tuple[str, str]
+
+
+def named(words: str) -> str:
+    """Words of a file as they are shown: plain, and no longer than a panel can hold."""
+    return shortened(plain(words), _LONGEST)
 
 
 def facts(wiring: Wiring, drawing: Drawing) -> dict[str, Any]:
@@ -26,8 +33,8 @@ def facts(wiring: Wiring, drawing: Drawing) -> dict[str, Any]:
         "boxes": [
             {
                 "kind": box.kind,
-                "name": plain(box.name),
-                "op": plain(box.op),
+                "name": named(box.name),
+                "op": named(box.op),
                 "facts": list(_facts(wiring, box)),
                 "runs": [list(_runs(section, box)) for section in report.sections],
                 "tensors": held[at],
@@ -60,11 +67,11 @@ def _neighbours(drawing: Drawing) -> tuple[dict[int, list[int]], dict[int, list[
 def _facts(wiring: Wiring, box: Box) -> Iterator[Pair]:
     report = wiring.report
     if box.kind != "node":
-        yield "type", plain(report.types.get(box.name, "not known"))
+        yield "type", named(report.types.get(box.name, "not known"))
         return
     node = report.nodes[box.node]
     if node.domain:
-        yield "domain", plain(node.domain)
+        yield "domain", named(node.domain)
     for name, tensors in (("reads", node.inputs), ("writes", node.outputs)):
         told = [_typed(report, tensor) for tensor in tensors if tensor]
         if told:
@@ -76,7 +83,7 @@ def _facts(wiring: Wiring, box: Box) -> Iterator[Pair]:
     inherited = [known for name in node.outputs if (known := report.errors.get(name)) is not None]
     for known in inherited:
         if known.inherited_db is not None:
-            yield "error that arrives", f"{known.inherited_db:.1f} dB"
+            yield "error that arrives", decibels(known.inherited_db)
 
 
 def _runs(section: Section, box: Box) -> tuple[str, ...]:
@@ -84,14 +91,14 @@ def _runs(section: Section, box: Box) -> tuple[str, ...]:
     verdict = section.runs.get(box.name) if box.kind == "node" else None
     if verdict is None:
         return ()
-    return verdict.runs, plain(verdict.kernel), plain(verdict.row), plain(verdict.because)
+    return verdict.runs, named(verdict.kernel), named(verdict.row), named(verdict.because)
 
 
 def _tensor(report: AuditReport, tensor: TensorFacts, sharing: Mapping[str, int]) -> Iterator[Pair]:
-    yield tensor.role, plain(tensor.tensor or tensor.stored)
+    yield tensor.role, named(tensor.tensor or tensor.stored)
     axis = "" if tensor.axis is None else f" along axis {tensor.axis}"
     block = "" if tensor.block is None else f", blocks of {tensor.block}"
-    yield "type", f"{plain(tensor.element)} {tensor.granularity.replace('_', ' ')}{axis}{block}"
+    yield "type", f"{named(tensor.element)} {tensor.granularity.replace('_', ' ')}{axis}{block}"
     yield "scale", _range(tensor.scale_low, tensor.scale_high, tensor.scales)
     if tensor.zero_low is not None:
         yield "zero point", _range(tensor.zero_low, tensor.zero_high, 1)
@@ -100,14 +107,14 @@ def _tensor(report: AuditReport, tensor: TensorFacts, sharing: Mapping[str, int]
     yield "how", tensor.form.replace("_", " ")
     nodes = (*tensor.quantizers, *tensor.between, *tensor.dequantizers)
     if nodes:
-        yield "nodes", _list([plain(name) for name in nodes])
+        yield "nodes", _list([named(name) for name in nodes])
     if tensor.role == "activation" and tensor.scale_low is not None and sharing[tensor.group] > 1:
         yield "same scale", f"as {count(sharing[tensor.group] - 1, 'other tensor')}"
     error = report.errors.get(tensor.tensor)
     if error is not None and error.own_db is not None:
-        yield "its own error", f"{error.own_db:.1f} dB"
+        yield "its own error", decibels(error.own_db)
     if tensor.origin:
-        yield "asked by", plain(tensor.origin)
+        yield "asked by", named(tensor.origin)
 
 
 def _range(low: float | None, high: float | None, many: int) -> str:
@@ -119,7 +126,7 @@ def _range(low: float | None, high: float | None, many: int) -> str:
 
 def _typed(report: AuditReport, tensor: str) -> str:
     kind = report.types.get(tensor)
-    return plain(f"{tensor} {kind}" if kind else tensor)
+    return named(f"{tensor} {kind}" if kind else tensor)
 
 
 def _list(words: list[str]) -> str:

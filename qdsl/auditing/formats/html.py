@@ -137,7 +137,7 @@ def _pane(drawing: Drawing, looks: Sequence[svg.Look], report: AuditReport, name
     label = f"The graph of {name}: {count(len(report.nodes), 'operator')}"
     return tag(
         "section",
-        _left_out(drawing),
+        _left_out(drawing, report),
         tag("div", svg.graph(drawing, looks, report.tensors, label), svg.overview(drawing, looks), class_="pane"),
         tag("p", _KEYS, id="keys", class_="note"),
         _legend(looks),
@@ -146,13 +146,14 @@ def _pane(drawing: Drawing, looks: Sequence[svg.Look], report: AuditReport, name
     )
 
 
-def _left_out(drawing: Drawing) -> Html:
+def _left_out(drawing: Drawing, report: AuditReport) -> Html:
     if not drawing.left_out:
         return NOTHING
+    which = "those nearest to findings" if report.findings else "the first of the graph"
     return tag(
         "p",
-        f"Only {len(drawing.boxes):,} boxes are drawn, those nearest to findings: "
-        f"{drawing.left_out:,} more would be too many for a browser. `qdsl audit --json` has all of them.",
+        f"Only {len(drawing.boxes):,} boxes are drawn, {which}: {drawing.left_out:,} more would be too many for a "
+        "browser. `qdsl audit --json` has all of them.",
         class_="warning",
     )
 

@@ -78,6 +78,11 @@ def size(drawing: Drawing) -> tuple[float, float]:
     return 2 * _MARGIN + (columns - 1) * _ACROSS + WIDE, 2 * _MARGIN + (layers - 1) * _DOWN + HIGH + _CHIP
 
 
+def decibels(value: float) -> str:
+    """`12.5 dB`; "no error" where there is none to speak of."""
+    return f"{value:.1f} dB" if value < 1000 else "no error"
+
+
 def _corner(drawing: Drawing, at: int) -> tuple[float, float]:
     column, layer = drawing.layout.places[at]
     return _MARGIN + column * _ACROSS, _MARGIN + layer * _DOWN
@@ -91,10 +96,10 @@ def _kind(look: Look) -> str:
 def _box(drawing: Drawing, at: int, look: Look, tensors: Sequence[TensorFacts]) -> Html:
     box = drawing.boxes[at]
     x, y = _corner(drawing, at)
-    error = NOTHING if look.error_db is None else tag("text", f"{look.error_db:.1f} dB", x=WIDE - 7, y=17, class_="db")
+    error = NOTHING if look.error_db is None else tag("text", decibels(look.error_db), x=WIDE - 7, y=17, class_="db")
     return tag(
         "g",
-        tag("title", f"{box.op}: {box.name}"),
+        tag("title", shortened(plain(f"{box.op}: {box.name}"), 200)),
         *_chips(box, tensors),
         tag("rect", width=WIDE, height=HIGH, rx=7, class_="body"),
         tag("path", d=f"M4 6v{number(HIGH - 12)}", class_="band"),
@@ -112,7 +117,7 @@ def _box(drawing: Drawing, at: int, look: Look, tensors: Sequence[TensorFacts]) 
 def _heat(look: Look) -> Iterator[str]:
     """The class of an error: h9 where what is rounded is as large as the value, h0 from 40 dB on."""
     if look.error_db is not None:
-        yield f"h{min(9, max(0, round((40 - look.error_db) * 9 / 40)))}"
+        yield f"h{round(min(9.0, max(0.0, (40 - look.error_db) * 9 / 40)))}"
 
 
 def _mark(look: Look) -> Html:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qdsl.auditing.finding import Finding, Place
 from qdsl.auditing.report import AuditReport
-from qdsl.spec.words import plain
+from qdsl.spec.words import plain, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def where(place: Place) -> str:
     if place.kind == "file":
         return "the file"
     port = f", input {place.port}" if place.port >= 0 else ""
-    return f"{place.kind} `{plain(place.name)}`{port}"
+    return f"{place.kind} `{shortened(plain(place.name), 200)}`{port}"
 
 
 def message(found: Finding) -> str:
