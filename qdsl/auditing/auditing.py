@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from qdsl.auditing import facts
 from qdsl.auditing.asked import Asked
 from qdsl.auditing.finding import Finding
@@ -52,6 +54,11 @@ def audit(
     """What `model` holds, what runs of it on each of `wanted`, and what is wrong with it. `file` is its path as told.
     Waivers that allow nothing, and what is wrong with their selectors, go to `diags` as errors; the report is whole
     all the same. Raises QdslError for a target that there is not. Linear in the graph."""
+    with np.errstate(all="ignore"):  # scales of a hostile file may be zero, infinite or no number: rules say so
+        return _audit(model, wanted, file, recipe, diags)
+
+
+def _audit(model: Model, wanted: Sequence[Wanted], file: str, recipe: Recipe | None, diags: Diagnostics) -> AuditReport:
     finished = read(model)
     collapsed = collapse(finished)
     nodes = facts.node_facts(collapsed.view)

@@ -95,7 +95,7 @@ def _product(audited: Audited, node: NodeView, known: Mapping[str, Interval]) ->
     low, high = known.get(node.inputs[0 if weight.port else 1], ANYTHING)
     low, high = min(low, 0.0), max(high, 0.0)
     bias = bias_values(audited, node) if node.op != "MatMul" else np.zeros(1, np.float32)
-    if bias is None or math.isinf(low) or math.isinf(high) or not weight.above.size:
+    if bias is None or not bias.size or math.isinf(low) or math.isinf(high) or not weight.above.size:
         return ANYTHING
     lowest, highest = weight.below * high + weight.above * low, weight.above * high + weight.below * low
     ends = _with_bias(lowest, highest, bias.reshape(-1))

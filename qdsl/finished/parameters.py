@@ -35,7 +35,7 @@ class Written:
 
 def read_parameters(written: Written, view: GraphView, fixed: Fixed) -> Parameters:
     """What `written` says, by value as far as the values are in the file."""
-    scale, zero = fixed.value(written.scale), fixed.value(written.zero) if written.zero else None
+    scale, zero = _some(fixed.value(written.scale)), _some(fixed.value(written.zero)) if written.zero else None
     seen = view.tensors.get(written.scale)
     shape = scale.shape if scale is not None else seen.shape if seen is not None else None
     kind = granularity(shape, written.block)
@@ -54,6 +54,11 @@ def read_parameters(written: Written, view: GraphView, fixed: Fixed) -> Paramete
     computed = written.scale if scale is None else ""
     moving = written.zero if written.zero and zero is None else ""
     return keyed(made, f"{computed}\0{moving}" if computed or moving else "")
+
+
+def _some(values: Array | None) -> Array | None:
+    """What holds no number says nothing: it is told as a fault (`scale_length`), and known no further."""
+    return None if values is None or not values.size else values
 
 
 def granularity(shape: tuple[Dim, ...] | None, block: int) -> Granularity:

@@ -66,7 +66,10 @@ def bias_fits(data: Parameters, weight: Parameters, bias: Parameters) -> bool:
         return False
     if scales[0] is None or scales[1] is None or scales[2] is None:
         return True
-    products, steps = scales[0].reshape(-1) * scales[1].reshape(-1), scales[2].reshape(-1)
+    first, second, steps = (scale.reshape(-1) for scale in scales if scale is not None)
+    if first.size != second.size and 1 not in (first.size, second.size):
+        return False
+    products = first * second
     if products.size != steps.size and 1 not in (products.size, steps.size):
         return False
     return bool(np.all(np.abs(steps - products) <= _STEP + _SHARE * np.abs(products)))

@@ -91,11 +91,10 @@ def _node(wiring: Wiring, number: int, node: NodeFacts, edges: list[Edge], sourc
 
 
 def _incoming(wiring: Wiring, edges: list[Edge], sources: str) -> list[dict[str, str]]:
-    inputs = {name: port for port, name in enumerate(wiring.report.inputs)}
     return [
         {
             "sourceNodeId": sources if edge.source == OUTSIDE else wiring.report.nodes[edge.source].name,
-            "sourceNodeOutputId": str(inputs[edge.tensor] if edge.source == OUTSIDE else edge.output),
+            "sourceNodeOutputId": str(edge.output),
             "targetNodeInputId": str(edge.port),
         }
         for edge in edges

@@ -21,8 +21,8 @@ OUTSIDE = -1
 @dataclass(frozen=True, slots=True)
 class Edge:
     """`tensor` goes from output `output` of node `source` to input `port` of node `target`. Nodes are numbered as in
-    the report; `source` OUTSIDE is the graph input of the tensor's name, `output` 0 then; `target` OUTSIDE its graph
-    output, and `port` counts the outputs. `through` numbers the quantized tensor that is read, None for floats."""
+    the report; `source` OUTSIDE are the graph inputs, which `output` counts, and `target` OUTSIDE the graph outputs,
+    which `port` counts. `through` numbers the quantized tensor that is read, None for floats."""
 
     tensor: str
     source: int
@@ -59,8 +59,8 @@ class Wiring:
 
     @cached_property
     def written(self) -> Mapping[str, tuple[int, int]]:
-        """(node, output) that writes each tensor; (OUTSIDE, 0) for graph inputs."""
-        found = dict.fromkeys(self.report.inputs, (OUTSIDE, 0))
+        """(node, output) that writes each tensor; (OUTSIDE, input) for graph inputs."""
+        found = {name: (OUTSIDE, port) for port, name in enumerate(self.report.inputs)}
         for number, node in enumerate(self.report.nodes):
             found.update((name, (number, output)) for output, name in enumerate(node.outputs) if name)
         return found

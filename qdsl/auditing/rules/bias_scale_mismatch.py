@@ -78,6 +78,8 @@ def _off(audited: Audited, node: NodeView, bias: QuantizedTensor) -> float | Non
     if first.size != 1 or len({own.size, second.size} - {1}) > 1:
         return None
     quotient = own / (first * second)
+    if not (np.isfinite(quotient) & (quotient > 0)).all():  # past what floats hold: the scales are told as faults
+        return None
     return float(quotient[np.argmax(np.abs(np.log(quotient)))])
 
 

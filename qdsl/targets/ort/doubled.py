@@ -23,9 +23,11 @@ def _joined(edges: Edges, between: str) -> str | None:
     """Puts one pair where two stand around the tensor `between`; returns the tensor that it stands on, None where the
     two stay: where somebody else reads one of them, or where their types differ."""
     source, first = edges.repeated[between]
-    out, inner = edges.written.get(source), edges.written[between]
+    out, inner = edges.written.get(source), edges.written.get(between)
+    if out is None or inner is None:
+        return None
     second = inner.only_quant
-    if out is None or second is None or len(out.quants.get(first, ())) != 1 or len(inner.quants[second]) != 1:
+    if second is None or len(out.quants.get(first, ())) != 1 or len(inner.quants[second]) != 1:
         return None
     if not _joins(first) or not _joins(second) or first.dtype != second.dtype:
         return None
