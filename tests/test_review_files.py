@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -65,6 +66,7 @@ def test_every_step_of_the_workflow_passes(reviewed: Path) -> None:
             assert done.returncode == 0, f"{step['name']}: {done.stderr}{done.stdout}"
     told = (reviewed / "quantization.md").read_text()
     assert '+ keep "gemm" in float32' in told and "`gemm`" in told
+    assert json.loads((reviewed / "demo.sarif").read_text())["version"] == "2.1.0"
 
 
 @pytest.mark.parametrize("name", ["format", "check", "plan"])
