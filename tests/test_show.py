@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import onnxruntime as ort
 import pytest
 from compile_tools import HEAD, project, tree
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from seeds import few_of
 
 import qdsl
 from qdsl.cli import main
@@ -285,6 +287,19 @@ def test_what_is_no_model_is_an_error_in_words(content: bytes, tmp_path: Path) -
     with pytest.raises(QdslError) as caught:
         qdsl.show(tmp_path / "model.onnx")
     assert caught.value.diagnostics[0].code == "model-unreadable"
+
+
+@pytest.mark.parametrize("seed", few_of(range(40), 5))
+def test_a_damaged_file_is_shown_or_refused_in_words(seed: int, own: Path) -> None:
+    """Ten copies with one bit or byte changed; never anything but a result or diagnostics."""
+    draw = np.random.default_rng(seed)
+    whole = (own / "model.onnx").read_bytes()
+    for _ in range(10):
+        at = int(draw.integers(len(whole)))
+        changed = bytes([whole[at] ^ (1 << int(draw.integers(8)))]) if draw.random() < 0.5 else draw.bytes(1)
+        (own / "model.onnx").write_bytes(whole[:at] + changed + whole[at + 1 :])
+        with suppress(QdslError):
+            assert qdsl.show(own / "model.onnx", export=own / "out").path == own / "model.onnx"
 
 
 # ---- the integers ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ assert_type(qdsl.check("a.q"), qdsl.CheckResult)
 assert_type(qdsl.fmt("qdsl 1"), str)
 assert_type(qdsl.plan("a.q"), qdsl.PlanResult)
 assert_type(qdsl.report("build/a"), qdsl.ReportResult)
+assert_type(qdsl.show("a.onnx"), qdsl.ShowResult)
 assert_type(qdsl.__version__, str)
 plans: Callable[[str], qdsl.api.PlanResult] = qdsl.api.plan
 qdsl.misspelled("a.q")  # type: ignore[attr-defined]
