@@ -321,3 +321,25 @@ def test_formats_are_written_whole_beside_the_results(
     assert sorted(path.name for path in folder.iterdir()) == ["a.sarif", "a.xml", "foreign.onnx"]
     assert main(["audit", str(foreign), "--sarif", str(folder / "nowhere" / "a.sarif")]) == 1
     assert "internal fault" not in capsys.readouterr().err
+
+
+def test_a_target_without_a_table_is_audited_and_not_predicted(
+    foreign: Path, plant: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(finding("conv"))
+    result = qdsl.api.audit(foreign, target="tensorrt")
+    (section,) = result.report.sections
+    assert not section.predicted and {verdict.runs for verdict in section.runs.values()} == {"unknown"}
+    assert section.standing[0].targets == ("tensorrt",) and result.fails(Severity.ERROR)
+    main(["audit", str(foreign), "--target", "tensorrt", "--json"])
+    assert json.loads(capsys.readouterr().out)["targets"]["tensorrt"]["counts"]["integer_macs"] == 0
+    main(["audit", str(foreign), "--target", "tensorrt"])
+    assert "tensorrt   what runs is not predicted" in capsys.readouterr().out
+
+
+def test_every_target_of_a_recipe_has_its_section(foreign: Path, plant: Callable[..., None]) -> None:
+    plant(finding("conv"))
+    lines = ['target ort { allow half_quantized_op on op Conv because "here" }', "target tensorrt"]
+    result = qdsl.api.audit(foreign, recipe=recipe(foreign.parent, *lines))
+    assert [(s.target, len(s.standing)) for s in result.report.sections] == [("ort", 0), ("tensorrt", 1)]
+    assert not result.diagnostics

@@ -20,6 +20,7 @@ from qdsl.lang import load as load_recipe
 from qdsl.lang.recipe import Recipe
 from qdsl.measure.events import Event, Listener, silent
 from qdsl.spec.plan import AS_IT_IS
+from qdsl.targets import TARGETS
 from qdsl.tune.choices import foreseen
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import prepare
@@ -144,15 +145,22 @@ def _wanted(loaded: Loaded | None, target: str | None, diags: Diagnostics) -> Se
 
 
 def _decides(recipe: Recipe, target: str | None) -> bool:
-    """Whether the recipe says how to quantize for a target that is audited."""
-    modes = [block.mode or recipe.mode for block in recipe.targets if target in (None, block.name)]
-    return any(mode is not None and mode.kind != AS_IT_IS for mode in [*modes, *([] if modes else [recipe.mode])])
+    """Whether the recipe says how to quantize for a target that is audited and has a table."""
+    audited = [each for each in recipe.targets if target in (None, each.name) and each.name in TARGETS]
+    modes = [each.mode or recipe.mode for each in audited] if recipe.targets else [recipe.mode]
+    return any(mode is not None and mode.kind != AS_IT_IS for mode in modes)
 
 
 def _asked(loaded: Loaded, target: str | None, diags: Diagnostics) -> dict[str, Asked]:
     """What the recipe decides for each target, under the choices of its lock."""
     require_complete(loaded.recipe)
     prepared = prepare(loaded)
-    found = foreseen(prepared, decide_all(prepared, target, Diagnostics()))
+    names = [block.name for block in loaded.recipe.targets] if target is None else [target]
+    found = [
+        each
+        for name in names
+        if name in TARGETS
+        for each in foreseen(prepared, decide_all(prepared, name, Diagnostics()))
+    ]
     diags.extend(each for each in prepared.warnings if each.severity is not Severity.NOTE)
     return {each.plan.target: asked_by(each, prepared) for each in found if each.plan.mode != AS_IT_IS}

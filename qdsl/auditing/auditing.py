@@ -10,15 +10,14 @@ import numpy as np
 
 from qdsl.auditing import facts
 from qdsl.auditing.asked import Asked
+from qdsl.auditing.audience import audience
 from qdsl.auditing.finding import Finding
 from qdsl.auditing.held import hold
 from qdsl.auditing.index import rule_named, rules
 from qdsl.auditing.order import in_order
 from qdsl.auditing.report import AuditReport, Section
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.running import what_runs
 from qdsl.auditing.waivers import Waivers, unused
-from qdsl.capability import load
 from qdsl.capability.sums import named
 from qdsl.diag import Diagnostics
 from qdsl.finished.collapse import collapse
@@ -27,7 +26,6 @@ from qdsl.graph import Model
 from qdsl.graph.collector import collector_paused
 from qdsl.lang.recipe import Recipe, Target
 from qdsl.predict.edges import Edges, Written
-from qdsl.targets import target_of
 from qdsl.version import __version__
 
 if TYPE_CHECKING:
@@ -94,24 +92,23 @@ def _section(
     nodes: tuple[NodeFacts, ...],
     waivers: Waivers | None,
 ) -> Section:
-    backend = target_of(wanted.target)
-    table = load(backend.table)
-    cpus = named(table.cpus, wanted.cpus)
+    seen = audience(wanted.target)
+    cpus = named(seen.capability.cpus, wanted.cpus) if seen.table else frozenset()
     # The predictor puts in the pairs that the runtime adds: rules see the file's own.
-    own = replace(collapsed, edges=_copied(collapsed.edges))
-    runs = what_runs(finished, own, backend.runtime, table)
+    judged = seen.runs(finished, replace(collapsed, edges=_copied(collapsed.edges)))
     held = None if wanted.asked is None else hold(wanted.asked, finished, collapsed)
-    audited = Audited(finished, collapsed, wanted.target, table, runs, cpus, held)
+    audited = Audited(finished, collapsed, wanted.target, seen.capability, judged, cpus, held)
     found = in_order(_found(audited), finished.view)
     waived, statements = (found, ()) if waivers is None else waivers.applied(found, wanted.block)
-    counts, floats = facts.counts(nodes, collapsed.view, runs, table)
+    runs = seen.told(judged)
+    counts, floats = facts.counts(nodes, collapsed.view, runs, seen.capability)
     return Section(
         target=wanted.target,
-        table=backend.table,
+        table=seen.table,
         cpus=tuple(sorted(cpus)),
         counts=counts,
         runs=runs,
-        floats=floats,
+        floats=floats if seen.table else (),
         findings=waived,
         waivers=statements,
         unmatched=None if held is None else held.unmatched,

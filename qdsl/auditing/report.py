@@ -129,6 +129,11 @@ class Section:
     unmatched: int | None = None
 
     @property
+    def predicted(self) -> bool:
+        """Whether what runs is known: for a target without a table every node runs as "unknown"."""
+        return bool(self.table)
+
+    @property
     def standing(self) -> tuple[Finding, ...]:
         """The findings that no waiver allows."""
         return tuple(found for found in self.findings if not found.waived)
