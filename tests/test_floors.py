@@ -30,8 +30,8 @@ FLOOR = {
     "qdsl.starter": 8,
     "qdsl.work": 7,
     "qdsl.report": 7,
-    "qdsl.causes": 6,
     "qdsl.describe": 6,
+    "qdsl.causes": 5,
     "qdsl.plan": 5,
     "qdsl.harness": 5,
     "qdsl.exporting": 4,
@@ -66,6 +66,7 @@ MOST = {"qdsl/plan": 30, "qdsl/api": 1 + sum(bool(verb.home) for verb in VERBS.v
 # Imports between packages of one floor, each with its reason.
 SIDEWAYS = {
     ("qdsl.lang", "qdsl.grammars"): "the parser reads the grammar",
+    ("qdsl.harness", "qdsl.causes"): "measurements.json holds where the error of an artifact comes from",
     ("qdsl.data", "qdsl.lang"): "a dataset is opened from its recipe statement",
     ("qdsl.spec", "qdsl.diag"): "a plan.json that cannot be read is told as a diagnostic",
     ("qdsl.finished", "qdsl.passes"): "what passes write on a node is read back from a file",

@@ -35,6 +35,7 @@ LEAVES = {
     "emit": {"made"},
     "evaluate": {"figures"},
     "emulate": {"checks"},
+    "trace": {"causes"},
     "judge": {"budgets", "measurements"},
     "report": {"page"},
 }

@@ -98,13 +98,22 @@ def measured(bench: Bench, trials: Sequence[Trial], tasks: Collection[str]) -> l
         return [replace(trial, readings=found.get(place, {})) for place, (trial, _) in enumerate(tried)]
 
 
+def built(bench: Bench, trial: Trial, folder: Path) -> Emitted | None:
+    """The artifact of a change; None where the samples for its ranges are not at hand. Raises QdslError as emitting
+    does."""
+    ranges, prepared = _with_means(bench, trial), trial.prepared
+    if ranges is None:
+        return None
+    target = target_of(trial.plan.target)
+    return target.emit(prepared.model, trial.plan, ranges, folder, inputs=prepared.recipe.inputs)
+
+
 def _built(bench: Bench, trial: Trial, folder: Path) -> tuple[Trial, Emitted | None]:
     target, prepared = target_of(trial.plan.target), trial.prepared
     try:
-        ranges = _with_means(bench, trial)
-        if ranges is None:
+        emitted = built(bench, trial, folder)
+        if emitted is None:
             return trial, None
-        emitted = target.emit(prepared.model, trial.plan, ranges, folder, inputs=prepared.recipe.inputs)
         found = comparing.verified(target, prepared, emitted, trial.plan, bench.datasets, _SAMPLES)
     except QdslError:
         return trial, None

@@ -101,7 +101,7 @@ def _with_causes(
     report: AuditReport, model: Model, ask: Ask, held: Loaded | None, target: str | None, diags: Diagnostics
 ) -> AuditReport:
     """The report with what rounding costs inside the file and at its outputs."""
-    from qdsl.measure.causing import causes_of  # these take longer to load than most files to audit
+    from qdsl.measure.causing import causes_of, inputs_for  # these take longer to load than most files to audit
     from qdsl.work.prepared import prepare
 
     prepared = None
@@ -110,7 +110,8 @@ def _with_causes(
             require_complete(held.recipe)
             prepared = prepare(held)
         made = prepared is not None and held is not None and _decides(held.recipe, target)
-        found = causes_of(model, ask, prepared, prepared.model if made and prepared is not None else None)
+        floats = prepared.model if made and prepared is not None else None
+        found = causes_of(model, ask, inputs_for(model.view(), ask.samples, prepared), floats)
     except QdslError as error:
         diags.extend(error.diagnostics)
         return report

@@ -44,6 +44,7 @@ STEPS: tuple[Callable[[Job], None], ...] = (
     judging.evaluate,
     judging.bundle,
     judging.emulate,
+    judging.trace,
     judging.judge,
     judging.advise,
     judging.report,
@@ -122,6 +123,7 @@ def compile(
     on: Sequence[str] = (),
     allow_python: bool = False,
     provenance: str = "text",
+    causes: bool = False,
 ) -> CompileResult:
     """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, verify, evaluate and profile.
 
@@ -137,11 +139,14 @@ def compile(
     bytes come out. `on` are processors as which the artifacts are checked under emulation, as `verify` does it; what is
     missing for that is raised first (cpu-unknown, emulator-absent). `allow_python` lets code that the recipe names run
     (`decode python`). `provenance` is what the emitted file carries of where it comes from: the recipe's `text` beside
-    the hashes and versions, `hashes` alone, or `none`. Raises ValueError for wishes that
-    contradict, and for less than one worker, sample or shard.
+    the hashes and versions, `hashes` alone, or `none`. With `causes`, the measurements and the page say which tensors
+    the error of each artifact comes from, and what would help. Raises ValueError for wishes that contradict, and for
+    less than one worker, sample or shard.
     """
     lock_wish, effort = Wish(lock=lock, locked=locked, update=update), Effort(workers, batch, shards, engine)
-    wishes = Wishes(Path(path), Path(out), target, sets or {}, lock_wish, effort, measure, on, allow_python, provenance)
+    wishes = Wishes(
+        Path(path), Path(out), target, sets or {}, lock_wish, effort, measure, on, allow_python, provenance, causes
+    )
     with Job(wishes, listener or silent) as job:
         for step in STEPS:
             step(job)

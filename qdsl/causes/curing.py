@@ -54,12 +54,18 @@ def cure(bench: Bench, cause: Cause, switch: Switch, base: float | None) -> tupl
     if other is not None:
         gains.insert(0, (other.line, _error(bench, switch, other.model), other.tried))
     runs = 0 if other is None else 3 if switch.role is Role.ACTIVATION else 2
-    best = max((_figure(gain(base, error)) for _, error, _ in gains), default=-np.inf)
-    for line, error, tried in gains:
-        found = _figure(gain(base, error))
+    return told_of(base, gains), runs
+
+
+def told_of(base: float | None, tried: Sequence[tuple[str, float | None, str]]) -> Cure | None:
+    """Of (line, error of the outputs, how it was tried), what stays in integers first, the one to tell: the first that
+    helps nearly as much as the best; None where nothing does. `base` is the error without any."""
+    gains = [(line, error, how, _figure(gain(base, error))) for line, error, how in tried]
+    best = max((found for *_, found in gains), default=-np.inf)
+    for line, error, how, found in gains:
         if found >= _LEAST_GAIN and (found >= best - _NEARLY_DB or found >= _NEARLY * best):
-            return Cure((line,), tried, error, found), runs
-    return None, runs
+            return Cure((line,), how, error, found)
+    return None
 
 
 def _figure(gained: float | None) -> float:

@@ -30,6 +30,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", default="local", help="where they run: local (the default) or ray")
     _add_lock(parser)
     add_on(parser)
+    parser.add_argument(
+        "--causes",
+        action="store_true",
+        help="say which tensors the error comes from, and what would help (slow)",
+    )
     parser.add_argument("--no-measure", action="store_true", help="leave out what `evaluate` and `profile` say")
     parser.add_argument(
         "--strict",
@@ -78,14 +83,25 @@ def run(args: argparse.Namespace) -> int:
             on=args.on,
             allow_python=args.allow_python,
             provenance=args.provenance,
+            causes=args.causes,
         )
     show_diagnostics(result.diagnostics)
     if args.json:
         print_json(_as_json(result))
     else:
+        _tell_causes(result)
         line("report", str(result.report))
     sure = result.as_verified and result.computes and not result.undecided
     return 0 if result.holds and (sure or not args.strict) else EXIT_BUDGET
+
+
+def _tell_causes(result: CompileResult) -> None:
+    """Where the error of each artifact comes from, where that was asked."""
+    for facts in result.measurements.builds:
+        if facts.causes is not None:
+            from qdsl.auditing.formats.causes import told
+
+            print("\n".join(told(facts.causes)))
 
 
 def _verified(found: Verification | NotHere) -> dict[str, Any]:
@@ -112,6 +128,7 @@ def _plain(value: Any) -> Any:
 
 
 def _as_json(result: CompileResult) -> dict[str, Any]:
+    from qdsl.auditing.formats.causes import to_data as causes_json
     from qdsl.cli.checked import check_json
     from qdsl.cli.output import diagnostic_json
     from qdsl.harness.measurements import evaluation_json, profile_json
@@ -125,6 +142,7 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
             "choices": _plain(target.plan.choices),
             "totals": _plain(target.plan.totals),
             "activations": facts.activations,
+            **({} if facts.causes is None else {"causes": causes_json(facts.causes)}),
         }
         for target, facts in zip(result.targets, result.measurements.builds, strict=True)
     ]

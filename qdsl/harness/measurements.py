@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Annotated, Any
 
+from qdsl.causes.records import Causes
 from qdsl.harness.check import json_ready
 from qdsl.harness.profiles import FORMS, Profile
 from qdsl.harness.results import BuildScores, Evaluation, Odd, Shown
@@ -88,7 +89,8 @@ class BuildFacts:
     predicted to run in integers, nodes that do); `mismatches` None: nothing told which kernels run; `outputs` and
     `layers` hold tensors against the float model's, on samples of `source`; `activations` is as in `ModelFacts`;
     `device` is where its budgets are decided, "" for any; `not_verified` why it did not run on the machine that built
-    it, "" where it did; `unordered` are the outputs that are held against nothing, each with why."""
+    it, "" where it did; `unordered` are the outputs that are held against nothing, each with why; `causes` is
+    where the error of the outputs comes from, None where that was not asked."""
 
     target: FileName
     mode: str
@@ -106,6 +108,7 @@ class BuildFacts:
     budgets: tuple[BudgetFacts, ...]
     not_verified: Annotated[str, SPARE] = ""
     unordered: Annotated[Mapping[str, str], SPARE] = field(default_factory=dict)
+    causes: Annotated[Causes | None, SPARE] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +155,9 @@ def document(found: Measurements) -> str:
 
 
 def _facts(found: BuildFacts) -> dict[str, Any]:
-    """`not_verified` and `unordered` stand there alone where there is something to say."""
-    return {name: value for name, value in asdict(found).items() if value or name not in ("not_verified", "unordered")}
+    """`not_verified`, `unordered` and `causes` stand there alone where there is something to say."""
+    seldom = ("not_verified", "unordered", "causes")
+    return {name: value for name, value in asdict(found).items() if value or name not in seldom}
 
 
 def evaluation_json(found: Evaluation) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,41 +17,45 @@ from qdsl.measure.comparing import DRAWN, any_samples, drawn
 from qdsl.passes.pipeline import canonicalise
 from qdsl.work.prepared import Prepared, inputs_of, takes
 
+Arrays = Mapping[str, Any]
+Tried = tuple[Sequence[Arrays], str]  # samples, and where they come from
 _FREE = (16, 64, 256, 8, 1)  # what a free dimension beside the first is drawn as, in turn
 
 
-def causes_of(model: Model, ask: Ask, prepared: Prepared | None = None, floats: Model | None = None) -> Causes:
-    """The causes of the error of a finished file, on samples that calibrated it (`prepared`: the recipe with its
-    model), on any other of the recipe's that are there, else on drawn inputs. `floats` is the float model that it was
-    made from, in canonical form, where `ask` names none. Raises QdslError artifact-refused, what is wrong with samples,
-    and for a float model that is none."""
+def causes_of(model: Model, ask: Ask, tries: Iterable[Tried], floats: Model | None = None) -> Causes:
+    """The causes of the error of a finished file, on the first of `tries` that it runs on. `floats` is the float model
+    that it was made from, in canonical form, where `ask` names none. Raises QdslError artifact-refused, and for a float
+    model that is none."""
     finished = read(model)
     if ask.floats is not None:
         floats = load(ask.floats, widen=True)
         canonicalise(floats)
-    tries = _tries(finished.view, ask.samples, prepared)
-    for number, (arrays, source) in enumerate(tries):
+    refusal: QdslError | None = None
+    for arrays, source in tries:
         try:
             return find_causes(finished, arrays, source=source, floats=floats, heard=ask.heard)
-        except QdslError:
-            if number == len(tries) - 1:
-                raise
-    raise AssertionError("there is always something to try")
+        except QdslError as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal
+    return find_causes(finished, (), source="nothing", floats=floats)
 
 
-Arrays = Mapping[str, Any]
-
-
-def _tries(view: GraphView, count: int, prepared: Prepared | None) -> list[tuple[Sequence[Arrays], str]]:
-    """What to measure on, and where it comes from: the next where a file does not run on one."""
+def inputs_for(view: GraphView, count: int, prepared: Prepared | None = None) -> Iterator[Tried]:
+    """What to run the file of `view` on: samples that calibrate (`prepared`: a recipe with its model), any others of
+    the recipe's that are there, else drawn inputs, of one size after the other where dimensions are free. Raises what
+    is wrong with samples."""
     if prepared is not None:
         found, source = _of_recipe(prepared, count)
         if found and set(view.inputs) <= found[0].keys():
-            return [(found, source)]
+            yield found, source
+            return
     wanted = inputs_of(view)
     several = any(not isinstance(dim, int) for one in wanted.values() for dim in (one.shape or ())[1:])
-    sizes = _FREE if several else (None,)
-    return [([each.arrays for each in drawn(wanted, count, size)], DRAWN) for size in sizes]
+    for size in _FREE if several else (None,):
+        inputs = [each.arrays for each in drawn(wanted, count, size)]
+        if inputs:
+            yield inputs, DRAWN
 
 
 def _of_recipe(prepared: Prepared, count: int) -> tuple[list[Arrays], str]:

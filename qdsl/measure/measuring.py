@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from qdsl.causes.records import Causes
 from qdsl.diag import Diagnostics
 from qdsl.graph.liveness import peak_activations
 from qdsl.harness import Evaluation, Odd
@@ -195,10 +196,11 @@ def write(
     found: Measured,
     decided: Sequence[Sequence[Budget]],
     lock: Path | None,
+    causes: Mapping[str, Causes] | None = None,
 ) -> Measurements:
-    """Writes `measurements.json` with its pictures, and returns what is in it; what was not measured is not. Raises
-    QdslError (artifact-write)."""
-    known = _measurements(prepared, made, found, decided, lock)
+    """Writes `measurements.json` with its pictures, and returns what is in it; what was not measured is not. `causes`
+    are by target. Raises QdslError (artifact-write)."""
+    known = _measurements(prepared, made, found, decided, lock, causes or {})
     publish(directory, known, found.pictures)
     return known
 
@@ -222,6 +224,7 @@ def _measurements(
     found: Measured,
     decided: Sequence[Sequence[Budget]],
     lock: Path | None,
+    causes: Mapping[str, Causes],
 ) -> Measurements:
     pairs = zip(made, decided, strict=True)
     return Measurements(
@@ -229,7 +232,11 @@ def _measurements(
         recipe_sha256=recipe_hash(prepared.recipe),
         model=_model_facts(prepared, made[0].plan.totals if made else None),
         builds=tuple(
-            _build_facts(prepared, each, _block(prepared, each.plan.target), budgets) for each, budgets in pairs
+            replace(
+                _build_facts(prepared, each, _block(prepared, each.plan.target), budgets),
+                causes=causes.get(each.plan.target),
+            )
+            for each, budgets in pairs
         ),
         evaluations=found.evaluations,
         profiles=found.profiles,

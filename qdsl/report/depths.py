@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from qdsl.report import charts, tables, words
+from qdsl.report import causes, charts, tables, words
 from qdsl.report.axes import Axis, axis
 from qdsl.report.charts import Bar, Words
 from qdsl.report.data import Layer, Method, layers
@@ -33,7 +33,7 @@ def part(method: Method) -> Html:
     told = "Not measured: no layer was compared with the float model's."
     notes = [] if measured else [tag("p", told, class_="missing")]
     notes += [tag("p", each, class_="note") for each in _left_out(method)]
-    return tag("div", tag("div", *drawn, class_="figures"), *notes, _table(method, found))
+    return tag("div", tag("div", *drawn, class_="figures"), *notes, causes.part(method), _table(method, found))
 
 
 def _left_out(method: Method) -> list[str]:

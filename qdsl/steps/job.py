@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from qdsl.calibrate import Ranges
+from qdsl.causes.records import Causes
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostics
 from qdsl.harness import Evaluation, emulators
@@ -62,6 +63,7 @@ class Wishes:
     on: Sequence[str] = ()
     allow_python: bool = False
     provenance: str = "text"
+    causes: bool = False
 
     def __post_init__(self) -> None:
         if self.provenance not in CARRIED:
@@ -130,6 +132,8 @@ class Job:
     made = Left[tuple[Made, ...]]("emit")
     figures = Left[Measured]("evaluate")
     checks = Left[tuple[Check, ...]]("emulate")
+    # By target; of none where that was not asked.
+    causes = Left[Mapping[str, Causes]]("trace")
     # By target, in order.
     budgets = Left[tuple[tuple[Budget, ...], ...]]("judge")
     measurements = Left[Measurements]("judge")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from qdsl import graph
 from qdsl.advice import advice
 from qdsl.advice.trying import Bench
 from qdsl.capability import load
-from qdsl.measure import bundling, checking, measuring
+from qdsl.causes.records import SAMPLES, Ask, Causes
+from qdsl.measure import bundling, checking, comparing, measuring
 from qdsl.measure.events import Event
 from qdsl.measure.measuring import Made, Measured, Standing
 from qdsl.measure.pages import write_page
@@ -50,14 +52,37 @@ def emulate(job: Job) -> None:
     job.diags.extend(checking.faults(job.checks))
 
 
+def trace(job: Job) -> None:
+    """Which tensors the error of each artifact comes from, where that is wanted, with cures that were tried.
+
+    Needs `prepared`, `measured`, `datasets`, `made`; leaves `causes`. Raises QdslError artifact-refused, and what is
+    wrong with samples.
+    """
+    bench = Bench(job.prepared, job.wishes.sets, job.measured, job.datasets, (), job.stage("causes"))
+    wanted = [each for each in job.made if job.wishes.causes and each.seen is not None and each.plan.mode != AS_IT_IS]
+    job.causes = {each.plan.target: _causes(bench, each) for each in wanted}
+
+
+def _causes(bench: Bench, made: Made) -> Causes:
+    """The causes of one artifact, on the samples that it is compared on."""
+    from qdsl.advice.curing import recured  # loaded where it is wanted
+    from qdsl.measure.causing import causes_of, inputs_for
+
+    chosen, source = comparing.samples(bench.prepared, made.plan, bench.datasets, SAMPLES)
+    arrays, prepared = [each.arrays for each in chosen], bench.prepared
+    tries = [(arrays, source)] if arrays else inputs_for(prepared.view, SAMPLES, prepared)
+    found = causes_of(graph.load(made.emitted.model), Ask(heard=bench.heard), tries, prepared.model)
+    return recured(bench, made.plan, made.emitted, found, arrays) if arrays else found
+
+
 def judge(job: Job) -> None:
     """Whether budgets hold, and `measurements.json`, which says all that is known.
 
-    Needs `loaded`, `pinned`, `prepared`, `made`, `figures`; leaves `budgets`, `measurements`. Raises QdslError
-    lock-moved, artifact-write.
+    Needs `loaded`, `pinned`, `prepared`, `made`, `figures`, `causes`; leaves `budgets`, `measurements`. Raises
+    QdslError lock-moved, artifact-write.
     """
     job.budgets = tuple(measuring.budgets(job.prepared, Standing.of(each), job.figures) for each in job.made)
-    given = job.made, job.figures, job.budgets, job.pinned.used
+    given = job.made, job.figures, job.budgets, job.pinned.used, job.causes
     job.measurements = measuring.write(job.directory, job.prepared, *given)
     job.tell(Event("require", "", found=job.measurements))
 
