@@ -20,6 +20,7 @@ from qdsl.graph import Model, from_proto
 from qdsl.targets import target_of
 
 EXACT = frozenset({"x86_vnni", "arm_dotprod"})  # the kinds of CPU on which all sums are exact
+EVERY = frozenset(cpu.name for cpu in load("ort_cpu").cpus)
 
 
 def audited(model: Model | ModelProto, target: str = "ort", *, cpus: frozenset[str] = EXACT) -> Audited:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,17 @@ class Layer:
     dq: NodeProto
     port: int
     data: int = 0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault: the rule that has to find it, for which target, where it can be planted, and how: `plant` edits
+    the graph at one of the places and names the node or tensor that is at fault."""
+
+    rule: str
+    places: Callable[[Graph], list[Any]]
+    plant: Callable[[Graph, Any], str]
+    target: str = "ort"
 
 
 class Graph:
@@ -124,11 +135,9 @@ class Graph:
         self.constants[name] = numpy_helper.from_array(np.asarray(value), name)
         return name
 
-    def typed(self, name: str, kind: int, dims: list[int], values: Array) -> str:
-        """A new constant of a type that numpy does not have."""
-        name = self.fresh(name)
-        self.constants[name] = helper.make_tensor(name, kind, dims, values)
-        return name
+    @staticmethod
+    def made(name: str, value: Array) -> TensorProto:
+        return numpy_helper.from_array(np.asarray(value), name)
 
     def fresh(self, name: str) -> str:
         taken = {*self.constants, *self.writer, *self.inputs, *(node.name for node in self.nodes)}
@@ -188,6 +197,12 @@ class Graph:
         for node in (pair.q, *pair.dqs):
             node.input[1], node.input[2] = names
         self.look()
+
+    def opset(self, version: int) -> None:
+        """Another version of ai.onnx."""
+        for each in self.model.opset_import:
+            if each.domain in ("", "ai.onnx"):
+                each.version = version
 
     def done(self) -> ModelProto:
         """The model, its nodes in order. Types of tensors that may have changed are left out."""

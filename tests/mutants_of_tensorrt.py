@@ -1,0 +1,132 @@
+"""What TensorRT refuses or reads otherwise, planted in a file that it takes: int8, symmetric, biases in floats."""
+
+from __future__ import annotations
+
+import numpy as np
+from mutant_graph import DEQUANTIZE, QUANTIZE, Graph, Kind, Layer, Pair
+from onnx import ModelProto, NodeProto, TensorProto
+
+
+def for_tensorrt(model: ModelProto) -> ModelProto:
+    """A clean file for TensorRT from one for ONNX Runtime: what is quantized stays so, as int8 with zero point 0."""
+    graph = Graph(model)
+    zero = graph.constant("zero", np.int8(0))
+    for node in [each for each in graph.nodes if each.op_type in (QUANTIZE, DEQUANTIZE)]:
+        if len(node.input) < 3 or graph.value(node.input[2]).dtype != np.uint8:
+            continue
+        scale, point = graph.value(node.input[1]), int(graph.value(node.input[2]).reshape(-1)[0])
+        wide = np.float32(max(point, 255 - point) / 127)
+        name = f"{node.input[1]}_{point}_signed"
+        if name not in graph.constants:
+            graph.constants[name] = graph.made(name, np.asarray(scale * wide, np.float32))
+        node.input[1], node.input[2] = name, zero
+    graph.look()
+    for layer in graph.layers():
+        _float_bias(graph, layer)
+    return graph.done()
+
+
+def _float_bias(graph: Graph, layer: Layer) -> None:
+    dq = graph.writer.get(layer.node.input[2]) if len(layer.node.input) > 2 else None
+    if dq is None or dq.op_type != DEQUANTIZE:
+        return
+    codes, scale = graph.value(dq.input[0]), graph.value(dq.input[1])
+    layer.node.input[2] = graph.constant("bias", np.asarray(codes * scale, np.float32))
+    graph.look()
+    graph.forget(dq)
+
+
+def _read(graph: Graph) -> list[Pair]:
+    return [pair for pair in graph.pairs() if graph.through(pair)]
+
+
+def _per_channel(graph: Graph) -> list[Layer]:
+    return [each for each in graph.layers() if graph.value(each.dq.input[1]).size > 1]
+
+
+def _convs(graph: Graph) -> list[Layer]:
+    return [each for each in graph.layers() if each.node.op_type == "Conv" and len(each.node.input) > 2]
+
+
+def _unsigned(graph: Graph, pair: Pair) -> str:
+    graph.parameters(pair, graph.value(pair.q.input[1]), np.uint8(0))
+    return pair.tensor
+
+
+def _affine(graph: Graph, pair: Pair) -> str:
+    graph.parameters(pair, graph.value(pair.q.input[1]), np.int8(-7))
+    return pair.tensor
+
+
+def _sixteen(graph: Graph, pair: Pair) -> str:
+    graph.opset(21)
+    graph.parameters(pair, graph.value(pair.q.input[1]), np.int16(0))
+    return pair.tensor
+
+
+def _no_zero(graph: Graph, pair: Pair) -> str:
+    del pair.q.input[2]
+    graph.look()
+    return str(pair.q.name)
+
+
+def _no_axis(graph: Graph, layer: Layer) -> str:
+    del layer.dq.attribute[:]
+    return str(layer.dq.name)
+
+
+def _integer_bias(graph: Graph, layer: Layer) -> str:
+    bias = graph.value(layer.node.input[2])
+    scale = np.float32(max(float(np.abs(bias).max()), 1e-6) / 2**20)
+    codes = graph.constant("planted", np.rint(bias / scale).astype(np.int32))
+    dq = graph.add(DEQUANTIZE, [codes, graph.constant("planted_scale", scale)], "planted_dq")
+    layer.node.input[2] = dq.output[0]
+    graph.look()
+    return str(layer.node.name)
+
+
+def _scales(graph: Graph, pair: Pair) -> str:
+    """A scale per channel on an activation."""
+    values = graph.value(pair.q.input[1]) * np.ones(4, np.float32)
+    graph.parameters(pair, values, np.zeros(4, np.int8))
+    return pair.tensor
+
+
+def _integer_operator(graph: Graph, layer: Layer) -> str:
+    """A convolution of what is quantized while the model runs."""
+    data = layer.node.input[0]
+    dynamic = graph.add("DynamicQuantizeLinear", [data], "planted_dynamic")
+    dynamic.output.extend([f"{dynamic.output[0]}_scale", f"{dynamic.output[0]}_zero"])
+    codes = graph.constant("planted", graph.value(layer.dq.input[0]))
+    sums = graph.add("ConvInteger", [dynamic.output[0], codes], "planted_sums")
+    sums.attribute.extend(layer.node.attribute)
+    graph.output(graph.add("Cast", [sums.output[0]], "planted_cast", to=TensorProto.FLOAT).output[0])
+    return str(sums.name)
+
+
+def _skips(graph: Graph) -> list[tuple[NodeProto, int]]:
+    """Additions of two pairs, and the port that is read by others, too."""
+    by_dq = graph.pairs_by_dq()
+    found = [node for node in graph.nodes if node.op_type == "Add" and all(name in by_dq for name in node.input)]
+    places = [(node, port) for node in found for port in (0, 1)]
+    return [(node, port) for node, port in places if len(graph.through(by_dq[node.input[port]])) > 1]
+
+
+def _float_skip(graph: Graph, place: tuple[NodeProto, int]) -> str:
+    node, port = place
+    node.input[port] = graph.pairs_by_dq()[node.input[port]].tensor
+    graph.look()
+    return str(node.name)
+
+
+TENSORRT: dict[str, Kind] = {
+    "unsigned_pair": Kind("unsigned_integers", _read, _unsigned, "tensorrt"),
+    "affine_pair": Kind("zero_point_not_zero", _read, _affine, "tensorrt"),
+    "sixteen_bit_pair": Kind("unsupported_type", _read, _sixteen, "tensorrt"),
+    "no_zero_point": Kind("zero_point_not_written", _read, _no_zero, "tensorrt"),
+    "no_axis": Kind("axis_not_written", _per_channel, _no_axis, "tensorrt"),
+    "bias_in_integers": Kind("bias_in_integers", _convs, _integer_bias, "tensorrt"),
+    "scales_of_an_activation": Kind("activation_per_channel", _read, _scales, "tensorrt"),
+    "operator_on_integers": Kind("qoperator_form", _convs, _integer_operator, "tensorrt"),
+    "float_skip": Kind("residual_not_quantized", _skips, _float_skip, "tensorrt"),
+}
