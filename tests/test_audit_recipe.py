@@ -149,3 +149,14 @@ def test_a_recipe_with_errors_is_told_as_by_plan(built: Path) -> None:
     against = recipe(built, 'layers "conv9" { weights int8 }', name="wrong")
     with pytest.raises(QdslError, match="selector-empty"):
         qdsl.api.audit(artifact(built), recipe=against)
+
+
+def test_float16_is_held_against_what_nodes_write(built: Path) -> None:
+    half = recipe(built, name="half", mode="quantize float { weights float16; activations float16 }")
+    qdsl.api.compile(half, out=built / "build", measure=False)
+    named = [each for each in held(artifact(built), half) if "float16" in each.message]
+    assert [each.rule for each in named] == ["asked_and_absent"] and len(named[0].also) == 8
+    named = [each for each in held(artifact(built, "half"), built / "net.q") if "float16" in each.message]
+    assert {each.rule for each in named} == {"not_asked"}
+    mixed = recipe(built, 'keep "conv2" in float16', name="mixed")
+    assert ("asked_and_absent", "conv2") in places(held(artifact(built), mixed))

@@ -4,43 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
+from qdsl.auditing import halves
 from qdsl.auditing.agreeing import covers, disagreement, stands_for, value_of, words
 from qdsl.auditing.asked import AT_RUN_TIME, Asked
+from qdsl.auditing.differing import Difference, Port, difference
 from qdsl.auditing.telling import listed, shown
-from qdsl.cascade.rule_words import Origins
-from qdsl.diag import Span
 from qdsl.finished.collapsed import Collapsed
 from qdsl.finished.records import Finished, Parameters, QuantizedTensor
 from qdsl.graph.integer_operators import MULTIPLYING
 from qdsl.predict.edges import OUTPUT
 from qdsl.spec.plan import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
-
-
-class Port(NamedTuple):
-    """A place that reads a value: an input of a node, or the graph output called `output`."""
-
-    node: str
-    port: int
-    output: str = ""
-
-    @property
-    def words(self) -> str:
-        return self.node or f"the output {self.output}"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing that file and recipe do not have in common: what is said of it, the first place where it shows, the
-    tensor, further nodes, and the recipe's line."""
-
-    message: str
-    place: Port
-    tensor: str
-    also: tuple[str, ...]
-    origin: Origin
-    line: Span | None
 
 
 @dataclass(frozen=True)
@@ -57,7 +31,7 @@ def hold(asked: Asked, finished: Finished, collapsed: Collapsed) -> Held:
     """Hold the decisions of `asked` against a file. Linear in both."""
     same = {node.name: node.op for node in collapsed.view.nodes if node.op in asked.ops.get(node.name, ())}
     outputs = {_public(finished, name): name for name in collapsed.view.outputs}
-    return _Holding(asked, _ports(finished, collapsed), same, outputs).all()
+    return _Holding(asked, finished, _ports(finished, collapsed), same, outputs).all()
 
 
 def _ports(finished: Finished, collapsed: Collapsed) -> dict[Port, QuantizedTensor]:
@@ -117,6 +91,7 @@ class _Holding:
     the file's graph outputs in the collapsed graph."""
 
     asked: Asked
+    finished: Finished
     records: Mapping[Port, QuantizedTensor]
     same: Mapping[str, str]
     outputs: Mapping[str, str]
@@ -130,8 +105,10 @@ class _Holding:
             *(found for each in plan.weights for found in self._weight(each)),
             *(found for each in plan.biases for found in self._bias(each)),
             *self._groups(),
+            *halves.absent(self.asked, self.finished, self.same),
         ]
-        return Held(tuple(absent), tuple(self._extra()), self.unmatched)
+        extra = (*self._extra(), *halves.extra(self.asked, self.finished, self.same))
+        return Held(tuple(absent), extra, self.unmatched)
 
     def _tensor(self, each: TensorPlan) -> Iterator[Difference]:
         """A pair: its readers have to read integers of its scheme."""
@@ -143,7 +120,7 @@ class _Holding:
             readers = listed([place.words for place in bare])
             verb = "reads" if len(bare) == 1 else "read"
             what = f"the recipe asks for {each.scheme} on {shown(each.tensor)}, and {readers} {verb} floats"
-            yield self._difference(what, bare, each.tensor, _placed(each))
+            yield difference(self.asked, what, bare, each.tensor, _placed(each))
         found: dict[tuple[str, str, Origin], list[Port]] = {}
         for place in here:
             if place in self.records:
@@ -151,7 +128,7 @@ class _Holding:
                     found.setdefault(told, []).append(place)
         for (asks, has, origin), places in found.items():
             what = f"the recipe asks for {asks} on {shown(each.tensor)}, and the file has {has}"
-            yield self._difference(what, places, each.tensor, origin)
+            yield difference(self.asked, what, places, each.tensor, origin)
 
     def _otherwise(self, each: TensorPlan, record: QuantizedTensor) -> Iterator[tuple[str, str, Origin]]:
         """What is asked and what the file has instead, with the line. An operator may take the integers found at run
@@ -181,7 +158,7 @@ class _Holding:
         why = "floats" if record is None else disagreement(scheme, record, each.axis)
         if why:
             what = f"the recipe asks for weights in {each.scheme} at {shown(each.node)}, and the file has {why}"
-            yield self._difference(what, [place], each.tensor, each.origin)
+            yield difference(self.asked, what, [place], each.tensor, each.origin)
 
     def _bias(self, each: BiasPlan) -> Iterator[Difference]:
         place = self._place(each.tensor, Reader(each.node, each.port))
@@ -193,7 +170,7 @@ class _Holding:
         if record is None or record.parameters.element != "int32":
             has = "floats" if record is None else record.parameters.element
             what = f"the recipe's build stores the bias of {shown(each.node)} as int32, and the file has {has}"
-            yield self._difference(what, [place], each.tensor, each.origin)
+            yield difference(self.asked, what, [place], each.tensor, each.origin)
 
     def _groups(self) -> Iterator[Difference]:
         """Tensors that are to share a scale: the file's have to be equal by value."""
@@ -220,7 +197,9 @@ class _Holding:
                 what = f"the recipe asks for one scale over {shown(whole[0][0].tensor)} and {names}"
                 places_of = [place for _, place in others]
                 first = others[0][0]
-                yield self._difference(f"{what}, and the file has another one", places_of, first.tensor, _placed(first))
+                yield difference(
+                    self.asked, f"{what}, and the file has another one", places_of, first.tensor, _placed(first)
+                )
 
     def _extra(self) -> Iterator[Difference]:
         """What reads integers without a decision, one for each tensor of the file."""
@@ -235,18 +214,13 @@ class _Holding:
             verb = "reads" if len(places) == 1 else "read"
             what = f"{readers} {verb} {shown(record.tensor)} as {words(record.parameters)}"
             origin = marks.get(places[0].node, Origin("default"))
-            yield self._difference(f"{what}, and the recipe asks for floats there", places, record.tensor, origin)
+            yield difference(self.asked, f"{what}, and the recipe asks for floats there", places, record.tensor, origin)
 
     def _place(self, tensor: str, reader: Reader) -> Port | None:
         """Where to look in the file; None for a node or an output that it has not under that name."""
         if reader.node:
             return _port(reader, self.same[reader.node]) if reader.node in self.same else None
         return Port("", -1, self.outputs[tensor]) if tensor in self.outputs else None
-
-    def _difference(self, what: str, places: list[Port], tensor: str, origin: Origin) -> Difference:
-        first, *more = places
-        also = tuple(dict.fromkeys(place.node for place in more if place.node and place.node != first.node))
-        return Difference(what, first, tensor, also, origin, Origins(self.asked.recipe).span(origin))
 
 
 def _port(reader: Reader, op: str) -> Port:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from qdsl.auditing.differences import told
+from qdsl.auditing.differing import told
 from qdsl.auditing.finding import Finding
 from qdsl.auditing.rule import Audited
 from qdsl.diag import Severity
