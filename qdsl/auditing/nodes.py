@@ -9,9 +9,10 @@ from qdsl.auditing.rule import Audited
 from qdsl.auditing.standing import standing
 from qdsl.auditing.telling import listed
 from qdsl.diag import Severity
-from qdsl.finished.records import QuantizedTensor
+from qdsl.finished.records import Form, QuantizedTensor
 from qdsl.graph.view import NodeView
 
+_BY_NODES = frozenset({Form.PAIR, Form.STORED, Form.FLOAT_PAIR, Form.LONE_QUANTIZE, Form.LONE_DEQUANTIZE})
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
 
@@ -22,6 +23,11 @@ def pair_nodes(audited: Audited) -> Iterator[tuple[NodeView, QuantizedTensor]]:
         record = at.get(node.name) if node.op in (QUANTIZE, DEQUANTIZE) else None
         if record is not None:
             yield node, record
+
+
+def of_pairs(audited: Audited) -> Iterator[QuantizedTensor]:
+    """The tensors that QuantizeLinear or DequantizeLinear nodes speak of, in graph order."""
+    return (each for each in audited.finished.tensors if each.form in _BY_NODES)
 
 
 def of_onnx(node: NodeView) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from qdsl.auditing.finding import Finding, Place
+from qdsl.auditing.nodes import of_pairs
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.telling import recipe_lines, shown
 from qdsl.diag import Severity
@@ -24,7 +25,7 @@ class Check:
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)
 
     def check(self, audited: Audited) -> Iterator[Finding]:
-        for record in audited.finished.tensors:
+        for record in of_pairs(audited):
             if record.role is Role.ACTIVATION and record.parameters.granularity is not Granularity.PER_TENSOR:
                 yield Finding(
                     self.id,

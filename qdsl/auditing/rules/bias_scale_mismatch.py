@@ -59,7 +59,7 @@ class Check:
             Place("node", node.name, _BIAS),
             f"the bias of {shown(node.name)} is in steps {_times(off)} those of its products",
             why,
-            fix=Fix(rewrite="float_bias"),
+            fix=Fix(rewrite="float_bias", exact=True),
             origin=record.origin,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from qdsl.auditing.finding import Finding, Fix, Place
+from qdsl.auditing.nodes import of_pairs
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.telling import recipe_lines, shown
 from qdsl.diag import Severity
@@ -25,8 +26,8 @@ class Check:
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)
 
     def check(self, audited: Audited) -> Iterator[Finding]:
-        for record in audited.finished.tensors:
-            if record.parameters.element != "uint8" or not (record.quantizers or record.dequantizers):
+        for record in of_pairs(audited):
+            if record.parameters.element != "uint8":
                 continue
             yield Finding(
                 self.id,

@@ -109,7 +109,7 @@ def _furthest(record: QuantizedTensor) -> float | None:
     if dtype.bits < _FEWEST or dtype.bits > 16:
         return None
     zero = 0.0 if known.zero_point is None else float(np.median(known.zero_point))
-    return max(dtype.qmax - zero, zero - dtype.qmin)
+    return dtype.qmax if dtype.signed and not zero else max(dtype.qmax - zero, zero - dtype.qmin)
 
 
 def _share(can: Interval, held: Interval) -> float | None:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from qdsl.auditing.finding import Finding, Fix, Place
+from qdsl.auditing.nodes import of_pairs
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.telling import recipe_lines, shown
 from qdsl.diag import Severity
@@ -26,7 +27,7 @@ class Check:
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)
 
     def check(self, audited: Audited) -> Iterator[Finding]:
-        for record in audited.finished.tensors:
+        for record in of_pairs(audited):
             zero = record.parameters.zero_point
             if not record.parameters.zero_written or (zero is not None and not np.any(zero)):
                 continue
