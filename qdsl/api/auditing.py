@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qdsl.auditing.asked import Asked, asked_by
+from qdsl.auditing.asked import Asked
 from qdsl.auditing.auditing import Wanted
 from qdsl.auditing.auditing import audit as audit_model
 from qdsl.auditing.fixing import Mended, mend
@@ -21,9 +21,6 @@ from qdsl.lang.recipe import Recipe
 from qdsl.measure.events import Event, Listener, silent
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.targets import TARGETS
-from qdsl.tune.choices import foreseen
-from qdsl.work.deciding import decide_all
-from qdsl.work.prepared import prepare
 from qdsl.work.writing import require_place
 
 DEFAULT_TARGET = "ort"
@@ -154,6 +151,11 @@ def _decides(recipe: Recipe, target: str | None) -> bool:
 
 def _asked(loaded: Loaded, target: str | None, diags: Diagnostics) -> dict[str, Asked]:
     """What the recipe decides for each target, under the choices of its lock."""
+    from qdsl.auditing.asking import asked_by  # planning takes longer to load than most files to audit
+    from qdsl.tune.choices import foreseen
+    from qdsl.work.deciding import decide_all
+    from qdsl.work.prepared import prepare
+
     require_complete(loaded.recipe)
     prepared = prepare(loaded)
     names = [block.name for block in loaded.recipe.targets] if target is None else [target]

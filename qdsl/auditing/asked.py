@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qdsl.calibrate.ranges import Ranges
 from qdsl.lang.recipe import Recipe
-from qdsl.passes.qdq_parameters import activation_parameters
-from qdsl.plan import Decisions
-from qdsl.plan.apart import emitted_view
 from qdsl.quant import QParams
 from qdsl.spec.plan import Plan, TensorPlan
-from qdsl.work.prepared import Prepared
 
 AT_RUN_TIME = "dynamic"  # the method of a calibration
-_BY_HAND = "fixed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +23,3 @@ class Asked:
     tensors: tuple[TensorPlan, ...]
     ops: Mapping[str, frozenset[str]]
     by_hand: Mapping[str, QParams]
-
-
-def asked_by(decided: Decisions, prepared: Prepared) -> Asked:
-    """What a recipe asks of a file, from its decisions for a target. Raises QdslError for a range that has no scale."""
-    plan = decided.plan
-    view, tensors = emitted_view(decided.context, {each.tensor: each for each in plan.tensors}, plan.apart)
-    kernels = {node.node: node.prediction.kernels for node in plan.nodes}
-    ops = {node.name: frozenset((node.op, *kernels.get(node.name, ()))) for node in view.nodes}
-    return Asked(prepared.recipe, plan, tuple(tensors.values()), ops, _by_hand(plan, prepared))
-
-
-def _by_hand(plan: Plan, prepared: Prepared) -> dict[str, QParams]:
-    said = {each.group for each in plan.tensors if each.calibration.method == _BY_HAND}
-    measured = {each.group for each in plan.tensors if each.observe and each.calibration.method != _BY_HAND}
-    known = [each for each in plan.tensors if each.group in said - measured]
-    return activation_parameters(known, Ranges({}, {}, 0, 0), prepared.view, prepared.model)

@@ -31,7 +31,8 @@ def hold(asked: Asked, finished: Finished, collapsed: Collapsed) -> Held:
     """Hold the decisions of `asked` against a file. Linear in both."""
     same = {node.name: node.op for node in collapsed.view.nodes if node.op in asked.ops.get(node.name, ())}
     outputs = {_public(finished, name): name for name in collapsed.view.outputs}
-    return _Holding(asked, finished, _ports(finished, collapsed), same, outputs).all()
+    by_tensor = {each.tensor: each for each in reversed(finished.tensors)}
+    return _Holding(asked, finished, _ports(finished, collapsed), same, outputs, by_tensor).all()
 
 
 def _ports(finished: Finished, collapsed: Collapsed) -> dict[Port, QuantizedTensor]:
@@ -88,13 +89,14 @@ def _public(finished: Finished, name: str) -> str:
 @dataclass
 class _Holding:
     """`same` are the nodes that plan and file share, each with its operator in the file; `outputs` the names of
-    the file's graph outputs in the collapsed graph."""
+    the file's graph outputs in the collapsed graph, `by_tensor` the first pair on each tensor of the file."""
 
     asked: Asked
     finished: Finished
     records: Mapping[Port, QuantizedTensor]
     same: Mapping[str, str]
     outputs: Mapping[str, str]
+    by_tensor: Mapping[str, QuantizedTensor]
     unmatched: int = 0
     said: set[Port] = field(default_factory=set)
 
@@ -113,8 +115,12 @@ class _Holding:
     def _tensor(self, each: TensorPlan) -> Iterator[Difference]:
         """A pair: its readers have to read integers of its scheme."""
         here = [place for place in (self._place(each.tensor, reader) for reader in each.readers) if place is not None]
-        self.unmatched += len(here) < len(each.readers)
         self.said.update(here)
+        known = {place: self.records[place] for place in here if place in self.records}
+        if len(here) < len(each.readers):  # a rewrite for the target may have put other nodes here
+            found_by_name = self.by_tensor.get(each.tensor)
+            self.unmatched += found_by_name is None
+            known |= {} if found_by_name is None else {Port("", -1, each.tensor): found_by_name}
         bare = [place for place in here if place not in self.records]
         if bare:
             readers = listed([place.words for place in bare])
@@ -122,10 +128,9 @@ class _Holding:
             what = f"the recipe asks for {each.scheme} on {shown(each.tensor)}, and {readers} {verb} floats"
             yield difference(self.asked, what, bare, each.tensor, _placed(each))
         found: dict[tuple[str, str, Origin], list[Port]] = {}
-        for place in here:
-            if place in self.records:
-                for told in self._otherwise(each, self.records[place]):
-                    found.setdefault(told, []).append(place)
+        for place, record in known.items():
+            for told in self._otherwise(each, record):
+                found.setdefault(told, []).append(place)
         for (asks, has, origin), places in found.items():
             what = f"the recipe asks for {asks} on {shown(each.tensor)}, and the file has {has}"
             yield difference(self.asked, what, places, each.tensor, origin)
