@@ -17,9 +17,9 @@ class Check:
     id: ClassVar[str] = "not_asked"
     summary: ClassVar[str] = "integers or float16 in the file where the recipe decides otherwise"
     explanation: ClassVar[str] = (
-        "With `--recipe R`, the reverse of `asked_and_absent`: a node of the file reads integers, or writes "
-        "float16, and the plan that R comes to for the target has floats there. The line that is told is the one that decided so for "
-        "the node. Either the file was made from another recipe, or somebody quantized more than was agreed."
+        "With `--recipe R`, the reverse of `asked_and_absent`: a node of the file reads integers, or writes float16, "
+        "and the plan that R comes to for the target has floats there. The line that is told is the one that decided "
+        "so for the node. Either the file was made from another recipe, or somebody quantized more than was agreed."
     )
     severity: ClassVar[Severity] = Severity.WARNING
     targets: ClassVar[tuple[str, ...]] = ()
