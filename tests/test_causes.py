@@ -28,6 +28,7 @@ from qdsl.causes.floats import float_weights
 from qdsl.causes.records import Causes, gain, share
 from qdsl.causes.running import loaded
 from qdsl.causes.switching import NO_FLOATS, switched
+from qdsl.causes.written_out import written_out
 from qdsl.finished.reading import read
 from qdsl.graph import Model, from_proto, load, to_proto
 from qdsl.passes.pipeline import canonicalise
@@ -351,6 +352,38 @@ def test_files_of_other_tools_are_taken_apart(testdata: Path, name: str) -> None
         name for cause in found.causes if cause.role == "activation" for name in (cause.tensor, *cause.also)
     } == asked
     assert found.outputs_db is not None and 10 < found.outputs_db < 60
+
+
+@pytest.mark.parametrize("axis", ["one scale", "per channel"])
+def test_integer_operators_are_told_apart_as_what_they_stand_for(axis: str) -> None:
+    """A QLinearConv and a QLinearAdd, beside the same file with Q and DQ around Conv and Add."""
+    draw = np.random.default_rng(0)
+    codes = draw.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8)
+    scales = np.asarray([0.01, 0.02, 0.03, 0.01] if axis == "per channel" else 0.02, np.float32)
+    given = {
+        "s": np.float32(0.03), "z": np.uint8(128), "t": np.float32(0.3), "w": codes, "ws": scales,
+        "wz": np.zeros(scales.shape, np.int8), "b": np.asarray([100, -50, 3, 9], np.int32),
+    }  # fmt: skip
+    text = """<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]> f (float[1,3,8,8] x) => (float[1,4,8,8] y) {
+        xq = QuantizeLinear (x, s, z)
+        c_quantized = QLinearConv <pads=[1,1,1,1]> (xq, s, z, w, ws, wz, t, z, b)
+        a_quantized = com.microsoft.QLinearAdd (c_quantized, t, z, c_quantized, t, z, t, z)
+        y = DequantizeLinear (a_quantized, t, z)
+        }"""
+    proto = onnx.parser.parse_model(text)
+    for name, value in given.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
+    x = draw.standard_normal((1, 3, 8, 8)).astype(np.float32)
+    found = find_causes(read(from_proto(proto)), [{"x": x}], source="one")
+    by_tensor = {each.tensor: each for each in found.causes}
+    assert {"x", "c", "a"} == set(by_tensor) and "2 operators compute on integers" in found.notes[-1]
+    assert by_tensor["x"].own_db == pytest.approx(decibels(x, rounded(x, 0.03, 128)), abs=0.01)
+
+    apart = from_proto(proto)
+    assert written_out(apart) == 2
+    (whole,), (pieces,) = session(proto).run(None, {"x": x}), session(to_proto(apart)).run(None, {"x": x})
+    assert np.abs(whole - pieces).max() <= 0.3001  # a step, where halves round
+    assert np.mean(whole != pieces) < 0.01
 
 
 # --- cures -----------------------------------------------------------------------------------------------------------

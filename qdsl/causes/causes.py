@@ -16,8 +16,11 @@ from qdsl.causes.outputs import parts_of
 from qdsl.causes.records import Cause, Causes, Heard, gain, share, silent
 from qdsl.causes.running import Arrays
 from qdsl.causes.switching import NO_FLOATS, Switch, Switched, switched
-from qdsl.finished.records import Finished, Role
+from qdsl.causes.written_out import written_out
+from qdsl.finished.reading import read
+from qdsl.finished.records import Finished, Form, Role
 from qdsl.graph import Model
+from qdsl.passes.constant_nodes import ConstantNodes
 
 LOCAL_SAMPLES = 2  # of them inside the graph
 SCREENED = 96  # tensors that are tried alone at the outputs, on one sample: those that lose most inside
@@ -49,8 +52,9 @@ def find_causes(
     for each of five cures. Each is on one thread, several side by side. Raises QdslError artifact-refused where ONNX
     Runtime does not run the file.
     """
+    finished, operators = _told_apart(finished)
     graph = switched(finished, {} if floats is None else float_weights(finished, floats))
-    parts, notes = parts_of(finished.view), _notes(graph, floats)
+    parts, notes = parts_of(finished.view), _notes(graph, floats, operators)
     if not (graph.switches and samples and parts):
         why = "there is nothing to compare" if graph.switches else "nothing is quantized that can be left out"
         return Causes(source, len(samples), (), None, (), 0, 0, graph.left_out, (*notes, why))
@@ -136,7 +140,21 @@ def _order(cause: Cause) -> tuple[bool, float, float]:
     return False, -cause.share, _loud(cause.alone_db)
 
 
-def _notes(graph: Switched, floats: Model | None) -> tuple[str, ...]:
+def _told_apart(finished: Finished) -> tuple[Finished, int]:
+    """The file with operators that compute on integers written out, and how many these are."""
+    if all(each.form is not Form.OPERATOR for each in finished.tensors):
+        return finished, 0
+    model = finished.model.copy()
+    ConstantNodes().apply(model)
+    count = written_out(model)
+    return (read(model), count) if count else (finished, 0)
+
+
+def _notes(graph: Switched, floats: Model | None, operators: int) -> tuple[str, ...]:
+    notes = []
     if floats is None and any(why == NO_FLOATS for _, why in graph.left_out):
-        return ("no float model is known: what weights lost by being rounded is not in these figures",)
-    return ()
+        notes.append("no float model is known: what weights lost by being rounded is not in these figures")
+    if operators:
+        told = "1 operator computes" if operators == 1 else f"{operators} operators compute"
+        notes.append(f"{told} on integers: measured as the float operator between Q and DQ that it stands for")
+    return tuple(notes)
