@@ -20,6 +20,7 @@ from qdsl.auditing.formats.drawing import draw
 from qdsl.auditing.formats.layout import MOST_WORK, lay_out
 from qdsl.auditing.formats.wiring import Wiring
 from qdsl.auditing.report import TensorError
+from qdsl.causes.records import Cause, Causes, Cure
 
 pytest.importorskip("fast_sugiyama", reason="fast-sugiyama is not installed (extra `graph`)")
 
@@ -137,6 +138,24 @@ def test_an_error_of_nothing_is_none() -> None:
     classes = [(attrs["class"] or "").split()[-1] for attrs in Page(text).of_class("box")]
     assert classes[:3] == ["h9", "h9", "h0"]
     assert ">no error<" in text
+
+
+def test_causes_lead_to_their_boxes() -> None:
+    assert "Where the error comes from" not in html.render(report())
+    cure = Cure(('keep "/relu" in float32',), "in this file", 30.0, 12.25)
+    worst = Cause("act1", "activation", "/relu", 8.0, 30.0, ("x",), 9.0, 22.0, 12.0, 0.98, measured=True, cure=cure)
+    weight = Cause("w1", "weight", "/conv1", 40.0, None, alone_db=35.0, share=-math.inf, measured=True)
+    inside = Cause("gone", "activation", "", 50.0, 50.0)
+    found = Causes("calib", 4, ("y",), 10.0, (worst, weight, inside), 2, 5, (), ("no float model is known",))
+    page = Page(html.render(replace(report(), causes=found)))
+    leads = [attrs["data-boxes"] for tag, attrs in page.elements if tag == "li" and "data-boxes" in attrs]
+    assert leads[:2] == ["2", "1"] and len(leads) == 2 + len(FINDINGS)
+    text = html.render(replace(report(), causes=found))
+    assert "activation act1 and 1 more" in text and "98 % of the noise at the outputs" in text
+    assert "inf %" not in text
+    classes = [(attrs["class"] or "").split() for attrs in page.of_class("box")]
+    assert [[name for name in names if re.fullmatch(r"k\d", name)] for names in classes] == [[], [], ["k9"], [], []]
+    assert "Recipe: keep &quot;/relu&quot; in float32" in text and "tried in this file: +12.2 dB" in text
 
 
 def test_targets_can_be_chosen() -> None:

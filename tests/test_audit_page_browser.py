@@ -15,6 +15,7 @@ from test_report_browser import CONTRASTS
 import qdsl.api
 from qdsl.auditing.formats import html
 from qdsl.auditing.report import TensorError
+from qdsl.causes.records import Cause, Causes
 from qdsl.spec.plan import Prediction
 
 pytestmark = pytest.mark.slow
@@ -37,7 +38,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The page of a small report on two targets with errors, of one of hostile names, of a long chain, of YOLOv8n."""
     folder = tmp_path_factory.mktemp("pages")
     measured = {"act1": TensorError(12.5), "x": TensorError(35.0)}
-    small = report(targets=("ort", "tensorrt"), errors=measured)
+    costs = Causes(
+        "calib", 4, ("y",), 10.0, (Cause("act1", "activation", "/relu", 8.0, 30.0, share=0.9, measured=True),), 1, 3
+    )
+    small = replace(report(targets=("ort", "tensorrt"), errors=measured), causes=costs)
     halves = {name: Prediction("float16", "", "") for name in small.sections[1].runs}
     small = replace(small, sections=(small.sections[0], replace(small.sections[1], runs=halves)))
     real = qdsl.api.audit(MODEL).report
@@ -171,8 +175,12 @@ def test_colours_follow_the_target_and_the_error(tab: browser.Tab, pages: dict[s
     tab.value(
         "const c = document.getElementById('colours'); c.value = 'error'; c.dispatchEvent(new Event('change')); 0"
     )
-    assert tab.value(fill) not in (before, after)
-    assert tab.value("document.querySelector('.by-precision').getClientRects().length") == 0
+    error = tab.value(fill)
+    assert error not in (before, after)
+    tab.value("c.value = 'cost'; c.dispatchEvent(new Event('change')); 0")
+    assert tab.value(fill) not in (before, after, error)
+    assert tab.value("getComputedStyle(document.querySelector('[data-i=\"2\"] .cost')).display") != "none"
+    assert tab.value("document.querySelector('[data-legend=precision]').getClientRects().length") == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

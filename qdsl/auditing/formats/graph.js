@@ -189,8 +189,7 @@
 
   byId("colours")?.addEventListener("change", (event) => {
     graph.dataset.colour = event.target.value;
-    document.querySelector(".by-error").hidden = event.target.value !== "error";
-    document.querySelector(".by-precision").hidden = event.target.value === "error";
+    for (const legend of document.querySelectorAll("[data-legend]")) legend.hidden = legend.dataset.legend !== event.target.value;
   });
 
   byId("target")?.addEventListener("change", (event) => {
@@ -210,8 +209,8 @@
     for (const entry of document.querySelectorAll("[data-count]")) entry.textContent = counted[entry.dataset.count] || 0;
   });
 
-  for (const [item, all] of items) item.querySelector(".go")?.addEventListener("click", () => {
-    choose(all[0], true);
+  for (const item of document.querySelectorAll("aside li")) item.querySelector(".go")?.addEventListener("click", () => {
+    choose(Number(item.dataset.boxes.split(" ")[0]), true);
     if (matchMedia("(max-width: 62rem)").matches) graph.scrollIntoView({ block: "center" });
   });
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from qdsl.auditing.formats import svg
 from qdsl.auditing.formats.about import facts
+from qdsl.auditing.formats.causes_list import causes, noise_shares
 from qdsl.auditing.formats.drawing import Drawing, draw
 from qdsl.auditing.formats.findings import findings
 from qdsl.auditing.formats.told import relative
@@ -73,17 +74,20 @@ def _data(value: Any) -> Html:
 def _looks(wiring: Wiring, drawing: Drawing) -> list[svg.Look]:
     report = wiring.report
     runs = report.sections[0].runs if report.sections else {}
+    shares = noise_shares(report)
     looks = []
     for box in drawing.boxes:
         verdict = runs.get(box.name) if box.kind == "node" else None
         found = [each for each in wiring.findings.get(box.node, ()) if box.kind == "node" and not each.waived]
         held = {*box.tensors, *(wiring.held.get(box.node, ()) if box.kind == "node" else ())}
-        known = (report.errors.get(report.tensors[each].tensor) for each in held)
+        names = [report.tensors[each].tensor for each in held]
+        known = (report.errors.get(name) for name in names)
         errors = [each.own_db for each in known if each is not None and each.own_db is not None]
         looks.append(
             svg.Look(
                 runs="" if verdict is None else verdict.runs,
                 error_db=min(errors, default=None),
+                share=max((shares[name] for name in names if name in shares), default=None),
                 findings=len(found),
                 worst=next((level for level in LEVELS if any(each.severity is level for each in found)), None),
             )
@@ -120,6 +124,8 @@ def _tools(report: AuditReport, looks: Sequence[svg.Look]) -> Html:
     ways = [tag("option", "by precision", value="precision")]
     if any(look.error_db is not None for look in looks):
         ways.append(tag("option", "by error", value="error"))
+    if any(look.share is not None for look in looks):
+        ways.append(tag("option", "by cost at the outputs", value="cost"))
     parts = [
         tag("label", "Search ", tag("input", type="search", id="search", autocomplete="off", spellcheck="false")),
         tag("output", id="hits", for_="search"),
@@ -166,15 +172,19 @@ def _legend(looks: Sequence[svg.Look]) -> Html:
         for kind, number in counted.items()
     ]
     entries.append(tag("li", tag("span", class_="key wire"), "read through Q and DQ"))
-    heat = [tag("span", class_=f"key h{step}") for step in range(10)]
     return join(
         (
-            tag("ul", *entries, class_="legend by-precision"),
-            tag(
-                "p", "error of rounding: 40 dB and more ", *heat, " 0 dB and less", class_="legend by-error", hidden=""
-            ),
+            tag("ul", *entries, class_="legend", data_legend="precision"),
+            _scale("error", "error of rounding: 40 dB and more", "0 dB and less", "h"),
+            _scale("cost", "share of the noise at the outputs: none", "all of it", "k"),
         )
     )
+
+
+def _scale(name: str, low: str, high: str, kind: str) -> Html:
+    """The legend of ten steps."""
+    steps = tag("span", *(tag("span", class_=f"key {kind}{step}") for step in range(10)), class_="steps")
+    return tag("p", f"{low} ", steps, f" {high}", class_="legend", data_legend=name, hidden="")
 
 
 def _aside(wiring: Wiring, drawing: Drawing) -> Html:
@@ -182,5 +192,6 @@ def _aside(wiring: Wiring, drawing: Drawing) -> Html:
     return tag(
         "aside",
         tag("section", empty, id="about", aria_label="The chosen box", aria_live="polite"),
+        causes(wiring, drawing),
         tag("section", *findings(wiring, drawing), id="findings", aria_label="Findings"),
     )

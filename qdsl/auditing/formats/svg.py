@@ -24,11 +24,13 @@ _MARKS = {Severity.ERROR: "bad", Severity.WARNING: "warn", Severity.NOTE: "open"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a box looks: what it runs as on the first target ("" for inputs and outputs), its error in dB, None where it
-    was not measured, and the number of its findings with the gravest level of them."""
+    """How a box looks: what it runs as on the first target ("" for inputs and outputs), its error in dB and its share
+    of the noise at the outputs, None where they were not measured, and the number of its findings with the gravest
+    level of them."""
 
     runs: str
     error_db: float | None = None
+    share: float | None = None
     findings: int = 0
     worst: Severity | None = None
 
@@ -96,7 +98,9 @@ def _kind(look: Look) -> str:
 def _box(drawing: Drawing, at: int, look: Look, tensors: Sequence[TensorFacts]) -> Html:
     box = drawing.boxes[at]
     x, y = _corner(drawing, at)
-    error = NOTHING if look.error_db is None else tag("text", decibels(look.error_db), x=WIDE - 7, y=17, class_="db")
+    corner = {"runs": look.runs}
+    corner |= {} if look.error_db is None else {"db": decibels(look.error_db)}
+    corner |= {} if look.share is None else {"cost": f"{100 * look.share:.0f} %"}
     return tag(
         "g",
         tag("title", shortened(plain(f"{box.op}: {box.name}"), 200)),
@@ -104,8 +108,7 @@ def _box(drawing: Drawing, at: int, look: Look, tensors: Sequence[TensorFacts]) 
         tag("rect", width=WIDE, height=HIGH, rx=7, class_="body"),
         tag("path", d=f"M4 6v{number(HIGH - 12)}", class_="band"),
         tag("text", shortened(plain(box.op), 14), x=12, y=17, class_="op"),
-        tag("text", look.runs, x=WIDE - 7, y=17, class_="runs"),
-        error,
+        *(tag("text", words, x=WIDE - 7, y=17, class_=name) for name, words in corner.items()),
         tag("text", shortened(plain(box.name), _LETTERS), x=12, y=33, class_="name"),
         _mark(look),
         transform=f"translate({number(x)} {number(y)})",
@@ -115,9 +118,12 @@ def _box(drawing: Drawing, at: int, look: Look, tensors: Sequence[TensorFacts]) 
 
 
 def _heat(look: Look) -> Iterator[str]:
-    """The class of an error: h9 where what is rounded is as large as the value, h0 from 40 dB on."""
+    """Classes: h9 where what is rounded is as large as the value, h0 from 40 dB on; k9 where all of the noise at the
+    outputs comes from here, k0 for none, the root in between so that a hundredth still shows."""
     if look.error_db is not None:
         yield f"h{round(min(9.0, max(0.0, (40 - look.error_db) * 9 / 40)))}"
+    if look.share is not None:
+        yield f"k{round(9 * min(1.0, max(0.0, look.share)) ** 0.5)}"
 
 
 def _mark(look: Look) -> Html:
