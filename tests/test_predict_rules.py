@@ -409,7 +409,13 @@ def test_every_reason_is_reached() -> None:
     of_requests = {"alone", "columns", "no_weight_only", "weight_only"}  # tests/test_float_weights.py
     of_shapes = {"matrix_channels", "column_bias", "vector_blocks"}  # tests/test_weight_shapes.py
     of_lowered = {"apart", "rises"}  # tests/test_pools.py, test_hard_activations.py
-    of_others = {"zero_point", "computed_scale", "many_scales", "bias_scale"}  # tests/test_foreign_kernels.py
+    of_others = {
+        "zero_point",
+        "computed_scale",
+        "many_scales",
+        "bias_scale",
+        "scalars",
+    }  # tests/test_foreign_kernels.py
     # Reasons of dynamic builds are not the predictor's: tests/test_dynamic.py.
     reasons = {key for key in TABLE.reasons if not key.startswith("dynamic_")}
     assert reasons == (words & reasons) | by_hand | of_requests | of_shapes | of_lowered | of_others

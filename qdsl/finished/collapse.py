@@ -16,6 +16,7 @@ from qdsl.finished.quants import Around, bias_fits, quant_of
 from qdsl.finished.records import Finished, Form, Parameters
 from qdsl.graph.integer_operators import computes_in_integers
 from qdsl.graph.view import GraphView, NodeView, TensorView, Use
+from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import INT32, OUTPUT, Edges, Quant, Written
 from qdsl.spec.plan import WIDENING, Prediction
 
@@ -66,6 +67,7 @@ class _Collapsing:
         self._places: dict[int, int] = {}
         self._uses: dict[str, list[tuple[Use, Quant | None]]] = {}
         self._writers: dict[str, int] = {}
+        self._besides = 0
         self._quants: dict[str, list[Quant]] = {}
         self._repeated: dict[str, tuple[str, Quant]] = {}
         self._known: dict[str, Prediction] = {}
@@ -111,20 +113,26 @@ class _Collapsing:
             return
         self._written[quant.params] = parameters
         self._integers[written] = _Integers(tensor, quant, parameters.key)
-        if self._read(written):
-            self._quants.setdefault(tensor, []).append(quant)
+        self._quants.setdefault(tensor, []).append(quant)
 
     def _repeat(self, tensor: str, source: str, quant: Quant) -> None:
         """`tensor` is what a pair on `source` gives, and a Q reads it."""
-        self._uses.setdefault(source, []).append((Use(-1, -2 - len(self._repeated)), quant))
+        self._read_besides(source, quant)
         self._repeated[tensor] = (source, quant)
         self._tensors[tensor] = replace(self._file.tensors[tensor], kind="activation", producer=None)
+
+    def _read_besides(self, tensor: str, quant: Quant) -> None:
+        """A DequantizeLinear that no node reads: nobody does, or another QuantizeLinear. It counts all the same."""
+        self._besides += 1
+        self._uses.setdefault(tensor, []).append((Use(-1, OUTPUT.port - self._besides), quant))
 
     def _dequantize(self, node: NodeView, read: str) -> None:
         parameters, output = self._parameters[node.name], node.outputs[0]
         written = self._integers.get(read)
         if written is not None and written.key == parameters.key:
             self._values[output] = _Value(written.tensor, written.quant)
+            if not self._read(output):
+                self._read_besides(written.tensor, written.quant)
             return
         quant = quant_of(parameters, self._around(node, bare=True))
         if quant is None:
@@ -161,7 +169,8 @@ class _Collapsing:
         axis = node.attrs.get("axis", 1)
         constant = all(self._constant(name) for name in node.inputs[1:3] if name)
         own = self._scales[self._identity(node.inputs[1])] == 1
-        return Around(constant, own, axis if isinstance(axis, int) else 1, bare)
+        site = " ".join((node.domain, *node.inputs[2:3]))
+        return Around(constant, own, axis if isinstance(axis, int) else 1, bare, site)
 
     def _shared(self) -> Counter[object]:
         """How many ports of nodes that run read each constant."""
@@ -192,7 +201,7 @@ class _Collapsing:
         for name, tensor in self._file.tensors.items():
             for use in tensor.uses:
                 self._capture(name, use)
-        names = dict.fromkeys((*self._file.inputs, *self._uses, *self._writers, *outputs))
+        names = dict.fromkeys((*self._file.inputs, *self._uses, *self._writers, *self._quants, *outputs))
         tensors = {name: self._tensor(name, name in outputs) for name in names if name}
         small = {name: value for name, value in self._file.small.items() if name in tensors}
         small |= small_values(self._model, filter(self._loaded.tensors.__contains__, tensors), tensors)
@@ -225,17 +234,14 @@ class _Collapsing:
                 written[value.tensor].graph_output = True
             elif value.quant is not None:
                 _note(edges, value.tensor, OUTPUT, value.quant)
-        edges.misfits = frozenset(self._misfits(view, edges.reads))
+        edges.fits = dict(self._fits(view, edges.reads))
         return edges
 
-    def _misfits(self, view: GraphView, reads: Mapping[Use, Quant]) -> Iterator[Use]:
+    def _fits(self, view: GraphView, reads: Mapping[Use, Quant]) -> Iterator[tuple[Use, Interval]]:
         for node in view.nodes:
-            found = [reads.get(Use(node.index, port)) for port in range(3)]
-            data, weight, bias = (None if each is None else self._written[each.params] for each in found)
-            if data is None or weight is None or bias is None or bias.element != INT32.name:
-                continue
-            if not bias_fits(data, weight, bias):
-                yield Use(node.index, 2)
+            weight, bias = (reads.get(Use(node.index, port)) for port in (1, 2))
+            if weight is not None and bias is not None and bias.dtype is INT32:
+                yield Use(node.index, 2), bias_fits(self._written[weight.params], self._written[bias.params])
 
     def _writes(self, tensor: TensorView) -> bool:
         """Whether something quantizes the tensor, or may: not where floats are made of integers of elsewhere alone."""

@@ -82,11 +82,12 @@ class _Loading:
         return self._neutral(node) if node.op in _NEUTRAL else None
 
     def _neutral(self, node: NodeView) -> str | None:
-        """The other operand of the addition of 0, or the product with 1."""
+        """The other operand of the addition of 0, or the product with 1, where a node writes it."""
         for port in (0, 1) if node.op in ("Add", "Mul") else (1,):
             name, other = node.inputs[port], node.inputs[1 - port]
             rank, most = _rank(self._view, name), _rank(self._view, other)
             fits = rank is not None and most is not None and rank <= most
+            fits = fits and self._view.producer(other) is not None
             if fits and self._constant(name) and not self._constant(other) and self._only(name) == _NEUTRAL[node.op]:
                 return other
         return None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from qdsl.finished.records import Parameters
+from qdsl.predict.bounds import ANYTHING, Interval
 from qdsl.predict.edges import INT32, Quant
 from qdsl.spec import DTYPES, Granularity
 
 # Steps of a bias are those of the products, give or take so much, as a share of these and beyond it.
 _SHARE, _STEP = 1e-2, 1e-6
+_NONE: Interval = (math.inf, -math.inf)
 _TYPES = {**DTYPES, INT32.name: INT32}
 
 
@@ -19,12 +22,13 @@ _TYPES = {**DTYPES, INT32.name: INT32}
 class Around:
     """What the graph says of a Q or DQ beside its parameters: `constant`, that scale and zero point are constants to
     the runtime; `own`, that nobody else has the scale; `axis`, as the node writes it; `bare`, that more than DQ nodes
-    has the integers."""
+    has the integers; `site` as for Quant."""
 
     constant: bool
     own: bool
     axis: int
     bare: bool
+    site: str
 
 
 def quant_of(parameters: Parameters, around: Around) -> Quant | None:
@@ -49,8 +53,10 @@ def quant_of(parameters: Parameters, around: Around) -> Quant | None:
         step=step or 0.0,
         zero=parameters.zero_written,
         constant=around.constant,
-        plain=around.own and (_ranks(parameters) == {0} if per_tensor else around.axis >= 0),
+        scalar=_ranks(parameters) <= {0},
+        plain=around.own and (per_tensor or around.axis >= 0),
         bare=around.bare,
+        site=around.site,
     )
 
 
@@ -58,21 +64,18 @@ def _ranks(parameters: Parameters) -> set[int]:
     return {np.ndim(each) for each in (parameters.scale, parameters.zero_point) if each is not None}
 
 
-def bias_fits(data: Parameters, weight: Parameters, bias: Parameters) -> bool:
-    """Whether the steps of a stored bias are those of the products of `data` and `weight`, and its zero point 0; so it
-    is where one of them is not known."""
-    scales = [None if each.scale is None else np.asarray(each.scale, np.float64) for each in (data, weight, bias)]
+def bias_fits(weight: Parameters, bias: Parameters) -> Interval:
+    """The steps of the data for which those of a stored bias are those of the products; none where it has a zero point,
+    any where scales are not known."""
     if bias.zero_point is not None and np.any(np.asarray(bias.zero_point)):
-        return False
-    if scales[0] is None or scales[1] is None or scales[2] is None:
-        return True
-    first, second, steps = (scale.reshape(-1) for scale in scales if scale is not None)
-    if first.size != second.size and 1 not in (first.size, second.size):
-        return False
-    products = first * second
-    if products.size != steps.size and 1 not in (products.size, steps.size):
-        return False
-    return bool(np.all(np.abs(steps - products) <= _STEP + _SHARE * np.abs(products)))
+        return _NONE
+    if weight.scale is None or bias.scale is None:
+        return ANYTHING
+    factors, steps = (np.asarray(each.scale, np.float64).reshape(-1) for each in (weight, bias))
+    if (factors.size != steps.size and 1 not in (factors.size, steps.size)) or np.any(factors <= 0):
+        return _NONE
+    low, high = (steps - _STEP) / (1 + _SHARE) / factors, (steps + _STEP) / (1 - _SHARE) / factors
+    return float(np.max(low)), float(np.min(high))
 
 
 def _only(values: object) -> float | None:

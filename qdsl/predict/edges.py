@@ -26,8 +26,9 @@ class Quant:
     no stored value leaves, None when unknown; `step` is the scale, 0 when unknown.
 
     What a file of others may write otherwise: `zero`, a zero point is written; `constant`, scale and zero point are
-    constants; `plain`, one scale is a scalar, an axis counts from the first, and nobody else has the scale; `bare`,
-    more than its DQ nodes has the integers.
+    constants; `scalar`, scale and zero point have no axes; `plain`, an axis counts from the first, and nobody else has
+    the scale; `bare`, more than its DQ nodes has the integers; `site`, what else
+    must be equal for the Q nodes of a tensor to be one: the name of the zero point, the domain.
     """
 
     dtype: DType
@@ -40,8 +41,10 @@ class Quant:
     step: float = 0.0
     zero: bool = True
     constant: bool = True
+    scalar: bool = True
     plain: bool = True
     bare: bool = False
+    site: str = ""
 
     @property
     def fixed(self) -> bool:
@@ -96,14 +99,14 @@ class Edges:
     """`reads`: how a node's port reads its tensor through DequantizeLinear; a port that is absent reads floats.
     `written`: what leaves each tensor that a node or the caller writes. `lowered`: the emitter has yet to rewrite nodes
     to suit the target. `repeated`: tensors between two pairs that stand one behind the other, each with the tensor that
-    the first pair stands on, and how. `misfits`: the ports at which a stored bias has another scale than the products
-    that it is added to, or a zero point."""
+    the first pair stands on, and how. `fits`: of the ports that read a stored bias, for which steps of the data its own
+    steps are those of the products that it is added to."""
 
     reads: dict[Use, Quant]
     written: dict[str, Written]
     lowered: bool = False
     repeated: dict[str, tuple[str, Quant]] = field(default_factory=dict)
-    misfits: frozenset[Use] = frozenset()
+    fits: dict[Use, Interval] = field(default_factory=dict)
 
     def quantize(self, tensor: str, quant: Quant, readers: Sequence[Use], to_output: bool = False) -> None:
         """Puts a Q after `tensor`, unless the same stands there; `readers`, which read floats so far, and the graph

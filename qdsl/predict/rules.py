@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from qdsl.capability import ABSORBED, COMPUTE, MOVES, Capability, Row
 from qdsl.capability.float16 import RUNS_HALF, Float16Row, float16_for
 from qdsl.capability.rows import WeightOnly
 from qdsl.graph.view import GraphView, NodeView, Use
-from qdsl.predict.bounds import clip_limits, fixed_tensors
+from qdsl.predict.bounds import ANYTHING, clip_limits, fixed_tensors
 from qdsl.predict.edges import INT32, Edges, Quant, Written
 from qdsl.spec import DTYPES, DType, Granularity
 from qdsl.spec.plan import Prediction
 
 # Limits are compared as integers where a kernel takes the activation in, else as they are (up to float32's precision).
 _ROUNDED, _EXACT = 0.499, 1e-6
+_CUTS = ("Relu", "Clip")
 _FLOATS = ("float32", "float16", "float64", "bfloat16")
 
 
@@ -192,11 +194,25 @@ class Judge:
         stored = [port for port in ports if port not in row.weights and Use(node.index, port) in self._edges.reads]
         inputs = [self._read_as(node, port) for port in stored]
         outputs = [] if output is None else [self._written_as(output)]
+        if "zero_point" in row.requires and not self._zeros(node, (*stored, *row.weights)):
+            return _miss("zero_point")
+        if "scalars" in row.requires and not self._scalar(node, stored, output):
+            return _miss("scalars")
         if row.same_type and len({run for _, run in inputs}) > 1:
             return _mixed("type_mix", inputs)
         if row.same_type and len({run for _, run in (*inputs, *outputs)}) > 1:
             return _mixed("output_types", [inputs[0], *outputs])
         return self._signed(node, row, inputs[0][1])
+
+    def _zeros(self, node: NodeView, ports: Iterable[int]) -> bool:
+        """Whether the zero points of what comes in integers are written."""
+        quants = (self._edges.reads.get(Use(node.index, port)) for port in ports)
+        return all(quant is None or quant.zero for quant in quants)
+
+    def _scalar(self, node: NodeView, ports: list[int], output: str | None) -> bool:
+        quants = [self._edges.reads[Use(node.index, port)] for port in ports]
+        quants += [] if output is None else list(self._edges.written[output].quants)
+        return all(quant.scalar for quant in quants)
 
     def _signed(self, node: NodeView, row: Row, data: DType) -> Miss | None:
         """Kernels of this target that read int8 activations: some not at all, some with int8 weights only."""
@@ -240,13 +256,21 @@ class Judge:
         if quant is not None and quant.dtype is not INT32:
             return _miss("bias_type")
         if quant is not None:
-            misfit = "bias_scale" in row.requires and Use(node.index, row.bias) in self._edges.misfits
-            return _miss("bias_scale") if misfit else None
+            return None if "bias_scale" not in row.requires or self._fits(node, row.bias) else _miss("bias_scale")
         if "column_bias" in row.requires and self._by_channel(node, row) and bias_of_rows(node, row, self._view):
             return _miss("column_bias")
-        if found is None or not self._view.is_constant(node.inputs[row.bias]):
+        stored = found is not None or self._comes_to_quantizer(node)
+        if not stored or not self._view.is_constant(node.inputs[row.bias]):
             return _miss("bias_float")
         return None
+
+    def _fits(self, node: NodeView, bias: int) -> bool:
+        """Whether the stored bias has the steps of the products, as far as they are known."""
+        data, (low, high) = (
+            self._edges.reads.get(Use(node.index, 0)),
+            self._edges.fits.get(Use(node.index, bias), ANYTHING),
+        )
+        return low <= high and (data is None or not data.step or low <= data.step <= high)
 
     def _stacked(self, node: NodeView, row: Row, port: int, quant: Quant) -> Miss | None:
         """A stack of matrices with a scale per channel, for a kernel that takes that of a matrix alone."""
@@ -280,7 +304,19 @@ class Judge:
         if row.runtime_weight is None or self._edges.lowered:
             return False
         bias_is_stored = row.bias is not None and Use(node.index, row.bias) in self._edges.reads
-        return not bias_is_stored and isinstance(self._exit(node, row), _Exit)
+        found = self._exit(node, row)
+        return not bias_is_stored and (isinstance(found, _Exit) or (found is None and self._comes_to_quantizer(node)))
+
+    def _comes_to_quantizer(self, node: NodeView) -> bool:
+        """Whether a QuantizeLinear alone reads what the node writes, or what a Relu or Clip makes of it, beside the
+        caller: the runtime then stores the constants that the node reads, whatever runs in the end."""
+        written = self._edges.written[node.outputs[0]]
+        while written.edges == 1 and not written.quants:
+            reader = self._view.nodes[next(iter(written.floats)).node]
+            if reader.op not in _CUTS:
+                return False
+            written = self._edges.written[reader.outputs[0]]
+        return written.edges == 1
 
     def _weight_only(self, node: NodeView, row: Row, miss: Miss) -> Prediction:
         """Integer weights with float activations: a kernel of its own, when nothing folds into the output."""
@@ -319,7 +355,8 @@ class Judge:
         and nobody else reads it."""
         along = {Granularity.PER_TENSOR: quant.axis, Granularity.PER_CHANNEL: 1, Granularity.PER_BLOCK: 0}
         shared = [use for use in self._view.tensors[node.inputs[port]].uses if self._edges.reads.get(use) == quant]
-        return quant.plain and quant.constant and quant.axis == along[quant.granularity] and len(shared) == 1
+        single = quant.scalar or quant.granularity is not Granularity.PER_TENSOR
+        return single and quant.plain and quant.constant and quant.axis == along[quant.granularity] and len(shared) == 1
 
     def _taken_up(self, node: NodeView, row: Row) -> bool:
         """Whether the runtime first joins what reads the result to the node: a QuantizeLinear, or an activation that

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from qdsl.graph.view import GraphView, TensorView, Use
-from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, Quant
 from qdsl.spec import DTYPES, Granularity
 
@@ -27,11 +27,13 @@ def _joined(edges: Edges, between: str) -> str | None:
     if out is None or inner is None:
         return None
     second = inner.only_quant
-    if second is None or len(out.quants.get(first, ())) != 1 or len(inner.quants[second]) != 1:
+    if second is None or len(out.quants.get(first, ())) != 1 or not inner.quants[second]:
         return None
     if not _joins(first) or not _joins(second) or first.dtype != second.dtype:
         return None
     both = first if first.params == second.params else _both(first, second)
+    own = first.site if first.params == second.params else f"{first.site} {between}"  # new constants, or its own
+    both = replace(both, scalar=first.scalar and second.scalar, site=own)
     del out.quants[first]
     readers = inner.quants.pop(second)
     out.add(both, readers)
@@ -45,23 +47,39 @@ def _joined(edges: Edges, between: str) -> str | None:
 
 def _joins(quant: Quant) -> bool:
     whole = quant.granularity is Granularity.PER_TENSOR and quant.fixed and not quant.bare
-    return whole and quant.dtype in _TYPES and quant.reach is not None
+    return whole and quant.dtype in _TYPES and quant.reach is not None and quant.step > 0
 
 
 def _both(first: Quant, second: Quant) -> Quant:
-    """The pair whose range is what the ranges of both have in common."""
-    low, high = _common(first), _common(second)
-    reach: Interval = max(low[0], high[0]), min(low[1], high[1])
+    """The pair whose range is what the ranges of both have in common, as the runtime computes it: in float32. It may be
+    one of the two."""
+    import numpy as np
+
     qmin, qmax = first.dtype.qmin, first.dtype.qmax
     assert qmin is not None and qmax is not None, "8 bit integers"
-    step = (reach[1] - reach[0]) / (qmax - qmin)
-    zero = round(qmin - reach[0] / step) if step > 0 else qmin
-    return replace(first, params=f"{first.params}&{second.params}", reach=reach, step=step, lowest_zero=zero == qmin)
+    zeros = [_zero(each, qmin) for each in (first, second)]
+    steps = [np.float32(each.step) for each in (first, second)]
+    low = max(np.float32(qmin - zero) * step for zero, step in zip(zeros, steps, strict=True))
+    high = min(np.float32(qmax - zero) * step for zero, step in zip(zeros, steps, strict=True))
+    step = (high - low) / np.float32(qmax - qmin)
+    zero = _away(float(np.float32(qmin) - low / step)) if step > 0 else qmin
+    for each, its_zero, its_step in zip((first, second), zeros, steps, strict=True):
+        if zero == its_zero and step == its_step:
+            return each
+    step = max(step, np.finfo(np.float32).tiny)  # of two ranges that have one value in common, or none
+    reach = float((qmin - zero) * step), float((qmax - zero) * step)
+    params = f"{first.params}&{second.params}"
+    return replace(first, params=params, reach=reach, step=float(step), lowest_zero=zero == qmin)
 
 
-def _common(quant: Quant) -> Interval:
+def _zero(quant: Quant, qmin: int) -> int:
     assert quant.reach is not None, "only such pairs are joined"
-    return quant.reach
+    return qmin - round(quant.reach[0] / quant.step)
+
+
+def _away(value: float) -> int:
+    """The nearest integer; of two, the one further from 0."""
+    return int(math.copysign(math.floor(abs(value) + 0.5), value))
 
 
 def _without(view: GraphView, joined: dict[str, str]) -> GraphView:

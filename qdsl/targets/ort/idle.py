@@ -12,8 +12,9 @@ _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE})
 
 
-def idle(model: ModelProto) -> frozenset[str]:
-    """Their names. Linear in the size of the graph."""
+def idle(model: ModelProto, types: Mapping[str, int]) -> frozenset[str]:
+    """Their names. `types` are element types by tensor name, as far as they are known. Linear in the size of the
+    graph."""
     graph = model.graph
     given = {info.name for info in graph.input} if model.ir_version >= _FIRST_IR_OF_CONSTANTS else set()
     known = {tensor.name for tensor in graph.initializer} - given
@@ -23,9 +24,14 @@ def idle(model: ModelProto) -> frozenset[str]:
         if all(name in known for name in node.input if name):
             known.update(node.output)
             found.add(node.name)
-        elif node.op_type in _COPIES or _neutral(node, small):
+        elif node.op_type in _COPIES or _neutral(node, small) or _casts_nothing(node, types):
             found.add(node.name)
     return frozenset(found)
+
+
+def _casts_nothing(node: NodeProto, types: Mapping[str, int]) -> bool:
+    wanted = next((each.i for each in node.attribute if each.name == "to"), None)
+    return node.op_type == "Cast" and wanted is not None and types.get(node.input[0]) == wanted
 
 
 def _neutral(node: NodeProto, small: Mapping[str, TensorProto]) -> bool:

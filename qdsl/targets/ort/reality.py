@@ -32,7 +32,7 @@ _RESHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze"})
 _RESHAPED = "_new_reshape"
 # Suffixes that the runtime gives to a kernel which replaces several nodes, after the name of the first.
 _ADDED = "/MatMulAddFusion"
-_FUSION_SUFFIXES = (_ADDED, _RESHAPED)
+_FUSION_SUFFIXES = (_ADDED, _RESHAPED, "/GemmTransposeFusion/")
 _FLOAT = int(onnx.TensorProto.FLOAT)
 _FLOAT16 = int(onnx.TensorProto.FLOAT16)
 _QGEMM_OUTPUT_SCALE = 7
@@ -97,7 +97,7 @@ class _Reader:
         self._reader = {name: node for node in fused.graph.node for name in node.input}
         self._author = {name: node for node in self._nodes for name in node.output}
         self._twins = _twins(emitted.graph)
-        self._idle = idle(emitted)
+        self._idle = idle(emitted, self._declared)
         self._joined = _joined(emitted.graph)
         self._quantized: dict[str, list[str]] = {}
         for node in emitted.graph.node:
@@ -130,7 +130,7 @@ class _Reader:
             return self._vanished(node, found)
         if _is_integer_kernel(kernel.op_type):
             return Ran("integer", kernel.op_type)
-        if self._reads_integers(kernel) and not self._reads_own_integers(node):
+        if self._reads_integers(kernel) and not self._reads_own_integers(node, kernel):
             return Ran("integer", kernel.op_type)
         runs = "float16" if self._reads(kernel) == _FLOAT16 else "float"
         return Ran(runs, kernel.op_type, self._rounded(node, kernel))
@@ -145,11 +145,11 @@ class _Reader:
     def _reads_integers(self, kernel: onnx.NodeProto) -> bool:
         return self._reads(kernel) in _SMALL_INTEGERS
 
-    def _reads_own_integers(self, node: onnx.NodeProto) -> bool:
+    def _reads_own_integers(self, node: onnx.NodeProto, kernel: onnx.NodeProto) -> bool:
         """Whether the float model itself has integers there: a Cast of uint8 pictures is no integer kernel."""
         name = node.input[0] if node.input else ""
         known = self._declared.get(name)
-        if known is None and name == self._by_name[node.name].input[0]:  # read by the kernel under its own name
+        if known is None and list(kernel.input[:1]) == [name]:  # read by the kernel under its own name
             known = self._types.get(name)
         return known in _SMALL_INTEGERS and node.name not in self._joined
 
