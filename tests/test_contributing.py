@@ -340,7 +340,45 @@ def an_operator_row(copy: Copy) -> tuple[str, ...]:
     return "tests/test_capability_docs.py", "tests/test_capability.py"
 
 
-ADDED = [a_canonical_pass, a_lowering, a_diagnostic, a_keyword, a_verb, a_target, an_operator_row]
+def a_rule_of_the_audit(copy: Copy) -> tuple[str, ...]:
+    copy.add(
+        "qdsl/auditing/rules/hard_maximum.py",
+        '''
+        """A Hardmax, of which no rule spoke before."""
+
+        from __future__ import annotations
+
+        from collections.abc import Iterator
+        from typing import ClassVar
+
+        from qdsl.auditing.finding import Finding, Place
+        from qdsl.auditing.rule import Audited
+        from qdsl.auditing.telling import shown
+        from qdsl.diag import Severity
+
+
+        class Check:
+            id: ClassVar[str] = "hard_maximum"
+            summary: ClassVar[str] = "a Hardmax"
+            explanation: ClassVar[str] = "It is there."
+            severity: ClassVar[Severity] = Severity.NOTE
+            targets: ClassVar[tuple[str, ...]] = ()
+
+            def check(self, audited: Audited) -> Iterator[Finding]:
+                for node in audited.finished.view.nodes:
+                    if node.op == "Hardmax":
+                        place = Place("node", node.name)
+                        yield Finding(self.id, self.severity, place, f"{shown(node.name)} is one", "it is there")
+        ''',
+    )
+    copy.after("qdsl/spec/audit_rules.py", "RULES: tuple[str, ...] = (", '    "hard_maximum",')
+    copy.regenerate("docs/audit.md", "tests/test_audit_docs.py")
+    said = copy.python("-m", "qdsl", "explain", "hard_maximum")
+    assert "It is there." in said.stdout, said.stderr
+    return "tests/test_audit_docs.py", "tests/test_floors.py"
+
+
+ADDED = [a_canonical_pass, a_lowering, a_diagnostic, a_keyword, a_verb, a_target, an_operator_row, a_rule_of_the_audit]
 
 
 @pytest.mark.parametrize("change", ADDED)

@@ -18,8 +18,8 @@ class Check:
     id: ClassVar[str] = "activation_per_channel"
     summary: ClassVar[str] = "an activation has a scale per channel or in blocks: TensorRT computes in float behind it"
     explanation: ClassVar[str] = (
-        "TensorRT takes one scale for an activation; more of them only where the quantized tensor comes from a "
-        "constant. The file is imported, and the nodes behind run in float without a word (seen with TensorRT-RTX)."
+        "TensorRT imports the file and runs the nodes behind in float without a word (seen with TensorRT-RTX). It "
+        "takes one scale for an activation; more of them only where the quantized tensor comes from a constant."
     )
     severity: ClassVar[Severity] = Severity.WARNING
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)

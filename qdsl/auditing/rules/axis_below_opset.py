@@ -18,9 +18,8 @@ class Check:
     id: ClassVar[str] = "axis_below_opset"
     summary: ClassVar[str] = "scales per channel, or `axis`, at an opset below 13"
     explanation: ClassVar[str] = (
-        "QuantizeLinear and DequantizeLinear know `axis`, and more scales than one, from opset 13 on. With the "
-        "attribute at a lower opset the file is no valid model, and ONNX Runtime does not load it (unrecognized "
-        "attribute); without, ONNX Runtime 1.32 takes axis 1, which the standard does not say. onnxruntime's own "
+        "With the attribute the file is no valid model before opset 13, and ONNX Runtime 1.32 does not load it "
+        "(unrecognized attribute); without, it takes axis 1, which the standard does not say. onnxruntime's own "
         "quantizer writes such files for models of opset 10 to 12 with per_channel. Upgrade the float model to opset "
         "13 first; qdsl does so by itself."
     )

@@ -17,8 +17,8 @@ class Check:
     id: ClassVar[str] = "axis_not_written"
     summary: ClassVar[str] = "a scale per channel without `axis`: parsers of TensorRT differ in what they take"
     explanation: ClassVar[str] = (
-        "Without `axis` ONNX means axis 1. TensorRT 10.1 takes axis 0, later parsers axis 1 (axis 0 below opset 13): "
-        "weights are scaled along another axis than was meant, or the file is refused, by version. Write the axis."
+        "ONNX means axis 1 by that, TensorRT 10.1 axis 0, later parsers axis 1 (axis 0 below opset 13): weights are "
+        "scaled along another axis than was meant, or the file is refused, by version. Write the axis."
     )
     severity: ClassVar[Severity] = Severity.WARNING
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)

@@ -15,10 +15,10 @@ class Check:
     id: ClassVar[str] = "bias_in_integers"
     summary: ClassVar[str] = "a bias is stored as int32"
     explanation: ClassVar[str] = (
-        "TensorRT's DequantizeLinear takes int8, int4, float8 and float4; its parser refuses int32 (only activation "
-        "datatypes allowed as input). YOLOv8n by onnxruntime's quantizer is refused for its 63 int32 biases; with "
-        "floats in their place all 64 convolutions run in int8. onnxruntime's quantizer leaves them in floats with "
-        "QuantizeBias=False."
+        "TensorRT's parser refuses the file: its DequantizeLinear takes int8, int4, float8 and float4 (only "
+        "activation datatypes allowed as input). YOLOv8n by onnxruntime's quantizer is refused for its 63 int32 "
+        "biases; with floats in their place all 64 convolutions run in int8. onnxruntime's quantizer leaves them in "
+        "floats with QuantizeBias=False."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)

@@ -25,10 +25,10 @@ class Check:
     id: ClassVar[str] = "bias_scale_mismatch"
     summary: ClassVar[str] = "an int32 bias is not in steps of input scale times weight scale"
     explanation: ClassVar[str] = (
-        "An integer kernel adds the integers of the bias to those of the products, whose step is the scale of the "
-        "input times that of the weight. ONNX Runtime leaves a Conv in float whose bias is in other steps, by more "
-        "than 1 %; of a Gemm it asks nothing, and adds integers that mean something else. Such a file comes from a "
-        "tool that changed one of the three scales and not the others."
+        "ONNX Runtime leaves a Conv in float whose bias is off by more than 1 %; of a Gemm it asks nothing, and adds "
+        "integers that mean something else. An integer kernel adds the integers of the bias to those of the products, "
+        "whose step is the scale of the input times that of the weight. Such a file comes from a tool that changed "
+        "one of the three scales and not the others."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ()

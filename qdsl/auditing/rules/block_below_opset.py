@@ -17,8 +17,8 @@ class Check:
     id: ClassVar[str] = "block_below_opset"
     summary: ClassVar[str] = "scales in blocks at an opset below 21"
     explanation: ClassVar[str] = (
-        "QuantizeLinear and DequantizeLinear know `block_size` from opset 21 on. At a lower opset the file is no "
-        "valid model, and ONNX Runtime 1.32 does not load it (unrecognized attribute)."
+        "The file is no valid model, and ONNX Runtime 1.32 does not load it (unrecognized attribute). QuantizeLinear "
+        "and DequantizeLinear know `block_size` from opset 21 on."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ()

@@ -16,8 +16,8 @@ class Check:
     id: ClassVar[str] = "four_bits_odd"
     summary: ClassVar[str] = "a 4 bit weight has an odd number of elements"
     explanation: ClassVar[str] = (
-        "TensorRT packs two integers of 4 bits into a byte and refuses a tensor with an odd number of them (4-bit "
-        "quantization requires an even number of elements)."
+        "TensorRT refuses the file: it packs two integers of 4 bits into a byte (4-bit quantization requires an even "
+        "number of elements)."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)

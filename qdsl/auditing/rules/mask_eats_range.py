@@ -28,10 +28,10 @@ class Check:
     id: ClassVar[str] = "mask_eats_range"
     summary: ClassVar[str] = "attention scores share a scale with the mask that is added to them"
     explanation: ClassVar[str] = (
-        "A mask adds -10000, -65504 or -1e9 to the scores that a Softmax must not see. Quantized together, nearly all "
-        "integers stand for the way down to the mask: a Softmax tells apart what lies up to 16 below the largest of a "
-        "row, and of that a step of 39 (10000 in 256 steps) leaves nothing. qdsl lets such ranges saturate where the "
-        "Softmax no longer looks; without it, leave the masked scores in float."
+        "Nearly all integers stand for the way down to the mask (-10000, -65504, -1e9), and of the scores nothing is "
+        "left. A Softmax tells apart what lies up to 16 below the largest of a row; 10000 in 256 steps is 39 a step. "
+        "qdsl lets such ranges saturate where the Softmax no longer looks; without it, leave the masked scores in "
+        "float."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ()

@@ -19,9 +19,10 @@ class Check:
     id: ClassVar[str] = "qoperator_form"
     summary: ClassVar[str] = "an operator on integers (QLinearConv, MatMulInteger, ..), which TensorRT does not import"
     explanation: ClassVar[str] = (
-        "TensorRT imports QuantizeLinear and DequantizeLinear, and no operator that reads integers and scales itself: "
-        "QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger, DynamicQuantizeLinear are unsupported nodes, those "
-        "of com.microsoft plugins that are not there. Quantize into Q/DQ nodes, with static ranges."
+        "TensorRT refuses the file: it imports QuantizeLinear and DequantizeLinear, and no operator that reads "
+        "integers and scales itself. QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger and DynamicQuantizeLinear "
+        "are unsupported nodes, those of com.microsoft plugins that are not there. Quantize into Q/DQ nodes, with "
+        "static ranges."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)

@@ -40,11 +40,10 @@ class Check:
     id: ClassVar[str] = "scale_over_disparate_ranges"
     summary: ClassVar[str] = "a Concat joins tensors of very different ranges under one scale"
     explanation: ClassVar[str] = (
-        "What a Concat writes has one scale, made for the input with the widest range. An input that keeps under 1 in "
-        "16 of its steps has lost most of what it held; under 2 steps, all. The usual case is the head of a detector: "
-        "boxes in pixels (0..640) leave probabilities (0..1) 0.4 steps of 256, and every score becomes 0. YOLOv8n "
-        "quantized as a whole by onnxruntime's defaults finds nothing (mAP50-95 0.000 of 0.558), with the decoding in "
-        "float 0.557."
+        "The scale is made for the input with the widest range: one that keeps under 1 in 16 of its steps has lost "
+        "most of what it held, under 2 steps all of it. The usual case is the head of a detector: boxes in pixels "
+        "(0..640) leave probabilities (0..1) 0.4 steps of 256, and every score becomes 0. YOLOv8n quantized as a "
+        "whole by onnxruntime's defaults finds nothing (mAP50-95 0.000 of 0.558), with the decoding in float 0.557."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ()

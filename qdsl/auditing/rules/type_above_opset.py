@@ -28,10 +28,10 @@ class Check:
     id: ClassVar[str] = "type_above_opset"
     summary: ClassVar[str] = "a type of integers or scales that the opset's Q and DQ do not have"
     explanation: ClassVar[str] = (
+        "The file is no valid model, and ONNX Runtime 1.32 does not load it (type error, invalid graph). "
         "QuantizeLinear has int8 and uint8 from opset 10 on, float8 and scales of float16 from 19, 4 and 16 bit "
-        "integers from 21, float4 from 23, 2 bit integers from 25. At a lower opset the file is no valid model, and "
-        "ONNX Runtime 1.32 does not load it (type error, invalid graph). The operators of com.microsoft take 4 and 16 "
-        "bit integers at any opset. qdsl raises the opset of what it emits as far as its types need."
+        "integers from 21, float4 from 23, 2 bit integers from 25. The operators of com.microsoft take 4 and 16 bit "
+        "integers at any opset. qdsl raises the opset of what it emits as far as its types need."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ()

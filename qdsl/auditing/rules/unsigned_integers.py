@@ -17,10 +17,9 @@ class Check:
     id: ClassVar[str] = "unsigned_integers"
     summary: ClassVar[str] = "uint8 integers, which TensorRT reads as int8"
     explanation: ClassVar[str] = (
-        "TensorRT computes in int8. Its parser warns of a uint8 zero point and reads int8 instead (10.11 and later; "
-        "earlier ones refuse): with zero point 0 and a scale for 0..255 every value above 127 steps saturates, "
-        "without a word from the builder. So a file that is right in ONNX Runtime is wrong there. Activations for "
-        "TensorRT are int8, symmetric."
+        "TensorRT's parser reads int8 instead, with no more than a warning (10.11 and later; earlier ones refuse): "
+        "with zero point 0 and a scale for 0..255 every value above 127 steps saturates. So a file that is right in "
+        "ONNX Runtime is wrong there. Activations for TensorRT are int8, symmetric."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)

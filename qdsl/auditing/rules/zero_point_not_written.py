@@ -18,9 +18,9 @@ class Check:
     id: ClassVar[str] = "zero_point_not_written"
     summary: ClassVar[str] = "a QuantizeLinear without a zero point: ONNX means uint8, TensorRT int8"
     explanation: ClassVar[str] = (
-        "Without a zero point ONNX's QuantizeLinear writes uint8, TensorRT's writes int8, and neither says so: the "
-        "same file means two things. ONNX Runtime saturates negative values at 0, TensorRT does not. Write the zero "
-        "point, of int8 for TensorRT."
+        "The same file means two things, and nobody says so: without a zero point ONNX's QuantizeLinear writes uint8, "
+        "TensorRT's int8. ONNX Runtime saturates negative values at 0, TensorRT does not. Write the zero point, of "
+        "int8 for TensorRT."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)

@@ -19,9 +19,8 @@ class Check:
     id: ClassVar[str] = "zero_point_not_zero"
     summary: ClassVar[str] = "a zero point is not 0, or is computed"
     explanation: ClassVar[str] = (
-        "TensorRT quantizes symmetrically: every zero point has to be 0, and a constant. Its parser refuses another "
-        "one (buildZeroPointTensor, shiftIsAllZeros), its builder one that is a graph input. Activations for TensorRT "
-        "are int8, symmetric."
+        "TensorRT's parser refuses the file (buildZeroPointTensor, shiftIsAllZeros), or its builder, where the zero "
+        "point is a graph input: it quantizes symmetrically. Activations for TensorRT are int8, symmetric."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)

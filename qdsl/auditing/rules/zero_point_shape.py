@@ -11,7 +11,7 @@ class Check(Faulty):
     id: ClassVar[str] = "zero_point_shape"
     summary: ClassVar[str] = "a zero point has another shape than its scale"
     explanation: ClassVar[str] = (
-        "A zero point has the shape of its scale: one for each. ONNX's checker does not look at it, and such a file "
-        "loads: ONNX Runtime 1.32 fails when the node runs, also with one zero point for many scales."
+        "ONNX's checker does not look at it, and the file loads: ONNX Runtime 1.32 fails when the node runs, also "
+        "with one zero point for many scales. A zero point has the shape of its scale: one for each."
     )
     comes_of_it: ClassVar[str] = "onnxruntime loads the file and fails when it runs"

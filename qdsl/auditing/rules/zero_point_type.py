@@ -11,8 +11,7 @@ class Check(Faulty):
     id: ClassVar[str] = "zero_point_type"
     summary: ClassVar[str] = "a zero point has another type than the integers"
     explanation: ClassVar[str] = (
-        "Zero point and integers have one type: the zero point says what a QuantizeLinear writes. A DequantizeLinear "
-        "with another type than the integers that it reads is no valid model: ONNX Runtime 1.32 does not load it "
-        "(type parameter bound to different types)."
+        "Such a file is no valid model, and ONNX Runtime 1.32 does not load it (type parameter bound to different "
+        "types). Zero point and integers have one type: the zero point says what a QuantizeLinear writes."
     )
     comes_of_it: ClassVar[str] = "onnxruntime does not load the file"
