@@ -154,3 +154,14 @@ def test_a_bias_whose_steps_are_past_floats_is_no_division_by_zero(tmp_path: Pat
         if numpy_helper.to_array(each).dtype == np.float32:
             _replace(each, lambda values: np.full(values.shape, 1e-45, np.float32))
     assert looked_at(proto, tmp_path, every=True)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_weight_of_one_number_and_a_mover_that_reads_nothing(tmp_path: Path) -> None:
+    proto = integer_conv(CODES, operators=True)
+    kept = next(each for each in proto.graph.initializer if each.name == "w")
+    _replace(kept, lambda values: values.reshape(-1)[0])
+    looked_at(proto, tmp_path, every=True)
+    proto = integer_conv(CODES)
+    proto.graph.node.insert(0, helper.make_node("MaxPool", [], ["nothing"], name="nothing"))
+    looked_at(proto, tmp_path, every=True)

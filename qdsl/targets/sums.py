@@ -70,7 +70,7 @@ def _rules_out(fault: str, one: Operand, product: Product, sums: Sums, cpus: Col
         return not bool((one.codes == np.iinfo(one.codes.dtype).min).any())
     shape = one.codes.shape
     needed = needed_guard(sums, cpus, shape, groups=product.groups, turned=one.turned, one_zero=one.one_zero)
-    if any(axis >= len(shape) for axis in needed.pairs):
+    if any(not 0 <= axis < len(shape) for axis in needed.pairs):
         return False  # no weight that the kernel would take
     return bool(exact(one.codes, needed).all())
 

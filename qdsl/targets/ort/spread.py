@@ -66,7 +66,7 @@ def _past_outputs(view: GraphView, edges: Edges, capability: Capability, past: f
     found: list[str] = []
     clear: set[str] = set()
     for mover in view.nodes:
-        if mover.op not in capability.spread_past_outputs or not mover.outputs:
+        if mover.op not in capability.spread_past_outputs or not mover.outputs or not mover.inputs:
             continue
         quant, source = edges.written[mover.outputs[0]].only_quant, mover.inputs[0]
         if quant is None or not quant.constant or source not in edges.written or view.producer(source) is None:
