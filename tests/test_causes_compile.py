@@ -46,7 +46,7 @@ def test_the_line_keeps_its_word(built: Path) -> None:
 
 def test_the_page_shows_own_beside_inherited(built: Path) -> None:
     page = (built / "report.html").read_text(encoding="utf-8")
-    assert "Own error beside inherited" in page and "built anew" in page
+    assert "own beside inherited" in page and "built anew" in page
     assert load_build(built).found.builds[0].causes is not None
 
 
@@ -55,7 +55,7 @@ def test_without_the_word_nothing_of_it_is_there(tmp_path: Path) -> None:
     result = qdsl.compile(recipe, out=tmp_path / "build", lock=False)
     assert result.measurements.builds[0].causes is None
     assert "causes" not in (result.directory / "measurements.json").read_text(encoding="utf-8")
-    assert "Own error beside inherited" not in result.report.read_text(encoding="utf-8")
+    assert "own beside inherited" not in result.report.read_text(encoding="utf-8")
 
 
 def test_the_verb_tells_it_in_words_and_as_data(tmp_path: Path) -> None:

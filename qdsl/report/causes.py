@@ -16,15 +16,23 @@ from qdsl.spec.words import plain
 _DRAWN = 12
 
 
-def part(method: Method) -> Html:
-    """A chart of the first, and a table of all that was measured at the outputs; nothing where nobody asked."""
+def drawn(method: Method) -> list[Html]:
+    """A chart of what would help most; none where nobody asked, and where nothing was measured."""
+    found = method.facts.causes
+    measured = _measured(found) if found is not None else []
+    return [_chart(found, measured[:_DRAWN])] if found is not None and measured else []
+
+
+def listed(method: Method) -> Html:
+    """A table of all that was measured at the outputs; nothing where nobody asked."""
     found = method.facts.causes
     if found is None:
         return NOTHING
-    measured = [each for each in found.causes if each.measured]
-    drawn = [tag("div", _chart(found, measured[:_DRAWN]), class_="figures")] if measured else []
-    notes = [tag("p", plain(note), class_="note") for note in found.notes]
-    return tag("div", tag("h4", "Where the error comes from"), *drawn, *notes, _table(found, measured))
+    return tag("div", *(tag("p", plain(note), class_="note") for note in found.notes), _table(found, _measured(found)))
+
+
+def _measured(found: Causes) -> list[Cause]:
+    return [each for each in found.causes if each.measured]
 
 
 def _chart(found: Causes, rows: Sequence[Cause]) -> Html:
@@ -37,7 +45,8 @@ def _chart(found: Causes, rows: Sequence[Cause]) -> Html:
         f"What would help most comes first. Lower is worse: a low own error is the tensor's doing, a low inherited one "
         f"comes from further up. Measured, {words.count(min(2, found.samples), 'sample')} of {found.source}."
     )
-    return charts.bars(Words("Own error beside inherited", f"Own and inherited error: {first}.", caption), x, bars)
+    told = Words("Where the error comes from: own beside inherited", f"Own and inherited error: {first}.", caption)
+    return charts.bars(told, x, bars)
 
 
 def _bars(cause: Cause) -> list[Bar]:

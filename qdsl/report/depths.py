@@ -30,10 +30,11 @@ def part(method: Method) -> Html:
     drawn = [_shares(method, found)] if any(layer.macs for layer in found) else []
     if measured:
         drawn += [_along(method, measured), _worst(method, measured)]
+    drawn += causes.drawn(method)
     told = "Not measured: no layer was compared with the float model's."
     notes = [] if measured else [tag("p", told, class_="missing")]
     notes += [tag("p", each, class_="note") for each in _left_out(method)]
-    return tag("div", tag("div", *drawn, class_="figures"), *notes, causes.part(method), _table(method, found))
+    return tag("div", tag("div", *drawn, class_="figures"), *notes, causes.listed(method), _table(method, found))
 
 
 def _left_out(method: Method) -> list[str]:
