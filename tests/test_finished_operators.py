@@ -266,6 +266,47 @@ def test_fake_quantize_of_openvino() -> None:
     assert how.scale == pytest.approx(0.01)
 
 
+ELSEWHERE = {
+    "aimet": ("aimet.customop.cpu", "QcQuantizeOp", "unknown"),
+    "quark": ("com.amd.quark", "MXQuantizeDequantize", "unknown"),
+    "modelopt": ("trt", "TRT_FP4QDQ", "float4e2m1"),
+}
+
+
+@pytest.mark.parametrize("tool", ELSEWHERE)
+def test_grids_whose_scales_are_not_in_the_file(tool: str) -> None:
+    domain, op, element = ELSEWHERE[tool]
+    found = quant(op, {}, domain)
+    (grid,) = found.tensors
+    assert (grid.form, grid.parameters.element, grid.parameters.scale) == (Form.FAKE, element, None)
+    assert tool in [dialect.name for dialect in found.dialects]
+    assert audited(found.model).finished.quantized
+
+
+def test_blocks_that_tensorrt_finds_while_it_runs() -> None:
+    nodes = [
+        helper.make_node(
+            "TRT_FP4DynamicQuantize", ["x", "g"], ["q", "b"], name="find", domain="trt", axis=-1, block_size=16
+        ),
+        helper.make_node("DequantizeLinear", ["b", "g"], ["s"], name="scales"),
+        helper.make_node("DequantizeLinear", ["q", "s"], ["d"], name="values", axis=-1, block_size=16),
+        helper.make_node("MatMul", ["d", "d"], ["y"], name="matmul"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [16, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.float32(0.5), "g")],
+    )
+    domains = [helper.make_opsetid("", 23), helper.make_opsetid("trt", 1)]
+    found = read(from_proto(helper.make_model(graph, opset_imports=domains, ir_version=11)))
+    record = of_tensor(found, "x")
+    assert (record.form, record.quantizers, record.dequantizers) == (Form.DYNAMIC, ("find",), ("values",))
+    assert (record.parameters.element, record.parameters.block, record.parameters.axis) == ("float4e2m1", 16, 1)
+    assert record.readers == (Reader("matmul", 0), Reader("matmul", 1))
+
+
 def test_pact() -> None:
     found = read_text("""
 g (float[2] x) => (float[2] y)

@@ -99,7 +99,7 @@ def _alike(one: Shape, other: Shape) -> bool:
 def _values(written: Written, fixed: Fixed) -> Iterator[tuple[str, str]]:
     """In blocks of weights a scale may be negative, or 0 where all of the block is: quantizers write them so."""
     scale = fixed.value(written.scale)
-    if scale is None or scale.size == 0 or scale.dtype.kind in "OUS":
+    if scale is None or scale.size == 0:
         return
     values = np.asarray(scale, np.float64).reshape(-1)
     wrong = np.flatnonzero(~np.isfinite(values) | ((values <= 0) & (not written.block)))

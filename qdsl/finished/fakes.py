@@ -18,6 +18,11 @@ from qdsl.spec import Granularity
 
 _WIDTHS = (2, 4, 8, 16, 32)
 _FLOATS = {"float8e4m3": "float8e4m3fn"}  # as ONNX calls it
+# Of AIMET, whose encodings stand in a file beside the model; of Quark and ModelOpt, in blocks by their own range.
+_ELSEWHERE = {
+    **dict.fromkeys(("QcQuantizeOp", "BFPQuantizeDequantize", "MXQuantizeDequantize"), "unknown"),
+    "TRT_FP4QDQ": "float4e2m1",
+}
 _ROUNDS = ("Round", "Floor", "Ceil")
 _SCALES = ("Mul", "Div")
 
@@ -37,7 +42,7 @@ class Grid:
 def read_fakes(work: Work) -> None:
     """Every node that rounds floats to a grid."""
     for node in work.view.nodes:
-        find = _FAKES.get(node.op)
+        find = GRIDS.get(node.op)
         if find is not None and node.domain:
             grid = find(work, node)
             if grid is not None:
@@ -49,7 +54,7 @@ def read_fakes(work: Work) -> None:
 def _add(work: Work, node: NodeView, tensor: str, written: str, grid: Grid) -> None:
     constant = tensor in work.fixed
     made = _parameters(work, grid)
-    unread = grid.scale is None or grid.zero is None
+    unread = made.scale is None or grid.zero is None
     work.add(
         node.index,
         QuantizedTensor(
@@ -66,7 +71,7 @@ def _add(work: Work, node: NodeView, tensor: str, written: str, grid: Grid) -> N
 
 
 def _parameters(work: Work, grid: Grid) -> Parameters:
-    scale, axis = grid.scale, None
+    scale, axis = grid.scale if grid.scale is not None and grid.scale.size else None, None
     if scale is not None and scale.size > 1:
         wide = [at for at, dim in enumerate(scale.shape) if dim > 1]
         axis = wide[0] if len(wide) == 1 else None
@@ -166,7 +171,7 @@ def _fake_quantize(work: Work, node: NodeView) -> Grid | None:
     if len(node.inputs) < 5 or not isinstance(levels, int) or not 2 <= levels <= 2**32:
         return None
     low, high = work.fixed.value(node.inputs[3]), work.fixed.value(node.inputs[4])
-    if low is None or high is None:
+    if low is None or high is None or 0 in (low.size, high.size) or (low.shape != high.shape and low.size != 1):
         return Grid(None, None, 0, levels - 1, signed=False)
     with np.errstate(all="ignore"):
         scale = (np.asarray(high, np.float64) - low) / (levels - 1)
@@ -184,6 +189,11 @@ def _fake_quant(work: Work, node: NodeView) -> Grid | None:
     return Grid(work.fixed.value(node.inputs[1]), work.fixed.value(node.inputs[2]), low, high, low < 0)
 
 
+def _elsewhere(work: Work, node: NodeView) -> Grid:
+    """An operator whose scales are no tensors of the file: kept beside it, or found while it runs."""
+    return Grid(None, None, None, None, element=_ELSEWHERE[node.op])
+
+
 def _one(value: Array | None) -> float | None:
     if value is None or value.size != 1 or value.dtype.kind not in "iuf":
         return None
@@ -191,7 +201,7 @@ def _one(value: Array | None) -> float | None:
     return found if isfinite(found) and abs(found) < 2**31 else None
 
 
-_FAKES: dict[str, Callable[[Work, NodeView], Grid | None]] = {
+GRIDS: dict[str, Callable[[Work, NodeView], Grid | None]] = {
     "Quant": _quant,
     "IntQuant": _quant,
     "Trunc": _trunc,
@@ -199,6 +209,7 @@ _FAKES: dict[str, Callable[[Work, NodeView], Grid | None]] = {
     "FloatQuant": _float_quant,
     "FakeQuantize": _fake_quantize,
     "FakeQuant": _fake_quant,
+    **dict.fromkeys(_ELSEWHERE, _elsewhere),
 }
 
 

@@ -18,6 +18,7 @@ from qdsl.graph.moves import SAME_VALUES
 # Bytes: of one scale or zero point, of what it is computed from, and of all of them together.
 _LARGEST = 2**25
 _ALL = 2**29
+_NO_NUMBERS = "OUSc"  # texts, and numbers of two parts
 _COPIES = SAME_VALUES | {"Cast", "Clip", "DequantizeLinear", "QuantizeLinear"}
 
 
@@ -71,7 +72,7 @@ class Fixed:
         return held(tensor.inputs[0]) if tensor is not None and len(tensor.inputs) == 1 else None
 
     def value(self, name: str) -> Array | None:
-        """The value of `name`; None where an input reaches it, or where it is too large for a scale."""
+        """The value of `name`; None where an input reaches it, and where it is too large for a scale, or text."""
         if name not in self._values:
             found = self._read(name)
             self._left -= 0 if found is None else found.nbytes
@@ -84,7 +85,9 @@ class Fixed:
         if size is None or size > min(_LARGEST, self._left):
             return None
         found: Any = folded(self._model, name) if stored is None else stored.load()
-        return None if found is None or found.nbytes > _LARGEST else np.array(found)
+        if found is None or found.nbytes > _LARGEST or found.dtype.kind in _NO_NUMBERS:
+            return None
+        return np.array(found)
 
     def element(self, name: str) -> str | None:
         """The element type of a stored constant or, where the graph knows it, of any tensor."""

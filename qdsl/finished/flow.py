@@ -19,12 +19,17 @@ _DOMAINS = ("", "com.microsoft")
 
 def is_quantize(node: NodeView) -> bool:
     """Whether a node writes integers of floats by a scale that it reads, in whichever domain."""
-    return node.op.endswith("QuantizeLinear") and "Dynamic" not in node.op and 2 <= len(node.inputs) <= 3
+    return node.op.endswith("QuantizeLinear") and "Dynamic" not in node.op and _whole(node)
 
 
 def is_dequantize(node: NodeView) -> bool:
     """Whether a node writes floats of integers by a scale that it reads, in whichever domain."""
-    return node.op.endswith("DequantizeLinear") and 2 <= len(node.inputs) <= 3
+    return node.op.endswith("DequantizeLinear") and _whole(node)
+
+
+def _whole(node: NodeView) -> bool:
+    """Whether it reads values and a scale, and writes something: of foreign domains nobody has checked that."""
+    return 2 <= len(node.inputs) <= 3 and all(node.inputs[:2]) and any(node.outputs[:1])
 
 
 def moves(node: NodeView, port: int, view: GraphView) -> bool:

@@ -9,14 +9,15 @@ import numpy as np
 
 from qdsl.finished.flow import readers_of
 from qdsl.finished.packed import PACKED, read_packed
-from qdsl.finished.parameters import Written, keyed
+from qdsl.finished.parameters import Written, axis_of, block_of, counted, keyed
 from qdsl.finished.records import Form, Parameters, QuantizedTensor, Role
 from qdsl.finished.work import Work
 from qdsl.graph.view import NodeView
 from qdsl.spec import Granularity
 from qdsl.spec.plan import Reader
 
-_DOMAINS = ("", "com.microsoft", "com.ms.internal.nhwc")
+_DOMAINS = ("", "com.microsoft", "com.ms.internal.nhwc", "trt")
+_NARROW = {"TRT_FP4DynamicQuantize": "float4e2m1", "TRT_MXFP8DynamicQuantize": "float8e4m3fn"}
 _MULS = 3  # after the sums of integers, until they are floats to scale
 _UNKNOWN = "uint8"
 
@@ -66,7 +67,7 @@ KERNELS = {
     "QAttention": Kernel((Operand(0, 3, 6), Operand(1, 4, 7))),
     "QOrderedMatMul": Kernel((Operand(0, 1), Operand(2, 3)), (4, -1)),
     "QEmbedLayerNormalization": Kernel(tuple(Operand(2 + at, 8 + at, 13 + at) for at in range(5))),
-    "DynamicQuantizeLinear": Kernel(dynamic=0),
+    **dict.fromkeys(("DynamicQuantizeLinear", "TRT_FP4DynamicQuantize", "TRT_MXFP8DynamicQuantize"), Kernel(dynamic=0)),
     "DynamicQuantizeMatMul": Kernel((Operand(1, 2, 3),), dynamic=0),
     "DynamicQuantizeLSTM": Kernel((Operand(1, 8, 9), Operand(2, 10, 11)), dynamic=0),
 }
@@ -140,7 +141,7 @@ def _dynamic(work: Work, node: NodeView, kernel: Kernel) -> None:
     readers: list[Reader] = [Reader(node.name, kernel.dynamic)]
     between: set[int] = set()
     dequantized: list[int] = []
-    if node.op == "DynamicQuantizeLinear":
+    if len(kernel.operands) == 0:
         if not readers_of(work.view, node.outputs[0]) and len(node.outputs) > 1 and node.outputs[1]:
             return  # only its scale is read: the QuantizeLinear that reads it is the record
         flow = work.follower.follow(node.outputs[0], None)
@@ -156,7 +157,7 @@ def _dynamic(work: Work, node: NodeView, kernel: Kernel) -> None:
             tensor=tensor,
             role=Role.ACTIVATION,
             form=Form.DYNAMIC,
-            parameters=_unread("uint8", node, kernel.dynamic),
+            parameters=_unread(work, node, kernel.dynamic),
             quantizers=(node.name,),
             dequantizers=tuple(work.view.nodes[index].name for index in sorted(dequantized)),
             between=tuple(work.view.nodes[index].name for index in sorted(between)),
@@ -166,9 +167,20 @@ def _dynamic(work: Work, node: NodeView, kernel: Kernel) -> None:
     )
 
 
-def _unread(element: str, node: NodeView, port: int) -> Parameters:
-    """What is only known while the model runs."""
-    made = Parameters(element, "float32", Granularity.PER_TENSOR, None, None, True, "")
+def _unread(work: Work, node: NodeView, port: int) -> Parameters:
+    """What is only known while the model runs: uint8 with one scale or, of TensorRT, floats of few bits in blocks."""
+    block = block_of(node.attrs) if node.op in _NARROW else 0
+    made = Parameters(
+        element=_NARROW.get(node.op, "uint8"),
+        scale_element="float32",
+        granularity=Granularity.PER_BLOCK if block else Granularity.PER_TENSOR,
+        scale=None,
+        zero_point=None,
+        zero_written=node.op not in _NARROW,
+        key="",
+        axis=counted(axis_of(node.attrs), work.shape(node.inputs[port])) if block else None,
+        block=block or None,
+    )
     return keyed(made, f"{node.name}\0{port}")
 
 
@@ -216,7 +228,7 @@ def _bias(work: Work, node: NodeView, kernel: Kernel, tensor: str) -> None:
     one, other = scales
     alpha = node.attrs.get("alpha", 1.0) if node.op == "QGemm" else 1.0
     product = None
-    if one is not None and other is not None and isinstance(alpha, int | float):
+    if one is not None and one.size and other is not None and isinstance(alpha, int | float):
         product = np.asarray(one.reshape(-1)[:1] * other * np.float32(alpha), np.float32)
         product = product.reshape(()) if product.size == 1 else product
     several = product is not None and product.size != 1

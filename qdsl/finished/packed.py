@@ -104,7 +104,7 @@ def _scale(work: Work, node: NodeView, blob: Blob) -> Array | None:
     value = work.fixed.value(name) if name else None
     if value is None or blob.rows is None:
         return value
-    if value.size == prod(blob.rows):
+    if min(blob.rows) > 0 and value.size == prod(blob.rows):
         return value.reshape(blob.rows)
     _tell(work, node, blob, f"{value.size} scales; {blob.rows[0]} x {blob.rows[1]} blocks need {prod(blob.rows)}")
     return value
@@ -118,7 +118,7 @@ def _zero_point(work: Work, node: NodeView, blob: Blob) -> Array | None:
     width = int(blob.element.removeprefix("uint"))
     rows, blocks = blob.rows
     held = -(-blocks * width // 8)
-    if value.size != rows * held:
+    if min(blob.rows) <= 0 or value.size != rows * held:
         _tell(work, node, blob, f"{value.size} bytes of zero points; {rows} x {blocks} blocks need {rows * held}")
         return value
     whole = from_raw(value.tobytes(), type_number(blob.element), (rows, held * 8 // width))

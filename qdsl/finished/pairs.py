@@ -11,6 +11,7 @@ from qdsl.graph.view import NodeView
 from qdsl.spec.plan import Reader
 
 _LONGEST = 256
+_NAMED = {"FP8": "float8e4m3fn", "FP4": "float4e2m1", "INT4": "int4"}
 _UNKNOWN = "uint8"  # what ONNX means where nothing says it
 
 
@@ -172,7 +173,7 @@ def _output_type(work: Work, node: NodeView) -> str | None:
 
 def _named(node: NodeView) -> str | None:
     """The type that the operator's own name says (TRT_FP8QuantizeLinear)."""
-    return "float8e4m3fn" if "FP8" in node.op else None
+    return next((element for word, element in _NAMED.items() if word in node.op), None)
 
 
 def _port(node: NodeView, port: int) -> str:

@@ -96,7 +96,8 @@ def keyed(made: Parameters, computed: str = "") -> Parameters:
 def zeros(made: Parameters) -> Array:
     """The zero point, 0 where none is written, in a type that holds it whatever its own."""
     found = np.zeros((), np.int64) if made.zero_point is None else made.zero_point
-    return np.asarray(found, np.float64 if _is_float(made.element) else np.int64)
+    floats = _is_float(made.element) or found.dtype.kind not in "iub"
+    return np.asarray(found, np.float64 if floats else np.int64)
 
 
 def _is_float(element: str) -> bool:

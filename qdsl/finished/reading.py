@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from qdsl.finished.bodies import tell_bodies
 from qdsl.finished.dialects import dialects
 from qdsl.finished.fakes import read_fakes
@@ -17,7 +19,7 @@ def read(model: Model) -> Finished:
     """What `model` holds of quantization. Linear in the graph. Only scales and zero points are read of its constants.
 
     Raises `model-cycle` as `Model.view` does."""
-    with collector_paused():
+    with collector_paused(), np.errstate(all="ignore"):  # a scale that is no number is told as a fault
         return _read(model)
 
 

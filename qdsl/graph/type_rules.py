@@ -18,6 +18,7 @@ _MS = "com.microsoft"
 _QONNX = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
 _FUSED_ATTRIBUTES = ("activation", "activation_params", "activation_alpha", "activation_beta", "activation_gamma")
 _DEFAULT = TensorProto.FLOAT
+_NAMED = {"FP8": TensorProto.FLOAT8E4M3FN, "INT4": TensorProto.INT4}  # TRT_FP8QuantizeLinear, ..
 
 
 @dataclass(slots=True)
@@ -152,8 +153,8 @@ def _dequantize(node: NodeProto, graph: _Graph) -> list[NodeProto]:
 
 def _quantize(node: NodeProto, graph: _Graph) -> list[NodeProto]:
     zero = node.input[2] if len(node.input) > 2 else ""
-    fallback = TensorProto.FLOAT8E4M3FN if "FP8" in node.op_type else TensorProto.UINT8
-    return [_cast(node.input[0], node.output[0], graph.elements.get(zero, fallback))]
+    named = next((kind for word, kind in _NAMED.items() if word in node.op_type), TensorProto.UINT8)
+    return [_cast(node.input[0], node.output[0], graph.elements.get(zero, named))]
 
 
 def _elementwise(second: int) -> _Rule:
@@ -227,6 +228,9 @@ _RULES: dict[tuple[str, str], _Rule] = {
     **{(domain, op): _as_input for domain in _QONNX for op in ("Quant", "IntQuant", "BipolarQuant", "Trunc")},
     **{(domain, "FloatQuant"): _as_input for domain in _QONNX},
     ("org.openvinotoolkit", "FakeQuantize"): _as_input,
+    ("com.amd.quark", "BFPQuantizeDequantize"): _as_input,
+    ("com.amd.quark", "MXQuantizeDequantize"): _as_input,
+    **{(f"aimet.customop{end}", "QcQuantizeOp"): _as_input for end in ("", ".cpu", ".cuda")},
     ("", "GroupNormalization"): _as_input,
     ("", "SimplifiedLayerNormalization"): _as_input,
     (_MS, "SkipLayerNormalization"): _skip,
