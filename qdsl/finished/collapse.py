@@ -168,14 +168,17 @@ class _Collapsing:
     def _around(self, node: NodeView, *, bare: bool) -> Around:
         axis = node.attrs.get("axis", 1)
         constant = all(self._constant(name) for name in node.inputs[1:3] if name)
-        own = self._scales[self._identity(node.inputs[1])] == 1
+        scale = node.inputs[1] if len(node.inputs) > 1 else ""  # of some quantizers it is not in the file
+        own = bool(scale) and self._scales[self._identity(scale)] == 1
         site = " ".join((node.domain, *node.inputs[2:3]))
         return Around(constant, own, axis if isinstance(axis, int) else 1, bare, site)
 
     def _shared(self) -> Counter[object]:
         """How many ports of nodes that run read each constant."""
         running = (node for node in self._file.nodes if node.name not in self._loaded.nodes)
-        return Counter(self._identity(name) for node in running for name in node.inputs if self._constant(name))
+        return Counter(
+            self._identity(name) for node in running for name in node.inputs if name and self._constant(name)
+        )
 
     def _identity(self, name: str) -> object:
         """What makes two constants one to a runtime: their values where these are few."""

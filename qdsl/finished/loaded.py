@@ -70,7 +70,8 @@ class _Loading:
     def _copied(self, node: NodeView) -> str | None:
         """What a node between two tensors of the graph hands on as it is: an Identity, a Dropout whose mask nobody
         reads, the addition of 0, a Cast to the type that is there."""
-        if not node.outputs or not _plain(node) or self._view.tensors[node.outputs[0]].is_output:
+        whole = _plain(node) and any(node.inputs[:1]) and any(node.outputs[:1])
+        if not whole or self._view.tensors[node.outputs[0]].is_output:
             return None
         if node.op in _COPIES:
             mask = node.outputs[1] if len(node.outputs) > 1 else ""
@@ -83,6 +84,8 @@ class _Loading:
 
     def _neutral(self, node: NodeView) -> str | None:
         """The other operand of the addition of 0, or the product with 1, where a node writes it."""
+        if len(node.inputs) != 2 or not all(node.inputs):
+            return None  # of com.microsoft: nobody has checked it
         for port in (0, 1) if node.op in ("Add", "Mul") else (1,):
             name, other = node.inputs[port], node.inputs[1 - port]
             rank, most = _rank(self._view, name), _rank(self._view, other)
