@@ -32,6 +32,7 @@ PLACEMENT = (
     "quantized_twice",
     "output_not_quantized",
     "activation_not_fused",
+    "float16_scales",
     "signed_fan_out",
     "float_weights_left",
     "stored_wide",
@@ -45,15 +46,19 @@ _EDGES = {("pair_at_graph_edge", "x"), ("pair_at_graph_edge", "c")}
 VERDICTS: dict[str, dict[str, set[tuple[str, str]]]] = {
     # float weights stay in front of their pairs, as these tools simulate them: a note
     "aimet": {"ort": {("stored_wide", "conv1")}, "tensorrt": {("stored_wide", "conv1")}},
-    "brevitas_qcdq": {"ort": {("stored_wide", "node_conv2d")}, "tensorrt": {("stored_wide", "node_conv2d")}},
+    # int8 in and uint8 out, under zero points that are shared, is not turned into one type
+    "brevitas_qcdq": {
+        "ort": {("stored_wide", "node_conv2d"), ("island", "node_conv2d")},
+        "tensorrt": {("stored_wide", "node_conv2d")},
+    },
     # no runtime has `Quant`
     "brevitas_qonnx": {
         "ort": {("foreign_quantizer", "node__symbolic")},
         "tensorrt": {("foreign_quantizer", "node__symbolic")},
     },
-    # made for TensorRT: symmetric scales behind a Relu and a bare branch of the addition keep ONNX Runtime in floats
+    # made for TensorRT: float16 all over, or symmetric scales behind a Relu and a bare branch of the addition
     "modelopt": {
-        "ort": {*_SYMMETRIC, ("residual_not_quantized", "add1"), ("stored_wide", "conv1")},
+        "ort": {("float16_scales", "conv1"), ("stored_wide", "conv1")},
         "tensorrt": {("stored_wide", "conv1")},
     },
     "modelopt_fp32": {
@@ -67,8 +72,8 @@ VERDICTS: dict[str, dict[str, set[tuple[str, str]]]] = {
     },
     # the pair stands before a Flatten, past which TensorRT carries it and ONNX Runtime does not
     "nncf": {"ort": {("half_quantized_op", "fc")}, "tensorrt": set()},
-    # zero point 128 behind a Relu; biases of 8 bits, a Mul without a pair before it, other scales around a Flatten
-    "quark": {"ort": {*_MIDDLE, *(("island", name) for name in ("conv3", "gap", "flat", "fc"))}, "tensorrt": set()},
+    # zero point 128 behind a Relu; biases of 8 bits, other scales around a Flatten
+    "quark": {"ort": {*_MIDDLE, *(("island", name) for name in ("conv3", "flat", "fc"))}, "tensorrt": set()},
     "quark_msdomain": {"ort": _MIDDLE, "tensorrt": set()},
     # integers in and out, as TFLite has them
     "tf2onnx_int8": {"ort": _EDGES, "tensorrt": _EDGES},

@@ -111,6 +111,7 @@ def test_every_kind_is_found_in_a_small_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", MODELS)
 def test_every_kind_is_found_in_real_models(name: str, tmp_path: Path) -> None:
     """At three places each, where the model has a place for the kind."""

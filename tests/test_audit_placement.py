@@ -218,6 +218,25 @@ def fan_out(kind: type) -> ModelProto:
     return file.give(*(file.pair(file.conv(out, name=name)) for name in ("left", "right")))
 
 
+def test_scales_of_float16_are_told_once() -> None:
+    file = File(opset=19)
+    half = file.node("Cast", "x", name="half", to=10)
+    parameters = [file.constant("s", np.float16(0.05)), file.constant("z", np.int8(0))]
+    codes = file.constant("w", np.linspace(-127, 127, 16).reshape(4, 4, 1, 1).astype(np.int8))
+    data = file.node(
+        "DequantizeLinear", file.node("QuantizeLinear", half, *parameters, name="q"), *parameters, name="d"
+    )
+    weight = file.node("DequantizeLinear", codes, *parameters, name="wd")
+    conv = file.node("Conv", data, weight, name="conv")
+    out = file.node(
+        "DequantizeLinear", file.node("QuantizeLinear", conv, *parameters, name="cq"), *parameters, name="cd"
+    )
+    model = file.give(file.node("Cast", out, name="y", to=1))
+    finding = only(model, "float16_scales")
+    assert finding.place.name == "n_conv" and "1 node" in finding.message
+    assert rule_of(model, "float16_scales", "tensorrt") == []
+
+
 def test_int8_with_several_readers() -> None:
     (finding,) = rule_of(fan_out(np.int8), "signed_fan_out")
     assert finding.place.name == "relu" and {"n_left", "n_right"} <= named(finding)

@@ -28,6 +28,7 @@ RULES: tuple[str, ...] = (
     "quantized_twice",
     "output_not_quantized",
     "activation_not_fused",
+    "float16_scales",
     "signed_fan_out",
     "float_weights_left",
     "stored_wide",

@@ -10,6 +10,8 @@ from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.rules import (
     activation_not_fused,
+    dangling_quantizer,
+    float16_scales,
     float_consumer,
     half_quantized_op,
     output_not_quantized,
@@ -28,10 +30,13 @@ from qdsl.spec.words import mebibytes
 
 _MOVED = 5  # bytes that a Q or a DQ reads and writes for each value
 _SHOWN = 3
+_MIXED = frozenset({"type_mix", "output_types"})
 # What no Q or DQ around the node would change.
 _NOT_HERE = frozenset({"not_lowered", "input_float", "rises"})
 _TYPES = frozenset({"activation_type", "weight_type", "signed_shared", "unsigned"})
 _TELL_OF_IT = (
+    dangling_quantizer,
+    float16_scales,
     output_not_quantized,
     quantized_twice,
     signed_fan_out,
@@ -86,7 +91,7 @@ class Check:
             f"{_ops(nodes)} in floats {where}, first {shown(names[0])}{_moved(audited, islands)}",
             _why(audited, (lost or names)[0]),
             also=tuple(Place("node", name) for name in names[1:]),
-            fix=_one_scale(scales) if scales else None,
+            fix=_cure(audited, nodes, scales),
         )
 
 
@@ -100,8 +105,12 @@ def _why(audited: Audited, node: str) -> str:
     return f"{shown(node)}: {because}" if because else f"no integer kernel of {shown(node)} is known"
 
 
-def _one_scale(nodes: list[str]) -> Fix | None:
-    return recipe_lines("place { share scale across {} }", *nodes)
+def _cure(audited: Audited, nodes: list[NodeView], scales: list[str]) -> Fix | None:
+    if scales:
+        return recipe_lines("place { share scale across {} }", *scales)
+    if any(reason(audited, node.name) in _MIXED for node in nodes):
+        return Fix(lines=("layers all { activations uint8 affine }",))
+    return None
 
 
 def _ops(nodes: list[NodeView]) -> str:

@@ -9,12 +9,14 @@ from qdsl.auditing.finding import Finding, Place
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.standing import ORT, row_of, runs_in_floats
 from qdsl.auditing.telling import recipe_lines, shown
-from qdsl.capability import COMPUTE
+from qdsl.capability import FLOAT, MOVES
 from qdsl.diag import Severity
 from qdsl.finished.records import Form, Parameters, QuantizedTensor, Role
 from qdsl.graph.moves import SAME_VALUES
 from qdsl.graph.view import GraphView
 
+# Rows of operators that compute nothing in integers, nor are part of a kernel that does.
+_WITHOUT = (FLOAT, MOVES)
 _MOST_MOVES = 64  # between an edge of the graph and its Q or DQ
 
 
@@ -86,7 +88,7 @@ def _read_in_floats(audited: Audited, record: QuantizedTensor) -> bool:
     """Whether no reader of a pair could compute in integers, and none does."""
     view = audited.finished.view
     nodes = [view.node(each.node) for each in record.readers if each.node]
-    idle = all(runs_in_floats(audited, node.name) and row_of(audited, node).kind != COMPUTE for node in nodes)
+    idle = all(runs_in_floats(audited, node.name) and row_of(audited, node).kind in _WITHOUT for node in nodes)
     return bool(nodes) and len(nodes) == len(record.readers) and idle
 
 
@@ -95,7 +97,7 @@ def _written_in_floats(audited: Audited, record: QuantizedTensor) -> bool:
     writer = audited.finished.view.producer(record.tensor)
     if writer is None or any(each.node for each in record.readers):
         return False
-    return runs_in_floats(audited, writer.name) and row_of(audited, writer).kind != COMPUTE
+    return runs_in_floats(audited, writer.name) and row_of(audited, writer).kind in _WITHOUT
 
 
 def _edge(view: GraphView, node: str, *, incoming: bool) -> str:

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from qdsl.auditing.finding import Finding, Place
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.standing import ORT, behind_activation, reason, standing
+from qdsl.auditing.standing import ORT, behind_activation, reason, standing, unread
 from qdsl.auditing.telling import shown
 from qdsl.diag import Severity
-from qdsl.graph.view import NodeView
+from qdsl.finished.records import QuantizedTensor
+from qdsl.graph.view import GraphView, NodeView
 from qdsl.spec.words import count
 
 _LOST_BY_IT = frozenset({"output_twice", "output_float"})
@@ -34,7 +35,8 @@ class Check:
 
     def _twice(self, audited: Audited, node: NodeView) -> Iterator[Finding]:
         tensor = behind_activation(audited, node)
-        records = standing(audited).writes.get(tensor, ())
+        view = audited.finished.view
+        records = [each for each in standing(audited).writes.get(tensor, ()) if _is_read(view, each)]
         if len({each.parameters.key for each in records}) < 2:
             return
         quantizers = [name for each in records for name in each.quantizers]
@@ -47,3 +49,8 @@ class Check:
             also=tuple(Place("node", name) for name in quantizers),
             origin=records[0].origin,
         )
+
+
+def _is_read(view: GraphView, record: QuantizedTensor) -> bool:
+    """Whether anything reads the integers: `dangling_quantizer` tells of the others."""
+    return not all(unread(view, view.node(name)) for name in record.quantizers)

@@ -77,6 +77,8 @@ def _float_moves(audited: Audited, record: QuantizedTensor) -> tuple[NodeView, .
     if record.role is not Role.ACTIVATION or record.form is not Form.PAIR or not record.readers:
         return ()
     writer = view.producer(record.tensor)
+    if record.parameters.scale_element != "float32":  # `float16_scales` says why
+        return ()
     if writer is None or in_integers(audited, writer.name) or any(not each.node for each in record.readers):
         return ()
     nodes = tuple(view.node(name) for name in dict.fromkeys(each.node for each in record.readers))
