@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -124,6 +125,53 @@ def test_a_pair_that_gives_back_integers_is_gone() -> None:
     done = mended(model, "redundant_pairs").done
     assert done == (("redundant_pairs", 1), ("dangling_nodes", 4))
     assert [node.name for node in model.nodes()] == ["q", "d", "relu", "add", "q2", "d3", "out"]
+
+
+def twice_rounded(integer: str, floats: str, scale: float) -> Model:
+    """A pair, a pair of equal parameters behind it, and the integers of the second as an output."""
+    proto = onnx.parser.parse_model(f"""
+        <ir_version: 10, opset_import: ["" : 21]>
+        net ({floats}[2001] x) => (float[2001] y) <float s = {{{scale}}}, {integer} z = {{100}}>
+        {{
+          [q] i = QuantizeLinear (x, s, z)
+          [d] a = DequantizeLinear (i, s, z)
+          [q2] j = QuantizeLinear (a, s, z)
+          [cast] y = Cast <to = 1> (j)
+        }}
+    """)
+    stored = proto.graph.initializer[0]
+    held = numpy_helper.to_array(stored).astype(np.dtype(floats if floats != "float" else "float32"))
+    stored.CopyFrom(numpy_helper.from_array(held, "s"))
+    return from_proto(proto)
+
+
+@pytest.mark.parametrize(
+    ("integer", "floats", "scale", "gone"),
+    [
+        ("uint8", "float", 0.3, True),
+        ("int16", "float", 0.3, True),
+        ("uint8", "float16", 0.3, True),
+        ("int16", "float16", 0.3, False),  # ten digits do not hold sixteen bits
+        ("uint8", "float16", 600.0, False),  # 255 steps of it are infinite
+        ("uint8", "float", 3e38, False),
+        ("uint8", "float", 0.0, False),  # 0 / 0
+    ],
+)
+def test_a_pair_stays_where_rounding_reaches_the_integers(integer: str, floats: str, scale: float, gone: bool) -> None:
+    model = twice_rounded(integer, floats, scale)
+    before = to_proto(model)
+    assert ("redundant_pairs" in dict(mended(model, "redundant_pairs").done)) == gone
+    kind = np.float16 if floats == "float16" else np.float32
+    feeds: dict[str, Any] = {"x": np.linspace(-65000, 65000, 2001).astype(kind)}
+    np.testing.assert_array_equal(as_written(before, feeds)[0], as_written(to_proto(model), feeds)[0])
+
+
+def test_a_bias_that_becomes_half_floats_stays() -> None:
+    text = LAYER.replace("float[2, 3] x", "float16[2, 3] x").replace("float[2, 4] y", "float16[2, 4] y")
+    text = text.replace('"" : 21', '"" : 23').replace("DequantizeLinear", "DequantizeLinear <output_dtype = 10>")
+    model = model_of(text.replace("<output_dtype = 10> <axis = 0>", "<axis = 0, output_dtype = 10>"))
+    assert "float_bias" not in dict(mended(model, *FIXES).done)
+    ort.InferenceSession(to_proto(model).SerializeToString())  # one type at every port
 
 
 def test_what_nobody_reads_is_gone() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from qdsl.spec import Granularity
+from qdsl.spec import DTYPES, Granularity
 from qdsl.spec.plan import Reader
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from qdsl.graph import Model
     from qdsl.graph.view import GraphView
+
+
+# Binary digits of a scale's type, and the largest value of it.
+_DIGITS = {"float32": (24, 3.4e38), "float16": (11, 65504.0), "bfloat16": (8, 3.3e38)}
 
 
 class Role(Enum):
@@ -62,6 +66,18 @@ class Parameters:
     block: int | None = None
     low: int | None = None
     high: int | None = None
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether every integer, dequantized and quantized again by these parameters, is itself. Its value is rounded
+        once by the product and once by the quotient, each by half of the last digit of the scale's type: 16-bit
+        integers do not survive a float16, and none survives a scale of 0 or a value that overflows."""
+        digits, largest = _DIGITS.get(self.scale_element, (0, 0.0))
+        dtype = DTYPES.get(self.element)
+        if self.scale is None or dtype is None or not dtype.integer or dtype.bits + 2 >= digits:
+            return False
+        known = [abs(float(scale)) for scale in self.scale.reshape(-1)]
+        return all(0 < scale * ((1 << dtype.bits) - 1) <= largest for scale in known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ from qdsl.graph.edit import remove_node, to_constant
 from qdsl.rewrite import Changes, Outcome
 
 _LARGEST = 1 << 24  # bytes
+_FLOAT = (None, onnx.TensorProto.UNDEFINED, onnx.TensorProto.FLOAT)  # of `output_dtype`, since opset 23
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Mend(FixOf):
     def _value(self, node: gs.Node) -> NDArray[np.float32] | None:
         record = self.at[node.name]
         stored = self.finished.view.tensors.get(record.stored)
+        if node.attrs.get("output_dtype") not in _FLOAT:
+            return None
         if record.parameters.scale_element != "float32" or stored is None or (stored.elements or 0) * 4 > _LARGEST:
             return None
         held = codes(self.finished, record)

@@ -1,9 +1,9 @@
 """Take out a QuantizeLinear that gives back the integers that a DequantizeLinear before it read.
 
-With equal scale and zero point (x - z) * s / s is x - z within a rounding of float32, far less than half a step: the
-integers are the same to the bit, and whoever reads them can read those before.
+With equal scale and zero point (x - z) * s / s is x - z within two roundings. Where these are less than half a step
+(`Parameters.gives_back`) the integers are the same to the bit, and whoever reads them can read those before.
 
-Refused: where the integers themselves are an output of the graph, whose name is public.
+Refused: where they are not, and where the integers themselves are an output of the graph, whose name is public.
 """
 
 from __future__ import annotations
@@ -45,4 +45,4 @@ class Mend(FixOf):
         if len(above) != 1 or above[0].op != "DequantizeLinear" or above[0].name not in self.at:
             return None
         first, second = self.at[above[0].name].parameters, self.at[node.name].parameters
-        return above[0] if first.key == second.key and first.scale is not None else None
+        return above[0] if first.key == second.key and first.gives_back else None

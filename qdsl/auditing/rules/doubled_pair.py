@@ -49,7 +49,7 @@ class Check:
             f"{where}, {message}",
             why,
             also=tuple(Place("node", name) for name in (*first.quantizers, *first.dequantizers)),
-            fix=Fix(rewrite="redundant_pairs", exact=True) if equal else None,
+            fix=Fix(rewrite="redundant_pairs", exact=True) if equal and second.parameters.gives_back else None,
             origin=second.origin,
         )
 

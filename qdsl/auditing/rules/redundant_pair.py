@@ -42,7 +42,7 @@ class Check:
             first, second = at.get(before.name), at.get(node.name)
             if first is None or second is None or first.form not in _OWN_SOURCE:
                 continue
-            if first.parameters.key == second.parameters.key:
+            if first.parameters.key == second.parameters.key and second.parameters.gives_back:
                 yield Finding(
                     self.id,
                     Severity.WARNING,
