@@ -215,6 +215,27 @@ def test_of_a_loud_and_a_quiet_part_both_count() -> None:
     assert parts == pytest.approx(10 * math.log10(2))  # the mean of no noise and of nothing but noise
 
 
+def test_an_output_that_a_concat_joins_is_looked_at_piece_by_piece() -> None:
+    """The fault is in the quiet part: against the whole output it is nothing, and it comes first all the same."""
+    model = model_of(
+        """parts (float[1,2,6] x) => (float[1,4,6] y) {
+        loud = Mul (x, k)
+        qs = QuantizeLinear (x, coarse)
+        quiet = DequantizeLinear (qs, coarse)
+        ql = QuantizeLinear (loud, fine)
+        large = DequantizeLinear (ql, fine)
+        y = Concat <axis=1> (large, quiet)
+        }""",
+        k=np.float32(100.0),
+        coarse=np.float32(0.9),
+        fine=np.float32(1.0),
+    )
+    x = np.random.default_rng(0).random((1, 2, 6)).astype(np.float32)
+    found = find_causes(read(model), [{"x": x}], source="one")
+    assert found.causes[0].tensor == "x"
+    assert found.outputs_db is not None and found.outputs_db < 20
+
+
 def test_outputs_that_cannot_be_compared_have_no_figure() -> None:
     one = {"y": np.ones((2, 2), np.float32)}
     assert outputs_db([Part("y")], [(one, {"y": np.full((2, 2), np.nan, np.float32)})]) is None

@@ -9,7 +9,7 @@ from qdsl.graph.chosen_rows import chosen_from, chosen_rows
 from qdsl.graph.view import GraphView, NodeView
 
 # On the way from a Concat to the output, these keep what it joined where it was.
-_KEEPS = frozenset({"QuantizeLinear", "DequantizeLinear", "Identity", "Cast", "Where"})
+_KEEPS = frozenset({"QuantizeLinear", "DequantizeLinear", "Identity", "Cast"})
 _MOST_PARTS = 16
 
 
@@ -28,15 +28,14 @@ def _parts(view: GraphView, name: str) -> Iterator[Part]:
     if node is None or not 2 <= len(bounds) <= _MOST_PARTS:
         yield Part(name)
         return
-    axis = node.attrs.get("axis")
-    rank = len(view.tensors[node.inputs[0]].shape or ())
+    axis, rank = node.attrs.get("axis"), len(view.tensors[node.inputs[0]].shape or ())
     for start, end in bounds:
-        yield Part(name, int(axis) % rank, start, end)  # type: ignore[arg-type]
+        yield Part(name, axis % rank if isinstance(axis, int) else None, start, end)
 
 
 def _joining(view: GraphView, name: str) -> NodeView | None:
     node = view.producer(name)
-    while node is not None and node.op in _KEEPS:
+    while node is not None and node.op in _KEEPS and node.inputs:
         node = view.producer(node.inputs[0])
     return node if node is not None and node.op == "Concat" and isinstance(node.attrs.get("axis"), int) else None
 
