@@ -72,11 +72,13 @@ def _apart(name: str, said: Prediction | None, ran: Ran) -> str:
 
 
 class _Random:
-    """Two samples for every input of a model."""
+    """Two samples for every input of a model; a free dimension is 1."""
 
     def __init__(self, model: onnx.ModelProto, seed: int) -> None:
         draw = np.random.default_rng(seed)
-        shapes = {i.name: [dim.dim_value for dim in i.type.tensor_type.shape.dim] for i in model.graph.input}
+        stored = {tensor.name for tensor in model.graph.initializer}
+        given = [info for info in model.graph.input if info.name not in stored]
+        shapes = {info.name: [dim.dim_value or 1 for dim in info.type.tensor_type.shape.dim] for info in given}
         self._samples: Iterator[Mapping[str, NDArray[Any]]] = iter(
             [{name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes.items()} for _ in range(2)]
         )
@@ -107,6 +109,36 @@ def by_onnxruntime(model: onnx.ModelProto, seed: int, folder: Path) -> Path | No
     finally:
         logging.disable(logging.NOTSET)
     return made
+
+
+WAYS = ("s8s8", "u8s8", "u8u8", "u8s8 per channel", "u16s8 per channel", "operators", "dynamic", "packed")
+
+
+def of_way(path: Path, way: str, made: Path) -> None:
+    """The model in `path` as one of `WAYS` makes it. Raises what the quantizer raises."""
+    from onnxruntime import quantization
+
+    if way == "dynamic":
+        quantization.quantize_dynamic(path, made)
+    elif way == "packed":
+        _packed(quantization, random.Random(0), onnx.load(path), made)
+    else:
+        _plain(quantization, path, made, way)
+
+
+def _plain(quantization: Any, path: Path, made: Path, way: str) -> None:
+    kinds, forms = quantization.QuantType, quantization.QuantFormat
+    types = {"s8": kinds.QInt8, "u8": kinds.QUInt8, "u16": kinds.QUInt16}
+    word = "u8s8" if way == "operators" else way.split()[0]
+    quantization.quantize_static(
+        path,
+        made,
+        _Random(onnx.load(path), 0),
+        quant_format=forms.QOperator if way == "operators" else forms.QDQ,
+        activation_type=types[word[:-2]],
+        weight_type=types[word[-2:]],
+        per_channel="per channel" in way,
+    )
 
 
 def _static(quantization: Any, rng: random.Random, path: Path, made: Path, data: Any, *, operators: bool) -> None:

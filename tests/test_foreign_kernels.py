@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from foreign_kernels import TABLE, by_onnxruntime, compared, said_of
+from foreign_kernels import TABLE, WAYS, by_onnxruntime, compared, of_way, said_of
 from onnx import numpy_helper
 from random_graphs import random_model
 from random_pairs import with_random_pairs
@@ -416,6 +416,23 @@ def test_public_models(testdata: Path) -> None:
     found = {file.name: compared(file) for file in files}
     assert {name: each.apart for name, each in found.items() if each.apart} == {}
     assert sum(each.nodes for each in found.values()) > 2000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_public_models_by_the_quantizer(testdata: Path, tmp_path: Path, way: str) -> None:
+    """Those that the quantizer takes and ONNX Runtime then loads: it leaves out the axis of some scales."""
+    nodes = 0
+    for file in [*(testdata / "models").glob("*.onnx"), *(ROOT / "examples").glob("*/*.onnx")]:
+        try:
+            of_way(file, way, tmp_path / "made.onnx")
+            found = compared(tmp_path / "made.onnx")
+        except Exception as error:  # the quantizer raises whatever; what is ours may not
+            assert not isinstance(error, AssertionError | LookupError | QdslError), file.name
+            continue
+        assert found.apart == (), file.name
+        nodes += found.nodes
+    assert nodes > 500
 
 
 @pytest.mark.slow

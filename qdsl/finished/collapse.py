@@ -106,7 +106,7 @@ class _Collapsing:
         tensor = source.tensor
         if source.quant is not None:
             tensor = node.inputs[0]
-            if tensor not in (*self._repeated, source.tensor):
+            if tensor not in self._repeated and tensor != source.tensor:
                 self._repeat(tensor, source.tensor, source.quant)
         quant = quant_of(parameters, self._around(node, bare=node.name not in self._fakes and self._bare(written)))
         if quant is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 from qdsl.graph.view import GraphView, TensorView, Use
@@ -15,13 +16,16 @@ _TYPES = (DTYPES["uint8"], DTYPES["int8"])
 def join_doubled(view: GraphView, edges: Edges) -> GraphView:
     """The graph in which one pair stands where two did; `edges` is changed along. The same graph where none do. Linear
     in the size of the graph."""
-    joined = {between: source for between in list(edges.repeated) if (source := _joined(edges, between))}
+    behind: dict[str, list[str]] = {}
+    for between, (source, _) in edges.repeated.items():
+        behind.setdefault(source, []).append(between)
+    joined = {name: source for name in list(edges.repeated) if (source := _joined(edges, name, behind.pop(name, ())))}
     return _without(view, joined) if joined else view
 
 
-def _joined(edges: Edges, between: str) -> str | None:
+def _joined(edges: Edges, between: str, behind: Iterable[str]) -> str | None:
     """Puts one pair where two stand around the tensor `between`; returns the tensor that it stands on, None where the
-    two stay: where somebody else reads one of them, or where their types differ."""
+    two stay: where somebody else reads one of them, or where their types differ. `behind` repeat `between`."""
     source, first = edges.repeated[between]
     out, inner = edges.written.get(source), edges.written.get(between)
     if out is None or inner is None:
@@ -39,9 +43,7 @@ def _joined(edges: Edges, between: str) -> str | None:
     out.add(both, readers)
     edges.reads.update((use, both) for use in readers if use in edges.reads)
     del edges.repeated[between], edges.written[between]
-    for name, (above, _) in list(edges.repeated.items()):
-        if above == between:
-            edges.repeated[name] = (source, both)
+    edges.repeated.update((name, (source, both)) for name in behind)
     return source
 
 
