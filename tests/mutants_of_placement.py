@@ -92,7 +92,8 @@ def _shared(graph: Graph) -> list[Pair]:
 
 
 def _dangling_quantizer(graph: Graph, pair: Pair) -> str:
-    return str(graph.add(QUANTIZE, list(pair.q.input), "planted_q").name)
+    scale = graph.constant("planted_scale", graph.value(pair.q.input[1]) * np.float32(1.5))
+    return str(graph.add(QUANTIZE, [pair.tensor, scale, pair.q.input[2]], "planted_q").name)
 
 
 def _dangling_dequantizer(graph: Graph, pair: Pair) -> str:

@@ -18,8 +18,9 @@ class Check:
     id: ClassVar[str] = "dangling_quantizer"
     summary: ClassVar[str] = "a QuantizeLinear whose integers nobody reads"
     explanation: ClassVar[str] = (
-        "No runtime removes it: it runs at every inference. ONNX Runtime fuses a Conv, an Add and the like only where "
-        "one QuantizeLinear alone reads what they write, so that a second one, read or not, leaves the node in floats."
+        "It runs at every inference, unless it is equal to another on the tensor. ONNX Runtime fuses a Conv, an Add "
+        "and the like only where one QuantizeLinear alone reads what they write: a second one, read or not, leaves the "
+        "node in floats."
     )
     severity: ClassVar[Severity] = Severity.WARNING
     targets: ClassVar[tuple[str, ...]] = ()
