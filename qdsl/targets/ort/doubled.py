@@ -19,7 +19,10 @@ def join_doubled(view: GraphView, edges: Edges) -> GraphView:
     behind: dict[str, list[str]] = {}
     for between, (source, _) in edges.repeated.items():
         behind.setdefault(source, []).append(between)
-    joined = {name: source for name in list(edges.repeated) if (source := _joined(edges, name, behind.pop(name, ())))}
+    joined: dict[str, str] = {}
+    for between in list(edges.repeated):
+        on = _joined(edges, between, behind.pop(between, ()))
+        joined |= {} if on is None else {between: on}
     return _without(view, joined) if joined else view
 
 
