@@ -5,8 +5,10 @@ channel, times the range of the input. So is what is behind an activation functi
 the range of the output over that size is much alike in all layers. A scale alone that is far too narrow makes it small
 for the node that writes the tensor and large for those that read it; one that is far too wide, the reverse.
 
-Measured over 2,000 layers of 30 files by five tools (classifiers, detectors, a keyword transformer), by minmax,
-percentile and entropy: the quotient of the two lies between 0.09 and 16, and in nine of ten cases between 0.37 and 2.3.
+Both have to be seen at once: one alone is far off where a graph is odd (0.025 and 35 in healthy files). Of 4,500
+tensors in healthy files (eight classifiers and detectors and a keyword transformer, quantized by onnxruntime and by
+qdsl with minmax, percentile and entropy; small ones by seven other tools) none is over 3.2 times narrow or 4.7 times
+wide both ways.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from qdsl.predict.bounds import Interval, clip_limits
 
 _SUSPECT = 0.15  # of what a node would give: nine of ten ranges are over 0.37
 _STEPS = 3  # nodes between a product and the QuantizeLinear of what it gives
+# What they give is about as large as the largest of what they read.
+_LIKE_INPUTS = frozenset({"Add", "AveragePool", "GlobalAveragePool", "Sub"})
 _BOUNDED = frozenset({"Relu", "Clip"})
 
 
@@ -122,6 +126,8 @@ def _size(audited: Audited, node: NodeView) -> float | None:
         return None
     if held := moved(node):
         return _finite(max(_largest(known.get(name, (0.0, math.inf))) for name in held))
+    if node.op in _LIKE_INPUTS:
+        return _finite(max(_largest(known.get(name, (0.0, math.inf))) for name in node.inputs if name))
     if node.op in MONOTONE or _is_silu(audited, node):
         return _finite(_largest(known[node.outputs[0]]))
     return None

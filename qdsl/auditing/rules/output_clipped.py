@@ -18,7 +18,7 @@ from qdsl.finished.codes import span
 from qdsl.graph.view import NodeView
 
 # A healthy file has under 3.2, both ways at once.
-_APART = 10.0
+_APART = 7.0
 # With nothing behind that tells: the least of a healthy file is 0.025, of nodes with several channels 0.077.
 _LAST, _LAST_OF_MANY, _MANY = 0.01, 0.04, 8
 _BIAS = 4.0  # times that a bias is past the range; the least of a healthy file is 1.6
@@ -35,7 +35,7 @@ class Check:
         "Values past the ends of a scale become its ends: logits that are all alike, features cut off. A file shows "
         "it without data where a range is far below what the weights make of the input and the nodes behind were made "
         "for far more; where the bias alone passes it; or where a Sigmoid behind can no longer reach what its own "
-        "scale was made for. Told from ten times on, more at the last node, of which nothing reads: less is a choice "
+        "scale was made for. Told from seven times on, more at the last node, of which nothing reads: less is a choice "
         "that calibration by percentile or entropy makes, too."
     )
     severity: ClassVar[Severity] = Severity.WARNING

@@ -24,7 +24,7 @@ from qdsl.spec import DTYPES, Granularity
 _QUARTER = 0.25  # of the integers: two bits of eight are lost
 _TOLD_WIDE = 64  # elements
 _FEWEST = 8  # bits: of fewer, none are to spare
-_APART = 10.0  # a healthy file has under 5
+_APART = 7.0  # a healthy file has under 4.7
 
 
 class Check:
@@ -34,7 +34,7 @@ class Check:
         "A scale that is four times too wide costs two bits of eight, 12 dB. Of weights the integers themselves show "
         "it: none further than a quarter of the way from the zero point. Of activations it is told where the file's "
         "own scales and weights bound what the tensor can hold (nothing over 1 after a Sigmoid), or where the range "
-        "is over ten times what the node before gives and those behind were made for. It comes from a scale taken "
+        "is over seven times what the node before gives and those behind were made for. It comes from a scale taken "
         "over from another tensor, from outliers in the calibration data, or from other data than the model was "
         "trained on. Seven bits of eight on purpose (NNCF's first convolution, reduce_range) and the half that a "
         "symmetric type leaves behind a Relu are not meant."
