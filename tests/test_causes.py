@@ -25,6 +25,7 @@ from qdsl import data
 from qdsl.causes.causes import find_causes
 from qdsl.causes.errors import Part, lost, outputs_db
 from qdsl.causes.floats import float_weights
+from qdsl.causes.outputs import samples_for
 from qdsl.causes.records import Causes, gain, share
 from qdsl.causes.running import loaded
 from qdsl.causes.switching import NO_FLOATS, switched
@@ -132,7 +133,7 @@ def _bare(path: Path) -> tuple[onnx.ModelProto, list[dict[str, Array]]]:
     model = load(path, widen=True)
     canonicalise(model)
     proto = to_proto(model)
-    return proto, planted.drawn(proto, 6)
+    return proto, planted.drawn(proto, 16)
 
 
 def _recipe(name: str) -> tuple[onnx.ModelProto, list[dict[str, Array]]]:
@@ -466,6 +467,11 @@ def test_audit_tells_causes_as_data(tmp_path: Path) -> None:
     assert (first["tensor"], first["role"], first["measured"]) == ("dr", "activation", True)
     assert first["cure"]["gain_db"] > 0 and first["own_db"] < first["inherited_db"]
     assert json.loads(_audited(tmp_path, "--json")[1])["causes"]["samples"] == 4
+
+
+def test_outputs_of_few_numbers_are_looked_at_on_more_samples() -> None:
+    assert samples_for(from_proto(planted.mobile()).view()) == 16  # five numbers
+    assert samples_for(from_proto(planted.branches()).view()) == 4  # 640
 
 
 def test_a_file_that_does_not_run_is_audited_all_the_same(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from qdsl.auditing.auditing import Wanted
 from qdsl.auditing.auditing import audit as audit_model
 from qdsl.auditing.fixing import Mended, mend
 from qdsl.auditing.report import AuditReport, TensorError, at_least
-from qdsl.causes.records import SAMPLES, Ask, Causes
+from qdsl.causes.records import Ask, Causes
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.graph import Model, load, save
 from qdsl.graph.collector import collector_paused
@@ -55,7 +55,7 @@ def audit(
     sets: Mapping[str, str] | None = None,
     fix: str | Path | None = None,
     causes: bool = False,
-    samples: int = SAMPLES,
+    samples: int | None = None,
     floats: str | Path | None = None,
     listener: Listener = silent,
 ) -> AuditResult:
@@ -66,9 +66,9 @@ def audit(
     own model is not looked at. `sets` are its parameters.
 
     Nothing is run, but for `causes`: then the file runs in ONNX Runtime, on `samples` of the recipe's data (drawn
-    inputs where there are none), and the report says which tensors the error of the outputs comes from. `floats` is the
-    float model that the file was made from, where the recipe has none. `listener` hears how far that is. A file that
-    does not run is told among the diagnostics.
+    inputs where there are none; None: 4, or 16 where the outputs hold few numbers), and the report says which tensors
+    the error of the outputs comes from. `floats` is the float model that the file was made from, where the recipe has
+    none. `listener` hears how far that is. A file that does not run is told among the diagnostics.
 
     Without `fix` nothing is written. With it, what findings call for and needs no data is mended in a copy, which is
     written to `fix` and audited again; what is waived stays as it is. Raises QdslError for a file that is no model, a

@@ -11,6 +11,15 @@ from qdsl.graph.view import GraphView, NodeView
 # On the way from a Concat to the output, these keep what it joined where it was.
 _KEEPS = frozenset({"QuantizeLinear", "DequantizeLinear", "Identity", "Cast"})
 _MOST_PARTS = 16
+# Of outputs with so few numbers that errors cancel out by chance, more samples are looked at.
+_SAMPLES, _FEW_NUMBERS, _MORE_SAMPLES = 4, 100, 16
+
+
+def samples_for(view: GraphView) -> int:
+    """How many samples tell causes apart: 4, and 16 where the outputs hold fewer than 100 numbers in all."""
+    numbers = [view.tensors[part.output].elements for part in parts_of(view)]
+    few = all(each is not None for each in numbers) and sum(each or 0 for each in numbers) < _FEW_NUMBERS
+    return _MORE_SAMPLES if few else _SAMPLES
 
 
 def parts_of(view: GraphView) -> list[Part]:

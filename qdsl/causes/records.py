@@ -9,7 +9,6 @@ from pathlib import Path
 
 from qdsl.spec.bounds import Figure
 
-SAMPLES = 4
 Heard = Callable[[str, int, int], None]
 
 
@@ -19,10 +18,11 @@ def silent(text: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """How causes are looked for: on so many `samples`; `floats` is the file of the float model that the quantized one
-    was made from, None where none is named; `heard` is told of runs, done of all."""
+    """How causes are looked for: on so many `samples`, None for as many as the outputs ask for; `floats` is the file of
+    the float model that the quantized one was made from, None where none is named; `heard` is told of runs, done of
+    all."""
 
-    samples: int = SAMPLES
+    samples: int | None = None
     floats: Path | None = None
     heard: Heard = silent
 

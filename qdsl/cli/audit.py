@@ -42,7 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--float", metavar="MODEL", dest="floats", help="with --causes: the float model it was made from"
     )
-    parser.add_argument("--samples", type=at_least_one, default=4, help="with --causes: samples to run (4)")
+    parser.add_argument("--samples", type=at_least_one, help="with --causes: samples to run (4; 16 for few outputs)")
     parser.add_argument("--rules", action="store_true", help="list the rules instead, one line each")
     for name, each in FORMATS.items():
         if each.to_file:

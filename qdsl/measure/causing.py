@@ -8,6 +8,7 @@ from typing import Any
 
 from qdsl import data
 from qdsl.causes.causes import find_causes
+from qdsl.causes.outputs import samples_for
 from qdsl.causes.records import Ask, Causes
 from qdsl.diag import Diagnostics, QdslError
 from qdsl.finished.reading import read
@@ -41,10 +42,11 @@ def causes_of(model: Model, ask: Ask, tries: Iterable[Tried], floats: Model | No
     return find_causes(finished, (), source="nothing", floats=floats)
 
 
-def inputs_for(view: GraphView, count: int, prepared: Prepared | None = None) -> Iterator[Tried]:
+def inputs_for(view: GraphView, count: int | None = None, prepared: Prepared | None = None) -> Iterator[Tried]:
     """What to run the file of `view` on: samples that calibrate (`prepared`: a recipe with its model), any others of
     the recipe's that are there, else drawn inputs, of one size after the other where dimensions are free. Raises what
     is wrong with samples."""
+    count = samples_for(view) if count is None else count
     if prepared is not None:
         found, source = _of_recipe(prepared, count)
         if found and set(view.inputs) <= found[0].keys():

@@ -6,7 +6,8 @@ from qdsl import graph
 from qdsl.advice import advice
 from qdsl.advice.trying import Bench
 from qdsl.capability import load
-from qdsl.causes.records import SAMPLES, Ask, Causes
+from qdsl.causes.outputs import samples_for
+from qdsl.causes.records import Ask, Causes
 from qdsl.measure import bundling, checking, comparing, measuring
 from qdsl.measure.events import Event
 from qdsl.measure.measuring import Made, Measured, Standing
@@ -68,9 +69,10 @@ def _causes(bench: Bench, made: Made) -> Causes:
     from qdsl.advice.curing import recured  # loaded where it is wanted
     from qdsl.measure.causing import causes_of, inputs_for
 
-    chosen, source = comparing.samples(bench.prepared, made.plan, bench.datasets, SAMPLES)
+    count = samples_for(bench.prepared.view)
+    chosen, source = comparing.samples(bench.prepared, made.plan, bench.datasets, count)
     arrays, prepared = [each.arrays for each in chosen], bench.prepared
-    tries = [(arrays, source)] if arrays else inputs_for(prepared.view, SAMPLES, prepared)
+    tries = [(arrays, source)] if arrays else inputs_for(prepared.view, count, prepared)
     found = causes_of(graph.load(made.emitted.model), Ask(heard=bench.heard), tries, prepared.model)
     return recured(bench, made.plan, made.emitted, found, arrays) if arrays else found
 
