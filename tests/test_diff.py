@@ -21,7 +21,7 @@ from qdsl.cli import main
 from qdsl.diag import QdslError
 from qdsl.differences.as_lines import as_lines
 from qdsl.differences.comparing import Difference, compare
-from qdsl.differences.side import Side, Tensor
+from qdsl.differences.side import Node, Side, Tensor
 from qdsl.differences.telling import as_data, as_markdown, as_text
 
 KEEP = 'keep "gemm" in float32\n'
@@ -105,7 +105,8 @@ def test_a_scale_that_moves_is_told_by_how_much(tmp_path: Path) -> None:
     assert {move.name for move in found.moved} >= {"r"}
     move = next(each for each in found.moved if each.name == "r")
     assert move.by == pytest.approx(0.25, rel=1e-5) and move.before == pytest.approx((was,))
-    assert found.nodes == () and found.weights == ()
+    assert {change.node for change in found.nodes} <= {"inner"}  # whose bias is still on the scale of before
+    assert found.weights == ()
     assert not only(model, tmp_path / "moved.onnx", scales=0.3).moved
 
 
@@ -116,6 +117,61 @@ def test_changed_weights_are_told(tmp_path: Path) -> None:
     found = only(model_of(tmp_path / "a"), model_of(tmp_path / "b", proto=other))
     assert ("left:1", "int8 per_channel, other values") in {(c.weight, c.after) for c in found.weights}
     assert "stem:1" not in {change.weight for change in found.weights}
+
+
+TINY = """
+<ir_version: 8, opset_import: ["" : 17]>
+net (float[4] x) => (float[4] y) <float k = {2.0}, float[4] w = {1, 2, 3, 4}>
+{
+  [leaky] a = LeakyRelu <alpha = 0.1> (x)
+  [sigmoid] b = Sigmoid (x)
+  [sub] c = Sub (a, b)
+  [scaled] d = Mul (c, w)
+  [half] y = Mul (d, k)
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        ("alpha = 0.1", "alpha = 0.2", "alpha 0.1 -> 0.2"),
+        ("Sub (a, b)", "Sub (b, a)", "port 0 reads sigmoid:0, not leaky:0; port 1 reads leaky:0, not sigmoid:0"),
+        ("k = {2.0}", "k = {3.0}", "float32, other values"),
+        ("float[4] x", "float[4] x, int64[2, N] u", "+ input u: int64 [2 N]"),
+        ('"" : 17', '"" : 18', "+ opset 18"),
+    ],
+)
+def test_what_a_model_computes_otherwise_is_told(was: str, now: str, told: str, tmp_path: Path) -> None:
+    for name, text in (("old", TINY), ("new", TINY.replace(was, now))):
+        onnx.save(onnx.parser.parse_model(text), tmp_path / f"{name}.onnx")
+    found = only(tmp_path / "old.onnx", tmp_path / "new.onnx")
+    assert not found.equal and told in as_text(found)
+    old, new = (as_lines(tmp_path / f"{name}.onnx") for name in ("old", "new"))
+    assert old != new, "git diff shows it, too"
+
+
+def test_a_default_may_be_written_or_not(tmp_path: Path) -> None:
+    for name, text in (("old", TINY), ("new", TINY.replace("LeakyRelu <alpha = 0.1>", "LeakyRelu <alpha = 0.01>"))):
+        onnx.save(onnx.parser.parse_model(text.replace(" <alpha = 0.1>", "")), tmp_path / f"{name}.onnx")
+    assert only(tmp_path / "old.onnx", tmp_path / "new.onnx").nodes == ()
+
+
+def test_renamed_nodes_are_told_as_such(tmp_path: Path) -> None:
+    proto = onnx.parser.parse_model(TINY)
+    onnx.save(proto, tmp_path / "old.onnx")
+    for number, node in enumerate(proto.graph.node):
+        node.name = f"n{number}"
+    onnx.save(proto, tmp_path / "new.onnx")
+    text = as_text(only(tmp_path / "old.onnx", tmp_path / "new.onnx"))
+    assert "names       0 of 5 nodes and 5 are called alike" in text and "renamed" in text
+
+
+def test_a_comment_is_never_longer_than_code_hosts_take() -> None:
+    tensors = {f"{number}{'|<x>' * 20000}": Tensor("uint8", readers=("y" * 90000,)) for number in range(60)}
+    nodes = {"n" * 90000: Node("Conv", "integer")}
+    found = compare(Side("a", "model", nodes=nodes), Side("b", "model", nodes=nodes, tensors=tensors))
+    assert len(as_markdown(found)) < 65536
 
 
 def test_float_against_quantized(tmp_path: Path) -> None:
@@ -243,6 +299,32 @@ def test_what_git_does_not_keep_is_that_of_the_working_tree(tmp_path: Path, monk
     assert [c.node for c in only("HEAD:demo.q", "demo.q").nodes] == ["gemm"]
 
 
+def test_what_is_staged_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = project(tmp_path / "home")
+    repository(recipe.parent, {})
+    monkeypatch.chdir(recipe.parent)
+    recipe.write_text(recipe.read_text(encoding="utf-8") + KEEP, encoding="utf-8")
+    assert KEEP.strip() in "".join(only(f":{recipe.name}", recipe.name).statements)
+    git(recipe.parent, "add", recipe.name)
+    assert only(f":0:{recipe.name}", recipe.name).equal and not only(f"HEAD:{recipe.name}", f":{recipe.name}").equal
+    with pytest.raises(QdslError, match="in the index"):
+        qdsl.diff(":nothing.q", recipe.name)
+
+
+def test_a_bare_repository_and_a_shallow_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = project(tmp_path / "home")
+    home = repository(recipe.parent, {})
+    commit(home, {recipe.name: recipe.read_text(encoding="utf-8") + KEEP})
+    git(tmp_path, "clone", "-q", "--bare", str(home), "bare.git")
+    monkeypatch.chdir(tmp_path / "bare.git")
+    assert only(f"HEAD~1:{recipe.name}", f"HEAD:{recipe.name}").nodes
+    git(tmp_path, "clone", "-q", "--depth", "1", home.as_uri(), "shallow")
+    monkeypatch.chdir(tmp_path / "shallow")
+    with pytest.raises(QdslError) as raised:
+        qdsl.diff(f"HEAD~1:{recipe.name}", recipe.name)
+    assert "unshallow" in raised.value.diagnostics[0].help[0]
+
+
 def test_bases_are_those_of_the_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "repo"
     base = project(folder)
@@ -345,6 +427,11 @@ def test_lines_of_other_programs_are_left_alone(
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_text(content)
     assert as_lines(tmp_path / name) == content
+
+
+def test_lines_of_what_is_no_text_are_its_hash(tmp_path: Path) -> None:
+    (tmp_path / "kdb.q").write_bytes(b"q\0\x1b[2J")
+    assert as_lines(tmp_path / "kdb.q").startswith("6 bytes, sha256 ")
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x07\x12"])

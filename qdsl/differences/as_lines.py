@@ -40,7 +40,7 @@ def _of_text(path: Path) -> str:
     with path.open("rb") as file:
         content = file.read(_LARGEST_TEXT + 1)
     text = content.decode("utf-8", errors="replace")
-    if len(content) > _LARGEST_TEXT:
+    if len(content) > _LARGEST_TEXT or b"\0" in content:  # too large to compare, or no text
         return f"{_hashed(path)}\n"
     if path.suffix == ".lock" and not text.startswith(_LOCK):
         return text
@@ -79,6 +79,9 @@ def _lines(side: Side, *, statements: bool = True) -> Iterator[str]:
         yield from map(plain, side.lines)
     for name, node in side.nodes.items():
         yield f"node {plain(name)}: {plain(node.op)}, {node}"
+        written = [f"{key} {value}" for key, value in node.attributes]
+        told = [*written, *([f"reads {', '.join(each or 'nothing' for each in node.sources)}"] if node.sources else [])]
+        yield from [f"node {plain(name)}: {plain(', '.join(told))}"] if told else []
     for name, tensor in sorted(side.tensors.items()):
         yield from (f"tensor {plain(name)}: {what}" for what in _tensor(tensor))
     for name, weight in sorted(side.weights.items()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from math import inf, isfinite, isnan
 
 from qdsl.differences.side import Node, Side, Tensor, Weight
@@ -14,11 +15,40 @@ LEAST_MOVE = 0.01  # a scale that moves by less is not told
 
 @dataclass(frozen=True, slots=True)
 class NodeChange:
-    """A node that runs otherwise, that only one side has (the other None), or that is another operator."""
+    """A node that runs otherwise, that only one side has (the other None), or that is another operator, has other
+    attributes or reads from elsewhere."""
 
     node: str
     before: Node | None
     after: Node | None
+
+    @property
+    def what(self) -> str:
+        """ "new", "gone", "precision", or "computes" where only attributes or sources differ."""
+        if self.before is None or self.after is None:
+            return "new" if self.before is None else "gone"
+        same = str(self.before) == str(self.after) and self.before.op == self.after.op
+        return "computes" if same else "precision"
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """Attributes and sources that differ, each in words; none of a node that only one side has."""
+        if self.before is None or self.after is None:
+            return ()
+        return (*_attributes(self.before, self.after), *_sources(self.before, self.after))
+
+
+def _attributes(before: Node, after: Node) -> Iterator[str]:
+    old, new = dict(before.attributes), dict(after.attributes)
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            yield f"{name} {old.get(name, 'not written')} -> {new.get(name, 'not written')}"
+
+
+def _sources(before: Node, after: Node) -> Iterator[str]:
+    for port, (old, new) in enumerate(zip_longest(before.sources, after.sources, fillvalue="")):
+        if old != new:
+            yield f"port {port} reads {new or 'nothing'}, not {old or 'nothing'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A commit: `root` is the top of the working tree, `commit` its full hash, `word` how it was asked for."""
+    """A commit, or the index: `root` is the top of the working tree (of a bare repository itself), `commit` the full
+    hash, "" for the index, and `word` how it was asked for."""
 
     root: Path
     commit: str
@@ -35,6 +36,10 @@ class Revision:
     def names(self, folder: PurePosixPath) -> list[str]:
         """The names of the files right under `folder`."""
         tree = "" if folder == PurePosixPath() else str(folder)
+        if not self.commit:
+            inside = f"{_literal(tree)}/*" if tree else "*"
+            listed = _git(self.root, "ls-files", "-z", "--", f":(top,glob){inside}")
+            return [PurePosixPath(os.fsdecode(name)).name for name in listed.split(b"\0") if name]
         listed = _git(self.root, "ls-tree", "-z", "--name-only", f"{self.commit}:{tree}")
         return [os.fsdecode(name) for name in listed.split(b"\0") if name]
 
@@ -67,20 +72,21 @@ class Revision:
 
 
 def revision_of(text: str) -> tuple[Revision, PurePosixPath] | None:
-    """`REV:path` as a commit and the path from the top of the repository around the working directory; None where the
-    text is none (no colon, or no such revision). Raises QdslError diff-revision where there is the revision and not the
-    file."""
+    """`REV:path` as a commit and the path from the top of the repository around the working directory, `:path` as the
+    index; None where the text is none (no colon, or no such revision). Raises QdslError diff-revision where there is
+    the revision and not the file."""
     word, colon, path = text.partition(":")
-    if not (word and colon and path) or word.startswith("-") or "\0" in text:
+    if not (colon and path) or word.startswith("-") or "\0" in text or (not word and path.startswith("/")):
         return None
-    top = _git(Path.cwd(), "rev-parse", "--show-toplevel", "--show-prefix")
-    if not top:
+    place = _repository()
+    if place is None:
         return None
-    root, _, prefix = os.fsdecode(top).rstrip("\n").partition("\n")
-    commit = _git(Path(root), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{word}^{{commit}}")
-    if not commit:
+    root, prefix = place
+    commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{word}^{{commit}}") if word else b""
+    if word and not commit:
         return None
-    revision = Revision(Path(root), commit.decode().strip(), word)
+    revision = Revision(root, commit.decode().strip(), word)
+    path = path.removeprefix("0:") if not word else path  # the index, as git also writes it
     # As git reads it: from the top, or from here after `./`.
     start = PurePosixPath(prefix) if path.startswith(("./", "../")) else PurePosixPath()
     found = PurePosixPath(os.path.normpath(start / path))
@@ -88,10 +94,27 @@ def revision_of(text: str) -> tuple[Revision, PurePosixPath] | None:
         here = PurePosixPath(os.path.normpath(PurePosixPath(prefix) / path))
         if revision.blob(here) is None:
             raise _error(
-                f"there is no file `{path[:200]}` at {word[:80]}", "paths count from the top of the repository"
+                f"there is no file `{path[:200]}` {f'at {word[:80]}' if word else 'in the index'}",
+                "paths count from the top of the repository",
             )
         found = here
     return revision, found
+
+
+def _repository() -> tuple[Path, str] | None:
+    """The top of the repository around the working directory, and where in it that is."""
+    top = _git(Path.cwd(), "rev-parse", "--show-toplevel", "--show-prefix")
+    if top:
+        root, _, prefix = os.fsdecode(top).rstrip("\n").partition("\n")
+        return Path(root), prefix
+    bare = _git(Path.cwd(), "rev-parse", "--is-bare-repository").strip() == b"true"
+    found = _git(Path.cwd(), "rev-parse", "--absolute-git-dir") if bare else b""
+    return (Path(os.fsdecode(found).rstrip("\n")), "") if found else None
+
+
+def is_shallow() -> bool:
+    """Whether the repository around the working directory lacks history that its origin has."""
+    return _git(Path.cwd(), "rev-parse", "--is-shallow-repository").strip() == b"true"
 
 
 def worktree(of: Path) -> Path | None:

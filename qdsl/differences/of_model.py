@@ -11,6 +11,7 @@ import numpy as np
 
 from qdsl.auditing.running import what_runs
 from qdsl.capability import load as load_table
+from qdsl.differences.attributes import attributes
 from qdsl.differences.of_plan import place
 from qdsl.differences.side import Node, Side, Tensor, Weight
 from qdsl.finished.collapse import collapse
@@ -19,6 +20,7 @@ from qdsl.finished.reading import read
 from qdsl.finished.records import Finished, Form, QuantizedTensor, Role
 from qdsl.graph import Model, load
 from qdsl.graph.constants import outside
+from qdsl.graph.view import GraphView
 from qdsl.predict.macs import macs
 from qdsl.spec.plan import Prediction
 from qdsl.targets import target_of
@@ -45,6 +47,7 @@ def side_of_model(path: Path, name: str, target: str | None) -> Side:
         nodes=nodes,
         tensors=dict(_tensors(finished)),
         weights=dict(_weights(finished, collapsed)),
+        lines=tuple(_ends(finished.view)),
         macs=sum(each or 0 for each in counted.values()),
         integer_macs=sum(counted[name] or 0 for name, node in nodes.items() if node.runs in ("integer", "absorbed")),
         size=_bytes(model),
@@ -59,10 +62,34 @@ def _nodes(finished: Finished, collapsed: Collapsed, runs: Mapping[str, Predicti
             types = stored if each.role is Role.WEIGHT else passed
             for reader in each.readers:
                 types[reader.node].add(each.parameters.element)
-    for node in collapsed.view.nodes:
+    view = collapsed.view
+    for node in view.nodes:
         found = runs.get(node.name)
         weights, reads = (", ".join(sorted(types[node.name])) for types in (stored, passed))
-        yield node.name, Node(node.op, found.runs if found else "float", weights, reads)
+        sources = tuple(_source(view, name) for name in node.inputs)
+        op = node.op if not node.domain else f"{node.domain}.{node.op}"
+        yield (
+            node.name,
+            Node(op, found.runs if found else "float", weights, reads, tuple(attributes(node, view.opset)), sources),
+        )
+
+
+def _source(view: GraphView, name: str) -> str:
+    """Who writes a tensor, by node: its own name is often another after each export."""
+    producer = view.producer(name)
+    if producer is not None:
+        return f"{producer.name}:{producer.outputs.index(name)}"
+    return "constant" if view.is_constant(name) else f"input {name}" if name else ""
+
+
+def _ends(view: GraphView) -> Iterator[str]:
+    """What the model takes and gives."""
+    yield f"opset {view.opset}"
+    for word, names in (("input", view.inputs), ("output", view.outputs)):
+        for name in names:
+            found = view.tensors.get(name)
+            shape = "?" if found is None or found.shape is None else " ".join(str(d or "?") for d in found.shape)
+            yield f"{word} {name}: {(found.dtype if found else None) or 'unknown'} [{shape}]"
 
 
 def _tensors(finished: Finished) -> Iterator[tuple[str, Tensor]]:
@@ -109,8 +136,7 @@ def _weights(finished: Finished, collapsed: Collapsed) -> Iterator[tuple[str, We
             tensor = collapsed.view.tensors.get(name)
             if tensor is None or tensor.kind != "constant" or (node.name, port) in quantized:
                 continue
-            if (tensor.elements or 0) > 1:
-                yield f"{node.name}:{port}", Weight(tensor.dtype or "unknown", (), _digest(finished.model, name))
+            yield f"{node.name}:{port}", Weight(tensor.dtype or "unknown", (), _digest(finished.model, name))
 
 
 def _digest(model: Model, name: str) -> str:

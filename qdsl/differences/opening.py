@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.differences.at_revision import file_at, recipe_at
-from qdsl.differences.git import revision_of
+from qdsl.differences.git import is_shallow, revision_of
 from qdsl.differences.of_lock import side_of_lock
 from qdsl.differences.of_plan import side_of_plan
 from qdsl.differences.side import Side
@@ -60,7 +60,9 @@ def _of_file(path: Path, name: str, ask: Ask) -> tuple[Side, ...]:
         if not _exists(path):
             raise _error(f"there is no {PLAN_FILE} in `{name}`", "name the folder of a build, build/<recipe>")
     if not _exists(path):
-        raise _error(f"there is no file `{name[:200]}`, and no revision of that name", _TAKES)
+        far = ":" in name and is_shallow()
+        help = "the clone is shallow, and has no older revisions: `git fetch --unshallow`" if far else _TAKES
+        raise _error(f"there is no file `{name[:200]}`, and no revision of that name", help)
     kind = _KINDS.get(path.suffix)
     if kind == "recipe":
         return _of_recipe(load_recipe(path, sets=ask.sets), path, name, ask)

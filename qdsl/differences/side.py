@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True)
 class Node:
     """What runs of a node: `runs` as predictions say it, `weights` the type of its weights and `reads` that of the
-    activations it reads, "" where they are float."""
+    activations it reads, "" where they are float. `attributes` are those that are not left to their defaults, in
+    words; `sources` what each input port reads: `/conv1:0`, `input x`, `constant`, "" for none. A plan has neither."""
 
     op: str
     runs: str
     weights: str = ""
     reads: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+    sources: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         types = [f"{self.weights} weights"] if self.weights else []
@@ -50,9 +53,10 @@ class Weight:
 @dataclass(frozen=True, slots=True)
 class Side:
     """`name` as it was asked for; `kind` "recipe", "plan", "lock" or "model". Weights are by "node:port". `lines` is
-    the text by which the side says what it wants or was made from: statements of a recipe, facts of a lock. `macs`
-    counts the multiply-accumulates that are known, `integer_macs` those that multiply integers; `size` is in bytes,
-    and `foreseen` where the file is not there yet. `why` says why there are no nodes, where there are none."""
+    the text by which the side says what it wants or was made from: statements of a recipe, facts of a lock, inputs and
+    outputs of a model. `macs` counts the multiply-accumulates that are known, `integer_macs` those that multiply
+    integers; `size` is in bytes, and `foreseen` where the file is not there yet. `why` says why there are no nodes,
+    where there are none."""
 
     name: str
     kind: str

@@ -12,7 +12,7 @@ from qdsl.differences.comparing import Difference, Moved, NodeChange, TensorChan
 from qdsl.differences.side import Side
 from qdsl.spec.words import count, mebibytes, percent, plain
 
-_STATEMENTS = "statements"
+_STATEMENTS, _ENDS = "statements", "what it takes and gives"
 MOST = 20  # lines of one kind in a text
 _LONGEST = 120
 _ARROW = "->"
@@ -48,7 +48,7 @@ def as_markdown(found: Difference, most: int = MOST) -> str:
     lines = totals(found)
     told = [head, *(["\n".join(f"- {_escaped(' '.join(line.split()))}" for line in lines)] if lines else [])]
     for part in parts(found, most):
-        if part.title == _STATEMENTS:
+        if part.title in (_STATEMENTS, _ENDS):
             told.append(_statements(part))
             continue
         rows = [f"| {_code(name)} | {_escaped(what)} |" for name, what in part.rows]
@@ -67,7 +67,8 @@ def _statements(part: Part) -> str:
 
 def parts(found: Difference, most: int) -> Iterator[Part]:
     """What changed, kind by kind; none that has nothing in it."""
-    yield from _part(_STATEMENTS, found.statements, lambda line: (_cut(line), ""), most)
+    said = _ENDS if found.after.kind == "model" else _STATEMENTS
+    yield from _part(said, found.statements, lambda line: (_cut(line), ""), most)
     yield from _part(_node_title(found.nodes), found.nodes, _node, most)
     yield from _part(_tensor_title(found.tensors), found.tensors, _tensor, most)
     yield from _part(_moved_title(found), found.moved, _moved, most)
@@ -76,12 +77,14 @@ def parts(found: Difference, most: int) -> Iterator[Part]:
 
 def _part(title: str, changes: Sequence[Any], row: Callable[[Any], tuple[str, str]], most: int) -> Iterator[Part]:
     if changes:
-        yield Part(title, tuple(row(change) for change in changes[:most]), max(0, len(changes) - most))
+        rows = ((_name(name), what) for name, what in map(row, changes[:most]))
+        yield Part(title, tuple(rows), max(0, len(changes) - most))
 
 
 def totals(found: Difference) -> list[str]:
     """The last lines: weights that stayed, sizes, and how much is multiplied in integers."""
     lines = [side.why for side in (found.before, found.after) if side.why]
+    lines += _renamed(found)
     if found.kept is not None:
         lines.append(f"weights     {found.kept:,} stored as before, {len(found.weights):,} changed")
     if found.small:
@@ -93,6 +96,17 @@ def totals(found: Difference) -> list[str]:
     if old and new:
         lines.append(f"integers    {old} {_ARROW} {new} of the multiply-accumulates")
     return lines
+
+
+def _renamed(found: Difference) -> list[str]:
+    """Said where hardly any node has its name on both sides: then all of them are told as gone and new."""
+    old, new = found.before.nodes, found.after.nodes
+    both = sum(name in new for name in old)
+    if not old or not new or 10 * both >= min(len(old), len(new)):
+        return []
+    same = Counter(node.op for node in old.values()) == Counter(node.op for node in new.values())
+    why = "the operators are the same, so an exporter may have renamed them" if same else "the operators differ, too"
+    return [f"names       {both:,} of {count(len(old), 'node')} and {len(new):,} are called alike; {why}"]
 
 
 def as_data(found: Difference) -> dict[str, Any]:
@@ -108,6 +122,7 @@ def as_data(found: Difference) -> dict[str, Any]:
                 "op": next((side.op for side in (change.after, change.before) if side is not None), ""),
                 "before": None if change.before is None else str(change.before),
                 "after": None if change.after is None else str(change.after),
+                "also": list(change.details),
             }
             for change in found.nodes
         ],
@@ -154,10 +169,16 @@ def _target(found: Difference) -> str:
     return f", target {found.after.target}" if found.after.target else ""
 
 
+_NODE = {
+    "new": "new",
+    "gone": "gone",
+    "precision": "in another precision",
+    "computes": "with other attributes or inputs",
+}
+
+
 def _node_title(changes: Iterable[NodeChange]) -> str:
-    kinds = Counter(
-        "new" if c.before is None else "gone" if c.after is None else "in another precision" for c in changes
-    )
+    kinds = Counter(_NODE[change.what] for change in changes)
     return f"nodes: {', '.join(f'{number:,} {kind}' for kind, number in sorted(kinds.items()))}"
 
 
@@ -166,7 +187,13 @@ def _node(change: NodeChange) -> tuple[str, str]:
     after = "not there" if change.after is None else str(change.after)
     if change.before and change.after and change.before.op != change.after.op:
         before, after = f"{plain(change.before.op)}, {before}", f"{plain(change.after.op)}, {after}"
-    return plain(change.node), f"{before} {_ARROW} {after}"
+    told = [] if change.what == "computes" else [f"{before} {_ARROW} {after}"]
+    return plain(change.node), _cut("; ".join([*told, *change.details]))
+
+
+def _name(text: str) -> str:
+    """Both ends of a name: code hosts take comments of 65,536 characters, and names come from files."""
+    return text if len(text) <= 2 * _LONGEST else f"{text[:_LONGEST]}…{text[-_LONGEST:]}"
 
 
 def _cut(text: str) -> str:
@@ -236,7 +263,8 @@ def _size(side: Side) -> str:
 
 def _share_of(before: int, after: int) -> str:
     moved = 100 * (after - before) / before
-    return f" ({moved:+.2g} %)" if before != after else ""
+    digits = ".0f" if abs(moved) >= 100 else ".2g"
+    return f" ({moved:+{digits}} %)" if before != after else ""
 
 
 def _integers(side: Side) -> str:
