@@ -107,6 +107,20 @@ def test_sums_of_other_tools_are_told_where_the_runtime_multiplies_so(name: str)
     assert as_the_file_says(model) == as_the_runtime_multiplies(model)
 
 
+@pytest.mark.skipif(not SHARED.exists(), reason=f"{SHARED} is not there")
+@pytest.mark.parametrize(
+    ("name", "biases", "zeros"),
+    [("mlperf_vww_96_int8_qdq", 28, 60), ("mlperf_pretrainedResnet_quant_qdq", 10, 30)],
+)
+def test_tensorrt_refuses_as_many_nodes_as_are_told(name: str, biases: int, zeros: int) -> None:
+    """As many as the parser of TensorRT-RTX 1.7.1 refused of these files, node by node."""
+    seen = audited(load(SHARED / "models" / f"{name}.onnx"), "tensorrt")
+    assert len(list(rule_named("bias_in_integers").check(seen))) == biases
+    told = {each.place.name for each in rule_named("zero_point_not_zero").check(seen)}
+    affine = [each for each in seen.finished.tensors if each.tensor in told]
+    assert sum(len(each.quantizers) + len(each.dequantizers) for each in affine) == zeros
+
+
 class Pictures:
     """Two random pictures, as onnxruntime's quantizer reads them."""
 

@@ -101,12 +101,13 @@ def _fits_four_bits(weight: Channels, used: float) -> bool:
 
 
 def _furthest(record: QuantizedTensor) -> float | None:
-    """How far from the zero point an integer of the type can be; None for types of few bits."""
+    """How far from the zero point an integer of the type can be; None for types of other
+    widths: of fewer bits none are to spare, and 8 in more are told elsewhere (`stored_wide`)."""
     known = record.parameters
     dtype = DTYPES.get(known.element)
     if dtype is None or dtype.qmin is None or dtype.qmax is None or known.low is not None or known.high is not None:
         return None
-    if dtype.bits < _FEWEST or dtype.bits > 16:
+    if dtype.bits != _FEWEST:
         return None
     zero = 0.0 if known.zero_point is None else float(np.median(known.zero_point))
     return dtype.qmax if dtype.signed and not zero else max(dtype.qmax - zero, zero - dtype.qmin)
