@@ -44,7 +44,7 @@ def _up(view: GraphView, edges: Edges, capability: Capability, tensor: str, quan
         quant.granularity is Granularity.PER_TENSOR and quant.constant and edges.written[tensor].only_quant is not None
     ):
         mover = view.producer(tensor)
-        if mover is None or mover.op not in capability.spread or mover.outputs[0] != tensor:
+        if mover is None or mover.op not in capability.spread or not mover.inputs or mover.outputs[0] != tensor:
             return
         source, use = mover.inputs[0], Use(mover.index, 0)
         if source not in edges.written or not _may_rise(view, edges, source, use):
