@@ -301,6 +301,27 @@ def test_the_given_file_is_never_written_over(tmp_path: Path, out: str) -> None:
     assert model.read_bytes() == before
 
 
+def test_weights_beside_the_given_file_are_never_written_over(tmp_path: Path) -> None:
+    proto = onnx.load(signed_residual(tmp_path))
+    model, data = tmp_path / "beside.onnx", tmp_path / "weights.data"
+    onnx.save(proto, model, save_as_external_data=True, location=data.name, size_threshold=0)
+    before = data.read_bytes()
+    with pytest.raises(QdslError) as caught:
+        qdsl.audit(model, fix=data)
+    assert [each.code for each in caught.value.diagnostics] == ["fix-place"]
+    assert data.read_bytes() == before
+    assert qdsl.audit(model, fix=tmp_path / "new" / "folder" / "out.onnx").mended is not None
+    ort.InferenceSession(tmp_path / "new" / "folder" / "out.onnx")
+
+
+@pytest.mark.parametrize("form", ["--sarif", "--html"])
+def test_no_report_takes_the_place_of_the_model(tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model = signed_residual(tmp_path)
+    before = model.read_bytes()
+    assert main(["audit", str(model), form, str(model)]) != 0
+    assert "fix-place" in capsys.readouterr().err and model.read_bytes() == before
+
+
 def test_nothing_to_mend_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     onnx.save(residual_net(), tmp_path / "float.onnx")
     assert main(["audit", str(tmp_path / "float.onnx"), "--fix", str(tmp_path / "out.onnx")]) == 0

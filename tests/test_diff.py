@@ -432,6 +432,8 @@ def test_lines_of_other_programs_are_left_alone(
 def test_lines_of_what_is_no_text_are_its_hash(tmp_path: Path) -> None:
     (tmp_path / "kdb.q").write_bytes(b"q\0\x1b[2J")
     assert as_lines(tmp_path / "kdb.q").startswith("6 bytes, sha256 ")
+    (tmp_path / "endless.q").symlink_to("/dev/zero")
+    assert as_lines(tmp_path / "endless.q") == "not a file\n"
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x07\x12"])

@@ -15,13 +15,14 @@ from qdsl.causes.records import Ask, Causes
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.graph import Model, load, save
 from qdsl.graph.collector import collector_paused
+from qdsl.graph.constants import outside
 from qdsl.lang import Loaded, require_complete
 from qdsl.lang import load as load_recipe
 from qdsl.lang.recipe import Recipe
 from qdsl.measure.events import Event, Listener, silent
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.targets import TARGETS
-from qdsl.work.writing import require_place
+from qdsl.work.writing import make_place, require_place
 
 DEFAULT_TARGET = "ort"
 
@@ -80,12 +81,13 @@ def audit(
     wanted = _wanted(held, target, diags)
     model = load(path)
     if fix is not None:
-        _require_other(Path(path), Path(fix))
+        _require_other(model, Path(path), Path(fix))
     diags.extend(each for each in model.diagnostics if each.severity is not Severity.NOTE)
     statements = None if held is None else held.recipe
     report, mended = audit_model(model, wanted, file=str(path), recipe=statements, diags=diags), None
     if fix is not None:
         mended = mend(model, report.findings)
+        make_place(Path(fix).parent)
         save(model, fix)
         report = audit_model(load(fix), wanted, file=str(fix), recipe=statements, diags=Diagnostics())
     if causes:
@@ -123,10 +125,18 @@ def _heard(listener: Listener) -> Callable[[str, int, int], None]:
     return lambda text, done, total: listener(Event("causes", text, done, total))
 
 
-def _require_other(path: Path, out: Path) -> None:
-    """Raise QdslError where the mended file would take the place of the given one, or of a folder."""
-    if out.is_dir() or (out.exists() and out.samefile(path)):
-        what = "is a folder" if out.is_dir() else "is the file that is audited"
+def _require_other(model: Model, path: Path, out: Path) -> None:
+    """Raise QdslError where the mended file would take the place of the given one, of its weights, or of a folder."""
+    values = (outside(model.lazy(constant.name)) for constant in model.constants())
+    beside = {value.path for value in values if value is not None}
+    what = ""
+    if out.is_dir():
+        what = "is a folder"
+    elif out.exists() and out.samefile(path):
+        what = "is the file that is audited"
+    elif out.exists() and any(out.samefile(each) for each in beside if each.exists()):
+        what = "holds weights of the file that is audited"
+    if what:
         raise QdslError([Diagnostic("fix-place", f"`{out}` {what}", help=("name a new file",))])
     require_place(out.parent)
 

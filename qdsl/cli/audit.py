@@ -129,11 +129,15 @@ def _write(args: argparse.Namespace, report: AuditReport) -> None:
     from pathlib import Path
 
     from qdsl.auditing.formats.index import FORMATS, rendered
+    from qdsl.diag import Diagnostic, QdslError
     from qdsl.work.writing import require_place, write_text
 
     wanted = {name: getattr(args, name.replace("-", "_")) for name, each in FORMATS.items() if each.to_file}
     texts = {Path(path): rendered(name, report) for name, path in wanted.items() if path}
     for path in texts:
+        if path.exists() and path.samefile(args.model):
+            help = ("name a new file",)
+            raise QdslError([Diagnostic("fix-place", f"`{path}` is the file that is audited", help=help)])
         require_place(path.parent)
     for path, text in texts.items():
         write_text(path, text)

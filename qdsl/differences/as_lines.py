@@ -27,6 +27,8 @@ _SHOWN = 4  # scales of one tensor
 def as_lines(path: Path) -> str:
     """The lines of the file at `path`. Files of other programs that happen to end in `.q` or `.lock`, and what cannot
     be read, come back as they are, or as their size and hash. Never fails on what a file holds."""
+    if path.exists() and not path.is_file():
+        return "not a file\n"  # a folder, a device, a pipe: reading it may never end
     if path.suffix in (".q", ".lock"):
         return _of_text(path)
     try:

@@ -29,6 +29,14 @@ def require_place(path: Path) -> None:
     raise QdslError([Diagnostic("artifact-write", f"`{path}` cannot be written: {reason}")])
 
 
+def make_place(path: Path) -> None:
+    """Make the folder `path` where it is not there. Raises QdslError (artifact-write)."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
 @contextmanager
 def aside(directory: Path) -> Iterator[Path]:
     """A folder for work below `directory`, on the same disk, gone at the end; so is `directory` where it was made for

@@ -58,4 +58,5 @@ class Mend(FixOf):
         scale, zero = scales(record.parameters, held.shape), zeros(record.parameters, held.shape)
         if scale is None or zero is None:
             return None
-        return ((held.astype(np.int32) - zero).astype(np.float32) * scale).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # whatever the file's scale is, as it is computed there
+            return ((held.astype(np.int32) - zero).astype(np.float32) * scale).astype(np.float32)

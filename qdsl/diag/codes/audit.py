@@ -20,7 +20,7 @@ allow half_quantized_op on op Conv because "it was meant"
         verb="audit",
     ),
     "fix-place": CodeDoc(
-        "`qdsl audit --fix` was to write over the file that it audits",
+        "`qdsl audit` was to write over the file that it audits, or over its weights",
         "The mended copy is a file of its own, so that both can be compared: `qdsl diff before.onnx after.onnx`.",
         "recipe example\n",
         verb="library",
