@@ -76,6 +76,17 @@ def test_a_recipe_without_its_model_is_compared_by_what_it_says(tmp_path: Path) 
     assert found.nodes == () and "not planned: there is no model file" in as_text(found)
 
 
+def test_what_was_not_compared_is_not_told_to_be_equal(tmp_path: Path) -> None:
+    recipe = project(tmp_path)
+    qdsl.compile(recipe, out=tmp_path / "build")
+    with pytest.raises(QdslError, match="no such target"):
+        qdsl.diff(recipe, recipe, target="nope")
+    next(tmp_path.glob("*.onnx")).unlink()
+    assert "the statements are the same\nnot planned: " in as_text(only(recipe, recipe))
+    with pytest.raises(QdslError, match="not planned"):
+        qdsl.diff(recipe, tmp_path / "build" / recipe.stem)
+
+
 def test_models_of_two_recipes(tmp_path: Path) -> None:
     wider = HEAD.replace("minmax on calib", "percentile 90 on calib")
     found = only(model_of(tmp_path / "a"), model_of(tmp_path / "b", KEEP, wider))

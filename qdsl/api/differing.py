@@ -83,7 +83,12 @@ def _require_comparable(old: tuple[Side, ...], new: tuple[Side, ...]) -> None:
         if not found:
             raise QdslError([Diagnostic("diff-input", f"{name} has no such target", help=("name another `--target`",))])
     kinds = old[0].kind, new[0].kind
-    if kinds[0] == kinds[1] or set(kinds) == _PLANS:
+    if kinds[0] == kinds[1]:
+        return
+    if set(kinds) == _PLANS:
+        for side in (*old, *new):
+            if side.why:  # nothing is left that a recipe and a plan both say
+                raise QdslError([Diagnostic("diff-input", f"`{side.name[:200]}` is {side.why}")])
         return
     headline = f"a {kinds[0]} and a {kinds[1]} say different things, and cannot be compared line by line"
     if "model" in kinds:

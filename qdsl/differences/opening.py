@@ -86,6 +86,8 @@ def _of_recipe(loaded: Loaded, file: Path, name: str, ask: Ask) -> tuple[Side, .
 
 def _planned(loaded: Loaded, lines: tuple[str, ...], name: str, ask: Ask) -> tuple[Side, ...]:
     """The plans of a recipe. Where its model cannot be planned, its statements alone, and why."""
+    if ask.target is not None and all(block.name != ask.target for block in loaded.recipe.targets):
+        return ()
     try:
         require_complete(loaded.recipe)
         prepared = prepare(loaded)

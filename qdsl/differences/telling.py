@@ -162,7 +162,8 @@ def _side(side: Side) -> dict[str, Any]:
 
 def _equal(found: Difference) -> list[str]:
     small = f"; {count(found.small, 'scale')} moved by less than {100 * found.least:g} %" if found.small else ""
-    return [f"no difference{small}", *(side.why for side in (found.before, found.after) if side.why)]
+    said = "the statements are the same" if found.before.why or found.after.why else "no difference"
+    return [f"{said}{small}", *(side.why for side in (found.before, found.after) if side.why)]
 
 
 def _target(found: Difference) -> str:
