@@ -13,6 +13,7 @@ from audit_tools import audited, found
 from foreign_files import integer_conv, integer_matmul, of_activations
 from onnx import ModelProto
 
+import qdsl
 from qdsl.auditing.index import rule_named
 from qdsl.diag import Severity
 from qdsl.graph import load, to_proto
@@ -126,7 +127,8 @@ class Pictures:
 
     def __init__(self) -> None:
         draw = np.random.default_rng(0)
-        self._left = [{"images": draw.random((1, 3, 640, 640), np.float32)} for _ in range(2)]
+        self.images = [draw.random((1, 3, 640, 640), np.float32) for _ in range(2)]
+        self._left = [{"images": each} for each in self.images]
 
     def get_next(self) -> dict[str, Any] | None:
         return self._left.pop() if self._left else None
@@ -147,3 +149,23 @@ def test_a_detector_by_the_defaults_of_onnxruntime(per_channel: bool, tmp_path: 
     ]
     assert findings[0].severity is Severity.ERROR and findings[0].fix is not None
     assert findings[0].fix.lines == ("keep decode_head in float32",)
+
+
+@pytest.mark.slow
+def test_the_lines_told_of_a_detector_cure_it(tmp_path: Path) -> None:
+    """All of them together, added to a recipe that asks for what onnxruntime's quantizer did."""
+    from onnxruntime.quantization import quantize_static  # noqa: TID251
+
+    detector = ROOT / "examples/people/yolov8n.onnx"
+    quantize_static(detector, tmp_path / "theirs.onnx", Pictures())
+    found = qdsl.audit(tmp_path / "theirs.onnx").report.findings
+    assert {"scale_over_disparate_ranges", "signed_fan_out"} <= {each.rule for each in found}
+    lines = dict.fromkeys(line for each in found if each.fix is not None for line in each.fix.lines)
+    np.savez(tmp_path / "calib.npz", images=np.concatenate(Pictures().images))
+    recipe = tmp_path / "ours.q"
+    types = "weights int8 symmetric per_tensor; activations int8 affine; calibrate minmax on calib"
+    head = f'recipe ours\nmodel onnx "{detector}"\ndata calib from npz "calib.npz"\nquantize static {{ {types} }}\n'
+    recipe.write_text("\n".join([head, *lines, "target ort", ""]), encoding="utf-8")
+    qdsl.compile(recipe, out=tmp_path / "build", lock=False)
+    (made,) = (tmp_path / "build").rglob("model.onnx")
+    assert qdsl.audit(made).report.findings == ()

@@ -131,6 +131,16 @@ def test_cures_are_lines_of_the_language_or_rewrites() -> None:
                 loads(HEAD + "\n".join(finding.fix.lines) + "\n", name="demo.q")
 
 
+@pytest.mark.parametrize("name", ["uint8", "zero point"])
+def test_what_is_wrong_with_most_of_a_file_is_mended_by_one_line_and_one_per_input(name: str) -> None:
+    """`layers all` speaks of what a node writes."""
+    made, rule, _ = CASES[name]
+    fixes = {each.place.name: each.fix for each in found(audited(made(), "tensorrt")) if each.rule == rule}
+    told = {tensor: fix.lines for tensor, fix in fixes.items() if fix is not None}
+    assert told.pop("x") == ('layers tensor "x" { activations int8 symmetric }',)
+    assert set(told.values()) == {("layers all { activations int8 symmetric }",)}
+
+
 def test_a_bias_of_eight_bits_is_taken() -> None:
     file = symmetric()
     read = file.pair("x")

@@ -217,6 +217,7 @@ def test_the_words_of_a_target_hold_for_it_alone(foreign: Path, plant: Callable[
 
 def test_wrong_input_is_told_and_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = integer_conv(CODES).SerializeToString()
+    (tmp_path / "whole.onnx").write_bytes(whole)
     for name, data, told in (
         ("cut.onnx", whole[: len(whole) // 2], "model-unreadable"),
         ("engine.plan", b"ftrt" + bytes(100), "a TensorRT engine"),
@@ -227,8 +228,12 @@ def test_wrong_input_is_told_and_exits_with_1(tmp_path: Path, capsys: pytest.Cap
         assert main(["audit", str(tmp_path / name)]) == 1
         assert told in capsys.readouterr().err
     assert main(["audit", str(tmp_path / "absent.onnx")]) == 1
-    assert "model-missing" in capsys.readouterr().err
-    assert main(["audit", str(tmp_path / "cut.onnx"), "--target", "orr"]) == 1
+    told = capsys.readouterr().err
+    assert "model-missing" in told and "working directory" not in told, "the nearest there are named"
+    assert main(["audit", "nowhere"]) == 1
+    assert "the path starts from the working directory" in capsys.readouterr().err
+    assert main(["audit", str(tmp_path / "whole.onnx"), "--target", "orr"]) == 1
+    assert "the targets are `ort`, `tensorrt`, `stm32`" in capsys.readouterr().err
     assert main(["audit"]) == 2
 
 

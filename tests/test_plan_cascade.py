@@ -129,6 +129,18 @@ def test_keep_and_layers_on_one_node_contradict() -> None:
     assert "line 11" in found.label and "conv2" in found.label
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_layers_all_means_all_that_nothing_keeps(order: int) -> None:
+    """A line that says something of the whole model fits every recipe."""
+    rules = ['keep "conv2" in float32\n', "layers all { activations uint8 symmetric }\n"]
+    plan = planned(TWO, "".join(rules[::order]))
+    assert nodes(plan)["conv2"].mark == "="
+    schemes = {t.tensor: str(t.scheme) for t in plan.tensors}
+    assert schemes.pop("x") == "uint8 affine per_tensor", "no node writes the input"
+    assert set(schemes.values()) == {"uint8 symmetric per_tensor"}
+    assert codes(TWO, "keep all in float32\nlayers all { activations uint8 }\n") == ["rule-conflict"]
+
+
 def test_a_calibration_on_a_kept_node_is_no_contradiction() -> None:
     plan = planned(TWO, 'keep "conv2" in float32\nlayers op Conv { calibrate minmax on calib }\n')
     (count,) = plan.counts

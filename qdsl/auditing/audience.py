@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from qdsl.auditing.running import what_runs
 from qdsl.capability import Capability, load
-from qdsl.diag import Diagnostic, QdslError, nearest
+from qdsl.diag import Diagnostic, QdslError
 from qdsl.finished.collapsed import Collapsed
 from qdsl.finished.records import Finished
 from qdsl.lang.vocabulary import TARGETS as SPOKEN_OF
@@ -50,7 +50,6 @@ def audience(target: str) -> Audience:
     if target in SPOKEN_OF:
         known = load(target_of(_STANDS_IN).table)
         return Audience(target, "", replace(known, title=_TITLES.get(target, target)))
-    close = nearest(target, SPOKEN_OF) or SPOKEN_OF
     headline = f"there is no target `{target[:80]}`"
-    cure = f"the targets are {', '.join(f'`{word}`' for word in close)}"
+    cure = f"the targets are {', '.join(f'`{word}`' for word in dict.fromkeys((*TARGETS, *SPOKEN_OF)))}"
     raise QdslError([Diagnostic("target-absent", headline, help=(cure,))])

@@ -83,20 +83,22 @@ def _read(file: Path, limits: Limits, span: Span | None) -> tuple[bytes, FileSta
         with file.open("rb") as opened:
             return opened.read(), state_in(os.fstat(opened.fileno()))
     except FileNotFoundError:
-        raise problem(span, "model-missing", f"there is no model file `{name[:200]}`", *_near(file)) from None
+        raise problem(span, "model-missing", f"there is no model file `{name[:200]}`", *_near(file, span)) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable path"
         raise problem(span, "model-unreadable", f"`{name[:200]}` cannot be read: {reason}") from None
 
 
-def _near(file: Path) -> tuple[str, ...]:
+def _near(file: Path, span: Span | None) -> tuple[str, ...]:
     """The models beside a file that is not there whose names are like its name."""
     try:
         names = [path.name for path in islice(file.parent.iterdir(), _MOST_NAMES)]
     except OSError:
         return (f"there is no folder `{file.parent.name[:200]}` either",)
     close = nearest(file.name, [name for name in names if name.endswith(file.suffix)])
-    return (f"the nearest there: {', '.join(f'`{name}`' for name in close)}",) if close else ()
+    if close:
+        return (f"the nearest there: {', '.join(f'`{name}`' for name in close)}",)
+    return () if span is not None else ("the path starts from the working directory",)
 
 
 def _parsed(file: Path, data: bytes, span: Span | None) -> ModelProto:

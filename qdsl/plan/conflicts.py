@@ -12,6 +12,8 @@ from qdsl.plan.place import Edit
 from qdsl.spec import DType
 from qdsl.spec.plan import Origin
 
+_ALL = "layers all"
+
 
 def check_conflicts(context: Context, changes: Iterable[Edit], bare: frozenset[str]) -> None:
     """Report every pair of contradicting rules, once per pair: `keep` against `layers`, and a `place` that quantizes
@@ -41,10 +43,15 @@ def _kept_and_typed(context: Context) -> None:
         rules = cascade.node_rules[node]
         keeps = [i for i in rules if isinstance(cascade.spoken[i].rule, KeepRule)]
         for i in rules:
-            if _types(cascade.spoken[i]) is not None:
+            if _types(cascade.spoken[i]) is not None and not _everything(context, cascade.spoken[i]):
                 pairs.setdefault((keeps[-1], i), []).append(node)
     for (keep, layers), nodes in sorted(pairs.items()):
         context.diags.add(_kept_conflict(context, cascade, keep, layers, nodes))
+
+
+def _everything(context: Context, spoken: Spoken) -> bool:
+    """`layers all` speaks, like the mode, of whatever no `keep` takes out; of nothing, where all is kept."""
+    return spoken.origin.rule == _ALL and len(context.kept) < len(context.view.nodes)
 
 
 def _kept_conflict(context: Context, cascade: Cascade, keep: int, layers: int, nodes: list[int]) -> Diagnostic:

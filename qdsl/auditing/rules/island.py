@@ -19,11 +19,12 @@ from qdsl.auditing.rules import (
     residual_not_quantized,
     signed_fan_out,
 )
+from qdsl.auditing.signs import unsigned
 from qdsl.auditing.standing import ORT, reason, row_of, runs_in_floats, standing
 from qdsl.auditing.telling import recipe_lines, shown
 from qdsl.capability import COMPUTE
 from qdsl.diag import Severity
-from qdsl.finished.records import Role
+from qdsl.finished.records import QuantizedTensor, Role
 from qdsl.graph.view import NodeView
 from qdsl.predict.macs_shapes import size
 from qdsl.spec.words import mebibytes
@@ -108,9 +109,19 @@ def _why(audited: Audited, node: str) -> str:
 def _cure(audited: Audited, nodes: list[NodeView], scales: list[str]) -> Fix | None:
     if scales:
         return recipe_lines("place { share scale across {} }", *scales)
-    if any(reason(audited, node.name) in _MIXED for node in nodes):
-        return Fix(lines=("layers all { activations uint8 affine }",))
-    return None
+    mixed = [node for node in nodes if reason(audited, node.name) in _MIXED]
+    return unsigned(audited, [record for node in mixed for record in _around(audited, node)])
+
+
+def _around(audited: Audited, node: NodeView) -> Iterator[QuantizedTensor]:
+    """How `node` reads its ports, and how what it writes is quantized."""
+    stands = standing(audited)
+    for port in range(len(node.inputs)):
+        record = stands.read(node, port)
+        if record is not None:
+            yield record
+    for name in node.outputs:
+        yield from stands.writes.get(name, ())
 
 
 def _ops(nodes: list[NodeView]) -> str:

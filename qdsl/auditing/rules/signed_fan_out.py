@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import ClassVar
 
 from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.standing import ORT, mostly_signed, reason, standing
-from qdsl.auditing.telling import listed, recipe_lines, shown
+from qdsl.auditing.signs import unsigned
+from qdsl.auditing.standing import ORT, reason, standing
+from qdsl.auditing.telling import listed, shown
 from qdsl.diag import Severity
 from qdsl.finished.records import QuantizedTensor
 from qdsl.graph.view import NodeView
@@ -19,7 +19,6 @@ _SIGNED = frozenset({"signed_shared", "unsigned"})
 # Beside uint8 tensors one that stays int8 is told as a difference of types.
 _MIXED = frozenset({"type_mix", "output_types"})
 _BYTES = frozenset({"int8", "uint8"})
-_UNSIGNED = "{ activations uint8 affine }"
 
 
 class Check:
@@ -53,7 +52,7 @@ class Check:
             "in floats for it",
             "kernels on x86 read uint8, and onnxruntime makes that of int8 pairs with one reader alone",
             also=tuple(Place("node", name) for name in nodes),
-            fix=_unsigned(audited, tensor),
+            fix=_cure(audited, record),
             origin=record.origin,
         )
 
@@ -74,10 +73,7 @@ def _stays(record: QuantizedTensor) -> bool:
     return record.parameters.element == "int8" and len(record.readers) > 1
 
 
-def _unsigned(audited: Audited, tensor: str) -> Fix:
-    """The line that gives the tensor another type, or all of them, and what mends the file itself."""
-    rewrite = Fix(rewrite="unsigned_activations", exact=True)
-    if mostly_signed(audited):
-        return replace(rewrite, lines=(f"layers all {_UNSIGNED}",))
-    named = recipe_lines(f"layers tensor {{}} {_UNSIGNED}", tensor)
-    return rewrite if named is None else replace(rewrite, lines=named.lines)
+def _cure(audited: Audited, record: QuantizedTensor) -> Fix:
+    """The lines that give the tensor another type, or all of them, and what mends the file itself."""
+    lines = unsigned(audited, [record])
+    return Fix(() if lines is None else lines.lines, "unsigned_activations", exact=True)

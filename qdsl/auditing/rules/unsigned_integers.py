@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from qdsl.auditing.finding import Finding, Fix, Place
+from qdsl.auditing.finding import Finding, Place
 from qdsl.auditing.nodes import of_pairs
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.telling import recipe_lines, shown
+from qdsl.auditing.signs import symmetric
+from qdsl.auditing.telling import shown
 from qdsl.diag import Severity
-from qdsl.finished.records import QuantizedTensor, Role
 
 
 class Check:
@@ -34,13 +34,6 @@ class Check:
                 Place("tensor", record.tensor),
                 f"{shown(record.tensor)} is quantized to uint8",
                 "TensorRT reads int8 instead: what is above 127 steps saturates",
-                fix=_fix(record),
+                fix=symmetric(audited, record),
                 origin=record.origin,
             )
-
-
-def _fix(record: QuantizedTensor) -> Fix | None:
-    readers = [each.node for each in record.readers if each.node]
-    if record.role is Role.WEIGHT:
-        return recipe_lines("layers {} { weights int8 symmetric }", *readers) if readers else None
-    return recipe_lines("layers tensor {} { activations int8 symmetric }", record.tensor)

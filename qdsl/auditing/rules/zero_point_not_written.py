@@ -8,7 +8,8 @@ from typing import ClassVar
 from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.nodes import QUANTIZE, pair_nodes
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.telling import recipe_lines, shown
+from qdsl.auditing.signs import symmetric
+from qdsl.auditing.telling import shown
 from qdsl.diag import Severity
 
 _ZERO = 2
@@ -30,7 +31,7 @@ class Check:
             written = len(node.inputs) > _ZERO and node.inputs[_ZERO]
             if node.op != QUANTIZE or written or node.attrs.get("output_dtype"):
                 continue
-            lines = recipe_lines("layers tensor {} { activations int8 symmetric }", record.tensor)
+            lines = symmetric(audited, record)
             yield Finding(
                 self.id,
                 Severity.ERROR,

@@ -7,12 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from qdsl.auditing.finding import Finding, Fix, Place
+from qdsl.auditing.finding import Finding, Place
 from qdsl.auditing.nodes import of_pairs
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.telling import recipe_lines, shown
+from qdsl.auditing.signs import symmetric
+from qdsl.auditing.telling import shown
 from qdsl.diag import Severity
-from qdsl.finished.records import QuantizedTensor, Role
+from qdsl.finished.records import QuantizedTensor
 
 
 class Check:
@@ -36,7 +37,7 @@ class Check:
                 Place("tensor", record.tensor),
                 f"the zero point of {shown(record.tensor)} is {_told(record)}",
                 "TensorRT refuses the file: it quantizes symmetrically",
-                fix=_fix(record),
+                fix=symmetric(audited, record),
                 origin=record.origin,
             )
 
@@ -47,10 +48,3 @@ def _told(record: QuantizedTensor) -> str:
         return "computed while the model runs"
     numbers = np.asarray(zero).reshape(-1)
     return f"{numbers[0]}" if numbers.size == 1 else f"not 0 in {np.count_nonzero(numbers)} of {numbers.size} channels"
-
-
-def _fix(record: QuantizedTensor) -> Fix | None:
-    readers = [each.node for each in record.readers if each.node]
-    if record.role is not Role.ACTIVATION:
-        return recipe_lines("layers {} { weights int8 symmetric }", *readers) if readers else None
-    return recipe_lines("layers tensor {} { activations int8 symmetric }", record.tensor)

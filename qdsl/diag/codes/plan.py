@@ -34,8 +34,9 @@ CODES: dict[str, CodeDoc] = {
         summary="Two rules ask for opposite things by different words.",
         explanation=(
             "`keep` and `layers`, `place` and `activations float32`, or two ranges by hand under one scale contradict "
-            "each other, and neither word is stronger. Rules of the same word are no conflict: the later wins. Take "
-            "the nodes out of one of the two, for example with `and not under ...`."
+            "each other, and neither word is stronger. Rules of the same word are no conflict: the later wins. `layers "
+            "all` speaks of whatever no `keep` takes out. Take the nodes out of one of the two, for example with "
+            "`and not under ...`."
         ),
         example=_recipe("keep op Conv in float32\nlayers op Conv { weights int8 per_tensor }"),
         setup=_MODEL,
