@@ -76,9 +76,13 @@ VERDICTS: dict[str, dict[str, set[tuple[str, str]]]] = {
     "quark": {"ort": {*_MIDDLE, *(("island", name) for name in ("conv3", "flat", "fc"))}, "tensorrt": set()},
     "quark_msdomain": {"ort": _MIDDLE, "tensorrt": set()},
     # integers in and out, as TFLite has them
-    "tf2onnx_int8": {"ort": _EDGES, "tensorrt": _EDGES},
-    # the mean of a Relu is computed in floats before it is quantized
-    "torch_pt2e": {"ort": {("output_not_quantized", "node_conv2d_1")}, "tensorrt": set()},
+    # the Conv reads the int8 that comes in, of which onnxruntime makes no uint8
+    "tf2onnx_int8": {"ort": {*_EDGES, ("signed_fan_out", "c_prequant__22_DequantizeLinear__27:0")}, "tensorrt": _EDGES},
+    # the mean of a Relu is computed in floats before it is quantized, and a float bias asks for a Q behind the Gemm
+    "torch_pt2e": {
+        "ort": {("output_not_quantized", "node_conv2d_1"), ("output_not_quantized", "node_linear")},
+        "tensorrt": set(),
+    },
 }
 
 

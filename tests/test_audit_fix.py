@@ -332,3 +332,26 @@ def test_nothing_to_mend_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     np.testing.assert_array_equal(
         numpy_helper.to_array(held["w1"]), numpy_helper.to_array(residual_net().graph.initializer[0])
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "gained"),
+    [
+        ("audit_corpus/quark.onnx", {"QLinearConv", "QGemm"}),  # biases of int8, which are floats in the copy
+        ("models/mlperf_vww_96_int8_qdq.onnx", {"QLinearAveragePool", "QGemm"}),  # int8 behind a Reshape
+    ],
+)
+def test_what_is_mended_in_files_of_others_runs_in_integers(
+    name: str, gained: set[str], testdata: Path, tmp_path: Path
+) -> None:
+    qdsl.audit(testdata / name, fix=tmp_path / "mended.onnx")
+    before, after = (integer_kernels(file, tmp_path) for file in (testdata / name, tmp_path / "mended.onnx"))
+    assert after - before == gained
+
+
+def integer_kernels(file: Path, folder: Path) -> set[str]:
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    options.log_severity_level = 4
+    ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return {node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node if node.op_type.startswith("Q")}

@@ -305,7 +305,7 @@ CASES = (
         f"{PICTURE} {{ {READ.replace('z)', 'i)')} {WEIGHT} [idle] o = DequantizeLinear (q, s, i) [n] e = Conv (d, v) "
         f"{WRITE.replace('z)', 'i)')} }}",
         {"n": "float Conv"},
-        "int8 tensor with several readers",
+        "int8 tensor that is not one Q, one DQ and one reader",
     ),
     Case(
         "one pair in place of two has another scale than the bias",

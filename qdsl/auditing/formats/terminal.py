@@ -160,7 +160,7 @@ def _group(severity: Severity, rule: str, held: Sequence[Finding], rich: bool) -
         yield from _indented(f"{_place(found)}{plain(found.message)}", "  ", "    ")
     if len(held) > _SHOWN:
         yield f"  and {len(held) - _SHOWN} more"
-    for why in list(dict.fromkeys(found.why for found in held if found.why))[:1]:
+    for why in dict.fromkeys(found.why for found in held[:_SHOWN] if found.why):
         yield from _indented(f"why: {plain(why)}", "  ", "       ")
     yield from _fixes(held)
 

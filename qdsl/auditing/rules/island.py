@@ -109,6 +109,8 @@ def _why(audited: Audited, node: str) -> str:
 def _cure(audited: Audited, nodes: list[NodeView], scales: list[str]) -> Fix | None:
     if scales:
         return recipe_lines("place { share scale across {} }", *scales)
+    if any(reason(audited, node.name) == "bias_type" for node in nodes):
+        return Fix(rewrite="float_bias", exact=True)
     mixed = [node for node in nodes if reason(audited, node.name) in _MIXED]
     return unsigned(audited, [record for node in mixed for record in _around(audited, node)])
 

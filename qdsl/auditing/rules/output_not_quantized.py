@@ -13,6 +13,11 @@ from qdsl.diag import Severity
 from qdsl.graph.view import NodeView
 
 _LOST_BY_IT = frozenset({"output_float", "output_graph", "not_redundant"})
+_BIAS = 2
+_WRITES = "it computes in floats: its integer kernel writes integers alone"
+_FLOAT_BIAS = (
+    "it computes in floats: its bias is float, which onnxruntime makes integers of only in front of a QuantizeLinear"
+)
 
 
 class Check:
@@ -21,7 +26,8 @@ class Check:
     explanation: ClassVar[str] = (
         "ONNX Runtime computes a Conv in integers only where a QuantizeLinear reads its result: the kernel writes "
         "integers. With Q and DQ on inputs and weights alone, as NNCF and files for TensorRT have it, every Conv runs "
-        "in floats, on dequantized values. A Gemm or MatMul may write floats."
+        "in floats, on dequantized values. A Gemm or MatMul may write floats; "
+        "not so a Gemm with a float bias, which becomes integers only in front of a QuantizeLinear."
     )
     severity: ClassVar[Severity] = Severity.WARNING
     targets: ClassVar[tuple[str, ...]] = (ORT,)
@@ -30,10 +36,13 @@ class Check:
         stands = standing(audited)
         for node, weight in weights(audited):
             whole = stands.read(node, weight.port) is not None and stands.read(node, data_port(weight)) is not None
-            if whole and reason(audited, node.name) in _LOST_BY_IT:
-                yield from self._float_output(audited, node)
+            why = reason(audited, node.name) if whole else ""
+            if why == "bias_float" and stands.view.is_constant(node.inputs[_BIAS]):
+                yield from self._float_output(audited, node, _FLOAT_BIAS)
+            elif why in _LOST_BY_IT:
+                yield from self._float_output(audited, node, _WRITES)
 
-    def _float_output(self, audited: Audited, node: NodeView) -> Iterator[Finding]:
+    def _float_output(self, audited: Audited, node: NodeView, why: str) -> Iterator[Finding]:
         stands = standing(audited)
         tensor = behind_activation(audited, node)
         readers = [stands.view.nodes[use.node] for use in stands.float_readers(tensor)]
@@ -41,12 +50,14 @@ class Check:
             return
         names = list(dict.fromkeys(each.name for each in readers))
         by = listed(names) if names else "the caller"
+        read = "read" if len(names) > 1 else "reads"
+        has = " and has a float bias" if why == _FLOAT_BIAS else ""
         yield Finding(
             self.id,
             Severity.WARNING,
             Place("node", node.name),
-            f"{shown(node.name)} reads integers, and {by} {'read' if len(names) > 1 else 'reads'} its result in floats",
-            "it computes in floats: its integer kernel writes integers alone",
+            f"{shown(node.name)} reads integers{has}, and {by} {read} its result in floats",
+            why,
             also=tuple(Place("node", name) for name in names),
             fix=recipe_lines("place { quantize tensor {} }", tensor),
         )

@@ -1,4 +1,4 @@
-"""int8 activations with several readers, for which x86 has no kernels."""
+"""int8 activations that stay int8 on x86, which has no kernels for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qdsl.auditing.signs import unsigned
 from qdsl.auditing.standing import ORT, reason, standing
 from qdsl.auditing.telling import listed, shown
 from qdsl.diag import Severity
-from qdsl.finished.records import QuantizedTensor
+from qdsl.finished.records import Form, QuantizedTensor
 from qdsl.graph.view import NodeView
 from qdsl.spec.words import count
 
@@ -23,12 +23,14 @@ _BYTES = frozenset({"int8", "uint8"})
 
 class Check:
     id: ClassVar[str] = "signed_fan_out"
-    summary: ClassVar[str] = "an int8 tensor with several readers keeps its neighbours from integer kernels"
+    summary: ClassVar[str] = "an int8 tensor that is not one Q, one DQ and one reader keeps its neighbours in floats"
     explanation: ClassVar[str] = (
         "The kernels of ONNX Runtime for x86 read uint8. It turns an int8 pair into uint8 where one QuantizeLinear "
         "feeds one DequantizeLinear with one reader, and nowhere else: a tensor with several readers (a SiLU, a skip, "
-        "a Split) stays int8, and whatever reads or writes it computes in floats between Q and DQ, slower than without "
-        "them. The same values as uint8, zero point 128 higher, are the same numbers to the bit."
+        "feeds one DequantizeLinear with one reader, and nowhere else: a tensor with several readers (a SiLU, a skip, "
+        "a Split), one that enters or leaves the graph as integers and one that is moved between Q and DQ stay int8, "
+        "and whatever reads or writes them computes in floats between Q and DQ, slower than without. The same values "
+        "as uint8, zero point 128 higher, are the same numbers to the bit."
     )
     severity: ClassVar[Severity] = Severity.WARNING
     targets: ClassVar[tuple[str, ...]] = (ORT,)
@@ -43,12 +45,11 @@ class Check:
 
     def _finding(self, audited: Audited, tensor: str, nodes: list[str]) -> Finding:
         record = standing(audited).writes[tensor][0]
-        readers = count(len(record.readers), "reader")
         return Finding(
             self.id,
             Severity.WARNING,
             Place("tensor", tensor),
-            f"{shown(tensor)} is int8 with {readers}: {listed(nodes)} {'computes' if len(nodes) == 1 else 'compute'} "
+            f"{shown(tensor)} is int8 {_how(record)}: {listed(nodes)} {'computes' if len(nodes) == 1 else 'compute'} "
             "in floats for it",
             "kernels on x86 read uint8, and onnxruntime makes that of int8 pairs with one reader alone",
             also=tuple(Place("node", name) for name in nodes),
@@ -70,10 +71,23 @@ def _shared(audited: Audited, node: NodeView) -> Iterator[QuantizedTensor]:
 
 
 def _stays(record: QuantizedTensor) -> bool:
-    return record.parameters.element == "int8" and len(record.readers) > 1
+    return record.parameters.element == "int8" and bool(_how(record))
 
 
-def _cure(audited: Audited, record: QuantizedTensor) -> Fix:
+def _how(record: QuantizedTensor) -> str:
+    """What keeps an int8 tensor from being made uint8; "" where nothing does."""
+    if len(record.readers) > 1:
+        return f"with {count(len(record.readers), 'reader')}"
+    if record.form is Form.LONE_DEQUANTIZE:
+        return "without a QuantizeLinear of its own"
+    if record.form is Form.LONE_QUANTIZE:
+        return "without a DequantizeLinear of its own"
+    return "and moved between Q and DQ" if record.form is Form.PAIR and record.between else ""
+
+
+def _cure(audited: Audited, record: QuantizedTensor) -> Fix | None:
     """The lines that give the tensor another type, or all of them, and what mends the file itself."""
     lines = unsigned(audited, [record])
+    if record.form in (Form.LONE_DEQUANTIZE, Form.LONE_QUANTIZE):
+        return lines  # the integers are somebody else's, too
     return Fix(() if lines is None else lines.lines, "unsigned_activations", exact=True)
