@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from mutant_graph import DEQUANTIZE, QUANTIZE, Graph, Kind, Layer, Pair
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 
 def for_tensorrt(model: ModelProto) -> ModelProto:
@@ -85,11 +85,55 @@ def _integer_bias(graph: Graph, layer: Layer) -> str:
     return str(layer.node.name)
 
 
-def _scales(graph: Graph, pair: Pair) -> str:
+def _read_by_conv(graph: Graph) -> list[tuple[Pair, int]]:
+    """Pairs that a Conv reads, and how many channels they have."""
+    found = []
+    for layer in _convs(graph):
+        pair = graph.pair_read(layer.node, 0)
+        group = next((a.i for a in layer.node.attribute if a.name == "group"), 1)
+        if pair is not None:
+            found.append((pair, graph.value(layer.dq.input[0]).shape[1] * group))
+    return found
+
+
+def _scales(graph: Graph, place: tuple[Pair, int]) -> str:
     """A scale per channel on an activation."""
-    values = graph.value(pair.q.input[1]) * np.ones(4, np.float32)
-    graph.parameters(pair, values, np.zeros(4, np.int8))
+    pair, count = place
+    values = graph.value(pair.q.input[1]) * np.linspace(1, 1.5, count, dtype=np.float32)
+    graph.parameters(pair, values, np.zeros(count, np.int8))
+    for node in (pair.q, *pair.dqs):
+        node.attribute.append(helper.make_attribute("axis", 1))
     return pair.tensor
+
+
+def _square(graph: Graph) -> list[Layer]:
+    """Convolutions of as many inputs as outputs, with a scale per output."""
+    return [each for each in _per_channel(graph) if each.node.op_type == "Conv" and _is_square(graph, each)]
+
+
+def _is_square(graph: Graph, layer: Layer) -> bool:
+    shape = graph.value(layer.dq.input[0]).shape
+    return shape[0] == shape[1] and graph.pair_read(layer.node, 0) is not None
+
+
+def _along_inputs(graph: Graph, layer: Layer) -> str:
+    del layer.dq.attribute[:]
+    layer.dq.attribute.append(helper.make_attribute("axis", 1))
+    return str(layer.node.name)
+
+
+def _four_bits(graph: Graph, layer: Layer) -> str:
+    """The weight of a convolution in int4, in steps 16 times as wide."""
+    graph.opset(21)
+    graph.model.ir_version = 10
+    codes, scale = graph.value(layer.dq.input[0]), graph.value(layer.dq.input[1])
+    narrow = np.clip(np.rint(codes / 16), -8, 7).astype(np.int8)
+    name = graph.fresh("planted")
+    graph.constants[name] = helper.make_tensor(name, TensorProto.INT4, narrow.shape, narrow.reshape(-1).tolist())
+    layer.dq.input[0], layer.dq.input[1] = name, graph.constant("planted_scale", scale * np.float32(16))
+    del layer.dq.input[2:]
+    graph.look()
+    return str(layer.node.name)
 
 
 def _integer_operator(graph: Graph, layer: Layer) -> str:
@@ -126,7 +170,9 @@ TENSORRT: dict[str, Kind] = {
     "no_zero_point": Kind("zero_point_not_written", _read, _no_zero, "tensorrt"),
     "no_axis": Kind("axis_not_written", _per_channel, _no_axis, "tensorrt"),
     "bias_in_integers": Kind("bias_in_integers", _convs, _integer_bias, "tensorrt"),
-    "scales_of_an_activation": Kind("activation_per_channel", _read, _scales, "tensorrt"),
+    "scales_of_an_activation": Kind("activation_per_channel", _read_by_conv, _scales, "tensorrt"),
+    "weights_along_inputs": Kind("weights_along_inputs", _square, _along_inputs, "tensorrt"),
+    "four_bits": Kind("four_bits_without_kernel", _convs, _four_bits, "tensorrt"),
     "operator_on_integers": Kind("qoperator_form", _convs, _integer_operator, "tensorrt"),
     "float_skip": Kind("residual_not_quantized", _skips, _float_skip, "tensorrt"),
 }

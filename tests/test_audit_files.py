@@ -47,9 +47,10 @@ VERDICTS: dict[str, dict[str, set[tuple[str, str]]]] = {
     # float weights stay in front of their pairs, as these tools simulate them: a note
     "aimet": {"ort": {("stored_wide", "conv1")}, "tensorrt": {("stored_wide", "conv1")}},
     # int8 in and uint8 out, under zero points that are shared, is not turned into one type
+    # nor is the mean quantized that the last layer multiplies
     "brevitas_qcdq": {
-        "ort": {("stored_wide", "node_conv2d"), ("island", "node_conv2d")},
-        "tensorrt": {("stored_wide", "node_conv2d")},
+        "ort": {("stored_wide", "node_conv2d"), ("island", "node_conv2d"), ("half_quantized_op", "node_linear")},
+        "tensorrt": {("stored_wide", "node_conv2d"), ("half_quantized_op", "node_linear")},
     },
     # no runtime has `Quant`
     "brevitas_qonnx": {

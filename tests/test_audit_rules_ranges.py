@@ -241,7 +241,7 @@ def test_a_clip_says_that_few_integers_are_meant() -> None:
     ends = [file.constant("low", np.int8(-7)), file.constant("high", np.int8(7))]
     few = file.node("Clip", file.node("QuantizeLinear", "w", *names, name="w_q"), *ends, name="few")
     weight = file.node("DequantizeLinear", few, *names, name="w_dq")
-    model = file.give(file.pair(file.node("Conv", read, weight, name="conv"), scale=0.2))
+    model = file.give(file.pair(file.node("Conv", read, weight, name="conv"), scale=0.02))
     assert of(model, "unused_range") == []
 
 

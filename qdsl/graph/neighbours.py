@@ -36,7 +36,7 @@ WEIGHT_PORTS: dict[str, tuple[int, ...]] = {
 CONVS = frozenset({"Conv", "FusedConv", "ConvInteger", "QLinearConv"})
 _SPATIAL = CONVS | {"ConvTranspose", "DeformConv"}
 _OPAQUE = frozenset({"LSTM", "GRU", "RNN", "Attention", "MatMulNBits", "QAttention", "DynamicQuantizeLSTM"})
-_THROUGH = SAME_VALUES | _RETYPES
+_THROUGH = SAME_VALUES | _RETYPES | {"Clip"}  # of integers, a width
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ RULES: tuple[str, ...] = (
     "unused_range",
     "collapsed_weights",
     "bias_scale_mismatch",
+    "weights_along_inputs",
     "sums_inexact",
     "unsigned_integers",
     "zero_point_not_zero",
@@ -50,6 +51,7 @@ RULES: tuple[str, ...] = (
     "unsupported_type",
     "activation_per_channel",
     "four_bits_odd",
+    "four_bits_without_kernel",
     "asked_and_absent",
     "not_asked",
 )

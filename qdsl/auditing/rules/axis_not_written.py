@@ -18,7 +18,8 @@ class Check:
     summary: ClassVar[str] = "a scale per channel without `axis`: parsers of TensorRT differ in what they take"
     explanation: ClassVar[str] = (
         "ONNX means axis 1 by that, TensorRT 10.1 axis 0, later parsers axis 1 (axis 0 below opset 13): weights are "
-        "scaled along another axis than was meant, or the file is refused, by version. Write the axis."
+        "scaled along another axis than was meant, or the file is refused, by version. Where a Conv has as many inputs "
+        "as outputs, TensorRT-RTX 1.7.1 takes it, and computes it in floats without a word. Write the axis."
     )
     severity: ClassVar[Severity] = Severity.WARNING
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)

@@ -16,8 +16,9 @@ class Check:
     id: ClassVar[str] = "four_bits_odd"
     summary: ClassVar[str] = "a 4 bit weight has an odd number of elements"
     explanation: ClassVar[str] = (
-        "TensorRT refuses the file: it packs two integers of 4 bits into a byte (4-bit quantization requires an even "
-        "number of elements)."
+        "TensorRT refuses the file: it packs two integers of 4 bits into a byte. Its parser says so of a "
+        "QuantizeLinear (an even number of elements), its builder of stored integers (odd tensor volume is not "
+        "supported)."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)

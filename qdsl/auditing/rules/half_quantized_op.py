@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+from qdsl.auditing.carrying import reads_carried
 from qdsl.auditing.finding import Finding, Place
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.standing import (
     ORT,
+    TENSORRT,
     data_port,
     is_kept,
     left_in_floats,
@@ -82,7 +84,7 @@ class Check:
         port = data_port(weight)
         source = moved(audited).get(node.inputs[port])
         behind = source if source is not None and _is_dequantized(audited, source.tensor) else None
-        if _is_meant(audited, node, carried=behind is not None):
+        if _is_meant(audited, node, port, carried=behind is not None):
             return
         why = "the weights are dequantized at every inference and multiplied in floats"
         if behind is not None:
@@ -117,9 +119,11 @@ class Check:
         )
 
 
-def _is_meant(audited: Audited, node: NodeView, *, carried: bool) -> bool:
+def _is_meant(audited: Audited, node: NodeView, port: int, *, carried: bool) -> bool:
     """Whether stored weights beside floats cost nothing here: TensorRT carries a pair over what only moves values;
     ONNX Runtime does so before some operators, and has a kernel for matrices that is made for float activations."""
+    if audited.target == TENSORRT:
+        return reads_carried(audited, node, port)
     if audited.target != ORT:
         return carried
     found = prediction(audited, node.name)

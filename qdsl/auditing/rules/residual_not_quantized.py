@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+from qdsl.auditing.carrying import carried
 from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.standing import ORT, TENSORRT, passes_integers, reason, standing
@@ -41,7 +42,7 @@ class Check:
     def _join(self, audited: Audited, node: NodeView, skip: int | None) -> Iterator[Finding]:
         stands = standing(audited)
         ports = tuple(stands.data_ports(node))
-        bare = [port for port in ports if stands.read(node, port) is None]
+        bare = [port for port in ports if not _is_quantized(audited, node, port)]
         if not bare or len(bare) == len(ports):
             return
         if audited.target == TENSORRT and skip is not None and skip not in bare:
@@ -57,6 +58,12 @@ class Check:
             _why(audited),
             fix=_SKIPS if skip in bare else recipe_lines("place { quantize inputs of {} }", node.name),
         )
+
+
+def _is_quantized(audited: Audited, node: NodeView, port: int) -> bool:
+    """Whether a branch comes through Q and DQ; TensorRT carries them over what moves values."""
+    known = standing(audited).read(node, port) is not None
+    return known or (audited.target == TENSORRT and node.inputs[port] in carried(audited))
 
 
 def _why(audited: Audited) -> str:

@@ -20,9 +20,9 @@ class Check:
     id: ClassVar[str] = "unsupported_type"
     summary: ClassVar[str] = "integers or floats of a type that TensorRT does not import"
     explanation: ClassVar[str] = (
-        "TensorRT refuses constants of uint4, int16, uint16 or float8 E5M2 before it looks at any node, and its "
-        "message names the constant alone (Failed to import initializer). It has int8, int4 (weights), float8 E4M3 "
-        "and float4 (blocks of 16)."
+        "TensorRT refuses constants of uint4, int2, int16, uint16 or another float8 than E4M3 before it looks at any "
+        "node, and its message names the constant alone (Failed to import initializer). It has int8, int4 (weights), "
+        "float8 E4M3 and float4 (blocks of 16)."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)
