@@ -6,6 +6,8 @@ import numpy as np
 from mutant_graph import DEQUANTIZE, QUANTIZE, Graph, Kind, Layer, Pair
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+_MOVES = ("Concat", "Flatten", "MaxPool", "Reshape", "Slice", "Split", "Transpose")
+
 
 def for_tensorrt(model: ModelProto) -> ModelProto:
     """A clean file for TensorRT from one for ONNX Runtime: what is quantized stays so, as int8 with zero point 0."""
@@ -149,11 +151,20 @@ def _integer_operator(graph: Graph, layer: Layer) -> str:
 
 
 def _skips(graph: Graph) -> list[tuple[NodeProto, int]]:
-    """Additions of two pairs, and the port that is read by others, too."""
+    """Additions of two pairs, and the port that is read by others, too. A move of what is quantized is so without a
+    pair behind it: TensorRT-RTX builds the same layers of it."""
     by_dq = graph.pairs_by_dq()
     found = [node for node in graph.nodes if node.op_type == "Add" and all(name in by_dq for name in node.input)]
-    places = [(node, port) for node in found for port in (0, 1)]
-    return [(node, port) for node, port in places if len(graph.through(by_dq[node.input[port]])) > 1]
+    places = [(node, port, by_dq[node.input[port]]) for node in found for port in (0, 1)]
+    return [
+        (node, port)
+        for node, port, pair in places
+        if len(graph.through(pair)) > 1 and not _moves(graph.writer.get(pair.tensor))
+    ]
+
+
+def _moves(node: NodeProto | None) -> bool:
+    return node is not None and node.op_type in _MOVES
 
 
 def _float_skip(graph: Graph, place: tuple[NodeProto, int]) -> str:

@@ -91,6 +91,14 @@ def joined(other: str) -> ModelProto:
     return _product(file, "Conv", read, normal(8, 8, 1, 1), 0.01)
 
 
+def skipped() -> ModelProto:
+    """The Conv of a residual block, added to a move of what is quantized, which it reads, too."""
+    file = int8()
+    skip = _MOVES["Identity"](file, file.pair("x"), "skip")
+    result = file.node("Conv", skip, stored(file, "w", normal(4, 4, 1, 1), 0.01), name="product")
+    return file.give(file.pair(file.node("Add", result, skip, name="sum")))
+
+
 def _product(file: File, op: str, read: str, codes: Any, scale: Any, **attributes: Any) -> ModelProto:
     weight = stored(file, "w", codes, scale, axis=attributes.pop("axis", None))
     return file.give(file.pair(file.node(op, read, weight, name="product", **attributes)))
@@ -118,6 +126,7 @@ CARRYING: dict[str, Case] = {
     "Concat of equal pairs": Case(lambda: joined("equal"), "", computes=INT8),
     "Concat of an equal pair that was moved": Case(lambda: joined("moved"), "", computes=INT8),
     "Concat of other scales": Case(lambda: joined("another"), "half_quantized_op", WARNING, computes=DROPPED),
+    "skip that moves a pair": Case(skipped, "", computes=INT8),
     "Concat with floats": Case(lambda: joined("floats"), "residual_not_quantized", WARNING, computes=DROPPED),
 }
 
