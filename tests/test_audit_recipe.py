@@ -11,6 +11,7 @@ from structure_graphs import Net
 
 import qdsl.api
 from qdsl.auditing.finding import Finding
+from qdsl.auditing.formats.terminal import render
 from qdsl.diag import QdslError
 
 STATIC = "quantize static { weights int8 symmetric per_channel; activations uint8 affine; calibrate minmax on calib }"
@@ -132,6 +133,17 @@ def test_what_the_file_calls_otherwise_is_counted_and_not_guessed(built: Path, t
     (section,) = qdsl.api.audit(tmp_path / "renamed.onnx", recipe=built / "net.q").report.sections
     # Its weight and bias; the pair before it is found by the name of its tensor.
     assert section.unmatched == 2 and not section.findings_of("asked_and_absent")
+
+
+def test_a_recipe_of_another_model_is_told_as_that(built: Path, tmp_path: Path) -> None:
+    proto = onnx.load(artifact(built))
+    for node in proto.graph.node:
+        node.name = f"other/{node.name}"
+    onnx.save(proto, tmp_path / "other.onnx")
+    report = qdsl.api.audit(tmp_path / "other.onnx", recipe=built / "net.q").report
+    assert report.sections[0].matched is False and "is about another model" in render(report)
+    own = qdsl.api.audit(artifact(built), recipe=built / "net.q").report
+    assert own.sections[0].matched is True and "held against the file" in render(own)
 
 
 def test_a_float_file_lacks_all_that_is_asked(built: Path) -> None:

@@ -348,3 +348,9 @@ def test_every_target_of_a_recipe_has_its_section(foreign: Path, plant: Callable
     result = qdsl.api.audit(foreign, recipe=recipe(foreign.parent, *lines))
     assert [(s.target, len(s.standing)) for s in result.report.sections] == [("ort", 0), ("tensorrt", 1)]
     assert not result.diagnostics
+
+
+def test_how_causes_are_measured_goes_with_causes(foreign: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--float", str(foreign)], ["--samples", "3"]):
+        assert main(["audit", str(foreign), *words]) == 2
+        assert "`--causes`" in capsys.readouterr().err

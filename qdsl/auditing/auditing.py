@@ -112,6 +112,7 @@ def _section(
         findings=waived,
         waivers=statements,
         unmatched=None if held is None else held.unmatched,
+        matched=None if held is None else held.matched,
     )
 
 

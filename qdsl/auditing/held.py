@@ -20,11 +20,13 @@ from qdsl.spec.plan import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
 @dataclass(frozen=True)
 class Held:
     """What was found: decisions that the file lacks or has otherwise, what it has that nobody decided, and how many
-    decisions speak of nodes that the file has not under that name, with that operator."""
+    decisions speak of nodes that the file has not under that name, with that operator. `matched`: it has some of the
+    recipe's nodes."""
 
     absent: tuple[Difference, ...]
     extra: tuple[Difference, ...]
     unmatched: int
+    matched: bool
 
 
 def hold(asked: Asked, finished: Finished, collapsed: Collapsed) -> Held:
@@ -110,7 +112,7 @@ class _Holding:
             *halves.absent(self.asked, self.finished, self.same),
         ]
         extra = (*self._extra(), *halves.extra(self.asked, self.finished, self.same))
-        return Held(tuple(absent), extra, self.unmatched)
+        return Held(tuple(absent), extra, self.unmatched, bool(self.same))
 
     def _tensor(self, each: TensorPlan) -> Iterator[Difference]:
         """A pair: its readers have to read integers of its scheme."""

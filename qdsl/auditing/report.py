@@ -115,8 +115,8 @@ class Section:
     the runtime computes when it loads the file; `floats` the names of those that
     multiply, and not integers, in graph order. `findings` are all that were
     found, the waived ones too, by severity, then in graph order; `waivers` the recipe's, in source order. `unmatched`
-    counts what a recipe decided and could not be looked up in the file: it has no such node under that name. None where
-    no recipe decided anything."""
+    counts what a recipe decided and could not be looked up in the file: it has no such node under that name. `matched`
+    says whether it has any node of the recipe's. Both are None where no recipe decided anything."""
 
     target: str
     table: str
@@ -127,6 +127,7 @@ class Section:
     findings: tuple[Finding, ...]
     waivers: tuple[Waiver, ...] = ()
     unmatched: int | None = None
+    matched: bool | None = None
 
     @property
     def predicted(self) -> bool:

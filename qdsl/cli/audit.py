@@ -62,6 +62,9 @@ def run(args: argparse.Namespace) -> int:
     if args.model is None:
         complain("qdsl audit takes a model file, or `--rules`")
         return EXIT_USAGE
+    if not args.causes and (args.floats is not None or args.samples is not None):
+        complain("`--float` and `--samples` say how `--causes` measures: add it")
+        return EXIT_USAGE
     import qdsl.api
     from qdsl.cli.progress import Progress
     from qdsl.diag import Severity

@@ -19,7 +19,10 @@ def told(causes: Causes) -> Iterator[str]:
     where = f"{count(causes.samples, 'sample')} of {plain(causes.source)}"
     if causes.source == "drawn inputs":
         where = f"{count(causes.samples, 'drawn input')}: values from 0 to 1, no real data"
-    yield f"causes     outputs {_decibels(causes.outputs_db)} from the float values, measured on {where}"
+    if causes.causes:
+        yield f"causes     outputs {_decibels(causes.outputs_db)} from the float values, measured on {where}"
+    else:
+        yield "causes     none"
     for note in causes.notes:
         yield f"           {plain(note)}"
     measured = [each for each in causes.causes if each.measured]

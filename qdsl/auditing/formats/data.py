@@ -54,6 +54,7 @@ def _section(section: Section) -> dict[str, Any]:
         "findings": [_finding(found) for found in section.findings],
         "waivers": [_waiver(waiver) for waiver in section.waivers],
         "unmatched": section.unmatched,
+        "matched": section.matched,
     }
 
 

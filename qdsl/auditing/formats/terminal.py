@@ -26,6 +26,11 @@ _COLOURS = {Severity.ERROR: "\x1b[31m", Severity.WARNING: "\x1b[33m", Severity.N
 _PLAIN = "\x1b[0m"
 # One selector by name, where a line has no other.
 _PICK = re.compile(r'((?:tensor )?"[^"\\]*")')
+_HELD = {
+    None: "decides nothing here: its waivers count",
+    True: "held against the file",
+    False: "is about another model, or about other names: the file has none of its nodes",
+}
 
 
 def render(report: AuditReport, *, rich: bool = False) -> str:
@@ -122,8 +127,7 @@ def _ops(nodes: Iterable[NodeFacts]) -> str:
 def _findings(report: AuditReport, section: Section, rich: bool) -> Iterator[str]:
     if report.recipe:
         name = plain(PurePath(report.recipe).name)
-        told = "held against the file" if section.unmatched is not None else "decides nothing here: its waivers count"
-        yield _row("recipe", f"{name}: {told}")
+        yield _row("recipe", f"{name}: {_HELD[section.matched]}")
     yield _row("findings", _summary(section))
     if section.unmatched:
         told = count(section.unmatched, "decision")
