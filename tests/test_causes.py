@@ -459,6 +459,7 @@ def test_audit_tells_causes_in_words(tmp_path: Path) -> None:
     assert rows[2].split()[0] == "dr" and "cure: layers tensor" in rows[3]
 
 
+@pytest.mark.slow
 def test_audit_tells_causes_as_data(tmp_path: Path) -> None:
     code, text = _audited(tmp_path, "--json", "--samples", "2")
     told = json.loads(text)["causes"]

@@ -58,6 +58,7 @@ def test_without_the_word_nothing_of_it_is_there(tmp_path: Path) -> None:
     assert "own beside inherited" not in result.report.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_verb_tells_it_in_words_and_as_data(tmp_path: Path) -> None:
     recipe = project(tmp_path, WIDE)
     told = cli("compile", recipe, "--out", tmp_path / "build", "--causes", "--no-lock")

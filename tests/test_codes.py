@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ def test_every_code_is_documented(code: str) -> None:
     assert doc.example or code in WORDS
 
 
+@cache
 def trees() -> list[tuple[str, ast.Module]]:
     """Every module that can raise something, by its path."""
     return [

@@ -395,6 +395,7 @@ def test_git_diff_shows_what_a_line_of_a_recipe_changes(set_up: tuple[Path, str]
     assert not [line for line in shown.splitlines() if line.startswith("-node") and "gemm" not in line]
 
 
+@pytest.mark.slow
 def test_git_diff_shows_what_a_rebuilt_model_holds(set_up: tuple[Path, str], tmp_path: Path) -> None:
     folder, path = set_up
     commit(folder, {"model.onnx": model_of(tmp_path / "a").read_bytes()})
@@ -404,6 +405,7 @@ def test_git_diff_shows_what_a_rebuilt_model_holds(set_up: tuple[Path, str], tmp
     assert "Binary files" not in shown
 
 
+@pytest.mark.slow
 def test_git_diff_shows_ranges_of_locks(set_up: tuple[Path, str], tmp_path: Path) -> None:
     folder, path = set_up
     model_of(tmp_path / "b", head=HEAD.replace("minmax on calib", "percentile 90 on calib"))

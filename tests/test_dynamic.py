@@ -203,6 +203,7 @@ def test_a_build_without_integers_is_refused() -> None:
     assert [d.code for d in refused("keep all in float32\n")] == ["nothing-to-quantize"]
 
 
+@pytest.mark.slow
 def test_a_model_of_small_layers_is_refused_with_the_way_round(tmp_path: Path) -> None:
     model = project(tmp_path).parent / "small.q"
     text = 'recipe small\nmodel onnx "demo.onnx"\nquantize dynamic { weights 8 bit }\n%starget ort\n'

@@ -96,10 +96,15 @@ def package_of(module: str) -> str | None:
 
 
 @cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(path: Path) -> tuple[str, ...]:
     """What a file imports, anywhere in it, by its full name: a module, or a name of one."""
     names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -175,7 +180,7 @@ def test_the_two_lowest_floors_know_the_standard_library_only() -> None:
 
 def test_relative_imports_are_not_used() -> None:
     for module, path in sources():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree(path)):
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{module}: line {node.lineno}"
 
 
@@ -187,8 +192,8 @@ def test_nothing_that_ships_imports(banned: str) -> None:
 
 def test_the_package_list_is_the_tree() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
-    tree = sorted(module for module, path in sources() if path.name == "__init__.py")
-    assert sorted(listed) == tree
+    there = sorted(module for module, path in sources() if path.name == "__init__.py")
+    assert sorted(listed) == there
 
 
 @pytest.mark.parametrize(("room", "most"), MOST.items())

@@ -58,6 +58,7 @@ def shell(folder: Path, script: str, **environment: str) -> subprocess.Completed
     return subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=300)
 
 
+@pytest.mark.slow
 def test_every_step_of_the_workflow_passes(reviewed: Path) -> None:
     assert {step["name"] for step in STEPS} > ELSEWHERE
     for step in STEPS:

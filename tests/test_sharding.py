@@ -43,7 +43,8 @@ def test_any_number_of_processes_gives_the_same_lock(method: str, tmp_path: Path
     assert built(recipe, shards=2, measure=False) == built(recipe, measure=False)
 
 
-@pytest.mark.parametrize("shards", few_of([7, 5], 1))
+@pytest.mark.slow
+@pytest.mark.parametrize("shards", [7, 5])
 def test_more_processes_than_samples_are_fine(shards: int, recipe: Path) -> None:
     assert built(recipe, shards=shards, batch=2, workers=1, measure=False) == built(recipe, measure=False)
 

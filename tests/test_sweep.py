@@ -57,6 +57,7 @@ def test_every_combination_is_a_cell(tmp_path: Path) -> None:
     assert not recipe.with_suffix(".lock").exists()
 
 
+@pytest.mark.slow
 def test_a_second_sweep_does_what_is_missing(recipe: Path) -> None:
     first = swept(recipe)
     (first.cells[1].directory / "cell.json").unlink()
@@ -76,6 +77,7 @@ def test_a_fixed_parameter_is_no_dimension(tmp_path: Path) -> None:
     assert [dict(cell.cell.sets) for cell in found.cells] == [{"bits": "uint8", "scheme": "affine"}]
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_shown_and_the_rest_goes_on(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe.write_text(recipe.read_text().replace("from [int8, uint8]", "from [int8, int3, uint8]"))
     words = ["sweep", str(recipe), "--out", str(recipe.parent / "sweep")]
