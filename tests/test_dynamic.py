@@ -300,6 +300,7 @@ def test_the_lock_holds_no_ranges_and_gives_the_same_bytes(tmp_path: Path) -> No
         qdsl.compile(made, out=tmp_path / "three")
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
     trees = []
     for seed in ("0", "7"):

@@ -298,6 +298,7 @@ def test_measurements_say_which_files_they_speak_of(tmp_path: Path) -> None:
     assert json.loads(written.read_text(encoding="utf-8"))["evaluations"] == []
 
 
+@pytest.mark.slow
 def test_two_evaluations_of_one_task_decide_each_its_own_budgets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

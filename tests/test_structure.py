@@ -242,6 +242,7 @@ def test_adds_that_are_no_residual() -> None:
     assert structure.residual_skips(view) == {}
 
 
+@pytest.mark.slow
 def test_predicates_take_a_long_chain_without_recursion() -> None:
     net = Net()
     x = net.conv(net.input("x", 1, 4, 4, 4), 4)
