@@ -7,26 +7,15 @@ byte of integers and four of floats on either side.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
-from qdsl.graph.view import NodeView
+from qdsl.graph.float_islands import MOVED_BYTES, FloatIsland, joined
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.predict.macs_shapes import size
 from qdsl.spec.plan import Flag, Island, Prediction
 
 FLOAT_ISLAND = "float-island"
-_MOVED = 5  # bytes for each value that a Q or DQ turns
 _SHOWN = 3
-
-
-@dataclass(slots=True)
-class _Island:
-    """Nodes that hand floats to each other, and the tensors at which integers enter and leave them."""
-
-    nodes: list[NodeView] = field(default_factory=list)
-    enter: dict[str, None] = field(default_factory=dict)
-    leave: dict[str, None] = field(default_factory=dict)
 
 
 def islands(context: Context, draft: Draft, predictions: Mapping[str, Prediction]) -> tuple[Island, ...]:
@@ -58,41 +47,30 @@ def told(moved: int, *, known: bool) -> str:
     return f"{'' if known else 'at least '}{moved / 1024:,.1f} KiB" if moved else ""
 
 
-def _costed(context: Context, island: _Island) -> Island:
+def _costed(context: Context, island: FloatIsland) -> Island:
     sizes = [size(context.view, name) for name in (*island.enter, *island.leave)]
     nodes = sorted(island.nodes, key=lambda node: node.index)
     return Island(
         nodes=tuple(node.name for node in nodes),
         enter=tuple(island.enter),
         leave=tuple(island.leave),
-        moved=_MOVED * sum(known for known in sizes if known is not None),
+        moved=MOVED_BYTES * sum(known for known in sizes if known is not None),
         known=None not in sizes,
     )
 
 
-def _islands(context: Context, draft: Draft, predictions: Mapping[str, Prediction]) -> list[_Island]:
+def _islands(context: Context, draft: Draft, predictions: Mapping[str, Prediction]) -> list[FloatIsland]:
     """In graph order; a node of several islands makes one of them."""
-    at: dict[int, _Island] = {}
+    at: dict[int, FloatIsland] = {}
     for node in context.view.nodes:
         if predictions[node.name].runs != "float" or node.index in context.kept:
             continue
-        own = at[node.index] = _Island([node])
+        own = at[node.index] = FloatIsland([node])
         for port, name in enumerate(node.inputs):
             plan, tensor = draft.tensors.get(name), context.view.tensors.get(name)
             if plan is not None and plan.read_by(node.name, port):
                 own.enter[name] = None
             elif tensor is not None and tensor.producer in at:
-                own = _joined(at, at[tensor.producer], own)
+                own = joined(at, at[tensor.producer], own)
         own.leave.update(dict.fromkeys(name for name in node.outputs if name in draft.tensors))
     return list({id(island): island for island in at.values()}.values())
-
-
-def _joined(at: dict[int, _Island], one: _Island, other: _Island) -> _Island:
-    if one is other:
-        return one
-    small, large = sorted((one, other), key=lambda island: len(island.nodes))
-    large.nodes += small.nodes
-    large.enter |= small.enter
-    large.leave |= small.leave
-    at.update(dict.fromkeys((node.index for node in small.nodes), large))
-    return large

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 from qdsl.auditing.finding import Finding, Fix, Place
@@ -25,11 +24,11 @@ from qdsl.auditing.telling import recipe_lines, shown
 from qdsl.capability import COMPUTE
 from qdsl.diag import Severity
 from qdsl.finished.records import QuantizedTensor, Role
+from qdsl.graph.float_islands import MOVED_BYTES, FloatIsland, joined
 from qdsl.graph.view import NodeView
 from qdsl.predict.macs_shapes import size
 from qdsl.spec.words import mebibytes
 
-_MOVED = 5  # bytes that a Q or a DQ reads and writes for each value
 _SHOWN = 3
 _MIXED = frozenset({"type_mix", "output_types"})
 # What no Q or DQ around the node would change.
@@ -48,15 +47,6 @@ _TELL_OF_IT = (
 )
 
 
-@dataclass(slots=True)
-class _Island:
-    """Nodes that hand floats to each other, and the tensors at which integers enter and leave them."""
-
-    nodes: list[NodeView] = field(default_factory=list)
-    enter: dict[str, None] = field(default_factory=dict)
-    leave: dict[str, None] = field(default_factory=dict)
-
-
 class Check:
     id: ClassVar[str] = "island"
     summary: ClassVar[str] = "nodes in floats between integers, which cost a DQ and a Q"
@@ -71,7 +61,7 @@ class Check:
 
     def check(self, audited: Audited) -> Iterator[Finding]:
         known = _told(audited)
-        alike: dict[tuple[str, ...], list[_Island]] = {}
+        alike: dict[tuple[str, ...], list[FloatIsland]] = {}
         for each in _islands(audited):
             if each.enter and each.leave and not any(_is_told(audited, node, known) for node in each.nodes):
                 kind = tuple(dict.fromkeys(node.op for node in each.nodes))
@@ -79,7 +69,7 @@ class Check:
         for islands in alike.values():
             yield self._finding(audited, islands)
 
-    def _finding(self, audited: Audited, islands: list[_Island]) -> Finding:
+    def _finding(self, audited: Audited, islands: list[FloatIsland]) -> Finding:
         nodes = sorted((node for island in islands for node in island.nodes), key=lambda node: node.index)
         names = [node.name for node in nodes]
         scales = [node.name for node in nodes if reason(audited, node.name) == "scale_differs"]
@@ -131,11 +121,11 @@ def _ops(nodes: list[NodeView]) -> str:
     return ", ".join(once[:_SHOWN]) + (", .." if len(once) > _SHOWN else "")
 
 
-def _moved(audited: Audited, islands: list[_Island]) -> str:
+def _moved(audited: Audited, islands: list[FloatIsland]) -> str:
     """What their Q and DQ read and write, as far as sizes are known."""
     view = audited.finished.view
     sizes = [size(view, name) for island in islands for name in (*island.enter, *island.leave)]
-    total = _MOVED * sum(known for known in sizes if known is not None)
+    total = MOVED_BYTES * sum(known for known in sizes if known is not None)
     return f": Q and DQ move {mebibytes(total)} a sample" if total else ""
 
 
@@ -150,31 +140,19 @@ def _told(audited: Audited) -> frozenset[str]:
     return frozenset(place.name for each in found for place in (each.place, *each.also) if place.kind == "node")
 
 
-def _islands(audited: Audited) -> Iterator[_Island]:
+def _islands(audited: Audited) -> Iterator[FloatIsland]:
     """In graph order; a node of several islands makes one of them."""
     stands, view = standing(audited), audited.finished.view
-    at: dict[int, _Island] = {}
+    at: dict[int, FloatIsland] = {}
     for node in view.nodes:
         if not runs_in_floats(audited, node.name):
             continue
-        own = at[node.index] = _Island([node])
+        own = at[node.index] = FloatIsland([node])
         for port, name in enumerate(node.inputs):
             record, tensor = stands.read(node, port), view.tensors.get(name)
             if record is not None and record.role is Role.ACTIVATION:
                 own.enter[record.tensor] = None
             elif record is None and tensor is not None and tensor.producer in at:
-                own = _joined(at, at[tensor.producer], own)
+                own = joined(at, at[tensor.producer], own)
         own.leave.update(dict.fromkeys(name for name in node.outputs if name in stands.writes))
     yield from {id(island): island for island in at.values()}.values()
-
-
-def _joined(at: dict[int, _Island], one: _Island, other: _Island) -> _Island:
-    """The smaller of the two goes into the larger: linear, times the logarithm, in their nodes."""
-    if one is other:
-        return one
-    small, large = sorted((one, other), key=lambda island: len(island.nodes))
-    large.nodes += small.nodes
-    large.enter |= small.enter
-    large.leave |= small.leave
-    at.update(dict.fromkeys((node.index for node in small.nodes), large))
-    return large
