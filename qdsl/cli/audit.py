@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qdsl.api.auditing import AuditResult
@@ -96,10 +96,10 @@ def _tell(args: argparse.Namespace, result: AuditResult) -> None:
     if args.json:
         from qdsl.auditing.formats.data import to_data
 
-        told = {"diagnostics": [diagnostic_json(each) for each in result.diagnostics]}
+        told: dict[str, Any] = {"diagnostics": [diagnostic_json(each) for each in result.diagnostics]}
         if result.mended is not None:
             refused = [{"node": one.node, "reason": one.reason} for one in result.mended.refused]
-            told["mended"] = {"done": dict(result.mended.done), "refused": refused}  # type: ignore[assignment]
+            told["mended"] = {"done": dict(result.mended.done), "refused": refused}
         print_json({**to_data(result.report), **told})
         return
     for name in sorted(flags):
