@@ -35,6 +35,7 @@ from test_data_sources import coco_tree, opened, yolo_tree
 import qdsl.api
 from qdsl.auditing.formats.layout import lay_out
 from qdsl.calibrate import Observations, Ranges, merged, minmax
+from qdsl.calibrate.cache_file import parse_cache
 from qdsl.diag import QdslError, Span
 from qdsl.diag.codes import all_codes
 from qdsl.diag.system import refused_by_system
@@ -946,6 +947,7 @@ CALLS: dict[str, Setup] = {
     "calibration-tensor": calibrate_unknown,
     "calibration-parts": lambda folder: merged([Observations("key", 2, {0}), Observations("key", 2, {0, 1})]),
     "calibration-ranges": lambda folder: Ranges.from_json('{"samples": 1, "tensors": {"a": [2, 1]}}'),
+    "calibration-cache": lambda folder: parse_cache(b"TRT-8600-EntropyCalibration2\nx 3c010204\n", "calib.cache"),
     "plan-file": lambda folder: from_json(to_json(replace(small(folder)[1], version=PLAN_VERSION - 1))),
     "range-missing": lambda folder: emit_with(folder, lambda high: high.pop("images")),
     "range-not-finite": lambda folder: emit_with(folder, lambda high: high.update(images=float("inf"))),
