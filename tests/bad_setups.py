@@ -43,12 +43,14 @@ from qdsl.findings.arithmetic import arithmetic_findings
 from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.harness.profiles import BuildProfile, Profile
+from qdsl.lang import loads
 from qdsl.measure.slower import slower
 from qdsl.provenance.records import KEY
 from qdsl.spec.plan import PLAN_VERSION
 from qdsl.spec.plan_json import from_json, to_json
 from qdsl.targets.ort.emit import emit
 from qdsl.targets.results import Arithmetic, Parting, Verification
+from qdsl.targets.tensorrt.asked import asked
 
 ROOT = Path(__file__).resolve().parent.parent
 Setup = Callable[[Path], object]
@@ -912,7 +914,18 @@ def undrawn(folder: Path) -> None:
         lay_out(2, [(0, 1)])
 
 
+def for_tensorrt(code: str) -> Setup:
+    """What the `target tensorrt` of the code's example asks for."""
+
+    def call(_: Path) -> None:
+        (block,) = loads(all_codes()[code].example, name="example.q").recipe.targets
+        asked(block)
+
+    return call
+
+
 CALLS: dict[str, Setup] = {
+    **{code: for_tensorrt(code) for code in ("tensorrt-version", "tensorrt-device", "tensorrt-device-version")},
     "graph-absent": undrawn,
     "fix-place": beside_conv(lambda folder: qdsl.api.audit(folder / "model.onnx", fix=folder / "model.onnx")),
     "diff-input": lambda folder: qdsl.api.diff(folder / "a.q", folder / "b.q"),

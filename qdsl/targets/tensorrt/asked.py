@@ -1,0 +1,85 @@
+"""What a recipe asks of TensorRT: which version, for which device; and what is wrong with that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from qdsl.diag import Diagnostic, QdslError, Severity
+from qdsl.lang.recipe import Target
+from qdsl.targets.tensorrt.devices import DEVICES, Device, DeviceError, device_named
+from qdsl.targets.tensorrt.versions import NEWEST, Release, VersionError, parse_version
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What files are made for. `said`: whether the recipe names the version itself; else it is the device's usual one,
+    or the newest."""
+
+    release: Release
+    device: Device | None
+    said: bool
+
+
+def asked(block: Target) -> Asked:
+    """Version and device of a `target tensorrt` block. Raises QdslError with all that is wrong with them."""
+    problems = [found for found in problems_of(block) if found.severity is Severity.ERROR]
+    if problems:
+        raise QdslError(problems)
+    device = device_named(block.device) if block.device is not None else None
+    if block.version is not None:
+        return Asked(parse_version(block.version), device, True)
+    return Asked(device.usual if device is not None else NEWEST, device, False)
+
+
+def problems_of(block: Target) -> Iterator[Diagnostic]:
+    """What is wrong with version and device, at the block. A version that no JetPack of the device brings, though one
+    newer and one older are brought, is a warning."""
+    release = device = None
+    try:
+        release = parse_version(block.version) if block.version is not None else None
+    except VersionError as error:
+        yield Diagnostic("tensorrt-version", str(error), block.span, help=error.help)
+    try:
+        device = device_named(block.device) if block.device is not None else None
+    except DeviceError as error:
+        names = error.near or tuple(DEVICES)
+        yield Diagnostic(
+            "tensorrt-device",
+            str(error),
+            block.span,
+            help=(f"{'the nearest are' if error.near else 'known are'} {', '.join(f'`{name}`' for name in names)}",),
+        )
+    if release is not None and device is not None:
+        yield from _together(block, release, device)
+
+
+def _together(block: Target, release: Release, device: Device) -> Iterator[Diagnostic]:
+    if not device.runs(release):
+        gets = " and ".join(f"{first} to {last}" if first < last else str(first) for first, last in device.gets)
+        yield Diagnostic(
+            "tensorrt-device-version",
+            f"there is no TensorRT {release} for {device.title}",
+            block.span,
+            label=f"it gets {gets}",
+            help=_usual(device, release),
+        )
+    elif device.jetson and not device.jetpacks_with(release):
+        brought = ", ".join(f"{name} brings {brings}" for name, brings in device.jetpacks)
+        yield Diagnostic(
+            "tensorrt-device-version",
+            f"no JetPack for {device.title} is known to bring TensorRT {release}",
+            block.span,
+            label=f"JetPack {brought}",
+            help=(*_usual(device, release), f"install TensorRT {release} on the device by hand"),
+            severity=Severity.WARNING,
+        )
+
+
+def _usual(device: Device, release: Release) -> tuple[str, ...]:
+    return (f'write version "{device.usual}"{_jetpacks(device, device.usual)}',) if release != device.usual else ()
+
+
+def _jetpacks(device: Device, release: Release) -> str:
+    names = device.jetpacks_with(release)
+    return f", which JetPack {' and '.join(names)} bring{'s' if len(names) == 1 else ''}" if names else ""
