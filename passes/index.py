@@ -124,7 +124,7 @@ ENTRIES = (
         "store_float16",
         "qdsl.passes.store_float16:StoreFloat16",
         "planned nodes and constants in float16, with one Cast per tensor where neighbours differ",
-        lowers=("ort",),
+        lowers=("ort", "tensorrt"),
         of_plan=True,
     ),
     Entry(

@@ -204,7 +204,8 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path, table: str = TABLE) -
     """Put the target into the index, and its table beside the others."""
     tables = folder / "tables"
     tables.mkdir()
-    (tables / "ort_cpu.toml").write_bytes(loader.source("ort_cpu"))
+    for name in loader.names():
+        (tables / f"{name}.toml").write_bytes(loader.source(name))
     (tables / "board.toml").write_text(table, encoding="utf-8")
     load.cache_clear()
     monkeypatch.setattr(loader, "_home", lambda: tables)

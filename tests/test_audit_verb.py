@@ -332,14 +332,14 @@ def test_a_target_without_a_table_is_audited_and_not_predicted(
     foreign: Path, plant: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant(finding("conv"))
-    result = qdsl.api.audit(foreign, target="tensorrt")
+    result = qdsl.api.audit(foreign, target="stm32")
     (section,) = result.report.sections
     assert not section.predicted and {verdict.runs for verdict in section.runs.values()} == {"unknown"}
-    assert section.standing[0].targets == ("tensorrt",) and result.fails(Severity.ERROR)
-    main(["audit", str(foreign), "--target", "tensorrt", "--json"])
-    assert json.loads(capsys.readouterr().out)["targets"]["tensorrt"]["counts"]["integer_macs"] == 0
-    main(["audit", str(foreign), "--target", "tensorrt"])
-    assert "tensorrt   what runs is not predicted" in capsys.readouterr().out
+    assert section.standing[0].targets == ("stm32",) and result.fails(Severity.ERROR)
+    main(["audit", str(foreign), "--target", "stm32", "--json"])
+    assert json.loads(capsys.readouterr().out)["targets"]["stm32"]["counts"]["integer_macs"] == 0
+    main(["audit", str(foreign), "--target", "stm32"])
+    assert "stm32   what runs is not predicted" in capsys.readouterr().out
 
 
 def test_every_target_of_a_recipe_has_its_section(foreign: Path, plant: Callable[..., None]) -> None:

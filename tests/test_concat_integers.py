@@ -27,12 +27,13 @@ from qdsl.capability import load
 from qdsl.describe.explain import explain
 from qdsl.graph import Model, from_proto, to_bytes, to_proto
 from qdsl.passes.concat_integers import BECAUSE, ConcatIntegers
-from qdsl.passes.index import make
+from qdsl.passes.index import PASSES, lowerings_for, make
 from qdsl.passes.pipeline import canonicalise
 from qdsl.predict.edges import edges_of_plan
 from qdsl.rewrite import Trace, run
 from qdsl.spec.plan import Plan
-from qdsl.targets.ort import emit, lowerings
+from qdsl.targets import lowerings
+from qdsl.targets.ort import emit
 from qdsl.targets.ort.layers import layers
 from qdsl.targets.ort.predict import predict, refused_tensors
 from qdsl.targets.ort.reality import read
@@ -53,6 +54,8 @@ _IN = "q = QuantizeLinear (a, s, z) x = DequantizeLinear (q, s, z) p = QuantizeL
 _IN += "v = DequantizeLinear (p, s, z) "
 _OUT = "e = QuantizeLinear (c, s, z) y = DequantizeLinear (e, s, z)"
 _JOIN = "c = Concat <axis = 1> (x, v) "
+# What carries out what a plan says beside integers, and nothing else.
+OF_PLANS = tuple(name for name in lowerings_for("ort") if PASSES[name].of_plan)
 
 
 def _graph(body: str, outputs: str = "float[1, 4, 3] y") -> str:
@@ -233,7 +236,7 @@ def _lowered(data: bytes, names: tuple[str, ...]) -> tuple[bytes, int]:
 
 @pytest.mark.parametrize("first", few_of(range(9000, 9600, 100), 1))
 def test_random_graphs_run_as_predicted_and_answer_the_same(first: int) -> None:
-    others = tuple(name for name in lowerings.OF_GRAPHS if name != "concat_integers")
+    others = tuple(name for name in lowerings.of_graphs("ort") if name != "concat_integers")
     joined = 0
     for seed in range(first, first + 100):
         model, plan = _planned(seed)
@@ -245,7 +248,7 @@ def test_random_graphs_run_as_predicted_and_answer_the_same(first: int) -> None:
             continue
         data = written(model, plan, wide_ranges(view, seed))
         plain, _ = _lowered(data, others)
-        whole, count = _lowered(data, lowerings.OF_GRAPHS)
+        whole, count = _lowered(data, lowerings.of_graphs("ort"))
         predicted = predict(view, tensors, plan.weights, plan.biases, TABLE, lowered=True)
         said = [n for n in view.nodes if n.op == "Concat" and predicted[n.name].kernel == "Concat"]
         assert sum(predicted[n.name].runs == "integer" for n in said) == count, f"seed {seed}"
@@ -354,7 +357,7 @@ def test_every_layer_is_still_compared(tmp_path: Path, monkeypatch: pytest.Monke
     data = samples(2, shape=(1, 3, 8, 8))
     ranges = ranges_of(model, plan, data)
     joined = emit.emit(model, plan, ranges, tmp_path / "joined")
-    monkeypatch.setattr(lowerings, "LOWERINGS", lowerings.OF_PLANS)
+    monkeypatch.setattr(lowerings, "lowerings_for", lambda target: OF_PLANS)
     paired = emit.emit(model, plan, ranges, tmp_path / "paired")
     protos = [onnx.load(made.model) for made in (joined, paired)]
     assert [n.op_type for n in protos[0].graph.node].count("QuantizeLinear") == len(plan.tensors) - 2

@@ -29,7 +29,8 @@ from qdsl.passes.index import make
 from qdsl.passes.pipeline import canonicalise
 from qdsl.predict.edges import edges_of_plan
 from qdsl.rewrite import run
-from qdsl.targets.ort import emit, lowerings
+from qdsl.targets import lowerings
+from qdsl.targets.ort import emit
 from qdsl.targets.ort.predict import predict, refused_tensors
 from qdsl.targets.ort.reality import read
 from qdsl.targets.ort.verify import mismatches
@@ -179,7 +180,7 @@ def _lowered(model: Model, plan: SmallPlan, seed: int) -> tuple[bytes, bytes]:
     """The emitted file without and with what the emitter does to suit the runtime."""
     data = written(model, plan, wide_ranges(model.view(), seed))
     made = qdsl.graph.from_proto(onnx.load_from_string(data))
-    run([make(name) for name in lowerings.OF_GRAPHS], made)
+    run([make(name) for name in lowerings.of_graphs("ort")], made)
     return data, qdsl.graph.to_bytes(made)
 
 

@@ -21,7 +21,7 @@ from qdsl.passes.index import make
 from qdsl.passes.lowering import Lowering
 from qdsl.rewrite import Outcome, run
 from qdsl.rewrite.sketch import Sketch
-from qdsl.targets.ort.lowerings import OF_GRAPHS
+from qdsl.targets.lowerings import of_graphs
 
 TABLE = load("ort_cpu")
 
@@ -55,7 +55,7 @@ def outputs(model: Model) -> list[np.ndarray]:
     return list(session.run(None, feeds))
 
 
-@pytest.mark.parametrize("name", OF_GRAPHS)
+@pytest.mark.parametrize("name", of_graphs("ort"))
 def test_goldens(name: str, golden: Callable[[str, str], None]) -> None:
     parts, fired = [], []
     for title, text in cases(name):

@@ -38,7 +38,7 @@ from qdsl.rewrite import Outcome, Step, Trace, run
 from qdsl.rewrite.sketch import Sketch
 from qdsl.spec.opset import least_opset
 from qdsl.spec.plan import Plan
-from qdsl.targets.ort import lowerings as ort
+from qdsl.targets import lowerings as ort
 from qdsl.targets.ort.emit import quantize
 
 NOTHING = {"nothing-to-quantize", "setting-unused", "selector-empty", "target-cannot"}  # is to be done
@@ -97,7 +97,7 @@ def on_random_decisions(first: int, count: int) -> Iterator[Trace]:
             continue
         view = model.view()
         low, high = ({name: ends[i] for name, ends in wide_ranges(view, seed).items()} for i in (0, 1))
-        passes = [make(name) for name in ort.OF_GRAPHS]
+        passes = [make(name) for name in ort.of_graphs("ort")]
         sketch = planned(view, plan)
         steps = [Step(str(one), one.foresees(sketch, TABLE).outcome) for one in passes if isinstance(one, Lowering)]
         real = Trace(run([InsertQDQ(plan, Measured(low, high)), *passes], model, plan=plan).steps[1:])
@@ -280,7 +280,7 @@ def test_what_one_lowering_leaves_is_what_the_next_one_looks_at() -> None:
         ),
         (weight("box", 1, "w"), weight("score", 1, "v")),
     )
-    passes = [one for one in map(make, ort.OF_GRAPHS) if isinstance(one, Lowering)]
+    passes = [one for one in map(make, ort.of_graphs("ort")) if isinstance(one, Lowering)]
     sketch = planned(model.view(), plan)
     said = Trace(tuple(Step(str(one), one.foresees(sketch, TABLE).outcome) for one in passes))
     ends = dict.fromkeys("xabp", -4.0), dict.fromkeys("xabp", 4.0)

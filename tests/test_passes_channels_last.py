@@ -21,11 +21,12 @@ from test_plan_reality import measured
 
 import qdsl.graph
 from qdsl.graph.model import Model
-from qdsl.passes.index import make
+from qdsl.passes.index import lowerings_for, make
 from qdsl.passes.pipeline import canonicalise
 from qdsl.rewrite import Trace, run
 from qdsl.spec.plan import Plan
-from qdsl.targets.ort import emit, lowerings, reality
+from qdsl.targets import lowerings
+from qdsl.targets.ort import emit, reality
 from qdsl.targets.ort.verify import mismatches
 
 TESTS = Path(__file__).resolve().parent
@@ -358,7 +359,8 @@ def _carried_out(path: Path, rules: str, monkeypatch: pytest.MonkeyPatch) -> tup
     ranges = measured(model, plan, 1)
     after, _ = emit.quantize(model, plan, ranges)
     with monkeypatch.context() as patched:
-        patched.setattr(lowerings, "LOWERINGS", tuple(name for name in lowerings.LOWERINGS if name != "channels_last"))
+        others = tuple(name for name in lowerings_for("ort") if name != "channels_last")
+        patched.setattr(lowerings, "lowerings_for", lambda target: others)
         before, _ = emit.quantize(model, plan, ranges)
     return plan, before, after
 

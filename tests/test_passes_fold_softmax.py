@@ -18,10 +18,11 @@ from test_plan_reality import measured
 
 import qdsl.graph
 from qdsl.graph.model import Model
-from qdsl.passes.index import make
+from qdsl.passes.index import PASSES, lowerings_for, make
 from qdsl.passes.pipeline import canonicalise
 from qdsl.rewrite import run
-from qdsl.targets.ort import emit, lowerings, reality
+from qdsl.targets import lowerings
+from qdsl.targets.ort import emit, reality
 
 DATA = Path(__file__).resolve().parent / "data"
 EXPORTS = ("yolov8_tiny_torchscript.onnx", "yolov8_tiny_dynamo.onnx")
@@ -31,6 +32,8 @@ _CONSTANTS = (
     "float[1, 3, 1, 1] w = {0, 1, 2}, float[2, 3, 1, 1] two = {0, 1, 2, 3, 4, 5}, "
     "float[1, 3, 1, 3] row = {0, 1, 2, 3, 4, 5, 6, 7, 8}"
 )
+# What carries out what a plan says beside integers, and nothing else.
+OF_PLANS = tuple(name for name in lowerings_for("ort") if PASSES[name].of_plan)
 
 
 def _graph(body: str, outputs: str = "float[1, 2, 4] y") -> str:
@@ -197,7 +200,7 @@ def test_lowering_moves_no_node_between_integers_and_float(
 ) -> None:
     """Lowered or not; and where it is lowered, prediction is reality."""
     predicted, lowered = _carried_out(kept)
-    monkeypatch.setattr(lowerings, "LOWERINGS", lowerings.OF_PLANS)
+    monkeypatch.setattr(lowerings, "lowerings_for", lambda target: OF_PLANS)
     _, plain = _carried_out(kept)
     assert {name: ran.runs for name, ran in lowered.items()} == {name: ran.runs for name, ran in plain.items()}
     assert plain["c_Conv"].kernel != "MatMul"
@@ -209,7 +212,8 @@ def test_lowering_moves_no_node_between_integers_and_float(
 
 @pytest.mark.parametrize("name", EXPORTS)
 def test_a_kept_decode_head_is_lowered(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lowerings, "LOWERINGS", tuple(one for one in lowerings.LOWERINGS if one != "channels_last"))
+    others = tuple(name for name in lowerings_for("ort") if name != "channels_last")
+    monkeypatch.setattr(lowerings, "lowerings_for", lambda target: others)
     model = qdsl.graph.load(DATA / name)
     canonicalise(model)
     plan = planned(model.view(), "keep decode_head in float32\n")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ACTIVATION = "activation"
 WEIGHT = "weight"
+TENSORS, EDGES = "tensors", "edges"
 _DEFAULT_BITS = 8
 
 
@@ -105,6 +106,9 @@ class Capability:
     output, and which it moves down through operators of `moved_through` to the next of their kind.
     `dynamic`: what runs with activations quantized at run time.
     `cpus` are the kinds of CPU that the table tells apart, `sums` where the kernels add exactly.
+    `placement`: by default a pair stands for every reader of a tensor ("tensors"), or for the ports alone that
+    ask for one ("edges").
+    `any_opset`: the domain whose Q and DQ it takes in a file of an opset that lacks a type or a form ("": none).
     `signed_spread_max_opset`: from the next opset on it refuses a file in which it spreads a signed pair.
     """
 
@@ -129,6 +133,8 @@ class Capability:
     slow: tuple[Slow, ...] = ()
     merges_equal: bool = False
     signed_spread_max_opset: int | None = None
+    placement: Annotated[str, OneOf((TENSORS, EDGES))] = TENSORS
+    any_opset: str = ""
     dynamic: tuple[Dynamic, ...] = ()
     cpus: Annotated[tuple[Cpu, ...], Stands("cpu")] = ()
     sums: tuple[Sums, ...] = ()

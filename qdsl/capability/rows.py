@@ -101,11 +101,13 @@ class Row:
     `kind`: "compute" (an integer kernel), "moves" (copies integers: input and output share one scale), "float" (never
     in integers) or "absorbed" (folds into the QuantizeLinear that follows, when that makes it redundant).
     `output`: whether the kernel needs a QuantizeLinear on its output: "required", "optional" (it can write floats, then
-    `float_output_kernel` runs) or "none".
+    `float_output_kernel` runs), "float" (it needs none, and gets none by default) or "none".
     `absorbs` names operators that fold into this row's kernel when they stand between it and its QuantizeLinear.
     `same_type`: activations in and out share one number type. `requires` names further checks of the predictor.
     `runtime_weight`: the type, per tensor, that the runtime itself gives a float constant weight between a quantized
     input and output; None when it leaves it alone. `runtime_scalars`: so it does with a scalar constant on a data port.
+    `only_asked`: nothing is placed around it unless a `place` rule asks. `skip`: by default a pair stands on the skip
+    connection that enters a residual addition.
     `lowered`: the kernel runs what the emitter writes in the node's place, `beyond_kernel` where what is stored leaves
     [0, 1].
     """
@@ -123,7 +125,7 @@ class Row:
     variadic: bool = False
     weights: tuple[Count, ...] = ()
     bias: Count | None = None
-    output: Annotated[str, OneOf(("required", "optional", "none"))] = "none"
+    output: Annotated[str, OneOf(("required", "optional", "float", "none"))] = "none"
     activation_types: tuple[DType, ...] = ()
     weight_types: tuple[DType, ...] = ()
     weight_granularities: tuple[Granularity, ...] = ()
@@ -136,11 +138,13 @@ class Row:
     runtime_scalars: bool = False
     lowered: bool = False
     beyond_kernel: str = ""
+    only_asked: bool = False
+    skip: bool = False
 
     def problem(self) -> str:
         """What a row says that does not go together, "" for nothing: one that computes says everything the predictor
         asks of it; one that does not says nothing more."""
-        if self.kind == COMPUTE and not (self.kernel and self.activation_types and self.output_quantized):
+        if self.kind == COMPUTE and not (self.kernel and self.activation_types and self.output != "none"):
             return "a `compute` row needs `kernel`, `activation_types` and an `output`"
         if self.kind == MOVES and not (self.activation_types and self.activations):
             return "a `moves` row needs `activations` and `activation_types`"

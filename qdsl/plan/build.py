@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from qdsl.capability import FLOAT, Capability, load
+from qdsl.capability.model import EDGES
 from qdsl.capability.sums import named
 from qdsl.cascade import cascade as cascades
 from qdsl.cascade.carried import carried, requirement_text
@@ -186,8 +187,9 @@ def _flags(
 
 
 def _between(context: Context, settled: Settled) -> tuple[Island, ...]:
-    """The float islands; in a dynamic build every tensor comes as floats."""
-    if context.cascade.mode.kind == "dynamic":
+    """The float islands; in a dynamic build every tensor comes as floats, and where pairs stand on edges all but what
+    multiplies is meant to be float."""
+    if context.cascade.mode.kind == "dynamic" or context.capability.placement == EDGES:
         return ()
     return islands(context, settled.draft, settled.predictions)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from qdsl.capability import Row
 from qdsl.cascade.rule_words import table_row
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Edge, PlaceRule, Port
@@ -74,6 +75,34 @@ def default_placement(context: Context, active: frozenset[int], bare: frozenset[
                 want(tensor, row.name)
     placed = {tensor: dict.fromkeys(slots(context, tensor), origin) for tensor, origin in wanted.items()}
     return {tensor: places for tensor, places in placed.items() if places}  # no pair on what nobody reads
+
+
+def _edge_by_edge(context: Context, active: frozenset[int], bare: frozenset[str]) -> Placement:
+    """Pairs before the inputs of every active node with an integer kernel, and before the skip of each residual
+    addition that one of them writes into."""
+    placed: Placement = {}
+    for node in context.view.nodes:
+        row = context.rows[node.index]
+        for port in (*_asked_ports(context, node, row, active), *_skip_port(context, node, row, active)):
+            tensor = node.inputs[port]
+            if tensor not in bare and context.quantizable(tensor):
+                placed.setdefault(tensor, {})[node.index, port] = table_row(context.capability.name, row.name)
+    return placed
+
+
+def _asked_ports(context: Context, node: NodeView, row: Row, active: frozenset[int]) -> tuple[int, ...]:
+    runs = row.computes and not row.only_asked and node.index in active
+    return row.activation_ports(node, context.view) if runs else ()
+
+
+def _skip_port(context: Context, node: NodeView, row: Row, active: frozenset[int]) -> tuple[int, ...]:
+    """The skip of an addition whose other branch is what an active node writes: with a float skip that node has to
+    write floats, too."""
+    port = context.skips.get(node.index) if row.skip and node.index not in context.kept else None
+    if port is None:
+        return ()
+    branch = context.view.producer(node.inputs[1 - port])
+    return (port,) if branch is not None and branch.index in active else ()
 
 
 def behind(context: Context, tensor: str, active: frozenset[int]) -> str:

@@ -41,8 +41,8 @@ class Settling:
         self._bare = bare
         self._unfolded: set[int] = set()
         self._refused: dict[int, Prediction] = {}
-        self._able = [node.index for node in context.view.nodes if self._is_able(node.index)]
         self._placed = self._touched()
+        self._able = [node.index for node in context.view.nodes if self._is_able(node.index)]
 
     def run(self) -> Settled:
         for _ in range(_ROUNDS):
@@ -77,6 +77,8 @@ class Settling:
         if node in context.kept or not (row.computes or row.same_scale or row.kind == ABSORBED):
             return False
         view_node = context.view.nodes[node]
+        if row.only_asked and node not in self._placed:
+            return False
         if not any(context.quantizable(tensor) for tensor in view_node.outputs):
             return False
         weighted = row.computes and bool(row.weight_ports(view_node, context.view))

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from qdsl.capability import ABSORBED, FLOAT
+from qdsl.capability.model import EDGES
+from qdsl.cascade.rule_words import table_row
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
@@ -76,6 +78,8 @@ class Verdicts:
             return UNTOUCHED, "float32 weights", asked.origin
         if asked is not None and blockless(self.context, node):
             return REFUSED, f"stays float: {self.context.capability.reasons['vector_blocks']}", asked.origin
+        if row.kind == FLOAT and self.context.capability.placement == EDGES:  # beside what multiplies, it is meant to
+            return UNTOUCHED, "float32", table_row(self.context.capability.name, row.name)
         speakers = (node.index,)
         bare = self.context.activation(node.outputs[0], speakers)
         if bare.scheme is None:

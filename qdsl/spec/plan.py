@@ -16,7 +16,7 @@ PLAN_VERSION = 5
 # The mode of `quantize none`: the file is the artifact.
 AS_IT_IS = "none"
 # Kernels that read integer weights and multiply floats.
-WIDENING = frozenset({"MatMulNBits"})
+WIDENING = frozenset({"MatMulNBits", "WeightOnlyGemm"})
 
 
 @dataclass(frozen=True, slots=True, order=True)

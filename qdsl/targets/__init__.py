@@ -17,8 +17,14 @@ def _ort() -> Target:
     return Ort()
 
 
+def _tensorrt() -> Target:
+    from qdsl.targets.tensorrt.target import Tensorrt
+
+    return Tensorrt()
+
+
 # A new target is one line here, and what it names.
-TARGETS: Mapping[str, Callable[[], Target]] = {"ort": _ort}
+TARGETS: Mapping[str, Callable[[], Target]] = {"ort": _ort, "tensorrt": _tensorrt}
 
 
 def target_of(name: str) -> Target:

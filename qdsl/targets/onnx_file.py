@@ -76,7 +76,7 @@ def written(
                 stamp(paths[0], proto, provenance)
             return replace(_moved(proto, paths, plan, inputs, own, trace, aside, directory), span=model.span)
     except OSError as error:
-        raise _unwritable(directory, error) from None
+        raise unwritable(directory, error) from None
 
 
 @collector_paused()
@@ -121,7 +121,7 @@ def publish(emitted: Emitted, directory: Path) -> Emitted:
             (emitted.directory / name).replace(directory / name)
         _forget_older(directory, {file.name for file in emitted.files})
     except OSError as error:
-        raise _unwritable(directory, error) from None
+        raise unwritable(directory, error) from None
     return replace(emitted, directory=directory, model=directory / MODEL_FILE, manifest=directory / MANIFEST_FILE)
 
 
@@ -190,7 +190,7 @@ def _forget_older(directory: Path, current: set[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _unwritable(directory: Path, error: OSError) -> QdslError:
+def unwritable(directory: Path, error: OSError) -> QdslError:
     reason = error.strerror or type(error).__name__
     return QdslError([Diagnostic("artifact-write", f"`{directory}` cannot be written: {reason}")])
 

@@ -8,7 +8,7 @@ from math import prod
 from qdsl.graph.view import GraphView
 from qdsl.passes.file_bytes import CONSTANT, DIM, FIELD, FLOAT, ZERO_POINT, dequantize_bytes, info_bytes, quantize_bytes
 from qdsl.spec import Granularity
-from qdsl.spec.plan import BiasPlan, TensorPlan, WeightPlan
+from qdsl.spec.plan import BiasPlan, Plan, TensorPlan, WeightPlan
 
 _AXIS = 13  # bytes of an attribute `axis`
 
@@ -35,6 +35,15 @@ def kept_floats(view: GraphView, weights: Iterable[WeightPlan], halved: Collecti
     tensors = (view.tensors[name] for name in {weight.tensor for weight in weights})
     kept = (t for t in tensors if t.is_output or any((use.node, use.port) not in turned for use in t.uses))
     return sum(FLOAT * (tensor.elements or 0) for tensor in kept)
+
+
+def float16_reads(view: GraphView, plan: Plan) -> set[tuple[int, int]]:
+    """Where a plan reads float16: nodes and ports."""
+    if not (plan.halves or plan.half_weights):
+        return set()
+    from qdsl.passes.store_float16 import float16_reads as reads  # with the pass, which most plans do without
+
+    return reads(view, plan)
 
 
 def _weights(view: GraphView, weights: Iterable[WeightPlan]) -> Iterator[int]:

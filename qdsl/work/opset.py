@@ -46,6 +46,8 @@ def _needed(recipe: Recipe, target: Target, modes: list[Mode], table: Capability
     types = [dtype for role, request in requests if (dtype := _stored(role, request, table)) is not None]
     blocks = any(request.granularity is Granularity.PER_BLOCK for _, request in requests)
     dynamic = any(mode.kind == "dynamic" for mode in modes)
+    if not table.any_opset:  # every type and form in ONNX's own operators
+        return max(table.min_opset, opset_of_types(types, blocks), *(dtype.qdq_opset or 0 for dtype in types))
     return max(DYNAMIC_OPSET if dynamic else QDQ_OPSET, opset_of_types(types, blocks))
 
 

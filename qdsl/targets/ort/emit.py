@@ -11,8 +11,8 @@ from qdsl.lang.recipe import InputSpec
 from qdsl.provenance.records import Provenance
 from qdsl.rewrite import Trace
 from qdsl.spec.plan import AS_IT_IS, Plan
+from qdsl.targets.lowerings import lowerings
 from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, carried_out, copied, written
-from qdsl.targets.ort.lowerings import lowerings
 from qdsl.targets.ort.session import session_options
 
 

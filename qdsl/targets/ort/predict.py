@@ -49,9 +49,9 @@ def _lowered_runs(
     capability: Capability,
 ) -> dict[str, Prediction]:
     """What lowerings make of nodes; passes load numpy and onnx, which predicting by rows alone does without."""
-    from qdsl.targets.ort.lowerings import Pairs, lowered_runs
+    from qdsl.targets.lowerings import Pairs, lowered_runs
 
-    return lowered_runs(view, Pairs(tuple(tensors.values()), tuple(weights), tuple(biases)), capability)
+    return lowered_runs(view, Pairs(tuple(tensors.values()), tuple(weights), tuple(biases)), capability, "ort")
 
 
 def predict_edges(view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:

@@ -12,8 +12,8 @@ from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.rewrite import Trace
 from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets.base import Misread, Refusal
-from qdsl.targets.onnx_size import kept_floats, predicted_bytes
-from qdsl.targets.ort.lowerings import foreseen, saved
+from qdsl.targets.lowerings import foreseen, saved
+from qdsl.targets.onnx_size import float16_reads, kept_floats, predicted_bytes
 from qdsl.targets.ort.predict import predict, predict_edges, refused_tensors
 from qdsl.targets.results import Product
 
@@ -83,16 +83,8 @@ class OrtRuntime:
             whole = predicted_dynamic_bytes(view, float_bytes, tensors, weights)
         else:
             whole = predicted_bytes(view, float_bytes, tensors.values(), weights, plan.biases)
-        kept = kept_floats(view, weights, _float16_reads(view, plan))
+        kept = kept_floats(view, weights, float16_reads(view, plan))
         return max(0, whole + kept - saved(view, plan, capability)) + carried
 
     def foresees(self, plan: Plan, view: GraphView, capability: Capability) -> Trace:
         return foreseen(view, plan, capability)
-
-
-def _float16_reads(view: GraphView, plan: Plan) -> set[tuple[int, int]]:
-    if not (plan.halves or plan.half_weights):
-        return set()
-    from qdsl.passes.store_float16 import float16_reads
-
-    return float16_reads(view, plan)

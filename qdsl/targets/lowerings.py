@@ -1,4 +1,4 @@
-"""What is rewritten for ONNX Runtime once a plan was carried out, in order, and what is known of it before."""
+"""What is rewritten for a target once a plan was carried out, in order, and what is known of it before."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from qdsl.spec.plan import AS_IT_IS, BiasPlan, Plan, Prediction, TensorPlan, Wei
 if TYPE_CHECKING:
     from qdsl.passes.lowering import Foresight, Lowering
 
-LOWERINGS = lowerings_for("ort")
-# Those with an option, the plan, do what it says; the others find by themselves where they fire.
-OF_PLANS = tuple(name for name in LOWERINGS if PASSES[name].of_plan)
-OF_GRAPHS = tuple(name for name in LOWERINGS if name not in OF_PLANS)
-_FORETOLD = frozenset(op for name in LOWERINGS for op in PASSES[name].foretells)
+
+def of_graphs(target: str) -> tuple[str, ...]:
+    """The lowerings of a target that find by themselves where they fire; the others do what a plan says."""
+    return tuple(name for name in lowerings_for(target) if not PASSES[name].of_plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Pairs:
 
 def lowerings(plan: Plan) -> tuple[Lowering, ...]:
     """Those for one plan, in order."""
-    return tuple(cast("type[Lowering]", pass_class(name)).of(plan) for name in LOWERINGS)
+    return tuple(cast("type[Lowering]", pass_class(name)).of(plan) for name in lowerings_for(plan.target))
 
 
 def foreseen(view: GraphView, plan: Plan, capability: Capability) -> Trace:
@@ -44,21 +43,21 @@ def foreseen(view: GraphView, plan: Plan, capability: Capability) -> Trace:
 
 def saved(view: GraphView, plan: Plan, capability: Capability) -> int:
     """Bytes of the file that they save."""
-    if not (plan.halves or plan.half_weights or _foretold(view)):
+    if not (plan.halves or plan.half_weights or _foretold(view, plan.target)):
         return 0
     return sum(one.saves(view, plan, found.outcome) for one, found in _foresights(view, plan, capability))
 
 
-def lowered_runs(view: GraphView, pairs: Pairs, capability: Capability) -> dict[str, Prediction]:
+def lowered_runs(view: GraphView, pairs: Pairs, capability: Capability, target: str) -> dict[str, Prediction]:
     """What nodes run as that lowerings write otherwise than the table's rows know them. `view` has the copies in it
     that `keep_operators` puts before nodes."""
-    if not _foretold(view):
+    if not _foretold(view, target):
         return {}
     from qdsl.passes.planned import planned  # with the inserter, which most plans do without
 
     sketch = planned(view, pairs)
     runs: dict[str, Prediction] = {}
-    for name in OF_GRAPHS:
+    for name in of_graphs(target):
         runs |= cast("Lowering", make(name)).foresees(sketch, capability).runs
     return runs
 
@@ -74,6 +73,7 @@ def _foresights(view: GraphView, plan: Plan, capability: Capability) -> Iterator
         yield one, one.foresees(sketch, capability)
 
 
-def _foretold(view: GraphView) -> bool:
+def _foretold(view: GraphView, target: str) -> bool:
     """Whether lowerings may change what is foreseen of kernels and bytes."""
-    return any(node.op in _FORETOLD for node in view.nodes)
+    operators = frozenset(op for name in lowerings_for(target) for op in PASSES[name].foretells)
+    return any(node.op in operators for node in view.nodes)

@@ -1,0 +1,79 @@
+"""Write the artifact for TensorRT: the quantized model and what has to become of each of its layers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import onnx
+
+from qdsl.calibrate import Ranges
+from qdsl.graph import Model, save
+from qdsl.lang.recipe import InputSpec
+from qdsl.provenance.records import Provenance
+from qdsl.rewrite import Trace
+from qdsl.spec.engine import QUANT_MANIFEST
+from qdsl.spec.plan import AS_IT_IS, Plan
+from qdsl.targets import onnx_file
+from qdsl.targets.lowerings import lowerings
+from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, carried_out, copied, unwritable, written
+from qdsl.targets.results import MANIFEST_FILE, Emitted
+from qdsl.targets.tensorrt.expected import quant_manifest
+
+
+def emit(
+    model: Model,
+    plan: Plan,
+    ranges: Ranges,
+    out_dir: Path,
+    *,
+    inputs: Iterable[InputSpec] = (),
+    provenance: Provenance | None = None,
+) -> OnnxEmitted:
+    """Carry out `plan` on a copy of `model` (canonical, float) and write `<out_dir>/tensorrt/`; `model` stays as it is.
+
+    Beside the model stands `quant_manifest.json`: what each node has to compute in, for those who hold an engine
+    against it. Raises QdslError: what the inserter and the graph raise, `artifact-invalid`, `artifact-write`.
+    """
+    as_it_is = plan.mode == AS_IT_IS
+    quantized, trace = (model, Trace()) if as_it_is else carried_out(model, plan, ranges, lowerings(plan))
+
+    def write(folder: Path) -> Sequence[Path]:
+        return copied(model, folder) if as_it_is else save(quantized, folder / MODEL_FILE)
+
+    directory = out_dir / plan.target
+    emitted = written(directory, model, plan, inputs, {}, write, trace, None if as_it_is else provenance)
+    _write_expected(plan, emitted)
+    return emitted
+
+
+def publish(emitted: Emitted, directory: Path) -> Emitted:
+    """Move an artifact that was emitted elsewhere to `directory`, on the same disk, with everything that stands beside
+    its model. Raises QdslError artifact-write."""
+    own = {*(file.name for file in emitted.files), MANIFEST_FILE}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for path in sorted(emitted.directory.iterdir()):
+            if path.name in own:
+                continue
+            if (directory / path.name).is_dir():
+                shutil.rmtree(directory / path.name)
+            path.replace(directory / path.name)
+    except OSError as error:
+        raise unwritable(directory, error) from None
+    return onnx_file.publish(emitted, directory)
+
+
+def _write_expected(plan: Plan, emitted: OnnxEmitted) -> None:
+    proto = onnx.load(emitted.model, load_external_data=False)
+    digest = hashlib.sha256(emitted.model.read_bytes()).hexdigest()
+    found = asdict(quant_manifest(plan, proto, emitted.directory, digest))
+    text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        (emitted.directory / QUANT_MANIFEST).write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise unwritable(emitted.directory, error) from None

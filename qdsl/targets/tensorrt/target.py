@@ -1,0 +1,80 @@
+"""TensorRT as a target: a directory that builds, profiles and verifies an engine where there is a GPU, and runs here in
+ONNX Runtime as its graph says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qdsl.diag import Span
+from qdsl.targets.base import Bench, Deployed, Runner, Runtime
+from qdsl.targets.results import Emitted, NotHere, Product, Ran, Verification
+
+if TYPE_CHECKING:
+    from qdsl.calibrate import Ranges
+    from qdsl.data import Sample
+    from qdsl.graph import Model
+    from qdsl.lang.recipe import InputSpec
+    from qdsl.provenance.records import Provenance
+    from qdsl.spec.plan import Plan
+
+NO_ENGINE = NotHere("an engine is built and run on its own GPU (README.md beside the artifact)")
+
+
+class Tensorrt:
+    """See `qdsl.targets.base.Target`. What an artifact computes is seen in ONNX Runtime, unfused; which kernels an
+    engine of it runs, and how fast, is not seen here."""
+
+    name = "tensorrt"
+    table = "tensorrt"
+
+    @property
+    def runtime(self) -> Runtime:
+        from qdsl.targets.tensorrt.runtime import TensorrtRuntime
+
+        return TensorrtRuntime()
+
+    def emit(
+        self,
+        model: Model,
+        plan: Plan,
+        ranges: Ranges,
+        out_dir: Path,
+        *,
+        inputs: Iterable[InputSpec] = (),
+        provenance: Provenance | None = None,
+    ) -> Emitted:
+        from qdsl.targets.tensorrt.emit import emit
+
+        return emit(model, plan, ranges, out_dir, inputs=inputs, provenance=provenance)
+
+    def publish(self, emitted: Emitted, directory: Path) -> Emitted:
+        from qdsl.targets.tensorrt.emit import publish
+
+        return publish(emitted, directory)
+
+    def verify(
+        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
+    ) -> Verification:
+        from qdsl.targets.tensorrt.verify import verify
+
+        return verify(model, emitted, plan, samples, count=count, source=source)
+
+    def kernels(self, model: Path | bytes, span: Span | None = None) -> Mapping[str, Ran] | NotHere:
+        return NO_ENGINE
+
+    def products(self, model: Path | bytes, family: str, span: Span | None = None) -> Iterator[Product] | NotHere:
+        return NO_ENGINE
+
+    def runner(self, emitted: Emitted, threads: int | None = None, *, as_written: bool = False) -> Runner:
+        """Always as its graph says, in ONNX Runtime: fused kernels of this CPU would compute otherwise."""
+        from qdsl.targets.as_written import AsWritten
+
+        return AsWritten(emitted.model, threads, span=emitted.span)
+
+    def bench(self, model: Model, ranges: Ranges, folder: Path, threads: int) -> Bench | NotHere:
+        return NO_ENGINE
+
+    def deployed(self, emitted: Emitted) -> Deployed | NotHere:
+        return NO_ENGINE
