@@ -339,7 +339,7 @@ def test_a_target_without_a_table_is_audited_and_not_predicted(
     main(["audit", str(foreign), "--target", "stm32", "--json"])
     assert json.loads(capsys.readouterr().out)["targets"]["stm32"]["counts"]["integer_macs"] == 0
     main(["audit", str(foreign), "--target", "stm32"])
-    assert "stm32   what runs is not predicted" in capsys.readouterr().out
+    assert "stm32      what runs is not predicted" in capsys.readouterr().out
 
 
 def test_every_target_of_a_recipe_has_its_section(foreign: Path, plant: Callable[..., None]) -> None:
