@@ -330,7 +330,7 @@ def test_chunks_stay_within_memory() -> None:
 def test_an_unknown_target_is_named_with_those_there_are() -> None:
     with pytest.raises(QdslError, match="no target `orr`") as raised:
         target_of("orr")
-    assert raised.value.diagnostics[0].help == ("the targets are `ort`",)
+    assert raised.value.diagnostics[0].help == ("the targets are `ort`, `tensorrt`",)
 
 
 def test_the_index_reaches_emit_and_verify(tmp_path: Path) -> None:
