@@ -39,6 +39,7 @@ from qdsl.calibrate.cache_file import parse_cache
 from qdsl.diag import QdslError, Span
 from qdsl.diag.codes import all_codes
 from qdsl.diag.system import refused_by_system
+from qdsl.engines.rtx import places
 from qdsl.findings.arithmetic import arithmetic_findings
 from qdsl.graph import load
 from qdsl.harness import emulators
@@ -924,8 +925,18 @@ def for_tensorrt(code: str) -> Setup:
     return call
 
 
+def rtx_absent(folder: Path) -> None:
+    """Asks for TensorRT-RTX where neither the extra nor an environment of its own is installed."""
+    with patch.dict(sys.modules, {places.MODULE: None}), patch.dict(os.environ, {"QDSL_RTX": str(folder)}):
+        qdsl.api.audit(folder / "model.onnx", engine="rtx")
+
+
 CALLS: dict[str, Setup] = {
     **{code: for_tensorrt(code) for code in ("tensorrt-version", "tensorrt-device", "tensorrt-device-version")},
+    "rtx-absent": rtx_absent,
+    "rtx-capability": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", capability="sm87"),
+    "engine-choice": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtz"),
+    "engine-target": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", target="ort"),
     "graph-absent": undrawn,
     "fix-place": beside_conv(lambda folder: qdsl.api.audit(folder / "model.onnx", fix=folder / "model.onnx")),
     "diff-input": lambda folder: qdsl.api.diff(folder / "a.q", folder / "b.q"),

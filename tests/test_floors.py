@@ -34,6 +34,7 @@ FLOOR = {
     "qdsl.causes": 5,
     "qdsl.plan": 5,
     "qdsl.harness": 5,
+    "qdsl.engines": 4,
     "qdsl.exporting": 4,
     "qdsl.targets": 4,
     "qdsl.cascade": 3,

@@ -1,5 +1,5 @@
 """The audit's rules about TensorRT, held against NVIDIA's own parser and builder: TensorRT-RTX, which needs no GPU for
-either. `python tests/rtx_engine.py install` makes its environment, under NVIDIA's licence; without it all is skipped.
+either. `python -m qdsl.engines.rtx.get` makes its environment, under NVIDIA's licence; without it all is skipped.
 
 What the parser refuses holds for TensorRT from 10.11 on, which has the same one; what a node computes in is about
 TensorRT-RTX alone. How results are fused, and what int8 goes out of a Conv, it does not show.
@@ -26,7 +26,8 @@ from test_audit_rules_tensorrt import CASES, four_bits, taken
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(rtx_engine.python() is None, reason="TensorRT-RTX is not here: tests/rtx_engine.py install"),
+    pytest.mark.rtx,
+    pytest.mark.skipif(rtx_engine.python() is None, reason="TensorRT-RTX is not here: python -m qdsl.engines.rtx.get"),
 ]
 
 # What becomes of the fixtures of each rule: where they end, and a part of the words.

@@ -13,6 +13,7 @@ from qdsl.auditing.fixing import Mended, mend
 from qdsl.auditing.report import AuditReport, TensorError, at_least
 from qdsl.causes.records import Ask, Causes
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
+from qdsl.engines.asked import Examination, examination, require_target
 from qdsl.graph import Model, load, save
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.constants import outside
@@ -58,6 +59,8 @@ def audit(
     causes: bool = False,
     samples: int | None = None,
     floats: str | Path | None = None,
+    engine: str | Path | None = None,
+    capability: str | None = None,
     listener: Listener = silent,
 ) -> AuditResult:
     """Audit the model file `path`, whoever made it, for `target`, or for each of the recipe's targets, or for `ort`.
@@ -71,10 +74,17 @@ def audit(
     the error of the outputs comes from. `floats` is the float model that the file was made from, where the recipe has
     none. `listener` hears how far that is. A file that does not run is told among the diagnostics.
 
+    `engine` is "rtx": TensorRT-RTX parses and builds the file in a process of its own, without a GPU, for a GPU of a
+    compute `capability` ("sm86", where it is None); what came of it stands in the report and among its findings. The
+    target is then `tensorrt`.
+
     Without `fix` nothing is written. With it, what findings call for and needs no data is mended in a copy, which is
     written to `fix` and audited again; what is waived stays as it is. Raises QdslError for a file that is no model, a
-    recipe with errors, a target that there is not, and fix-place, model-write.
+    recipe with errors, a target that there is not, and fix-place, model-write; with `engine`, engine-choice,
+    engine-target, rtx-capability, rtx-absent.
     """
+    target = target if engine is None else require_target(target)
+    look = None if engine is None else examination(str(engine), capability)
     held = None if recipe is None else load_recipe(recipe, sets=sets or {})
     diags = Diagnostics()
     diags.extend(held.diagnostics if held is not None else ())
@@ -84,16 +94,30 @@ def audit(
         _require_other(model, Path(path), Path(fix))
     diags.extend(each for each in model.diagnostics if each.severity is not Severity.NOTE)
     statements = None if held is None else held.recipe
-    report, mended = audit_model(model, wanted, file=str(path), recipe=statements, diags=diags), None
+    seen = wanted if fix is not None else _looked(wanted, look, path, listener)
+    report, mended = audit_model(model, seen, file=str(path), recipe=statements, diags=diags), None
     if fix is not None:
         mended = mend(model, report.findings)
         make_place(Path(fix).parent)
         save(model, fix)
-        report = audit_model(load(fix), wanted, file=str(fix), recipe=statements, diags=Diagnostics())
+        seen = _looked(wanted, look, fix, listener)
+        report = audit_model(load(fix), seen, file=str(fix), recipe=statements, diags=Diagnostics())
     if causes:
         ask = Ask(samples, None if floats is None else Path(floats), heard=_heard(listener))
         report = _with_causes(report, load(path if fix is None else fix), ask, held, target, diags)
     return AuditResult(report, diags.sorted(), mended)
+
+
+def _looked(
+    wanted: Sequence[Wanted], look: Examination | None, path: str | Path, listener: Listener
+) -> Sequence[Wanted]:
+    """The targets, with what an engine of the file at `path` is seen to compute."""
+    if look is None:
+        return wanted
+    listener(Event("engine", "an engine of the file", 0, 1))
+    seen = look(Path(path))
+    listener(Event("engine", "an engine of the file", 1, 1))
+    return [replace(each, engine=seen) for each in wanted]
 
 
 def _with_causes(

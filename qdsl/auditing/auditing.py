@@ -26,6 +26,7 @@ from qdsl.graph import Model
 from qdsl.graph.collector import collector_paused
 from qdsl.lang.recipe import Recipe, Target
 from qdsl.predict.edges import Edges, Written
+from qdsl.spec.engine import EngineSeen
 from qdsl.version import __version__
 
 if TYPE_CHECKING:
@@ -37,12 +38,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A target to audit for: its name, the kinds of CPU that are asked about, in a recipe's words (() for all), its
-    block in the recipe, and what the recipe decided for it; None where there is none, or where it decides nothing."""
+    block in the recipe, and what the recipe decided for it; None where there is none, or where it decides nothing.
+    `engine` is what was seen of an engine of the file, None where nobody looked."""
 
     target: str
     cpus: tuple[str, ...] = ()
     block: Target | None = None
     asked: Asked | None = None
+    engine: EngineSeen | None = None
 
 
 @collector_paused()
@@ -97,7 +100,7 @@ def _section(
     # The predictor puts in the pairs that the runtime adds: rules see the file's own.
     judged = seen.runs(finished, replace(collapsed, edges=_copied(collapsed.edges)))
     held = None if wanted.asked is None else hold(wanted.asked, finished, collapsed)
-    audited = Audited(finished, collapsed, wanted.target, seen.capability, judged, cpus, held)
+    audited = Audited(finished, collapsed, wanted.target, seen.capability, judged, cpus, held, wanted.engine)
     found = in_order(_found(audited), finished.view)
     waived, statements = (found, ()) if waivers is None else waivers.applied(found, wanted.block)
     runs = seen.told(judged)
@@ -113,6 +116,7 @@ def _section(
         waivers=statements,
         unmatched=None if held is None else held.unmatched,
         matched=None if held is None else held.matched,
+        engine=wanted.engine,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from qdsl.auditing.finding import Finding
 from qdsl.diag import Severity, Span
+from qdsl.spec.engine import EngineSeen
 from qdsl.spec.plan import Prediction
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ class Section:
     multiply, and not integers, in graph order. `findings` are all that were
     found, the waived ones too, by severity, then in graph order; `waivers` the recipe's, in source order. `unmatched`
     counts what a recipe decided and could not be looked up in the file: it has no such node under that name. `matched`
-    says whether it has any node of the recipe's. Both are None where no recipe decided anything."""
+    says whether it has any node of the recipe's. Both are None where no recipe decided anything. `engine` is what was
+    seen of an engine that is built of the file, None where nobody looked."""
 
     target: str
     table: str
@@ -128,6 +130,7 @@ class Section:
     waivers: tuple[Waiver, ...] = ()
     unmatched: int | None = None
     matched: bool | None = None
+    engine: EngineSeen | None = None
 
     @property
     def predicted(self) -> bool:

@@ -13,6 +13,7 @@ from qdsl.capability import Capability
 from qdsl.diag import Severity
 from qdsl.finished.collapsed import Collapsed
 from qdsl.finished.records import Finished, QuantizedTensor
+from qdsl.spec.engine import EngineSeen
 from qdsl.spec.plan import Prediction
 
 
@@ -21,7 +22,8 @@ class Audited:
     """What a rule looks at: the file, its float graph with the edges that carry integers, and what the target will run
     of it. `target` is the target's name, `capability` its table, `cpus` the kinds of CPU that are asked about.
     `predictions` are by node of `collapsed.view`. `held` is what file and recipe do not have in common, None where no
-    recipe that decides anything was given."""
+    recipe that decides anything was given. `engine` is what was seen of an engine that is built of the file, None where
+    none was."""
 
     finished: Finished
     collapsed: Collapsed
@@ -30,6 +32,7 @@ class Audited:
     predictions: Mapping[str, Prediction]
     cpus: frozenset[str]
     held: Held | None = None
+    engine: EngineSeen | None = None
 
     @cached_property
     def by_tensor(self) -> Mapping[str, tuple[QuantizedTensor, ...]]:

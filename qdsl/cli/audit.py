@@ -19,7 +19,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     parser.description = (
         "Say what an ONNX file holds of quantization, whoever made it, what of it will run in integers, and what is "
-        "wrong with it, with the recipe lines that mend it. Nothing is run, but for --causes."
+        "wrong with it, with the recipe lines that mend it. Nothing is run, but for --causes; with --engine, an "
+        "engine is built of it and not run."
     )
     parser.add_argument("model", nargs="?", metavar="MODEL", help="the model file (.onnx)")
     parser.add_argument(
@@ -43,6 +44,15 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--float", metavar="MODEL", dest="floats", help="with --causes: the float model it was made from"
     )
     parser.add_argument("--samples", type=at_least_one, help="with --causes: samples to run (4; 16 for few outputs)")
+    parser.add_argument(
+        "--engine",
+        metavar="rtx",
+        help="parse and build the file with NVIDIA's TensorRT-RTX, without a GPU, and say what each layer computes in "
+        "(needs the extra `rtx`; the target is tensorrt)",
+    )
+    parser.add_argument(
+        "--cc", metavar="SM", help="with --engine rtx: the compute capability to build for (sm86; `sm89` takes FP8)"
+    )
     parser.add_argument("--rules", action="store_true", help="list the rules instead, one line each")
     for name, each in FORMATS.items():
         if each.to_file:
@@ -65,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.causes and (args.floats is not None or args.samples is not None):
         complain("`--float` and `--samples` say how `--causes` measures: add it")
         return EXIT_USAGE
+    if args.cc is not None and args.engine != "rtx":
+        complain("`--cc` says for which GPU `--engine rtx` builds: add it")
+        return EXIT_USAGE
     import qdsl.api
     from qdsl.cli.progress import Progress
     from qdsl.diag import Severity
@@ -79,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
             causes=args.causes,
             samples=args.samples,
             floats=args.floats,
+            engine=args.engine,
+            capability=args.cc,
             listener=progress.hear,
         )
     _tell(args, result)

@@ -52,6 +52,10 @@ RULES: tuple[str, ...] = (
     "activation_per_channel",
     "four_bits_odd",
     "four_bits_without_kernel",
+    "engine_undecided",
+    "engine_refused",
+    "engine_dropped",
+    "engine_unknown",
     "asked_and_absent",
     "not_asked",
 )

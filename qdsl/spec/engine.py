@@ -24,12 +24,13 @@ PARSE, BUILD, BUILT, UNDECIDED = "parse", "build", "built", "undecided"
 class EngineVerdict:
     """What became of one node. `layer` is the engine's layer that computes it ("": none), `because` why the verdict is
     so, in a few words, `share` the part of the measured time that the layer takes, from 0 to 1, None where nothing was
-    measured."""
+    measured. `holds_elsewhere`: nothing is known to make another builder of TensorRT decide otherwise."""
 
     verdict: str
     layer: str = ""
     because: str = ""
     share: float | None = None
+    holds_elsewhere: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class EngineRefusal:
 class EngineSeen:
     """What was seen of an engine. `source` says of which software and how ("TensorRT-RTX 1.7.1.116, sm86, built without
     a GPU"), `stage` is where it ended; `verdicts` are by name of the file's nodes, in graph order. `standalone` are
-    Q/DQ and conversions that run as layers of their own. `notes` is what must not be concluded from it. `reason`: why
-    nothing is known, where nothing is."""
+    Q/DQ and conversions that run as layers of their own. `warnings` are the parser's. `notes` is what must not be
+    concluded from it. `reason`: why nothing is known, where nothing is."""
 
     source: str
     stage: str
@@ -55,6 +56,7 @@ class EngineSeen:
     standalone: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     reason: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 # --- the manifest -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from qdsl.auditing.finding import Finding, Place
-from qdsl.auditing.formats import causes
+from qdsl.auditing.formats import causes, engine
 from qdsl.auditing.report import AuditReport, Counts, NodeFacts, Section, TensorFacts, Waiver
 from qdsl.diag import Span
 from qdsl.spec.plan import Prediction
@@ -55,6 +55,7 @@ def _section(section: Section) -> dict[str, Any]:
         "waivers": [_waiver(waiver) for waiver in section.waivers],
         "unmatched": section.unmatched,
         "matched": section.matched,
+        "engine": None if section.engine is None else engine.to_data(section.engine),
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import PurePath
 from textwrap import wrap
 
 from qdsl.auditing.finding import Finding, Place
+from qdsl.auditing.formats import engine
 from qdsl.auditing.formats.causes import told
 from qdsl.auditing.report import LEVELS, AuditReport, NodeFacts, Section, TensorFacts
 from qdsl.diag import Severity
@@ -38,7 +39,8 @@ def render(report: AuditReport, *, rich: bool = False) -> str:
     characters that steer a terminal are shown as `?`."""
     lines = [*_head(report)]
     for section in report.sections:
-        lines += [*_runs(report, section), *_findings(report, section, rich)]
+        seen = () if section.engine is None else engine.told(section.engine, report.nodes)
+        lines += [*_runs(report, section), *seen, *_findings(report, section, rich)]
     if report.causes is not None:
         lines += ["", *told(report.causes)]
     return "\n".join(lines) + "\n"

@@ -1,0 +1,37 @@
+"""Diagnostic codes of looking at engines that are built of a file elsewhere."""
+
+from __future__ import annotations
+
+from qdsl.diag.codes import CodeDoc
+
+CODES: dict[str, CodeDoc] = {
+    "rtx-absent": CodeDoc(
+        "TensorRT-RTX is not installed",
+        "`--engine rtx` lets NVIDIA's TensorRT-RTX parse and build a file, on any x86 CPU, without a GPU and its "
+        "driver. It is proprietary, so it is neither part of qdsl nor installed with it: the extra `rtx` does that, or "
+        "`python -m qdsl.engines.rtx.get`, which gives it an environment of its own; either way whoever installs it "
+        "accepts NVIDIA's licence.",
+        "recipe example\n",
+        verb="library",
+    ),
+    "rtx-capability": CodeDoc(
+        "TensorRT-RTX does not build for this compute capability",
+        "An engine is built for one kind of GPU, which decides the types that it computes in. TensorRT-RTX knows "
+        "Turing, Ampere, Ada and Blackwell of desktops (sm75, sm80, sm86, sm89, sm120, sm121); it knows no Jetson "
+        "(Orin is sm87) and no Hopper (sm90), and a result for another GPU is none of theirs.",
+        "recipe example\n",
+        verb="library",
+    ),
+    "engine-choice": CodeDoc(
+        "there is no such engine to ask",
+        "`--engine rtx` builds an engine of the file with TensorRT-RTX, without a GPU.",
+        "recipe example\n",
+        verb="library",
+    ),
+    "engine-target": CodeDoc(
+        "an engine is asked about, and the audit is for another target",
+        "What an engine computes is TensorRT's: the rules about TensorRT and the engine's layers are told together.",
+        "recipe example\n",
+        verb="library",
+    ),
+}

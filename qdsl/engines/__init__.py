@@ -1,0 +1,1 @@
+"""What engines that are built of a file elsewhere turn out to compute, node by node."""

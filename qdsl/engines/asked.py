@@ -1,0 +1,43 @@
+"""Whom to ask what an engine makes of a file: TensorRT-RTX, which builds one here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from qdsl.diag import Diagnostic, QdslError
+from qdsl.engines.rtx.capabilities import DEFAULT
+from qdsl.engines.rtx.capabilities import capability as capability_named
+from qdsl.engines.rtx.places import require
+from qdsl.spec.engine import EngineSeen
+
+RTX = "rtx"
+TARGET = "tensorrt"
+# What an engine makes of the model file at a path.
+Examination = Callable[[Path], EngineSeen]
+
+
+def examination(engine: str, capability: str | None = None) -> Examination:
+    """`engine` is "rtx"; `capability` that of the GPU to build for. Raises QdslError engine-choice, rtx-capability,
+    rtx-absent before anything is looked at."""
+    if engine != RTX:
+        help = (f"`{RTX}` builds one with TensorRT-RTX, without a GPU",)
+        raise QdslError([Diagnostic("engine-choice", f"there is no engine `{engine[:80]}` to ask", help=help)])
+    chosen = capability_named(DEFAULT if capability is None else capability)
+    require()
+    return lambda path: _rtx(path, chosen)
+
+
+def require_target(target: str | None) -> str:
+    """The target that an engine is about. Raises QdslError engine-target for another one."""
+    if target not in (None, TARGET):
+        help = (f"leave `--target` out, or say `--target {TARGET}`",)
+        raise QdslError([Diagnostic("engine-target", f"no engine is built for `{str(target)[:80]}`", help=help)])
+    return TARGET
+
+
+def _rtx(path: Path, capability: str) -> EngineSeen:
+    from qdsl.engines.rtx.examining import examine
+    from qdsl.graph.loading import read_proto
+
+    return examine(read_proto(path)[0], path=path, capability=capability).seen

@@ -1,0 +1,49 @@
+"""The GPUs that a build can be for: those that the wheel has the compute capability of."""
+
+from __future__ import annotations
+
+from qdsl.diag import Diagnostic, QdslError
+
+DEFAULT = "sm86"
+# What TensorRT-RTX 1.7.1 builds for, and the GPUs of each.
+CAPABILITIES = {
+    "sm75": "Turing: it has no integer kernels for Q/DQ there",
+    "sm80": "A100",
+    "sm86": "GeForce RTX 30, A10",
+    "sm89": "GeForce RTX 40, L4: FP8, too",
+    "sm120": "GeForce RTX 50: FP8 and FP4, too",
+    "sm121": "GB10: FP8 and FP4, too",
+}
+_NOT_THERE = {
+    "sm53": "Jetson Nano",
+    "sm62": "Jetson TX2",
+    "sm72": "Jetson Xavier",
+    "sm87": "Jetson Orin",
+    "sm90": "Hopper",
+    "sm100": "Blackwell of data centres",
+    "sm101": "Jetson Thor",
+    "sm103": "Blackwell of data centres",
+    "sm110": "Jetson Thor",
+}
+
+
+def capability(text: str) -> str:
+    """A compute capability by its name here, also said as "8.6" or "86". Raises QdslError rtx-capability."""
+    word = text.strip().lower().removeprefix("sm").lstrip("_").replace(".", "")
+    found = f"sm{word}"
+    if found in CAPABILITIES:
+        return found
+    device = _NOT_THERE.get(found, "")
+    raise QdslError(
+        [
+            Diagnostic(
+                "rtx-capability",
+                f"TensorRT-RTX does not build for `{text[:40]}`{f' ({device})' if device else ''}",
+                help=(
+                    f"it builds for {', '.join(f'`{each}`' for each in CAPABILITIES)}; Jetsons (Orin: sm87) and Hopper "
+                    "(sm90) are not among them: what is built for another GPU shows what parser and builder make of "
+                    "the file, and is no result of theirs",
+                ),
+            )
+        ]
+    )

@@ -1,0 +1,183 @@
+"""What is read of an engine's text and of the process that builds it, without TensorRT-RTX: the text is synthetic, of
+the form that tests/test_rtx.py reads from the real one, and the processes are harmless scripts."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from audit_tools import File
+from onnx import ModelProto
+
+from qdsl.auditing.auditing import Wanted, audit
+from qdsl.auditing.formats.data import to_data
+from qdsl.auditing.formats.terminal import render
+from qdsl.auditing.report import AuditReport
+from qdsl.diag import Diagnostics, QdslError
+from qdsl.engines.rtx import places
+from qdsl.engines.rtx.capabilities import CAPABILITIES, capability
+from qdsl.engines.rtx.examining import Examined, examine
+from qdsl.engines.rtx.layers import layers
+from qdsl.engines.rtx.names import is_ambiguous, with_names
+from qdsl.engines.rtx.places import Place
+from qdsl.engines.rtx.verdicts import verdicts
+from qdsl.graph import from_proto
+from qdsl.spec.bounds import UnfitError
+from qdsl.spec.engine import DROPPED, ELIMINATED, FP8, INT8, UNDECIDED, UNKNOWN, WEIGHT_ONLY, EngineSeen
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def tensors(types: str) -> str:
+    return ", ".join(f"{{ Name: t, Dimensions: [1,4], Datatype: {each}, Format: none }}" for each in types.split())
+
+
+def line(kind: str, inputs: str, constants: str, nodes: str, *, name: str = "made", outputs: str = "Float") -> str:
+    """A synthetic layer; types and nodes are words."""
+    constant = f", Constants: [ {tensors(constants)}]" if constants else ""
+    metadata = "".join(f"[ONNX Layer: {node}]\x1f" for node in nodes.split())
+    return (
+        f"Name: {name}, LayerType: {kind}, Inputs: [ {tensors(inputs)}]{constant}, Outputs: [ {tensors(outputs)}], "
+        f"TacticName: t, StreamId: 0, Metadata: {metadata}"
+    )
+
+
+# What a node computes in, and the layers in which it stands.
+JUDGED = {
+    INT8: [line("correlation", "Int8", "Int8 Float", "n q"), line("kgen", "Float", "", "n")],
+    FP8: [line("gemm", "FP8", "FP8", "n")],
+    DROPPED: [line("kgen", "", "Float Int8", "q"), line("correlation", "Float", "Float", "n")],
+    WEIGHT_ONLY: [line("runtime_fusion", "Half", "Int4", "n")],
+    UNKNOWN: [line("runtime_fusion", "Int8", "Int8", "n")],
+    ELIMINATED: [line("correlation", "Int8", "Int8", "other")],
+}
+
+
+@pytest.mark.parametrize("verdict", JUDGED)
+def test_a_node_has_the_verdict_of_the_layer_that_multiplies(verdict: str) -> None:
+    found = verdicts([("n", "Conv")], layers("Layers:\n" + "\n".join(JUDGED[verdict])))
+    assert found["n"].verdict == verdict and found["n"].because
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "constants", "verdict"),
+    [
+        ("gemm", "Int8 Int8", "", INT8),
+        ("correlation", "Int8", "Float", UNKNOWN),
+        ("kgen", "Int8", "", UNKNOWN),
+        ("kgen", "Float", "Float", DROPPED),
+        ("runtime_fusion", "Float", "Float", DROPPED),
+    ],
+)
+def test_where_integers_reach_a_node_decides(kind: str, inputs: str, constants: str, verdict: str) -> None:
+    assert verdicts([("n", "MatMul")], layers(line(kind, inputs, constants, "n")))["n"].verdict == verdict
+
+
+def test_a_transposed_convolution_in_floats_says_nothing_of_other_builders() -> None:
+    found = verdicts([("n", "ConvTranspose"), ("m", "Conv")], layers(line("deconv", "Float", "Float", "n m")))
+    assert [each.verdict for each in found.values()] == [DROPPED, DROPPED]
+    assert [each.holds_elsewhere for each in found.values()] == [False, True]
+
+
+@pytest.mark.parametrize("text", ["", "Layers:\n", "Name: a, LayerType: kgen, Outputs: [], Inputs: []", "LayerType: "])
+def test_text_of_another_form_is_not_read_as_layers(text: str) -> None:
+    with pytest.raises(UnfitError):
+        layers(text)
+
+
+def pair(name: str = "conv") -> ModelProto:
+    file = File(kind=np.int8)
+    return file.give(file.conv(file.pair("x"), name=name))
+
+
+def test_names_that_would_be_read_as_layers_are_others_in_the_text() -> None:
+    model = pair()
+    model.graph.node[-1].name = "a][ONNX Layer: b"
+    named, known = with_names(model)
+    assert known[named.graph.node[-1].name] == "a][ONNX Layer: b" and "[" not in named.graph.node[-1].name
+    assert not is_ambiguous(named)
+    model.graph.node[-1].output[0] = "x, Datatype: Int8, "
+    assert is_ambiguous(model)
+
+
+# A process that does not do what it should, and what is said of it.
+ANSWERS = "import sys; open(sys.argv[2], 'w').write({!r})"
+ENDS = {
+    "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)": "its process died by SIGSEGV",
+    "import sys; sys.exit('no such thing\\nlast words')": "its process ended with 1: last words",
+    "import time; time.sleep(60)": "it took more than 1 s and was ended",
+    "": "its process ended well, and without an answer",
+    ANSWERS.format("Layers: ["): "its answer cannot be read: it is not JSON",
+    ANSWERS.format('{"version": "1"}'): "its answer cannot be read: the key `stage` is missing",
+    ANSWERS.format('{"version": "1", "stage": "passed"}'): "expected one of",
+    ANSWERS.format('{"version": "1", "stage": "built"}'): "its text cannot be read",
+}
+
+
+def stood_in(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch, seconds: float = 60) -> Examined:
+    """A file examined by a script in the place of the process."""
+    child = folder / "stand_in.py"
+    child.write_text(script, encoding="utf-8")
+    monkeypatch.setattr("qdsl.engines.rtx.running.CHILD", child)
+    return examine(pair(), seconds=seconds, at=Place(Path(sys.executable), ("-I", "-S")))
+
+
+@pytest.mark.parametrize("script", ENDS)
+def test_a_process_that_fails_leaves_it_undecided(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = stood_in(script, tmp_path, monkeypatch, seconds=1 if "sleep" in script else 60).seen
+    assert (seen.stage, seen.verdicts) == (UNDECIDED, {}) and ENDS[script] in seen.reason
+
+
+def test_an_interpreter_that_is_gone_leaves_it_undecided(tmp_path: Path) -> None:
+    seen = examine(pair(), at=Place(tmp_path / "gone", ())).seen
+    assert seen.stage == UNDECIDED and "gone does not start" in seen.reason
+
+
+def audited(seen: EngineSeen) -> AuditReport:
+    return audit(from_proto(pair()), [Wanted("tensorrt", engine=seen)], diags=Diagnostics())
+
+
+def test_what_is_undecided_never_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = audited(stood_in("import os; os.abort()", tmp_path, monkeypatch).seen)
+    (found,) = report.sections[0].findings_of("engine_undecided")
+    assert found.severity.value == "error" and "died by SIGABRT" in found.message
+    assert "undecided: its process died by SIGABRT" in render(report)
+
+
+def test_a_report_counts_verdicts_under_their_source() -> None:
+    file = pair()
+    engine = verdicts([("n_conv", "Conv")], layers(line("correlation", "Float", "Float", "n_conv")))
+    report = audit(
+        from_proto(file),
+        [Wanted("tensorrt", engine=EngineSeen("an engine of a test", "built", engine, notes=("more",)))],
+        diags=Diagnostics(),
+    )
+    assert "engine     an engine of a test\n           1 of 1 Conv DROPPED\n" in render(report)
+    (found,) = report.sections[0].findings_of("engine_dropped")
+    assert found.place.name == "n_conv" and found.why == "an engine of a test"
+    assert to_data(report)["targets"]["tensorrt"]["engine"]["nodes"]["n_conv"]["verdict"] == DROPPED
+
+
+@pytest.mark.parametrize("said", ["sm86", "SM86", "8.6", "86", "sm_86"])
+def test_a_capability_may_be_said_in_several_ways(said: str) -> None:
+    assert capability(said) == "sm86"
+
+
+@pytest.mark.parametrize(("said", "device"), [("sm87", "Jetson Orin"), ("9.0", "Hopper"), ("fast", "")])
+def test_a_capability_that_the_wheel_lacks_is_an_error_that_lists_what_it_has(said: str, device: str) -> None:
+    with pytest.raises(QdslError) as caught:
+        capability(said)
+    (found,) = caught.value.diagnostics
+    assert found.code == "rtx-capability" and device in found.headline
+    assert set(re.findall(r"`(\w+)`", found.help[0])) == set(CAPABILITIES)
+
+
+def test_the_extra_installs_what_the_environment_of_its_own_does() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert tuple(extras["rtx"]) == places.PACKAGES
+    others = [each for name, held in extras.items() if name != "rtx" for each in held]
+    assert not [each for each in others if "tensorrt" in each]
