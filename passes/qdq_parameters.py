@@ -19,7 +19,7 @@ from qdsl.graph.view import GraphView, NodeView
 from qdsl.quant import QParams, raise_scale_for_bias, scale_zero_point, storage_type, weight_parameters, whole_inverse
 from qdsl.rewrite import PairsPlan
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
-from qdsl.spec.plan import TensorPlan, WeightPlan
+from qdsl.spec.plan import FIXED, TensorPlan, WeightPlan
 
 Array = NDArray[Any]
 Values = Callable[[str], Array]
@@ -181,11 +181,11 @@ def _by_softmax(tensor: str, view: GraphView) -> bool:
 
 
 def _range(plan: TensorPlan, ranges: RangesLike, view: GraphView, values: Values) -> tuple[float, float] | None:
-    """What `plan` adds to its group: a range by hand as it is, a measured one inside its structural bounds; None when
-    it only follows the others."""
-    by_hand = plan.calibration
-    if by_hand.method == "fixed" and by_hand.low is not None and by_hand.high is not None:
-        return by_hand.low, by_hand.high
+    """What `plan` adds to its group: a range that the plan has as it is, a measured one inside its structural bounds;
+    None when it only follows the others."""
+    known = plan.calibration
+    if known.low is not None and known.high is not None and (plan.observe or known.method == FIXED):
+        return known.low, known.high
     if not plan.observe:
         return None
     if plan.tensor in ranges.low and plan.tensor in ranges.high:

@@ -35,7 +35,6 @@ from test_data_sources import coco_tree, opened, yolo_tree
 import qdsl.api
 from qdsl.auditing.formats.layout import lay_out
 from qdsl.calibrate import Observations, Ranges, merged, minmax
-from qdsl.calibrate.cache_file import parse_cache
 from qdsl.diag import QdslError, Span
 from qdsl.diag.codes import all_codes
 from qdsl.diag.system import refused_by_system
@@ -104,6 +103,16 @@ def two_convs(folder: Path) -> None:
     x = net.conv(net.op("Relu", x, name="relu"), 4, name="conv2")
     save(net.model(net.op("Sub", x, net.constant(1), name="sub")), folder, "two_convs.onnx")
     np.savez(folder / "calib.npz", x=np.random.default_rng(1).random((4, 3, 8, 8), dtype=np.float32))
+
+
+def two_convs_and_cache(line: str) -> Setup:
+    """The same beside a calibration cache that holds `line`."""
+
+    def write(folder: Path) -> None:
+        two_convs(folder)
+        (folder / "calib.cache").write_text(f"TRT-8601-EntropyCalibration2\n{line}\n")
+
+    return write
 
 
 def free_conv(folder: Path) -> None:
@@ -682,6 +691,12 @@ SETUPS: dict[str, Setup] = {
     "yolov8n.onnx: the detector of examples/people, beside the recipe": yolov8n,
     "two_convs.onnx: conv1, relu, conv2, sub in a row": two_convs,
     "free.onnx: a Conv on a picture of any size": free_conv,
+    "two_convs.onnx: conv1, relu, conv2, sub in a row, and a calib.cache with a line that has no colon": (
+        two_convs_and_cache("x 3c010204")
+    ),
+    "two_convs.onnx: conv1, relu, conv2, sub in a row, and a calib.cache of another model": (
+        two_convs_and_cache("images: 3c010204")
+    ),
     "detector.onnx: a detector whose decoding ends in one Concat": detector,
     "quantized.onnx: a Conv behind QuantizeLinear and DequantizeLinear": quantized,
     # float16
@@ -971,7 +986,6 @@ CALLS: dict[str, Setup] = {
     "calibration-tensor": calibrate_unknown,
     "calibration-parts": lambda folder: merged([Observations("key", 2, {0}), Observations("key", 2, {0, 1})]),
     "calibration-ranges": lambda folder: Ranges.from_json('{"samples": 1, "tensors": {"a": [2, 1]}}'),
-    "calibration-cache": lambda folder: parse_cache(b"TRT-8600-EntropyCalibration2\nx 3c010204\n", "calib.cache"),
     "plan-file": lambda folder: from_json(to_json(replace(small(folder)[1], version=PLAN_VERSION - 1))),
     "range-missing": lambda folder: emit_with(folder, lambda high: high.pop("images")),
     "range-not-finite": lambda folder: emit_with(folder, lambda high: high.update(images=float("inf"))),

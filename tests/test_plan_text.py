@@ -30,6 +30,7 @@ from qdsl.spec import DTYPES, Granularity, Guard, Scheme
 from qdsl.spec.plan import (
     PLAN_VERSION,
     BiasPlan,
+    CacheUse,
     Calibration,
     Count,
     Fact,
@@ -215,6 +216,7 @@ _PLANS = st.builds(
     open=_few(_WORDS),
     counts=_few(st.builds(Count, _ORIGINS, _WORDS, _PORT, _PORT)),
     islands=_few(st.builds(Island, _few(_WORDS), _few(_WORDS), _few(_WORDS), st.integers(0, 2**50), st.booleans())),
+    caches=_few(st.builds(CacheUse, *[_WORDS] * 4, *[_PORT] * 3)),
     facts=_few(st.builds(Fact, _WORDS, _WORDS, _few(st.tuples(_WORDS, _WORDS)))),
 )
 
@@ -299,7 +301,7 @@ def test_other_fields_are_another_version() -> None:
     """Whoever changes what a plan holds raises PLAN_VERSION, so that an older plan.json is refused by its version, and
     writes the new digest here."""
     digest = hashlib.sha256(_fields(Plan).encode()).hexdigest()[:16]
-    assert (PLAN_VERSION, digest) == (5, "46ec5f8f3161edf7")
+    assert (PLAN_VERSION, digest) == (6, "f7366c7fc4c18951")
 
 
 def test_a_plan_of_an_older_version_is_refused_by_its_version() -> None:

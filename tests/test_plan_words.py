@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from plan_tools import HEAD, branches
@@ -16,6 +17,8 @@ from qdsl.spec.plan_json import plan_hash
 
 VIEW = branches()
 REFUSED = "refused"
+
+CACHED = f'calibrate from cache "{Path(__file__).resolve().parent}/data/branches_{{}}.cache"'
 
 # Per block: the recipe around a setting. `@` is where the setting stands.
 AROUND = {
@@ -70,10 +73,12 @@ CASES: dict[tuple[str, str, int], tuple[str, str, str]] = {
     ("quantize", "weights", 0): ("weights", "weights int8 per_tensor", "weights int8 per_channel"),
     ("quantize", "activations", 0): ("activations", "activations uint8 affine", "activations uint8 symmetric"),
     ("quantize", "calibrate", 0): ("calibrate", "calibrate minmax on calib", "calibrate minmax on other"),
+    ("quantize", "calibrate", 1): ("calibrate", CACHED.format("wide"), CACHED.format("narrow")),
     ("quantize", "range", 0): ("quantize", "range [0, 6]", "range [0, 1]"),
     ("layers", "weights", 0): ("layers", "weights uint8", "weights int8 reduce_range"),
     ("layers", "activations", 0): ("layers", "activations uint8 symmetric", "activations uint8 affine reduce_range"),
     ("layers", "calibrate", 0): ("layers", "calibrate minmax on calib", "calibrate minmax on other"),
+    ("layers", "calibrate", 1): ("layers", CACHED.format("wide"), CACHED.format("narrow")),
     ("layers", "range", 0): ("layers", "range [0, 6]", "range [-1, 6]"),
     ("sensitivity", "take", 0): ("sensitivity", "take 4", "take 5"),
     ("sensitivity", "trials", 0): ("sensitivity", "trials 4", "trials 5"),

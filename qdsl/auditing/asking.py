@@ -8,10 +8,8 @@ from qdsl.passes.qdq_parameters import activation_parameters
 from qdsl.plan import Decisions
 from qdsl.plan.apart import emitted_view
 from qdsl.quant import QParams
-from qdsl.spec.plan import Plan
+from qdsl.spec.plan import CACHED, FIXED, Plan
 from qdsl.work.prepared import Prepared
-
-_BY_HAND = "fixed"
 
 
 def asked_by(decided: Decisions, prepared: Prepared) -> Asked:
@@ -24,7 +22,7 @@ def asked_by(decided: Decisions, prepared: Prepared) -> Asked:
 
 
 def _by_hand(plan: Plan, prepared: Prepared) -> dict[str, QParams]:
-    said = {each.group for each in plan.tensors if each.calibration.method == _BY_HAND}
-    measured = {each.group for each in plan.tensors if each.observe and each.calibration.method != _BY_HAND}
+    said = {each.group for each in plan.tensors if each.calibration.method in (FIXED, CACHED)}
+    measured = {each.group for each in plan.tensors if each.observe and each.calibration.measured}
     known = [each for each in plan.tensors if each.group in said - measured]
     return activation_parameters(known, Ranges({}, {}, 0, 0), prepared.view, prepared.model)

@@ -121,10 +121,10 @@ class Cascade:
 
 def merge(base: Value | None, over: Value) -> Value:
     """`over` on top of `base`. Types merge field by field; `N bit` starts over, since it leaves all else to the target;
-    a `calibrate` without `on` keeps the data."""
+    a `calibrate METHOD` without `on` keeps the data."""
     if isinstance(over, TypeRequest) and isinstance(base, TypeRequest):
         return _merge_types(base, over)
-    if isinstance(over, Calibrate) and isinstance(base, Calibrate) and over.data is None:
+    if isinstance(over, Calibrate) and isinstance(base, Calibrate) and over.data is None and over.cache is None:
         return replace(over, data=base.data)
     return over
 

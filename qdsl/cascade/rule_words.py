@@ -60,11 +60,17 @@ class Origins:
     def _at(self, rule: str, span: Span) -> Origin:
         return Origin(rule.strip(), self._file(span.file), span.line)
 
-    def _file(self, file: str) -> str:
+    def place(self, span: Span) -> str:
+        """`base.q:24`, as seen from the recipe's directory."""
+        return f"{self._file(span.file)}:{span.line}"
+
+    def relative(self, path: str) -> str:
+        """A path as seen from the recipe's directory, which is the same on every machine."""
         home = os.path.dirname(self.recipe.path)  # noqa: PTH120
-        if file not in self.recipe.sources or file.startswith("<"):
-            return file
-        return os.path.relpath(file, home or ".").replace(os.sep, "/")
+        return os.path.relpath(path, home or ".").replace(os.sep, "/")
+
+    def _file(self, file: str) -> str:
+        return file if file not in self.recipe.sources or file.startswith("<") else self.relative(file)
 
 
 def table_row(capability: str, row: str) -> Origin:

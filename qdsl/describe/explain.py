@@ -280,6 +280,8 @@ def _words(value: Value) -> str:
     """A request in the words of the recipe."""
     if isinstance(value, FixedRange):
         return f"[{value.low:g}, {value.high:g}]"
+    if isinstance(value, Calibrate) and value.cache is not None:
+        return f'from cache "{plain(value.cache)}"'
     if isinstance(value, Calibrate):
         words = [value.method]
         words += [f"{value.percentile:g}"] if value.percentile is not None else []

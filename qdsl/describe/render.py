@@ -8,6 +8,7 @@ from math import log2
 from statistics import median
 
 from qdsl.plan.as_it_is import RAN
+from qdsl.plan.cached import shown as cache_words
 from qdsl.plan.islands import ops_of, told
 from qdsl.spec.plan import AS_IT_IS, Choice, Count, NodePlan, Origin, Plan
 from qdsl.spec.words import NAME_WIDEST, mebibytes, percent, plain, shortened, times_smaller
@@ -34,6 +35,7 @@ def render(plan: Plan, *, rich: bool = False, narrow: bool = False, lock: str = 
     lines += [_count(count, plan.recipe) for count in plan.counts if count.passed]
     lines += [f"tuned: {choice_words(choice, plan.recipe)}" for choice in plan.choices]
     lines += _widened(plan)
+    lines += [cache_words(use) for use in plan.caches]
     lines += [_open(plain(text), lock) for text in plan.open]
     return "\n".join([*lines, totals(plan)]) + "\n"
 

@@ -20,7 +20,12 @@ def side_of_lock(lock: Lock, name: str) -> Side:
 
 def _facts(lock: Lock) -> Iterator[str]:
     """What a lock depends on, short: the files of a dataset as their number and one hash of all."""
-    for word, pairs in (("recipe", lock.recipe), ("model", lock.model), ("capability", lock.capability)):
+    for word, pairs in (
+        ("recipe", lock.recipe),
+        ("model", lock.model),
+        ("capability", lock.capability),
+        ("cache", lock.caches),
+    ):
         yield from (f"{word} {key}: {digest[:_DIGITS]}" for key, digest in sorted(pairs))
     for word, pairs in (("tool", lock.tools), ("cpu", lock.cpu)):
         yield from (f"{word} {key}: {value}" for key, value in sorted(pairs))

@@ -52,13 +52,15 @@ def decode(content: bytes, name: str, span: Span | None, diags: Diagnostics) -> 
 
 
 def missing_files(recipe: Recipe) -> tuple[Diagnostic, ...]:
-    """An error for each model, dataset and rule file that the recipe names and that is not there."""
+    """An error for each model, dataset, calibration cache and rule file that the recipe names and that is not there."""
     diags = Diagnostics()
     if recipe.model is not None and recipe.model.format != "torch":
         _check(recipe.model.location, recipe.model.span, "model", diags)
     for data in recipe.data:
         for path in data.paths:
             _check(path, data.span, "data", diags)
+    for said in recipe.caches():
+        _check(said.cache_path or "", said.span, "calibration cache", diags)
     for use in (*recipe.uses, *(use for target in recipe.targets for use in target.uses)):
         _check(use.path, use.span, "rule file", diags)
     return diags.sorted()

@@ -175,6 +175,7 @@ _BLOCKS = (
         "calibrate minmax on calib",
     ),
     Foreign("quantize", "entropy kl kl_divergence histogram", "calibrate entropy on calib"),
+    Foreign("quantize", "cache calib_cache calibration_cache calibration_table", 'calibrate from cache "calib.cache"'),
     Foreign("quantize", "percentile quantile", "calibrate percentile 99.99 on calib"),
     Foreign("quantize", "mse l2", "calibrate mse on calib"),
     Foreign(

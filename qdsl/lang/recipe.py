@@ -108,7 +108,10 @@ class TypeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Calibrate:
-    """`calibrate METHOD [P] [symmetric] [on DATA]`: method is minmax, mean_minmax, entropy, percentile or mse."""
+    """`calibrate METHOD [P] [symmetric] [on DATA]`: method is minmax, mean_minmax, entropy, percentile or mse.
+
+    `calibrate from cache "FILE"`: method is "cache", `cache` the file as written, `cache_path` resolved against the
+    recipe that wrote it."""
 
     method: str
     span: Span
@@ -116,6 +119,8 @@ class Calibrate:
     symmetric: bool = False
     data: str | None = None
     level: str = "recipe"
+    cache: str | None = None
+    cache_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,3 +411,12 @@ class Recipe:
     def dataset(self, name: str) -> DataSpec:
         """The dataset called `name`; KeyError when there is none (name checking has made sure there is)."""
         return {spec.name: spec for spec in self.data}[name]
+
+    def caches(self) -> tuple[Calibrate, ...]:
+        """Every `calibrate from cache`, in `quantize`, `layers` and targets."""
+        modes = (self.mode, *(target.mode for target in self.targets))
+        rules = (*self.rules, *(rule for target in self.targets for rule in target.rules))
+        settings = [mode.settings for mode in modes if mode is not None]
+        settings += [rule.settings for rule in rules if isinstance(rule, LayersRule)]
+        said = (each.calibrate for each in settings if each.calibrate is not None)
+        return tuple(each for each in said if each.cache_path is not None)

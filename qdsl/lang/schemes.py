@@ -9,7 +9,7 @@ from qdsl.lang import syntax
 from qdsl.lang.recipe import Calibrate, FixedRange, Settings, TypeRequest
 from qdsl.lang.scope import Scope, shown
 from qdsl.lang.values import Misfit, fit, misfit, number, table, whole
-from qdsl.lang.vocabulary import METHODS, SCHEME_WORDS, TYPES
+from qdsl.lang.vocabulary import METHODS, SCHEME_WORDS, TYPES, Row
 from qdsl.spec import DTYPES, DType, Granularity
 
 _WIDTHS = range(2, 17)
@@ -23,7 +23,7 @@ def settings(block: str, body: Sequence[syntax.Setting], scope: Scope) -> Settin
         if name in ("weights", "activations"):
             found[name] = type_request(setting, block, scope)
         elif name == "calibrate":
-            found[name] = _calibrate(setting, block, scope)
+            found[name] = _calibrate(setting, forms, scope)
         else:
             found[name] = _range(setting, forms, scope)
     return Settings(**found)
@@ -121,11 +121,14 @@ _SAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def _calibrate(setting: syntax.Setting, block: str, scope: Scope) -> Calibrate | None:
-    """`METHOD [P] [symmetric] [on D]`; only percentile takes P and symmetric."""
+def _calibrate(setting: syntax.Setting, forms: tuple[Row, ...], scope: Scope) -> Calibrate | None:
+    """`METHOD [P] [symmetric] [on D]`, where only percentile takes P and symmetric; or `from cache "FILE"`."""
+    block = forms[0].block
     values = _single(setting, block, scope)
     if values is None:
         return None
+    if _is_word(values, 0, "from"):
+        return _from_cache(setting, forms, scope)
     if not values or not isinstance(values[0], syntax.Word):
         misfit(setting.word, values, Misfit(0, ("METHOD",)), block, scope)
         return None
@@ -151,6 +154,15 @@ def _calibrate(setting: syntax.Setting, block: str, scope: Scope) -> Calibrate |
         misfit(setting.word, values, Misfit(end, options) if len(values) > end else Misfit(end, ("D",)), block, scope)
         return None
     return Calibrate(method, setting.span, share, symmetric, data, scope.level(setting.span))
+
+
+def _from_cache(setting: syntax.Setting, forms: tuple[Row, ...], scope: Scope) -> Calibrate | None:
+    got = fit(setting, [form for form in forms if form.takes.startswith("from ")], scope)
+    if got is None:
+        return None
+    written = str(got[0][-1])
+    level, path = scope.level(setting.span), scope.path(written, setting.span)
+    return Calibrate("cache", setting.span, level=level, cache=written, cache_path=path)
 
 
 def _is_word(values: list[syntax.Value], at: int, name: str) -> bool:
@@ -182,7 +194,7 @@ def data_name(value: syntax.Value, scope: Scope) -> str | None:
     return value.name
 
 
-def _range(setting: syntax.Setting, forms: Any, scope: Scope) -> FixedRange | None:
+def _range(setting: syntax.Setting, forms: tuple[Row, ...], scope: Scope) -> FixedRange | None:
     got = fit(setting, forms, scope)
     if got is None:
         return None

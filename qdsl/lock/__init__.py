@@ -2,6 +2,7 @@
 
 from qdsl.lock.compare import (
     Change,
+    cache_changes,
     data_changes,
     elsewhere,
     mean_changes,
@@ -25,6 +26,7 @@ __all__ = [
     "LockedMeans",
     "LockedRange",
     "Part",
+    "cache_changes",
     "complete",
     "cpu_kind",
     "data_changes",

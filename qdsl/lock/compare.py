@@ -70,6 +70,16 @@ def model_changes(lock: Lock, now: Named, span: Span | None) -> list[Change]:
     ]
 
 
+def cache_changes(lock: Lock, now: Named, span: Span | None) -> list[Change]:
+    """The calibration caches that ranges are taken from."""
+    known, new = dict(lock.caches), dict(now)
+    return [
+        Change(f"cache: `{name}` {_verb(known.get(name), new.get(name))}", span)
+        for name in sorted({*known, *new})
+        if known.get(name) != new.get(name)
+    ]
+
+
 def _verb(known: object, now: object) -> str:
     return "is new" if known is None else "is gone" if now is None else _CHANGED
 

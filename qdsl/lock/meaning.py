@@ -16,6 +16,7 @@ from typing import Any
 
 from qdsl.diag import Span
 from qdsl.lang.recipe import (
+    Calibrate,
     DataSpec,
     Edge,
     KeepRule,
@@ -33,6 +34,7 @@ from qdsl.spec import DType
 # Fields that say nothing of their own: where a piece stands, paths as resolved on this machine, what only measures.
 _SILENT: dict[type, frozenset[str]] = {
     ModelRef: frozenset({"location"}),
+    Calibrate: frozenset({"cache_path"}),
     DataSpec: frozenset({"paths", "name", "places", "outside", "outside_paths"}),
     UsePass: frozenset({"path"}),
     Target: frozenset({"requires", "profile", "allows", "name"}),

@@ -21,6 +21,7 @@ LARGEST = 1 << 26
 _LONGEST_LINE = 1 << 18  # the means of some 20,000 channels
 _MOST_LINES = 1 << 20
 _HEADER = f"qdsl-lock {LOCK_VERSION}"
+_HASHED = ("recipe", "model", "capability", "cache")
 _ABOUT = "# What `qdsl compile` depended on, and the ranges it measured. `qdsl compile --update` writes it anew."
 _TAKEN = ("left", "taken")
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
@@ -37,6 +38,7 @@ def _lines(lock: Lock) -> Iterator[str]:
         ("recipe", lock.recipe),
         ("model", lock.model),
         ("capability", lock.capability),
+        ("cache", lock.caches),
     )
     said: tuple[tuple[str, Named], ...] = (("tool", lock.tools), ("cpu", lock.cpu))
     for word, pairs in hashed:
@@ -114,7 +116,7 @@ class _Reader:
     """Collects the facts of the lines, each checked for its own shape."""
 
     def __init__(self) -> None:
-        self.named: dict[str, dict[str, str]] = {word: {} for word in ("recipe", "model", "capability", "tool", "cpu")}
+        self.named: dict[str, dict[str, str]] = {word: {} for word in (*_HASHED, "tool", "cpu")}
         self.data: dict[tuple[str, str], DataFile] = {}
         self.ranges: dict[str, LockedRange] = {}
         self.tuned: dict[tuple[str, str, str], LockedChoice] = {}
@@ -136,7 +138,7 @@ class _Reader:
         if len(values) != wanted:
             raise WordError(f"expected {wanted} values after `{kind}`, found {len(values)}")
         if kind in self.named:
-            value = sha256(values[1]) if kind in ("recipe", "model", "capability") else unquoted(values[1])
+            value = sha256(values[1]) if kind in _HASHED else unquoted(values[1])
             self.named[kind][unquoted(values[0])] = value
         elif kind == "data":
             file = DataFile(unquoted(values[0]), unquoted(values[1]), count(values[2]), sha256(values[3]))
@@ -183,6 +185,7 @@ class _Reader:
             ranges=tuple(sorted(self.ranges.values())),
             tuned=tuple(sorted(self.tuned.values())),
             means=tuple(sorted(self.means.values())),
+            caches=pairs["cache"],
         )
 
 

@@ -53,7 +53,8 @@ Named = tuple[tuple[str, str], ...]
 @dataclass(frozen=True, slots=True)
 class Lock:
     """Every sequence is sorted. `recipe`, `model` and `capability` pair a name with a SHA-256, `tools` with a version,
-    `cpu` with a word or two. `samples` and `settled` are those of the calibration."""
+    `cpu` with a word or two. `samples` and `settled` are those of the calibration, `caches` the calibration caches that
+    ranges are taken from, each with a SHA-256."""
 
     recipe: Named
     model: Named
@@ -66,3 +67,4 @@ class Lock:
     ranges: tuple[LockedRange, ...] = ()
     tuned: tuple[LockedChoice, ...] = ()
     means: tuple[LockedMeans, ...] = ()
+    caches: Named = ()

@@ -23,6 +23,7 @@ from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import dynamic, float16, improve, weight_only
 from qdsl.plan.as_it_is import check as check_as_it_is
 from qdsl.plan.as_it_is import untouched
+from qdsl.plan.cached import missing_in_caches, read_caches, uses
 from qdsl.plan.calibration import missing_data
 from qdsl.plan.choices import in_order, tell_untunable, with_choices
 from qdsl.plan.conflicts import check_conflicts
@@ -227,6 +228,7 @@ def _plan(
         apart=settled.apart,
         cuts=cut,
         islands=between,
+        caches=uses(context, draft.tensors.values()),
     )
     origins = foreseen_bytes(recipe, plan, context.cpus)
     size = context.runtime.file_bytes(plan, context.view, context.capability, sizes.canonical, origins)
@@ -238,6 +240,7 @@ def _check_settled(context: Context, settled: Settled, halves: Float16Parts, aga
     sound draft can show."""
     context.diags.raise_errors()
     missing_data(context, settled.draft.tensors.values())
+    missing_in_caches(context, settled.draft.tensors)
     if not isinstance(settled, dynamic.DynamicSettled):
         weight_only.check(context, settled.draft.weights, settled.draft.tensors)
     draft = settled.draft
@@ -308,6 +311,7 @@ def _context(
         kept=kept,
         cpus=named(table.cpus, block.cpus if block else ()),
         by_option=block is not None and block.exact == "session",
+        caches=read_caches(cascade, origins, diags),
     )
     _check_keeps(context)
     return context
@@ -374,7 +378,7 @@ def _open(recipe: Recipe, draft: Draft) -> tuple[str, ...]:
     """What only data can decide, with its bounds."""
     observed: dict[str, int] = {}
     for plan in draft.tensors.values():
-        if plan.observe and plan.calibration.method != "fixed":
+        if plan.observe and plan.calibration.measured:
             how = f"{plan.calibration.words} on {plan.calibration.data}"
             observed[how] = observed.get(how, 0) + 1
     found = [f"ranges of {count} tensor{'s' * (count > 1)}: {how}" for how, count in sorted(observed.items())]

@@ -1,4 +1,4 @@
-"""How each tensor's range is found: observed on data, or written by hand."""
+"""How each tensor's range is found: observed on data, taken from a cache, or written by hand."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ from dataclasses import replace
 
 from qdsl.cascade.cascade import Voice
 from qdsl.lang.recipe import Calibrate, FixedRange
+from qdsl.plan.cached import from_cache
 from qdsl.plan.context import Context
-from qdsl.spec.plan import Calibration, TensorPlan
+from qdsl.spec import Scheme
+from qdsl.spec.plan import FIXED, Calibration, TensorPlan
 
 _DEFAULT = "minmax"
 
 
-def calibration(context: Context, tensor: str, speakers: tuple[int, ...]) -> Calibration:
-    """What the recipe says of the range of `tensor`: the later of `range` and `calibrate` wins, a range by hand over
-    the mode."""
+def calibration(context: Context, tensor: str, speakers: tuple[int, ...], scheme: Scheme) -> Calibration:
+    """What the recipe says of the range of `tensor`, stored as `scheme`: the later of `range` and `calibrate` wins, a
+    range by hand over the mode."""
     ranged = context.asked("range", tensor, speakers)
     observed = context.asked("calibrate", tensor, speakers)
     if ranged.voices and _place(ranged.voices) >= _place(observed.voices):
         fixed = ranged.value
         assert isinstance(fixed, FixedRange)
-        return Calibration("fixed", low=fixed.low, high=fixed.high, origin=ranged.voices[-1].origin)
+        return Calibration(FIXED, low=fixed.low, high=fixed.high, origin=ranged.voices[-1].origin)
     said = observed.value
     if not isinstance(said, Calibrate):
         return Calibration(_DEFAULT)
     origin = observed.voices[-1].origin
+    if said.cache is not None:
+        return from_cache(context, said, tensor, scheme, origin)
     return Calibration(said.method, said.data, said.percentile, said.symmetric, origin=origin)
 
 
@@ -34,7 +38,7 @@ def settle_groups(context: Context, plans: Iterable[TensorPlan]) -> tuple[Tensor
     plans = tuple(plans)
     fixed: dict[str, TensorPlan] = {}
     for plan in plans:
-        if plan.calibration.method != "fixed":
+        if plan.calibration.method != FIXED:
             continue
         other = fixed.setdefault(plan.group, plan)
         if _ends(other) != _ends(plan):
@@ -66,7 +70,7 @@ def _contradiction(context: Context, one: TensorPlan, other: TensorPlan) -> None
 def missing_data(context: Context, plans: Iterable[TensorPlan]) -> None:
     """Report tensors that have to be observed with no dataset named."""
     plans = tuple(plans)
-    bare = [plan.tensor for plan in plans if plan.observe and not plan.calibration.data and _observed(plan)]
+    bare = [plan.tensor for plan in plans if plan.observe and not plan.calibration.data and plan.calibration.measured]
     if bare:
         more = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
         method = next(plan.calibration.words for plan in plans if plan.tensor == bare[0])
@@ -79,10 +83,6 @@ def missing_data(context: Context, plans: Iterable[TensorPlan]) -> None:
             label=f"no data for the range of `{bare[0]}`{more}",
             help=[f"write `calibrate {method} on {on}` in the `quantize` block{rest}"],
         )
-
-
-def _observed(plan: TensorPlan) -> bool:
-    return plan.calibration.method not in ("fixed", "dynamic")
 
 
 def _place(voices: tuple[Voice, ...]) -> int:

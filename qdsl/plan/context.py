@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from qdsl.calibrate.cache_file import CalibrationCache
 from qdsl.capability import ABSORBED, Capability, Row
 from qdsl.cascade.cascade import Cascade, Resolved
 from qdsl.cascade.rule_words import Origins
@@ -13,6 +14,7 @@ from qdsl.cascade.schemes import Chosen, Schemes
 from qdsl.diag import Diagnostics
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.graph.walk import only_reader, only_writer
+from qdsl.predict.bounds import Interval, bounds
 from qdsl.select.selection import Selection
 from qdsl.spec.plan import Origin
 from qdsl.targets.base import Runtime
@@ -22,7 +24,8 @@ from qdsl.targets.base import Runtime
 class Context:
     """Shared by the steps of one plan. `rows` holds the table's row per node, `kept` the `keep` rule
     (or the choice of an alternative) per kept node, `shared` the nodes that a choice gives one scale. `cpus` are the
-    kinds of CPU on which sums must be exact; `by_option`: by the runtime's own option, not by the stored weights."""
+    kinds of CPU on which sums must be exact; `by_option`: by the runtime's own option, not by the stored weights.
+    `caches` are the calibration caches that the recipe names, by their path, without those that cannot be read."""
 
     view: GraphView
     capability: Capability
@@ -37,6 +40,7 @@ class Context:
     shared: tuple[int, ...] = ()
     cpus: frozenset[str] = frozenset()
     by_option: bool = False
+    caches: Mapping[str, CalibrationCache] = field(default_factory=dict)
     _folds: dict[str, int | None] = field(default_factory=dict, repr=False)
 
     def quantizable(self, tensor: str) -> bool:
@@ -62,6 +66,11 @@ class Context:
         """Tensors by their place in the graph: inputs first, then as they are written."""
         names = [*self.view.inputs, *(name for node in self.view.nodes for name in node.outputs if name)]
         return {name: i for i, name in enumerate(dict.fromkeys(names))}
+
+    @cached_property
+    def bounds(self) -> Mapping[str, Interval]:
+        """What each tensor can hold, from the graph alone."""
+        return bounds(self.view)
 
     @cached_property
     def skips(self) -> Mapping[int, int]:

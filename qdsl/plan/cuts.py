@@ -10,7 +10,7 @@ from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
 from qdsl.predict.bounds import Interval
 from qdsl.predict.needs import BY_HAND, Known, Need, needs
-from qdsl.spec.plan import Cut, Origin, Reader, RowsRead, TensorPlan
+from qdsl.spec.plan import FIXED, Cut, Origin, Reader, RowsRead, TensorPlan
 from qdsl.spec.words import count
 
 _LONG = 4096  # values of a row whose length is not known
@@ -50,7 +50,7 @@ def resolved(context: Context, draft: Draft, known: Known) -> dict[str, tuple[In
 
 
 def measured(plan: TensorPlan) -> bool:
-    return plan.calibration.method not in ("fixed", "dynamic")
+    return plan.calibration.measured
 
 
 def held(context: Context, tensors: Mapping[str, TensorPlan]) -> dict[str, Interval]:
@@ -58,7 +58,8 @@ def held(context: Context, tensors: Mapping[str, TensorPlan]) -> dict[str, Inter
     found = {}
     for plan in tensors.values():
         low, high = plan.calibration.low, plan.calibration.high
-        if low is not None and high is not None and _all_read(context, plan):
+        by_hand = plan.calibration.method == FIXED  # its group has the same range, one from a cache may not
+        if by_hand and low is not None and high is not None and _all_read(context, plan):
             found[plan.tensor] = min(low, 0.0), max(high, 0.0)
     return found
 

@@ -78,7 +78,7 @@ def _tensor_plans(
             readers=tuple(_reader(context, slot) for slot in sorted(placed, key=_last_is_output)),
             group=groups.name(tensor),
             observe=tensor not in groups.copies,
-            calibration=calibration(context, tensor, speakers),
+            calibration=calibration(context, tensor, speakers, scheme),
             origin=chosen[tensor].origin,
             placed=_strongest(placed.values()),
         )

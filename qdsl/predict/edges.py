@@ -167,11 +167,7 @@ def _group_spans(
     members: dict[str, list[Interval]] = {}
     for name in sorted(tensors):
         plan = tensors[name]
-        if (
-            plan.calibration.method == "fixed"
-            and plan.calibration.low is not None
-            and plan.calibration.high is not None
-        ):
+        if plan.calibration.low is not None and plan.calibration.high is not None:
             span = (plan.calibration.low, plan.calibration.high)
         else:
             span = (ranges or {}).get(name, derived[name])

@@ -29,8 +29,14 @@ class Fact:
         return _short(self.about) + _short(self.value)
 
 
-def facts(lock: Lock, target: str, tensors: Collection[str] | None = None) -> Iterator[Fact]:
-    """The ranges and means of a lock, of `tensors` alone where they are given, and the choices for `target`."""
+def facts(
+    lock: Lock, target: str, tensors: Collection[str] | None = None, caches: Collection[str] | None = None
+) -> Iterator[Fact]:
+    """The ranges and means of a lock, of `tensors` alone where they are given, its calibration caches, of `caches`
+    alone where they are given, and the choices for `target`."""
+    for name, digest in lock.caches:
+        if caches is None or name in caches:
+            yield Fact(f"calibration cache {quoted(name)}", digest)
     for found in lock.ranges:
         if tensors is None or found.tensor in tensors:
             yield Fact(f"range of {quoted(found.tensor)}", f"{number(found.low)} {number(found.high)}")

@@ -128,6 +128,9 @@ class _Known:
     def _find(self, tensor: str) -> Span | None:
         if tensor in self._held:
             return self._held[tensor]
+        given = self._tensors[tensor].calibration if tensor in self._tensors else None
+        if given is not None and given.low is not None and given.high is not None:
+            return given.low, given.high
         if tensor in self._measured.low:
             floor, ceiling = clipped(self._view, tensor)
             return _within((self._measured.low[tensor], self._measured.high[tensor]), (floor, ceiling))

@@ -164,6 +164,7 @@ class Pinned:
             tools=locks.tool_versions(),
             cpu=locks.cpu_kind(),
             data=tuple(file for name, dataset in datasets.items() for file in self._files(name, dataset)),
+            caches=tuple(sorted({(use.file, use.sha256) for plan in plans for use in plan.caches})),
         )
 
     def _files(self, name: str, dataset: Dataset) -> tuple[DataFile, ...]:
@@ -176,6 +177,7 @@ class Pinned:
         spans = {spec.name: spec.span for spec in self.recipe.data}
         changes = locks.recipe_changes(self.found, locks.meaning(self.recipe))
         changes += locks.model_changes(self.found, now.model, prepared.model.span)
+        changes += locks.cache_changes(self.found, now.caches, next((one.span for one in self.recipe.caches()), None))
         changes += locks.data_changes(self.found, now.data, spans, partly=self.wish.locked)
         # What is measured follows from the recipe and the model; alone, it changed with the target's table or with us.
         sizes = channels(prepared.view, plans)

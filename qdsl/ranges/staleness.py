@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qdsl import lock as locks
+from qdsl.cascade.rule_words import Origins
 from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.lang.recipe import Recipe
 from qdsl.lock import Change, Lock
@@ -28,8 +29,9 @@ def stale(path: Path, changes: Sequence[Change], span: Span) -> Diagnostic:
 
 
 def lock_problems(recipe: Recipe) -> tuple[Diagnostic, ...]:
-    """What is wrong with the lock beside a recipe (lock-invalid, lock-stale): its statements and, where it is there,
-    its model file are held against it. The data is not looked at. Nothing where there is no lock."""
+    """What is wrong with the lock beside a recipe (lock-invalid, lock-stale): its statements and, where they are there,
+    its model file and calibration caches are held against it. The data is not looked at. Nothing where there is no
+    lock."""
     path = Path(recipe.path).with_suffix(SUFFIX)
     try:
         found = locks.read(path)
@@ -37,7 +39,7 @@ def lock_problems(recipe: Recipe) -> tuple[Diagnostic, ...]:
         return error.diagnostics
     if found is None:
         return ()
-    changes = [*locks.recipe_changes(found, locks.meaning(recipe)), *_model(recipe, found)]
+    changes = [*locks.recipe_changes(found, locks.meaning(recipe)), *_model(recipe, found), *_caches(recipe, found)]
     return (stale(path, changes, recipe.span),) if changes else ()
 
 
@@ -46,9 +48,23 @@ def _model(recipe: Recipe, lock: Lock) -> list[Change]:
     file = Path(recipe.model.location) if recipe.model is not None else None
     if file is None or recipe.model is None or not file.is_file():
         return []
+    known = dict(lock.model)
+    return locks.model_changes(lock, tuple(sorted({**known, file.name: _sha256(file)}.items())), recipe.model.span)
+
+
+def _caches(recipe: Recipe, lock: Lock) -> list[Change]:
+    """Calibration caches that hold something else. Which ones a plan takes ranges from is only known with the model."""
+    known, relative = dict(lock.caches), Origins(recipe).relative
+    named = {relative(said.cache_path): said for said in recipe.caches() if said.cache_path is not None}
+    there = {name: said for name, said in named.items() if name in known and Path(said.cache_path or "").is_file()}
+    now = {name: _sha256(Path(said.cache_path or "")) for name, said in there.items()}
+    span = next((said.span for name, said in there.items() if now[name] != known[name]), None)
+    return locks.cache_changes(lock, tuple(sorted({**known, **now}.items())), span)
+
+
+def _sha256(file: Path) -> str:
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
-    known = dict(lock.model)
-    return locks.model_changes(lock, tuple(sorted({**known, file.name: digest.hexdigest()}.items())), recipe.model.span)
+    return digest.hexdigest()

@@ -12,9 +12,11 @@ from functools import cached_property
 from qdsl.spec import UNGUARDED, Guard, Scheme
 
 # Goes up with every change of what a plan holds (`tests/test_plan_text.py` keeps watch).
-PLAN_VERSION = 5
+PLAN_VERSION = 6
 # The mode of `quantize none`: the file is the artifact.
 AS_IT_IS = "none"
+# The methods that give a range without looking at data: by hand, and from a calibration cache.
+FIXED, CACHED = "fixed", "cache"
 # Kernels that read integer weights and multiply floats.
 WIDENING = frozenset({"MatMulNBits", "WeightOnlyGemm"})
 
@@ -52,8 +54,8 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How a tensor's range is found. method: minmax, mean_minmax, entropy, percentile, mse, fixed (then low and high
-    hold) or dynamic (at run time)."""
+    """How a tensor's range is found. method: minmax, mean_minmax, entropy, percentile, mse, fixed or cache (then low
+    and high hold; `cache` names the file) or dynamic (at run time)."""
 
     method: str
     data: str | None = None
@@ -62,10 +64,18 @@ class Calibration:
     low: float | None = None
     high: float | None = None
     origin: Origin = Origin("default")
+    cache: str | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether data decides it, before anything runs."""
+        return self.method not in (FIXED, CACHED, "dynamic")
 
     @property
     def words(self) -> str:
         """The method as a recipe writes it: "percentile 99.9 symmetric"."""
+        if self.cache is not None:
+            return f'from cache "{self.cache}"'
         share = "" if self.percentile is None else f" {self.percentile:.10g}"
         return f"{self.method}{share}{' symmetric' if self.symmetric else ''}"
 
@@ -280,6 +290,21 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheUse:
+    """A calibration cache that ranges are taken from, as seen from the recipe's folder: the release of TensorRT that
+    wrote it and by which algorithm. Of its entries, `used` name a tensor that takes its range from here and `unused`
+    none; `unnamed` of these have a name that TensorRT made up."""
+
+    file: str
+    sha256: str
+    release: str
+    algorithm: str
+    used: int
+    unused: int
+    unnamed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """Predictions over the whole graph. Bytes are of the emitted file; `macs` counts the multiply-accumulates that are
     known, `integer_macs` those of them that are predicted to multiply integers; of `uncounted` nodes they are not
@@ -301,7 +326,7 @@ class Plan:
     """All sequences are sorted: nodes in graph order, the rest by tensor or node name. `apart` are the
     places where a node that is kept in float reads a copy, so that a runtime does not fuse it with the pairs around.
     `cuts` are the ranges that stop where what reads them is flat, `widened` what the guards of weights cost, `islands`
-    what stays float between integers, in graph order."""
+    what stays float between integers, in graph order, `caches` what ranges are taken from."""
 
     version: int
     recipe: str
@@ -324,3 +349,4 @@ class Plan:
     cuts: tuple[Cut, ...] = ()
     widened: tuple[Widened, ...] = ()
     islands: tuple[Island, ...] = ()
+    caches: tuple[CacheUse, ...] = ()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from qdsl.calibrate import Ranges
 from qdsl.measure.events import Event
+from qdsl.plan.cached import shown as cache_words
 from qdsl.ranges.calibrating import measure, named
 from qdsl.ranges.correcting import measure_means
 from qdsl.ranges.cut_ranges import cut_note, cut_ranges
@@ -48,6 +49,8 @@ def calibrate(job: Job) -> None:
         known = _from_data(job)
     else:
         job.tell(Event("lock", f"{count(len(known.low), 'range')} from {job.pinned.path.name}, nothing to calibrate"))
+    for use in dict.fromkeys(use for plan in job.plans for use in plan.caches):
+        job.tell(Event("calibrate", cache_words(use)))
     job.measured = named(known, job.plans)
     job.ranges = cut_ranges(job.prepared, job.planned, job.measured)
 

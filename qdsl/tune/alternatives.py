@@ -15,7 +15,7 @@ from qdsl.cascade.rule_words import table_alternative
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Edge, Port
 from qdsl.plan.build import Decisions
-from qdsl.spec.plan import Choice, TensorPlan
+from qdsl.spec.plan import FIXED, Choice, TensorPlan
 
 Ends = tuple[float, float]
 
@@ -230,9 +230,9 @@ class _Groups:
 
 
 def _ends(plan: TensorPlan, low: Mapping[str, float], high: Mapping[str, float]) -> Ends | None:
-    by_hand = plan.calibration
-    if by_hand.method == "fixed" and by_hand.low is not None and by_hand.high is not None:
-        return min(0.0, by_hand.low), max(0.0, by_hand.high)
+    known = plan.calibration
+    if known.low is not None and known.high is not None and (plan.observe or known.method == FIXED):
+        return min(0.0, known.low), max(0.0, known.high)
     if not plan.observe or plan.tensor not in low or plan.tensor not in high:
         return None
     ends = min(0.0, low[plan.tensor]), max(0.0, high[plan.tensor])

@@ -39,6 +39,7 @@ layers tensor "/features/3/Clip_output_0" { range [0, 6] }
 layers matching "^/layer[34]/" and not residual_add { weights $bits }
 layers between op Conv and "/tail" { activations uint8 reduce_range }
 layers (silu or gelu, layer_norm) and (groups != 1 or elements >= 1000) { weights 6 bit }
+layers under "/stem" { calibrate from cache "calib.cache" }
 keep last 1 of op Gemm in float16
 keep first 2 of pointwise or activation, in_channels <= 3, stride == 2 in float32
 

@@ -364,14 +364,6 @@ _CALIBRATING = {
         verb="library",
         cure="calibrate again",
     ),
-    "calibration-cache": _doc(
-        "a file is not a calibration cache of TensorRT",
-        "The first line is `TRT-<version>-<calibration>`; each other line is a tensor's name, a colon and the bits of "
-        "its scale in hexadecimal, most significant first. No tensor stands twice, and no scale is negative.",
-        _IMAGES,
-        "a call of the library with another text",
-        verb="library",
-    ),
 }
 
 CODES: dict[str, CodeDoc] = {**_FINDING, **_READING, **_CALIBRATING}

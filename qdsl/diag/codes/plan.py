@@ -42,6 +42,27 @@ CODES: dict[str, CodeDoc] = {
         setup=_MODEL,
         verb="plan",
     ),
+    "calibration-cache": CodeDoc(
+        summary="A file is not a calibration cache of TensorRT.",
+        explanation=(
+            "The first line is `TRT-<version>-<calibration>`; each other line is a tensor's name, a colon and the bits "
+            "of its scale in hexadecimal, most significant first. No tensor stands twice, and no scale is negative."
+        ),
+        example=_recipe("", 'from cache "calib.cache"'),
+        setup=f"{_MODEL}, and a calib.cache with a line that has no colon",
+        verb="plan",
+    ),
+    "cache-lacks": CodeDoc(
+        summary="A calibration cache has no range of a tensor that is to take one from it.",
+        explanation=(
+            "Ranges are taken by the names that tensors have in the model. TensorRT made up names for what has none "
+            "there (`(Unnamed Layer* 12) [..]_output`), and has no entry for what it fused before it calibrated. What "
+            "the cache lacks gets its range from another rule: `layers tensor .. { calibrate .. on D }`, or `range`."
+        ),
+        example=_recipe("", 'from cache "calib.cache"'),
+        setup=f"{_MODEL}, and a calib.cache of another model",
+        verb="plan",
+    ),
     "target-cannot": CodeDoc(
         summary="The target cannot do what the recipe asks of it.",
         explanation=(
