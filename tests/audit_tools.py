@@ -63,6 +63,12 @@ class File:
             self.domains.append(domain)
         return name
 
+    def several(self, op: str, *inputs: str, name: str, outputs: int, **attributes: Any) -> str:
+        """A node of several outputs; the first of them."""
+        names = [name, *(f"{name}_{at}" for at in range(1, outputs))]
+        self.nodes.append(helper.make_node(op, list(inputs), names, name=f"n_{name}", **attributes))
+        return name
+
     def constant(self, name: str, value: Any) -> str:
         self.constants[name] = np.asarray(value)
         return name

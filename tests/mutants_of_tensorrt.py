@@ -87,6 +87,26 @@ def _integer_bias(graph: Graph, layer: Layer) -> str:
     return str(layer.node.name)
 
 
+def _clipped(graph: Graph, layer: Layer) -> str:
+    """The integers of a weight cut off before they are dequantized."""
+    bounds = [graph.constant(f"planted{at}", np.int8(at)) for at in (-127, 127)]
+    clip = graph.add("Clip", [layer.dq.input[0], *bounds], "planted_clip")
+    layer.dq.input[0] = clip.output[0]
+    graph.look()
+    return str(clip.name)
+
+
+def _given_scale(graph: Graph, place: tuple[Pair, int]) -> str:
+    """A scale that the caller gives."""
+    pair, _ = place
+    given = graph.fresh("planted")
+    graph.model.graph.input.append(helper.make_tensor_value_info(given, TensorProto.FLOAT, []))
+    for node in (pair.q, *pair.dqs):
+        node.input[1] = given
+    graph.look()
+    return pair.tensor
+
+
 def _read_by_conv(graph: Graph) -> list[tuple[Pair, int]]:
     """Pairs that a Conv reads, and how many channels they have."""
     found = []
@@ -184,6 +204,8 @@ TENSORRT: dict[str, Kind] = {
     "scales_of_an_activation": Kind("activation_per_channel", _read_by_conv, _scales, "tensorrt"),
     "weights_along_inputs": Kind("weights_along_inputs", _square, _along_inputs, "tensorrt"),
     "four_bits": Kind("four_bits_without_kernel", _convs, _four_bits, "tensorrt"),
+    "clipped_weight": Kind("stored_integers_moved", _convs, _clipped, "tensorrt"),
+    "given_scale": Kind("scale_computed", _read_by_conv, _given_scale, "tensorrt"),
     "operator_on_integers": Kind("qoperator_form", _convs, _integer_operator, "tensorrt"),
     "float_skip": Kind("residual_not_quantized", _skips, _float_skip, "tensorrt"),
 }

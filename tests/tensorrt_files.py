@@ -22,7 +22,8 @@ _CHANNELS = np.linspace(0.005, 0.02, 8)
 @dataclass(frozen=True)
 class Case:
     """A file. `rule` is what the audit tells of it, "" where nothing is. TensorRT-RTX 1.7.1: `stage` is where it ends
-    ("parse" and "build": refused), `says` a part of its words, `computes` the verdict on the node that multiplies."""
+    ("parse" and "build": refused; "undecided": its process dies) on a GPU of that compute capability, `says` a part of
+    its words, `computes` the verdicts on the nodes that multiply."""
 
     make: Callable[[], ModelProto]
     rule: str
@@ -30,6 +31,7 @@ class Case:
     stage: str = "built"
     says: str = ""
     computes: str = ""
+    capability: str = "SM86"
 
 
 def int8(**more: Any) -> File:
@@ -60,6 +62,29 @@ _MOVES: dict[str, Callable[[File, str, str], str]] = {
     ),
     "Min": lambda file, read, name: file.node("Min", read, _float(file, name), name=name),
     "Trilu": lambda file, read, name: file.node("Trilu", read, name=name),
+    "Dropout": lambda file, read, name: file.node("Dropout", read, name=name),
+    "Split": lambda file, read, name: file.several("Split", read, name=name, outputs=2, axis=2),
+    "Squeeze": lambda file, read, name: file.node(
+        "Unsqueeze", file.node("Squeeze", read, _ints(file, name, 0), name=f"{name}_0"), f"{name}_i1", name=name
+    ),
+    "DepthToSpace": lambda file, read, name: file.node(
+        "SpaceToDepth", file.node("DepthToSpace", read, name=f"{name}_0", blocksize=2), name=name, blocksize=2
+    ),
+    "Mul": lambda file, read, name: file.node("Mul", _float(file, name, 2), read, name=name),
+    "Div": lambda file, read, name: file.node("Div", read, _float(file, name, 2), name=name),
+    "Mul of channels": lambda file, read, name: file.node(
+        "Mul", read, file.constant(f"{name}_f", np.float32([1, 2, 3, 4]).reshape(1, 4, 1, 1)), name=name
+    ),
+    "Add of a constant": lambda file, read, name: file.node("Add", read, _float(file, name), name=name),
+    "LeakyRelu": lambda file, read, name: file.node("LeakyRelu", read, name=name),
+    "Clip": lambda file, read, name: file.node("Clip", read, "", _float(file, name, 6), name=name),
+    "Sigmoid": lambda file, read, name: file.node("Sigmoid", read, name=name),
+    "linear Resize": lambda file, read, name: file.node(
+        "Resize", read, "", file.constant(f"{name}_sizes", np.float32([1, 1, 2, 2])), name=name, mode="linear"
+    ),
+    "Cast": lambda file, read, name: file.node(
+        "Cast", file.node("Cast", read, name=f"{name}_0", to=TensorProto.FLOAT16), name=name, to=TensorProto.FLOAT
+    ),
 }
 
 
@@ -67,8 +92,8 @@ def _ints(file: File, name: str, *values: int) -> str:
     return file.constant(f"{name}_i{len(values)}", np.asarray(values, np.int64))
 
 
-def _float(file: File, name: str) -> str:
-    return file.constant(f"{name}_f", np.float32(1))
+def _float(file: File, name: str, value: float = 1) -> str:
+    return file.constant(f"{name}_f", np.float32(value))
 
 
 def chain(*moves: str) -> ModelProto:
@@ -91,6 +116,14 @@ def joined(other: str) -> ModelProto:
     return _product(file, "Conv", read, normal(8, 8, 1, 1), 0.01)
 
 
+def scaled_and_joined(one: float, other: float) -> ModelProto:
+    """A Concat of x behind a pair, multiplied by one number and by another."""
+    file = int8()
+    read = file.pair("x")
+    parts = [file.node("Mul", read, _float(file, name, by), name=name) for name, by in (("a", one), ("b", other))]
+    return _product(file, "Conv", file.node("Concat", *parts, name="join", axis=1), normal(8, 8, 1, 1), 0.01)
+
+
 def skipped() -> ModelProto:
     """The Conv of a residual block, added to a move of what is quantized, which it reads, too."""
     file = int8()
@@ -109,15 +142,43 @@ def _carried(*moves: str) -> Case:
 
 
 def _stopped(*moves: str) -> Case:
-    return Case(lambda: chain(*moves), "half_quantized_op", WARNING, computes=DROPPED)
+    return Case(lambda: chain(*moves), "half_quantized_op", computes=DROPPED)
 
 
 CARRYING: dict[str, Case] = {
     **{
         name: _carried(name)
-        for name in ("Identity", "MaxPool", "Transpose", "Reshape", "Slice", "Gather", "Expand", "Tile")
+        for name in (
+            *(
+                "Identity",
+                "MaxPool",
+                "Transpose",
+                "Reshape",
+                "Slice",
+                "Gather",
+                "Expand",
+                "Tile",
+                "Dropout",
+                "Squeeze",
+                "Split",
+            ),
+            *("DepthToSpace", "Mul", "Div"),
+        )
     },
-    **{name: _stopped(name) for name in ("Pad of ones", "Relu", "AveragePool", "Resize", "Min", "Trilu")},
+    **{
+        name: _stopped(name)
+        for name in (
+            *("Pad of ones", "Relu", "AveragePool", "Resize", "Min", "Trilu", "Mul of channels", "Add of a constant"),
+            *("LeakyRelu", "Clip", "Sigmoid", "linear Resize", "Cast"),
+        )
+    },
+    **{
+        f"{one}, {other}": _carried(one, other)
+        for one, other in (("Mul", "Transpose"), ("MaxPool", "Mul"), ("Mul", "Pad"))
+    },
+    "Pad, Mul": _stopped("Pad", "Mul"),
+    "Concat of products with one number": Case(lambda: scaled_and_joined(2, 2), "", computes=INT8),
+    "Concat of products with two numbers": Case(lambda: scaled_and_joined(2, 3), "half_quantized_op", computes=DROPPED),
     "MaxPool, Transpose, Slice": _carried("MaxPool", "Transpose", "Slice"),
     "Pad": _carried("Pad"),
     "MaxPool, Transpose, Pad": _carried("MaxPool", "Transpose", "Pad"),
@@ -125,9 +186,9 @@ CARRYING: dict[str, Case] = {
     "Pad, MaxPool": _stopped("Pad", "MaxPool"),
     "Concat of equal pairs": Case(lambda: joined("equal"), "", computes=INT8),
     "Concat of an equal pair that was moved": Case(lambda: joined("moved"), "", computes=INT8),
-    "Concat of other scales": Case(lambda: joined("another"), "half_quantized_op", WARNING, computes=DROPPED),
+    "Concat of other scales": Case(lambda: joined("another"), "half_quantized_op", computes=DROPPED),
     "skip that moves a pair": Case(skipped, "", computes=INT8),
-    "Concat with floats": Case(lambda: joined("floats"), "residual_not_quantized", WARNING, computes=DROPPED),
+    "Concat with floats": Case(lambda: joined("floats"), "half_quantized_op", computes=DROPPED),
 }
 
 # --- axes -------------------------------------------------------------------------------------------------------------
@@ -304,6 +365,12 @@ VALUES: dict[str, Case] = {
         )
         for scale in (0.0, -0.05, float("nan"))
     },
+    "too few scales": Case(
+        lambda: conv(normal(8, 4, 1, 1), _CHANNELS[:4], file=int8()),
+        "scale_length",
+        stage="parse",
+        says="The number of scales is not equal to the number of output channels",
+    ),
     "scale of inf": Case(lambda: with_scale(float("inf")), "scale_not_positive", computes=INT8),
     "zero point of the caller": Case(
         computed_zero, "zero_point_not_zero", stage="build", says="`zero_point` which is not an initializer"

@@ -55,6 +55,8 @@ SHAPES = {
     "w9": (16, 72, 1, 1),
 }
 SEED = 7
+# What is noted of healthy files: shapes without a fast kernel, and how a build is called.
+OF_ANY = {"slow_kernel", "weakly_typed_flags"}
 MODELS = {
     "yolov8n": "recipes/yolov8n_static.q",
     "mobilenet_v2": "recipes/cracks_v2_static.q",
@@ -90,7 +92,7 @@ def missed(planted: list[Mutant]) -> Iterator[str]:
 
 def false_alarms(model: ModelProto, target: str) -> list[str]:
     findings = found(audited(clean_for(model, target), target, cpus=EVERY))
-    return [f"{each.rule} at {each.place.name}: {each.message}" for each in findings]
+    return [f"{each.rule} at {each.place.name}: {each.message}" for each in findings if each.rule not in OF_ANY]
 
 
 def compiled(recipe: Path, folder: Path) -> ModelProto:

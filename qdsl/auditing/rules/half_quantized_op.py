@@ -42,9 +42,10 @@ class Check:
         "and float weights, or the reverse, the runtime dequantizes the half that is there and computes in floats; "
         "TensorRT folds the pair of the weights back into floats without a word. ONNX Runtime makes int8, one scale "
         "per tensor, of a float weight between quantized activations. Weights alone in integers are a form of their "
-        "own where the whole file, or the kernel (MatMulNBits), is made for it."
+        "own where the whole file, or the kernel (MatMulNBits), is made for it. For TensorRT it is an error: the layer "
+        "is dropped from int8, and nothing else says so."
     )
-    severity: ClassVar[Severity] = Severity.WARNING
+    severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ()
 
     def check(self, audited: Audited) -> Iterator[Finding]:
@@ -71,7 +72,7 @@ class Check:
             why = "onnxruntime itself makes int8 of it as it loads the file, with one scale for the whole tensor"
         return Finding(
             self.id,
-            Severity.WARNING,
+            _grave(audited),
             Place("node", node.name, weight.port),
             f"{shown(node.name)} reads quantized activations and float weights",
             why,
@@ -91,7 +92,7 @@ class Check:
             why = f"what reaches it is quantized before {shown(behind.node)}, and not behind it; {why}"
         yield Finding(
             self.id,
-            Severity.WARNING,
+            _grave(audited),
             Place("node", node.name, port),
             f"{shown(node.name)} has {stored.parameters.element} weights and reads floats",
             why,
@@ -117,6 +118,11 @@ class Check:
             "it computes in floats, on dequantized values",
             fix=recipe_lines("place { quantize inputs of {} }", node.name),
         )
+
+
+def _grave(audited: Audited) -> Severity:
+    """TensorRT says nothing of a layer that it drops from int8; ONNX Runtime's optimized graph shows it."""
+    return Severity.ERROR if audited.target == TENSORRT else Severity.WARNING
 
 
 def _is_meant(audited: Audited, node: NodeView, port: int, *, carried: bool) -> bool:
