@@ -43,14 +43,12 @@ from qdsl.findings.arithmetic import arithmetic_findings
 from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.harness.profiles import BuildProfile, Profile
-from qdsl.lang import loads
 from qdsl.measure.slower import slower
 from qdsl.provenance.records import KEY
 from qdsl.spec.plan import PLAN_VERSION
 from qdsl.spec.plan_json import from_json, to_json
 from qdsl.targets.ort.emit import emit
 from qdsl.targets.results import Arithmetic, Parting, Verification
-from qdsl.targets.tensorrt.asked import asked
 
 ROOT = Path(__file__).resolve().parent.parent
 Setup = Callable[[Path], object]
@@ -930,16 +928,6 @@ def undrawn(folder: Path) -> None:
         lay_out(2, [(0, 1)])
 
 
-def for_tensorrt(code: str) -> Setup:
-    """What the `target tensorrt` of the code's example asks for."""
-
-    def call(_: Path) -> None:
-        (block,) = loads(all_codes()[code].example, name="example.q").recipe.targets
-        asked(block)
-
-    return call
-
-
 def rtx_absent(folder: Path) -> None:
     """Asks for TensorRT-RTX where neither the extra nor an environment of its own is installed."""
     with patch.dict(sys.modules, {places.MODULE: None}), patch.dict(os.environ, {"QDSL_RTX": str(folder)}):
@@ -947,7 +935,6 @@ def rtx_absent(folder: Path) -> None:
 
 
 CALLS: dict[str, Setup] = {
-    **{code: for_tensorrt(code) for code in ("tensorrt-version", "tensorrt-device", "tensorrt-device-version")},
     "rtx-absent": rtx_absent,
     "rtx-capability": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", capability="sm87"),
     "engine-choice": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtz"),

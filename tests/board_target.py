@@ -14,10 +14,11 @@ from qdsl.calibrate import Ranges
 from qdsl.capability import Capability, load, loader
 from qdsl.capability.reasons import ALWAYS
 from qdsl.data import Sample
-from qdsl.diag import Span
+from qdsl.diag import Diagnostic, Span
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import InputSpec
+from qdsl.lang.recipe import Target as Block
 from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.predict.rules import judge
@@ -133,6 +134,12 @@ class Board:
     @property
     def runtime(self) -> Runtime:
         return BoardRuntime()
+
+    def problems(self, block: Block) -> Iterable[Diagnostic]:
+        return ()
+
+    def fitted(self, table: Capability, block: Block | None) -> Capability:
+        return table
 
     def emit(
         self,

@@ -86,6 +86,7 @@ def test_narrow_types_are_those_that_version_and_device_have() -> None:
     assert narrow_types(Release(10, 3), orin) == ("int8", "int4")
     assert narrow_types(Release(10, 3), ada) == ("int8", "int4", "fp8")
     assert narrow_types(Release(11, 4), b200) == ("int8", "int4", "fp8", "fp4")
+    assert narrow_types(Release(10, 0), None) == ("int8", "int4", "fp8")
     assert narrow_types(Release(8, 6), ada) == ("int8",)
     assert narrow_types(Release(11, 4), None) == ("int8", "int4", "fp8", "fp4")
 

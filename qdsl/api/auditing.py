@@ -23,6 +23,7 @@ from qdsl.lang.recipe import Recipe
 from qdsl.measure.events import Event, Listener, silent
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.targets import TARGETS
+from qdsl.targets.blocks import block_problems
 from qdsl.work.writing import make_place, require_place
 
 DEFAULT_TARGET = "ort"
@@ -171,6 +172,7 @@ def _wanted(loaded: Loaded | None, target: str | None, diags: Diagnostics) -> Se
     asked = _asked(loaded, target, diags) if _decides(loaded.recipe, target) else {}
     blocks = {block.name: block for block in loaded.recipe.targets}
     names = [target] if target is not None else [*blocks] or [DEFAULT_TARGET]
+    diags.extend(block_problems(loaded.recipe, names))
     return [
         Wanted(name, blocks[name].cpus if name in blocks else (), blocks.get(name), asked.get(name)) for name in names
     ]

@@ -10,6 +10,7 @@ from qdsl.diag import Diagnostic, QdslError, Severity
 from qdsl.lang import format_text, load
 from qdsl.lang.recipe import Recipe
 from qdsl.select.precheck import selector_problems
+from qdsl.targets.blocks import block_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def check(path: str | Path, *, sets: Mapping[str, str] | None = None, locked: bo
         loaded = load(path, sets=sets or {})
     except QdslError as found:
         return CheckResult(None, found.diagnostics)
-    told = (*loaded.diagnostics, *selector_problems(loaded.recipe))
+    told = (*loaded.diagnostics, *selector_problems(loaded.recipe), *block_problems(loaded.recipe))
     if locked:
         from qdsl.ranges.staleness import lock_problems  # it comes with numpy
 

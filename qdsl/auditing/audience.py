@@ -11,6 +11,7 @@ from qdsl.capability import Capability, load
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.finished.collapsed import Collapsed
 from qdsl.finished.records import Finished
+from qdsl.lang.recipe import Target as Block
 from qdsl.lang.vocabulary import TARGETS as SPOKEN_OF
 from qdsl.spec.plan import Prediction
 from qdsl.targets import TARGETS, target_of
@@ -42,11 +43,12 @@ class Audience:
         return dict.fromkeys(runs, Prediction(UNKNOWN, "", "", because))
 
 
-def audience(target: str) -> Audience:
-    """Raises QdslError (target-absent) for a name that the language does not know either."""
+def audience(target: str, block: Block | None = None) -> Audience:
+    """`block` is what a recipe says of the target. Raises QdslError (target-absent) for a name that the language does
+    not know either."""
     if target in TARGETS:
-        table = target_of(target).table
-        return Audience(target, table, load(table))
+        backend = target_of(target)
+        return Audience(target, backend.table, backend.fitted(load(backend.table), block))
     if target in SPOKEN_OF:
         known = load(target_of(_STANDS_IN).table)
         return Audience(target, "", replace(known, title=_TITLES.get(target, target)))

@@ -95,7 +95,7 @@ def _section(
     nodes: tuple[NodeFacts, ...],
     waivers: Waivers | None,
 ) -> Section:
-    seen = audience(wanted.target)
+    seen = audience(wanted.target, wanted.block)
     cpus = named(seen.capability.cpus, wanted.cpus) if seen.table else frozenset()
     # The predictor puts in the pairs that the runtime adds: rules see the file's own.
     judged = seen.runs(finished, replace(collapsed, edges=_copied(collapsed.edges)))

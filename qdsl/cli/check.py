@@ -47,13 +47,15 @@ def _check(path: str, sets: dict[str, str], *, with_files: bool, locked: bool) -
     from qdsl.lang.files import missing_files
     from qdsl.lang.loading import load
     from qdsl.select.precheck import selector_problems
+    from qdsl.targets.blocks import block_problems
 
     try:
         loaded = load(path, sets=sets)
     except QdslError as wrong:
         return wrong.diagnostics
     files = missing_files(loaded.recipe) if with_files else ()
-    return (*loaded.diagnostics, *selector_problems(loaded.recipe), *files, *(_locks(loaded) if locked else ()))
+    told = (*loaded.diagnostics, *selector_problems(loaded.recipe), *block_problems(loaded.recipe))
+    return (*told, *files, *(_locks(loaded) if locked else ()))
 
 
 def _locks(loaded: Any) -> tuple[Any, ...]:

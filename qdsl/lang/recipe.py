@@ -364,7 +364,8 @@ class Improve:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`target NAME { ... }`: settings and statements that hold for this target only."""
+    """`target NAME { ... }`: settings and statements that hold for this target only. `places` says where each setting
+    stands that the block writes itself."""
 
     name: str
     span: Span
@@ -380,6 +381,11 @@ class Target:
     profile: Profile | None = None
     allows: tuple[Allow, ...] = ()
     uses: tuple[UsePass, ...] = ()
+    places: tuple[tuple[str, Span], ...] = ()
+
+    def place(self, word: str) -> Span:
+        """Where the setting `word` stands; the block itself where it does not write one."""
+        return dict(self.places).get(word, self.span)
 
 
 @dataclass(frozen=True, slots=True)

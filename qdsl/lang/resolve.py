@@ -198,18 +198,20 @@ class _Resolver:
 
     def _target_settings(self, statement: syntax.Target) -> dict[str, Any]:
         plain: dict[str, Any] = {}
+        places: list[tuple[str, Span]] = []
         body = [item for item in statement.body if isinstance(item, syntax.Setting)]
         for setting, forms in table("target", body, self.scope):
             got = fit(setting, forms, self.scope)
             if got is None:
                 continue
             word = setting.word.name
+            places.append((word, setting.span))
             if word == "cpu":
                 plain["cpus"] = tuple(str(group[0]) for group in got)
                 continue
             value = got[0][0]
             plain[word] = {"threads": None if value == "auto" else value, "io": DTYPES.get(str(value))}.get(word, value)
-        return plain
+        return {**plain, "places": tuple(places)}
 
 
 _MAKE: dict[type[Any], tuple[str, Any]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -131,7 +131,9 @@ def _decide(
     block = find_target(recipe, target)
     _refuse_absent(recipe, target, block)
     backend = target_of(target)
-    table = capability or load(backend.table)
+    if block is not None:
+        _tell_block(backend.problems(block), diags)
+    table = capability or backend.fitted(load(backend.table), block)
     mode = _mode(recipe, block)
     if mode.kind == AS_IT_IS:
         stored = any(node.op == "DequantizeLinear" for node in view.nodes)
@@ -260,6 +262,14 @@ def _refuse_absent(recipe: Recipe, name: str, block: Target | None) -> None:
         raise QdslError([absent])
     if recipe.mode is None and (block is None or block.mode is None):
         raise QdslError([Diagnostic("mode-missing", "the recipe has no `quantize` statement", recipe.span)])
+
+
+def _tell_block(problems: Iterable[Diagnostic], diags: Diagnostics) -> None:
+    """What is wrong with a target's block: warnings to `diags`. Raises QdslError with its errors."""
+    found = Diagnostics()
+    found.extend(problems)
+    found.raise_errors()
+    diags.extend(found)
 
 
 def _quantized(view: GraphView) -> list[str]:

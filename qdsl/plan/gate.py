@@ -9,7 +9,7 @@ from qdsl.diag import Diagnostic, Severity, Span
 from qdsl.lang.recipe import Recipe, Require, Target
 from qdsl.lang.vocabulary import METRICS
 from qdsl.plan.improve import BUILT
-from qdsl.targets import TARGETS
+from qdsl.targets import TARGETS, target_of
 
 _KNOWN = frozenset({"size", "macs", "integer_share"})
 _PROFILED = frozenset({"latency", "throughput", "cpu", "memory", "energy"})
@@ -21,8 +21,9 @@ def find_target(recipe: Recipe, name: str) -> Target | None:
 
 
 def gate(recipe: Recipe, target: str) -> tuple[Diagnostic, ...]:
-    """Diagnostics that hold before `compile` for `target`: errors for statements that nothing carries out yet, warnings
-    for budgets that stay undecided: on a task that is not evaluated, or on what only another device decides."""
+    """Diagnostics that hold before `compile` for `target`: errors for statements that nothing carries out yet, what is
+    wrong with the target's block, warnings for budgets that stay undecided: on a task that is not evaluated, or on what
+    only another device decides."""
     block = find_target(recipe, target)
     return (*_absent(recipe, target, block), *_undecided(recipe, block))
 
@@ -52,6 +53,8 @@ def _absent(recipe: Recipe, target: str, block: Target | None) -> Iterator[Diagn
     missing = target_absent(target, block)
     if missing is not None:
         yield missing
+    elif block is not None:
+        yield from target_of(target).problems(block)
     foreign = model_absent(recipe)
     if foreign is not None:
         yield foreign

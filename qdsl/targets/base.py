@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qdsl.diag import Span
+from qdsl.diag import Diagnostic, Span
 from qdsl.targets.results import Emitted, NotHere, Product, Ran, Verification
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qdsl.graph import Model
     from qdsl.graph.view import GraphView
     from qdsl.lang.recipe import InputSpec
+    from qdsl.lang.recipe import Target as Block
     from qdsl.predict.bounds import Interval
     from qdsl.predict.edges import Edges
     from qdsl.provenance.records import Provenance
@@ -180,6 +181,16 @@ class Target(Protocol):
     @property
     def runtime(self) -> Runtime:
         """The habits of its software."""
+        ...
+
+    def problems(self, block: Block) -> Iterable[Diagnostic]:
+        """What is wrong with what a recipe's block asks of it, each at its line: errors, and warnings where it will do
+        all the same. Light: `qdsl check` asks."""
+        ...
+
+    def fitted(self, table: Capability, block: Block | None) -> Capability:
+        """Its table as it holds for the version and the device that a recipe's block names; `table` itself where they
+        make no difference, or are wrong."""
         ...
 
     def emit(

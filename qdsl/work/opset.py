@@ -33,7 +33,8 @@ def wanted_opset(recipe: Recipe, view: GraphView) -> Wanted:
     for target in recipe.targets:
         if target.name not in TARGETS:
             continue
-        table = load(target_of(target.name).table)
+        backend = target_of(target.name)
+        table = backend.fitted(load(backend.table), target)
         modes = [mode for mode in (recipe.mode, target.mode) if mode is not None]
         needed = max(needed, _needed(recipe, target, modes, table))
         if any(mode.kind == "static" for mode in modes):

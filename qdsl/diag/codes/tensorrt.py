@@ -16,14 +16,12 @@ CODES: dict[str, CodeDoc] = {
         "What is emitted depends on TensorRT's version: whether its builder chooses types, which options trtexec "
         "takes, what the scripts may call. A version is written as major and minor number.",
         _STATIC + 'target tensorrt { version "9.3" }\n',
-        verb="library",
     ),
     "tensorrt-device": CodeDoc(
         "the device of a `target tensorrt` is not known",
         "The device says which compute capability the kernels need, how much memory a build may take, whether there is "
         "a DLA, and where trtexec lies. Leave it out for a device that is not known.",
         _STATIC + 'target tensorrt { device "jetson-orinano" }\n',
-        verb="library",
     ),
     "tensorrt-device-version": CodeDoc(
         "the device of a `target tensorrt` does not get that version",
@@ -31,6 +29,5 @@ CODES: dict[str, CodeDoc] = {
         "is made for a version that the device never gets cannot be built there. It is a warning where the version "
         "exists for the device and no JetPack is known to bring it.",
         _STATIC + 'target tensorrt { version "11.1"; device "jetson-orin-nano" }\n',
-        verb="library",
     ),
 }

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qdsl.diag import Span
+from qdsl.diag import Diagnostic, Span
 from qdsl.targets.base import Bench, Deployed, Runner, Runtime
 from qdsl.targets.results import Emitted, Product, Ran, Verification
 
 if TYPE_CHECKING:
     from qdsl.calibrate import Ranges
+    from qdsl.capability import Capability
     from qdsl.data import Sample
     from qdsl.graph import Model
     from qdsl.lang.recipe import InputSpec
+    from qdsl.lang.recipe import Target as Block
     from qdsl.provenance.records import Provenance
     from qdsl.spec.plan import Plan
 
@@ -30,6 +32,12 @@ class Ort:
         from qdsl.targets.ort.runtime import OrtRuntime
 
         return OrtRuntime()
+
+    def problems(self, block: Block) -> Iterable[Diagnostic]:
+        return ()
+
+    def fitted(self, table: Capability, block: Block | None) -> Capability:
+        return table
 
     def emit(
         self,

@@ -10,6 +10,12 @@ from qdsl.lang.recipe import Target
 from qdsl.targets.tensorrt.devices import DEVICES, Device, DeviceError, device_named
 from qdsl.targets.tensorrt.versions import NEWEST, Release, VersionError, parse_version
 
+_OF_CPUS = {
+    "threads": "a GPU runs the engine",
+    "cpu": "no kind of CPU takes part in what an engine computes",
+    "exact": "its kernels add in int32, which no product saturates",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -33,13 +39,14 @@ def asked(block: Target) -> Asked:
 
 
 def problems_of(block: Target) -> Iterator[Diagnostic]:
-    """What is wrong with version and device, at the block. A version that no JetPack of the device brings, though one
-    newer and one older are brought, is a warning."""
+    """What is wrong with version and device, and what TensorRT does not have, each at its line. A version that no
+    JetPack of the device brings, though one newer and one older are brought, is a warning."""
+    yield from _foreign(block)
     release = device = None
     try:
         release = parse_version(block.version) if block.version is not None else None
     except VersionError as error:
-        yield Diagnostic("tensorrt-version", str(error), block.span, help=error.help)
+        yield Diagnostic("tensorrt-version", str(error), block.place("version"), help=error.help)
     try:
         device = device_named(block.device) if block.device is not None else None
     except DeviceError as error:
@@ -47,11 +54,20 @@ def problems_of(block: Target) -> Iterator[Diagnostic]:
         yield Diagnostic(
             "tensorrt-device",
             str(error),
-            block.span,
+            block.place("device"),
             help=(f"{'the nearest are' if error.near else 'known are'} {', '.join(f'`{name}`' for name in names)}",),
         )
     if release is not None and device is not None:
         yield from _together(block, release, device)
+
+
+def _foreign(block: Target) -> Iterator[Diagnostic]:
+    """Settings of a target block that speak of CPUs."""
+    for word, place in block.places:
+        if word in _OF_CPUS:
+            headline = f"`{word}` says nothing to TensorRT"
+            cure = f"take `{word}` out, or write it in a target that runs on a CPU"
+            yield Diagnostic("target-cannot", headline, place, _OF_CPUS[word], (cure,))
 
 
 def _together(block: Target, release: Release, device: Device) -> Iterator[Diagnostic]:
@@ -60,7 +76,7 @@ def _together(block: Target, release: Release, device: Device) -> Iterator[Diagn
         yield Diagnostic(
             "tensorrt-device-version",
             f"there is no TensorRT {release} for {device.title}",
-            block.span,
+            block.place("version"),
             label=f"it gets {gets}",
             help=_usual(device, release),
         )
@@ -69,7 +85,7 @@ def _together(block: Target, release: Release, device: Device) -> Iterator[Diagn
         yield Diagnostic(
             "tensorrt-device-version",
             f"no JetPack for {device.title} is known to bring TensorRT {release}",
-            block.span,
+            block.place("version"),
             label=f"JetPack {brought}",
             help=(*_usual(device, release), f"install TensorRT {release} on the device by hand"),
             severity=Severity.WARNING,

@@ -127,14 +127,27 @@ def device_named(name: str) -> Device:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """A type below float16 that TensorRT computes in or unpacks: since which version, from which compute capability
+    on. `word` is NVIDIA's, `dtype` that of recipes."""
+
+    word: str
+    dtype: str
+    since: Release
+    least: Capability
+
+
+# "int4" (weights alone, opset 21), "fp8" (E4M3, opset 19) and "fp4" (opset 23).
+NARROW = (
+    Narrow("int8", "int8", _8_6, (6, 1)),
+    Narrow("int4", "int4", Release(10, 0), (8, 0)),
+    Narrow("fp8", "float8", Release(10, 0), (8, 9)),
+    Narrow("fp4", "float4", Release(10, 8), (10, 0)),
+)
+
+
 def narrow_types(release: Release, device: Device | None) -> tuple[str, ...]:
-    """Types below float16 that this version computes in or unpacks on the device: "int8", "int4" (weights alone, opset
-    21), "fp8" (E4M3, opset 19) and "fp4" (opset 23). Without a device those of some device."""
+    """The words of those that this version has and the device runs. Without a device those of some device."""
     capability = device.capability if device is not None else (99, 0)
-    needs = (
-        ("int8", _8_6, (6, 1)),
-        ("int4", Release(10, 1), (8, 0)),
-        ("fp8", Release(10, 0), (8, 9)),
-        ("fp4", Release(10, 8), (10, 0)),
-    )
-    return tuple(word for word, since, least in needs if release >= since and capability >= least)
+    return tuple(one.word for one in NARROW if release >= one.since and capability >= one.least)

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qdsl.diag import Span
+from qdsl.diag import Diagnostic, Span
 from qdsl.targets.base import Bench, Deployed, Runner, Runtime
 from qdsl.targets.results import Emitted, NotHere, Product, Ran, Verification
 
 if TYPE_CHECKING:
     from qdsl.calibrate import Ranges
+    from qdsl.capability import Capability
     from qdsl.data import Sample
     from qdsl.graph import Model
     from qdsl.lang.recipe import InputSpec
+    from qdsl.lang.recipe import Target as Block
     from qdsl.provenance.records import Provenance
     from qdsl.spec.plan import Plan
 
@@ -34,6 +36,16 @@ class Tensorrt:
         from qdsl.targets.tensorrt.runtime import TensorrtRuntime
 
         return TensorrtRuntime()
+
+    def problems(self, block: Block) -> Iterable[Diagnostic]:
+        from qdsl.targets.tensorrt.asked import problems_of
+
+        return problems_of(block)
+
+    def fitted(self, table: Capability, block: Block | None) -> Capability:
+        from qdsl.targets.tensorrt.fitted import fitted
+
+        return table if block is None else fitted(table, block)
 
     def emit(
         self,

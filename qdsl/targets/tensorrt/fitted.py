@@ -1,0 +1,50 @@
+"""TensorRT's table as it holds for the version and the device that a recipe names: types that do not run there say why.
+
+Which types a version knows: the types and flags of NVIDIA's own Python modules (`versions.py`). What a compute
+capability needs: NVIDIA's support matrix, and TensorRT-RTX 1.7.1, which refuses int4 for 7.5 and fp8 below 8.9.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qdsl.capability import Capability, Row, TypeRow
+from qdsl.diag import Severity
+from qdsl.lang.recipe import Target
+from qdsl.targets.tensorrt.asked import Asked, asked, problems_of
+from qdsl.targets.tensorrt.devices import NARROW, Narrow
+
+
+def fitted(table: Capability, block: Target) -> Capability:
+    """`table` for what `block` names; `table` itself where that is wrong, which is told elsewhere."""
+    if any(found.severity is Severity.ERROR for found in problems_of(block)):
+        return table
+    wanted = asked(block)
+    lacking = {narrow.dtype: why for narrow in NARROW if (why := _lacks(narrow, wanted))}
+    types = {name: _without(row, lacking[name]) if name in lacking else row for name, row in table.types.items()}
+    return replace(table, types=types, rows=tuple(_row(row, frozenset(lacking)) for row in table.rows))
+
+
+def _lacks(narrow: Narrow, wanted: Asked) -> str:
+    """Why a type does not run there; "" where it does. Without a device, only the version counts."""
+    if wanted.release < narrow.since:
+        return f"TensorRT {wanted.release} has no {narrow.dtype}: {narrow.since} was the first"
+    device = wanted.device
+    if device is not None and device.capability < narrow.least:
+        has, needs = (".".join(map(str, pair)) for pair in (device.capability, narrow.least))
+        return f"{device.title} has no {narrow.dtype}: its compute capability is {has}, and {needs} was the first"
+    return ""
+
+
+def _without(row: TypeRow, because: str) -> TypeRow:
+    activation, weight = replace(row.activation, runs="no"), replace(row.weight, runs="no")
+    return replace(row, activation=activation, weight=weight, because=because)
+
+
+def _row(row: Row, lacking: frozenset[str]) -> Row:
+    """`row` without the kernel that reads narrow weights, where none of its types runs."""
+    only = row.weight_only
+    if only is None or not any(dtype.name in lacking for dtype in only.types):
+        return row
+    left = tuple(dtype for dtype in only.types if dtype.name not in lacking)
+    return replace(row, weight_only=replace(only, types=left) if left else None)
