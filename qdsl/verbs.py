@@ -43,6 +43,9 @@ VERBS: dict[str, Verb] = {
     "diff": Verb("say what differs between recipes, plans, locks or models", "differing", ("DiffResult",)),
     "git-setup": Verb("let git diff show what a change means", "differing", ("GitSetup",)),
     "passes": Verb("list the rewrite passes, in the order they run"),
+    "doctor": Verb(
+        "say what can be built, checked, run and measured here, and how to get the rest", "doctoring", ("DoctorResult",)
+    ),
     "targets": Verb("list the targets and what each runs in integers"),
     "completion": Verb("print what lets a shell complete qdsl's words"),
 }

@@ -24,6 +24,7 @@ from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.predict.rules import judge
 from qdsl.provenance.records import Provenance
 from qdsl.rewrite import Trace
+from qdsl.spec.abilities import DEEDS, Abilities, Ability
 from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets import TARGETS
 from qdsl.targets.base import Refusal, Runtime, Target
@@ -140,6 +141,10 @@ class Board:
 
     def fitted(self, table: Capability, block: Block | None) -> Capability:
         return table
+
+    def abilities(self) -> Abilities:
+        absent = Ability(False, NO_BOARD.why, "buy a board")
+        return {deed: Ability(True, "qdsl alone") if deed == "emit" else absent for deed in DEEDS}
 
     def emit(
         self,

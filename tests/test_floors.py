@@ -68,6 +68,7 @@ MOST = {"qdsl/plan": 30, "qdsl/api": 1 + sum(bool(verb.home) for verb in VERBS.v
 SIDEWAYS = {
     ("qdsl.lang", "qdsl.grammars"): "the parser reads the grammar",
     ("qdsl.harness", "qdsl.causes"): "measurements.json holds where the error of an artifact comes from",
+    ("qdsl.targets", "qdsl.engines"): "a target says by which engine its artifacts are checked here",
     ("qdsl.data", "qdsl.lang"): "a dataset is opened from its recipe statement",
     ("qdsl.spec", "qdsl.diag"): "a plan.json that cannot be read is told as a diagnostic",
     ("qdsl.finished", "qdsl.passes"): "what passes write on a node is read back from a file",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from qdsl.api.differing import GitSetup as GitSetup
     from qdsl.api.differing import diff as diff
     from qdsl.api.differing import git_setup as git_setup
+    from qdsl.api.doctoring import DoctorResult as DoctorResult
+    from qdsl.api.doctoring import doctor as doctor
     from qdsl.api.language import CheckResult as CheckResult
     from qdsl.api.language import check as check
     from qdsl.api.language import fmt as fmt

@@ -93,9 +93,9 @@ def _known(names: Sequence[str]) -> str:
 
 def require(found: Sequence[Cpu]) -> None:
     """Raises QdslError emulator-absent with everything that is missing for any of them."""
-    missing = [Diagnostic(*_absent(cpu, why)) for cpu in found if (why := _missing(cpu))]
-    if missing:
-        raise QdslError(missing)
+    absent = [Diagnostic(*_absent(cpu, why)) for cpu in found if (why := missing(cpu))]
+    if absent:
+        raise QdslError(absent)
 
 
 @contextmanager
@@ -129,8 +129,8 @@ def place() -> Path:
     return Path(told).absolute() if told else cache / "qdsl" / "emulators"
 
 
-def _missing(cpu: Cpu) -> str:
-    """What is not here, in words; "" for nothing."""
+def missing(cpu: Cpu) -> str:
+    """What is not here to emulate it, in words; "" for nothing."""
     if sys.platform != "linux":
         return "qemu's user-mode emulation, which runs on Linux only"
     if cpu.architecture != architecture() and cpu.architecture == X86:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qdsl.diag import Diagnostic, Span
+from qdsl.spec.abilities import Abilities
 from qdsl.targets.results import Emitted, NotHere, Product, Ran, Verification
 
 if TYPE_CHECKING:
@@ -191,6 +192,10 @@ class Target(Protocol):
     def fitted(self, table: Capability, block: Block | None) -> Capability:
         """Its table as it holds for the version and the device that a recipe's block names; `table` itself where they
         make no difference, or are wrong."""
+        ...
+
+    def abilities(self) -> Abilities:
+        """What this machine can do with its artifacts, and how to get the rest. Loads none of its software here."""
         ...
 
     def emit(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qdsl.diag import Diagnostic, Span
+from qdsl.spec.abilities import Abilities
 from qdsl.targets.base import Bench, Deployed, Runner, Runtime
 from qdsl.targets.results import Emitted, Product, Ran, Verification
 
@@ -38,6 +39,11 @@ class Ort:
 
     def fitted(self, table: Capability, block: Block | None) -> Capability:
         return table
+
+    def abilities(self) -> Abilities:
+        from qdsl.targets.ort.abilities import abilities
+
+        return abilities()
 
     def emit(
         self,

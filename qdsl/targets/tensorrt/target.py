@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qdsl.diag import Diagnostic, Span
+from qdsl.spec.abilities import Abilities
 from qdsl.targets.base import Bench, Deployed, Runner, Runtime
 from qdsl.targets.results import Emitted, NotHere, Product, Ran, Verification
 
@@ -46,6 +47,11 @@ class Tensorrt:
         from qdsl.targets.tensorrt.fitted import fitted
 
         return table if block is None else fitted(table, block)
+
+    def abilities(self) -> Abilities:
+        from qdsl.targets.tensorrt.abilities import abilities
+
+        return abilities()
 
     def emit(
         self,
