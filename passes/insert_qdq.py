@@ -76,6 +76,8 @@ class InsertQDQ(Rewrite):
             writer.weight(weight)
         for bias in self.plan.biases:
             writer.bias(bias)
+        for bias in self.plan.float_biases:
+            writer.float_bias(bias)
         for tensor in self.plan.tensors:
             writer.tensor(tensor)
         model.sort()
@@ -138,6 +140,14 @@ class _Writer:
             self._biases[known] = made
         self._redirect(plan.tensor, [Reader(plan.node, plan.port)], self._biases[known])
         self.changes.fire("bias", [plan.node])
+
+    def float_bias(self, plan: BiasPlan) -> None:
+        """A bias that stays float, moved: one of its own for each node."""
+        key = self._key_at[plan.node, plan.weight_port]
+        value = self._moved(plan, self._model.values(plan.tensor), key).astype(np.float32)
+        made = add_constant(self._model, f"{plan.tensor}_corrected", value, "float32")
+        self._redirect(plan.tensor, [Reader(plan.node, plan.port)], made)
+        self.changes.fire("float_bias", [plan.node])
 
     def _moved(self, plan: BiasPlan, value: Array, key: WeightKey) -> Array:
         """The bias `value` less what the rounded weights add to the mean of each output channel."""
@@ -265,7 +275,7 @@ class _Writer:
             self._zeros[key] = add_constant(self._model, called, zero, params.dtype.name)
         return self._zeros[key]
 
-    def _redirect(self, name: str, readers: Sequence[Reader], to: gs.Variable) -> None:
+    def _redirect(self, name: str, readers: Sequence[Reader], to: gs.Tensor) -> None:
         tensor = self._model.tensor(name)
         for reader in readers:
             node = self._nodes.get(reader.node)

@@ -19,7 +19,7 @@ from qdsl.graph.view import GraphView, NodeView
 from qdsl.quant import QParams, raise_scale_for_bias, scale_zero_point, storage_type, weight_parameters, whole_inverse
 from qdsl.rewrite import PairsPlan
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
-from qdsl.spec.plan import FIXED, TensorPlan, WeightPlan
+from qdsl.spec.plan import FIXED, BiasPlan, TensorPlan, WeightPlan
 
 Array = NDArray[Any]
 Values = Callable[[str], Array]
@@ -41,7 +41,11 @@ class RangesLike(Protocol):
 
 
 class PlanLike(PairsPlan, Protocol):
-    """The part of a plan that places QuantizeLinear and DequantizeLinear. `recipe` is the recipe's name."""
+    """The part of a plan that places QuantizeLinear and DequantizeLinear, and that moves biases which stay float.
+    `recipe` is the recipe's name."""
+
+    @property
+    def float_biases(self) -> Sequence[BiasPlan]: ...
 
     @property
     def recipe(self) -> str: ...

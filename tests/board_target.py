@@ -131,6 +131,7 @@ class Board:
 
     name = "stm32"  # a word of the language
     table = "board"
+    runs_as = ""
 
     @property
     def runtime(self) -> Runtime:

@@ -65,6 +65,7 @@ class SmallPlan:
     tensors: tuple[TensorPlan, ...] = ()
     weights: tuple[WeightPlan, ...] = ()
     biases: tuple[BiasPlan, ...] = ()
+    float_biases: tuple[BiasPlan, ...] = ()
     recipe: str = "example"
     mode: str = "static"
 

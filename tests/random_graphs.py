@@ -298,6 +298,7 @@ class Decisions:
     tensors: tuple[TensorPlan, ...]
     weights: tuple[WeightPlan, ...]
     biases: tuple[BiasPlan, ...]
+    float_biases: tuple[BiasPlan, ...] = ()
 
 
 @dataclass

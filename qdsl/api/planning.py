@@ -60,7 +60,7 @@ def _lock_of(prepared: Prepared, plans: Sequence[Plan]) -> Path | None:
     found = fresh_lock(prepared) if needed else None
     if found is None or not needed <= {locked.tensor for locked in found.ranges}:
         return None
-    biased = {b.activation for plan in plans for b in plan.biases if b.corrected_on is not None}
+    biased = {b.activation for plan in plans for b in plan.corrections}
     if not biased <= {locked.tensor for locked in found.means}:
         return None
     return Path(prepared.recipe.path).with_suffix(".lock")

@@ -190,7 +190,7 @@ def _chosen(decisions: Decisions, node: NodeView) -> Iterable[Step]:
 def _corrected(decisions: Decisions, node: NodeView) -> Iterable[Step]:
     """That the node's bias makes up for its rounded weights."""
     asked = improve.origin(decisions.context.origins.recipe, decisions.context, "bias_correct")
-    for bias in decisions.plan.biases:
+    for bias in (*decisions.plan.biases, *decisions.plan.float_biases):
         if bias.node == node.name and asked is not None:
             held = f"moved by the mean shift of its weights, on {bias.corrected_on}"
             yield Step("bias", held if bias.corrected_on else "as it is: no calibrated input", asked, True)

@@ -186,15 +186,16 @@ def _elsewhere(target: str, found: NotHere, span: Span) -> Diagnostic:
     return Diagnostic("evaluate-left-out", headline, span, severity=Severity.WARNING)
 
 
-def readings(evaluated: Sequence[Evaluation], build: str) -> dict[str, dict[Name, Reading]]:
-    """What the evaluations say of one build, for its budgets, by the words of their statements."""
+def readings(evaluated: Sequence[Evaluation], build: str, runs_as: str = "") -> dict[str, dict[Name, Reading]]:
+    """What the evaluations say of one build, for its budgets, by the words of their statements. `runs_as` is what
+    answered in its place, "" for itself."""
     found: dict[str, dict[Name, Reading]] = {}
     for evaluation in (each for each in evaluated if not each.condition):
         if build not in {each.build for each in evaluation.builds}:
             continue
         scores, floats = evaluation.of(build), evaluation.of(FLOAT).scores
         count = "1 sample" if evaluation.samples == 1 else f"{evaluation.samples} samples"
-        source = f"measured, {count} of {evaluation.data}"
+        source = f"{runs_as or 'measured'}, {count} of {evaluation.data}"
         for key, value in scores.scores.items():
             drop = scores.drops.get(key)
             reference = floats.get(key) if scores.drops else None

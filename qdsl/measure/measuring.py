@@ -159,7 +159,7 @@ def budgets(prepared: Prepared, standing: Standing, found: Measured) -> tuple[Bu
     }
     block = _block(prepared, standing.target)
     readings |= profiling.readings(found.profiles, block)
-    evaluated = evaluating.readings(found.evaluations, standing.target)
+    evaluated = evaluating.readings(found.evaluations, standing.target, target_of(standing.target).runs_as)
     return decide_budgets(prepared.recipe, block, Readings(readings, evaluated))
 
 

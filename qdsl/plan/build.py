@@ -220,10 +220,10 @@ def _plan(
         nodes=verdicts,
         tensors=tuple(sorted(draft.tensors.values(), key=lambda plan: plan.tensor)),
         weights=tuple(sorted(draft.weights, key=lambda plan: (plan.node, plan.port))),
-        biases=tuple(sorted(biases, key=lambda plan: (plan.node, plan.port))),
+        biases=tuple(sorted(biases.stored, key=lambda plan: (plan.node, plan.port))),
         flags=_flags(recipe, block, context, settled, between),
         totals=_totals(context, verdicts, sizes),
-        open=(*_open(recipe, draft), *opened(cut), *improve.opened(biases)),
+        open=(*_open(recipe, draft), *opened(cut), *improve.opened((*biases.stored, *biases.moved_floats))),
         facts=carried(recipe, block),
         halves=tuple(halves.nodes.values()),
         half_weights=halves.weights,
@@ -231,6 +231,7 @@ def _plan(
         cuts=cut,
         islands=between,
         caches=uses(context, draft.tensors.values()),
+        float_biases=tuple(sorted(biases.moved_floats, key=lambda plan: (plan.node, plan.port))),
     )
     origins = foreseen_bytes(recipe, plan, context.cpus)
     size = context.runtime.file_bytes(plan, context.view, context.capability, sizes.canonical, origins)

@@ -179,6 +179,17 @@ def _computed(context: Context, scheme: Scheme) -> bool:
     return context.capability.accepts(WEIGHT, replace(scheme, storage_only=False)).executed
 
 
+def float_biases(context: Context, draft: Draft) -> Iterable[BiasPlan]:
+    """The biases that stay float beside integer weights and activations."""
+    for weight in draft.weights:
+        node = context.view.node(weight.node)
+        row = context.rows[node.index]
+        bias = row.bias_port(node, context.view)
+        through = _first_pair(context, node, row, draft.tensors)
+        if row.float_bias and bias is not None and through is not None and _is_float32(context, node, bias):
+            yield BiasPlan(node.name, bias, node.inputs[bias], through.tensor, weight.port, weight.origin)
+
+
 def _biases(
     context: Context, active: frozenset[int], tensors: dict[str, TensorPlan], weights: tuple[WeightPlan, ...]
 ) -> Iterable[BiasPlan]:
@@ -186,6 +197,8 @@ def _biases(
         node = context.view.node(weight.node)
         row = context.rows[node.index]
         bias = row.bias_port(node, context.view)
+        if row.float_bias:
+            continue
         stored_only = node.index not in active or not _computed(context, weight.scheme)
         stored_only = stored_only or (weight.axis is not None and bias_of_rows(node, row, context.view))
         if bias is None or weight.port not in row.weights or stored_only or not _is_float32(context, node, bias):

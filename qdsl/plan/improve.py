@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Recipe
 from qdsl.plan.context import Context
-from qdsl.plan.draft import Draft
+from qdsl.plan.draft import Draft, float_biases
 from qdsl.spec.plan import BiasPlan, Origin
 
 BUILT = ("bias_correct",)
@@ -16,27 +17,36 @@ BUILT = ("bias_correct",)
 _PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0}
 
 
-def with_corrections(recipe: Recipe, context: Context, draft: Draft) -> tuple[BiasPlan, ...]:
+class Biases(NamedTuple):
+    """`stored` as int32, those marked that are moved; of those that stay float, the moved."""
+
+    stored: tuple[BiasPlan, ...]
+    moved_floats: tuple[BiasPlan, ...] = ()
+
+
+def with_corrections(recipe: Recipe, context: Context, draft: Draft) -> Biases:
     """The biases of `draft`, those marked that `bias_correct` moves. Raises QdslError `nothing-to-correct` where it
     asks for that and there is none."""
     step = origin(recipe, context, "bias_correct")
     if step is None or recipe.improve is None:
-        return draft.biases
+        return Biases(draft.biases)
     data = {tensor.tensor: tensor.calibration.data for tensor in draft.tensors.values()}
-    found = tuple(
-        replace(bias, corrected_on=data.get(bias.activation)) if _linear(context.view, bias) else bias
-        for bias in draft.biases
-    )
-    if not any(bias.corrected_on for bias in found):
+
+    def marked(bias: BiasPlan) -> BiasPlan:
+        return replace(bias, corrected_on=data.get(bias.activation)) if _linear(context.view, bias) else bias
+
+    stored = tuple(map(marked, draft.biases))
+    floats = tuple(bias for bias in map(marked, float_biases(context, draft)) if bias.corrected_on is not None)
+    if not any(bias.corrected_on for bias in (*stored, *floats)):
         context.diags.error(
             "nothing-to-correct",
             "`bias_correct` finds no bias that it could move",
             recipe.improve.span,
-            label="it moves int32 biases of Conv and Gemm, by means of their calibrated inputs",
+            label="it moves biases of quantized Conv and Gemm, by means of their calibrated inputs",
             help=["use it with `quantize static` and `calibrate ..`, or take it out"],
         )
         context.diags.raise_errors()
-    return found
+    return Biases(stored, floats)
 
 
 def _linear(view: GraphView, bias: BiasPlan) -> bool:

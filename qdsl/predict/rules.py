@@ -253,6 +253,8 @@ class Judge:
         if row.bias is None or row.bias >= len(node.inputs) or not node.inputs[row.bias]:
             return None
         quant = self._edges.reads.get(Use(node.index, row.bias))
+        if row.float_bias:
+            return _miss("bias_type") if quant is not None and quant.dtype is INT32 else None
         if "unit_factors" in row.requires and {node.attrs.get(key, 1) for key in ("alpha", "beta")} != {1}:
             return _miss("unit_factors")
         if quant is not None and quant.dtype is not INT32:

@@ -100,10 +100,10 @@ NOT_YET = Content(_NO_HASH, _NO_HASH, _NO_HASH)
 def _pinned(plan: Plan) -> set[str]:
     """Tensors whose range or means the lock has for this plan."""
     measured = {each.tensor for each in plan.tensors if each.observe and each.calibration.data is not None}
-    return measured | {bias.activation for bias in plan.biases if bias.corrected_on is not None}
+    return measured | {bias.activation for bias in plan.corrections}
 
 
 def _datasets(plan: Plan) -> set[str]:
     """The datasets that measure for this plan."""
     ranges = {each.calibration.data for each in plan.tensors if each.observe}
-    return {name for name in (*ranges, *(bias.corrected_on for bias in plan.biases)) if name is not None}
+    return {name for name in (*ranges, *(bias.corrected_on for bias in plan.corrections)) if name is not None}

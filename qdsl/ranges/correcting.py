@@ -17,14 +17,14 @@ Heard = Callable[[str, int, int, float], None]
 
 def wanted(plans: Sequence[Plan]) -> dict[str, str]:
     """Tensors whose channel means are needed, over all targets, and the dataset to measure each on."""
-    biases = [bias for plan in plans for bias in plan.biases]
-    return {b.activation: b.corrected_on for b in biases if b.corrected_on is not None}
+    moved = [bias for plan in plans for bias in plan.corrections]
+    return {b.activation: b.corrected_on for b in moved if b.corrected_on is not None}
 
 
 def channels(view: GraphView, plans: Sequence[Plan]) -> dict[str, int]:
     """How many means each tensor of `wanted` has: the input channels that the weights of its reader say."""
     found = {}
-    for bias in (bias for plan in plans for bias in plan.biases if bias.corrected_on is not None):
+    for bias in (bias for plan in plans for bias in plan.corrections):
         node = view.node(bias.node)
         shape = view.tensors[node.inputs[bias.weight_port]].shape or ()
         axis = 0 if node.op == "Gemm" and not node.attrs.get("transB") else 1

@@ -180,6 +180,12 @@ class Target(Protocol):
         ...
 
     @property
+    def runs_as(self) -> str:
+        """What answers in its `runner` where its own software does not ("its graph in ONNX Runtime"); "" where it
+        does."""
+        ...
+
+    @property
     def runtime(self) -> Runtime:
         """The habits of its software."""
         ...

@@ -27,6 +27,7 @@ class Ort:
 
     name = "ort"
     table = "ort_cpu"
+    runs_as = ""
 
     @property
     def runtime(self) -> Runtime:

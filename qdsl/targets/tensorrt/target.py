@@ -31,6 +31,7 @@ class Tensorrt:
 
     name = "tensorrt"
     table = "tensorrt"
+    runs_as = "its graph in ONNX Runtime, no engine"
 
     @property
     def runtime(self) -> Runtime:
