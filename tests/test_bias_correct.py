@@ -55,12 +55,12 @@ def shared_net(opset: int = 17, trans: int = 1) -> ModelProto:
     return proto
 
 
-def shifts(folder: Path, rules: str, proto: ModelProto) -> tuple[Any, dict[str, Any]]:
+def shifts(folder: Path, rules: str, proto: ModelProto, target: str = "ort") -> tuple[Any, dict[str, Any]]:
     """The compilation, and by how much the mean of each output channel of Conv and Gemm moved."""
     recipe = project(folder, rules, proto=proto)
     data = np.random.default_rng(1).uniform(0, 2, (6, 3, 8, 8)).astype(np.float32)
     np.savez(folder / "calib.npz", x=data)
-    (made,) = qdsl.compile(recipe, out=folder / "build", lock=False).targets
+    (made,) = qdsl.compile(recipe, out=folder / "build", lock=False, target=target).targets
     names = {node.name: node.output[0] for node in proto.graph.node if node.op_type in ("Conv", "Gemm")}
     emitted = onnx.load(made.emitted.model)
     here = {node.name: node.output[0] for node in emitted.graph.node}
@@ -90,6 +90,22 @@ def test_means_come_back(trans: int, tmp_path: Path) -> None:
     for name in ("conv1", "conv2", "gemm"):
         assert corrected[name] < plain[name] / 5, (name, plain, corrected)
     assert made.verification.as_predicted
+
+
+def test_biases_that_stay_float_are_moved_alike(tmp_path: Path) -> None:
+    """TensorRT takes no int32 bias."""
+    found = {}
+    for name, rules in (("plain", ""), ("corrected", IMPROVED)):
+        rules += "target tensorrt { quantize static { activations 8 bit } }\n"
+        found[name] = shifts(tmp_path / name, rules, shared_net(), "tensorrt")
+    (_, plain), (made, corrected) = found["plain"], found["corrected"]
+    for name in ("conv1", "conv2", "gemm"):
+        assert corrected[name] < plain[name] / 5, (name, plain, corrected)
+    proto = onnx.load(made.emitted.model)
+    stored = {node.name: node.input[2] for node in proto.graph.node if node.op_type in ("Conv", "Gemm")}
+    kinds = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+    assert len(set(stored.values())) == 3
+    assert {kinds[name] for name in stored.values()} == {onnx.TensorProto.FLOAT}
 
 
 def test_nodes_that_shared_a_bias_get_one_each(tmp_path: Path) -> None:

@@ -50,11 +50,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class RoleTypes:
-    """How one number type serves in one role. `symmetric` and `granularity` complete a request for the bare type."""
+    """How one number type serves in one role. `symmetric` and `granularity` complete a request for the bare type.
+    `centred`: a zero point in the middle of the type is the only one taken."""
 
     runs: Annotated[str, OneOf(("integer", "stored", "no"))]
     symmetric: bool = True
     granularities: tuple[Granularity, ...] = ()
+    centred: bool = False
 
     @property
     def granularity(self) -> Granularity:
@@ -249,6 +251,8 @@ class Capability:
         known = row.role(role)
         if known.runs == "no":
             return Verdict("no", row.because)
+        if known.centred and not scheme.symmetric:
+            return Verdict("no", f"{row.because}: {scheme.dtype} {role}s are symmetric on {self.title}")
         if scheme.dtype.integer and scheme.granularity not in known.granularities:
             allowed = " or ".join(g.value for g in known.granularities)
             return Verdict("no", f"{scheme.dtype} {role}s are {allowed} on {self.title}")

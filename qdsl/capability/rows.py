@@ -106,8 +106,8 @@ class Row:
     `same_type`: activations in and out share one number type. `requires` names further checks of the predictor.
     `runtime_weight`: the type, per tensor, that the runtime itself gives a float constant weight between a quantized
     input and output; None when it leaves it alone. `runtime_scalars`: so it does with a scalar constant on a data port.
-    `float_bias`: a bias is added as floats, and none is stored as int32. `only_asked`: nothing is placed around it unless a `place` rule asks. `skip`: by default a pair stands on the skip
-    connection that enters a residual addition.
+    `float_bias`: a bias is added as floats, and none is stored as int32. `only_asked`: nothing is placed around it
+    unless a `place` rule asks. `skip`: by default a pair stands on the skip connection of a residual addition.
     `lowered`: the kernel runs what the emitter writes in the node's place, `beyond_kernel` where what is stored leaves
     [0, 1].
     """

@@ -73,15 +73,10 @@ def _print_activations(ours: int | None, floats: int | None) -> None:
 def _print_verification(found: Verification, *, as_it_is: bool) -> None:
     from qdsl.spec.words import shortened
 
-    kernels, widened = (
-        ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in counts) for counts in (found.kernels, found.widened)
-    )
-    word = "as predicted" if found.as_predicted else "NOT AS PREDICTED" if found.kernels_read else "NOT VERIFIED"
-    word = "as it is" if as_it_is else word
-    more = f"; integer weights, float products: {widened}" if widened else ""
-    line("verify", f"{word}, in integers: {kernels or 'nothing'}{more}")
-    for miss in found.mismatches:
-        line("", f"! {miss.node} ({miss.op}): predicted {miss.predicted}, runs {miss.real}")
+    if not found.kernels_read and found.unseen:
+        line("verify", f"kernels not seen here: {found.unseen}")
+    else:
+        _print_kernels(found, as_it_is=as_it_is)
     for number, one in enumerate(found.arithmetic):
         line("" if number else "kernels", f"{one.output}   {_arithmetic(one)}   {of(one.samples, found.source)}")
     for number, (output, why) in enumerate(found.unordered):
@@ -92,6 +87,18 @@ def _print_verification(found: Verification, *, as_it_is: bool) -> None:
             samples = f"{each.samples} {of(each.samples, found.source)}"
             name = shortened(each.tensor, _WIDEST) if sys.stdout.isatty() else each.tensor
             line("" if number else stage, f"{name:<{width}}   {_fidelity(each)}   {samples}")
+
+
+def _print_kernels(found: Verification, *, as_it_is: bool) -> None:
+    kernels, widened = (
+        ", ".join(f"{k.real} of {k.predicted} {k.kernel}" for k in counts) for counts in (found.kernels, found.widened)
+    )
+    word = "as predicted" if found.as_predicted else "NOT AS PREDICTED" if found.kernels_read else "NOT VERIFIED"
+    word = "as it is" if as_it_is else word
+    more = f"; integer weights, float products: {widened}" if widened else ""
+    line("verify", f"{word}, in integers: {kernels or 'nothing'}{more}")
+    for miss in found.mismatches:
+        line("", f"! {miss.node} ({miss.op}): predicted {miss.predicted}, runs {miss.real}")
 
 
 def _fidelity(found: Fidelity) -> str:

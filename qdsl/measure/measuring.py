@@ -35,6 +35,7 @@ from qdsl.measure.budgets import Budget, Name, Reading, Readings, decide_budgets
 from qdsl.measure.doubts import guessing
 from qdsl.spec.plan import Plan, Totals
 from qdsl.spec.plan_json import plan_hash
+from qdsl.targets import target_of
 from qdsl.targets.results import Emitted, NotHere, Verification
 from qdsl.work.prepared import Prepared, model_prints
 from qdsl.work.writing import write_bytes, write_text

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qdsl.capability import Row
+from qdsl.capability.model import EDGES
 from qdsl.cascade.rule_words import table_row
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Edge, PlaceRule, Port
@@ -52,7 +53,10 @@ class Components:
 
 def default_placement(context: Context, active: frozenset[int], bare: frozenset[str], unfolded: set[int]) -> Placement:
     """The target's own placement: around every active node with an integer kernel, then along the nodes that only
-    move integers. `bare` tensors stay float by request; the activations behind `unfolded` nodes do not fold."""
+    move integers. `bare` tensors stay float by request; the activations behind `unfolded` nodes do not fold. Of a
+    table that places by edges, before the ports alone that ask for it."""
+    if context.capability.placement == EDGES:
+        return _edge_by_edge(context, active, bare)
     wanted: dict[str, Origin] = {}
 
     def want(tensor: str, row: str) -> None:

@@ -169,8 +169,8 @@ class Island:
 class BiasPlan:
     """A bias stored as int32 with scale = input scale x weight scale (ONNX QLinearConv) and zero point 0.
 
-    In `float_biases` of a plan it stays float. `corrected_on` names the dataset whose means of `activation` undo what rounded weights shift (`bias_correct`); None:
-    it is stored as it is."""
+    In `float_biases` of a plan it stays float. `corrected_on` names the dataset whose means of `activation` undo what
+    rounded weights shift (`bias_correct`); None: it is stored as it is."""
 
     node: str
     port: int
@@ -326,8 +326,8 @@ class Plan:
     """All sequences are sorted: nodes in graph order, the rest by tensor or node name. `apart` are the
     places where a node that is kept in float reads a copy, so that a runtime does not fuse it with the pairs around.
     `cuts` are the ranges that stop where what reads them is flat, `widened` what the guards of weights cost, `islands`
-    what stays float between integers, in graph order, `caches` what ranges are taken from, `float_biases` the biases that
-    are moved and stay float."""
+    what stays float between integers, in graph order, `caches` what ranges are taken from, `float_biases` the biases
+    that are moved and stay float."""
 
     version: int
     recipe: str

@@ -190,7 +190,7 @@ class Verification:
     outputs against the file's own arithmetic, over `layer_samples`; `partings` are the first tensors that leave it,
     where an output is worse for it. `unordered` are the outputs that are compared in neither way, since scores choose
     their rows or they number things, each with why; where they are chosen from floats, these stand among `arithmetic`.
-    `kernels_read` is False where nothing could tell which kernels run: then nothing is
+    `kernels_read` is False where nothing could tell which kernels run, and `unseen` says who could: then nothing is
     known to be as predicted.
     """
 
@@ -207,6 +207,7 @@ class Verification:
     partings: tuple[Parting, ...] = ()
     widened: tuple[KernelCount, ...] = ()
     kernels_read: bool = False
+    unseen: str = ""
     unordered: tuple[tuple[str, str], ...] = ()
 
     @property

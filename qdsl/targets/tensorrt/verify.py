@@ -46,6 +46,7 @@ def verify(
         op_counts=getattr(emitted, "counts", ()),
         source=source,
         unordered=tuple(out.items()),
+        unseen="an engine on its GPU tells them (README.md beside the model), TensorRT-RTX on a CPU by `--check rtx`",
     )
 
 

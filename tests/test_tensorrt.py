@@ -1,0 +1,121 @@
+"""`target tensorrt`: where its pairs stand, what is written beside the model, and what is known of it here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from compile_tools import cli, project
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+import qdsl
+from qdsl.spec.decode import decode
+from qdsl.spec.engine import QuantManifest
+
+HEAD = """recipe demo
+model onnx "demo.onnx"
+data calib from npz "calib.npz"
+quantize static { calibrate minmax on calib }
+"""
+TARGET = HEAD + "target tensorrt\n"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("tensorrt")
+    return qdsl.compile(project(folder, head=TARGET), out=folder / "build", lock=False)
+
+
+def emitted(made: Any) -> ModelProto:
+    return onnx.load(made.targets[0].emitted.model)
+
+
+def writers(proto: ModelProto) -> dict[str, NodeProto]:
+    return {name: node for node in proto.graph.node for name in node.output}
+
+
+def dequantized(proto: ModelProto) -> set[tuple[str, int]]:
+    """Nodes and ports that read through a DequantizeLinear."""
+    writer = writers(proto)
+    ports = [(node, port, name) for node in proto.graph.node for port, name in enumerate(node.input)]
+    return {(node.name, port) for node, port, name in ports if name in writer and _is(writer[name])}
+
+
+def _is(node: NodeProto) -> bool:
+    return node.op_type == "DequantizeLinear"
+
+
+def test_pairs_stand_before_what_multiplies_and_before_the_skip(made: Any) -> None:
+    layers = {(name, port) for name in ("stem", "inner", "left", "right", "gemm") for port in (0, 1)}
+    assert dequantized(emitted(made)) == layers | {("add", 1)}
+
+
+def test_a_tensor_that_two_layers_read_has_one_pair(made: Any) -> None:
+    read = {node.name: list(node.input) for node in emitted(made).graph.node}
+    assert read["left"][0] == read["right"][0]
+    assert read["add"][1] == read["inner"][0]
+
+
+def test_all_is_symmetric_int8_with_what_defaults_differ_in_written(made: Any) -> None:
+    proto = emitted(made)
+    constants = {each.name: each for each in proto.graph.initializer}
+    pairs = [node for node in proto.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert pairs and {node.domain for node in pairs} == {""}
+    for node in pairs:
+        scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input[1:3])
+        assert zero.dtype == np.int8 and not zero.any() and (scale > 0).all()
+        assert bool(scale.ndim) == any(each.name == "axis" for each in node.attribute)
+    biases = [constants[node.input[2]] for node in proto.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert {each.data_type for each in biases} == {TensorProto.FLOAT}
+
+
+def test_the_plan_says_what_runs_in_int8(made: Any) -> None:
+    runs = {node.node: (node.prediction.runs, node.mark) for node in made.targets[0].plan.nodes}
+    assert {name for name, (run, _) in runs.items() if run == "integer"} == {"stem", "inner", "left", "right", "gemm"}
+    assert {mark for run, mark in runs.values() if run == "float"} == {"="}
+
+
+def test_the_manifest_says_what_to_hold_an_engine_against(made: Any) -> None:
+    folder = made.targets[0].emitted.directory
+    text = (folder / "quant_manifest.json").read_text(encoding="utf-8")
+    found = decode(QuantManifest, json.loads(text))
+    assert found.sha256 == hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    assert [(node.node, node.expect) for node in found.nodes] == [
+        *((name, "int8") for name in ("stem", "inner", "left", "right", "gemm"))
+    ]
+    assert found.boundary == ("x_QuantizeLinear",)
+    stem = found.nodes[0]
+    assert [(pair.port, pair.quantize != "", len(pair.scale)) for pair in stem.pairs] == [(0, True, 1), (1, False, 4)]
+
+
+def test_what_an_engine_computes_in_is_not_known_here(made: Any) -> None:
+    (target,) = made.targets
+    assert not target.verification.kernels_read and not target.verification.as_predicted
+    assert "--check rtx" in target.verification.unseen
+    assert target.verification.outputs[0].sqnr_db > 20
+
+
+def test_rules_of_a_recipe_change_edges(tmp_path: Path) -> None:
+    rules = 'place { leave skip of residual_add; quantize inputs of "pool" }\nkeep "left" in float32\n'
+    result = qdsl.compile(project(tmp_path, rules, head=TARGET), out=tmp_path / "build", lock=False)
+    found = dequantized(emitted(result))
+    assert ("add", 1) not in found and ("pool", 0) in found and ("left", 0) not in found and ("right", 0) in found
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ("layers all { activations uint8 }", "uint8"),
+        ("layers all { weights int4 }", "int4"),
+        ("layers all { activations int8 affine }", "symmetric"),
+    ],
+)
+def test_what_tensorrt_does_not_take_is_refused_at_its_line(rule: str, why: str, tmp_path: Path) -> None:
+    shown = cli("plan", project(tmp_path, f"{rule}\n", head=TARGET))
+    assert shown.returncode == 1 and "error[target-cannot]" in shown.stderr and why in shown.stderr
+    assert rule in shown.stderr
