@@ -43,6 +43,7 @@ from qdsl.findings.arithmetic import arithmetic_findings
 from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.harness.profiles import BuildProfile, Profile
+from qdsl.measure.engines import sorted_out
 from qdsl.measure.slower import slower
 from qdsl.provenance.records import KEY
 from qdsl.spec.plan import PLAN_VERSION
@@ -934,10 +935,19 @@ def rtx_absent(folder: Path) -> None:
         qdsl.api.audit(folder / "model.onnx", engine="rtx")
 
 
+def two_engines(folder: Path) -> object:
+    """Layers of two engines, added at once."""
+    paths = [folder / "one.json", folder / "two.json"]
+    for path in paths:
+        path.write_text('{"Layers": []}', encoding="utf-8")
+    return sorted_out(paths)
+
+
 CALLS: dict[str, Setup] = {
     "rtx-absent": rtx_absent,
     "rtx-capability": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", capability="sm87"),
     "engine-choice": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtz"),
+    "engine-files": two_engines,
     "engine-target": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", target="ort"),
     "graph-absent": undrawn,
     "fix-place": beside_conv(lambda folder: qdsl.api.audit(folder / "model.onnx", fix=folder / "model.onnx")),

@@ -145,6 +145,8 @@ def _counted(count: int, what: str) -> str:
 def _verdict(budget: BudgetFacts) -> str:
     from qdsl.spec.words import in_unit
 
+    if budget.form == "holds" and budget.value is not None:
+        return f"{'holds' if budget.verdict == 'holds' else 'BROKEN'} ({budget.source})"
     if budget.value is None or budget.bound is None:
         return f"undecided: {budget.source or 'not measured'}"
     shown = in_unit(budget.value, budget.unit)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qdsl.api import ReportResult
     from qdsl.harness.devices import Device
+    from qdsl.harness.engines import Engine
     from qdsl.harness.measurements import BuildFacts
 
 
@@ -25,8 +26,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="take in the measurements.json that `python bench.py` wrote on a device, and decide the budgets by it "
-        "(may be repeated; exit 4 for a broken budget)",
+        help="take in the measurements.json that `python bench.py` wrote on a device, or files of a TensorRT engine "
+        "(layers.json, profile.json, times.json), and decide the budgets by it (may be repeated; exit 4 for a broken "
+        "budget)",
+    )
+    parser.add_argument(
+        "--device", metavar="NAME", help="with --add: on which GPU the engine is, where no build.json beside says it"
     )
     add_json(parser)
 
@@ -39,7 +44,10 @@ def run(args: argparse.Namespace) -> int:
     if args.add and len(args.directories) > 1:
         complain("`--add` takes one build directory")
         return EXIT_USAGE
-    result = qdsl.api.report(*args.directories, out=args.out, add=args.add)
+    if args.device is not None and not args.add:
+        complain("`--device` names the GPU of what `--add` takes in: add it")
+        return EXIT_USAGE
+    result = qdsl.api.report(*args.directories, out=args.out, add=args.add, device=args.device)
     if args.json:
         print_json(_as_json(result))
     else:
@@ -56,9 +64,20 @@ def _print(result: ReportResult, *, decided: bool) -> None:
         for device in (each for found in result.devices for each in found):
             counts = f"{count(device.profile.runs, 'run')}, {count(device.samples, 'sample')}"
             line("device", f"{device.name}   {device.target}, {counts}")
+        for engine in (each for found in result.engines for each in found):
+            line("engine", f"{engine.name}   {engine.target}, {_engine_words(engine)}")
         for build in (each for found in result.builds for each in found.builds):
             print_budgets(build.budgets)
     line("report", str(result.path))
+
+
+def _engine_words(found: Engine) -> str:
+    from qdsl.harness.engines import counts
+    from qdsl.report.words import count
+
+    told = [f"{number} {verdict}" for verdict, number in counts(found.computes.nodes)] if found.computes else []
+    told += [count(len(found.seconds), "run")] if found.seconds else []
+    return ", ".join(told)
 
 
 def _as_json(result: ReportResult) -> dict[str, Any]:
@@ -69,8 +88,9 @@ def _as_json(result: ReportResult) -> dict[str, Any]:
             "recipe": found.recipe,
             "targets": {build.target: _target(build) for build in found.builds},
             "devices": [_device(device) for device in devices],
+            "engines": [_engine(engine) for engine in engines],
         }
-        for found, devices in zip(result.builds, result.devices, strict=True)
+        for found, devices, engines in zip(result.builds, result.devices, result.engines, strict=True)
     ]
     told = [diagnostic_json(each) for each in result.diagnostics]
     return {"path": str(result.path), "holds": result.holds, "builds": builds, "diagnostics": told}
@@ -91,3 +111,14 @@ def _device(device: Device) -> dict[str, Any]:
         "emulated": device.emulated,
         "profile": profile_json(device.profile),
     }
+
+
+def _engine(found: Engine) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from qdsl.harness.profiles import FORMS
+
+    timed = found.timed
+    latency = None if timed is None else {form: timed.latency(form) for form in FORMS}
+    plain = {name: value for name, value in asdict(found).items() if name != "seconds"}
+    return {"name": found.name, **plain, "runs": len(found.seconds), "latency": latency}

@@ -220,7 +220,7 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow("power", (), "watts", (), "mean power"),
     MetricRow("macs", (), "number", (), "multiplications and additions per run"),
     MetricRow("integer_share", (), "ratio", (), "the share of those that runs in integers"),
-    MetricRow("qdq", (), "holds", ("survives",), "every Q/DQ pair is still in the emitted graph"),
+    MetricRow("qdq", (), "holds", ("survives",), "what was planned in integers computes in them"),
 )
 
 # Words between a metric and its comparison: against the float model instead of by itself.

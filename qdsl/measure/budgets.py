@@ -110,8 +110,8 @@ def cost_readings(found: Profile, where: str) -> dict[Name, Reading]:
     ours, floats = found.of(found.target), found.of(FLOAT)
     source = f"measured {where}, {found.runs} run{'' if found.runs == 1 else 's'}"
     spread, shared = (
-        _factors(ours.turns),
-        _factors([one / two for one, two in zip(ours.turns, floats.turns, strict=False)]),
+        spread_of(ours.turns),
+        spread_of([one / two for one, two in zip(ours.turns, floats.turns, strict=False)]),
     )
     measured: dict[Name, Reading] = {
         ("latency", (form,)): Reading(
@@ -135,7 +135,7 @@ def cost_readings(found: Profile, where: str) -> dict[Name, Reading]:
     return measured
 
 
-def _factors(turns: Sequence[float]) -> Factors:
+def spread_of(turns: Sequence[float]) -> Factors:
     """The least and the most of some turns, as factors of the median."""
     middle = median(turns)
     return (min(turns) / middle, max(turns) / middle) if middle > 0 else (1.0, 1.0)

@@ -1,4 +1,5 @@
-"""What devices measured of a build, taken in beside it, and the budgets that it decides."""
+"""What devices measured of a build, and engines that were built of it elsewhere, taken in beside it, and the budgets
+that they decide."""
 
 from __future__ import annotations
 
@@ -9,19 +10,29 @@ from pathlib import Path
 from qdsl.diag import Diagnostics, QdslError
 from qdsl.harness import devices
 from qdsl.harness.devices import Device
+from qdsl.harness.engines import Engine
 from qdsl.harness.measurements import COSTS, BudgetFacts, BuildFacts, Measurements
+from qdsl.measure import engines
 from qdsl.measure.budgets import Name, Reading, cost_readings, decide, worst
 from qdsl.work.writing import write_text
 
 
-def take_in(directory: Path, build: Measurements, paths: Sequence[Path]) -> None:
-    """Keep the measurements of devices in `devices/` of the build's folder: all of them, or none. Raises QdslError with
-    all that is wrong with any: measurements-missing, measurements-file, measurements-other, artifact-write."""
+def take_in(directory: Path, build: Measurements, paths: Sequence[Path], device: str | None = None) -> None:
+    """Keep the measurements of devices in `devices/` of the build's folder, and an engine in `engines/`, whose GPU is
+    called `device`: all of them, or none. Raises QdslError with all that is wrong with any: measurements-missing,
+    measurements-file, measurements-other, engine-files, artifact-write."""
     errors = Diagnostics()
+    brought, others = engines.sorted_out(paths)
     files = {}
-    for path in paths:
+    for path in others:
         try:
             name, text = devices.take_in(directory, build, path)
+            files[name] = text
+        except QdslError as error:
+            errors.extend(error.diagnostics)
+    if brought is not None:
+        try:
+            name, text = engines.taken_in(directory, build, brought, device)
             files[name] = text
         except QdslError as error:
             errors.extend(error.diagnostics)
@@ -30,19 +41,26 @@ def take_in(directory: Path, build: Measurements, paths: Sequence[Path]) -> None
         write_text(directory / name, text)
 
 
-def decided(found: Measurements, measured: Sequence[Device]) -> Measurements:
+def decided(found: Measurements, measured: Sequence[Device], built: Sequence[Engine] = ()) -> Measurements:
     """The build with the budgets that a device decides decided by what devices measured: what breaks on one of them is
     broken."""
-    return replace(found, builds=tuple(_decided(build, measured) for build in found.builds))
+    return replace(found, builds=tuple(_decided(build, measured, built) for build in found.builds))
 
 
-def _decided(build: BuildFacts, measured: Sequence[Device]) -> BuildFacts:
+def _decided(build: BuildFacts, measured: Sequence[Device], built: Sequence[Engine]) -> BuildFacts:
     own = [device for device in measured if device.target == build.target]
-    if not build.device or not own:
-        return build
+    of_engines = [engine for engine in built if engine.target == build.target]
     readings = [cost_readings(device.profile, f"on {device.name}") for device in own if not device.emulated]
-    budgets = (_by_devices(budget, readings) if budget.metric in COSTS else budget for budget in build.budgets)
-    return replace(build, budgets=tuple(budgets))
+    readings += [found for engine in of_engines if (found := engines.latencies(engine, build.device))]
+    budgets = build.budgets
+    if build.device and (own or readings):
+        budgets = tuple(_by_devices(budget, readings) if budget.metric in COSTS else budget for budget in budgets)
+    survival = engines.SURVIVAL
+    budgets = tuple(
+        engines.surviving(each, of_engines, build.device) if (each.metric, each.qualifiers) == survival else each
+        for each in budgets
+    )
+    return replace(build, budgets=budgets)
 
 
 def _by_devices(budget: BudgetFacts, readings: Sequence[Mapping[Name, Reading]]) -> BudgetFacts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl.diag import Diagnostic, Diagnostics, QdslError
-from qdsl.harness import devices
+from qdsl.harness import devices, engines
 from qdsl.measure.devices import decided, take_in
 from qdsl.report import Build, load, page
 from qdsl.work.writing import write_text
@@ -24,10 +24,13 @@ class Page:
     warnings: tuple[Diagnostic, ...]
 
 
-def write_page(folders: Sequence[Path], out: Path | None = None, add: Sequence[Path] = ()) -> Page:
+def write_page(
+    folders: Sequence[Path], out: Path | None = None, add: Sequence[Path] = (), device: str | None = None
+) -> Page:
     """Make the page about the builds in `folders` and write it to `out`, by default into the one folder, or beside the
-    caller. `add` are files of devices, kept in the first folder from now on. Raises QdslError with all that is wrong
-    with any file: measurements-*, plan-file, image-*, artifact-write."""
+    caller. `add` are files of devices and of an engine, whose GPU is called `device`, kept in the first folder from now
+    on. Raises QdslError with all that is wrong with any file: measurements-*, engine-files, plan-file, image-*,
+    artifact-write."""
     builds: list[Build] = []
     errors = Diagnostics()
     for folder in folders:
@@ -37,7 +40,7 @@ def write_page(folders: Sequence[Path], out: Path | None = None, add: Sequence[P
             errors.extend(error.diagnostics)
     errors.raise_errors()
     if add:
-        take_in(folders[0], builds[0].found, add)
+        take_in(folders[0], builds[0].found, add, device)
     warnings = Diagnostics()
     shown = tuple(_with_devices(folder, build, warnings) for folder, build in zip(folders, builds, strict=True))
     path = out if out is not None else (folders[0] / PAGE if len(folders) == 1 else Path(COMPARISON))
@@ -46,7 +49,8 @@ def write_page(folders: Sequence[Path], out: Path | None = None, add: Sequence[P
 
 
 def _with_devices(folder: Path, build: Build, warnings: Diagnostics) -> Build:
-    """The build with what devices measured of it."""
+    """The build with what devices measured of it, and what is known of its engines."""
     found, left_out = devices.kept(folder, build.found)
-    warnings.extend(left_out)
-    return replace(build, found=decided(build.found, found), devices=found)
+    built, unfit = engines.kept(folder, build.found)
+    warnings.extend((*left_out, *unfit))
+    return replace(build, found=decided(build.found, found, built), devices=found, engines=built)

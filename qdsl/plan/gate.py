@@ -12,6 +12,7 @@ from qdsl.plan.improve import BUILT
 from qdsl.targets import TARGETS, target_of
 
 _KNOWN = frozenset({"size", "macs", "integer_share"})
+_BUILT_ELSEWHERE = frozenset({"tensorrt"})  # targets whose engines the machine makes that runs them
 _PROFILED = frozenset({"latency", "throughput", "cpu", "memory", "energy"})
 
 
@@ -77,25 +78,32 @@ def _not_yet(what: str, span: Span, cure: str) -> Diagnostic:
 def _undecided(recipe: Recipe, block: Target | None) -> Iterator[Diagnostic]:
     device = block.device if block is not None else None
     for spec in recipe.evaluates:
-        yield from _budgets(spec.requires, recipe, device)
+        yield from _budgets(spec.requires, recipe, block)
     if recipe.tune is not None and device is not None:
         yield _warning(
             f"`tune {recipe.tune.goal}` is left out: `device` decides latency, and this machine is not it",
             recipe.tune.span,
         )
     if block is not None:
-        yield from _budgets(block.requires, recipe, device)
+        yield from _budgets(block.requires, recipe, block)
 
 
-def _budgets(requires: tuple[Require, ...], recipe: Recipe, device: str | None) -> Iterator[Diagnostic]:
-    """Warnings for budgets on what nothing here measures: a task that is not evaluated, a device elsewhere."""
+def _budgets(requires: tuple[Require, ...], recipe: Recipe, block: Target | None) -> Iterator[Diagnostic]:
+    """Warnings for budgets on what nothing here measures: a task that is not evaluated, a device elsewhere, an engine
+    that is built there."""
+    device = block.device if block is not None else None
     tasks = {spec.task for spec in recipe.evaluates}
     own = {row.name: row.tasks for row in METRICS}
     for require in requires:
         name = require.metric.name
         if name in _KNOWN or tasks.intersection(own[name]):
             continue
-        if name not in _PROFILED:
+        if name == "qdq" and block is not None and block.name in _BUILT_ELSEWHERE:
+            told = (
+                f"`require {requirement_text(require)}` is decided by an engine: `qdsl report BUILD --add layers.json`"
+            )
+            yield _warning(told, require.span)
+        elif name not in _PROFILED:
             yield _warning(f"`require {requirement_text(require)}` cannot be decided yet", require.span)
         elif device is not None:
             told = f"`require {requirement_text(require)}` is decided on {device[:80]}, and this machine is not it"

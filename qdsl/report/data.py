@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from qdsl.data.image import picture_size
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.harness.devices import Device
+from qdsl.harness.engines import Engine
 from qdsl.harness.measurements import COSTS, FILE, PICTURES, RECIPE, BudgetFacts, BuildFacts, Measurements
 from qdsl.harness.pictures import LONGEST
 from qdsl.harness.profiles import Profile
@@ -37,13 +38,15 @@ class Picture:
 @dataclass(frozen=True, slots=True)
 class Build:
     """One build's folder: what was measured, the plan of each target (none where there is no plan.json), the pictures
-    that are there, what devices measured of its artifacts, and the recipe's text ("": not kept)."""
+    that are there, what devices measured of its artifacts, the recipe's text ("": not kept), and engines that were
+    built of an artifact elsewhere."""
 
     found: Measurements
     plans: Mapping[str, Plan]
     pictures: Mapping[str, Picture]
     devices: tuple[Device, ...] = ()
     recipe: str = ""
+    engines: tuple[Engine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,11 @@ class Method:
     def devices(self) -> tuple[Device, ...]:
         """What devices measured of this artifact."""
         return tuple(found for found in self.build.devices if found.target == self.facts.target)
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Engines of this artifact."""
+        return tuple(found for found in self.build.engines if found.target == self.facts.target)
 
     @property
     def decisive(self) -> Profile | None:

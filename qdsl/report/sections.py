@@ -9,7 +9,7 @@ from qdsl.describe.render import choice_words, totals
 from qdsl.harness.measurements import BudgetFacts, BuildFacts
 from qdsl.harness.profiles import Profile
 from qdsl.harness.results import FLOAT
-from qdsl.report import accuracy, depths, devices, samples, speed, tables, words
+from qdsl.report import accuracy, depths, devices, engines, samples, speed, tables, words
 from qdsl.report.advice import what_to_do
 from qdsl.report.charts import of_style
 from qdsl.report.data import Build, Method, as_they_are, headline, scores_of
@@ -28,7 +28,7 @@ def section(mark: str, title: str, *inside: str) -> Html:
 
 def sections(build: Build, methods: Sequence[Method]) -> list[tuple[str, str, Html]]:
     """(mark, title, content) of each part, in the order in which people ask."""
-    measured = devices.part(methods)
+    measured = join((devices.part(methods), engines.part(methods)))
     return [
         ("summary", "Summary", summary(build, methods)),
         ("accuracy", "Accuracy", accuracy.part(build, methods)),
@@ -116,7 +116,7 @@ def _accuracy_tile(build: Build, method: Method) -> Html:
 def _latency_tile(method: Method) -> Html:
     found = method.decisive
     if found is None:
-        return _tile("latency", words.NOT_MEASURED, "no `profile` was carried out")
+        return _engine_latency_tile(method)
     before, after = found.of(FLOAT).latency(), found.of(method.facts.target).latency()
     where = f"; {_where(method, found)}" if method.facts.device else ""
     return _tile(
@@ -125,6 +125,16 @@ def _latency_tile(method: Method) -> Html:
         f"{words.faster(before, after)}, float {words.seconds(before)}; {words.count(found.runs, 'run')}{where}",
         _looks(before, after, method),
     )
+
+
+def _engine_latency_tile(method: Method) -> Html:
+    """What runs of an engine took that was built elsewhere: of several, the slowest."""
+    found = [(timed.latency(), engine) for engine in method.engines if (timed := engine.timed) is not None]
+    if not found:
+        return _tile("latency", words.NOT_MEASURED, "no `profile` was carried out")
+    latency, engine = max(found, key=lambda each: each[0])
+    about = f"on {engine.name}; {words.count(len(engine.seconds), 'run')}"
+    return _tile("latency, median", words.seconds(latency), about)
 
 
 def _where(method: Method, found: Profile) -> str:
@@ -210,6 +220,7 @@ def budgets(methods: Sequence[Method]) -> Html:
 def _budget(method: Method, budget: BudgetFacts, named: bool) -> list[Html]:
     value, bound, margin = budget.value, budget.bound, budget.margin
     shown = words.in_unit(value, budget.unit) if value is not None else words.UNDECIDED
+    shown = f"{100 * value:.1f} % of nodes" if value is not None and budget.form == "holds" else shown
     if value is not None and budget.low is not None and budget.high is not None:
         shown += f" [{words.in_unit(budget.low, budget.unit)}, {words.in_unit(budget.high, budget.unit)}]"
     part = value / bound if value is not None and bound else None

@@ -37,6 +37,16 @@ def target_of(name: str) -> Target:
     raise QdslError([Diagnostic("target-absent", headline, help=(f"the targets are {known}",))])
 
 
+def capability_of(device: str) -> tuple[int, int] | None:
+    """The CUDA compute capability of a device that recipes name; None for one that is not known, or no GPU."""
+    from qdsl.targets.tensorrt.devices import DeviceError, device_named
+
+    try:
+        return device_named(device).capability
+    except DeviceError:
+        return None
+
+
 def reference() -> Reference:
     """What runs float models, whatever the target: ONNX Runtime, which calibrates them, too."""
     from qdsl.targets.ort.target import Ort

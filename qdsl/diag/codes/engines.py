@@ -28,6 +28,14 @@ CODES: dict[str, CodeDoc] = {
         "recipe example\n",
         verb="library",
     ),
+    "engine-files": CodeDoc(
+        "files about an engine do not tell which engine it is, or nothing of it",
+        "`qdsl report BUILD --add` takes in what was brought back from the machine with the GPU: what the engine's "
+        "layers compute in, how long its runs and its layers take, and the build.json of build_engine.py. They have to "
+        "be of one engine of a `target tensorrt` of the build, and something has to say on which GPU it is.",
+        "recipe example\n",
+        verb="library",
+    ),
     "engine-target": CodeDoc(
         "an engine is asked about, and the audit is for another target",
         "What an engine computes is TensorRT's: the rules about TensorRT and the engine's layers are told together.",
