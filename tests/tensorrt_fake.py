@@ -72,6 +72,8 @@ def strict_tensorrt(release: Release, said: Said) -> ModuleType:
     for name in ("Logger", "ILogger"):
         for kind in IntEnum("Severity", ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"), start=0):
             setattr(getattr(module, name), kind.name, kind)
+    if "init_libnvinfer_plugins" in surface["functions"]:
+        module.__dict__["init_libnvinfer_plugins"] = lambda log, namespace: True
     module.__dict__["__version__"] = f"{release}.0"
     return module
 

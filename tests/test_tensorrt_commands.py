@@ -68,6 +68,7 @@ def told(text: str, folder: Path, *steps: str) -> list[list[str]]:
         (programs / name).chmod(0o755)
     (folder / "commands.sh").write_text(text, encoding="utf-8")
     environment = {
+        **os.environ,
         "PATH": f"{programs}:{os.environ['PATH']}",
         "TOLD": str(folder / "told"),
         "TRTEXEC": "trtexec",
@@ -141,13 +142,25 @@ def test_the_line_of_11_says_less(tmp_path: Path) -> None:
     assert not {"--noDataTransfers", "--useCudaGraph"} & set(profile)
 
 
-def test_a_dla_gets_the_float_file_and_its_cache(tmp_path: Path) -> None:
+def test_a_dla_gets_the_float_file_and_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("dla", "implicit"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "calib.cache").write_text(
+            "TRT-100300-EntropyCalibration2\nTRT-1: 3c010204\n", encoding="utf-8"
+        )
     agx = device_named("jetson-agx-orin")
     ((*words,),) = told(commands(building(Release(10, 3), agx, cache="dla")), tmp_path, "dla")
-    options = ("--int8", "--fp16", "--calib=dla/calib.cache", "--useDLACore=0", "--allowGPUFallback")
+    options = ("--int8", "--fp16", "--calib=dla/calib.here.cache", "--useDLACore=0", "--allowGPUFallback")
     assert words[1:8] == ["--onnx=dla/model.onnx", "--saveEngine=dla/engine.plan", *options]
     ((*words,),) = told(commands(building(Release(10, 3), NANO, cache="implicit")), tmp_path, "implicit")
-    assert "--calib=implicit/calib.cache" in words and "--useDLACore=0" not in words
+    for folder in ("dla", "implicit"):
+        ours, theirs = ((tmp_path / folder / name).read_bytes() for name in ("calib.cache", "calib.here.cache"))
+        assert ours == theirs
+    monkeypatch.setenv("CACHE_VERSION", "101303")
+    told(commands(building(Release(10, 3), NANO, cache="implicit")), tmp_path, "implicit")
+    text = (tmp_path / "implicit" / "calib.here.cache").read_text(encoding="utf-8")
+    assert text == "TRT-101303-EntropyCalibration2\nTRT-1: 3c010204\n"
+    assert "--calib=implicit/calib.here.cache" in words and "--useDLACore=0" not in words
 
 
 def test_no_name_of_a_model_is_read_by_the_shell(tmp_path: Path) -> None:
@@ -254,5 +267,8 @@ def test_what_a_version_does_not_take_is_not_written(tmp_path: Path) -> None:
     assert "polygraphy" not in (tmp_path / "commands.sh").read_text(encoding="utf-8")
     beside(tmp_path, manifest(), Release(10, 16), device_named("jetson-agx-orin"), [FIXED], calibrated=calibrated)
     assert (tmp_path / "implicit" / "calib.cache").read_text(encoding="utf-8").startswith("TRT-101600-")
+    patched = replace(manifest(), version="8.6.2")
+    beside(tmp_path, patched, Release(8, 6), NANO, [FIXED], calibrated=calibrated)
+    assert (tmp_path / "implicit" / "calib.cache").read_text(encoding="utf-8").startswith("TRT-8602-")
     with pytest.raises(UnbuildableError, match="not above 0"):
         beside(tmp_path, manifest(), Release(10, 3), None, [FIXED], calibrated=replace(calibrated, scales={"x": 0.0}))

@@ -10,7 +10,7 @@ from qdsl.lang import loads
 from qdsl.lang.recipe import Target
 from qdsl.targets.tensorrt.asked import Asked, asked, problems_of
 from qdsl.targets.tensorrt.devices import DEVICES, DeviceError, device_named, narrow_types
-from qdsl.targets.tensorrt.versions import NEWEST, RELEASES, Release, VersionError, parse_version
+from qdsl.targets.tensorrt.versions import NEWEST, RELEASES, Release, VersionError, cache_version, parse_version
 
 
 @needs_contracts
@@ -65,8 +65,12 @@ def test_versions_compare_as_numbers() -> None:
     assert [release.opset for release in map(parse_version, ("8.6", "10.3", "10.16", "11.4"))] == [17, 20, 24, 24]
 
 
-def test_the_number_of_a_cache_is_counted_as_each_major_version_does() -> None:
-    assert [release.cache_header for release in map(parse_version, ("8.6", "10.3", "10.16"))] == [8600, 100300, 101600]
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("8.6", 8600), ("8.6.2", 8602), ("8.6.2.3", 8602), ("10.3", 100300), ("10.13.3", 101303), ("10.16.1.11", 101601)],
+)
+def test_the_number_of_a_cache_is_counted_as_each_major_version_does(text: str, number: int) -> None:
+    assert cache_version(text) == number
 
 
 def test_devices_are_found_however_they_are_written() -> None:

@@ -55,7 +55,7 @@ def beside(
     written = list(golden.files)
     if calibrated is not None and release.calibration_caches:
         building = replace(building, cache=_folder(building))
-        written += _write_calibrated(folder / building.cache, calibrated, release)
+        written += _write_calibrated(folder / building.cache, calibrated, building.cache_version)
     for name in SCRIPTS:
         written.append(_write(folder / name, files(scripts).joinpath(name).read_text(encoding="utf-8")))
     written.append(_write(folder / COMMANDS, commands(building)))
@@ -69,7 +69,7 @@ def _folder(building: Building) -> str:
     return "dla" if device is not None and device.dla and building.release <= LAST_WITH_DLA else "implicit"
 
 
-def _write_calibrated(folder: Path, calibrated: Calibrated, release: Release) -> list[Path]:
+def _write_calibrated(folder: Path, calibrated: Calibrated, version: int) -> list[Path]:
     """Raises UnbuildableError for a scale that is none."""
     wrong = [name for name, scale in calibrated.scales.items() if not (math.isfinite(scale) and scale > 0)]
     if wrong:
@@ -77,7 +77,7 @@ def _write_calibrated(folder: Path, calibrated: Calibrated, release: Release) ->
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir()
-    text = render_cache(str(release.cache_header), calibrated.scales)
+    text = render_cache(str(version), calibrated.scales)
     calibrated.save(folder / "model.onnx")
     return [*sorted(path for path in folder.iterdir()), _write(folder / CACHE, text)]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from qdsl.spec.engine import QuantManifest
 from qdsl.targets.tensorrt.devices import Device
 from qdsl.targets.tensorrt.golden import Golden
-from qdsl.targets.tensorrt.versions import Release
+from qdsl.targets.tensorrt.versions import Release, cache_version
 
 Shape = tuple[int, ...]
 
@@ -83,6 +83,11 @@ class Building:
     def workspace(self) -> int:
         """Memory that one layer may take, in MiB: a quarter of a small board's, which the CPU shares."""
         return min(_MOST_WORKSPACE, self.device.memory * 256) if self.device is not None else _MOST_WORKSPACE
+
+    @property
+    def cache_version(self) -> int:
+        """The number in the calibration cache's first line: of the recipe's version, with its patch if it has one."""
+        return cache_version(self.manifest.version or str(self.release))
 
     @property
     def dla(self) -> bool:

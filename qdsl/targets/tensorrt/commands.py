@@ -87,10 +87,16 @@ def _steps(building: Building) -> Iterator[tuple[str, tuple[str, str]]]:
             ("# Hold each layer to the type that was planned, where a kernel has it.", _line('"$PYTHON"', forced)),
         )
     if building.cache:
-        yield _of_cache(building), (_CACHE_NOTE, _line('"$TRTEXEC"', _cached(building)))
+        number = building.cache_version
+        note = f"{_CACHE_NOTE}\n# A TensorRT that is not {number} takes a cache with its own number: CACHE_VERSION."
+        header = _HEADER.format(number=number, cache=f"{building.cache}/calib.cache", here=f"{building.cache}/{_HERE}")
+        yield building.cache, (note, header + _line('"$TRTEXEC"', _cached(building)))
 
 
 _CLOCKS = "  sudo nvpmodel -m 0\n  sudo jetson_clocks\n"
+_HERE = "calib.here.cache"
+_HEADER = """  sed "1s/^TRT-[0-9]*/TRT-${{CACHE_VERSION:-{number}}}/" {cache} > {here}
+"""
 _CACHE_NOTE = "# The float file with a calibration cache instead of Q/DQ: TensorRT places integers itself."
 
 
@@ -98,10 +104,6 @@ def _typing(building: Building) -> str:
     if building.strong:
         return "Strongly typed: layers compute in the types of the graph."
     return f"Weakly typed: {', '.join(building.flags)} are allowed, and TensorRT takes what is fastest."
-
-
-def _of_cache(building: Building) -> str:
-    return "dla" if building.dla else "implicit"
 
 
 # ---- trtexec ---------------------------------------------------------------------------------------------------------
@@ -168,7 +170,7 @@ def _cached(building: Building) -> list[str]:
             f"--saveEngine={folder}/{ENGINE}",
             "--int8",
             "--fp16",
-            f"--calib={folder}/calib.cache",
+            f"--calib={folder}/{_HERE}",
         ),
         *(["--useDLACore=0", "--allowGPUFallback"] if building.dla else []),
         *_ranges(building),

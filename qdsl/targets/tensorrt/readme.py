@@ -149,12 +149,12 @@ def _cache(building: Building) -> Iterator[str]:
         return
     yield "## Without Q/DQ"
     yield ""
-    version = f"`TRT-{building.release.cache_header}-EntropyCalibration2`"
+    version = f"`TRT-{building.cache_version}-EntropyCalibration2`"
     yield (
         f"`{building.cache}/model.onnx` is the float model, `{building.cache}/calib.cache` one scale per tensor, of "
         "the ranges that the Q/DQ pairs were made of. TensorRT then decides itself where integers stand, so the "
-        f"manifest does not speak of that engine. Its first line is {version}: a version with another number refuses "
-        "it, so write there the one that it names."
+        f"manifest does not speak of that engine. Its first line is {version}, and a TensorRT of another number or "
+        f"patch refuses it: `CACHE_VERSION=8602 sh commands.sh {building.cache}` builds with that of 8.6.2."
     )
     if building.dla:
         yield (

@@ -93,12 +93,6 @@ class Release:
         """The newest opset that NVIDIA's table of operators is known to name for this version or one before it."""
         return [opset for since, opset in _OPSETS if self >= Release(*since)][-1]
 
-    @property
-    def cache_header(self) -> int:
-        """The number in the first line of this version's calibration caches, of patch 0: 8.x counts minor versions in
-        hundreds, later ones in hundreds of a longer number (`TRT-8600`, `TRT-100300`)."""
-        return self.major * (1_000 if self.major < 10 else 10_000) + self.minor * 100
-
 
 RELEASES = (
     Release(8, 6),
@@ -128,6 +122,15 @@ def parse_version(text: str) -> Release:
     if release not in RELEASES:
         raise VersionError(f"files are not emitted for TensorRT {text[:40]}", *_known(release))
     return release
+
+
+def cache_version(text: str) -> int:
+    """The number in the first line of the calibration caches of a version, with its patch where the text has one: 8.x
+    counts `major * 1000 + minor * 100 + patch` (8602 for 8.6.2), later ones `major * 10000 + ..` (100300 for 10.3.0).
+    Raises VersionError."""
+    release = parse_version(text)
+    patch = int((*text.strip().split("."), "0")[2])
+    return release.major * (1_000 if release.major < 10 else 10_000) + release.minor * 100 + patch
 
 
 def _known(release: Release) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gpu = {} if options.serialize_only else gpu_here()
     strong = strongly_typed(options.typing or manifest.get("typing") or "weak")
     log = Log(options.verbose)
+    trt.init_libnvinfer_plugins(log, "")  # the parser makes some operators of plugins that TensorRT brings
     builder = trt.Builder(log)
     network = builder.create_network(creation_flags(strong))
     onnx_parser = trt.OnnxParser(network, log)

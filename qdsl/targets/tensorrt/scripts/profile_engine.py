@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     cuda = Cuda()
     log = trt.Logger(trt.Logger.WARNING)
+    trt.init_libnvinfer_plugins(log, "")  # an engine may hold plugins that TensorRT brings
     engine = loaded(log, options.engine)
     context = engine.create_execution_context()
     if context is None:
