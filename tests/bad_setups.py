@@ -42,10 +42,13 @@ from qdsl.engines.rtx import places
 from qdsl.findings.arithmetic import arithmetic_findings
 from qdsl.graph import load
 from qdsl.harness import emulators
+from qdsl.harness.engine_checks import EngineCheck
 from qdsl.harness.profiles import BuildProfile, Profile
+from qdsl.measure.engine_checking import faults
 from qdsl.measure.engines import sorted_out
 from qdsl.measure.slower import slower
 from qdsl.provenance.records import KEY
+from qdsl.spec.engine import UNDECIDED
 from qdsl.spec.plan import PLAN_VERSION
 from qdsl.spec.plan_json import from_json, to_json
 from qdsl.targets.ort.emit import emit
@@ -943,11 +946,17 @@ def two_engines(folder: Path) -> object:
     return sorted_out(paths)
 
 
+def engine_otherwise(folder: Path) -> None:
+    """An engine of which the process died."""
+    raise QdslError(faults(EngineCheck("tensorrt", "an engine", UNDECIDED, reason="its process died by SIGSEGV")))
+
+
 CALLS: dict[str, Setup] = {
     "rtx-absent": rtx_absent,
     "rtx-capability": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", capability="sm87"),
     "engine-choice": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtz"),
     "engine-files": two_engines,
+    "engine-otherwise": engine_otherwise,
     "engine-target": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", target="ort"),
     "graph-absent": undrawn,
     "fix-place": beside_conv(lambda folder: qdsl.api.audit(folder / "model.onnx", fix=folder / "model.onnx")),

@@ -88,7 +88,7 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_file_of_the_command_line_is_reached() -> None:
-    shared = {"__init__", "checked", "common", "log", "measured", "output", "process", "progress"}
+    shared = {"__init__", "checked", "common", "engines", "log", "measured", "output", "process", "progress"}
     files = {path.stem for path in (ROOT / "qdsl" / "cli").glob("*.py")}
     assert files - shared == set(map(module_name, VERBS))
 

@@ -23,7 +23,7 @@ NAMES = [step.__name__ for step in STEPS]
 MORE = "evaluate fidelity on calib { require cosine >= 0.5 }\n"
 # What is there after each step that was not there before.
 LEAVES = {
-    "require": {"calibrator", "processors"},
+    "require": {"calibrator", "processors", "examination"},
     "read": {"loaded", "pinned"},
     "prepare": {"prepared"},
     "plan": {"planned"},
@@ -35,6 +35,7 @@ LEAVES = {
     "emit": {"made"},
     "evaluate": {"figures"},
     "emulate": {"checks"},
+    "examine": {"engines"},
     "trace": {"causes"},
     "judge": {"budgets", "measurements"},
     "report": {"page"},

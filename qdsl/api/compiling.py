@@ -10,6 +10,7 @@ from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostic
 from qdsl.harness import Evaluation
 from qdsl.harness.checks import Check
+from qdsl.harness.engine_checks import EngineCheck
 from qdsl.harness.measurements import Measurements
 from qdsl.harness.profiles import Profile
 from qdsl.measure.budgets import Budget
@@ -44,6 +45,7 @@ STEPS: tuple[Callable[[Job], None], ...] = (
     judging.evaluate,
     judging.bundle,
     judging.emulate,
+    judging.examine,
     judging.trace,
     judging.judge,
     judging.advise,
@@ -70,7 +72,8 @@ class CompileResult:
     beside the recipe, None where none was used or written; `from_lock` says that it gave the ranges. `evaluations` are
     the recipe's `evaluate` statements, carried out, `profiles` what each target was found to cost on this machine; none
     where that was not wanted, or their data is not there. `checks` are what the artifacts compute on other processors,
-    emulated. `measurements` is what `measurements.json` says, `report` the page that shows all of it."""
+    emulated, `engines` what engines of them that were built here compute. `measurements` is what `measurements.json`
+    says, `report` the page that shows all of it."""
 
     recipe: str
     directory: Path
@@ -84,11 +87,17 @@ class CompileResult:
     evaluations: tuple[Evaluation, ...] = ()
     profiles: tuple[Profile, ...] = ()
     checks: tuple[Check, ...] = ()
+    engines: tuple[EngineCheck, ...] = ()
 
     @property
     def computes(self) -> bool:
         """Whether the artifacts compute what their graphs say on every processor that was asked for."""
         return not faults(self.checks)
+
+    @property
+    def survives(self) -> bool:
+        """Whether everything planned in integers is known to compute in them, in every engine that was asked for."""
+        return all(each.passes for each in self.engines)
 
     @property
     def holds(self) -> bool:
@@ -124,6 +133,8 @@ def compile(
     allow_python: bool = False,
     provenance: str = "text",
     causes: bool = False,
+    check: str | None = None,
+    capability: str | None = None,
 ) -> CompileResult:
     """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, verify, evaluate and profile.
 
@@ -140,12 +151,29 @@ def compile(
     missing for that is raised first (cpu-unknown, emulator-absent). `allow_python` lets code that the recipe names run
     (`decode python`). `provenance` is what the emitted file carries of where it comes from: the recipe's `text` beside
     the hashes and versions, `hashes` alone, or `none`. With `causes`, the measurements and the page say which tensors
-    the error of each artifact comes from, and what would help. Raises ValueError for wishes that contradict, and for
+    the error of each artifact comes from, and what would help.
+
+    `check="rtx"` has TensorRT-RTX build an engine of the artifact for `tensorrt`, without a GPU, for a GPU of a compute
+    `capability` ("sm86" where it is None), and holds what each node computes in there against the plan; it decides
+    `require qdq survives` where the target names no device. engine-choice, engine-target, rtx-capability and rtx-absent
+    are raised first. Raises ValueError for wishes that contradict, and for
     less than one worker, sample or shard.
     """
     lock_wish, effort = Wish(lock=lock, locked=locked, update=update), Effort(workers, batch, shards, engine)
     wishes = Wishes(
-        Path(path), Path(out), target, sets or {}, lock_wish, effort, measure, on, allow_python, provenance, causes
+        Path(path),
+        Path(out),
+        target,
+        sets or {},
+        lock_wish,
+        effort,
+        measure,
+        on,
+        allow_python,
+        provenance,
+        causes,
+        check,
+        capability,
     )
     with Job(wishes, listener or silent) as job:
         for step in STEPS:
@@ -171,4 +199,5 @@ def _result(job: Job) -> CompileResult:
         evaluations=job.figures.evaluations,
         profiles=job.figures.profiles,
         checks=job.checks,
+        engines=tuple(job.engines.values()),
     )

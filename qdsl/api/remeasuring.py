@@ -15,6 +15,7 @@ from qdsl.harness.profiles import Profile
 from qdsl.measure import asking, evaluating, measuring, profiling
 from qdsl.measure.budgets import Budget
 from qdsl.measure.doubts import guessing
+from qdsl.measure.engine_checking import surviving
 from qdsl.measure.events import Event, Listener, silent
 from qdsl.measure.measuring import Measured, Standing
 from qdsl.measure.pages import write_page
@@ -183,7 +184,9 @@ def _written(job: _Job, measured: Measured) -> MeasureResult:
         standing = Standing(
             build.target, build.bytes, model.macs, model.uncounted, build.integer_macs, build.mismatches
         )
-        decided = budgets[build.target] = measuring.budgets(job.prepared, standing, measured)
+        known = measuring.budgets(job.prepared, standing, measured)
+        decided = tuple(surviving(each, build.engine, build.device) for each in known)
+        budgets[build.target] = decided
         builds.append(replace(build, budgets=measuring.budget_facts(decided)))
     kept = replace(job.found, builds=tuple(builds), evaluations=measured.evaluations, profiles=measured.profiles)
     measuring.publish(job.directory, kept, measured.pictures)

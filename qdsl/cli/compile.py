@@ -31,6 +31,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     _add_lock(parser)
     add_on(parser)
     parser.add_argument(
+        "--check",
+        choices=("rtx",),
+        help="build an engine of the artifact for tensorrt with NVIDIA's TensorRT-RTX, without a GPU, and hold what "
+        "its layers compute in against the plan (needs the extra `rtx`)",
+    )
+    parser.add_argument("--cc", metavar="SM", help="with --check: the compute capability to build for (sm86)")
+    parser.add_argument(
         "--causes",
         action="store_true",
         help="say which tensors the error comes from, and what would help (slow)",
@@ -61,10 +68,13 @@ def _add_lock(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import qdsl.api
-    from qdsl.cli import EXIT_BUDGET
-    from qdsl.cli.output import print_json, show_diagnostics
+    from qdsl.cli import EXIT_BUDGET, EXIT_USAGE
+    from qdsl.cli.output import complain, print_json, show_diagnostics
     from qdsl.cli.progress import Progress
 
+    if args.cc is not None and args.check is None:
+        complain("`--cc` says for which GPU `--check rtx` builds: add it")
+        return EXIT_USAGE
     with Progress(as_json=args.json) as progress:
         result = qdsl.api.compile(
             args.recipe,
@@ -84,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
             allow_python=args.allow_python,
             provenance=args.provenance,
             causes=args.causes,
+            check=args.check,
+            capability=args.cc,
         )
     show_diagnostics(result.diagnostics)
     if args.json:
@@ -91,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _tell_causes(result)
         line("report", str(result.report))
-    sure = result.as_verified and result.computes and not result.undecided
+    sure = result.as_verified and result.computes and result.survives and not result.undecided
     return 0 if result.holds and (sure or not args.strict) else EXIT_BUDGET
 
 
@@ -130,6 +142,7 @@ def _plain(value: Any) -> Any:
 def _as_json(result: CompileResult) -> dict[str, Any]:
     from qdsl.auditing.formats.causes import to_data as causes_json
     from qdsl.cli.checked import check_json
+    from qdsl.cli.engines import engine_json
     from qdsl.cli.output import diagnostic_json
     from qdsl.harness.measurements import evaluation_json, profile_json
 
@@ -157,5 +170,6 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
         "evaluations": [evaluation_json(found) for found in result.evaluations],
         "profiles": [profile_json(found) for found in result.profiles],
         "checks": [check_json(found) for found in result.checks],
+        "engines": [engine_json(found) for found in result.engines],
         "diagnostics": [diagnostic_json(d) for d in result.diagnostics],
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qdsl.cli.checked import print_check
+from qdsl.cli.engines import print_engine
 from qdsl.cli.measured import line, of, print_budgets, print_evaluation, print_profile
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def log(progress: Progress, *, as_json: bool) -> Callable[[Event], None]:
 def _print_found(event: Event) -> None:
     from qdsl.harness import Evaluation
     from qdsl.harness.checks import Check
+    from qdsl.harness.engine_checks import EngineCheck
     from qdsl.harness.measurements import Measurements
     from qdsl.measure.measuring import Made
     from qdsl.spec.words import plain
@@ -51,6 +53,8 @@ def _print_found(event: Event) -> None:
             _print_verification(found.verification, as_it_is=found.plan.mode == "none")
     elif isinstance(found, Check):
         print_check(found)
+    elif isinstance(found, EngineCheck):
+        print_engine(found)
     elif isinstance(found, Evaluation):
         print_evaluation(found)
     elif isinstance(found, Measurements):

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from qdsl.causes.records import Causes
 from qdsl.harness.check import json_ready
+from qdsl.harness.engine_checks import EngineCheck
 from qdsl.harness.profiles import FORMS, Profile
 from qdsl.harness.results import BuildScores, Evaluation, Odd, Shown
 from qdsl.lang.vocabulary import FORMS as BUDGET_FORMS
@@ -90,7 +91,8 @@ class BuildFacts:
     `layers` hold tensors against the float model's, on samples of `source`; `activations` is as in `ModelFacts`;
     `device` is where its budgets are decided, "" for any; `not_verified` why it did not run on the machine that built
     it, "" where it did; `unordered` are the outputs that are held against nothing, each with why; `causes` is
-    where the error of the outputs comes from, None where that was not asked."""
+    where the error of the outputs comes from, `engine` what an engine that was built of it where it was made computes;
+    None where that was not asked."""
 
     target: FileName
     mode: str
@@ -109,6 +111,7 @@ class BuildFacts:
     not_verified: Annotated[str, SPARE] = ""
     unordered: Annotated[Mapping[str, str], SPARE] = field(default_factory=dict)
     causes: Annotated[Causes | None, SPARE] = None
+    engine: Annotated[EngineCheck | None, SPARE] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +158,8 @@ def document(found: Measurements) -> str:
 
 
 def _facts(found: BuildFacts) -> dict[str, Any]:
-    """`not_verified`, `unordered` and `causes` stand there alone where there is something to say."""
-    seldom = ("not_verified", "unordered", "causes")
+    """Some stand there alone where there is something to say."""
+    seldom = ("not_verified", "unordered", "causes", "engine")
     return {name: value for name, value in asdict(found).items() if value or name not in seldom}
 
 

@@ -14,6 +14,7 @@ from qdsl.causes.records import Causes
 from qdsl.diag import Diagnostics
 from qdsl.graph.liveness import peak_activations
 from qdsl.harness import Evaluation, Odd
+from qdsl.harness.engine_checks import EngineCheck
 from qdsl.harness.environment import lasting
 from qdsl.harness.measurements import (
     FILE,
@@ -198,10 +199,11 @@ def write(
     decided: Sequence[Sequence[Budget]],
     lock: Path | None,
     causes: Mapping[str, Causes] | None = None,
+    engines: Mapping[str, EngineCheck] | None = None,
 ) -> Measurements:
     """Writes `measurements.json` with its pictures, and returns what is in it; what was not measured is not. `causes`
-    are by target. Raises QdslError (artifact-write)."""
-    known = _measurements(prepared, made, found, decided, lock, causes or {})
+    and `engines` are by target. Raises QdslError (artifact-write)."""
+    known = _measurements(prepared, made, found, decided, lock, causes or {}, engines or {})
     publish(directory, known, found.pictures)
     return known
 
@@ -226,6 +228,7 @@ def _measurements(
     decided: Sequence[Sequence[Budget]],
     lock: Path | None,
     causes: Mapping[str, Causes],
+    engines: Mapping[str, EngineCheck],
 ) -> Measurements:
     pairs = zip(made, decided, strict=True)
     return Measurements(
@@ -236,6 +239,7 @@ def _measurements(
             replace(
                 _build_facts(prepared, each, _block(prepared, each.plan.target), budgets),
                 causes=causes.get(each.plan.target),
+                engine=engines.get(each.plan.target),
             )
             for each, budgets in pairs
         ),

@@ -15,6 +15,13 @@ ELIMINATED = "ELIMINATED"  # stands in no layer
 UNKNOWN = "UNKNOWN"
 VERDICTS = (INT8, INT8_IN_FLOAT_OUT, FP8, WEIGHT_ONLY, DROPPED, ELIMINATED, UNKNOWN)
 
+# What a node may turn out to be, by what it was planned in: then it survived. Others were planned in floats.
+KEPT: Mapping[str, tuple[str, ...]] = {
+    "int8": (INT8, INT8_IN_FLOAT_OUT),
+    "fp8": (FP8,),
+    "weights": (WEIGHT_ONLY, INT8, INT8_IN_FLOAT_OUT, FP8),
+}
+
 # Where an examination ended: the parser refused the file, the builder did, an engine was built, or nobody knows (the
 # process died or ran too long).
 PARSE, BUILD, BUILT, UNDECIDED = "parse", "build", "built", "undecided"

@@ -13,8 +13,10 @@ from qdsl.calibrate import Ranges
 from qdsl.causes.records import Causes
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostics
+from qdsl.engines.asked import Examination
 from qdsl.harness import Evaluation, emulators
 from qdsl.harness.checks import Check
+from qdsl.harness.engine_checks import EngineCheck
 from qdsl.harness.measurements import Measurements
 from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
@@ -64,6 +66,8 @@ class Wishes:
     allow_python: bool = False
     provenance: str = "text"
     causes: bool = False
+    check: str | None = None
+    capability: str | None = None
 
     def __post_init__(self) -> None:
         if self.provenance not in CARRIED:
@@ -110,6 +114,8 @@ class Job:
 
     calibrator = Left[Calibrator]("require")
     processors = Left[Sequence[emulators.Cpu]]("require")
+    # Who builds engines of the artifacts; None where that is not asked.
+    examination = Left[Examination | None]("require")
     loaded = Left[Loaded]("read")
     # The lock, compared or written later.
     pinned = Left[Pinned]("read")
@@ -133,6 +139,7 @@ class Job:
     figures = Left[Measured]("evaluate")
     checks = Left[tuple[Check, ...]]("emulate")
     # By target; of none where that was not asked.
+    engines = Left[Mapping[str, EngineCheck]]("examine")
     causes = Left[Mapping[str, Causes]]("trace")
     # By target, in order.
     budgets = Left[tuple[tuple[Budget, ...], ...]]("judge")

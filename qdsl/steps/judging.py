@@ -8,7 +8,9 @@ from qdsl.advice.trying import Bench
 from qdsl.capability import load
 from qdsl.causes.outputs import samples_for
 from qdsl.causes.records import Ask, Causes
-from qdsl.measure import bundling, checking, comparing, measuring
+from qdsl.engines.asked import TARGET
+from qdsl.measure import bundling, checking, comparing, engine_checking, measuring
+from qdsl.measure.budgets import Budget
 from qdsl.measure.events import Event
 from qdsl.measure.measuring import Made, Measured, Standing
 from qdsl.measure.pages import write_page
@@ -53,6 +55,22 @@ def emulate(job: Job) -> None:
     job.diags.extend(checking.faults(job.checks))
 
 
+def examine(job: Job) -> None:
+    """What an engine of each artifact computes, beside what was planned, where that is wanted.
+
+    Needs `loaded`, `examination`, `made`; leaves `engines`. Raises QdslError artifact-write.
+    """
+    found, look, recipe = {}, job.examination, job.loaded.recipe
+    for each in (one for one in job.made if one.plan.target == TARGET):
+        if look is None:
+            continue
+        job.tell(Event("engine", f"an engine of {TARGET}", 0, 1))
+        found[TARGET] = check = engine_checking.checked(each, look, recipe, find_target(recipe, TARGET))
+        job.diags.extend(engine_checking.faults(check))
+        job.tell(Event("engine", "", found=check))
+    job.engines = found
+
+
 def trace(job: Job) -> None:
     """Which tensors the error of each artifact comes from, where that is wanted, with cures that were tried.
 
@@ -80,13 +98,21 @@ def _causes(bench: Bench, made: Made) -> Causes:
 def judge(job: Job) -> None:
     """Whether budgets hold, and `measurements.json`, which says all that is known.
 
-    Needs `loaded`, `pinned`, `prepared`, `made`, `figures`, `causes`; leaves `budgets`, `measurements`. Raises
-    QdslError lock-moved, artifact-write.
+    Needs `loaded`, `pinned`, `prepared`, `made`, `figures`, `causes`, `engines`; leaves `budgets`, `measurements`.
+    Raises QdslError lock-moved, artifact-write.
     """
-    job.budgets = tuple(measuring.budgets(job.prepared, Standing.of(each), job.figures) for each in job.made)
-    given = job.made, job.figures, job.budgets, job.pinned.used, job.causes
+    job.budgets = tuple(_budgets(job, each) for each in job.made)
+    given = job.made, job.figures, job.budgets, job.pinned.used, job.causes, job.engines
     job.measurements = measuring.write(job.directory, job.prepared, *given)
     job.tell(Event("require", "", found=job.measurements))
+
+
+def _budgets(job: Job, made: Made) -> tuple[Budget, ...]:
+    target = made.plan.target
+    block = find_target(job.loaded.recipe, target)
+    device = block.device if block is not None and block.device else ""
+    decided = measuring.budgets(job.prepared, Standing.of(made), job.figures)
+    return tuple(engine_checking.surviving(each, job.engines.get(target), device) for each in decided)
 
 
 def advise(job: Job) -> None:

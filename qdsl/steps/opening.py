@@ -5,10 +5,13 @@ from __future__ import annotations
 from qdsl import data
 from qdsl.calibrate.session import require_loads
 from qdsl.data import Dataset
+from qdsl.diag import Diagnostic, QdslError
+from qdsl.engines.asked import TARGET, examination
 from qdsl.findings.as_it_runs import as_it_runs
 from qdsl.findings.loadable import require_loadable
 from qdsl.graph.finite import require_finite
 from qdsl.harness import emulators
+from qdsl.lang.recipe import Recipe
 from qdsl.measure import measuring
 from qdsl.measure.events import Event
 from qdsl.plan import gate
@@ -24,10 +27,11 @@ from qdsl.work.prepared import Prepared, takes
 
 
 def require(job: Job) -> None:
-    """Who calibrates (this process, or shards by an engine) and the processors to emulate. Both have to be there even
-    where nothing will be left for them to do: nobody waits for hours to hear that one is missing.
+    """Who calibrates (this process, or shards by an engine), the processors to emulate, and who builds engines. All
+    have to be there even where nothing will be left for them to do: nobody waits for hours to hear that one is missing.
 
-    Leaves `calibrator`, `processors`. Raises QdslError sweep-engine, cpu-unknown, emulator-absent.
+    Leaves `calibrator`, `processors`, `examination`. Raises QdslError sweep-engine, cpu-unknown, emulator-absent,
+    engine-choice, rtx-capability, rtx-absent.
     """
     wishes, effort = job.wishes, job.wishes.effort
     run = engine(effort.engine, effort.shards)
@@ -35,20 +39,29 @@ def require(job: Job) -> None:
     job.calibrator = here if effort.shards == 1 else shards.calibrate
     job.processors = emulators.cpus(wishes.on)
     emulators.require(job.processors)
+    job.examination = None if wishes.check is None else examination(wishes.check, wishes.capability)
 
 
 def read(job: Job) -> None:
     """The recipe, unless it asks its targets for what is not carried out, and the lock beside it.
 
-    Leaves `loaded`, `pinned`. Raises QdslError: what is wrong with the recipe, not-yet, lock-*.
+    Needs `examination`; leaves `loaded`, `pinned`. Raises QdslError: what is wrong with the recipe, not-yet, lock-*,
+    engine-target where engines are asked for and no target has any.
     """
     loaded, target = prepared.read(job.wishes.path, job.wishes.sets), job.wishes.target
     job.diags.extend(loaded.diagnostics)
     for each in loaded.recipe.targets:
         job.diags.extend(gate(loaded.recipe, each.name) if target in (None, each.name) else ())
     job.diags.raise_errors()
+    if job.examination is not None and TARGET not in _compiled(loaded.recipe, target):
+        help = (f"compile a recipe with `target {TARGET}`, or leave `--check` out",)
+        raise QdslError([Diagnostic("engine-target", "no target of this compilation has engines", help=help)])
     job.loaded = loaded
     job.pinned = Pinned(loaded.recipe, job.wishes.lock, target)
+
+
+def _compiled(recipe: Recipe, target: str | None) -> list[str]:
+    return [each.name for each in recipe.targets if target in (None, each.name)]
 
 
 def prepare(job: Job) -> None:

@@ -36,6 +36,15 @@ CODES: dict[str, CodeDoc] = {
         "recipe example\n",
         verb="library",
     ),
+    "engine-otherwise": CodeDoc(
+        "an engine of the artifact computes otherwise than was planned",
+        "`compile --check` builds an engine of the file that it wrote and reads from its layers what each node "
+        "computes in. One that was planned in integers and computes in floats brings no speed; one of which the engine "
+        "does not tell, a file that is refused, and a build that died or took too long are no pass. With `require qdq "
+        "survives` what is lost breaks a budget; `allow half_quantized_op on X because ..` says that it is meant.",
+        "recipe example\n",
+        verb="library",
+    ),
     "engine-target": CodeDoc(
         "an engine is asked about, and the audit is for another target",
         "What an engine computes is TensorRT's: the rules about TensorRT and the engine's layers are told together.",
