@@ -25,7 +25,7 @@ from qdsl.predict.rules import judge
 from qdsl.provenance.records import Provenance
 from qdsl.rewrite import Trace
 from qdsl.spec.abilities import DEEDS, Abilities, Ability
-from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
+from qdsl.spec.plan import BiasPlan, Flag, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets import TARGETS
 from qdsl.targets.base import Refusal, Runtime, Target
 from qdsl.targets.manifest import manifest
@@ -116,6 +116,9 @@ class BoardRuntime:
 
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> None:
         return None
+
+    def flags(self, view: GraphView, predictions: Mapping[str, Prediction]) -> tuple[Flag, ...]:
+        return ()
 
     def file_bytes(
         self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int, carried: int = 0

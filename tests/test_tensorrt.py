@@ -119,3 +119,9 @@ def test_what_tensorrt_does_not_take_is_refused_at_its_line(rule: str, why: str,
     shown = cli("plan", project(tmp_path, f"{rule}\n", head=TARGET))
     assert shown.returncode == 1 and "error[target-cannot]" in shown.stderr and why in shown.stderr
     assert rule in shown.stderr
+
+
+def test_shapes_without_a_fast_kernel_are_told(tmp_path: Path) -> None:
+    (plan,) = qdsl.plan(project(tmp_path, head=TARGET)).plans
+    told = [(flag.code, flag.nodes) for flag in plan.flags]
+    assert told == [("slow-kernel", ("stem", "inner", "left", "right")), ("slow-kernel", ("gemm",))]

@@ -186,6 +186,7 @@ def _flags(
     if context.cascade.mode.kind == "dynamic":
         return (*found, *slow_types(context, draft.weights))
     slow = slow_weights(context, draft.weights, settled.predictions)
+    slow += context.runtime.flags(context.view, settled.predictions)
     return (*found, *slow, *island_flags(context, between))
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qdsl.predict.edges import Edges
     from qdsl.provenance.records import Provenance
     from qdsl.rewrite import Trace
-    from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
+    from qdsl.spec.plan import BiasPlan, Flag, Plan, Prediction, TensorPlan, WeightPlan
 
 Feed = Mapping[str, Any]
 Turns = tuple[list[float], list[float]]  # milliseconds per block, of one build and of the other
@@ -115,6 +115,10 @@ class Runtime(Protocol):
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:
         """What the software computes otherwise than a file says for which nothing was planned; None for nothing.
         `products` are those that its kernels compute of `model`, of which `view` is the graph."""
+        ...
+
+    def flags(self, view: GraphView, predictions: Mapping[str, Prediction]) -> tuple[Flag, ...]:
+        """What else the plan is to warn of, by the shapes of what is predicted to run in integers."""
         ...
 
     def file_bytes(

@@ -127,6 +127,16 @@ CODES: dict[str, CodeDoc] = {
         setup=_MODEL,
         verb="plan",
     ),
+    "slow-kernel": CodeDoc(
+        summary="Layers in integers have shapes for which the target has no fast kernel.",
+        explanation=(
+            "Few channels, depthwise layers, products of a vector, a 7x7 kernel on pictures: TensorRT computes them in "
+            "int8, and may take longer than in float16. Time both on the device: `keep X in float16` leaves them out."
+        ),
+        example=_recipe("", target="target tensorrt { quantize static { activations 8 bit } }"),
+        setup=_MODEL,
+        verb="plan",
+    ),
     "not-yet": CodeDoc(
         summary="The statement is understood but not carried out by this version.",
         explanation=(

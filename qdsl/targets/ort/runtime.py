@@ -10,7 +10,7 @@ from qdsl.graph.view import GraphView
 from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.rewrite import Trace
-from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
+from qdsl.spec.plan import BiasPlan, Flag, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets.base import Misread, Refusal
 from qdsl.targets.lowerings import foreseen, saved
 from qdsl.targets.onnx_size import float16_reads, kept_floats, predicted_bytes
@@ -70,6 +70,9 @@ class OrtRuntime:
         from qdsl.targets.ort.misread import misread
 
         return misread(model, view, products)
+
+    def flags(self, view: GraphView, predictions: Mapping[str, Prediction]) -> tuple[Flag, ...]:
+        return ()  # its table has rules of its own: `[[slow]]`
 
     def file_bytes(
         self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int, carried: int = 0

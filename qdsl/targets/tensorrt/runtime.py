@@ -10,7 +10,7 @@ from qdsl.graph.view import GraphView
 from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.rewrite import Trace
-from qdsl.spec.plan import BiasPlan, Plan, Prediction, TensorPlan, WeightPlan
+from qdsl.spec.plan import BiasPlan, Flag, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets.base import Misread, Refusal
 from qdsl.targets.lowerings import foreseen, saved
 from qdsl.targets.onnx_size import float16_reads, kept_floats, predicted_bytes
@@ -60,6 +60,11 @@ class TensorrtRuntime:
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:
         """Unknown: no engine is run here."""
         return None
+
+    def flags(self, view: GraphView, predictions: Mapping[str, Prediction]) -> tuple[Flag, ...]:
+        from qdsl.targets.tensorrt.slow import slow_flags
+
+        return slow_flags(view, predictions)
 
     def file_bytes(
         self, plan: Plan, view: GraphView, capability: Capability, float_bytes: int, carried: int = 0

@@ -1,0 +1,29 @@
+"""What a plan warns of: layers in int8 of shapes for which TensorRT has no fast kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from qdsl.graph.neighbours import weighted
+from qdsl.graph.view import GraphView
+from qdsl.predict.slow_kernels import BECAUSE, Slow, slow_kernels
+from qdsl.spec.plan import Flag, Prediction
+from qdsl.spec.words import count
+
+SLOW_KERNEL = "slow-kernel"
+
+
+def slow_flags(view: GraphView, predictions: Mapping[str, Prediction]) -> tuple[Flag, ...]:
+    """One flag per reason, in the order of `slow_kernels`."""
+    layers = [(view.nodes[index], weight) for index, weight in weighted(view).items()]
+    quantized = [(node, weight) for node, weight in layers if predictions[node.name].runs == "integer"]
+    return tuple(map(_flag, slow_kernels(view, quantized))) if quantized else ()
+
+
+def _flag(slow: Slow) -> Flag:
+    what, why = BECAUSE[slow.reason]
+    few = len(slow.nodes) == 1
+    told = (
+        f"{count(len(slow.nodes), 'layer')} {'has' if few else 'have'} {what} ({slow.nodes[0]}{'' if few else ', ..'})"
+    )
+    return Flag(SLOW_KERNEL, f"{told}: {why}", slow.nodes)
