@@ -45,10 +45,10 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
         (folder / name).chmod(0o755)
         return folder / name
 
-    for cached in (installed.installed, probing.onnxruntime):
+    for cached in (installed.installed, installed.gpus, probing.onnxruntime):
         cached.cache_clear()
     yield write
-    for cached in (installed.installed, probing.onnxruntime):
+    for cached in (installed.installed, installed.gpus, probing.onnxruntime):
         cached.cache_clear()
 
 

@@ -95,10 +95,12 @@ def print_evaluation(found: Evaluation) -> None:
 def print_profile(found: Profile) -> None:
     """Latency, throughput, processor load and memory of each model, and how much faster than float it is."""
     from qdsl.cli.output import draws_tables, print_table
+    from qdsl.harness.profiles import HERE
     from qdsl.spec.words import mebibytes
 
     threads = "threads auto" if not found.threads else _counted(found.threads, "thread")
-    title = f"measured here: {_counted(found.runs, 'run')} each, in turns, batch {found.batch}, {threads}"
+    where = "here" if found.measured_on == HERE else f"here by {found.measured_on}"
+    title = f"measured {where}: {_counted(found.runs, 'run')} each, in turns, batch {found.batch}, {threads}"
     base = found.builds[0].latency()
     rows = []
     for build in found.builds:

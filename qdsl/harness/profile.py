@@ -20,13 +20,15 @@ Heard = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Subject(Placed):
-    """A model to measure: its name, its file, the session options that it asks for, and the place in the recipe that
-    names it."""
+    """A model to measure: its name, its file, the session options that it asks for, the place in the recipe that names
+    it, and the execution provider that runs it ("" for the CPU's) with its options."""
 
     build: str
     model: Path
     options: Mapping[str, str] = field(default_factory=dict)
     span: Span | None = None
+    provider: str = ""
+    providing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ def profile(
 
 
 def _worker(subject: Subject, inputs: Path, wish: Wish) -> Worker:
-    return Worker(subject.build, subject.model, inputs, dict(subject.options), asdict(wish))
+    more = subject.provider, dict(subject.providing)
+    return Worker(subject.build, subject.model, inputs, dict(subject.options), asdict(wish), *more)
 
 
 def _found(worker: Worker) -> BuildProfile:

@@ -13,6 +13,7 @@ from qdsl.harness.worker import TURNS
 from qdsl.spec.bounds import Check, Count, FileName, Finite, Keyed, Number, Stands, Via, Whole
 
 COST = ("seconds", "cpu", "peak_memory", "bare_memory", "memory_runs", "energy")
+HERE = "this machine"
 FORMS = ("mean", "p50", "p90", "p95", "p99", "max")
 _SHORTEST, _LONGEST = 1e-12, 1e6  # seconds of a run: of all on average, and of each
 _MOST_CPU, _MOST_ENERGY = 1e6, 1e9  # processors busy, joules per run
@@ -92,7 +93,7 @@ class Profile:
     warmup: Count
     builds: Annotated[tuple[BuildProfile, ...], Via(Annotated[tuple[_StoredBuild, ...], Keyed("build")], _builds)]
     environment: dict[str, str]
-    measured_on: str = "this machine"
+    measured_on: str = HERE
     others: Annotated[float, Number(0.0, 1.0)] = 0.0
 
     def problem(self) -> str:

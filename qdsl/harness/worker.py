@@ -22,6 +22,7 @@ from typing import Any
 
 TURNS = 10  # that each model takes
 SAMPLES = 8  # that a profile feeds in turn, or as many as a batch needs
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
@@ -54,10 +55,19 @@ def memory() -> tuple[int | None, int | None]:
 
 
 def session_of(
-    model: str, threads: int, entries: dict[str, str], optimized: str = "", *, as_written: bool = False
+    model: str,
+    threads: int,
+    entries: dict[str, str],
+    optimized: str = "",
+    *,
+    as_written: bool = False,
+    provider: str = "",
+    providing: dict[str, str] | None = None,
 ) -> Any:
-    """A session on the CPU; `optimized` is where the graph that really runs is written, "" for nowhere. `as_written`
-    leaves out the runtime's optimizations: every node runs as it stands in the file."""
+    """A session on the CPU, or on an execution provider with its options; `optimized` is where the graph that really
+    runs is written, "" for nowhere. `as_written` leaves out the runtime's optimizations: every node runs as it stands
+    in the file. Raises RefusedError where the provider does not load: the runtime would take the CPU, and say
+    nothing."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it tells its makers, from a thread beside what is timed
     import onnxruntime as ort
 
@@ -70,7 +80,16 @@ def session_of(
         options.optimized_model_filepath = optimized
     for name, value in entries.items():
         options.add_session_config_entry(name, value)
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    if not provider:
+        return ort.InferenceSession(model, options, providers=[_CPU])
+    known = ort.get_available_providers()
+    others = [name for name in (_CUDA, _CPU) if name in known and name != provider]  # what it leaves goes there
+    session = None
+    if provider in known:
+        session = ort.InferenceSession(model, options, providers=[(provider, providing or {}), *others])
+    if session is None or session.get_providers()[0] != provider:
+        raise RefusedError(f"{provider} does not load")
+    return session
 
 
 def measure(session: Any, feeds: list[dict[str, Any]], runs: int) -> dict[str, Any]:
@@ -93,7 +112,8 @@ def serve(args: argparse.Namespace) -> int:
     try:
         import numpy as np
 
-        session = session_of(args.model, args.threads, dict(pair.split("=", 1) for pair in args.option))
+        options, providing = (dict(pair.split("=", 1) for pair in pairs) for pairs in (args.option, args.providing))
+        session = session_of(args.model, args.threads, options, provider=args.provider, providing=providing)
         with np.load(args.inputs, allow_pickle=False) as stored:
             arrays = {info.name: stored[info.name] for info in session.get_inputs()}
         count = min((len(array) for array in arrays.values()), default=1)
@@ -137,15 +157,27 @@ def store_feeds(path: Path, samples: list[dict[str, Any]], batch: int) -> None:
 class Worker:
     """The process of one model. A context manager: it ends with the block, whatever happens."""
 
-    def __init__(self, build: str, model: Path, inputs: Path, entries: dict[str, str], wish: dict[str, int]) -> None:
-        """`wish` has warmup and threads, `inputs` is what `store_feeds` wrote. Raises RefusedError where the runtime
-        does not run the model."""
+    def __init__(
+        self,
+        build: str,
+        model: Path,
+        inputs: Path,
+        entries: dict[str, str],
+        wish: dict[str, int],
+        provider: str = "",
+        providing: dict[str, str] | None = None,
+    ) -> None:
+        """`wish` has warmup and threads, `inputs` is what `store_feeds` wrote, `provider` and its options are those of
+        `session_of`. Raises RefusedError where the runtime does not run the model."""
         self.build = build
         words = ["--model", model, "--inputs", inputs]
         for name in ("threads", "warmup"):
             words += [f"--{name}", wish[name]]
         for name, value in entries.items():
             words += ["--option", f"{name}={value}"]
+        words += ["--provider", provider] if provider else []
+        for name, value in (providing or {}).items():
+            words += ["--providing", f"{name}={value}"]
         command = [sys.executable, str(Path(__file__).resolve()), *map(str, words)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -238,6 +270,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0, help="0: as many as ONNX Runtime takes by itself")
     parser.add_argument("--warmup", type=int, default=20, help="runs before")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="a session option")
+    parser.add_argument("--provider", default="", help="ONNX Runtime's execution provider, instead of its CPU's")
+    parser.add_argument("--providing", action="append", default=[], metavar="NAME=VALUE", help="an option of that")
     return serve(parser.parse_args())
 
 

@@ -42,7 +42,8 @@ def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected], exact_o
     artifact that does not run."""
     first = next((each for each in expected if not each.condition), None)
     deployed = target_of(made.plan.target).deployed(made.emitted)
-    stored = [] if isinstance(deployed, NotHere) else _of(prepared, first)
+    elsewhere = isinstance(deployed, NotHere) or bool(deployed.provider)
+    stored = [] if elsewhere else _of(prepared, first)
     if isinstance(deployed, NotHere) or not stored:
         remove(made)
         return None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from qdsl.data import Sample
-from qdsl.diag import Diagnostic, Diagnostics, Severity
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.graph import save
 from qdsl.harness import FLOAT, worker
 from qdsl.harness.profile import Subject, Wish, profile
-from qdsl.harness.profiles import Profile
+from qdsl.harness.profiles import HERE, Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang.recipe import Target
 from qdsl.measure import comparing
@@ -26,6 +27,7 @@ from qdsl.targets.results import Emitted, NotHere
 from qdsl.work.prepared import Prepared
 
 NO_PLANS: Mapping[str, Plan] = {}
+_OF_PROVIDERS = ("latency", "throughput")
 Heard = Callable[[str, int, int], None]
 
 
@@ -51,7 +53,15 @@ def profiles(
             headline = f"{target} is not profiled here: {plain(deployed.why)}"
             diags.add(Diagnostic("profile-left-out", headline, span, severity=Severity.WARNING))
             continue
-        each = _profiled(prepared, expected, target, deployed, wish, heard)
+        try:
+            each = _profiled(prepared, expected, target, deployed, wish, heard)
+        except QdslError as error:
+            if not deployed.provider:
+                raise
+            why = "; ".join(plain(one.label or one.headline) for one in error.diagnostics)
+            headline = f"{target} is not profiled here, by {deployed.on}: {why}"
+            diags.add(Diagnostic("profile-left-out", headline, span, severity=Severity.WARNING))
+            continue
         if each is None:
             headline = f"{target} is not profiled: there is no data, and the shape of an input is free"
             help = ("write `shape [..]` in the `input` block",)
@@ -60,7 +70,8 @@ def profiles(
             found.append(each)
             known(each)
             elsewhere = any(block.name == target and block.device is not None for block in prepared.recipe.targets)
-            diags.extend(() if elsewhere else slower(each, span, plans.get(target), prepared.view))
+            there = elsewhere or bool(deployed.provider)
+            diags.extend(() if there else slower(each, span, plans.get(target), prepared.view))
     return tuple(found)
 
 
@@ -78,8 +89,13 @@ def _profiled(
         model = folder / "float.onnx"
         save(prepared.model, model)
         span = prepared.model.span
-        subjects = [Subject(FLOAT, model, span=span), Subject(target, deployed.model, deployed.options, span)]
-        return profile(target, subjects, inputs, wish, lambda done, total: heard(f"runs for {target}", done, total))
+        by, own, floats = deployed.provider, deployed.providing, deployed.floats
+        subjects = [
+            Subject(FLOAT, model, span=span, provider=by, providing=floats),
+            Subject(target, deployed.model, deployed.options, span, by, own),
+        ]
+        found = profile(target, subjects, inputs, wish, lambda done, total: heard(f"runs for {target}", done, total))
+        return replace(found, measured_on=deployed.on) if by else found
 
 
 def readings(found: Sequence[Profile], target: Target) -> dict[Name, Reading]:
@@ -89,5 +105,9 @@ def readings(found: Sequence[Profile], target: Target) -> dict[Name, Reading]:
     for each in found:
         if each.target != target.name or target.device is not None or each.environment.get("emulator"):
             continue
-        measured |= cost_readings(each, "here")
+        if each.measured_on == HERE:
+            measured |= cost_readings(each, "here")
+        else:  # memory and energy are those of the process and of the processors: not the provider's
+            told = cost_readings(each, f"here by {each.measured_on}")
+            measured |= {name: reading for name, reading in told.items() if name[0] in _OF_PROVIDERS}
     return measured

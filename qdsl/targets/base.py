@@ -57,10 +57,18 @@ class Misread:
 @dataclass(frozen=True, slots=True)
 class Deployed:
     """What times an artifact in processes of their own, here or on a device: a file that ONNX Runtime loads, and the
-    session options by name that it asks for."""
+    session options by name that it asks for.
+
+    `provider` is the execution provider that runs it, "" for the CPU's; `providing` are its options for the artifact,
+    `floats` those for the float model beside it. `on` says then what the figures are of ("ONNX Runtime's TensorRT
+    provider on NVIDIA A10"). Such an artifact is timed on this machine alone."""
 
     model: Path
     options: Mapping[str, str] = field(default_factory=dict)
+    provider: str = ""
+    providing: Mapping[str, str] = field(default_factory=dict)
+    floats: Mapping[str, str] = field(default_factory=dict)
+    on: str = ""
 
 
 class Runtime(Protocol):

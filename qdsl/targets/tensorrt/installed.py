@@ -77,12 +77,14 @@ class Installed:
 def installed() -> Installed:
     """Asked once per process: each answers for itself, in its own time."""
     with ThreadPoolExecutor(max_workers=3) as pool:
-        gpus, module, trtexec = pool.submit(_gpus), pool.submit(_module), pool.submit(_trtexec)
-    found, problem = gpus.result()
+        found_gpus, module, trtexec = pool.submit(gpus), pool.submit(_module), pool.submit(_trtexec)
+    found, problem = found_gpus.result()
     return Installed(found, module.result(), trtexec.result(), problem)
 
 
-def _gpus() -> tuple[tuple[Gpu, ...], str]:
+@cache
+def gpus() -> tuple[tuple[Gpu, ...], str]:
+    """The NVIDIA GPUs that are here, and what is wrong with their driver."""
     smi = shutil.which("nvidia-smi")
     answer = ask([smi, *_QUERY]) if smi else None
     if answer is not None and not answer.problem:

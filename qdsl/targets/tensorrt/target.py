@@ -96,4 +96,7 @@ class Tensorrt:
         return NO_ENGINE
 
     def deployed(self, emitted: Emitted) -> Deployed | NotHere:
-        return NO_ENGINE
+        """By ONNX Runtime's TensorRT provider, where it is installed and a GPU is here."""
+        from qdsl.targets.tensorrt.provider import deployed
+
+        return deployed(emitted)
