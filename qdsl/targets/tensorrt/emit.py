@@ -23,6 +23,7 @@ from qdsl.targets.lowerings import lowerings
 from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, carried_out, copied, unwritable, written
 from qdsl.targets.results import MANIFEST_FILE, Emitted
 from qdsl.targets.tensorrt.expected import quant_manifest
+from qdsl.targets.tensorrt.standing import stand
 
 
 def emit(
@@ -37,7 +38,8 @@ def emit(
     """Carry out `plan` on a copy of `model` (canonical, float) and write `<out_dir>/tensorrt/`; `model` stays as it is.
 
     Beside the model stands `quant_manifest.json`: what each node has to compute in, for those who hold an engine
-    against it. Raises QdslError: what the inserter and the graph raise, `artifact-invalid`, `artifact-write`.
+    against it; and what builds, times and verifies one (`qdsl.targets.tensorrt.beside`). Raises QdslError: what the
+    inserter and the graph raise, `artifact-invalid`, `artifact-write`, `target-cannot`.
     """
     as_it_is = plan.mode == AS_IT_IS
     quantized, trace = (model, Trace()) if as_it_is else carried_out(model, plan, ranges, lowerings(plan))
@@ -48,6 +50,7 @@ def emit(
     directory = out_dir / plan.target
     emitted = written(directory, model, plan, inputs, {}, write, trace, None if as_it_is else provenance)
     _write_expected(plan, emitted)
+    stand(emitted.model, model=None if as_it_is else model, span=emitted.span)
     return emitted
 
 

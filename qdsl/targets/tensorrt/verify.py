@@ -15,17 +15,21 @@ from qdsl.spec.scratch import scratch
 from qdsl.targets.agreement import Agreement
 from qdsl.targets.as_written import AsWritten
 from qdsl.targets.results import Emitted, FloatModelError, Verification
+from qdsl.targets.tensorrt.golden import MOST_SAMPLES, GoldenSample
+from qdsl.targets.tensorrt.standing import stand
 
 
 def verify(
     model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
 ) -> Verification:
-    """Compare the outputs of the artifact with those of `model` (canonical, float) on the first `count` samples. Which
-    kernels an engine runs is not known here. Raises QdslError artifact-refused, FloatModelError."""
+    """Compare the outputs of the artifact with those of `model` (canonical, float) on the first `count` samples, and
+    write the first of them beside it with its outputs, to hold an engine against. Which kernels an engine runs is not
+    known here. Raises QdslError artifact-refused, artifact-write, FloatModelError."""
     view = model.view()
     out = chosen_rows(view)
     totals = {name: Agreement() for name in dict.fromkeys(view.outputs) if name not in out}
     seen = 0
+    golden: list[GoldenSample] = []
     with scratch() as folder:
         save(model, folder / "float.onnx")
         floats = AsWritten(folder / "float.onnx", span=emitted.span, fused=True)
@@ -35,6 +39,10 @@ def verify(
             for name, total in totals.items():
                 total.add(expected[name], found[name])
             seen += 1
+            if len(golden) < MOST_SAMPLES:
+                golden.append(GoldenSample(sample.arrays, found))
+    if golden:
+        stand(emitted.model, model=model, samples=golden, span=emitted.span)
     writers = {name: node.name if (node := view.producer(name)) is not None else "" for name in totals}
     return Verification(
         samples=seen,
