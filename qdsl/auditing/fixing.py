@@ -13,7 +13,15 @@ from qdsl.graph import Model
 from qdsl.rewrite import Refused, run
 
 # Rewrites after which nobody may read what was read before, and the one that takes it out.
-_LEAVE, _CLEANS = {"redundant_pairs", "float_bias"}, "dangling_nodes"
+_LEAVE, _CLEANS = {"redundant_pairs", "float_bias", "signed_integers"}, "dangling_nodes"
+# What is tried for every finding of a rule, so that it is said why what cannot be mended cannot.
+_TRIED = {
+    "unsigned_integers": "signed_integers",
+    "zero_point_not_zero": "signed_integers",
+    "qoperator_form": "written_out",
+}
+# What the Q and DQ call for that a rewrite puts in.
+_FOLLOW = {"written_out": ("float_bias", "written_zero_point", "signed_integers")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,8 @@ def mend(model: Model, findings: Iterable[Finding]) -> Mended:
     waived findings stay as they are."""
     told = tuple(findings)
     wanted = {each.fix.rewrite for each in told if each.fix is not None and not each.waived}
+    wanted |= {_TRIED[each.rule] for each in told if each.rule in _TRIED and not each.waived}
+    wanted |= {each for name in tuple(wanted) for each in _FOLLOW.get(name, ())}
     spared = _spared(told)
     done: Counter[str] = Counter()
     refused: list[Refused] = []

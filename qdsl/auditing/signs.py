@@ -13,6 +13,7 @@ from qdsl.auditing.telling import recipe_lines
 from qdsl.finished.records import QuantizedTensor, Role
 from qdsl.graph.neighbours import WEIGHT_PORTS
 
+MIDDLE = 128  # the zero point of uint8 that is 0 of int8
 _UNSIGNED = "{ activations uint8 affine }"
 _SYMMETRIC = "{ activations int8 symmetric }"
 
@@ -32,6 +33,15 @@ def symmetric(audited: Audited, record: QuantizedTensor) -> Fix | None:
     readers = [each for each in record.readers if each.node]
     owners = [each.node for each in readers if each.port in WEIGHT_PORTS.get(view.node(each.node).op, ())]
     return recipe_lines("layers {} { weights int8 symmetric }", *owners) if owners else None
+
+
+def signed(audited: Audited, record: QuantizedTensor) -> Fix | None:
+    """The same, and the rewrite that does it where the file itself allows: uint8 around 128, and what is stored."""
+    lines, zero = symmetric(audited, record), record.parameters.zero_point
+    around = record.parameters.element == "uint8" and zero is not None and bool(np.all(zero == MIDDLE))
+    if record.role is Role.ACTIVATION and not around:
+        return lines
+    return Fix(() if lines is None else lines.lines, "signed_integers", exact=True)
 
 
 def _lines(audited: Audited, setting: str, everywhere: bool, records: Sequence[QuantizedTensor]) -> Fix | None:

@@ -45,15 +45,18 @@ _FORMS = {
     "QLinearAveragePool": _Form("AveragePool", (_FIRST,), (3, 4)),
     "QLinearGlobalAveragePool": _Form("GlobalAveragePool", (_FIRST,), (3, 4)),
 }
+# What can be, by name; not every one of them: see `write_out`.
+WRITTEN_OUT = frozenset({*_FORMS, "QLinearConcat"})
 
 
 def written_out(model: Model) -> int:
     """Write out what can be, in `model`; returns how many operators. Those on channels in the last place, with scales
     that are computed, or with an axis that the opset has no word for, stay."""
-    return sum(_write_out(model, node) for node in model.nodes())
+    return sum(write_out(model, node) for node in model.nodes())
 
 
-def _write_out(model: Model, node: gs.Node) -> bool:
+def write_out(model: Model, node: gs.Node) -> bool:
+    """Write out one operator, if it can be; whether it was."""
     form = _form(node)
     if form is None or node.domain not in _DOMAINS or node.attrs.get("channels_last", 0) or len(node.outputs) != 1:
         return False

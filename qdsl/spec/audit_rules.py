@@ -49,6 +49,7 @@ RULES: tuple[str, ...] = (
     "bias_in_integers",
     "qoperator_form",
     "unsupported_type",
+    "quantizers_of_onnxruntime",
     "scale_computed",
     "stored_integers_moved",
     "float_types_differ",

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 # Each is the file of its name here, with a class `Mend`.
 FIXES = (
+    "written_out",  # first: the others see its Q and DQ
+    "stored_integers",
     "redundant_pairs",
     "float_bias",
     "written_axis",
     "written_zero_point",
+    "signed_integers",
     "unsigned_activations",
+    "onnx_quantizers",
     "dangling_nodes",  # last: the others leave nodes that nobody reads
 )
 

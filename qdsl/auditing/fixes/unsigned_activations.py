@@ -13,12 +13,12 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from qdsl.auditing.fixes.integers import integers
 from qdsl.auditing.fixes.mend import FixOf
 from qdsl.finished.records import Form, QuantizedTensor, Role
 from qdsl.graph import Model
 from qdsl.graph.edit import add_constant, replace_input, set_attr
 from qdsl.graph.edit_qdq import set_element_type
-from qdsl.graph.moves import FROM_ONE
 from qdsl.rewrite import Changes, Outcome
 
 _SHIFT = 128
@@ -40,7 +40,7 @@ class Mend(FixOf):
             if not _signed(record) or self.spares(record.tensor, *record.quantizers):
                 continue
             members = [nodes[name] for name in (*record.quantizers, *record.dequantizers) if name in nodes]
-            inside = _integers(model, members[:1], {node.name for node in members})
+            inside = integers(model, members[:1], {node.name for node in members})
             if inside is None or len(members) != len(record.quantizers) + len(record.dequantizers):
                 changes.refuse(record.quantizers[0], "something else reads its integers")
                 continue
@@ -71,21 +71,3 @@ def _shifted(model: Model, record: QuantizedTensor, zeros: dict[bytes, gs.Consta
     if key not in zeros:
         zeros[key] = add_constant(model, "zero_point_unsigned", value)
     return zeros[key]
-
-
-def _integers(model: Model, starts: list[gs.Node], members: set[str]) -> list[gs.Variable] | None:
-    """The tensors that hold the integers of a pair; None where they reach something that takes int8 alone."""
-    found: dict[int, gs.Variable] = {}
-    open_tensors = [tensor for node in starts for tensor in node.outputs[:1]]
-    while open_tensors:
-        tensor = open_tensors.pop()
-        if model.is_output(tensor) or model.captured(tensor):
-            return None
-        found[id(tensor)] = tensor
-        for reader in tensor.outputs:
-            if reader.name in members:
-                continue
-            if reader.op not in FROM_ONE or reader.domain or reader.inputs[0] is not tensor:
-                return None
-            open_tensors += [each for each in reader.outputs if id(each) not in found]
-    return list(found.values())

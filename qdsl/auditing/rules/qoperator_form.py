@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from qdsl.auditing.finding import Finding, Place
+from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.telling import shown
+from qdsl.causes.written_out import WRITTEN_OUT
 from qdsl.diag import Severity
 from qdsl.graph.integer_operators import says_quantized
 from qdsl.spec.words import plain
@@ -21,8 +22,9 @@ class Check:
     explanation: ClassVar[str] = (
         "TensorRT refuses the file: it imports QuantizeLinear and DequantizeLinear, and no operator that reads "
         "integers and scales itself. QLinearConv, QLinearMatMul, ConvInteger, MatMulInteger and DynamicQuantizeLinear "
-        "are unsupported nodes, those of com.microsoft plugins that are not there. Quantize into Q/DQ nodes, with "
-        "static ranges."
+        "are unsupported nodes, those of com.microsoft plugins that are not there. An operator with static scales can "
+        "be written as the float operator between Q and DQ that it stands for; one that finds its scales while the "
+        "model runs cannot. Quantize into Q/DQ nodes, with static ranges."
     )
     severity: ClassVar[Severity] = Severity.ERROR
     targets: ClassVar[tuple[str, ...]] = ("tensorrt",)
@@ -36,4 +38,5 @@ class Check:
                     Place("node", node.name),
                     f"{shown(node.name)} is a {plain(node.op)[:40]}",
                     "TensorRT refuses the file: it imports no such operator",
+                    fix=Fix(rewrite="written_out") if node.op in WRITTEN_OUT else None,
                 )

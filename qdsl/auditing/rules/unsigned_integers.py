@@ -8,7 +8,7 @@ from typing import ClassVar
 from qdsl.auditing.finding import Finding, Place
 from qdsl.auditing.nodes import of_pairs
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.signs import symmetric
+from qdsl.auditing.signs import signed
 from qdsl.auditing.telling import shown
 from qdsl.diag import Severity
 from qdsl.finished.records import Form
@@ -40,6 +40,6 @@ class Check:
                 Place("tensor", record.tensor),
                 f"{shown(record.tensor)} is quantized to uint8",
                 _REFUSED if record.form in _GIVEN else "TensorRT reads int8 instead: what is above 127 steps saturates",
-                fix=symmetric(audited, record),
+                fix=signed(audited, record),
                 origin=record.origin,
             )

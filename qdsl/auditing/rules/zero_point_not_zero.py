@@ -10,7 +10,7 @@ import numpy as np
 from qdsl.auditing.finding import Finding, Place
 from qdsl.auditing.nodes import of_pairs
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.signs import symmetric
+from qdsl.auditing.signs import signed
 from qdsl.auditing.telling import shown
 from qdsl.diag import Severity
 from qdsl.finished.records import QuantizedTensor
@@ -37,7 +37,7 @@ class Check:
                 Place("tensor", record.tensor),
                 f"the zero point of {shown(record.tensor)} is {_told(record)}",
                 "TensorRT refuses the file: it quantizes symmetrically",
-                fix=symmetric(audited, record),
+                fix=signed(audited, record),
                 origin=record.origin,
             )
 

@@ -11,6 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, 
 from qdsl.graph.integer_operators import computes_in_integers
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+_ZERO = 2  # the port of a zero point
 _ALONE = frozenset({_QUANTIZE, _DEQUANTIZE, "DynamicQuantizeLinear"})
 
 
@@ -55,16 +56,24 @@ def _part(model: ModelProto, nodes: list[NodeProto], known: _Known) -> ModelProt
     held = {id(each): each for each in writers if each is not None and each.op_type == "Constant"}
     within = {name for node in (*nodes, *held.values()) for name in node.output}
     read = dict.fromkeys(name for node in nodes for name in node.input if name and name not in within)
-    inputs = [_typed(name, known) for name in read if name not in known.constants]
-    outputs = [_typed(name, known) for name in nodes[-1].output if name]
+    integers = {node.input[0]: _zero_type(node, known) for node in nodes if node.op_type == _DEQUANTIZE}
+    inputs = [_typed(name, known, integers) for name in read if name not in known.constants]
+    outputs = [_typed(name, known, {}) for name in nodes[-1].output if name]
     stored = [known.constants[name] for name in read if name in known.constants]
     graph = helper.make_graph([*held.values(), *nodes], "part", inputs, outputs, stored)
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
-def _typed(name: str, known: _Known) -> ValueInfoProto:
+def _zero_type(node: NodeProto, known: _Known) -> int:
+    """The type of what a DequantizeLinear reads, by its zero point: ONNX does not know what operators of ONNX Runtime
+    write."""
+    stored = known.constants.get(node.input[_ZERO]) if len(node.input) > _ZERO else None
+    return TensorProto.INT8 if stored is None else stored.data_type
+
+
+def _typed(name: str, known: _Known, integers: Mapping[str, int]) -> ValueInfoProto:
     if name not in known.types:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        return helper.make_tensor_value_info(name, integers.get(name, TensorProto.FLOAT), None)
     found = helper.make_empty_tensor_value_info(name)
     found.type.CopyFrom(known.types[name])
     return found
