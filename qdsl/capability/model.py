@@ -20,7 +20,7 @@ from qdsl.capability.slow import Slow
 from qdsl.capability.store import Store
 from qdsl.capability.sums import Cpu, Sums
 from qdsl.spec import DType, Granularity, Scheme
-from qdsl.spec.bounds import ASIDE, Check, Match, OneOf, Sentence, Stands, Via
+from qdsl.spec.bounds import ASIDE, Check, Count, Match, OneOf, Sentence, Stands, Via
 
 if TYPE_CHECKING:
     from qdsl.graph.view import GraphView, NodeView
@@ -50,13 +50,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class RoleTypes:
-    """How one number type serves in one role. `symmetric` and `granularity` complete a request for the bare type.
+    """How one number type serves in one role. `symmetric`, `granularity` and `block` complete a request for the bare
+    type.
     `centred`: a zero point in the middle of the type is the only one taken."""
 
     runs: Annotated[str, OneOf(("integer", "stored", "no"))]
     symmetric: bool = True
     granularities: tuple[Granularity, ...] = ()
     centred: bool = False
+    block: Count | None = None
 
     @property
     def granularity(self) -> Granularity:
@@ -66,7 +68,7 @@ class RoleTypes:
 @dataclass(frozen=True, slots=True)
 class TypeRow:
     """One number type: what it can do as an activation and as a weight. `alone`: as a weight only beside float
-    activations; the runtime refuses the file otherwise."""
+    activations; the runtime refuses the file otherwise. `even`: a stored constant has an even number of elements."""
 
     dtype: DType
     activation: RoleTypes
@@ -74,6 +76,7 @@ class TypeRow:
     because: Sentence
     evidence: Sentence
     alone: bool = False
+    even: bool = False
 
     def role(self, role: str) -> RoleTypes:
         return self.activation if role == ACTIVATION else self.weight
@@ -110,6 +113,7 @@ class Capability:
     `cpus` are the kinds of CPU that the table tells apart, `sums` where the kernels add exactly.
     `placement`: by default a pair stands for every reader of a tensor ("tensors"), or for the ports alone that
     ask for one ("edges").
+    `whole_blocks`: blocks of a stored constant are never cut short, and run along one of its last two axes.
     `any_opset`: the domain whose Q and DQ it takes in a file of an opset that lacks a type or a form ("": none).
     `signed_spread_max_opset`: from the next opset on it refuses a file in which it spreads a signed pair.
     """
@@ -136,6 +140,7 @@ class Capability:
     merges_equal: bool = False
     signed_spread_max_opset: int | None = None
     placement: Annotated[str, OneOf((TENSORS, EDGES))] = TENSORS
+    whole_blocks: bool = False
     any_opset: str = ""
     dynamic: tuple[Dynamic, ...] = ()
     cpus: Annotated[tuple[Cpu, ...], Stands("cpu")] = ()
@@ -176,9 +181,15 @@ class Capability:
         return ""
 
     def _reasons_problem(self) -> str:
-        alone = any(kind.alone for kind in self.types.values())
-        keys = said(self.rows, signed=self.signed_pairs, dynamic=bool(self.dynamic), alone=alone)
+        keys = said(self.rows, signed=self.signed_pairs, dynamic=bool(self.dynamic), more=self._more_reasons())
         return next((f"[reasons] lacks `{key}`" for key in keys if key not in self.reasons), "")
+
+    def _more_reasons(self) -> tuple[str, ...]:
+        """Keys of sentences on what the table says of its types."""
+        alone = any(kind.alone for kind in self.types.values())
+        odd = any(kind.even for kind in self.types.values())
+        blocks = ("cut_block", "block_axis") if self.whole_blocks else ()
+        return (*(("alone",) if alone else ()), *(("odd_elements",) if odd else ()), *blocks)
 
     def row_for(self, node: NodeView, view: GraphView) -> Row:
         """The first row that speaks of `node`; the last row of a table speaks of every operator."""
@@ -241,6 +252,7 @@ class Capability:
         known = row.role(role) if row else RoleTypes("no")
         chosen = Granularity.PER_BLOCK if block and granularity is None else granularity or known.granularity
         is_symmetric = known.symmetric if symmetric is None else symmetric
+        block = block or (known.block if chosen is Granularity.PER_BLOCK else None)
         return Scheme(dtype, is_symmetric, chosen, block, reduce_range, storage_only)
 
     def accepts(self, role: str, scheme: Scheme) -> Verdict:
@@ -249,14 +261,29 @@ class Capability:
         if row is None:
             return Verdict("no", f"{self.title} has no {scheme.dtype}")
         known = row.role(role)
-        if known.runs == "no":
-            return Verdict("no", row.because)
-        if known.centred and not scheme.symmetric:
-            return Verdict("no", f"{row.because}: {scheme.dtype} {role}s are symmetric on {self.title}")
+        unread = self.unread(role, scheme)
+        if unread:
+            return Verdict("no", unread)
         if scheme.dtype.integer and scheme.granularity not in known.granularities:
             allowed = " or ".join(g.value for g in known.granularities)
             return Verdict("no", f"{scheme.dtype} {role}s are {allowed} on {self.title}")
         return Verdict(known.runs, row.because)
+
+    def unread(self, role: str, scheme: Scheme) -> str:
+        """Why the target's software does not even read `scheme` in `role`; "" where it does."""
+        row = self.types.get(scheme.dtype.name)
+        if row is None:
+            return f"{self.title} has no {scheme.dtype}"
+        known = row.role(role)
+        if known.centred and not scheme.symmetric:
+            return f"{row.because}: {scheme.dtype} {role}s are symmetric on {self.title}"
+        return row.because if known.runs == "no" else ""
+
+    def stands_alone(self, dtype: DType) -> bool:
+        """Whether weights of that type run beside float activations in any build: pairs stand on edges, so that a node
+        does without, and a kernel takes them."""
+        kind = self.types.get(dtype.name)
+        return self.placement == EDGES and kind is not None and kind.alone
 
     def executed_types(self, role: str) -> tuple[DType, ...]:
         """Types computed in, in this role; sorted by name."""

@@ -16,13 +16,13 @@ _SIGNED = ("unsigned", "signed_shared", "signed_weight")
 _DYNAMIC = ("none", "weight", "input", "left", "vector", "long", "vector_add")
 
 
-def said(rows: Iterable[Row], *, signed: bool, dynamic: bool, alone: bool) -> Iterator[str]:
+def said(rows: Iterable[Row], *, signed: bool, dynamic: bool, more: Iterable[str] = ()) -> Iterator[str]:
     """The keys. `signed`: signed pairs are turned into unsigned ones; `dynamic`: there are rules for dynamic builds;
-    `alone`: a type of weights runs only beside float activations."""
+    `more`: keys of what else the table says."""
     yield from ALWAYS
     yield from _SIGNED if signed else ()
     yield from (f"dynamic_{key}" for key in _DYNAMIC if dynamic)
-    yield from ("alone",) if alone else ()
+    yield from more
     for row in rows:
         yield from ("runtime_weight",) if row.runtime_weight is not None or row.runtime_scalars else ()
         yield from ("not_lowered", "rises") if row.lowered else ()

@@ -11,7 +11,7 @@ from qdsl.spec import DTYPES, DType, Granularity
 from qdsl.spec.bounds import Count, OneOf, Sentence, SomeTexts
 
 if TYPE_CHECKING:
-    from qdsl.graph.view import GraphView, NodeView
+    from qdsl.graph.view import Dim, GraphView, NodeView
 
 COMPUTE = "compute"
 MOVES = "moves"
@@ -46,13 +46,25 @@ class SchemeLike(Protocol):
     def block(self) -> int | None: ...
 
 
+def summed_axis(node: NodeView) -> int:
+    """The axis of the matrix of a MatMul or Gemm, its second input, over which products are summed."""
+    return 1 if node.op == "Gemm" and node.attrs.get("transB", 0) else 0
+
+
+def _holds(size: Dim, part: int, least: int = 0) -> bool:
+    """Whether `size` is a whole number of parts, and at least so many."""
+    return isinstance(size, int) and size % part == 0 and size // part >= least
+
+
 @dataclass(frozen=True, slots=True)
 class WeightOnly:
     """The kernel that computes with integer weights and float activations. `blocks` are the block sizes it takes;
     `when` is what it asks of the node beyond the row, but for the attributes in `lowered`, which the emitter rewrites
     to suit. `columns`: by number type, what the number of output channels must be a multiple of; where it is not, the
     kernel runs all the same and answers wrongly. `beside`: types of activations of which
-    floats are made before it."""
+    floats are made before it. `least_blocks`: how many whole blocks there have to be along what is summed over; 0: any
+    number, and the last may be cut short. `columns_of`: what the number of columns must be a multiple of. `unshared`:
+    nobody else may read the constant."""
 
     kernel: Sentence
     types: tuple[DType, ...]
@@ -63,6 +75,9 @@ class WeightOnly:
     lowered: tuple[str, ...] = ()
     columns: Mapping[Annotated[str, OneOf(tuple(DTYPES))], Count] = field(default_factory=dict)
     beside: tuple[DType, ...] = ()
+    least_blocks: Count = 0
+    columns_of: Count = 1
+    unshared: bool = False
 
     def takes(self, node: NodeView, view: GraphView, port: int, scheme: SchemeLike, *, lowered: bool) -> bool:
         """Whether the kernel computes with the constant matrix at `port`, stored as `scheme` says. `lowered`: the
@@ -76,7 +91,16 @@ class WeightOnly:
             return False
         if scheme.block is not None and scheme.block not in self.blocks:
             return False
-        return scheme.dtype in self.types and scheme.granularity in self.granularities
+        if self.unshared and len(view.tensors[node.inputs[port]].uses) > 1:
+            return False
+        fits = self._fits(shape, summed_axis(node), scheme.block)
+        return fits and scheme.dtype in self.types and scheme.granularity in self.granularities
+
+    def _fits(self, shape: tuple[Dim, ...], summed: int, block: int | None) -> bool:
+        """Whether a matrix summed over that axis has whole blocks, and columns, as they are asked for."""
+        length, columns = shape[summed], shape[1 - summed]
+        whole = not self.least_blocks or block is None or _holds(length, block, self.least_blocks)
+        return whole and _holds(columns, self.columns_of)
 
 
 @dataclass(frozen=True, slots=True)

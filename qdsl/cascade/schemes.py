@@ -108,8 +108,9 @@ class Schemes:
         return next(iter(computed or wider), None)
 
     def _judge(self, role: str, scheme: Scheme, request: TypeRequest) -> None:
-        if self.floats and role == WEIGHT:
-            return
+        deferred = self.floats is not None or self.capability.stands_alone(scheme.dtype)
+        if role == WEIGHT and deferred and not self.capability.unread(role, scheme):
+            return  # whether it runs is a matter of each node
         verdict = self.capability.accepts(role, scheme)
         if verdict.executed or (verdict.storable and scheme.storage_only):
             return

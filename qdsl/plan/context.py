@@ -118,3 +118,8 @@ class Context:
 
     def weight(self, node: int) -> Chosen:
         return self.schemes.weights(self.cascade.resolve("weights", self.cascade.node_rules[node]))
+
+    def stands_alone(self, node: int) -> bool:
+        """Whether the weights of `node` are of a type that runs beside float activations alone, in any build."""
+        scheme = self.weight(node).scheme if self.rows[node].weights else None
+        return scheme is not None and self.capability.stands_alone(scheme.dtype)

@@ -95,7 +95,7 @@ def _edge_by_edge(context: Context, active: frozenset[int], bare: frozenset[str]
 
 
 def _asked_ports(context: Context, node: NodeView, row: Row, active: frozenset[int]) -> tuple[int, ...]:
-    runs = row.computes and not row.only_asked and node.index in active
+    runs = row.computes and not row.only_asked and node.index in active and not context.stands_alone(node.index)
     return row.activation_ports(node, context.view) if runs else ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 from qdsl.capability import Row
 from qdsl.diag import Span
@@ -13,12 +14,15 @@ from qdsl.spec import Scheme
 from qdsl.spec.plan import TensorPlan, WeightPlan
 
 _SHOWN = 3
+_NARROWER = 'take a type of 4 or 8 bits for this node: `layers "..." { weights int4 storage_only }`'
+_FLOAT = 'leave this node out: `layers "..." { weights float32 }`, or take another block size or granularity'
 
 
 def executes(context: Context, node: NodeView, port: int, scheme: Scheme) -> bool:
-    """Whether `quantize float` leaves `node` to a kernel that computes with the weight at `port` as it is stored."""
+    """Whether `node` is left to a kernel that computes with the weight at `port` as it is stored: in `quantize float`,
+    or where the type runs so in any build."""
     only = context.rows[node.index].weight_only
-    if only is None or context.schemes.floats is None:
+    if only is None or not _judged(context, scheme):
         return False
     return only.takes(node, context.view, port, scheme, lowered=True)
 
@@ -27,14 +31,14 @@ def check(context: Context, weights: Sequence[WeightPlan], tensors: Mapping[str,
     """Report, once per request, the nodes whose integer weights would neither run nor be stored only, and those that
     would not load or give wrong answers."""
     _check_sound(context, weights, tensors)
-    if context.schemes.floats is None:
-        return
     stored = {(weight.node, weight.port) for weight in weights}
     left: dict[tuple[Span, Scheme], list[NodeView]] = {}
     for node in context.view.nodes:
         row = context.rows[node.index]
         asked = context.weight(node.index)
         if not row.weights or node.index in context.kept or asked.scheme is None or asked.span is None:
+            continue
+        if not _judged(context, asked.scheme):
             continue
         if asked.scheme.storage_only and blockless(context, node):
             continue
@@ -45,22 +49,42 @@ def check(context: Context, weights: Sequence[WeightPlan], tensors: Mapping[str,
         _refuse(context, span, scheme, nodes)
 
 
+def _judged(context: Context, scheme: Scheme) -> bool:
+    """Whether it is a matter of each node if weights of `scheme` run."""
+    return context.schemes.floats is not None or context.capability.stands_alone(scheme.dtype)
+
+
 def _check_sound(context: Context, weights: Sequence[WeightPlan], tensors: Mapping[str, TensorPlan]) -> None:
-    found: dict[Span, tuple[WeightPlan, str]] = {}
+    found: dict[Span, tuple[WeightPlan, str, str]] = {}
     for weight in weights:
         node = context.view.node(weight.node)
         span = context.weight(node.index).span
-        reason = _unsound(context, node, weight, tensors)
-        if reason and span is not None:
-            found.setdefault(span, (weight, reason))
-    for span, (weight, reason) in sorted(found.items()):
+        for reason, cure in ((_unsound(context, node, weight, tensors), _NARROWER), (_unread(context, weight), _FLOAT)):
+            if reason and span is not None:
+                found.setdefault(span, (weight, reason, cure))
+    for span, (weight, reason, cure) in sorted(found.items()):
         context.diags.error(
             "target-cannot",
             f"{context.capability.title} cannot run `{weight.node}` with {weight.scheme.dtype} weights",
             span,
             label=reason,
-            help=['take a type of 4 or 8 bits for this node: `layers "..." { weights int4 storage_only }`'],
+            help=[cure],
         )
+
+
+def _unread(context: Context, weight: WeightPlan) -> str:
+    """Why the target's software would refuse the stored constant, or read it otherwise; "" where it does neither."""
+    table, scheme = context.capability, weight.scheme
+    kind, shape = table.type_row(scheme.dtype), context.view.tensors[weight.tensor].shape or ()
+    sizes = [size for size in shape if isinstance(size, int)]
+    if kind is not None and kind.even and prod(sizes) % 2:
+        return table.reasons["odd_elements"].format(type=scheme.dtype)
+    if not table.whole_blocks or scheme.block is None or weight.axis is None:
+        return ""
+    if weight.axis % len(shape) < len(shape) - 2:
+        return table.reasons["block_axis"]
+    size = sizes[weight.axis]
+    return table.reasons["cut_block"].format(size=size, block=scheme.block) if size % scheme.block else ""
 
 
 def _unsound(context: Context, node: NodeView, weight: WeightPlan, tensors: Mapping[str, TensorPlan]) -> str:

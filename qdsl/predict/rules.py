@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from qdsl.capability import ABSORBED, COMPUTE, MOVES, Capability, Row
 from qdsl.capability.float16 import RUNS_HALF, Float16Row, float16_for
-from qdsl.capability.rows import WeightOnly
+from qdsl.capability.rows import WeightOnly, summed_axis
 from qdsl.graph.view import GraphView, NodeView, Use
 from qdsl.predict.bounds import ANYTHING, clip_limits, fixed_tensors
 from qdsl.predict.edges import INT32, Edges, Quant, Written
@@ -357,14 +357,18 @@ class Judge:
     def _stands_plainly(self, node: NodeView, port: int, quant: Quant) -> bool:
         """Whether a stored weight is written as its kernel takes it: scales along the columns, blocks along the rows,
         and nobody else reads it."""
-        along = {Granularity.PER_TENSOR: quant.axis, Granularity.PER_CHANNEL: 1, Granularity.PER_BLOCK: 0}
+        summed = summed_axis(node)
+        along = {Granularity.PER_TENSOR: quant.axis, Granularity.PER_CHANNEL: 1 - summed, Granularity.PER_BLOCK: summed}
         shared = [use for use in self._view.tensors[node.inputs[port]].uses if self._edges.reads.get(use) == quant]
         single = quant.scalar or quant.granularity is not Granularity.PER_TENSOR
         return single and quant.plain and quant.constant and quant.axis == along[quant.granularity] and len(shared) == 1
 
     def _taken_up(self, node: NodeView, row: Row) -> bool:
         """Whether the runtime first joins what reads the result to the node: a QuantizeLinear, or an activation that
-        would fold into it. A Relu before floats is none where the emitter writes it as a Max (`weights_only`)."""
+        would fold into it; never where kernels write floats. A Relu before floats is none where the emitter writes it
+        as a Max (`weights_only`)."""
+        if row.output == "float":
+            return False
         written = self._edges.written[node.outputs[0]]
         first = self._foldable(row, written)
         if first is None or written.quants:
