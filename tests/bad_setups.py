@@ -957,6 +957,7 @@ CALLS: dict[str, Setup] = {
     "engine-choice": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtz"),
     "engine-files": two_engines,
     "engine-otherwise": engine_otherwise,
+    "engine-layers": lambda folder: qdsl.api.audit(folder / "model.onnx", engine=folder / "layers.json"),
     "engine-target": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", target="ort"),
     "graph-absent": undrawn,
     "fix-place": beside_conv(lambda folder: qdsl.api.audit(folder / "model.onnx", fix=folder / "model.onnx")),

@@ -13,7 +13,7 @@ from qdsl.auditing.fixing import Mended, mend
 from qdsl.auditing.report import AuditReport, TensorError, at_least
 from qdsl.causes.records import Ask, Causes
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
-from qdsl.engines.asked import Examination, examination, require_target
+from qdsl.engines.asked import RTX, Examination, examination, require_target
 from qdsl.graph import Model, load, save
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.constants import outside
@@ -62,6 +62,7 @@ def audit(
     floats: str | Path | None = None,
     engine: str | Path | None = None,
     capability: str | None = None,
+    manifest: str | Path | None = None,
     listener: Listener = silent,
 ) -> AuditResult:
     """Audit the model file `path`, whoever made it, for `target`, or for each of the recipe's targets, or for `ort`.
@@ -76,16 +77,18 @@ def audit(
     none. `listener` hears how far that is. A file that does not run is told among the diagnostics.
 
     `engine` is "rtx": TensorRT-RTX parses and builds the file in a process of its own, without a GPU, for a GPU of a
-    compute `capability` ("sm86", where it is None); what came of it stands in the report and among its findings. The
-    target is then `tensorrt`.
+    compute `capability` ("sm86", where it is None); what came of it stands in the report and among its findings. Or it
+    is the path of a file that says what the layers of an engine compute that was built elsewhere (`trtexec
+    --exportLayerInfo`, 8.x, 10.x or 11.x), held against what the file has in integers, or against the `manifest` that
+    was emitted beside it. The target is then `tensorrt`.
 
     Without `fix` nothing is written. With it, what findings call for and needs no data is mended in a copy, which is
     written to `fix` and audited again; what is waived stays as it is. Raises QdslError for a file that is no model, a
     recipe with errors, a target that there is not, and fix-place, model-write; with `engine`, engine-choice,
-    engine-target, rtx-capability, rtx-absent.
+    engine-target, engine-layers, rtx-capability, rtx-absent.
     """
     target = target if engine is None else require_target(target)
-    look = None if engine is None else examination(str(engine), capability)
+    look = None if engine is None else _examination(engine, capability, manifest, fix)
     held = None if recipe is None else load_recipe(recipe, sets=sets or {})
     diags = Diagnostics()
     diags.extend(held.diagnostics if held is not None else ())
@@ -107,6 +110,21 @@ def audit(
         ask = Ask(samples, None if floats is None else Path(floats), heard=_heard(listener))
         report = _with_causes(report, load(path if fix is None else fix), ask, held, target, diags)
     return AuditResult(report, diags.sorted(), mended)
+
+
+def _examination(
+    engine: str | Path, capability: str | None, manifest: str | Path | None, fix: str | Path | None
+) -> Examination:
+    """Raises QdslError engine-choice, engine-layers, rtx-capability, rtx-absent."""
+    path = Path(engine)
+    if str(engine) == RTX or not (path.suffix or path.exists()):
+        return examination(str(engine), capability)
+    if fix is not None:
+        headline = f"`{path}` is of an engine of the file, and says nothing of a mended copy"
+        raise QdslError([Diagnostic("engine-layers", headline, help=("audit it without `--fix`",))])
+    from qdsl.harness.inspecting import examination as inspecting
+
+    return inspecting(path, None if manifest is None else Path(manifest))
 
 
 def _looked(

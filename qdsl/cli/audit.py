@@ -46,9 +46,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=at_least_one, help="with --causes: samples to run (4; 16 for few outputs)")
     parser.add_argument(
         "--engine",
-        metavar="rtx",
-        help="parse and build the file with NVIDIA's TensorRT-RTX, without a GPU, and say what each layer computes in "
-        "(needs the extra `rtx`; the target is tensorrt)",
+        metavar="rtx|LAYERS",
+        help="`rtx`: parse and build the file with NVIDIA's TensorRT-RTX, without a GPU, and say what each layer "
+        "computes in (needs the extra `rtx`); a file: the same by what `trtexec --exportLayerInfo` wrote of an engine "
+        "(the target is tensorrt)",
+    )
+    parser.add_argument(
+        "--manifest",
+        metavar="FILE",
+        help="with --engine LAYERS: what was planned (default: what MODEL has in integers)",
     )
     parser.add_argument(
         "--cc", metavar="SM", help="with --engine rtx: the compute capability to build for (sm86; `sm89` takes FP8)"
@@ -78,6 +84,9 @@ def run(args: argparse.Namespace) -> int:
     if args.cc is not None and args.engine != "rtx":
         complain("`--cc` says for which GPU `--engine rtx` builds: add it")
         return EXIT_USAGE
+    if args.manifest is not None and args.engine in (None, "rtx"):
+        complain("`--manifest` says what the engine of `--engine LAYERS` is held against: add it")
+        return EXIT_USAGE
     import qdsl.api
     from qdsl.cli.progress import Progress
     from qdsl.diag import Severity
@@ -94,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
             floats=args.floats,
             engine=args.engine,
             capability=args.cc,
+            manifest=args.manifest,
             listener=progress.hear,
         )
     _tell(args, result)

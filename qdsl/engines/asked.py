@@ -21,7 +21,10 @@ def examination(engine: str, capability: str | None = None) -> Examination:
     """`engine` is "rtx"; `capability` that of the GPU to build for. Raises QdslError engine-choice, rtx-capability,
     rtx-absent before anything is looked at."""
     if engine != RTX:
-        help = (f"`{RTX}` builds one with TensorRT-RTX, without a GPU",)
+        help = (
+            f"`{RTX}` builds one with TensorRT-RTX, without a GPU",
+            "the path of a layers.json says what an engine computes that was built elsewhere",
+        )
         raise QdslError([Diagnostic("engine-choice", f"there is no engine `{engine[:80]}` to ask", help=help)])
     chosen = capability_named(DEFAULT if capability is None else capability)
     require()

@@ -12,15 +12,17 @@ from qdsl.targets.tensorrt.scripts.verify_engine import (
     FEW_RUNS,
     KEPT,
     Asked,
+    Dump,
     Examined,
     Manifest,
     Verdict,
     examine,
+    opened,
     read_layers,
     read_profile,
 )
 
-__all__ = ["FEW_RUNS", "KEPT", "Asked", "Examined", "Manifest", "Verdict"]
+__all__ = ["FEW_RUNS", "KEPT", "Asked", "Dump", "Examined", "Manifest", "Verdict", "examine", "opened", "read_layers"]
 
 
 def manifest_of(text: str) -> QuantManifest:

@@ -45,6 +45,13 @@ CODES: dict[str, CodeDoc] = {
         "recipe example\n",
         verb="library",
     ),
+    "engine-layers": CodeDoc(
+        "a file does not say what an engine of the model computes",
+        "`--engine layers.json` takes what TensorRT's inspector tells of an engine, with its types: one of names alone "
+        "says nothing, and one of another model names few of its nodes. A manifest has to be that beside the model.",
+        "recipe example\n",
+        verb="library",
+    ),
     "engine-target": CodeDoc(
         "an engine is asked about, and the audit is for another target",
         "What an engine computes is TensorRT's: the rules about TensorRT and the engine's layers are told together.",
