@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Annotated
 
 from qdsl.diag import Diagnostic, QdslError, Severity
-from qdsl.harness.inspected import FEW_RUNS, KEPT, Examined, Verdict
+from qdsl.harness.inspected import FEW_RUNS, Examined, Verdict
 from qdsl.harness.measurements import BuildFacts, Measurements
 from qdsl.harness.profiles import BuildProfile
 from qdsl.harness.reading import opened
 from qdsl.spec.bounds import FileName, Many, Number, OneOf, Sha256, Text, UnfitError
 from qdsl.spec.decode import decode, json_data, require_version
-from qdsl.spec.engine import ELIMINATED, UNKNOWN, VERDICTS
+from qdsl.spec.engine import ELIMINATED, KEPT, UNKNOWN, VERDICTS
 
 FOLDER = "engines"
 FORMAT = 1

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from qdsl.spec.decode import decode, json_data
-from qdsl.spec.engine import BUILT, MANIFEST_FORMAT, EngineSeen, EngineVerdict, ManifestPair, QuantManifest
+from qdsl.spec.engine import BUILT, EngineSeen, EngineVerdict, ManifestPair, QuantManifest
 from qdsl.targets.tensorrt.scripts.verify_engine import (
     FEW_RUNS,
-    KEPT,
     Asked,
     Dump,
     Examined,
@@ -22,15 +20,7 @@ from qdsl.targets.tensorrt.scripts.verify_engine import (
     read_profile,
 )
 
-__all__ = ["FEW_RUNS", "KEPT", "Asked", "Dump", "Examined", "Manifest", "Verdict", "examine", "opened", "read_layers"]
-
-
-def manifest_of(text: str) -> QuantManifest:
-    """`quant_manifest.json` as it stands beside an emitted model. Raises UnfitError."""
-    found = decode(QuantManifest, json_data(text), "quant_manifest")
-    if found.format != MANIFEST_FORMAT:
-        raise ValueError(f"it is of format {found.format}, this program reads {MANIFEST_FORMAT}")
-    return found
+__all__ = ["FEW_RUNS", "Asked", "Dump", "Examined", "Manifest", "Verdict", "examine", "opened", "read_layers"]
 
 
 def asked_of(manifest: QuantManifest) -> Manifest:

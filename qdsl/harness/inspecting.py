@@ -13,8 +13,9 @@ from qdsl.finished.reading import read
 from qdsl.finished.records import Finished, QuantizedTensor, Role
 from qdsl.graph import load
 from qdsl.graph.view import NodeView
-from qdsl.harness.inspected import Asked, Dump, Manifest, as_seen, asked_of, examine, manifest_of, opened, read_layers
+from qdsl.harness.inspected import Asked, Dump, Manifest, as_seen, asked_of, examine, opened, read_layers
 from qdsl.spec.engine import EngineSeen
+from qdsl.spec.engine_json import manifest_of
 
 _Made = TypeVar("_Made")
 _MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")

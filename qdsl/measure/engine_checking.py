@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from qdsl.auditing.finding import Finding, Place
-from qdsl.auditing.waivers import Waivers
-from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
+from qdsl.diag import Diagnostic, QdslError, Severity
 from qdsl.engines.asked import Examination
-from qdsl.finished.collapse import collapse
-from qdsl.finished.reading import read
-from qdsl.graph import load
 from qdsl.harness.engine_checks import CheckedNode, EngineCheck
-from qdsl.lang.recipe import Recipe, Target
 from qdsl.measure.budgets import Budget
+from qdsl.measure.engines import SURVIVAL
 from qdsl.measure.measuring import Made
 from qdsl.spec.bounds import UnfitError
-from qdsl.spec.decode import decode, json_data
 from qdsl.spec.engine import (
     BUILD,
     BUILT,
@@ -29,26 +22,25 @@ from qdsl.spec.engine import (
     EngineVerdict,
     QuantManifest,
 )
+from qdsl.spec.engine_json import manifest_of
 from qdsl.spec.words import count, plain
 
-SURVIVAL = ("qdq", ("survives",))
-_WAIVES = "half_quantized_op"  # the rule whose waivers say that a node may compute in floats
 _SHOWN = 3
 _NOT_TOLD = EngineVerdict(UNKNOWN, because="the engine does not speak of it")
 
 
-def checked(made: Made, look: Examination, recipe: Recipe, block: Target | None) -> EngineCheck:
+def checked(made: Made, look: Examination) -> EngineCheck:
     """An engine of the artifact, node by node beside its manifest. Raises QdslError artifact-write where the manifest
     that was just written cannot be read."""
     seen = look(made.emitted.model)
     found = EngineCheck(
         made.plan.target, seen.source, seen.stage, refused=seen.refused, notes=seen.notes, reason=seen.reason
     )
-    return found if seen.stage != BUILT else replace(found, nodes=_nodes(made, seen, recipe, block))
+    return found if seen.stage != BUILT else replace(found, nodes=_nodes(made, seen))
 
 
-def _nodes(made: Made, seen: EngineSeen, recipe: Recipe, block: Target | None) -> tuple[CheckedNode, ...]:
-    manifest, waived = _manifest(made), _waived(made, recipe, block, seen.verdicts)
+def _nodes(made: Made, seen: EngineSeen) -> tuple[CheckedNode, ...]:
+    manifest = _manifest(made)
     told = ((each, seen.verdicts.get(each.node, _NOT_TOLD)) for each in manifest.nodes)
     return tuple(
         CheckedNode(
@@ -59,7 +51,7 @@ def _nodes(made: Made, seen: EngineSeen, recipe: Recipe, block: Target | None) -
             verdict.layer,
             verdict.because,
             verdict.holds_elsewhere,
-            each.waived or waived.get(each.node, ""),
+            each.waived,
         )
         for each, verdict in told
     )
@@ -68,20 +60,10 @@ def _nodes(made: Made, seen: EngineSeen, recipe: Recipe, block: Target | None) -
 def _manifest(made: Made) -> QuantManifest:
     path = made.emitted.directory / QUANT_MANIFEST
     try:
-        return decode(QuantManifest, json_data(path.read_text(encoding="utf-8")), QUANT_MANIFEST)
+        return manifest_of(path.read_text(encoding="utf-8"))
     except (OSError, UnfitError) as error:
         help = ("compile again, with nothing else writing into the folder of the build",)
         raise QdslError([Diagnostic("artifact-write", f"`{path}` cannot be read back: {error}", help=help)]) from None
-
-
-def _waived(made: Made, recipe: Recipe, block: Target | None, nodes: Iterable[str]) -> Mapping[str, str]:
-    """Why nodes may compute in floats, by name: the `allow` statements of the recipe on half quantized operators."""
-    if not any(each.code == _WAIVES for each in (*recipe.allows, *(() if block is None else block.allows))):
-        return {}
-    finished = read(load(made.emitted.model))
-    waivers = Waivers(recipe, finished, collapse(finished).view, Diagnostics())
-    asked = [Finding(_WAIVES, Severity.WARNING, Place("node", name), "", "") for name in nodes]
-    return {each.place.name: each.waived for each in waivers.applied(asked, block)[0] if each.waived}
 
 
 # ---- what it decides -------------------------------------------------------------------------------------------------

@@ -12,12 +12,13 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.engines.brought import BUILD, BUILD_FILE, LAYERS, PROFILE, TIMES, BuiltWith, kind_of, read_build
 from qdsl.engines.times import Times, read_times
 from qdsl.harness.engines import Computes, Engine, document, file_name, model_of
-from qdsl.harness.inspected import asked_of, inspected, manifest_of
+from qdsl.harness.inspected import asked_of, inspected
 from qdsl.harness.measurements import BudgetFacts, BuildFacts, Measurements
 from qdsl.harness.profiles import FORMS
 from qdsl.harness.reading import opened
 from qdsl.measure.budgets import Name, Reading, spread_of, worst
 from qdsl.spec.engine import QUANT_MANIFEST
+from qdsl.spec.engine_json import manifest_of
 from qdsl.spec.words import count
 from qdsl.targets import capability_of
 

@@ -130,6 +130,8 @@ def _measured(found: Measurements, build: BuildFacts, budget: BudgetFacts) -> bo
     """Whether the figure that a budget speaks of is there."""
     if budget.value is None or budget.metric in _STANDING:
         return True
+    if budget.form == "holds":
+        return build.engine is not None
     if any(each.target == build.target for each in found.profiles) and budget.metric in COSTS:
         return True
     key = key_of(budget)

@@ -58,14 +58,14 @@ def emulate(job: Job) -> None:
 def examine(job: Job) -> None:
     """What an engine of each artifact computes, beside what was planned, where that is wanted.
 
-    Needs `loaded`, `examination`, `made`; leaves `engines`. Raises QdslError artifact-write.
+    Needs `examination`, `made`; leaves `engines`. Raises QdslError artifact-write.
     """
-    found, look, recipe = {}, job.examination, job.loaded.recipe
+    found, look = {}, job.examination
     for each in (one for one in job.made if one.plan.target == TARGET):
         if look is None:
             continue
         job.tell(Event("engine", f"an engine of {TARGET}", 0, 1))
-        found[TARGET] = check = engine_checking.checked(each, look, recipe, find_target(recipe, TARGET))
+        found[TARGET] = check = engine_checking.checked(each, look)
         job.diags.extend(engine_checking.faults(check))
         job.tell(Event("engine", "", found=check))
     job.engines = found

@@ -14,6 +14,7 @@ from qdsl.lock import Lock, table_hashes
 from qdsl.measure import comparing
 from qdsl.measure.events import Event
 from qdsl.measure.measuring import Made
+from qdsl.measure.waiving import note_waivers
 from qdsl.plan import Decisions
 from qdsl.plan.gate import find_target
 from qdsl.provenance.making import Origins, provenance_of
@@ -87,6 +88,7 @@ def _made(job: Job, decided: Decisions, lock: Lock | None) -> Made:
         emitted = target.emit(
             prepared.model, plan, job.ranges, folder, inputs=prepared.recipe.inputs, provenance=provenance
         )
+        note_waivers(emitted.model, job.loaded.recipe, find_target(job.loaded.recipe, plan.target))
         verification = comparing.verified(target, prepared, emitted, plan, job.datasets, VERIFY_SAMPLES)
         emitted = target.publish(emitted, directory)
     job.diags.extend(comparing.uncompared(prepared, plan, verification))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import onnx
@@ -17,6 +15,7 @@ from qdsl.lang.recipe import InputSpec
 from qdsl.provenance.records import Provenance
 from qdsl.rewrite import Trace
 from qdsl.spec.engine import QUANT_MANIFEST
+from qdsl.spec.engine_json import manifest_text
 from qdsl.spec.plan import AS_IT_IS, Plan
 from qdsl.targets import onnx_file
 from qdsl.targets.lowerings import lowerings
@@ -74,8 +73,7 @@ def publish(emitted: Emitted, directory: Path) -> Emitted:
 def _write_expected(plan: Plan, emitted: OnnxEmitted) -> None:
     proto = onnx.load(emitted.model, load_external_data=False)
     digest = hashlib.sha256(emitted.model.read_bytes()).hexdigest()
-    found = asdict(quant_manifest(plan, proto, emitted.directory, digest))
-    text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = manifest_text(quant_manifest(plan, proto, emitted.directory, digest))
     try:
         (emitted.directory / QUANT_MANIFEST).write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
