@@ -125,3 +125,32 @@ def test_shapes_without_a_fast_kernel_are_told(tmp_path: Path) -> None:
     (plan,) = qdsl.plan(project(tmp_path, head=TARGET)).plans
     told = [(flag.code, flag.nodes) for flag in plan.flags]
     assert told == [("slow-kernel", ("stem", "inner", "left", "right")), ("slow-kernel", ("gemm",))]
+
+
+def test_what_builds_an_engine_stands_beside_the_model(made: Any) -> None:
+    folder = made.targets[0].emitted.directory
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    scripts = {"build_engine.py", "profile_engine.py", "verify_engine.py", "commands.sh", "README.md"}
+    assert names >= {"model.onnx", "manifest.json", "quant_manifest.json", *scripts}
+    assert names >= {"inputs.npz", "inputs.json", "golden.npz", "golden.json"}
+    assert not any(name.startswith(("dla/", "implicit/")) for name in names)  # the newest version takes no cache
+    assert made.targets[0].emitted.size == (folder / "model.onnx").stat().st_size
+
+
+def test_a_version_that_takes_a_calibration_cache_gets_one(tmp_path: Path) -> None:
+    rules = 'target tensorrt { version "10.3"; device "jetson-agx-orin" }\n'
+    result = qdsl.compile(project(tmp_path, rules, head=HEAD), out=tmp_path / "build", lock=False)
+    folder = result.targets[0].emitted.directory
+    first, *lines = (folder / "dla" / "calib.cache").read_text(encoding="utf-8").splitlines()
+    assert first == "TRT-100300-EntropyCalibration2"
+    assert {line.rpartition(": ")[0] for line in lines} == {"x", "r", "t", "f"}
+    assert not {node.op_type for node in onnx.load(folder / "dla" / "model.onnx").graph.node} & {"QuantizeLinear"}
+
+
+def test_the_same_recipe_gives_the_same_directory(tmp_path: Path) -> None:
+    recipe = project(tmp_path, head=TARGET)
+    found = []
+    for number, workers in enumerate((1, 3)):
+        qdsl.compile(recipe, out=tmp_path / str(number), workers=workers, lock=False)
+        found.append({path.name: path.read_bytes() for path in (tmp_path / str(number) / "demo/tensorrt").iterdir()})
+    assert found[0] == found[1]

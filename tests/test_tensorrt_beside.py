@@ -48,8 +48,8 @@ def test_what_builds_times_and_verifies_stands_beside_the_model(orin: Path) -> N
 def test_golden_outputs_are_those_of_the_emitted_graph_on_the_recipes_samples(orin: Path) -> None:
     runner = AsWritten(orin / "model.onnx")
     with np.load(orin / "inputs.npz") as inputs, np.load(orin / "golden.npz") as golden:
-        assert set(inputs) == {f"{at}:x" for at in range(4)} and set(golden) == {f"{at}:y" for at in range(4)}
-        for at in range(4):
+        assert set(inputs) == {f"{at}:x" for at in range(2)} and set(golden) == {f"{at}:y" for at in range(2)}
+        for at in range(2):
             np.testing.assert_array_equal(runner.run({"x": inputs[f"{at}:x"]})["y"], golden[f"{at}:y"], strict=True)
     with np.load(orin.parents[2] / "demo" / "calib.npz") as data, np.load(orin / "inputs.npz") as inputs:
         np.testing.assert_array_equal(inputs["1:x"], data["x"][1:2])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qdsl.targets.tensorrt.golden import Golden, GoldenSample, tolerances, write_golden
+from qdsl.targets.tensorrt.golden import MOST_SAMPLES, Golden, GoldenSample, tolerances, write_golden
 
 NAMES = ("x", "/model/out:0", "../up", "file")
 
@@ -65,7 +65,7 @@ def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_as_many_samples_are_kept_as_fit_and_never_none(tmp_path: Path) -> None:
-    assert write_golden(tmp_path, (sample(seed) for seed in range(9))).samples == 4
+    assert write_golden(tmp_path, (sample(seed) for seed in range(9))).samples == MOST_SAMPLES
     assert write_golden(tmp_path, (sample(seed, 1000) for seed in range(9)), most=175_000).samples == 2
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 175_000
     assert write_golden(tmp_path, [sample(0, 1000)], most=1).samples == 1

@@ -15,6 +15,7 @@ from qdsl.version import __version__
 # What multiplies: of these an engine says what they compute in.
 MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _QUANTIZE, _DEQUANTIZE, _CAST = "QuantizeLinear", "DequantizeLinear", "Cast"
+_ZERO_POINT = 2  # the port
 _EXPECTED = {"integer": "int8", "float": "float32", "float16": "float16"}
 
 
@@ -93,7 +94,8 @@ class _Graph:
         node = self._writers.get(name)
         if node is not None and node.op_type == _CAST:
             node = self._writers.get(node.input[0])
-        return node if node is not None and node.op_type == _DEQUANTIZE else None
+        found = node is not None and node.op_type == _DEQUANTIZE and len(node.input) > _ZERO_POINT
+        return node if found and node is not None and {*node.input[1:]} <= self._constants.keys() else None
 
     def _pair(self, port: int, dequantizer: NodeProto) -> ManifestPair:
         quantizer = self._writers.get(dequantizer.input[0])

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 INPUTS_JSON, INPUTS_NPZ, GOLDEN_JSON, GOLDEN_NPZ = "inputs.json", "inputs.npz", "golden.json", "golden.npz"
-MOST_SAMPLES = 4
+MOST_SAMPLES = 2
 MOST_BYTES = 64 << 20
 _AROUND = 1024  # bytes around one array: its name, and the headers of npy and zip
 RUNNER = "qdsl-onnxruntime"

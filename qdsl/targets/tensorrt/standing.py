@@ -26,8 +26,8 @@ _BATCH = 8
 def stand(
     path: Path, *, model: Model | None = None, samples: Sequence[GoldenSample] = (), span: Span | None = None
 ) -> None:
-    """Write what stands beside the emitted model at `path`, beside which its manifest stands. With the canonical float
-    `model`, a device that has DLA gets it with a calibration cache. `samples` are some with the outputs of the emitted
+    """Write what stands beside the emitted model at `path`, beside which its manifest stands. Of the canonical float
+    `model` a version that knows calibration caches gets one with it. `samples` are some with the outputs of the emitted
     graph: golden files are made of them, and ranges of open dimensions. Raises QdslError artifact-write, and
     target-cannot at `span` for what no build of the version takes."""
     folder = path.parent
@@ -35,7 +35,7 @@ def stand(
     device = device_named(manifest.device) if manifest.device else None
     release = _release(manifest, device)
     proto = onnx.load(path, load_external_data=False)
-    calibrated = _calibrated(model, proto, folder) if model is not None and device is not None and device.dla else None
+    calibrated = _calibrated(model, proto, folder) if model is not None and release.calibration_caches else None
     try:
         inputs = [_input(value, samples) for value in _inputs(proto)]
         beside(folder, manifest, release, device, inputs, samples=samples, calibrated=calibrated)
