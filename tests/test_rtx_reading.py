@@ -24,6 +24,7 @@ from qdsl.engines.rtx.examining import Examined, examine
 from qdsl.engines.rtx.layers import layers
 from qdsl.engines.rtx.names import is_ambiguous, with_names
 from qdsl.engines.rtx.places import Place
+from qdsl.engines.rtx.twins import with_twins
 from qdsl.engines.rtx.verdicts import verdicts
 from qdsl.graph import from_proto
 from qdsl.spec.bounds import UnfitError
@@ -81,6 +82,19 @@ def test_a_transposed_convolution_in_floats_says_nothing_of_other_builders() -> 
     found = verdicts([("n", "ConvTranspose"), ("m", "Conv")], layers(line("deconv", "Float", "Float", "n m")))
     assert [each.verdict for each in found.values()] == [DROPPED, DROPPED]
     assert [each.holds_elsewhere for each in found.values()] == [False, True]
+
+
+def test_a_product_that_is_made_once_is_that_of_both_its_nodes() -> None:
+    """Where the weights are the same integers; else what stands in generated code alone computes there."""
+    text = "\n".join([line("correlation", "Int8", "Int8", "n_one"), line("kgen", "Float", "Float", "n_two")])
+    for code, verdict in ((9, INT8), (8, DROPPED)):
+        file, read = File(kind=np.int8), ""
+        for name, value in (("one", 9), ("two", code)):
+            read = read or file.pair("x")
+            file.conv(read, name=name, weight=file.weight(f"{name}_w", 4, 4, 1, 1, codes=np.full((4, 4, 1, 1), value)))
+        nodes, told = [("n_one", "Conv"), ("n_two", "Conv")], layers(text)
+        found = with_twins(file.give("one", "two"), verdicts(nodes, told), told)
+        assert [each.verdict for each in found.values()] == [INT8, verdict]
 
 
 @pytest.mark.parametrize("text", ["", "Layers:\n", "Name: a, LayerType: kgen, Outputs: [], Inputs: []", "LayerType: "])

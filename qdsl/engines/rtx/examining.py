@@ -17,6 +17,7 @@ from qdsl.engines.rtx.names import is_ambiguous, with_names
 from qdsl.engines.rtx.parts import parts
 from qdsl.engines.rtx.places import VERSION, Place, require
 from qdsl.engines.rtx.running import SECONDS, Built, Refused, UndecidedError
+from qdsl.engines.rtx.twins import with_twins
 from qdsl.engines.rtx.verdicts import MULTIPLYING, verdicts
 from qdsl.graph.functions import inline_functions
 from qdsl.graph.limits import DEFAULT_LIMITS
@@ -103,9 +104,10 @@ class _Work:
     def _verdicts(self, built: Built) -> dict[str, EngineVerdict]:
         nodes = [(node.name, node.op_type) for node in self.model.graph.node if node.op_type in MULTIPLYING]
         try:
-            found = verdicts(nodes, layers(built.layers))
+            told = layers(built.layers)
         except UnfitError as error:
             raise UndecidedError(f"an engine was built, and its text cannot be read: {error}") from None
+        found = with_twins(self.model, verdicts(nodes, told), told)
         return {self.known[name]: verdict for name, verdict in found.items()}
 
     def _refused(self, built: Built) -> tuple[tuple[EngineRefusal, ...], str]:

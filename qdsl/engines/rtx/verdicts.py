@@ -16,6 +16,7 @@ MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _NARROW = frozenset({"Int8", "FP8", "Int4", "FP4"})
 _MULTIPLIES = frozenset({"correlation", "gemm", "deconv"})
 _FUSED = "runtime_fusion"
+GENERATED = "kgen"
 
 
 def verdicts(nodes: Iterable[tuple[str, str]], found: Sequence[Layer]) -> dict[str, EngineVerdict]:

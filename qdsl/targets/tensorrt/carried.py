@@ -2,7 +2,9 @@
 values.
 
 Held against TensorRT-RTX 1.7.1: a Conv computes in int8 behind every operator of `qdsl.graph.moves` that was tried, in
-chains too, if all that it joins has one scale; and behind a Pad of zeros right in front of it, but of nothing else.
+chains too, if all that it joins has one scale; and behind a Pad of zeros right in front of it, but of nothing else, if
+nobody else reads what the Pad writes. Not behind a MaxPool that reads through a pair where another pair stands behind
+the MaxPool, too: that one moves before it, and nothing is carried over it then.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from qdsl.graph.view import GraphView, NodeView, Use
 from qdsl.predict.edges import Edges, Quant
 
 _FILL = 2  # the port of a Pad
+_POOL = "MaxPool"
 
 
 def carry(view: GraphView, edges: Edges) -> None:
@@ -24,7 +27,8 @@ def carry(view: GraphView, edges: Edges) -> None:
         for port, name in enumerate(node.inputs):
             use = Use(node.index, port)
             if use not in edges.reads and name:
-                found = held.get(_before_padding(view, node, name))
+                pad = _padding(view, node, name)
+                found = held.get(name) if pad is None else _of(pad, 0, edges, held)
                 if found is not None:
                     edges.reads[use] = found
 
@@ -32,7 +36,10 @@ def carry(view: GraphView, edges: Edges) -> None:
 def _held(view: GraphView, edges: Edges) -> Mapping[str, Quant]:
     """Tensors, none of them dequantized, that hold values of one pair as they are, with how these are quantized."""
     found: dict[str, Quant] = {}
+    behind = _quantized_behind(view, edges)
     for node in view.nodes:
+        if node.op == _POOL and Use(node.index, 0) in edges.reads and node.outputs[0] in behind:
+            continue
         quants = {_of(node, port, edges, found) for port in range(len(node.inputs)) if is_data_port(node, port)}
         quant = quants.pop() if len(quants) == 1 else None
         if quant is not None:
@@ -40,14 +47,26 @@ def _held(view: GraphView, edges: Edges) -> Mapping[str, Quant]:
     return found
 
 
+def _quantized_behind(view: GraphView, edges: Edges) -> frozenset[str]:
+    """Tensors that are quantized, as they are or behind nodes that only move their values."""
+    found = {name for name, written in edges.written.items() if written.quants}
+    for node in reversed(view.nodes):
+        if any(name in found for name in node.outputs):
+            found.update(name for port, name in enumerate(node.inputs) if is_data_port(node, port))
+    return frozenset(found)
+
+
 def _of(node: NodeView, port: int, edges: Edges, found: Mapping[str, Quant]) -> Quant | None:
     return edges.reads.get(Use(node.index, port)) or found.get(node.inputs[port])
 
 
-def _before_padding(view: GraphView, node: NodeView, tensor: str) -> str:
+def _padding(view: GraphView, node: NodeView, tensor: str) -> NodeView | None:
+    """The Pad of zeros that writes `tensor` for the convolution `node` alone: the two are one."""
     before = view.producer(tensor)
-    padded = before is not None and before.op == "Pad" and node.op in CONVS and _pads_zeros(view, before)
-    return before.inputs[0] if padded and before is not None else tensor
+    if before is None or before.op != "Pad" or node.op not in CONVS or not _pads_zeros(view, before):
+        return None
+    padded = view.tensors[tensor]
+    return before if len(padded.uses) == 1 and not padded.is_output else None
 
 
 def _pads_zeros(view: GraphView, pad: NodeView) -> bool:

@@ -1,0 +1,8 @@
+# One calibration, two artifacts: the steel detector for ONNX Runtime and for TensorRT.
+recipe steel_two
+
+extends "steel_default.q"
+
+target tensorrt {
+  quantize static { activations int8 symmetric per_tensor }
+}
