@@ -113,3 +113,42 @@ def asked(node: str, op: str = "Conv", expect: str = "int8", **more: Any) -> Ask
 
 def plan(*nodes: Asked, boundary: tuple[str, ...] = ()) -> Manifest:
     return Manifest("model.onnx", nodes, boundary)
+
+
+# ---- what TensorRT-RTX's builder prints, in the form of 11.x: keys and values are real, the braces are ours ----------
+
+_TENSOR = re.compile(
+    r"\{ Name: (?P<Name>.*?), Dimensions: (?P<Dimensions>\[[^\]]*\]), Strides: (?P<Strides>\[[^\]]*\]), "
+    r"StrideOrder: (?P<StrideOrder>\[[^\]]*\]), Datatype: (?P<Datatype>\w+), Format: (?P<Format>[^}]*?) ?\}"
+)
+_LAYER = re.compile(
+    r"Name: (?P<Name>.*?), LayerType: (?P<LayerType>\w+), Inputs: \[(?P<Inputs>.*?)\]"
+    r"(?:, Constants: \[(?P<Constants>.*?)\])?, Outputs: \[(?P<Outputs>.*?)\], TacticName: (?P<TacticName>.*?), "
+    r"StreamId: (?P<StreamId>\d+), Metadata: ?(?P<Metadata>.*)"
+)
+_END = re.compile(r"Name: (?P<Name>.*?), IOMode: (?P<IOMode>\w+), DataType: (?P<DataType>\w+), ")
+
+
+def of_text(text: str) -> Plain:
+    """What the inspector of 11.x would tell of an engine whose layers were printed one a line."""
+    lines = [line.strip() for line in text.splitlines()]
+    layers = [_layer_of(line) for line in lines if "LayerType: " in line]
+    ends = [_END.match(line) for line in lines if "IOMode: " in line]
+    return {"Layers": layers, "I/O Tensors": [each.groupdict() for each in ends if each is not None]}
+
+
+def _layer_of(line: str) -> Plain:
+    told = _LAYER.fullmatch(line)
+    assert told is not None, line
+    found: Plain = {key: value for key, value in told.groupdict().items() if value is not None}
+    for key in ("Inputs", "Constants", "Outputs"):
+        if key in found:
+            found[key] = _tensors_of(found[key])
+    return {**found, "StreamId": int(found["StreamId"])}
+
+
+def _tensors_of(text: str) -> list[Plain]:
+    found: list[Plain] = [each.groupdict() for each in _TENSOR.finditer(text)]
+    assert len(found) == text.count("{ Name: "), text
+    lists = ("Dimensions", "Strides", "StrideOrder")
+    return [{**each, **{key: json.loads(each[key]) for key in lists}} for each in found]

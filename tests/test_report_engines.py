@@ -20,8 +20,11 @@ from qdsl.diag import QdslError
 from qdsl.engines.brought import kind_of
 from qdsl.engines.times import read_times
 from qdsl.harness import engines
+from qdsl.harness.inspected import asked_of
 from qdsl.harness.measurements import BudgetFacts
 from qdsl.spec.bounds import UnfitError
+from qdsl.spec.engine_json import manifest_of
+from qdsl.targets.tensorrt.scripts import verify_engine
 
 BUDGETS = "require qdq survives; require latency <= 14 ms; require latency p99 <= 0.1 ms; require memory <= 1 GiB"
 ORIN = {"tensorrt": "10.3.0", "engine": "engine.plan", "gpu": "Orin", "compute_capability": "8.7", "driver": ""}
@@ -160,6 +163,16 @@ def test_shares_of_one_run_are_shown_and_flagged(build: Path, tmp_path: Path) ->
     qdsl.report(build, add=brought(tmp_path / "a", layers=layers(build), profile=profile, build=ORIN))
     shown = read(build / "report.html").shown
     assert "20.0 %" in shown and "the profile is of 1 run" in shown
+
+
+def test_the_script_reads_the_manifest_beside_the_artifact(build: Path, tmp_path: Path) -> None:
+    manifest = build / "tensorrt" / "quant_manifest.json"
+    assert verify_engine.read_manifest(manifest.read_text()) == asked_of(manifest_of(manifest.read_text()))
+    for floats, code in (("", 0), ("stem", 4)):
+        (path,) = brought(tmp_path / "a", layers=layers(build, floats=floats))
+        assert verify_engine.main(["--manifest", str(manifest), "--layers", str(path)]) == code
+    beside = manifest.parent / "verify_engine.py"
+    assert beside.read_text() == Path(verify_engine.__file__).read_text()
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
