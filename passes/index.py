@@ -128,6 +128,12 @@ ENTRIES = (
         of_plan=True,
     ),
     Entry(
+        "pair_weights",
+        "qdsl.passes.pair_weights:PairWeights",
+        "let stored weights stand as floats behind a QuantizeLinear of their own",
+        lowers=("tensorrt",),
+    ),
+    Entry(
         "weights_only",
         "qdsl.passes.weights_only:WeightsOnly",
         "MatMul and Gemm with stored weights and float activations in the form that has a kernel",

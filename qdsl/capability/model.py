@@ -114,6 +114,7 @@ class Capability:
     `placement`: by default a pair stands for every reader of a tensor ("tensors"), or for the ports alone that
     ask for one ("edges").
     `whole_blocks`: blocks of a stored constant are never cut short, and run along one of its last two axes.
+    `paired_weights`: it reads no stored int8, but floats behind a Q of their own.
     `any_opset`: the domain whose Q and DQ it takes in a file of an opset that lacks a type or a form ("": none).
     `signed_spread_max_opset`: from the next opset on it refuses a file in which it spreads a signed pair.
     """
@@ -141,6 +142,7 @@ class Capability:
     signed_spread_max_opset: int | None = None
     placement: Annotated[str, OneOf((TENSORS, EDGES))] = TENSORS
     whole_blocks: bool = False
+    paired_weights: bool = False
     any_opset: str = ""
     dynamic: tuple[Dynamic, ...] = ()
     cpus: Annotated[tuple[Cpu, ...], Stands("cpu")] = ()

@@ -231,6 +231,7 @@ def _plan(
         apart=settled.apart,
         cuts=cut,
         islands=between,
+        paired_weights=context.capability.paired_weights and bool(draft.weights),
         caches=uses(context, draft.tensors.values()),
         float_biases=tuple(sorted(biases.moved_floats, key=lambda plan: (plan.node, plan.port))),
     )

@@ -1,4 +1,4 @@
-"""Weights of MatMul that are no matrix: vectors, and stacks of matrices."""
+"""Weights that have no scale per channel or block: vectors, stacks of matrices, and those whose kernel takes one."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def is_vector(context: Context, node: NodeView, port: int) -> bool:
 
 
 def undivided(context: Context, node: NodeView, row: Row, port: int, scheme: Scheme) -> bool:
-    """Whether a scale per channel is one scale for all: a vector has one output channel, and a kernel may take a stack
-    of matrices with one scale alone."""
+    """Whether a scale per channel is one scale for all: a vector has one output channel, and a kernel may take its
+    weight, or a stack of matrices, with one scale alone."""
     if is_vector(context, node, port):
         return True
+    if Granularity.PER_CHANNEL not in row.weight_granularities and context.schemes.floats is None:
+        return not scheme.storage_only
     stack = node.op == "MatMul" and len(context.view.tensors[node.inputs[port]].shape or ()) > 2
     return stack and "matrix_channels" in row.requires and not scheme.storage_only and context.schemes.floats is None
 

@@ -132,12 +132,13 @@ class Verdicts:
         return "   ".join(words) or prediction.kernel
 
     def _undivided(self, node: NodeView, weight: WeightPlan) -> str:
-        """That a stack of matrices has one scale, where one per channel was asked for."""
+        """That a stack of matrices, or the weight of a kernel that takes no other, has one scale, where one per channel
+        was asked for."""
         asked = self.context.weight(node.index).scheme
+        if asked is None or asked.granularity is weight.scheme.granularity:
+            return ""
         stack = len(self.context.view.tensors[weight.tensor].shape or ()) > 2 and node.op == "MatMul"
-        return (
-            " for a stack of matrices" if stack and asked and asked.granularity is not weight.scheme.granularity else ""
-        )
+        return " for a stack of matrices" if stack else f" for a {node.op}" if node.op != "MatMul" else ""
 
     def _after(self, node: NodeView, writes: list[TensorPlan]) -> str:
         later = [w for w in writes if w.tensor not in node.outputs]

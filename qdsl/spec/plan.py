@@ -12,7 +12,7 @@ from functools import cached_property
 from qdsl.spec import UNGUARDED, Guard, Scheme
 
 # Goes up with every change of what a plan holds (`tests/test_plan_text.py` keeps watch).
-PLAN_VERSION = 6
+PLAN_VERSION = 7
 # The mode of `quantize none`: the file is the artifact.
 AS_IT_IS = "none"
 # The methods that give a range without looking at data: by hand, and from a calibration cache.
@@ -327,7 +327,7 @@ class Plan:
     places where a node that is kept in float reads a copy, so that a runtime does not fuse it with the pairs around.
     `cuts` are the ranges that stop where what reads them is flat, `widened` what the guards of weights cost, `islands`
     what stays float between integers, in graph order, `caches` what ranges are taken from, `float_biases` the biases
-    that are moved and stay float."""
+    that are moved and stay float. `paired_weights`: weights stand as floats behind a Q of their own."""
 
     version: int
     recipe: str
@@ -352,6 +352,7 @@ class Plan:
     islands: tuple[Island, ...] = ()
     caches: tuple[CacheUse, ...] = ()
     float_biases: tuple[BiasPlan, ...] = ()
+    paired_weights: bool = False
 
     @property
     def corrections(self) -> tuple[BiasPlan, ...]:

@@ -13,6 +13,10 @@ from qdsl.diag import Severity
 from qdsl.lang.recipe import Target
 from qdsl.targets.tensorrt.asked import Asked, asked, problems_of
 from qdsl.targets.tensorrt.devices import NARROW, Narrow
+from qdsl.targets.tensorrt.versions import Release
+
+# The first version whose parser takes a DequantizeLinear without a QuantizeLinear before it, on stored integers.
+_STORED_INTEGERS = Release(10, 0)
 
 
 def fitted(table: Capability, block: Target) -> Capability:
@@ -22,7 +26,8 @@ def fitted(table: Capability, block: Target) -> Capability:
     wanted = asked(block)
     lacking = {narrow.dtype: why for narrow in NARROW if (why := _lacks(narrow, wanted))}
     types = {name: _without(row, lacking[name]) if name in lacking else row for name, row in table.types.items()}
-    return replace(table, types=types, rows=tuple(_row(row, frozenset(lacking)) for row in table.rows))
+    rows = tuple(_row(row, frozenset(lacking)) for row in table.rows)
+    return replace(table, types=types, rows=rows, paired_weights=wanted.release < _STORED_INTEGERS)
 
 
 def _lacks(narrow: Narrow, wanted: Asked) -> str:
