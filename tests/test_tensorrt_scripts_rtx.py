@@ -18,6 +18,7 @@ from qdsl.targets.tensorrt import scripts
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.rtx,
     pytest.mark.skipif(rtx_engine.python() is None, reason="TensorRT-RTX is not here: tests/rtx_engine.py install"),
 ]
 
