@@ -64,6 +64,7 @@ DECIDED = {
     "one is lost": (check(node(INT8), node(DROPPED)), "broken"),
     "its weights alone are left": (check(node(WEIGHT_ONLY)), "broken"),
     "one is lost and waived": (check(node(INT8), node(DROPPED, waived="meant")), "holds"),
+    "one in floats is not told of": (check(node(INT8), node(UNKNOWN, "float32")), "holds"),
     "one is not told of": (check(node(INT8), node(UNKNOWN)), "undecided"),
     "what is not told of is waived": (check(node(UNKNOWN, waived="meant")), "undecided"),
     "one is lost in this engine alone": (check(node(INT8), node(DROPPED, holds_elsewhere=False)), "undecided"),
@@ -128,9 +129,11 @@ def test_for_which_gpu_says_something_only_with_an_engine(tmp_path: Path, capsys
 def test_an_engine_of_what_was_compiled_is_as_planned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = project(tmp_path, head=TENSORRT + "target tensorrt { require qdq survives }\n", proto=float_net())
     assert main(["compile", str(recipe), "--out", str(tmp_path / "build"), "--check", "rtx", "--no-lock"]) == 0
-    shown = capsys.readouterr().out
+    shown, told = capsys.readouterr()
+    assert "undecided" not in told
     assert f"engine     tensorrt: TensorRT-RTX {places.VERSION}, sm86, built without a GPU\n" in shown
     assert "as predicted, in integers: 8 of 8 Conv, 1 of 1 Gemm\n" in shown
+    assert "require    qdq survives   holds (9 of 9 planned nodes, TensorRT-RTX" in shown
     text = (tmp_path / "build/demo/measurements.json").read_text(encoding="utf-8")
     (build,) = parsed(text).builds
     assert build.engine is not None and build.engine.as_predicted and build.engine.stage == BUILT

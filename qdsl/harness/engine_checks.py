@@ -8,6 +8,8 @@ from typing import Annotated
 from qdsl.spec.bounds import Many, OneOf, Text
 from qdsl.spec.engine import BUILD, BUILT, DROPPED, ELIMINATED, KEPT, PARSE, UNDECIDED, UNKNOWN, VERDICTS, EngineRefusal
 
+# Of a node that was planned in floats: that it is fused with what reads integers contradicts nothing.
+_IN_FLOATS = (DROPPED, ELIMINATED, UNKNOWN)
 _MOST = Many(most=1_000_000)
 _Told = Annotated[str, Text(1 << 16)]
 
@@ -34,8 +36,8 @@ class CheckedNode:
 
     @property
     def as_planned(self) -> bool:
-        """Whether it computes in what it was planned in."""
-        return self.verdict in KEPT.get(self.expect, (DROPPED, ELIMINATED))
+        """Whether it computes in what it was planned in; of what was planned in floats, whether nothing contradicts."""
+        return self.verdict in KEPT.get(self.expect, _IN_FLOATS)
 
     @property
     def passes(self) -> bool:

@@ -21,12 +21,12 @@ def find_target(recipe: Recipe, name: str) -> Target | None:
     return next((target for target in recipe.targets if target.name == name), None)
 
 
-def gate(recipe: Recipe, target: str) -> tuple[Diagnostic, ...]:
+def gate(recipe: Recipe, target: str, *, checked: bool = False) -> tuple[Diagnostic, ...]:
     """Diagnostics that hold before `compile` for `target`: errors for statements that nothing carries out yet, what is
     wrong with the target's block, warnings for budgets that stay undecided: on a task that is not evaluated, or on what
-    only another device decides."""
+    only another device decides. `checked`: an engine is built here, which decides for targets without a device."""
     block = find_target(recipe, target)
-    return (*_absent(recipe, target, block), *_undecided(recipe, block))
+    return (*_absent(recipe, target, block), *_undecided(recipe, block, checked))
 
 
 def target_absent(target: str, block: Target | None) -> Diagnostic | None:
@@ -75,20 +75,22 @@ def _not_yet(what: str, span: Span, cure: str) -> Diagnostic:
     return Diagnostic("not-yet", f"{what} is not carried out yet", span, "understood, but not built", (cure,))
 
 
-def _undecided(recipe: Recipe, block: Target | None) -> Iterator[Diagnostic]:
+def _undecided(recipe: Recipe, block: Target | None, checked: bool) -> Iterator[Diagnostic]:
     device = block.device if block is not None else None
     for spec in recipe.evaluates:
-        yield from _budgets(spec.requires, recipe, block)
+        yield from _budgets(spec.requires, recipe, block, checked)
     if recipe.tune is not None and device is not None:
         yield _warning(
             f"`tune {recipe.tune.goal}` is left out: `device` decides latency, and this machine is not it",
             recipe.tune.span,
         )
     if block is not None:
-        yield from _budgets(block.requires, recipe, block)
+        yield from _budgets(block.requires, recipe, block, checked)
 
 
-def _budgets(requires: tuple[Require, ...], recipe: Recipe, block: Target | None) -> Iterator[Diagnostic]:
+def _budgets(
+    requires: tuple[Require, ...], recipe: Recipe, block: Target | None, checked: bool
+) -> Iterator[Diagnostic]:
     """Warnings for budgets on what nothing here measures: a task that is not evaluated, a device elsewhere, an engine
     that is built there."""
     device = block.device if block is not None else None
@@ -99,10 +101,11 @@ def _budgets(requires: tuple[Require, ...], recipe: Recipe, block: Target | None
         if name in _KNOWN or tasks.intersection(own[name]):
             continue
         if name == "qdq" and block is not None and block.name in _BUILT_ELSEWHERE:
-            told = (
-                f"`require {requirement_text(require)}` is decided by an engine: `qdsl report BUILD --add layers.json`"
-            )
-            yield _warning(told, require.span)
+            if checked and device is None:
+                continue
+            here = "" if device is not None else "`--check rtx` builds one here, "
+            told = f"is decided by an engine: {here}`qdsl report BUILD --add layers.json` takes one in"
+            yield _warning(f"`require {requirement_text(require)}` {told}", require.span)
         elif name not in _PROFILED:
             yield _warning(f"`require {requirement_text(require)}` cannot be decided yet", require.span)
         elif device is not None:

@@ -50,10 +50,11 @@ def read(job: Job) -> None:
     """
     loaded, target = prepared.read(job.wishes.path, job.wishes.sets), job.wishes.target
     job.diags.extend(loaded.diagnostics)
+    checked = job.examination is not None
     for each in loaded.recipe.targets:
-        job.diags.extend(gate(loaded.recipe, each.name) if target in (None, each.name) else ())
+        job.diags.extend(gate(loaded.recipe, each.name, checked=checked) if target in (None, each.name) else ())
     job.diags.raise_errors()
-    if job.examination is not None and TARGET not in _compiled(loaded.recipe, target):
+    if checked and TARGET not in _compiled(loaded.recipe, target):
         help = (f"compile a recipe with `target {TARGET}`, or leave `--check` out",)
         raise QdslError([Diagnostic("engine-target", "no target of this compilation has engines", help=help)])
     job.loaded = loaded
