@@ -116,6 +116,13 @@ def test_an_engine_decides(build: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert [each["verdict"] for each in engine["computes"]["nodes"]] == ["INT8"] * 5
 
 
+def test_a_folder_that_was_brought_back_is_its_files(build: Path, tmp_path: Path) -> None:
+    brought(tmp_path / "orin", layers=layers(build), times=[RUN] * 20, build=ORIN)
+    found = qdsl.report(build, add=[tmp_path / "orin"])
+    ((engine,),) = found.engines
+    assert sorted(engine.files) == ["build", "layers", "times"] and len(engine.seconds) == 20
+
+
 def test_a_dropped_node_breaks_it_and_an_unknown_one_leaves_it_open(build: Path, tmp_path: Path) -> None:
     found = qdsl.report(build, add=brought(tmp_path / "one", layers=layers(build, absent="inner"), build=ORIN))
     survives = budgets(found)["qdq survives"]

@@ -27,8 +27,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE",
         help="take in the measurements.json that `python bench.py` wrote on a device, or files of a TensorRT engine "
-        "(layers.json, profile.json, times.json), and decide the budgets by it (may be repeated; exit 4 for a broken "
-        "budget)",
+        "(layers.json, profile.json, times.json, or their folder), and decide the budgets by it (may be repeated; exit "
+        "4 for a broken budget)",
     )
     parser.add_argument(
         "--device", metavar="NAME", help="with --add: on which GPU the engine is, where no build.json beside says it"

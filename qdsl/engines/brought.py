@@ -14,6 +14,7 @@ from qdsl.spec.decode import decode, json_data
 
 LAYERS, PROFILE, TIMES, BUILD = "layers", "profile", "times", "build"
 BUILD_FILE = "build.json"
+FILES = ("layers.json", "profile.json", "times.json")  # as the scripts beside an artifact call them
 _BLOCKS = re.compile(r"\s*-+ ?Layer \d+ ?-+", re.A)
 _PROFILED = re.compile(r'\s*\[\s*\{\s*"count"\s*:', re.A)
 _LAYERS = re.compile(r'\s*\{\s*"Layers"\s*:', re.A)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from qdsl.diag import Diagnostic, QdslError
-from qdsl.engines.brought import BUILD, BUILD_FILE, LAYERS, PROFILE, TIMES, BuiltWith, kind_of, read_build
+from qdsl.engines.brought import BUILD, BUILD_FILE, FILES, LAYERS, PROFILE, TIMES, BuiltWith, kind_of, read_build
 from qdsl.engines.times import Times, read_times
 from qdsl.harness.engines import Computes, Engine, document, file_name, model_of
 from qdsl.harness.inspected import asked_of, inspected
@@ -38,12 +38,13 @@ class Brought:
 
 
 def sorted_out(paths: Sequence[Path]) -> tuple[Brought | None, tuple[Path, ...]]:
-    """The files that speak of an engine, all of one, and the others. `build.json` beside one of them goes with it.
-    Raises QdslError: engine-files for two of a kind, and what reading that build.json raises."""
+    """The files that speak of an engine, all of one, and the others. `build.json` beside one of them goes with it; a
+    folder stands for those of its files that are called as the scripts beside an artifact call them. Raises QdslError:
+    engine-files for two of a kind, and what reading that build.json raises."""
     found: dict[str, Path] = {}
     texts: dict[str, str] = {}
     others = []
-    for path in paths:
+    for path in (one for each in paths for one in _inside(each)):
         try:
             text = opened(path, str)
         except QdslError:  # told with what is wrong with the others
@@ -63,6 +64,11 @@ def sorted_out(paths: Sequence[Path]) -> tuple[Brought | None, tuple[Path, ...]]
     if BUILD not in found and beside is not None:
         found[BUILD], texts[BUILD] = beside, opened(beside, str)
     return Brought(found, texts), tuple(others)
+
+
+def _inside(path: Path) -> tuple[Path, ...]:
+    """The files of a folder that was brought back; the path itself where it is no such folder."""
+    return tuple(path / name for name in FILES if (path / name).is_file()) or (path,)
 
 
 def taken_in(directory: Path, build: Measurements, brought: Brought, device: str | None) -> tuple[str, str]:

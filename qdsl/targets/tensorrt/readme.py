@@ -84,7 +84,8 @@ def _run(building: Building) -> Iterator[str]:
     yield ""
     yield (
         "`verify` ends with 0 where every planned node survived, with 4 where one was dropped to floats or nothing "
-        "tells. `qdsl report --add times.json profile.json` takes what was timed into the report, as measured there."
+        "tells. `qdsl report BUILD --add FOLDER --device NAME` takes layers.json, profile.json and times.json of a "
+        "folder into the report, as seen on that GPU, and decides the recipe's budgets by them."
     )
     if building.golden.samples:
         yield ""
