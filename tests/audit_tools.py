@@ -9,26 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from qdsl.auditing.audience import audience
 from qdsl.auditing.finding import Finding
 from qdsl.auditing.index import rules
 from qdsl.auditing.rule import Audited
-from qdsl.auditing.running import what_runs
 from qdsl.capability import load
 from qdsl.finished.collapse import collapse
 from qdsl.finished.reading import read
 from qdsl.graph import Model, from_proto
-from qdsl.targets import target_of
 
 EXACT = frozenset({"x86_vnni", "arm_dotprod"})  # the kinds of CPU on which all sums are exact
 EVERY = frozenset(cpu.name for cpu in load("ort_cpu").cpus)
 
 
 def audited(model: Model | ModelProto, target: str = "ort", *, cpus: frozenset[str] = EXACT) -> Audited:
-    """What rules look at. Other targets are judged by the table of ONNX Runtime, which their rules do not ask."""
+    """What rules look at, as `audit` has it for the target."""
     finished = read(from_proto(model) if isinstance(model, ModelProto) else model)
-    table = load("ort_cpu")
-    runs = what_runs(finished, collapse(finished), target_of("ort").runtime, table)
-    return Audited(finished, collapse(finished), target, table, runs, cpus)
+    seen = audience(target)
+    runs = seen.runs(finished, collapse(finished))
+    return Audited(finished, collapse(finished), target, seen.capability, runs, cpus)
 
 
 def found(model: Model | ModelProto | Audited, target: str = "ort") -> list[Finding]:

@@ -57,24 +57,27 @@ VARIANTS: dict[str, Variant] = {
 
 
 class _Drawn:
-    """A few samples."""
+    """A few samples for the input of a model."""
 
-    def __init__(self) -> None:
-        draws = (np.random.default_rng(seed).standard_normal((1, 3, 8, 8)) for seed in range(4))
-        self._left: Iterator[dict[str, Any]] = iter([{"x": draw.astype(np.float32)} for draw in draws])
+    def __init__(self, model: ModelProto, number: int) -> None:
+        given = model.graph.input[0]
+        shape = [max(each.dim_value, 1) for each in given.type.tensor_type.shape.dim]
+        draws = (np.random.default_rng(seed).standard_normal(shape) for seed in range(number))
+        self._left: Iterator[dict[str, Any]] = iter([{given.name: draw.astype(np.float32)} for draw in draws])
 
     def get_next(self) -> dict[str, Any] | None:
         return next(self._left, None)
 
 
-def by_onnxruntime(folder: Path, options: dict[str, Any]) -> Path:
-    """The small residual net, quantized with these options."""
+def by_onnxruntime(folder: Path, options: dict[str, Any], model: ModelProto | None = None) -> Path:
+    """A model (the small residual net), quantized with these options."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # noqa: TID251
 
     words = {"u8": QuantType.QUInt8, "s16": QuantType.QInt16, "operators": QuantFormat.QOperator}
     made = {name: words.get(value, value) if isinstance(value, str) else value for name, value in options.items()}
-    onnx.save(residual_net(), folder / "float.onnx")
-    quantize_static(folder / "float.onnx", folder / "made.onnx", _Drawn(), **made)
+    floats = residual_net() if model is None else model
+    onnx.save(floats, folder / "float.onnx")
+    quantize_static(folder / "float.onnx", folder / "made.onnx", _Drawn(floats, 4 if model is None else 1), **made)
     return folder / "made.onnx"
 
 

@@ -12,7 +12,7 @@ from structure_graphs import Net
 import qdsl.api
 from qdsl.auditing.finding import Finding
 from qdsl.auditing.formats.terminal import render
-from qdsl.diag import QdslError
+from qdsl.diag import QdslError, Severity
 
 STATIC = "quantize static { weights int8 symmetric per_channel; activations uint8 affine; calibrate minmax on calib }"
 
@@ -173,3 +173,26 @@ def test_float16_is_held_against_what_nodes_write(built: Path) -> None:
     assert {each.rule for each in named} == {"not_asked"}
     mixed = recipe(built, 'keep "conv2" in float16', name="mixed")
     assert ("asked_and_absent", "conv2") in places(held(artifact(built), mixed))
+
+
+TENSORRT = "quantize static { weights int8 per_channel; activations int8 symmetric; calibrate minmax on calib }"
+
+
+def test_a_half_quantized_layer_is_an_error_at_the_line_that_quantizes_it(tmp_path: Path) -> None:
+    """Of a file of the recipe in which one Conv lost the pair before it; its line is the later rule."""
+    model(tmp_path)
+    path = recipe(tmp_path, 'layers "conv3" { weights int8 per_tensor }', mode=TENSORRT)
+    path.write_text(path.read_text(encoding="utf-8").replace("target ort", "target tensorrt"), encoding="utf-8")
+    made = qdsl.api.compile(path, out=tmp_path / "build", measure=False).targets[0].emitted.model
+    proto = onnx.load(made)
+    writers = {name: node for node in proto.graph.node for name in node.output}
+    for name in ("conv2", "conv3"):
+        conv = next(node for node in proto.graph.node if node.name == name)
+        conv.input[0] = writers[writers[conv.input[0]].input[0]].input[0]
+    onnx.save(proto, tmp_path / "half.onnx")
+    report = qdsl.api.audit(tmp_path / "half.onnx", recipe=path).report
+    told = {each.place.name: each for each in report.findings if each.rule == "half_quantized_op"}
+    lines = {name: None if each.line is None else each.line.line for name, each in told.items()}
+    assert lines == {"conv2": 4, "conv3": 6}
+    assert {each.severity for each in told.values()} == {Severity.ERROR}
+    assert "error[half_quantized_op] (2)\n  net.q:4: `conv2` has int8 weights and reads floats" in render(report)

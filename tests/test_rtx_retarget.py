@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 import rtx_engine
+from compile_tools import ROOT
 from retargeting import VARIANTS, by_onnxruntime, mended_file
 from rtx_engine import DROPPED, INT8, examine
 from rtx_held import Held, held
@@ -60,6 +61,24 @@ def test_files_of_onnxruntimes_quantizer(name: str, tmp_path: Path) -> None:
     assert after.stage == ("parse" if left else "built")
     if not left:
         assert list(examine(onnx.load(out)).verdicts.values()) == [INT8] * 5
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["defaults", "symmetric", "symmetric uint8"])
+@pytest.mark.parametrize(("model", "convs"), [("steel/steel", 38), ("cracks/mobilenet_v2_050", 52)])
+def test_networks_by_onnxruntimes_quantizer(model: str, convs: int, name: str, tmp_path: Path) -> None:
+    made = by_onnxruntime(tmp_path, VARIANTS[name].options, onnx.load(ROOT / "examples" / f"{model}.onnx"))
+    left = mended_file(made, tmp_path / "out.onnx")
+    before, after = require_agreement(made), require_agreement(tmp_path / "out.onnx")
+    assert before.stage == "parse"
+    if VARIANTS[name].left:
+        assert left.keys() >= {"zero_point_not_zero"} and after.stage == "parse"
+        return
+    assert not left.keys() & {"zero_point_not_zero", "unsigned_integers", "bias_in_integers"}
+    mended = onnx.load(tmp_path / "out.onnx")
+    convolutions = {node.name for node in mended.graph.node if node.op_type == "Conv"}
+    verdicts = examine(mended).verdicts
+    assert {verdicts[each] for each in convolutions} == {INT8} and len(convolutions) == convs
 
 
 def test_files_of_other_tools(testdata: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import numpy as np
 from qdsl.auditing import facts
 from qdsl.auditing.asked import Asked
 from qdsl.auditing.audience import audience
-from qdsl.auditing.finding import Finding
+from qdsl.auditing.finding import Finding, Place
 from qdsl.auditing.held import hold
 from qdsl.auditing.index import rule_named, rules
 from qdsl.auditing.order import in_order
@@ -19,7 +19,7 @@ from qdsl.auditing.report import AuditReport, Section
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.waivers import Waivers, unused
 from qdsl.capability.sums import named
-from qdsl.diag import Diagnostics
+from qdsl.diag import Diagnostics, Span
 from qdsl.finished.collapse import collapse
 from qdsl.finished.reading import read
 from qdsl.graph import Model
@@ -101,7 +101,8 @@ def _section(
     judged = seen.runs(finished, replace(collapsed, edges=_copied(collapsed.edges)))
     held = None if wanted.asked is None else hold(wanted.asked, finished, collapsed)
     audited = Audited(finished, collapsed, wanted.target, seen.capability, judged, cpus, held, wanted.engine)
-    found = in_order(_found(audited), finished.view)
+    lines = {} if wanted.asked is None else wanted.asked.lines()
+    found = in_order(_found(audited, lines), finished.view)
     waived, statements = (found, ()) if waivers is None else waivers.applied(found, wanted.block)
     runs = seen.told(judged)
     counts, floats = facts.counts(nodes, collapsed.view, runs, seen.capability)
@@ -120,11 +121,13 @@ def _section(
     )
 
 
-def _found(audited: Audited) -> Iterable[Finding]:
-    """What every rule of the target finds; each finding names the target where the rule left that open."""
+def _found(audited: Audited, lines: Mapping[Place, Span]) -> Iterable[Finding]:
+    """What every rule of the target finds; each finding names the target, and the line that decided of its node or
+    tensor, where the rule left that open."""
     for rule in rules(audited.target):
         for found in rule.check(audited):
-            yield found if found.targets else replace(found, targets=(audited.target,))
+            line = found.line or lines.get(replace(found.place, port=-1))
+            yield replace(found, targets=found.targets or (audited.target,), line=line)
 
 
 def _copied(edges: Edges) -> Edges:
