@@ -101,6 +101,9 @@ def test_shares_are_of_the_measured_time_and_one_run_ranks_nothing() -> None:
     found = examined(plain, planned_of(plain), times)
     assert {name for name, _ in times.layers} == {layer["Name"] for layer in plain["Layers"]}
     assert found.verdicts[0].share == pytest.approx(0.184112, rel=1e-4)
+    rows = json.loads((REAL / f"{QAT}.profile.json").read_text())[1:]
+    aside = [row["percentage"] for row in rows if row["name"] in (*found.standalone, *found.reformats)]
+    assert len(aside) == 11 and found.aside == pytest.approx(sum(aside) / 100, rel=1e-4)
     assert "the profile is of 1 run" in found.notes[0]
 
 
@@ -394,6 +397,7 @@ def test_the_script_by_itself(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "Conv_9    INT8_IN_FLOAT_OUT  18.4 %  multiplies int8, writes fp32" in done.stdout
     assert "21 planned nodes: 13 INT8_IN_FLOAT_OUT, 8 INT8" in done.stdout
+    assert "these take 24.6 % of the time" in done.stdout
     dropped = tmp_path / "layers.json"
     dropped.write_text(json.dumps(in_floats(plain, "Conv_22")))
     done = _run("--manifest", manifest, "--layers", dropped, "--json")

@@ -63,19 +63,21 @@ class NodeFound:
 @dataclass(frozen=True, slots=True)
 class Computes:
     """What an engine's inspector told: the form of its file, the planned nodes in graph order, Q/DQ and conversions
-    that run as layers of their own, `boundary` those of them that have to, and what is odd."""
+    that run as layers of their own, `boundary` those of them that have to, `aside` their part of the time, and what is
+    odd."""
 
     form: _Told
     nodes: Annotated[tuple[NodeFound, ...], Many(most=_MOST_NODES)]
     standalone: _Names
     boundary: _Names
     reformats: _Names
+    aside: _Share | None
     notes: Annotated[tuple[_Name, ...], Many(most=1000)]
 
     @staticmethod
     def of(found: Examined) -> Computes:
         nodes = tuple(NodeFound(**asdict(each)) for each in found.verdicts)
-        return Computes(found.form, nodes, found.standalone, found.boundary, found.reformats, found.notes)
+        return Computes(found.form, nodes, found.standalone, found.boundary, found.reformats, found.aside, found.notes)
 
 
 @dataclass(frozen=True, slots=True)

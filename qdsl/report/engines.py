@@ -42,6 +42,7 @@ def _computes(found: Computes) -> Html:
         (found.reformats, "reformats that change a type"),
     ):
         parts += [tag("p", f"{len(names)} {what}: {_listed(names)}")] if names else []
+    parts += [tag("p", f"These take {100 * found.aside:.1f} % of the time.")] if found.aside else []
     parts += [tag("p", f"Note: {note}", class_="note") for note in found.notes]
     return tag("div", *parts, _nodes(found))
 

@@ -570,13 +570,15 @@ def _milliseconds(text: str) -> float:
 @dataclass(frozen=True)
 class Examined:
     """`verdicts` of planned nodes in graph order; `standalone` Q/DQ that run as layers of their own, without those of
-    the graph's `boundary`; `reformats` change a type. `notes` is what is odd, or must not be concluded."""
+    the graph's `boundary`; `reformats` change a type; `aside` is the part of the measured time that all of these take,
+    None where nothing was measured. `notes` is what is odd, or must not be concluded."""
 
     form: str
     verdicts: tuple[Verdict, ...]
     standalone: tuple[str, ...]
     boundary: tuple[str, ...]
     reformats: tuple[str, ...]
+    aside: float | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -603,9 +605,12 @@ def examine(manifest: Manifest, dump: Dump, times: LayerTimes | None = None) -> 
     alone = [layer for layer in dump.layers if _stands_alone(layer, pairs)]
     outer = [layer.name for layer in alone if set(layer.nodes).intersection(manifest.boundary)]
     inner = tuple(layer.name for layer in alone if layer.name not in outer)
-    reformats = tuple(layer.name for layer in dump.layers if layer not in alone and _converts(layer))
+    converting = [layer for layer in dump.layers if layer not in alone and _converts(layer)]
+    reformats = tuple(layer.name for layer in converting)
+    shares = [] if times is None else [times.share(layer) or 0.0 for layer in (*alone, *converting)]
+    aside = None if times is None else min(1.0, math.fsum(shares))
     notes = (*_otherwise(manifest, by_node), *_of_times(dump, times), *_of_layers(dump))
-    return Examined(dump.form, tuple(verdicts), inner, tuple(outer), reformats, notes)
+    return Examined(dump.form, tuple(verdicts), inner, tuple(outer), reformats, aside, notes)
 
 
 def _require_same_model(manifest: Manifest, dump: Dump, by_node: Mapping[str, Sequence[Layer]]) -> None:
@@ -726,9 +731,9 @@ def table(found: Examined) -> str:
         ("reformats that change a type", found.reformats),
     ):
         more = f", and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-        lines.append(
-            f"{len(names)} {title}" + (": " if names else "") + ", ".join(map(_shown, names[:_MOST_SHOWN])) + more
-        )
+        lines += [f"{len(names)} {title}: " + ", ".join(map(_shown, names[:_MOST_SHOWN])) + more] if names else []
+    if found.aside:
+        lines.append(f"these take {100 * found.aside:.1f} % of the time")
     return "\n".join([*lines, *(f"note: {_plain(note)}" for note in found.notes)])
 
 
