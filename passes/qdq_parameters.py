@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView, NodeView
-from qdsl.quant import QParams, raise_scale_for_bias, scale_zero_point, storage_type, weight_parameters, whole_inverse
+from qdsl.quant import (
+    LARGEST_FLOAT16,
+    QParams,
+    raise_scale_for_bias,
+    scale_zero_point,
+    storage_type,
+    weight_parameters,
+    whole_inverse,
+)
 from qdsl.rewrite import PairsPlan
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
 from qdsl.spec.plan import FIXED, BiasPlan, TensorPlan, WeightPlan
@@ -171,8 +179,9 @@ def _group(members: Sequence[TensorPlan], ranges: RangesLike, view: GraphView, v
     within = [clip for clip in clips if clip[0] <= low and high <= clip[1]] or [_EVERYTHING]
     inside = max(clip[0] for clip in within), min(clip[1] for clip in within)
     scale, zero = scale_zero_point(low, high, first.scheme, within=inside, name=first.tensor)
-    if any(_by_softmax(member.tensor, view) for member in members):
+    if any(_by_softmax(member.tensor, view) for member in members) and not first.scheme.float16_scales:
         scale = whole_inverse(scale)
+    _refuse_past_float16(first.tensor, first.scheme, max(-low, high))
     dtype = first.scheme.dtype
     return QParams(np.asarray(scale), np.asarray(zero, storage_type(dtype)), dtype)
 
@@ -208,7 +217,18 @@ def _weight(plans: Sequence[WeightPlan], view: GraphView, values: Values, ranges
     constant = values(key.tensor)
     if key.tensor in ranges.low and not np.isnan(constant).any():
         constant = np.clip(constant, np.float32(ranges.low[key.tensor]), np.float32(ranges.high[key.tensor]))
+    _refuse_past_float16(key.tensor, key.scheme, float(np.max(np.abs(constant), initial=0.0)))
     return weight_parameters(constant, key.scheme, key.axis, key.tensor, key.guard)
+
+
+def _refuse_past_float16(tensor: str, scheme: Scheme, reach: float) -> None:
+    """Raises QdslError (float16-overflow) where float16 does not hold what the largest integer stands for. What is not
+    finite has an error of its own."""
+    if not scheme.float16_scales or not LARGEST_FLOAT16 < reach * (1 + 2.0**-10) < float("inf"):
+        return
+    headline = f"`{tensor}` reaches {reach:g}, past float16's largest value, {LARGEST_FLOAT16:g}"
+    cures = ("leave the nodes that write and read it in float32: `keep X in float32`",)
+    raise QdslError([Diagnostic("float16-overflow", headline, help=cures)])
 
 
 def _raised(

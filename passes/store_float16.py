@@ -2,7 +2,8 @@
 
 Fires once per node of the plan. The constants that these nodes read are stored as float16; what float32 nodes or a
 graph output read of a float16 tensor goes through one Cast to float32, and what float16 nodes read of a float32 tensor
-through one Cast to float16. Constants that the plan only stores as float16 get a Cast to float32 behind them. A Cast of
+through one Cast to float16. A pair with a float16 scale takes the types of what is around it, without Casts
+(`half_pairs`). Constants that the plan only stores as float16 get a Cast to float32 behind them. A Cast of
 the model's own that leads to float16 nodes alone casts to float16 itself.
 Refuses a graph output that the body of an If, Loop or Scan reads by name, with an error: its name stands for float32.
 Guarantees that graph inputs and outputs keep their names and types, that no Cast follows another one of this pass, and
@@ -11,9 +12,9 @@ that every Cast says under `qdsl.origin` which line of the recipe asked for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -23,35 +24,20 @@ from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.graph.constants import lazy_of
 from qdsl.graph.edit import add_deferred, add_node, readers_of, replace_output, replace_readers, set_attr
 from qdsl.graph.edit_qdq import set_element_type
+from qdsl.graph.meta import meta_of
 from qdsl.graph.model import Model
-from qdsl.graph.view import GraphView, Use
+from qdsl.graph.view import GraphView
+from qdsl.passes.float16_bytes import Float16Plan, float16_bytes
+from qdsl.passes.half_pairs import HalfPairs
 from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import by_line
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.sketch import Sketch
 from qdsl.spec.plan import Float16Node, Float16Weight, Origin, Plan
 
-# Bytes in an ONNX file: of a Cast beside its names, of what is declared of a tensor beside its name
-# and dims, of an initializer beside its name and data.
-_CAST = 60
-_DECLARED = 16
-_CONSTANT = 16
-_DIM = 5
+_SCALE = 1  # the port of Q and DQ that reads the scale
 _NUMBERS = {"float32": 1, "float16": 10}  # onnx.in.proto, TensorProto.DataType
 Slot = tuple[gs.Node, int]
-
-
-class Float16Plan(Protocol):
-    """The part of a plan that speaks of float16. `recipe` is the recipe's name."""
-
-    @property
-    def recipe(self) -> str: ...
-
-    @property
-    def halves(self) -> Sequence[Float16Node]: ...
-
-    @property
-    def half_weights(self) -> Sequence[Float16Weight]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +70,7 @@ class StoreFloat16(Lowering):
 
     def foresees(self, sketch: Sketch, capability: Capability) -> Foresight:
         """The plan says what they run as."""
-        drawer = _Drawer(sketch)
+        drawer = _Drawer(sketch, self.plan)
         for weight in self.plan.half_weights:
             drawer.weight(weight)
         for half in self.plan.halves:
@@ -93,7 +79,7 @@ class StoreFloat16(Lowering):
         return Foresight(drawer.changes.outcome())
 
     def saves(self, view: GraphView, plan: Plan, outcome: Outcome) -> int:
-        return -sum((*_constants(view, plan), *_casts(view, plan), *_stored(view, plan)))
+        return -float16_bytes(view, plan)
 
 
 class _Writer:
@@ -107,6 +93,7 @@ class _Writer:
         self._written: dict[int, tuple[gs.Variable, Origin]] = {}
         self._wanted: dict[int, tuple[gs.Tensor, Origin, list[Slot]]] = {}
         self._slots: set[tuple[int, int]] = set()
+        self._pairs = HalfPairs(plan, model.tensor)
 
     def weight(self, plan: Float16Weight) -> None:
         """A constant that is only stored as float16."""
@@ -129,16 +116,21 @@ class _Writer:
             if isinstance(tensor, gs.Constant):
                 replace_readers(self._model, self._constant(tensor), [(node, port)])
                 continue
+            if self._pairs.noted(node, port):
+                continue
             self._slots.add((id(node), port))
             self._wanted.setdefault(id(tensor), (tensor, plan.origin, []))[2].append((node, port))
         self.changes.fire("node", [plan.node])
 
     def cast(self) -> None:
+        for tensor, slots in self._pairs.read():
+            self._dequantize(tensor, slots)
         for key, (tensor, origin, slots) in self._wanted.items():
             if key not in self._written:
                 replace_readers(self._model, self._cast(tensor, "float16", origin), slots)
         for tensor, origin in self._written.values():
             others = [(node, port) for node, port in readers_of(tensor) if (id(node), port) not in self._slots]
+            others = [(node, port) for node, port in others if not self._quantize(node, port)]
             public = self._model.is_output(tensor)
             set_element_type(tensor, "float16")
             if not others and not public:
@@ -147,6 +139,35 @@ class _Writer:
             replace_readers(self._model, made, others)
             if public:
                 replace_output(self._model, tensor, made)
+
+    def _quantize(self, node: gs.Node, port: int) -> bool:
+        """Whether the port is that of a QuantizeLinear which reads float16, from now on."""
+        if not self._pairs.quantizes(node, port):
+            return False
+        replace_readers(self._model, self._constant(node.inputs[_SCALE]), [(node, _SCALE)])
+        return True
+
+    def _dequantize(self, tensor: gs.Variable, slots: Sequence[Slot]) -> None:
+        """What these ports read is dequantized to float16: by a node of its own where others read float32."""
+        node = tensor.inputs[0]
+        scale = self._constant(node.inputs[_SCALE])
+        if len(slots) == len(readers_of(tensor)) and not self._model.is_output(tensor):
+            replace_readers(self._model, scale, [(node, _SCALE)])
+            set_element_type(tensor, "float16")
+            return
+        made = add_node(
+            self._model,
+            node.op,
+            [node.inputs[0], scale, *node.inputs[_SCALE + 1 :]],
+            name=f"{node.name}_float16",
+            output_name=f"{tensor.name}_float16",
+            attrs=dict(node.attrs),
+            domain=node.domain or "",
+            like=tensor,
+            element_type="float16",
+            metadata=meta_of(node).metadata,
+        )
+        replace_readers(self._model, made.outputs[0], slots)
 
     def _cast(self, tensor: gs.Tensor, kind: str, origin: Origin) -> gs.Variable:
         node = add_node(
@@ -179,11 +200,12 @@ class _Writer:
 class _Drawer:
     """Draws on a sketch what `_Writer` writes into a model."""
 
-    def __init__(self, sketch: Sketch) -> None:
+    def __init__(self, sketch: Sketch, plan: Float16Plan) -> None:
         self.changes = Changes()
         self._sketch = sketch
         self._written: dict[int, Any] = {}
         self._wanted: dict[int, tuple[Any, list[Any]]] = {}
+        self._pairs = HalfPairs(plan, sketch.tensor)
 
     def weight(self, plan: Float16Weight) -> None:
         node = self._sketch.node(plan.node)
@@ -200,17 +222,22 @@ class _Drawer:
             tensor = node.inputs[port]
             if isinstance(tensor, gs.Constant):
                 self._sketch.redirect(tensor, self._half(tensor), [(node, port)])
-            else:
+            elif not self._pairs.noted(node, port):
                 self._wanted.setdefault(id(tensor), (tensor, []))[1].append((node, port))
         self.changes.fire("node", [plan.node])
 
     def cast(self) -> None:
+        for tensor, slots in self._pairs.read():
+            node = tensor.inputs[0]
+            stored = [node.inputs[0], self._half(node.inputs[_SCALE]), *node.inputs[_SCALE + 1 :]]
+            self._sketch.redirect(tensor, self._sketch.add(node.op, stored, "float16", node.domain), slots)
         for key, (tensor, slots) in self._wanted.items():
             if key not in self._written:
                 self._sketch.redirect(tensor, self._sketch.add("Cast", [tensor], "float16"), slots)
         for key, tensor in self._written.items():
             halves = {(id(node), port) for node, port in self._wanted.get(key, (tensor, []))[1]}
             others = [(node, port) for node, port in readers_of(tensor) if (id(node), port) not in halves]
+            others = [(node, port) for node, port in others if not self._pairs.quantizes(node, port)]
             tensor.dtype = "float16"
             if not others and not self._sketch.is_output(tensor):
                 continue
@@ -221,59 +248,6 @@ class _Drawer:
 
     def _half(self, tensor: gs.Constant) -> gs.Constant:
         return self._sketch.constant("float16", lazy_of(tensor).shape)
-
-
-def float16_reads(view: GraphView, plan: Float16Plan) -> set[tuple[int, int]]:
-    """Where float16 is read: nodes and ports."""
-    reads = {(view.node_index[half.node], port) for half in plan.halves for port in half.reads}
-    return reads | {(view.node_index[weight.node], weight.port) for weight in plan.half_weights}
-
-
-def _constants(view: GraphView, plan: Float16Plan) -> Iterator[int]:
-    """Each constant is stored at half its size; once more where a float32 node reads it, too."""
-    reads = float16_reads(view, plan)
-    for name, tensor in view.tensors.items():
-        uses = {(use.node, use.port) for use in tensor.uses}
-        if tensor.kind != "constant" or not uses & reads:
-            continue
-        elements = tensor.elements or 0
-        yield len("_float16") * (1 + len(uses & reads))
-        yield 2 * elements + _CONSTANT + len(name) if uses - reads or tensor.is_output else -2 * elements
-
-
-def _casts(view: GraphView, plan: Float16Plan) -> Iterator[int]:
-    for name, kinds in _between(view, plan).items():
-        for kind, uses in kinds.items():
-            yield _cast(view, name, f"_{kind}") + len(uses) * (1 + len(kind))
-
-
-def _stored(view: GraphView, plan: Float16Plan) -> Iterator[int]:
-    """A Cast for each constant that float32 nodes read."""
-    for name in sorted({weight.tensor for weight in plan.half_weights}):
-        yield _cast(view, name, "_float16_float32")
-
-
-def _cast(view: GraphView, name: str, end: str) -> int:
-    rank = len(view.tensors[name].shape or ())
-    return _CAST + 4 * len(name) + 3 * len(end) + _DECLARED + _DIM * rank
-
-
-def _between(view: GraphView, plan: Float16Plan) -> dict[str, dict[str, list[Use]]]:
-    """The Casts between float16 and float32 nodes: by tensor, then by the type cast to, the ports that read it. A graph
-    output reads float32; constants have none."""
-    written = {view.node(half.node).outputs[port] for half in plan.halves for port in half.writes}
-    wanted = {(view.node_index[half.node], port) for half in plan.halves for port in half.reads}
-    found: dict[str, dict[str, list[Use]]] = {}
-    for name, tensor in view.tensors.items():
-        if tensor.kind == "constant":
-            continue
-        for use in tensor.uses:
-            to = "float16" if (use.node, use.port) in wanted else "float32"
-            if (to == "float16") != (name in written):
-                found.setdefault(name, {}).setdefault(to, []).append(use)
-        if tensor.is_output and name in written:
-            found.setdefault(name, {}).setdefault("float32", [])
-    return found
 
 
 def as_half(values: np.ndarray[Any, Any], name: str, span: Span | None = None) -> np.ndarray[Any, Any]:

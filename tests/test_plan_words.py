@@ -41,6 +41,7 @@ AROUND = {
     "train": HEAD + "train qat on calib {\n  @\n}\n",
     "tune": HEAD + "tune latency {\n  @\n}\n",
     "target": HEAD.replace("target ort\n", "target ort {\n  @\n}\n"),
+    "tensorrt": HEAD.replace("uint8 affine", "int8 symmetric").replace("target ort\n", "target tensorrt {\n  @\n}\n"),
     "evaluate": HEAD + "evaluate classification on calib {\n  @\n  measure top1\n}\n",
     "detection": HEAD + "evaluate detection on calib {\n  @\n  measure map50\n}\n",
     "corrupt": HEAD + "evaluate fidelity on calib {\n  corrupt { @ }\n}\n",
@@ -107,6 +108,7 @@ CASES: dict[tuple[str, str, int], tuple[str, str, str]] = {
     ("target", "cpu", 0): ("target", "cpu x86_vnni", "cpu x86, arm"),
     ("target", "exact", 0): ("target", "exact weights", "exact session"),
     ("target", "io", 0): ("target", "io int8", "io uint8"),
+    ("target", "high_precision", 0): ("tensorrt", "high_precision float16", "high_precision float32"),
     ("evaluate", "output", 0): ("evaluate", 'output "a"', 'output "b"'),
     ("evaluate", "decode", 0): ("detection", "decode yolov8", "decode yolox"),
     ("evaluate", "decode", 1): ("detection", 'decode python "a:f"', 'decode python "a:g"'),
@@ -149,10 +151,11 @@ def outcome(around: str, setting: str) -> str:
     """The plan of the recipe as a hash (where it says what, not on which line), or what refuses it."""
     try:
         recipe = loads(AROUND[around].replace("@", setting), name="demo.q").recipe
-        plan = make(recipe, VIEW, "ort", float_bytes=1000, diags=Diagnostics())
+        target = recipe.targets[0].name
+        plan = make(recipe, VIEW, target, float_bytes=1000, diags=Diagnostics())
     except QdslError as error:
         return f"{REFUSED}: {error}"
-    refusals = [d for d in gate(recipe, "ort") if d.severity is Severity.ERROR]
+    refusals = [d for d in gate(recipe, target) if d.severity is Severity.ERROR]
     return f"{REFUSED}: {refusals[0].headline}" if refusals else plan_hash(_without_lines(plan))
 
 

@@ -115,6 +115,7 @@ class Capability:
     ask for one ("edges").
     `whole_blocks`: blocks of a stored constant are never cut short, and run along one of its last two axes.
     `paired_weights`: it reads no stored int8, but floats behind a Q of their own.
+    `half_scales`: Q and DQ whose scale is float16 run as others do, from opset 19 on.
     `any_opset`: the domain whose Q and DQ it takes in a file of an opset that lacks a type or a form ("": none).
     `signed_spread_max_opset`: from the next opset on it refuses a file in which it spreads a signed pair.
     """
@@ -143,6 +144,7 @@ class Capability:
     placement: Annotated[str, OneOf((TENSORS, EDGES))] = TENSORS
     whole_blocks: bool = False
     paired_weights: bool = False
+    half_scales: bool = False
     any_opset: str = ""
     dynamic: tuple[Dynamic, ...] = ()
     cpus: Annotated[tuple[Cpu, ...], Stands("cpu")] = ()

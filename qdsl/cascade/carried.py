@@ -104,6 +104,8 @@ def _target(target: Target, words: Origins) -> Fact:
         settings.append(("version", target.version))
     if target.io is not None:
         settings.append(("io", target.io.name))
+    if target.high_precision is not None:
+        settings.append(("high_precision", target.high_precision.name))
     settings += [("cpu", cpu) for cpu in target.cpus]
     if target.exact != "weights":
         settings.append(("exact", target.exact))

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from qdsl.diag import Span
-from qdsl.lang.recipe import Improve, KeepRule, LayersRule, Mode, PlaceRule, Recipe, Tune
+from qdsl.lang.recipe import Improve, KeepRule, LayersRule, Mode, PlaceRule, Recipe, Target, Tune
 from qdsl.spec.plan import Origin
 
 _LONGEST = 60
@@ -20,6 +20,10 @@ class Origins:
 
     def of_mode(self, mode: Mode, span: Span) -> Origin:
         return self._at(f"quantize {mode.kind}", span)
+
+    def of_high_precision(self, target: Target) -> Origin:
+        assert target.high_precision is not None
+        return self._at(f"high_precision {target.high_precision}", target.place("high_precision"))
 
     def of_layers(self, rule: LayersRule, span: Span | None = None) -> Origin:
         return self._at(f"layers {self.words(rule.picks.span)}", span or rule.span)

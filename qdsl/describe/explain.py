@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from qdsl.cascade.cascade import Resolved, Value
@@ -96,6 +96,7 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
     if node.index in context.kept:
         steps = _overruled(decisions, node, steps)
     steps += _keeps(decisions, node)
+    steps += _in_float16(decisions, node)
     steps += _chosen(decisions, node)
     steps += _corrected(decisions, node)
     steps += _exact(decisions, node)
@@ -103,6 +104,13 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
     steps += _lowered(decisions, node)
     verdict, recipe = _verdict(decisions, plan), decisions.plan.recipe
     return Explanation(node.name, "node", _title(decisions, node), tuple(steps), verdict, recipe)
+
+
+def _in_float16(decisions: Decisions, node: NodeView) -> Iterator[Step]:
+    """What says that a node that no `keep` speaks of is float16, though its integers come from elsewhere."""
+    half = next((half for half in decisions.plan.halves if half.node == node.name), None)
+    if half is not None and half.origin == decisions.context.half and half.writes:
+        yield Step("writes", "float16", half.origin, True)
 
 
 def _overruled(decisions: Decisions, node: NodeView, steps: list[Step]) -> list[Step]:

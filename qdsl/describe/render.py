@@ -110,12 +110,13 @@ def _tuned_floats(plan: Plan) -> int:
 
 
 def _halves(plan: Plan) -> str:
-    """`211 of 233 nodes float16 (36 with a kernel for it, the others ..), `; "" without float16."""
-    half = {found.node for found in plan.halves if found.writes}
-    able = sum(node.prediction.runs == "float16" for node in plan.nodes)
-    words = (
-        f"{len(half)} of {len(plan.nodes)} nodes float16 ({able} with a kernel for it, the others compute in float32), "
-    )
+    """`211 of 233 nodes float16 (36 with a kernel for it, the others ..), `; "" without float16. What multiplies
+    integers is not among them, though it writes float16."""
+    written = {found.node for found in plan.halves if found.writes}
+    half = [node.prediction.runs for node in plan.nodes if node.node in written and not node.in_integers]
+    able = half.count("float16")
+    kernels = "" if able == len(half) else f" ({able} with a kernel for it, the others compute in float32)"
+    words = f"{len(half)} of {len(plan.nodes)} nodes float16{kernels}, "
     stored = len({weight.tensor for weight in plan.half_weights})
     kept = f"{stored} {'constant' if stored == 1 else 'constants'} stored as float16 for float32 nodes, "
     return (words if half else "") + (kept if stored else "")

@@ -65,11 +65,12 @@ AROUND: dict[str, str] = {
     "profile": "evaluate classification on val {{ profile latency {{ {} }} }}",
 }
 
-# Words that only some sources have.
+# Words that only some sources, and some targets, have.
 _HELD_BY: dict[tuple[str, str], str] = {
     ("data", "array"): 'data calib from npz "calib.npz" {{ {} }}',
     ("data", "label"): 'data val from npz "val.npz" {{ {} }}',
     ("data", "ignore"): 'data val from masks "val" {{ {} }}',
+    ("target", "high_precision"): "target tensorrt {{ {} }}",
 }
 
 # Values as people write them, where those made from the kind of value alone would say little.

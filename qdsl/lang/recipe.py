@@ -373,6 +373,7 @@ class Target:
     version: str | None = None
     threads: int | None = None  # None: auto
     io: DType | None = None
+    high_precision: DType | None = None
     cpus: tuple[str, ...] = ()  # (): any
     exact: str = "weights"
     mode: Mode | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
@@ -210,9 +210,16 @@ class _Resolver:
                 plain["cpus"] = tuple(str(group[0]) for group in got)
                 continue
             value = got[0][0]
-            plain[word] = {"threads": None if value == "auto" else value, "io": DTYPES.get(str(value))}.get(word, value)
+            plain[word] = _VALUES[word](value) if word in _VALUES else value
         return {**plain, "places": tuple(places)}
 
+
+# What a setting of a target holds, where that is not the value as it is written.
+_VALUES: dict[str, Callable[[Any], Any]] = {
+    "threads": lambda value: None if value == "auto" else value,
+    "io": lambda value: DTYPES[value],
+    "high_precision": lambda value: DTYPES[value],
+}
 
 _MAKE: dict[type[Any], tuple[str, Any]] = {
     syntax.Model: ("model", _Resolver.model),

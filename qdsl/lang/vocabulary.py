@@ -96,6 +96,7 @@ TABLE: tuple[Row, ...] = (
         "how sums are kept from saturating: by the weights, or by a session option",
     ),
     Row("target", "io", "int8|uint8", "integer graph inputs and outputs"),
+    Row("target", "high_precision", "float16|float32", "the type of what is not quantized, for `tensorrt`"),
     Row("evaluate", "output", "S ..", "the model outputs to read"),
     Row("evaluate", "decode", "|".join(DECODERS), "how raw outputs become boxes; `boxes`: they are boxes already"),
     Row("evaluate", "decode", "python S", "`package:function` makes them boxes; needs `--allow-python`"),

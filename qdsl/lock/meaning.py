@@ -37,7 +37,7 @@ _SILENT: dict[type, frozenset[str]] = {
     Calibrate: frozenset({"cache_path"}),
     DataSpec: frozenset({"paths", "name", "places", "outside", "outside_paths"}),
     UsePass: frozenset({"path"}),
-    Target: frozenset({"requires", "profile", "allows", "name", "places"}),
+    Target: frozenset({"requires", "profile", "allows", "name", "places", "high_precision"}),
     Picks: frozenset({"expect", "expect_span"}),
     Edge: frozenset({"expect"}),
 }

@@ -32,6 +32,8 @@ def _changes(recipe: Recipe, block: Target | None, mode: Mode) -> Iterator[Diagn
         said = getattr(settings, what)
         if said is not None:
             yield _unused(f"`{what}`", said.span)
+    if block is not None and block.high_precision is not None:
+        yield _unused("`high_precision`", block.place("high_precision"))
     for rule in all_rules(recipe, block):
         yield _unused("this rule", rule.span)
     for word in ("tune", "improve", "allocate", "train"):

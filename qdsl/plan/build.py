@@ -152,6 +152,7 @@ def _decide(
     check_conflicts(context, changes, bare)
     settled = _settled(context, rules, changes, bare)
     halves = float16.decide(context, settled.draft)
+    settled = replace(settled, draft=float16.with_float16_scales(context, settled.draft, halves))
     if block is not None:
         check_option(context, settled.draft.weights, block.span)
     counts = _check_settled(context, settled, halves, partial(_redrafted, rules, changes))
@@ -324,10 +325,18 @@ def _context(
         kept=kept,
         cpus=named(table.cpus, block.cpus if block else ()),
         by_option=block is not None and block.exact == "session",
+        half=_half(block, table, origins),
         caches=read_caches(cascade, origins, diags),
     )
     _check_keeps(context)
     return context
+
+
+def _half(block: Target | None, table: Capability, origins: Origins) -> Origin | None:
+    """What puts the floats of a graph into float16."""
+    word = block.high_precision if block is not None else None
+    asked = block is not None and word is not None and word.name == "float16" and table.half_scales
+    return origins.of_high_precision(block) if asked and block is not None else None
 
 
 def _mode(recipe: Recipe, block: Target | None) -> Mode:

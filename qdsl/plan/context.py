@@ -25,6 +25,7 @@ class Context:
     """Shared by the steps of one plan. `rows` holds the table's row per node, `kept` the `keep` rule
     (or the choice of an alternative) per kept node, `shared` the nodes that a choice gives one scale. `cpus` are the
     kinds of CPU on which sums must be exact; `by_option`: by the runtime's own option, not by the stored weights.
+    `half`: what says that float16 is the type of everything that is not quantized; None where float32 is.
     `caches` are the calibration caches that the recipe names, by their path, without those that cannot be read."""
 
     view: GraphView
@@ -40,6 +41,7 @@ class Context:
     shared: tuple[int, ...] = ()
     cpus: frozenset[str] = frozenset()
     by_option: bool = False
+    half: Origin | None = None
     caches: Mapping[str, CalibrationCache] = field(default_factory=dict)
     _folds: dict[str, int | None] = field(default_factory=dict, repr=False)
 

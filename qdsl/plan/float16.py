@@ -1,16 +1,18 @@
-"""Which nodes become float16, which constants are only stored so, and why others stay float32."""
+"""Which nodes become float16, which constants are only stored so, and why others stay float32; and which pairs have
+float16 scales."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qdsl.capability.float16 import KEPT, Float16Row, float16_for
 from qdsl.graph.float16_ports import Ports, float16_ports
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft
-from qdsl.spec.plan import Float16Node, Float16Weight, Origin
+from qdsl.spec import Scheme
+from qdsl.spec.plan import Float16Node, Float16Weight, Origin, Reader, TensorPlan, WeightPlan
 
 LARGEST, SMALLEST = 65504.0, 2.0**-24
 # A constant of fewer elements saves less than the Cast before it takes.
@@ -38,7 +40,7 @@ def decide(context: Context, draft: Draft) -> Float16Parts:
 
 
 def _asked(context: Context) -> dict[int, Origin]:
-    """Nodes that the recipe wants in float16, by `keep` or by their activations."""
+    """Nodes that the recipe wants in float16: by `keep`, by their activations, or with all that names no other type."""
     found: dict[int, Origin] = {}
     for node in context.view.nodes:
         spoken = context.cascade.kept(node.index)
@@ -47,12 +49,14 @@ def _asked(context: Context) -> dict[int, Origin]:
             if kept.name == "float16":
                 found[node.index] = spoken.origin
             continue
-        if node.index in context.kept or context.schemes.floats is None:
+        if node.index in context.kept or (context.half is None and context.schemes.floats is None):
             continue
         outputs = [name for name in node.outputs if name and context.quantizable(name)]
         chosen = context.activation(outputs[0], (node.index,)) if outputs else None
         if chosen is not None and chosen.float16:
             found[node.index] = chosen.origin
+        elif context.half is not None and (chosen is None or chosen.scheme is not None or chosen.span is None):
+            found[node.index] = context.half
     return found
 
 
@@ -112,7 +116,7 @@ class _Maker:
         return reason
 
     def _weights_differ(self, node: NodeView) -> str:
-        if node.name in self._integer:
+        if node.name in self._integer and not self._context.capability.half_scales:
             return "its weights are stored as integers, which float32 activations go with"
         if self._context.rows[node.index].weights and node.index not in self._context.kept:
             chosen = self._context.weight(node.index)
@@ -164,7 +168,8 @@ class _Maker:
         return [index for index in (*before, *after) if index is not None and index >= 0]
 
     def _by_rule(self, index: int) -> bool:
-        return index in self._context.kept or not self._asked[index].rule.startswith("quantize")
+        by_all = self._asked[index] == self._context.half or self._asked[index].rule.startswith("quantize")
+        return index in self._context.kept or not by_all
 
     def _as_it_comes(self, nodes: Mapping[int, Float16Node]) -> dict[int, Float16Node]:
         """Nodes that write no floats and read one float16 tensor, and Casts of one: no Cast of ours before them."""
@@ -248,3 +253,46 @@ def check(context: Context, halves: Float16Parts) -> None:
             label=halves.refused[nodes[0]][0],
             help=["write `in float32`", f"exclude them: `{origin.rule} and not op {context.view.nodes[nodes[0]].op}`"],
         )
+
+
+def with_float16_scales(context: Context, draft: Draft, halves: Float16Parts) -> Draft:
+    """`draft` with the schemes of pairs that a float16 node writes into or reads through: all of a group at once, and
+    all that read the same stored weight."""
+    if not context.capability.half_scales or not halves.nodes:
+        return draft
+    written, read = _written(context, halves.nodes), _read(halves.nodes)
+    groups = {plan.group for plan in draft.tensors.values() if _beside(plan, written, read)}
+    stored = {_stored(weight) for weight in draft.weights if Reader(weight.node, weight.port) in read}
+    return replace(
+        draft,
+        tensors={
+            name: replace(plan, scheme=_half(plan.scheme)) if plan.group in groups else plan
+            for name, plan in draft.tensors.items()
+        },
+        weights=tuple(
+            replace(weight, scheme=_half(weight.scheme)) if _stored(weight) in stored else weight
+            for weight in draft.weights
+        ),
+    )
+
+
+def _half(scheme: Scheme) -> Scheme:
+    return replace(scheme, float16_scales=True)
+
+
+def _written(context: Context, nodes: Mapping[int, Float16Node]) -> frozenset[str]:
+    """The tensors that are float16."""
+    return frozenset(context.view.nodes[index].outputs[port] for index, half in nodes.items() for port in half.writes)
+
+
+def _read(nodes: Mapping[int, Float16Node]) -> frozenset[Reader]:
+    """The ports that read float16."""
+    return frozenset(Reader(half.node, port) for half in nodes.values() for port in half.reads)
+
+
+def _beside(plan: TensorPlan, written: frozenset[str], read: frozenset[Reader]) -> bool:
+    return plan.tensor in written or any(reader in read for reader in plan.readers)
+
+
+def _stored(weight: WeightPlan) -> tuple[object, ...]:
+    return weight.tensor, weight.scheme, weight.axis, weight.guard

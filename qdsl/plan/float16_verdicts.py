@@ -7,7 +7,7 @@ from dataclasses import replace
 from qdsl.capability.float16 import RUNS_HALF, float16_for
 from qdsl.plan.context import Context
 from qdsl.plan.float16 import Float16Parts
-from qdsl.plan.verdicts import QUANTIZED, REFUSED, UNTOUCHED
+from qdsl.plan.verdicts import INTEGER_RUNS, QUANTIZED, REFUSED, UNTOUCHED
 from qdsl.spec.plan import Float16Node, NodePlan, Prediction
 
 
@@ -46,6 +46,8 @@ def _in_float16(context: Context, index: int, half: Float16Node, plan: NodePlan)
         note = "reads float16 as it comes"
         moves = Prediction("moves", node.op, row.name, note)
         return replace(plan, mark=UNTOUCHED, note=note, origin=half.origin, prediction=moves)
+    if plan.prediction.runs in INTEGER_RUNS and index not in context.kept:  # integers in, float16 out
+        return replace(plan, note=f"{plan.note}   float16")
     computes = row.runs == RUNS_HALF
     prediction = Prediction("float16" if computes else "float", node.op, row.name, row.because)
     note = "float16" if computes else "stored float16, computes in float32 on this CPU"

@@ -7,16 +7,26 @@ Everything follows the ONNX operators QuantizeLinear and DequantizeLinear with f
 
 from qdsl.quant.bias import BIAS_LIMIT, quantize_bias, raise_scale_for_bias
 from qdsl.quant.linear import QParams, dequantize, quantize, storage_type
-from qdsl.quant.scales import SMALLEST_SCALE, limits, scale_zero_point, spread, whole_inverse
+from qdsl.quant.scales import (
+    LARGEST_FLOAT16,
+    SMALLEST_SCALE,
+    float16_scales,
+    limits,
+    scale_zero_point,
+    spread,
+    whole_inverse,
+)
 from qdsl.quant.shift import mean_shift
 from qdsl.quant.weights import QuantizedWeight, quantize_weight, weight_parameters
 
 __all__ = [
     "BIAS_LIMIT",
+    "LARGEST_FLOAT16",
     "SMALLEST_SCALE",
     "QParams",
     "QuantizedWeight",
     "dequantize",
+    "float16_scales",
     "limits",
     "mean_shift",
     "quantize",

@@ -15,6 +15,7 @@ from qdsl.spec import Scheme
 # Two scales of this size still have a product that is a normal float32: a bias takes input scale x weight scale.
 SMALLEST_SCALE = np.float32(2.0**-60)
 _LARGEST_INVERSE = 1 << 20
+LARGEST_FLOAT16 = 65504.0
 
 
 def limits(scheme: Scheme) -> tuple[int, int]:
@@ -42,7 +43,7 @@ def scale_zero_point(
     Symmetric: scale = 2 max(|low|, |high|) / (qmax - qmin), zero point 0, or the middle of an unsigned type.
     Affine: scale = (high - low) / (qmax - qmin), zero_point = round_half_even(qmin - low / scale).
     Any value of [low, high] then comes back within half a scale. A range that is one point, 0, gives scale 1; a scale
-    never falls under SMALLEST_SCALE.
+    never falls under SMALLEST_SCALE. With `float16_scales` it is a number of float16, see there.
 
     `within` are bounds that the representable values must not leave, as a Clip before the tensor sets them: a runtime
     drops the Clip when saturation already does its work. Sides that cannot hold (they exclude 0) are passed over, and
@@ -58,6 +59,19 @@ def scale_zero_point(
     if within is None or limits(scheme) != whole:
         return scale, zero
     return _draw_in(scale, zero, limits(scheme), within), zero
+
+
+def float16_scales(scales: NDArray[Any]) -> FloatArray:
+    """Each float32 scale as the nearest number of float16 that is not below it, so that no value is cut off: at most
+    1/1024 wider from 2^-14 up, and by one step of float16, 2^-24, below. What is past 65504 comes out infinite.
+
+    A scale of 2^-24, the smallest, has the steps that float16 itself has for values this small.
+    """
+    with np.errstate(over="ignore"):
+        half = np.asarray(scales, np.float32).astype(np.float16)
+        below = half.astype(np.float32) < scales
+        half = np.where(below, np.nextafter(half, np.float16(np.inf)), half)
+    return np.asarray(half, np.float32)
 
 
 def whole_inverse(scale: np.float32) -> np.float32:
@@ -88,6 +102,7 @@ def spread(
     width = (high64 - low64) / (qmax - qmin)
     scale = np.maximum(width, float(SMALLEST_SCALE)).astype(np.float32)
     scale = np.where(width == 0.0, np.float32(1.0), scale)
+    scale = float16_scales(scale) if scheme.float16_scales else scale
     if scheme.symmetric:
         middle = 0 if scheme.dtype.signed else (qmin + qmax + 1) // 2
         zero = np.full(scale.shape, middle)

@@ -12,7 +12,7 @@ from functools import cached_property
 from qdsl.spec import UNGUARDED, Guard, Scheme
 
 # Goes up with every change of what a plan holds (`tests/test_plan_text.py` keeps watch).
-PLAN_VERSION = 7
+PLAN_VERSION = 8
 # The mode of `quantize none`: the file is the artifact.
 AS_IT_IS = "none"
 # The methods that give a range without looking at data: by hand, and from a calibration cache.

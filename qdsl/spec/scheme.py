@@ -23,6 +23,8 @@ class Scheme:
     `block` is the number of elements that share a scale (PER_BLOCK only). `emulated_bits` is set for a width between
     stored types (`6 bit` in an int8): an explicit Clip narrows the stored range to it. `reduce_range` is ONNX Runtime's
     -64..64 (0..127 unsigned). `storage_only` marks a width that the target stores but does not compute in.
+    `float16_scales`: every scale is a number that float16 holds, so that QuantizeLinear may read float16 and
+    DequantizeLinear write it.
     """
 
     dtype: DType
@@ -32,6 +34,7 @@ class Scheme:
     reduce_range: bool = False
     storage_only: bool = False
     emulated_bits: int | None = None
+    float16_scales: bool = False
 
     def __str__(self) -> str:
         words = [self.dtype.name]
@@ -41,6 +44,7 @@ class Scheme:
             words += ["reduce_range"] if self.reduce_range else []
             words += [f"as {self.emulated_bits} bit (emulated)"] if self.emulated_bits else []
         words += ["storage_only"] if self.storage_only else []
+        words += ["with float16 scales"] if self.float16_scales else []
         return " ".join(words)
 
 

@@ -41,7 +41,7 @@ def float16_reads(view: GraphView, plan: Plan) -> set[tuple[int, int]]:
     """Where a plan reads float16: nodes and ports."""
     if not (plan.halves or plan.half_weights):
         return set()
-    from qdsl.passes.store_float16 import float16_reads as reads  # with the pass, which most plans do without
+    from qdsl.passes.float16_bytes import float16_reads as reads  # which most plans do without
 
     return reads(view, plan)
 

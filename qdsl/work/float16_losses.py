@@ -38,9 +38,12 @@ def float16_losses(prepared: Prepared, decided: Decisions) -> Iterator[Diagnosti
 def _readers(decided: Decisions) -> dict[str, str]:
     """The constants stored as float16, each with the first node that reads it so; in graph order."""
     view = decided.context.view
+    integers = {(weight.node, weight.port) for weight in decided.plan.weights}
     found: dict[str, str] = {}
     for half in decided.plan.halves:
         for port in half.reads:
+            if (half.node, port) in integers:
+                continue
             name = view.node(half.node).inputs[port]
             if view.is_constant(name):
                 found.setdefault(name, half.node)

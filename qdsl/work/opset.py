@@ -14,10 +14,12 @@ from typing import NamedTuple
 from qdsl.capability import FLOAT, Capability, load
 from qdsl.cascade.cascade import all_rules
 from qdsl.graph.view import GraphView
-from qdsl.lang.recipe import LayersRule, Mode, Recipe, Target, TypeRequest
+from qdsl.lang.recipe import KeepRule, LayersRule, Mode, Recipe, Target, TypeRequest
 from qdsl.spec import DType, Granularity
-from qdsl.spec.opset import DYNAMIC_OPSET, QDQ_OPSET, opset_of_types
+from qdsl.spec.opset import DYNAMIC_OPSET, FLOAT16_SCALES_OPSET, QDQ_OPSET, opset_of_types
 from qdsl.targets import TARGETS, target_of
+
+_HALF = "float16"
 
 
 class Wanted(NamedTuple):
@@ -39,6 +41,8 @@ def wanted_opset(recipe: Recipe, view: GraphView) -> Wanted:
         needed = max(needed, _needed(recipe, target, modes, table))
         if any(mode.kind == "static" for mode in modes):
             gained = max(gained, _gained(table, view))
+        if table.half_scales and _asks_float16(recipe, target, modes):
+            gained = max(gained, FLOAT16_SCALES_OPSET)
     return Wanted(needed, max(needed, gained))
 
 
@@ -50,6 +54,14 @@ def _needed(recipe: Recipe, target: Target, modes: list[Mode], table: Capability
     if not table.any_opset:  # every type and form in ONNX's own operators
         return max(table.min_opset, opset_of_types(types, blocks), *(dtype.qdq_opset or 0 for dtype in types))
     return max(DYNAMIC_OPSET if dynamic else QDQ_OPSET, opset_of_types(types, blocks))
+
+
+def _asks_float16(recipe: Recipe, target: Target, modes: list[Mode]) -> bool:
+    """Whether float16 nodes may come to stand beside pairs: what the plan then needs is known only with it."""
+    whole = target.high_precision is not None and target.high_precision.name == _HALF
+    kept = (rule.dtype for rule in all_rules(recipe, target) if isinstance(rule, KeepRule))
+    asked = (request.dtype for _, request in _requests(recipe, target, modes))
+    return whole or any(dtype is not None and dtype.name == _HALF for dtype in (*kept, *asked))
 
 
 def _requests(recipe: Recipe, target: Target, modes: list[Mode]) -> Iterator[tuple[str, TypeRequest]]:

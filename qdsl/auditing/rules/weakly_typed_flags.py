@@ -22,8 +22,8 @@ class Check:
     explanation: ClassVar[str] = (
         "TensorRT 8.6 refuses a network with Q and DQ that is not built with --int8 (Int8 precision has been set for a "
         "layer or layer output, but int8 is not configured in the builder); 10 takes --fp16 alone and does not give "
-        "an engine of float16. In 10 --stronglyTyped takes the types from the graph; 11 always does, and has none of "
-        "these flags."
+        "an engine of float16. In 10 --stronglyTyped takes the types from the graph, as a file with float16 scales is "
+        "meant; 11 always does, and has none of these flags."
     )
     severity: ClassVar[Severity] = Severity.NOTE
     targets: ClassVar[tuple[str, ...]] = (TENSORRT,)
@@ -32,6 +32,16 @@ class Check:
         elements = {each.parameters.element for each in of_pairs(audited)}
         flags = [flag for element, flag in _FLAGS.items() if element in elements]
         if not flags:
+            return
+        if any(each.parameters.scale_element in _HALF for each in of_pairs(audited)):
+            yield Finding(
+                self.id,
+                Severity.NOTE,
+                Place("file"),
+                "TensorRT 10 builds it with --stronglyTyped",
+                "with weak typing its builder chooses the types; 8.6 knows no float16 scales; 11 takes the types from "
+                "the graph",
+            )
             return
         halves = any(tensor.dtype in _HALF for tensor in audited.finished.view.tensors.values())
         flags += ["--fp16"] if halves else []

@@ -36,7 +36,11 @@ class Ort:
         return OrtRuntime()
 
     def problems(self, block: Block) -> Iterable[Diagnostic]:
-        return ()
+        if block.high_precision is None:
+            return ()
+        headline = "ONNX Runtime has no `high_precision`: its integer kernels on a CPU have float32 beside them"
+        cures = ("`keep X in float16` puts nodes X into float16", "`quantize float` makes a float16 build")
+        return (Diagnostic("target-cannot", headline, block.place("high_precision"), help=cures),)
 
     def fitted(self, table: Capability, block: Block | None) -> Capability:
         return table

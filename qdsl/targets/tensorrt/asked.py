@@ -35,7 +35,7 @@ def asked(block: Target) -> Asked:
     device = device_named(block.device) if block.device is not None else None
     if block.version is not None:
         return Asked(parse_version(block.version), device, True)
-    return Asked(device.usual if device is not None else NEWEST, device, False)
+    return Asked(_release(None, device), device, False)
 
 
 def problems_of(block: Target) -> Iterator[Diagnostic]:
@@ -57,8 +57,31 @@ def problems_of(block: Target) -> Iterator[Diagnostic]:
             block.place("device"),
             help=(f"{'the nearest are' if error.near else 'known are'} {', '.join(f'`{name}`' for name in names)}",),
         )
+    if block.high_precision is not None and not _release(release, device).strong:
+        yield _weak(block, _release(release, device))
     if release is not None and device is not None:
         yield from _together(block, release, device)
+
+
+def release_of(version: str | None, device: str | None) -> Release:
+    """The version that files are made for, of the words of a recipe. Raises VersionError, DeviceError."""
+    if version is not None:
+        return parse_version(version)
+    return _release(None, device_named(device) if device is not None else None)
+
+
+def _release(release: Release | None, device: Device | None) -> Release:
+    return release or (device.usual if device is not None else NEWEST)
+
+
+def _weak(block: Target, release: Release) -> Diagnostic:
+    return Diagnostic(
+        "target-cannot",
+        f"TensorRT {release} has no `high_precision`: its builder chooses the type of each layer",
+        block.place("high_precision"),
+        "a network whose own types hold, and float16 scales, exist from 10.0 on",
+        ("take it out: where the builder is allowed `--fp16`, it takes float16 for what runs faster in it",),
+    )
 
 
 def _foreign(block: Target) -> Iterator[Diagnostic]:

@@ -23,6 +23,7 @@ from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, carried_out, copied,
 from qdsl.targets.results import MANIFEST_FILE, Emitted
 from qdsl.targets.tensorrt.expected import quant_manifest
 from qdsl.targets.tensorrt.standing import stand
+from qdsl.targets.tensorrt.typed import disagreement
 
 
 def emit(
@@ -44,13 +45,25 @@ def emit(
     quantized, trace = (model, Trace()) if as_it_is else carried_out(model, plan, ranges, lowerings(plan))
 
     def write(folder: Path) -> Sequence[Path]:
-        return copied(model, folder) if as_it_is else save(quantized, folder / MODEL_FILE)
+        paths = copied(model, folder) if as_it_is else save(quantized, folder / MODEL_FILE)
+        if plan.halves or plan.half_weights:
+            _check_types(model, plan, paths[0])
+        return paths
 
     directory = out_dir / plan.target
     emitted = written(directory, model, plan, inputs, {}, write, trace, None if as_it_is else provenance)
     _write_expected(plan, emitted)
     stand(emitted.model, model=None if as_it_is else model, span=emitted.span)
     return emitted
+
+
+def _check_types(model: Model, plan: Plan, path: Path) -> None:
+    """Raises QdslError artifact-invalid: TensorRT would refuse what two types meet in."""
+    found = disagreement(onnx.load(path, load_external_data=False))
+    if found:
+        headline = f"the types in what {plan.model} is quantized to do not agree, which TensorRT refuses"
+        cures = ("`keep` the node that is named in float32, and report this",)
+        raise model.error("artifact-invalid", headline, label=found, help=cures)
 
 
 def publish(emitted: Emitted, directory: Path) -> Emitted:

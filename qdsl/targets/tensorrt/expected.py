@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from qdsl.spec.engine import MANIFEST_FORMAT, ManifestNode, ManifestPair, QuantManifest
 from qdsl.spec.plan import WIDENING, Fact, NodePlan, Plan
+from qdsl.targets.tensorrt.asked import release_of
 from qdsl.version import __version__
 
 # What multiplies: of these an engine says what they compute in.
@@ -26,7 +27,7 @@ def quant_manifest(plan: Plan, proto: ModelProto, folder: Path, sha256: str) -> 
     settings = _settings(plan)
     planned = {node.node: node for node in plan.nodes}
     nodes = tuple(_node(plan, planned[n.name], n, graph) for n in proto.graph.node if _is_held(n, planned))
-    typing = "strong" if any(kind == "float16" for kind in graph.scale_types()) or plan.halves else "weak"
+    typing = "strong" if _typed(plan, settings, graph) else "weak"
     boundary = tuple(node.name for node in proto.graph.node if node.op_type == _QUANTIZE and graph.from_outside(node))
     return QuantManifest(
         format=MANIFEST_FORMAT,
@@ -45,6 +46,13 @@ def quant_manifest(plan: Plan, proto: ModelProto, folder: Path, sha256: str) -> 
 def _settings(plan: Plan) -> dict[str, str]:
     facts: Iterator[Fact] = (fact for fact in plan.facts if fact.kind == "target" and fact.name == plan.target)
     return {name: value for fact in facts for name, value in fact.settings}
+
+
+def _typed(plan: Plan, settings: Mapping[str, str], graph: _Graph) -> bool:
+    """Whether the types of the graph have to hold, where the version has networks in which they do: it holds float16,
+    or the recipe says what the floats are."""
+    said = graph.has_float16_scales() or bool(plan.halves) or "high_precision" in settings
+    return said and release_of(settings.get("version"), settings.get("device")).strong
 
 
 def _is_held(node: NodeProto, planned: Mapping[str, NodePlan]) -> bool:
@@ -83,11 +91,10 @@ class _Graph:
         """Whether a Q reads a graph input: it then runs by itself."""
         return quantizer.input[0] in self._inputs
 
-    def scale_types(self) -> set[str]:
-        """The types of all scales."""
+    def has_float16_scales(self) -> bool:
         names = {node.input[1] for node in self._writers.values() if node.op_type in (_QUANTIZE, _DEQUANTIZE)}
-        kinds = (self._constants[name].data_type for name in names if name in self._constants)
-        return {"float16" if kind == TensorProto.FLOAT16 else "float32" for kind in kinds}
+        found = (self._constants[name].data_type for name in names if name in self._constants)
+        return any(kind == TensorProto.FLOAT16 for kind in found)
 
     def _before(self, name: str) -> NodeProto | None:
         """The DequantizeLinear that `name` is read through, past a Cast."""

@@ -27,7 +27,8 @@ def fitted(table: Capability, block: Target) -> Capability:
     lacking = {narrow.dtype: why for narrow in NARROW if (why := _lacks(narrow, wanted))}
     types = {name: _without(row, lacking[name]) if name in lacking else row for name, row in table.types.items()}
     rows = tuple(_row(row, frozenset(lacking)) for row in table.rows)
-    return replace(table, types=types, rows=rows, paired_weights=wanted.release < _STORED_INTEGERS)
+    paired, half = wanted.release < _STORED_INTEGERS, table.half_scales and wanted.release.strong
+    return replace(table, types=types, rows=rows, paired_weights=paired, half_scales=half)
 
 
 def _lacks(narrow: Narrow, wanted: Asked) -> str:
