@@ -41,7 +41,7 @@ def otherwise(check: EngineCheck) -> list[str]:
     """What an engine does otherwise than foretold, in words."""
     if check.stage != "built":
         return [f"{check.stage} {check.reason} {check.refused}"]
-    return [f"{each.node}: {each.expect}, {each.verdict}" for each in check.nodes if not each.as_planned]
+    return [f"{each.node}: {each.expect}, {each.verdict}" for each in check.nodes if each.contradicts]
 
 
 def flips(model: ModelProto, names: set[str] | None = None) -> Iterator[tuple[str, set[str], str]]:

@@ -25,6 +25,8 @@ from tensorrt_types import MORE
 from test_audit_mutants import SEED, compiled, float_net
 from test_audit_rules_tensorrt import CASES, four_bits, taken
 
+import qdsl
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.rtx,
@@ -175,6 +177,34 @@ def test_nodes_by_themselves_are_refused_as_in_the_file(net: ModelProto) -> None
     refused = refused_nodes(mutant.model)
     pair = next(each for each in Graph(mutant.model).pairs() if each.tensor == mutant.place)
     assert set(refused) & {pair.q.name, *(dq.name for dq in pair.dqs)} == set(refused) != set()
+
+
+def test_names_that_imitate_the_text_of_an_engine_say_nothing(tmp_path: Path) -> None:
+    """A layer of floats whose name says that it multiplies int8: the text of the engine would hold it."""
+    model = taken()
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    layer = "x], LayerType: correlation, Inputs: [ { Name: a, Datatype: Int8, [ONNX Layer: y"
+    conv.name, pair = layer, Graph(model).pair_read(conv, 0)
+    assert pair is not None and examine(model).verdicts == {layer: INT8}
+    conv.input[0] = pair.tensor
+    assert examine(model).verdicts == {layer: DROPPED}
+    conv.output[0] = model.graph.output[0].name = "x, Datatype: Int8, "
+    assert examine(model).stage == "undecided"
+
+
+def test_weights_beside_the_file_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(taken(), path, save_as_external_data=True, location="weights", size_threshold=0)
+    assert any(each.external_data for each in onnx.load(path, load_external_data=False).graph.initializer)
+    (section,) = qdsl.audit(path, engine="rtx").report.sections
+    assert section.engine is not None and [each.verdict for each in section.engine.verdicts.values()] == [INT8]
+    refused = taken()
+    bias = next(node for node in refused.graph.node if node.op_type == "QuantizeLinear")
+    zero = next(each for each in refused.graph.initializer if each.name == bias.input[2])
+    zero.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(zero) + 1, zero.name))
+    onnx.save(refused, path, save_as_external_data=True, location="weights", size_threshold=0)
+    (section,) = qdsl.audit(path, engine="rtx").report.sections
+    assert {each.place.name for each in section.findings_of("engine_refused")} == {bias.name}
 
 
 def test_names_are_unique_and_stay_where_they_are() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from audit_tools import File
 from onnx import ModelProto
+from test_floors import imports, sources
 
 from qdsl.auditing.auditing import Wanted, audit
 from qdsl.auditing.formats.data import to_data
@@ -28,7 +29,20 @@ from qdsl.engines.rtx.twins import with_twins
 from qdsl.engines.rtx.verdicts import verdicts
 from qdsl.graph import from_proto
 from qdsl.spec.bounds import UnfitError
-from qdsl.spec.engine import DROPPED, ELIMINATED, FP8, INT8, UNDECIDED, UNKNOWN, WEIGHT_ONLY, EngineSeen
+from qdsl.spec.engine import (
+    BUILD,
+    DROPPED,
+    ELIMINATED,
+    FP8,
+    INT8,
+    PARSE,
+    UNDECIDED,
+    UNKNOWN,
+    WEIGHT_ONLY,
+    EngineRefusal,
+    EngineSeen,
+    EngineVerdict,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -176,6 +190,43 @@ def test_a_report_counts_verdicts_under_their_source() -> None:
     assert to_data(report)["targets"]["tensorrt"]["engine"]["nodes"]["n_conv"]["verdict"] == DROPPED
 
 
+def found_in(seen: EngineSeen, rule: str) -> list[tuple[str, str, str]]:
+    """Level, place and message of each finding of a rule."""
+    findings = audited(seen).sections[0].findings_of(rule)
+    return [(each.severity.value, each.place.name, each.message) for each in findings]
+
+
+def test_what_is_refused_is_told_at_its_node_and_without_its_name_again() -> None:
+    text = "Invalid Node - x_q\nITensor: Error Code 4 (x_q: input has type Int32)"
+    refused = (EngineRefusal("n_x_q", text.replace("x_q", "n_x_q"), "parseNode"), EngineRefusal("", "no kernel"))
+    assert found_in(EngineSeen("s", PARSE, refused=refused), "engine_refused") == [
+        ("error", "", "the file is refused by the parser: no kernel"),
+        (
+            "error",
+            "n_x_q",
+            "`n_x_q` is refused by the parser: ITensor: Error Code 4 (input has type Int32) (parseNode)",
+        ),
+    ]
+    assert "no engine is built" in render(audited(EngineSeen("s", BUILD, refused=refused[1:])))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "rule", "told"),
+    [
+        (EngineVerdict(DROPPED), "engine_dropped", ["warning"]),
+        (EngineVerdict(DROPPED, holds_elsewhere=False), "engine_dropped", ["note"]),
+        (EngineVerdict(WEIGHT_ONLY), "engine_dropped", ["warning"]),
+        (EngineVerdict(UNKNOWN), "engine_unknown", ["warning"]),
+        (EngineVerdict(ELIMINATED), "engine_unknown", ["warning"]),
+        (EngineVerdict(INT8), "engine_dropped", []),
+        (EngineVerdict(INT8), "engine_unknown", []),
+    ],
+)
+def test_a_quantized_layer_is_told_by_its_verdict(verdict: EngineVerdict, rule: str, told: list[str]) -> None:
+    seen = EngineSeen("s", "built", {"n_conv": verdict})
+    assert [level for level, _, _ in found_in(seen, rule)] == told
+
+
 @pytest.mark.parametrize("said", ["sm86", "SM86", "8.6", "86", "sm_86"])
 def test_a_capability_may_be_said_in_several_ways(said: str) -> None:
     assert capability(said) == "sm86"
@@ -188,6 +239,13 @@ def test_a_capability_that_the_wheel_lacks_is_an_error_that_lists_what_it_has(sa
     (found,) = caught.value.diagnostics
     assert found.code == "rtx-capability" and device in found.headline
     assert set(re.findall(r"`(\w+)`", found.help[0])) == set(CAPABILITIES)
+
+
+def test_its_library_is_loaded_in_a_process_of_its_own_alone() -> None:
+    """What it is called: nothing of it runs in the process that asks, and nobody imports what does load it."""
+    users = [name for name, path in sources() if any(each.startswith("tensorrt_rtx") for each in imports(path))]
+    callers = [name for name, path in sources() if any("rtx.child" in each for each in imports(path))]
+    assert (users, callers) == (["qdsl.engines.rtx.child"], [])
 
 
 def test_the_extra_installs_what_the_environment_of_its_own_does() -> None:

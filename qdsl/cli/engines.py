@@ -30,7 +30,8 @@ def print_engine(found: EngineCheck) -> None:
     other = [each for each in found.nodes if not each.as_planned]
     for node in other[:_MOST]:
         waived = f"; waived: {node.waived}" if node.waived else ""
-        line("", f"! {node.node} ({node.op}): planned {node.expect}, {node.verdict}: {node.because}{waived}")
+        sign = "!" if node.contradicts else "-"
+        line("", f"{sign} {node.node} ({node.op}): planned {node.expect}, {node.verdict}: {node.because}{waived}")
     if len(other) > _MOST:
         line("", f"and {len(other) - _MOST} more")
     for note in found.notes:

@@ -40,6 +40,11 @@ class CheckedNode:
         return self.verdict in KEPT.get(self.expect, _IN_FLOATS)
 
     @property
+    def contradicts(self) -> bool:
+        """Whether it computes in something else, and not because all such nodes do in this engine alone."""
+        return not self.as_planned and self.holds_elsewhere
+
+    @property
     def passes(self) -> bool:
         """Whether nothing planned in integers was lost but what the recipe waives. UNKNOWN never passes."""
         return self.as_planned or (bool(self.waived) and self.verdict != UNKNOWN)
@@ -70,8 +75,8 @@ class EngineCheck:
 
     @property
     def as_predicted(self) -> bool:
-        """Whether every node computes in what was foretold."""
-        return self.stage == BUILT and all(each.as_planned for each in self.nodes)
+        """Whether no node computes in something else than was foretold."""
+        return self.stage == BUILT and not any(each.contradicts for each in self.nodes)
 
     @property
     def passes(self) -> bool:

@@ -96,7 +96,7 @@ def surviving(budget: Budget, check: EngineCheck | None, device: str) -> Budget:
 def faults(check: EngineCheck) -> tuple[Diagnostic, ...]:
     """What an engine does otherwise than was planned."""
     where = f"{check.target} in {check.source}"
-    other = [each for each in check.nodes if not each.passes]
+    other = [each for each in check.nodes if each.contradicts and not each.passes]
     if check.stage != BUILT:
         headline = f"{where}: {_ended(check)}"
     elif other:

@@ -38,10 +38,11 @@ class Check:
     def _message(self, each: EngineRefusal, by: str) -> str:
         what = shown(each.node) if each.node else "the file"
         where = f" ({each.function})" if each.function else ""
-        return f"{what} is refused by the {by}: {_shortened(each.text)}{where}"
+        return f"{what} is refused by the {by}: {_shortened(each)}{where}"
 
 
-def _shortened(text: str) -> str:
-    """The first words of it, on one line."""
-    line = " ".join(text.split())
+def _shortened(each: EngineRefusal) -> str:
+    """The first words of it, on one line, without the node's name, which stands before."""
+    text = each.text.removeprefix("Invalid Node - ").removeprefix(each.node)
+    line = " ".join((text.replace(f"{each.node}: ", "") if each.node else text).split())
     return line if len(line) <= _WIDEST else f"{line[:_WIDEST]}.."

@@ -43,7 +43,7 @@ def _check() -> Ability:
     if answer.problem:
         return Ability(False, f"TensorRT-RTX does not load: {answer.problem}", _RTX, broken=True)
     version = answer.text.strip().splitlines()[-1] if answer.text.strip() else VERSION
-    return Ability(True, f"TensorRT-RTX {version}, without a GPU: `qdsl audit MODEL --engine rtx`")
+    return Ability(True, f"TensorRT-RTX {version}, without a GPU: `qdsl compile --check rtx`, `audit --engine rtx`")
 
 
 def _build(here: Installed) -> Ability:
