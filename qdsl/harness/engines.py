@@ -24,7 +24,7 @@ FORMAT = 1
 KIND = "engine"
 _SLUG, _DIGITS = 80, 12
 _MOST_NODES, _MOST_RUNS = 1_000_000, 10_000_000
-_Name = Annotated[str, Text(4000)]
+_Name = Annotated[str, Text(1 << 20)]  # layers are named by all that they fuse
 _Told = Annotated[str, Text(300)]
 _Names = Annotated[tuple[_Name, ...], Many(most=_MOST_NODES)]
 _Share = Annotated[float, Number(0.0, 1.0)]
@@ -72,7 +72,7 @@ class Computes:
     boundary: _Names
     reformats: _Names
     aside: _Share | None
-    notes: Annotated[tuple[_Name, ...], Many(most=1000)]
+    notes: _Names
 
     @staticmethod
     def of(found: Examined) -> Computes:
