@@ -27,7 +27,9 @@ LONGER = {"silero_vad_16k_op15.onnx": 512}  # models that pad or pool a free dim
 LARGEST_SAMPLE = 1 << 24
 STATIC = "quantize static { weights int8 per_channel; activations uint8; calibrate minmax on calib }"
 DYNAMIC = "quantize dynamic { weights 8 bit; activations uint8 }\nlayers all { weights 8 bit }"
-BUILDS = {"static": STATIC, "dynamic": DYNAMIC}
+PAIRS = "quantize static { weights 8 bit; activations 8 bit; calibrate minmax on calib }"
+# What is built, and for which target.
+BUILDS = {"static": (STATIC, "ort"), "dynamic": (DYNAMIC, "ort"), "tensorrt": (PAIRS, "tensorrt")}
 TYPES = {"float32": "f4", "float16": "f2", "float64": "f8", "bool": "?"} | {
     f"{sign}int{bits}": f"{sign[:1] or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
@@ -52,7 +54,7 @@ def examine(file: Path, name: str, folder: Path, build: str = "static") -> Outco
     """Plan and compile `file` in the empty `folder`; `build` is one of `BUILDS`."""
     outcome = Outcome(name)
     started = time.monotonic()
-    recipe = _recipe(file, folder, outcome, build)
+    recipe = recipe_of(file, folder, outcome, build)
     if recipe is not None:
         outcome.plan = _told(lambda: _plan(recipe), outcome)
         outcome.compile = _told(lambda: _compile(recipe, file, outcome), outcome)
@@ -74,7 +76,7 @@ def _told(call: Callable[[], str], outcome: Outcome) -> str:
         return "FAULT"
 
 
-def _recipe(file: Path, folder: Path, outcome: Outcome, build: str) -> Path | None:
+def recipe_of(file: Path, folder: Path, outcome: Outcome, build: str) -> Path | None:
     """A recipe for the file and samples for its inputs; None when the model is refused already."""
     lines = ["recipe odd", f"model onnx {json.dumps(str(file))}"]
     samples: dict[str, Any] = {}
@@ -99,8 +101,7 @@ def _recipe(file: Path, folder: Path, outcome: Outcome, build: str) -> Path | No
     np.savez(folder / "calib.npz", **samples)
     lines += [
         'data calib from npz "calib.npz"',
-        BUILDS[build],
-        "target ort",
+        *(f"{word}{said}" for word, said in zip(("", "target "), BUILDS[build], strict=True)),
     ]
     (folder / "odd.q").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder / "odd.q"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from audit_tools import File
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, helper
 from test_floors import imports, sources
 
 from qdsl.auditing.auditing import Wanted, audit
@@ -111,6 +111,15 @@ def test_a_product_that_is_made_once_is_that_of_both_its_nodes() -> None:
         assert [each.verdict for each in found.values()] == [INT8, verdict]
 
 
+def test_a_node_behind_a_body_is_told_with_it_and_sizes_move_without_a_kernel() -> None:
+    moved = "Name: [trainStation1], LayerType: TrainStation, Inputs: [], Outputs: [], TacticValue: 0x0, Metadata: \n"
+    told = layers(
+        moved + line("correlation", "Int8", "Int8", "").replace("Metadata: ", "Metadata: [ONNX Layer: n | a (If)]")
+    )
+    assert [each.kind for each in told] == ["TrainStation", "correlation"]
+    assert verdicts([("n", "Conv")], told)["n"].verdict == INT8
+
+
 @pytest.mark.parametrize("text", ["", "Layers:\n", "Name: a, LayerType: kgen, Outputs: [], Inputs: []", "LayerType: "])
 def test_text_of_another_form_is_not_read_as_layers(text: str) -> None:
     with pytest.raises(UnfitError):
@@ -130,6 +139,17 @@ def test_names_that_would_be_read_as_layers_are_others_in_the_text() -> None:
     assert not is_ambiguous(named)
     model.graph.node[-1].output[0] = "x, Datatype: Int8, "
     assert is_ambiguous(model)
+
+
+def test_a_node_has_another_name_than_those_of_bodies() -> None:
+    """A layer tells a node of a body by its name, too."""
+    model = pair()
+    inner = helper.make_node("Identity", ["x"], ["y"], name=model.graph.node[-1].name)
+    body = helper.make_graph([inner], "body", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    model.graph.node.append(helper.make_node("If", ["condition"], ["z"], name="if", then_branch=body, else_branch=body))
+    named, known = with_names(model)
+    conv = named.graph.node[-2]
+    assert conv.op_type == "Conv" and conv.name != inner.name and known[conv.name] == inner.name
 
 
 # A process that does not do what it should, and what is said of it.

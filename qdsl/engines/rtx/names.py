@@ -13,14 +13,16 @@ from qdsl.graph.naming import fresh, name_protos
 
 def with_names(model: ModelProto) -> tuple[ModelProto, dict[str, str]]:
     """A copy in which every node has a name of its own, the one under which the graph knows it; a name that the text of
-    an engine could not hold is another one there. With what each is called in the graph."""
+    an engine could not hold, or that a node of a body has, is another one there. With what each is called in the
+    graph."""
     made = ModelProto()
     made.CopyFrom(model)
     name_protos(made.graph.node)
     known = {node.name: node.name for node in made.graph.node}
-    taken = set(known)
+    inside = {node.name for body in _bodies(made.graph) for node in body.node}
+    taken = {*known, *inside}
     for number, node in enumerate(made.graph.node):
-        if AMBIGUOUS_NODE.search(node.name):
+        if AMBIGUOUS_NODE.search(node.name) or node.name in inside:
             given = known.pop(node.name)
             node.name = fresh(f"node_{number}", taken)
             taken.add(node.name)
@@ -34,15 +36,21 @@ def is_ambiguous(model: ModelProto) -> bool:
     graph = model.graph
     if any(AMBIGUOUS_TENSOR.search(name) for name in _tensors(graph)):
         return True
-    waiting = [body for node in graph.node for body in bodies(node.attribute)]
-    while waiting:
-        body = waiting.pop()
+    for body in _bodies(graph):
         if any(AMBIGUOUS_TENSOR.search(name) for name in _tensors(body)):
             return True
         if any(AMBIGUOUS_NODE.search(node.name) for node in body.node):
             return True
-        waiting += [inner for node in body.node for inner in bodies(node.attribute)]
     return False
+
+
+def _bodies(graph: GraphProto) -> Iterator[GraphProto]:
+    """What stands in nodes of `graph`, in those of what stands there, and so on."""
+    waiting = [body for node in graph.node for body in bodies(node.attribute)]
+    while waiting:
+        body = waiting.pop()
+        yield body
+        waiting += [inner for node in body.node for inner in bodies(node.attribute)]
 
 
 def _tensors(graph: GraphProto) -> Iterator[str]:
