@@ -4,6 +4,8 @@ TensorRT-RTX is asked, the compilation is real; what is decided is shown on chec
 from __future__ import annotations
 
 import json
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +119,25 @@ def test_who_asks_for_engines_of_another_target_is_told_before_anything_runs(
     assert not (tmp_path / "build").exists()
 
 
+def test_a_build_that_dies_is_told_and_passes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A harmless script stands in for the process that builds."""
+    dying = tmp_path / "dying.py"
+    dying.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n", encoding="utf-8")
+    here = places.Place(Path(sys.executable), ("-I", "-S"))
+    monkeypatch.setattr("qdsl.engines.rtx.running.CHILD", dying)
+    monkeypatch.setattr("qdsl.engines.asked.require", lambda: here)
+    monkeypatch.setattr("qdsl.engines.rtx.examining.require", lambda: here)
+    recipe = project(tmp_path, head=TENSORRT + "target tensorrt { require qdq survives }\n")
+    words = ["compile", str(recipe), "--out", str(tmp_path / "build"), "--no-lock", "--check", "rtx", "--strict"]
+    assert main(words) == 4
+    shown, told = capsys.readouterr()
+    assert "UNDECIDED: its process died by SIGSEGV\n" in shown and "Traceback" not in told
+    assert re.search(r"qdq survives   undecided: TensorRT-RTX .*: undecided: its process died by SIGSEGV", shown)
+    assert "warning[engine-otherwise]" in told
+
+
 def test_for_which_gpu_says_something_only_with_an_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compile", str(project(tmp_path)), "--cc", "sm86"]) == 2
     assert main(["audit", str(tmp_path / "demo.onnx"), "--cc", "sm86"]) == 2
@@ -139,8 +160,11 @@ def test_an_engine_of_what_was_compiled_is_as_planned(tmp_path: Path, capsys: py
     assert build.engine is not None and build.engine.as_predicted and build.engine.stage == BUILT
     assert [each.verdict for each in build.budgets] == ["holds"]
     assert "Engine, built without a GPU" in (tmp_path / "build/demo/report.html").read_text(encoding="utf-8")
-    # What is measured later keeps it.
     assert json.loads(text)["builds"]["tensorrt"]["engine"]["nodes"][0]["verdict"] == INT8
+    # What is measured later keeps it.
+    recipe.write_text(recipe.read_text() + "evaluate fidelity on calib { measure sqnr }\n")
+    assert main(["evaluate", str(recipe), "--out", str(tmp_path / "build")]) == 0
+    assert "qdq survives   holds (9 of 9" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -19,15 +19,30 @@ pytestmark = [
     pytest.mark.skipif(rtx_engine.python() is None, reason="TensorRT-RTX is not here: python -m qdsl.engines.rtx.get"),
 ]
 ROOT = Path(__file__).resolve().parent.parent
-STEEL = """recipe steel
-model onnx "{root}/examples/steel/steel.onnx"
-input "images" {{ resize 320 letterbox; rescale 1/255 }}
-data calib from yolo "{root}/examples/steel/steel.yaml" {{ split train; take 4 seed 1 }}
+CRACKS = "resize 224 stretch; rescale 1/128; mean [1]"
+DETECTS = "select decode = decode_head\nkeep decode in float32\n"
+# Of each model of the examples: its file, its input, its data, and how many of its layers are planned in int8.
+EXAMPLES = {
+    "people": ("people/yolov8n.onnx", "resize 640 letterbox; rescale 1/255", 'yolo "{}/people/people.yaml"', 63),
+    "steel": ("steel/steel.onnx", "resize 320 letterbox; rescale 1/255", 'yolo "{}/steel/steel.yaml"', 38),
+    "cracks_v1": ("cracks/mobilenet_v1_025.onnx", CRACKS, 'folder "{}/cracks"', 28),
+    "cracks_v2": ("cracks/mobilenet_v2_050.onnx", CRACKS, 'folder "{}/cracks"', 53),
+}
+
+
+def compiled(name: str, folder: Path) -> qdsl.CompileResult:
+    """A model of the examples for TensorRT, calibrated on four pictures and checked."""
+    model, given, data, _ = EXAMPLES[name]
+    classes = 'classes ["clean", "crack"]; ' if name.startswith("cracks") else ""
+    recipe = f"""recipe {name}
+model onnx "{ROOT}/examples/{model}"
+input "images" {{ {given} }}
+data calib from {data.format(ROOT / "examples")} {{ split train; {classes}take 4 seed 1 }}
 quantize static {{ calibrate minmax on calib }}
-select decode = decode_head
-keep decode in float32
-target tensorrt
+{"" if classes else DETECTS}target tensorrt {{ require qdq survives }}
 """
+    (folder / f"{name}.q").write_text(recipe, encoding="utf-8")
+    return qdsl.compile(folder / f"{name}.q", out=folder / "build", check="rtx", lock=False, measure=False)
 
 
 @pytest.mark.parametrize("first", range(0, 20, 5))
@@ -40,12 +55,18 @@ def test_random_nets_compute_as_planned(first: int, tmp_path: Path) -> None:
     assert integer > 5
 
 
-def test_a_layer_of_a_detector_that_loses_its_pair_is_dropped_and_no_other(tmp_path: Path) -> None:
-    (tmp_path / "steel.q").write_text(STEEL.format(root=ROOT), encoding="utf-8")
-    made = qdsl.compile(tmp_path / "steel.q", out=tmp_path / "build", check="rtx", lock=False, measure=False)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_layer_of_an_example_computes_as_planned(name: str, tmp_path: Path) -> None:
+    made = compiled(name, tmp_path)
     (check,) = made.engines
-    planned = [each.node for each in check.planned]
-    assert check.as_predicted and len(planned) == 38
+    assert check.as_predicted and len(check.planned) == EXAMPLES[name][-1]
+    assert {each.verdict for each in check.planned} == {INT8}
+    assert [each.verdict for each in made.targets[0].budgets] == ["holds"]
+
+
+def test_a_layer_of_a_detector_that_loses_its_pair_is_dropped_and_no_other(tmp_path: Path) -> None:
+    made = compiled("steel", tmp_path)
+    planned = [each.node for each in made.engines[0].planned]
     model = onnx.load(made.targets[0].emitted.model)
     for name, lost, ended in flips(model, set(planned[::12])):
         assert (lost, ended) == ({name}, "")

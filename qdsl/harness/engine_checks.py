@@ -11,7 +11,7 @@ from qdsl.spec.engine import BUILD, BUILT, DROPPED, ELIMINATED, KEPT, PARSE, UND
 # Of a node that was planned in floats: that it is fused with what reads integers contradicts nothing.
 _IN_FLOATS = (DROPPED, ELIMINATED, UNKNOWN)
 _MOST = Many(most=1_000_000)
-_Told = Annotated[str, Text(1 << 16)]
+_Told = Annotated[str, Text(1 << 20)]  # layers are named by all that they fuse
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ CHILD = Path(__file__).resolve().parent / "child.py"
 SECONDS = 300.0
 _MOST_BYTES = 1 << 28
 _WORD = Text(200)
-_SAID = Text(1 << 16)
+_SAID = Text(1 << 20)
 _MANY = Many(0, 1 << 20)
 _LAST = 200  # characters of a last line
 
@@ -34,7 +34,7 @@ class UndecidedError(Exception):
 class Refused:
     """A node that the parser refuses, "" where it names none; the function of the parser, and the kind of the error."""
 
-    node: Annotated[str, Text(1 << 16)]
+    node: Annotated[str, _SAID]
     text: Annotated[str, _SAID]
     function: Annotated[str, _WORD]
     code: Annotated[str, _WORD]
