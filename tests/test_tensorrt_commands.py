@@ -235,6 +235,16 @@ def test_the_readme_says_what_holds_for_the_version(release: Release) -> None:
     assert HOSTILE not in text and "`" not in code.sub("", text.replace("```sh", "").replace("```", ""))
 
 
+def test_the_readme_says_what_else_there_is_where_a_strong_build_fails() -> None:
+    assert "--typing weak --force-precision" in readme(building(Release(10, 3), typing="strong"))
+    assert "--force-precision" not in readme(building(Release(11, 4), typing="strong"))
+
+
+def test_the_readme_says_where_sizes_are_not_known() -> None:
+    without = replace(building(Release(10, 3), None, OPEN), golden=Golden())
+    assert "No sample said" in readme(without) and "No sample said" not in readme(building(Release(10, 3), None, OPEN))
+
+
 def test_everything_is_written_and_written_again(tmp_path: Path) -> None:
     samples = [GoldenSample({"images": np.ones((1, 3, 8, 8), np.float32)}, {"boxes": np.ones((1, 4), np.float32)})]
     calibrated = Calibrated(lambda path: path.write_bytes(b"float"), {"images": 6 / 127, "a: b": 1 / 127})

@@ -14,7 +14,7 @@ import pytest
 from compile_tools import HEAD, project
 
 import qdsl
-from qdsl.targets.tensorrt.golden import GoldenSample, write_golden
+from qdsl.targets.tensorrt.golden import MOST_SAMPLES, GoldenSample, write_golden
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ def tolerance(folder: Path) -> str:
 def test_the_outputs_of_its_onnx_runtime_are_the_golden_ones(polygraphy: list[str], emitted: Path) -> None:
     done = run(polygraphy, emitted, "--atol", tolerance(emitted))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Passed: 4/4 iterations" in done.stdout, done.stdout
+    assert f"Passed: {MOST_SAMPLES}/{MOST_SAMPLES} iterations" in done.stdout, done.stdout
 
 
 def test_outputs_of_another_model_are_not(polygraphy: list[str], emitted: Path, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_outputs_of_another_model_are_not(polygraphy: list[str], emitted: Path, 
     for name in ("model.onnx", "inputs.json", "README.md"):
         (tmp_path / name).write_bytes((emitted / name).read_bytes())
     with np.load(emitted / "golden.npz") as stored:
-        wrong = [GoldenSample({}, {"y": stored[f"{at}:y"] + 10}) for at in range(4)]
+        wrong = [GoldenSample({}, {"y": stored[f"{at}:y"] + 10}) for at in range(MOST_SAMPLES)]
     (tmp_path / "wrong").mkdir()
     write_golden(tmp_path / "wrong", wrong)
     (tmp_path / "golden.json").write_bytes((tmp_path / "wrong" / "golden.json").read_bytes())

@@ -1,10 +1,11 @@
 """build_engine.py run for real, up to the serialized engine: with TensorRT-RTX, which has the names of TensorRT 11 and
-builds without a GPU. `python tests/rtx_engine.py install` makes its environment, under NVIDIA's licence."""
+builds without a GPU. `python -m qdsl.engines.rtx.get` makes its environment, under NVIDIA's licence."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import pytest
 import rtx_engine
 from onnx import ModelProto
 from test_audit_rules_tensorrt import CASES, taken
+from test_tensorrt_beside import emitted
 
 from qdsl.targets.tensorrt import scripts
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.rtx,
-    pytest.mark.skipif(rtx_engine.python() is None, reason="TensorRT-RTX is not here: tests/rtx_engine.py install"),
+    pytest.mark.skipif(rtx_engine.python() is None, reason="TensorRT-RTX is not here: python -m qdsl.engines.rtx.get"),
 ]
 
 BUILD = Path(scripts.__file__).parent / "build_engine.py"
@@ -32,9 +34,13 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def built(folder: Path, model: ModelProto, *words: str) -> subprocess.CompletedProcess[str]:
     onnx.save(model, folder / "model.onnx")
+    return run(folder, BUILD, "--onnx", "model.onnx", "--typing", "strong", *words)
+
+
+def run(folder: Path, script: Path, *words: str) -> subprocess.CompletedProcess[str]:
     python = rtx_engine.python()
     assert python is not None
-    command = [str(python), "-c", ALIAS, str(BUILD), "--onnx", "model.onnx", "--typing", "strong", *words]
+    command = [str(python), "-c", ALIAS, str(script), *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -50,6 +56,20 @@ def test_the_branch_of_11_builds_an_engine(tmp_path: Path) -> None:
     assert facts["engine_sha256"] == hashlib.sha256(engine).hexdigest() and len(engine) > 10_000
     assert facts["onnx_sha256"] == hashlib.sha256((tmp_path / "model.onnx").read_bytes()).hexdigest()
     assert not (tmp_path / "layers.json").exists() and not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("setting", ["", "high_precision float16"])
+def test_what_compile_leaves_is_built_by_its_own_script_and_command(setting: str, tmp_path: Path) -> None:
+    """The words are those of commands.sh, but for the timing cache, which TensorRT-RTX does not keep."""
+    folder = emitted(tmp_path, f'version "11.4"; device "l4"; {setting}')
+    text = (folder / "commands.sh").read_text(encoding="utf-8").replace("\\\n", " ")
+    (line,) = (each for each in text.splitlines() if "build_engine.py" in each)
+    words = [word for word in shlex.split(line)[2:] if not word.startswith("--timing-cache")]
+    done = run(folder, folder / "build_engine.py", *words, "--serialize-only", "--compute-capability", "SM89")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((folder / "build.json").read_text(encoding="utf-8"))
+    manifest = json.loads((folder / "quant_manifest.json").read_text(encoding="utf-8"))
+    assert facts["onnx_sha256"] == manifest["sha256"] and facts["engine_bytes"] > 10_000
 
 
 def test_open_dimensions_are_built_for_the_range_that_is_given(tmp_path: Path) -> None:

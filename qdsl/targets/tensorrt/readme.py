@@ -107,6 +107,11 @@ def _typing(building: Building) -> Iterator[str]:
         yield "The network is strongly typed: each layer computes in the types of the graph; nothing need be forced."
         if building.manifest.typing == "weak":
             yield "What the graph leaves in float32 stays so: this version has no flag that would make it float16."
+        if release.weak:
+            yield (
+                "Where such a build fails (it is young in 10.x), a weakly typed one of the same file may not: "
+                "`python3 build_engine.py --typing weak --force-precision`."
+            )
         return
     yield (
         f"The build is weakly typed: of {', '.join(building.flags)} and float32 TensorRT takes what it measures to be "
@@ -126,6 +131,8 @@ def _shapes(building: Building) -> Iterator[str]:
         least, usual, most = (("x".join(map(str, shape))) for shape in each.shapes or ())
         yield f"- {_code(each.name)}: from {least} to {most}, timed at {usual}."
     yield ""
+    if not building.golden.samples:
+        yield "No sample said how large open dimensions are: but for the first, 1 stands where the size has to."
     yield "Change them in `commands.sh`. Types of layers are known at a shape: `profile` writes `layers.json` anew."
 
 
