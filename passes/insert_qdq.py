@@ -112,10 +112,10 @@ class _Writer:
             def compute() -> Array:
                 return quantize_weight(value.load(), scheme, params, key.guard).values
 
-            stored = add_deferred(self._model, f"{plan.tensor}_quantized", params.dtype.name, value.shape, compute)
+            stored = add_deferred(self._model, f"{plan.tensor}_quantized", params.dtype.element, value.shape, compute)
             scale = add_constant(self._model, f"{plan.tensor}_scale", params.scale, "float32")
             # One zero point each: the session option that makes x86 without VNNI exact rewrites them one by one.
-            zero = add_constant(self._model, f"{plan.tensor}_zero_point", params.zero_point, params.dtype.name)
+            zero = add_constant(self._model, f"{plan.tensor}_zero_point", params.zero_point, params.dtype.element)
             inputs = [stored, scale, zero]
             self._weights[key] = self._dequantize(plan.tensor, inputs, params, plan.origin)
         self._redirect(plan.tensor, [Reader(plan.node, plan.port)], self._weights[key])
@@ -203,7 +203,7 @@ class _Writer:
             return add_deferred(
                 self._model,
                 f"{plan.tensor}_quantized",
-                params.dtype.name,
+                params.dtype.element,
                 value.shape,
                 lambda: quantize(value.load(), params, limits(plan.scheme)),
             )
@@ -211,7 +211,7 @@ class _Writer:
         as_integers = params.dtype.name in CLIPPED and self._model.opset >= CLIPS_INTEGERS
         if held and not as_integers:
             tensor = self._clip(plan, tensor, params)
-        made = self._node("QuantizeLinear", plan.tensor, [tensor, *shared], params, plan.origin, params.dtype.name)
+        made = self._node("QuantizeLinear", plan.tensor, [tensor, *shared], params, plan.origin, params.dtype.element)
         return self._clip(plan, made, params, as_integers=True) if held and as_integers else made
 
     def _inside(self, plan: TensorPlan) -> bool:
@@ -272,7 +272,7 @@ class _Writer:
             shape = "".join(f"_{dim}" for dim in zero.shape)
             value = str(zero.flat[0]).replace("-", "minus_") if alike else name
             called = f"zero_point_{params.dtype}_{value}{shape}"
-            self._zeros[key] = add_constant(self._model, called, zero, params.dtype.name)
+            self._zeros[key] = add_constant(self._model, called, zero, params.dtype.element)
         return self._zeros[key]
 
     def _redirect(self, name: str, readers: Sequence[Reader], to: gs.Tensor) -> None:

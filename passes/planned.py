@@ -79,8 +79,8 @@ class _Pairs:
         if key not in self._stored:
             shape = tuple(tensor.shape)
             scales = () if key.axis is None else shape if plan.scheme.block else (shape[key.axis],)
-            parts = [self._sketch.constant(kind, scales) for kind in ("float32", plan.scheme.dtype.name)]
-            stored = [self._sketch.constant(plan.scheme.dtype.name, shape), *parts]
+            parts = [self._sketch.constant(kind, scales) for kind in ("float32", plan.scheme.dtype.element)]
+            stored = [self._sketch.constant(plan.scheme.dtype.element, shape), *parts]
             self._stored[key] = self._dequantize(stored, plan.scheme)
         self._sketch.redirect(tensor, self._stored[key], [self._slot(plan.node, plan.port)])
 
@@ -97,7 +97,7 @@ class _Pairs:
         public = public and not sketch.captured(tensor) and plan.tensor not in sketch.view.inputs
         if not slots and not public:
             return
-        kind = plan.scheme.dtype.name
+        kind = plan.scheme.dtype.element
         if plan.group not in self._shared:
             self._shared[plan.group] = [sketch.constant("float32", ()), sketch.constant(kind, ())]
         shared = self._shared[plan.group]
@@ -107,7 +107,7 @@ class _Pairs:
             sketch.publish(tensor, made)
 
     def _integers(self, plan: TensorPlan, tensor: Any, shared: list[Any]) -> Any:
-        sketch, kind = self._sketch, plan.scheme.dtype.name
+        sketch, kind = self._sketch, plan.scheme.dtype.element
         if sketch.view.is_constant(plan.tensor):
             return sketch.constant(kind, tuple(tensor.shape))
         held = plan.scheme.emulated_bits is not None and not self._inside(plan)

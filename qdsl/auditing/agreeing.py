@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qdsl.finished.records import Parameters, QuantizedTensor
 from qdsl.quant import QParams
 from qdsl.spec import DTYPES, Granularity, Scheme
+from qdsl.spec.dtypes import BY_ELEMENT
 
 _SCALES = 1e-6  # relative: scales are float32
 
@@ -19,9 +20,9 @@ def disagreement(scheme: Scheme, record: QuantizedTensor, axis: int | None) -> s
     that was decided, None for none. What the file does not show (a zero point that is computed while the model runs)
     is taken as meant."""
     has = record.parameters
-    if has.element != scheme.dtype.name:
+    if has.element != scheme.dtype.element:
         return words(has)
-    if not scheme.dtype.integer:
+    if not scheme.dtype.quantized:
         return ""
     if _granularity(has, scheme) or (scheme.symmetric and not _symmetric(has)):
         return words(has)
@@ -79,16 +80,17 @@ def stands_for(wanted: QParams, has: Parameters) -> bool:
 
 def covers(scale: NDArray[Any], zero: NDArray[Any] | None, element: str) -> str:
     """`[0, 6]`: the values that the integers of one scale reach."""
-    kind = DTYPES[element]
+    kind = BY_ELEMENT[element]
     step, middle = float(np.asarray(scale).reshape(-1)[0]), 0 if zero is None else int(np.asarray(zero).reshape(-1)[0])
-    ends = ((end - middle) * step for end in (kind.qmin or 0, kind.qmax or 0))
+    ends = ((end - middle) * step for end in kind.ends)
     return f"[{', '.join(f'{end:.4g}' for end in ends)}]"
 
 
 def words(has: Parameters) -> str:
     """`uint8 affine per_tensor`: how a file's parameters are called in a recipe."""
-    told: list[Any] = [has.element]
-    if has.element in DTYPES and DTYPES[has.element].integer:
+    known = BY_ELEMENT.get(has.element)
+    told: list[Any] = [has.element if known is None else known.name]
+    if known is not None and known.quantized:
         told.append("symmetric" if _symmetric(has) else "affine")
     told.append(has.granularity.value)
     return " ".join([*told, *([str(has.block)] if has.block else [])])

@@ -68,7 +68,8 @@ class RoleTypes:
 @dataclass(frozen=True, slots=True)
 class TypeRow:
     """One number type: what it can do as an activation and as a weight. `alone`: as a weight only beside float
-    activations; the runtime refuses the file otherwise. `even`: a stored constant has an even number of elements."""
+    activations; the runtime refuses the file otherwise. `even`: a stored constant has an even number of elements.
+    `caution`: where it does not run, of a recipe that names no device."""
 
     dtype: DType
     activation: RoleTypes
@@ -77,6 +78,7 @@ class TypeRow:
     evidence: Sentence
     alone: bool = False
     even: bool = False
+    caution: Annotated[str, ASIDE] = ""
 
     def role(self, role: str) -> RoleTypes:
         return self.activation if role == ACTIVATION else self.weight
@@ -193,7 +195,8 @@ class Capability:
         alone = any(kind.alone for kind in self.types.values())
         odd = any(kind.even for kind in self.types.values())
         blocks = ("cut_block", "block_axis") if self.whole_blocks else ()
-        return (*(("alone",) if alone else ()), *(("odd_elements",) if odd else ()), *blocks)
+        edges = ("mixed_product",) if self.placement == EDGES else ()
+        return (*(("alone",) if alone else ()), *(("odd_elements",) if odd else ()), *blocks, *edges)
 
     def row_for(self, node: NodeView, view: GraphView) -> Row:
         """The first row that speaks of `node`; the last row of a table speaks of every operator."""
@@ -268,7 +271,7 @@ class Capability:
         unread = self.unread(role, scheme)
         if unread:
             return Verdict("no", unread)
-        if scheme.dtype.integer and scheme.granularity not in known.granularities:
+        if scheme.dtype.quantized and scheme.granularity not in known.granularities:
             allowed = " or ".join(g.value for g in known.granularities)
             return Verdict("no", f"{scheme.dtype} {role}s are {allowed} on {self.title}")
         return Verdict(known.runs, row.because)

@@ -69,7 +69,7 @@ class Schemes:
         plan can still be looked at."""
         if request is None:
             return None if self.floats else self.capability.complete(role, self._width(role, _DEFAULT_BITS))
-        if request.dtype is not None and not request.dtype.integer:
+        if request.dtype is not None and not request.dtype.quantized:
             self._judge_float(role, request)
             return None
         scheme = self._integer(role, request)

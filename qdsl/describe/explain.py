@@ -264,7 +264,7 @@ def _verdict(decisions: Decisions, plan: NodePlan) -> str:
     if prediction.float_products:
         return f"in floats, with integer weights, on {decisions.plan.target}: {prediction.kernel} {table}"
     if prediction.runs == "integer":
-        return f"in integers on {decisions.plan.target}: {prediction.kernel} {table}"
+        return f"in {prediction.multiplies} on {decisions.plan.target}: {prediction.kernel} {table}"
     if prediction.runs == "absorbed":
         return f"nowhere: {prediction.because or f'folds into {prediction.kernel}'} {table}"
     if prediction.runs == "moves":

@@ -74,12 +74,18 @@ def totals(plan: Plan) -> str:
     tuned = _tuned_floats(plan)
     asked = plan.totals.kept_float - tuned
     return (
-        f"{_halves(plan)}{heavy} in integers{_share(plan)}, {_float_products(plan)}"
+        f"{_halves(plan)}{heavy} in {_multiplied(plan)}{_share(plan)}, {_float_products(plan)}"
         f"{asked} {_nodes(asked)} float by request, {f'{tuned} by tuning, ' if tuned else ''}"
         f"{plan.totals.refused} by target; "
         f"predicted {mebibytes(plan.totals.predicted_bytes)}"
         f" ({times_smaller(plan.totals.float_bytes, plan.totals.predicted_bytes)})"
     )
+
+
+def _multiplied(plan: Plan) -> str:
+    """`integers`, or `integers and float8`: what products are of that do not run in floats."""
+    kinds = {node.prediction.multiplies for node in plan.nodes if node.in_integers and node.macs != 0}
+    return " and ".join(sorted(kinds, reverse=True)) or "integers"
 
 
 def _share(plan: Plan) -> str:

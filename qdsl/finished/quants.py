@@ -10,12 +10,13 @@ import numpy as np
 from qdsl.finished.records import Parameters
 from qdsl.predict.bounds import ANYTHING, Interval
 from qdsl.predict.edges import INT32, Quant
-from qdsl.spec import DTYPES, Granularity
+from qdsl.spec import Granularity
+from qdsl.spec.dtypes import BY_ELEMENT
 
 # Steps of a bias are those of the products, give or take so much, as a share of these and beyond it.
 _SHARE, _STEP = 1e-2, 1e-6
 _NONE: Interval = (math.inf, -math.inf)
-_TYPES = {**DTYPES, INT32.name: INT32}
+_TYPES = {**BY_ELEMENT, INT32.name: INT32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Around:
 
 
 def quant_of(parameters: Parameters, around: Around) -> Quant | None:
-    """The Quant of `parameters`, None for a type that no kernel here knows (float8)."""
+    """The Quant of `parameters`, None for a type that no kernel here knows (another float8)."""
     dtype = _TYPES.get(parameters.element)
     if dtype is None:
         return None

@@ -121,7 +121,7 @@ class _Resolver:
         picks, kind = self.picker.picks(statement.picks), dtype(statement.dtype, self.scope)
         if kind is None:
             return []
-        if kind.integer:
+        if kind.quantized:
             cures = (f"`layers ... {{ weights {kind.name} }}` quantizes to a type",)
             self.scope.error(
                 "keep-integer",

@@ -68,9 +68,13 @@ def type_request(setting: syntax.Setting, block: str, scope: Scope) -> TypeReque
             return None
         position += step
     kind = found.get("dtype")
-    if kind is not None and not kind.integer and len(found) > 1 + ("storage_only" in found):
+    if kind is not None and not kind.quantized and len(found) > 1 + ("storage_only" in found):
         words = ", ".join(shown(v) for v in values[1:])
         scope.error("contradiction", f"`{kind.name}` is not quantized", values[1].span, f"it has no {words}")
+        return None
+    if kind is not None and not kind.integer and (found.get("symmetric") is False or found.get("reduce_range")):
+        words = "zero point" if found.get("symmetric") is False else "range to halve"
+        scope.error("contradiction", f"`{kind.name}` is a float type", setting.span, f"it has no {words}")
         return None
     return TypeRequest(setting.span, level=scope.level(setting.span), **found)
 

@@ -84,7 +84,7 @@ def _types(spoken: Spoken) -> Span | None:
 
 def _integer(request: TypeRequest) -> bool:
     dtype: DType | None = request.dtype
-    return dtype is None or dtype.integer
+    return dtype is None or dtype.quantized
 
 
 def _left_by_mode(context: Context, origin: Origin, tensor: str) -> Diagnostic:

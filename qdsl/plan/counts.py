@@ -96,7 +96,7 @@ def check_mode(context: Context, draft: Draft) -> None:
         return
     for what in ("activations", "calibrate", "range"):
         said = getattr(mode.settings, what)
-        if said is None or (isinstance(said, TypeRequest) and said.dtype is not None and not said.dtype.integer):
+        if said is None or (isinstance(said, TypeRequest) and said.dtype is not None and not said.dtype.quantized):
             continue
         context.diags.error(
             "setting-unused",

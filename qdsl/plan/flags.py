@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from qdsl.graph.moves import moved
 from qdsl.graph.structure import decode_head
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.lang.recipe import Recipe, Target
 from qdsl.plan.context import Context
-from qdsl.spec.plan import Flag, TensorPlan
+from qdsl.spec import DType
+from qdsl.spec.plan import Flag, TensorPlan, WeightPlan
 
 SHARED_RANGE = "shared-range"
+DEVICE_UNSAID = "device-unsaid"
 _PROBABILITIES = frozenset({"Sigmoid", "Softmax", "HardSigmoid"})
 
 
@@ -21,6 +23,21 @@ def flags(context: Context, recipe: Recipe, target: Target | None, tensors: dict
     allowed = allowed_nodes(context, recipe, target)
     found = (node for node in _mixed_concats(context.view) if node.index not in allowed)
     return tuple(_flag(node) for node in found if any(tensor in tensors for tensor in node.outputs))
+
+
+def cautions(context: Context, tensors: Iterable[TensorPlan], weights: Iterable[WeightPlan]) -> tuple[Flag, ...]:
+    """One flag per type that does not run everywhere, where the recipe does not say for which device it is."""
+    used: dict[DType, list[str]] = {}
+    for weight in weights:
+        used.setdefault(weight.scheme.dtype, []).append(weight.node)
+    for tensor in tensors:
+        used.setdefault(tensor.scheme.dtype, []).extend(reader.node for reader in tensor.readers if reader.node)
+    kinds = ((context.capability.type_row(dtype), nodes) for dtype, nodes in used.items())
+    return tuple(
+        Flag(DEVICE_UNSAID, kind.caution, tuple(dict.fromkeys(nodes)), ("name the device: `device` in the target",))
+        for kind, nodes in kinds
+        if kind is not None and kind.caution
+    )
 
 
 def allowed_nodes(context: Context, recipe: Recipe, target: Target | None) -> frozenset[int]:

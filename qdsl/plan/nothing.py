@@ -51,7 +51,7 @@ def _cure(context: Context, why: str) -> str:
     if mode.kind != "float":
         able = _listed(op for row in context.capability.rows if row.weights for op in row.ops)
         return f"{title} computes {able} in integers, with float32 inputs and constant weights"
-    if weights is not None and (weights.dtype is None or weights.dtype.integer):
+    if weights is not None and (weights.dtype is None or weights.dtype.quantized):
         able = _listed(op for row in context.capability.rows if row.weight_only for op in row.ops)
         stored = f"`storage_only` stores those of {_storable(context)}"
         return f"{title} computes {able} with integer weights and float activations; {stored}"

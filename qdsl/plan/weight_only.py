@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 from qdsl.capability import Row
+from qdsl.capability.model import EDGES
 from qdsl.diag import Span
 from qdsl.graph.view import NodeView
 from qdsl.plan.context import Context
@@ -31,6 +32,7 @@ def check(context: Context, weights: Sequence[WeightPlan], tensors: Mapping[str,
     """Report, once per request, the nodes whose integer weights would neither run nor be stored only, and those that
     would not load or give wrong answers."""
     _check_sound(context, weights, tensors)
+    _check_mixed(context, weights, tensors)
     stored = {(weight.node, weight.port) for weight in weights}
     left: dict[tuple[Span, Scheme], list[NodeView]] = {}
     for node in context.view.nodes:
@@ -70,6 +72,33 @@ def _check_sound(context: Context, weights: Sequence[WeightPlan], tensors: Mappi
             label=reason,
             help=[cure],
         )
+
+
+def _check_mixed(context: Context, weights: Sequence[WeightPlan], tensors: Mapping[str, TensorPlan]) -> None:
+    """Report products of two types that no kernel multiplies, where pairs stand on edges: others lose theirs, but for
+    those that a rule put there."""
+    if context.capability.placement != EDGES:
+        return
+    stored = {(weight.node, weight.port): weight.scheme for weight in weights}
+    for node in context.view.nodes:
+        if not context.rows[node.index].computes:
+            continue
+        pairs = [tensors[name] for port, name in enumerate(node.inputs) if _paired(node, port, tensors)]
+        held = [scheme for port in range(len(node.inputs)) if (scheme := stored.get((node.name, port))) is not None]
+        types = dict.fromkeys(scheme.dtype.name for scheme in (*(pair.scheme for pair in pairs), *held))
+        if not pairs or len(types) < 2 or any(context.capability.stands_alone(scheme.dtype) for scheme in held):
+            continue
+        context.diags.error(
+            "target-cannot",
+            f"{context.capability.title} cannot run `{node.name}` on {' and '.join(types)}",
+            context.weight(node.index).span or context.cascade.mode.span,
+            label=context.capability.reasons["mixed_product"].format(types=" by ".join(types)),
+            help=["give its weights and what it reads one type, or take its pairs out: `leave` in `place`"],
+        )
+
+
+def _paired(node: NodeView, port: int, tensors: Mapping[str, TensorPlan]) -> bool:
+    return node.inputs[port] in tensors and tensors[node.inputs[port]].read_by(node.name, port)
 
 
 def _unread(context: Context, weight: WeightPlan) -> str:

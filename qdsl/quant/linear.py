@@ -1,4 +1,4 @@
-"""QuantizeLinear and DequantizeLinear as numpy, for any integer type, per tensor, per channel and per block."""
+"""QuantizeLinear and DequantizeLinear as numpy, for any quantized type, per tensor, per channel and per block."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdsl.quant.float8 import decode, encode
 from qdsl.spec import DType
 
 FloatArray = NDArray[np.float32]
@@ -15,9 +16,12 @@ IntArray = NDArray[Any]
 
 
 def storage_type(dtype: DType) -> np.dtype[Any]:
-    """The numpy type that holds values of an integer `dtype`: types under 8 bits stand unpacked, one per byte."""
+    """The numpy type that holds stored values of `dtype`: types under 8 bits stand unpacked, one per byte, and floats
+    of 8 bits as their codes."""
+    if not dtype.quantized:
+        raise ValueError(f"{dtype} is not a quantized type")
     if not dtype.integer:
-        raise ValueError(f"{dtype} is not an integer type")
+        return np.dtype(np.uint8)
     width = max(dtype.bits, 8)
     return np.dtype(f"{'int' if dtype.signed else 'uint'}{width}")
 
@@ -38,14 +42,18 @@ class QParams:
 
 
 def quantize(x: NDArray[Any], params: QParams, limits: tuple[int, int] | None = None) -> IntArray:
-    """Integers of `x`, same shape: saturate(round_half_even(x / scale) + zero_point), the division in float32.
+    """Integers of `x`, same shape: saturate(round_half_even(x / scale) + zero_point), the division in float32; of a
+    float type its codes, which have no zero point.
 
     Saturates at `limits`, by default those of the type, as the ONNX operator does. `x` must be finite.
     """
-    lowest, highest = limits or _type_limits(params.dtype)
+    lowest, highest = limits or params.dtype.ends
     scale, zero = _fit(params, x)
     with np.errstate(over="ignore"):  # a quotient past float32 is infinite, and saturates
-        steps = np.asarray(np.rint(np.asarray(x, np.float32) / scale))
+        quotient = np.asarray(np.asarray(x, np.float32) / scale)
+    if not params.dtype.integer:
+        return encode(np.clip(quotient, np.float32(lowest), np.float32(highest)))
+    steps = np.asarray(np.rint(quotient))
     np.clip(steps, np.float32(lowest) - zero, np.float32(highest) - zero, out=steps)
     steps += zero
     stored: IntArray = steps.astype(storage_type(params.dtype))
@@ -55,13 +63,9 @@ def quantize(x: NDArray[Any], params: QParams, limits: tuple[int, int] | None = 
 def dequantize(q: IntArray, params: QParams) -> FloatArray:
     """Float32 values of `q`, same shape: (q - zero_point) * scale, the product in float32."""
     scale, zero = _fit(params, q)
+    if not params.dtype.integer:
+        return np.asarray(decode(q) * scale, np.float32)
     return np.asarray((q.astype(np.float32) - zero) * scale, np.float32)
-
-
-def _type_limits(dtype: DType) -> tuple[int, int]:
-    if dtype.qmin is None or dtype.qmax is None:
-        raise ValueError(f"{dtype} is not an integer type")
-    return dtype.qmin, dtype.qmax
 
 
 def _fit(params: QParams, x: NDArray[Any]) -> tuple[FloatArray, FloatArray]:

@@ -23,11 +23,14 @@ def limits(scheme: Scheme) -> tuple[int, int]:
 
     From 8 bits up, symmetric schemes leave out the lowest integer (-127..127, unsigned 1..255), so that a value and its
     negative are both exact; below 8 bits that one level is worth more, and it is used (-8..7). `reduce_range` halves
-    the range: -64..64, or 0..127 unsigned. `emulated_bits` narrows it to that width.
+    the range: -64..64, or 0..127 unsigned. `emulated_bits` narrows it to that width. Of a float type: its ends, in
+    steps of the scale.
     """
     bits = scheme.emulated_bits or scheme.dtype.bits
-    if not scheme.dtype.integer or bits > scheme.dtype.bits:
+    if not scheme.dtype.quantized or bits > scheme.dtype.bits:
         raise ValueError(f"`{scheme}` has no integers")
+    if not scheme.dtype.integer:
+        return scheme.dtype.ends
     half = 1 << (bits - 1)
     if scheme.reduce_range:
         return (-half // 2, half // 2) if scheme.dtype.signed else (0, half - 1)

@@ -42,5 +42,5 @@ def least_opset(plan: PlanLike) -> int:
 
 def opset_of_types(types: Iterable[DType], blocks: bool) -> int:
     """The opset that pairs of these types, and of scales per block, need."""
-    narrow = (dtype.qdq_opset or QDQ_OPSET for dtype in types if dtype.bits < _NARROW)
+    narrow = (dtype.qdq_opset or QDQ_OPSET for dtype in types if dtype.bits < _NARROW or not dtype.integer)
     return max(*narrow, BLOCKS_OPSET if blocks else QDQ_OPSET, QDQ_OPSET)

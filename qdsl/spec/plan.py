@@ -19,6 +19,8 @@ AS_IT_IS = "none"
 FIXED, CACHED = "fixed", "cache"
 # Kernels that read integer weights and multiply floats.
 WIDENING = frozenset({"MatMulNBits", "WeightOnlyGemm"})
+# How the name of a kernel ends that multiplies float8.
+FLOAT8_KERNEL = "(float8)"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -218,6 +220,11 @@ class Prediction:
     def kernels(self) -> tuple[str, ...]:
         """The operators that the runtime executes for the node."""
         return tuple(filter(None, self.kernel.split("+")))
+
+    @property
+    def multiplies(self) -> str:
+        """What a node that runs "integer" multiplies: "float8" where its kernel says so, else "integers"."""
+        return "float8" if self.kernel.endswith(FLOAT8_KERNEL) else "integers"
 
     @property
     def float_products(self) -> bool:

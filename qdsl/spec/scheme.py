@@ -38,7 +38,7 @@ class Scheme:
 
     def __str__(self) -> str:
         words = [self.dtype.name]
-        if self.dtype.integer:
+        if self.dtype.quantized:
             words += ["symmetric" if self.symmetric else "affine", self.granularity.value]
             words += [str(self.block)] if self.block else []
             words += ["reduce_range"] if self.reduce_range else []

@@ -23,6 +23,17 @@ CODES: dict[str, CodeDoc] = {
         "a DLA, and where trtexec lies. Leave it out for a device that is not known.",
         _STATIC + 'target tensorrt { device "jetson-orinano" }\n',
     ),
+    "device-unsaid": CodeDoc(
+        "a type runs on some devices alone, and the recipe names none",
+        "float8 needs a GPU of compute capability 8.9 or more (Ada, Hopper and later): on others TensorRT refuses to "
+        "build the engine. With `device` in the target this is known: the type is then taken, or refused.",
+        _STATIC.replace("model.onnx", "two_convs.onnx")
+        .replace("int8 symmetric per_channel", "float8")
+        .replace("int8 symmetric per_tensor", "float8")
+        + "target tensorrt\n",
+        setup="two_convs.onnx: conv1, relu, conv2, sub in a row",
+        verb="plan",
+    ),
     "tensorrt-device-version": CodeDoc(
         "the device of a `target tensorrt` does not get that version",
         "TensorRT on a Jetson comes with JetPack: JetPack 6 stays at 10.x, and 11.x needs JetPack 7.2.2 or later. What "

@@ -38,13 +38,20 @@ def _held(view: GraphView, edges: Edges) -> Mapping[str, Quant]:
     found: dict[str, Quant] = {}
     behind = _quantized_behind(view, edges)
     for node in view.nodes:
-        if node.op == _POOL and Use(node.index, 0) in edges.reads and node.outputs[0] in behind:
+        if node.op == _POOL and _stays_behind(node, edges, found, behind):
             continue
         quants = {_of(node, port, edges, found) for port in range(len(node.inputs)) if is_data_port(node, port)}
         quant = quants.pop() if len(quants) == 1 else None
         if quant is not None:
             found.update(dict.fromkeys(filter(None, node.outputs), quant))
     return found
+
+
+def _stays_behind(node: NodeView, edges: Edges, found: Mapping[str, Quant], behind: frozenset[str]) -> bool:
+    """Whether a MaxPool keeps its pair before it: it pools integers, but not float8."""
+    quant = _of(node, 0, edges, found)
+    float8 = quant is not None and not quant.dtype.integer
+    return float8 or (Use(node.index, 0) in edges.reads and node.outputs[0] in behind)
 
 
 def _quantized_behind(view: GraphView, edges: Edges) -> frozenset[str]:

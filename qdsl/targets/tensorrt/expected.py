@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from qdsl.spec import DTYPES
 from qdsl.spec.engine import MANIFEST_FORMAT, ManifestNode, ManifestPair, QuantManifest
 from qdsl.spec.plan import WIDENING, Fact, NodePlan, Plan
 from qdsl.targets.tensorrt.asked import release_of
@@ -50,8 +51,10 @@ def _settings(plan: Plan) -> dict[str, str]:
 
 def _typed(plan: Plan, settings: Mapping[str, str], graph: _Graph) -> bool:
     """Whether the types of the graph have to hold, where the version has networks in which they do: it holds float16,
-    or the recipe says what the floats are."""
-    said = graph.has_float16_scales() or bool(plan.halves) or "high_precision" in settings
+    or float8, whose flag a weak build refuses beside that of int8, or the recipe says what the floats are."""
+    schemes = (*(tensor.scheme for tensor in plan.tensors), *(weight.scheme for weight in plan.weights))
+    narrow = any(scheme.dtype == DTYPES["float8"] for scheme in schemes)
+    said = narrow or graph.has_float16_scales() or bool(plan.halves) or "high_precision" in settings
     return said and release_of(settings.get("version"), settings.get("device")).strong
 
 
@@ -62,6 +65,7 @@ def _is_held(node: NodeProto, planned: Mapping[str, NodePlan]) -> bool:
 def _node(plan: Plan, said: NodePlan, node: NodeProto, graph: _Graph) -> ManifestNode:
     prediction = said.prediction
     expect = "weights" if prediction.kernel in WIDENING else _EXPECTED.get(prediction.runs, "float32")
+    expect = "fp8" if prediction.multiplies == "float8" else expect
     return ManifestNode(
         node=node.name,
         op=node.op_type,

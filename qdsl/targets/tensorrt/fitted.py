@@ -6,6 +6,7 @@ capability needs: NVIDIA's support matrix, and TensorRT-RTX 1.7.1, which refuses
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
 from dataclasses import replace
 
 from qdsl.capability import Capability, Row, TypeRow
@@ -17,6 +18,8 @@ from qdsl.targets.tensorrt.versions import Release
 
 # The first version whose parser takes a DequantizeLinear without a QuantizeLinear before it, on stored integers.
 _STORED_INTEGERS = Release(10, 0)
+# What every device of recent years has: Ampere.
+_COMMON = (8, 0)
 
 
 def fitted(table: Capability, block: Target) -> Capability:
@@ -26,6 +29,7 @@ def fitted(table: Capability, block: Target) -> Capability:
     wanted = asked(block)
     lacking = {narrow.dtype: why for narrow in NARROW if (why := _lacks(narrow, wanted))}
     types = {name: _without(row, lacking[name]) if name in lacking else row for name, row in table.types.items()}
+    types |= {one.dtype: replace(types[one.dtype], caution=_caution(one)) for one in _not_everywhere(wanted, types)}
     rows = tuple(_row(row, frozenset(lacking)) for row in table.rows)
     paired, half = wanted.release < _STORED_INTEGERS, table.half_scales and wanted.release.strong
     return replace(table, types=types, rows=rows, paired_weights=paired, half_scales=half)
@@ -40,6 +44,18 @@ def _lacks(narrow: Narrow, wanted: Asked) -> str:
         has, needs = (".".join(map(str, pair)) for pair in (device.capability, narrow.least))
         return f"{device.title} has no {narrow.dtype}: its compute capability is {has}, and {needs} was the first"
     return ""
+
+
+def _not_everywhere(wanted: Asked, known: Container[str]) -> Iterator[Narrow]:
+    """The types that many of the devices lack which get the version, where none is named."""
+    for narrow in NARROW if wanted.device is None else ():
+        if narrow.dtype in known and narrow.least > _COMMON and not _lacks(narrow, wanted):
+            yield narrow
+
+
+def _caution(narrow: Narrow) -> str:
+    least = ".".join(map(str, narrow.least))
+    return f"{narrow.dtype} runs on devices of compute capability {least} or more: others refuse to build the engine"
 
 
 def _without(row: TypeRow, because: str) -> TypeRow:

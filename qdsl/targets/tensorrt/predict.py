@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from qdsl.capability import COMPUTE, Capability, Row
 from qdsl.graph.view import GraphView, NodeView, Use
 from qdsl.predict.edges import Edges
 from qdsl.predict.rules import judge
-from qdsl.spec import Granularity
-from qdsl.spec.plan import Prediction
+from qdsl.spec import DTYPES, Granularity
+from qdsl.spec.plan import FLOAT8_KERNEL, Prediction
 from qdsl.targets.tensorrt.carried import carry
+
+_FLOAT8 = DTYPES["float8"]
+_WIDE = 8
 
 
 def predict_edges(view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:
@@ -24,12 +28,25 @@ def predict_edges(view: GraphView, edges: Edges, capability: Capability) -> dict
         because = _loses(node, row, view, edges, capability) if row.kind == COMPUTE else ""
         if because:
             lost[node.name] = Prediction("float", node.op, row.name, because)
-    return {name: lost.get(name, found) for name, found in judge(view, edges, capability).items()}
+    judged = judge(view, edges, capability)
+    return {name: lost.get(name) or _typed(name, found, view, edges, capability) for name, found in judged.items()}
+
+
+def _typed(name: str, found: Prediction, view: GraphView, edges: Edges, capability: Capability) -> Prediction:
+    """`found`, with the type that the kernel multiplies where that is float8."""
+    node = view.node(name)
+    quant = edges.reads.get(Use(node.index, 0))
+    if found.runs != "integer" or found.float_products or quant is None or quant.dtype is not _FLOAT8:
+        return found
+    return replace(found, kernel=f"{node.op}{FLOAT8_KERNEL}", because=capability.reasons["float8"])
 
 
 def _loses(node: NodeView, row: Row, view: GraphView, edges: Edges, capability: Capability) -> str:
     """Why a node with pairs on every input computes in float all the same; "" where it does not."""
     reasons: Mapping[str, str] = capability.reasons
+    types = product_types(node, row, view, edges)
+    if len(types) > 1:
+        return reasons["mixed_product"].format(types=" by ".join(types))
     weights = row.weight_ports(node, view)
     for port in row.activation_ports(node, view):
         quant = edges.reads.get(Use(node.index, port))
@@ -42,6 +59,16 @@ def _loses(node: NodeView, row: Row, view: GraphView, edges: Edges, capability: 
         if quant.axis != _channels(node, port, row, view):
             return reasons["weight_axis"]
     return ""
+
+
+def product_types(node: NodeView, row: Row, view: GraphView, edges: Edges) -> tuple[str, ...]:
+    """The types that `node` would multiply with each other, each once, where all that it multiplies is quantized, and
+    not in 4 bits, which are widened first."""
+    ports = (*row.activation_ports(node, view), *row.weight_ports(node, view))
+    quants = [edges.reads.get(Use(node.index, port)) for port in ports]
+    if any(quant is None or quant.dtype.bits < _WIDE for quant in quants):
+        return ()
+    return tuple(dict.fromkeys(quant.dtype.name for quant in quants if quant is not None))
 
 
 def _channels(node: NodeView, port: int, row: Row, view: GraphView) -> int:

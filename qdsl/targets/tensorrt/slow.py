@@ -16,7 +16,8 @@ SLOW_KERNEL = "slow-kernel"
 def slow_flags(view: GraphView, predictions: Mapping[str, Prediction]) -> tuple[Flag, ...]:
     """One flag per reason, in the order of `slow_kernels`."""
     layers = [(view.nodes[index], weight) for index, weight in weighted(view).items()]
-    quantized = [(node, weight) for node, weight in layers if predictions[node.name].runs == "integer"]
+    int8 = {name for name, found in predictions.items() if found.runs == "integer" and found.multiplies == "integers"}
+    quantized = [(node, weight) for node, weight in layers if node.name in int8]
     return tuple(map(_flag, slow_kernels(view, quantized))) if quantized else ()
 
 
