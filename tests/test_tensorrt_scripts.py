@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import ast
 import base64
+import ctypes
 import hashlib
 import io
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -463,3 +466,56 @@ def test_quantiles_are_those_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     values = sorted(np.random.default_rng(0).random(37))
     for part in (0.0, 0.5, 0.99, 1.0):
         assert module.quantile(values, part) == pytest.approx(np.quantile(values, part))
+
+
+# ---- the calls of CUDA -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stub(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """CUDA's calls on memory of the host: whether arguments arrive as they should."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    made = tmp_path_factory.mktemp("stub") / "libstub.so"
+    source = Path(__file__).parent / "cuda_stub.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(made), str(source)], check=True, timeout=60)
+    return str(made)
+
+
+def test_what_is_fed_and_timed_goes_through_the_calls_of_cuda(
+    stub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "engine.plan").write_bytes(b"an engine")
+    said = Said(inputs={"x": (1, 3, 2, 2)})
+    module = script("profile_engine.py", JETSON, said, monkeypatch)
+    monkeypatch.setattr(module, "find_library", lambda name: stub)
+    words = ["--inputs", "none.json", "--warmup", "0", "--duration", "0", "--iterations", "5"]
+    assert module.main(words) == 0
+    times = json.loads((tmp_path / "times.json").read_text(encoding="utf-8"))
+    assert [each["computeMs"] for each in times] == [0.25] * 5
+    assert [each["startComputeMs"] for each in times] == [0.25, 0.75, 1.25, 1.75, 2.25]
+    address = said.contexts[0]._at["x"]
+    fed = np.frombuffer(ctypes.string_at(address, 48), np.float32)
+    assert ((fed >= 0) & (fed < 1)).all() and len(set(fed)) == 12
+    assert "one CUDA graph" in capsys.readouterr().out
+    assert module.main([*words, "--no-cuda-graph"]) == 0 and "no CUDA graph" in capsys.readouterr().out
+
+
+def test_what_cuda_refuses_is_told_in_its_words(
+    stub: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script("profile_engine.py", JETSON, Said(), monkeypatch)
+    monkeypatch.setattr(module, "find_library", lambda name: stub)
+    with pytest.raises(SystemExit):
+        module.Cuda().memory(1 << 41)
+    assert "cudaMalloc: out of memory" in capsys.readouterr().err
+
+
+def test_the_gpu_of_a_build_is_told_as_the_driver_names_it(stub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = script("build_engine.py", JETSON, Said(), monkeypatch)
+    real = ctypes.CDLL
+    monkeypatch.setattr(module.ctypes, "CDLL", lambda name: real(stub))
+    told = {"gpu": "played", "compute_capability": "8.7", "cuda": "12.6", "driver": "560.35.03"}
+    assert module.gpu_here() == told
