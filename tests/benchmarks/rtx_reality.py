@@ -1,5 +1,5 @@
-"""What is foretold for TensorRT held against engines that TensorRT-RTX builds: random nets, compiled, and layers of a
-file that lose the pair before them, one at a time."""
+"""What `rtx.py` holds against engines that TensorRT-RTX builds: random nets, compiled, and layers of any file that lose
+the pair before them, one at a time. `tests/test_tensorrt_prediction.py` does it without compiling."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def otherwise(check: EngineCheck) -> list[str]:
     return [f"{each.node}: {each.expect}, {each.verdict}" for each in check.nodes if each.contradicts]
 
 
-def flips(model: ModelProto, names: set[str] | None = None) -> Iterator[tuple[str, set[str], str]]:
+def flips(model: ModelProto) -> Iterator[tuple[str, set[str], str]]:
     """Layers that read their data through a pair, each with the layers that are no longer in int8 once it reads floats
-    instead, and where the engine ended if that was no engine; those called `names` alone, where they are given."""
+    instead, and where the engine ended if that was no engine."""
     whole = rtx_engine.examine(model)
     before = {name for name, verdict in whole.verdicts.items() if verdict == rtx_engine.INT8}
     for layer in Graph(model).layers():
         graph = Graph(model)
         node = next(each for each in graph.nodes if each.name == layer.node.name)
         pair = graph.pair_read(node, layer.data)
-        if pair is None or (names is not None and node.name not in names):
+        if pair is None:
             continue
         node.input[layer.data] = pair.tensor
         graph.look()
