@@ -15,6 +15,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -219,10 +220,10 @@ def wide_silu(folder: Path) -> None:
     noise(folder)
 
 
-def a_small_channel(folder: Path) -> None:
+def a_small_channel(folder: Path, size: float = 0.0005) -> None:
     model = conv()
     weights = np.full((4, 3, 1, 1), 0.5, np.float32)
-    weights[1] = 0.0005
+    weights[1] = size
     model.graph.initializer[0].raw_data = weights.tobytes()
     save(model, folder)
     noise(folder)
@@ -786,6 +787,7 @@ SETUPS: dict[str, Setup] = {
     # what measured ranges show
     "model.onnx joins two convolutions, one of which writes values 1000 times as large": unlike_joined,
     "model.onnx is a Conv with a channel 1000 times smaller than the others": a_small_channel,
+    "model.onnx is a Conv with a channel 100000 times smaller than the others": partial(a_small_channel, size=5e-6),
     "model.onnx is a Conv whose largest weight meets an input channel of zeros": a_weight_for_nothing,
     "model.onnx and calib.npz": beside_conv(noise),
     "model.onnx clips a convolution far outside of its values": clipped_far_outside,

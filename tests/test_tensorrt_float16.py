@@ -3,6 +3,7 @@ they agree, what scales become, and what is refused."""
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,29 @@ import pytest
 from compile_tools import project, residual_net
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from plan_tools import decided
+from random_graphs import random_model
+from seeds import few_of
+from tensorrt_plans import TABLE, TARGET, some_ranges
+from test_lowerings import check
 
 import qdsl
 from qdsl.calibrate import Ranges
-from qdsl.diag import QdslError
-from qdsl.graph import from_proto
+from qdsl.diag import Diagnostics, QdslError
+from qdsl.graph import from_proto, to_proto
 from qdsl.lang import loads
 from qdsl.lock.meaning import meaning
 from qdsl.passes.qdq_parameters import parameters
 from qdsl.quant import QParams, dequantize, float16_scales, quantize
+from qdsl.rewrite import Trace
 from qdsl.spec import DTYPES
 from qdsl.spec.decode import decode, json_data
 from qdsl.spec.engine import QuantManifest
 from qdsl.targets.blocks import block_problems
+from qdsl.targets.lowerings import foreseen, lowerings
+from qdsl.targets.onnx_file import carried_out
 from qdsl.targets.tensorrt.typed import disagreement
+from qdsl.work.deciding import decide_all
+from qdsl.work.prepared import prepare, read
 
 STATIC = """recipe demo
 model onnx "demo.onnx"
@@ -253,6 +263,43 @@ def test_types_that_do_not_agree_are_not_written(tmp_path: Path, monkeypatch: py
         compiled(tmp_path)
     assert caught.value.diagnostics[0].code == "artifact-invalid"
     assert not (tmp_path / "build" / "demo" / "tensorrt" / "model.onnx").exists()
+
+
+# ---- random graphs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", few_of(range(0, 120, 12), 1))
+def test_random_graphs_mix_three_types_that_agree(first: int, tmp_path: Path) -> None:
+    """Of nodes drawn to stay float32: what is written is what is foreseen, and ONNX Runtime takes it."""
+    halves = 0
+    for seed in range(first, first + 12):
+        prepared = prepare(read(mixed(seed, tmp_path / str(seed)), {}))
+        (decided,) = decide_all(prepared, TARGET, Diagnostics())
+        plan = decided.plan
+        made, trace = carried_out(prepared.model, plan, some_ranges(plan), lowerings(plan))
+        check(foreseen(prepared.view, plan, TABLE), Trace(trace.steps[1:]), f"seed {seed}")
+        proto = to_proto(made)
+        assert disagreement(proto) == "", seed
+        ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+        written = {half.node for half in plan.halves if half.writes}
+        kinds = types(onnx.shape_inference.infer_shapes(proto))
+        told = {node.name for node in proto.graph.node if kinds.get(node.output[0]) == FLOAT16}
+        assert written <= told, seed
+        halves += len(written)
+    assert halves > 50
+
+
+def mixed(seed: int, folder: Path) -> Path:
+    """A recipe for a random graph."""
+    draw, proto = random.Random(seed), random_model(seed)
+    names = [node.name for node in proto.graph.node]
+    quoted = ", ".join(f'"{name}"' for name in draw.sample(names, min(3, len(names))))
+    rules = f"keep [{quoted}] in float32\n" if draw.random() < 0.7 else ""
+    rules += "layers op Conv { activations float32 }\n" if draw.random() < 0.2 else ""
+    folder.mkdir()
+    onnx.save(proto, folder / "demo.onnx")
+    (folder / "demo.q").write_text(HALF + rules, encoding="utf-8")
+    return folder / "demo.q"
 
 
 # ---- the word --------------------------------------------------------------------------------------------------------

@@ -13,12 +13,15 @@ import onnx
 import pytest
 import rtx_engine
 from compile_tools import project
+from tensorrt_plans import MULTIPLY, written
+from test_tensorrt_float16 import mixed
 
 import qdsl
 from qdsl.engines.rtx import places, running
+from qdsl.engines.rtx.examining import examine
 from qdsl.engines.rtx.layers import Layer, layers
 from qdsl.engines.rtx.verdicts import verdicts
-from qdsl.spec.engine import DROPPED, INT8
+from qdsl.spec.engine import BUILT, DROPPED, INT8
 
 pytestmark = [
     pytest.mark.slow,
@@ -118,3 +121,17 @@ def test_two_layers_of_two_types_read_one_pair(tmp_path: Path) -> None:
     recipe = project(tmp_path, rules, head=HEAD.replace("MODEL", "demo.onnx"))
     seen = Seen(qdsl.compile(recipe, out=tmp_path / "build", lock=False).targets[0])
     assert set(seen.expected.values()) == {"int8"} and seen.differ() == {}
+
+
+@pytest.mark.parametrize("first", range(0, 24, 8))
+def test_random_graphs_are_built_as_they_are_planned(first: int, tmp_path: Path) -> None:
+    integers = 0
+    for seed in range(first, first + 8):
+        made = written(mixed(seed, tmp_path / str(seed)), tmp_path / str(seed) / "build")
+        seen = examine(made.proto).seen
+        assert seen.stage == BUILT, (seed, seen.reason, seen.refused)
+        planned = {node.node: node.in_integers for node in made.plan.nodes if node.op in MULTIPLY}
+        found = {name: verdict.verdict == INT8 for name, verdict in seen.verdicts.items() if name in planned}
+        assert found == planned, seed
+        integers += sum(found.values())
+    assert integers > 20

@@ -120,7 +120,7 @@ def _halves(plan: Plan) -> str:
     integers is not among them, though it writes float16."""
     written = {found.node for found in plan.halves if found.writes}
     half = [node.prediction.runs for node in plan.nodes if node.node in written and not node.in_integers]
-    able = half.count("float16")
+    able = len(half) - half.count("float")
     kernels = "" if able == len(half) else f" ({able} with a kernel for it, the others compute in float32)"
     words = f"{len(half)} of {len(plan.nodes)} nodes float16{kernels}, "
     stored = len({weight.tensor for weight in plan.half_weights})

@@ -10,6 +10,7 @@ from qdsl.calibrate import Ranges
 from qdsl.cascade.cascade import all_rules
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Severity
+from qdsl.findings.coarse_scales import coarse_scales
 from qdsl.findings.cures import Cure, first_cure
 from qdsl.findings.disparity import SHARE, Disparity, Member, disparities
 from qdsl.findings.few_levels import few_levels
@@ -44,6 +45,7 @@ def findings(
         told.update(dict.fromkeys(_shared_scales(prepared, one, ranges, sets)))
         told.update(dict.fromkeys(_weights(prepared, one, sets)))
         told.update(dict.fromkeys(few_levels(prepared, one, ranges, sets)))
+        told.update(dict.fromkeys(coarse_scales(prepared.model, one, ranges)))
         told.update(dict.fromkeys(hand_ranges(prepared, one, dataset)))
         told.update(dict.fromkeys(moved_verdicts(one, ranges)))
     return tuple(told)

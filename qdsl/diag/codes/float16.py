@@ -10,6 +10,13 @@ quantize float { weights float16; activations float16 }
 target ort
 """
 
+_SCALES = """recipe example
+model onnx "model.onnx"
+data calib from npz "calib.npz"
+quantize static { calibrate minmax on calib }
+target tensorrt { high_precision float16 }
+"""
+
 CODES: dict[str, CodeDoc] = {
     "float16-overflow": CodeDoc(
         "a constant is past float16's range",
@@ -28,5 +35,16 @@ CODES: dict[str, CodeDoc] = {
         setup="model.onnx is a MatMul by numbers of which some are 1e-9",
         verb="plan",
         cure='`keep "NODE" in float32` where such values matter',
+    ),
+    "float16-scale": CodeDoc(
+        "float16 holds the scale of a pair only coarsely",
+        "Below 2^-14 the numbers of float16 lie 2^-24 apart. A scale that has to be one of them is the next one that "
+        "is not below what the range asks for, and the integers are made with it: no value is cut off, but the steps "
+        "are wider. It is told from an eighth on, which costs 1 dB. Channels a million times smaller than the largest "
+        "do not count. A channel of weights comes there below 1e-4, a tensor with a range below 1e-4: float16 itself "
+        "holds such values in no finer steps.",
+        _SCALES,
+        setup="model.onnx is a Conv with a channel 100000 times smaller than the others",
+        verb="compile",
     ),
 }
