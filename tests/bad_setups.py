@@ -45,6 +45,8 @@ from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.harness.engine_checks import EngineCheck
 from qdsl.harness.profiles import BuildProfile, Profile
+from qdsl.measure import building
+from qdsl.measure.building import TargetBuilt
 from qdsl.measure.engine_checking import faults
 from qdsl.measure.engines import sorted_out
 from qdsl.measure.slower import slower
@@ -53,7 +55,7 @@ from qdsl.spec.engine import UNDECIDED
 from qdsl.spec.plan import PLAN_VERSION
 from qdsl.spec.plan_json import from_json, to_json
 from qdsl.targets.ort.emit import emit
-from qdsl.targets.results import Arithmetic, Parting, Verification
+from qdsl.targets.results import Arithmetic, Built, Parting, Verification
 
 ROOT = Path(__file__).resolve().parent.parent
 Setup = Callable[[Path], object]
@@ -948,6 +950,12 @@ def two_engines(folder: Path) -> object:
     return sorted_out(paths)
 
 
+def device_build(folder: Path) -> None:
+    """As `compile --build` tells it."""
+    found = TargetBuilt("tensorrt", Built(folder, "trtexec", "A10", 1.0, "`sh commands.sh build` fails"))
+    raise QdslError(building.faults([found]))
+
+
 def engine_otherwise(folder: Path) -> None:
     """An engine of which the process died."""
     raise QdslError(faults(EngineCheck("tensorrt", "an engine", UNDECIDED, reason="its process died by SIGSEGV")))
@@ -959,6 +967,7 @@ CALLS: dict[str, Setup] = {
     "engine-choice": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtz"),
     "engine-files": two_engines,
     "engine-otherwise": engine_otherwise,
+    "device-build": device_build,
     "engine-layers": lambda folder: qdsl.api.audit(folder / "model.onnx", engine=folder / "layers.json"),
     "engine-target": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", target="ort"),
     "graph-absent": undrawn,

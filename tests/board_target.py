@@ -185,6 +185,9 @@ class Board:
             predicted_size=emitted.predicted_size,
         )
 
+    def build(self, emitted: Emitted, plan: Plan) -> NotHere:
+        return NO_BOARD
+
     def verify(
         self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
     ) -> NotHere:

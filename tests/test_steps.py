@@ -38,6 +38,7 @@ LEAVES = {
     "examine": {"engines"},
     "trace": {"causes"},
     "judge": {"budgets", "measurements"},
+    "build": {"built", "settled"},
     "report": {"page"},
 }
 # What a step needs where the lock gave the ranges, and only there.

@@ -14,6 +14,7 @@ from qdsl.harness.engine_checks import EngineCheck
 from qdsl.harness.measurements import Measurements
 from qdsl.harness.profiles import Profile
 from qdsl.measure.budgets import Budget
+from qdsl.measure.building import TargetBuilt
 from qdsl.measure.checking import faults
 from qdsl.measure.events import Listener, silent
 from qdsl.ranges.locking import Wish
@@ -49,6 +50,7 @@ STEPS: tuple[Callable[[Job], None], ...] = (
     judging.trace,
     judging.judge,
     judging.advise,
+    judging.build,
     judging.report,
 )
 
@@ -72,8 +74,9 @@ class CompileResult:
     beside the recipe, None where none was used or written; `from_lock` says that it gave the ranges. `evaluations` are
     the recipe's `evaluate` statements, carried out, `profiles` what each target was found to cost on this machine; none
     where that was not wanted, or their data is not there. `checks` are what the artifacts compute on other processors,
-    emulated, `engines` what engines of them that were built here compute. `measurements` is what `measurements.json`
-    says, `report` the page that shows all of it."""
+    emulated, `engines` what engines of them that were built here compute. `built` is what devices run, made here, and
+    `settled` the measurements with the budgets that it decides. `measurements` is what `measurements.json` says,
+    `report` the page that shows all of it."""
 
     recipe: str
     directory: Path
@@ -88,6 +91,8 @@ class CompileResult:
     profiles: tuple[Profile, ...] = ()
     checks: tuple[Check, ...] = ()
     engines: tuple[EngineCheck, ...] = ()
+    built: tuple[TargetBuilt, ...] = ()
+    settled: Measurements | None = None
 
     @property
     def computes(self) -> bool:
@@ -101,7 +106,10 @@ class CompileResult:
 
     @property
     def holds(self) -> bool:
-        return all(budget.verdict != "broken" for target in self.targets for budget in target.budgets)
+        if any(budget.verdict == "broken" for target in self.targets for budget in target.budgets):
+            return False
+        later = self.settled.builds if self.settled is not None else ()
+        return all(budget.verdict != "broken" for build in later for budget in build.budgets)
 
     @property
     def as_verified(self) -> bool:
@@ -111,7 +119,10 @@ class CompileResult:
 
     @property
     def undecided(self) -> tuple[Budget, ...]:
-        return tuple(b for target in self.targets for b in target.budgets if b.verdict == "undecided")
+        later = self.settled.builds if self.settled is not None else ()
+        known = {(build.target, b.text) for build in later for b in build.budgets if b.verdict != "undecided"}
+        found = ((target.target, b) for target in self.targets for b in target.budgets if b.verdict == "undecided")
+        return tuple(budget for target, budget in found if (target, budget.text) not in known)
 
 
 def compile(
@@ -135,6 +146,7 @@ def compile(
     causes: bool = False,
     check: str | None = None,
     capability: str | None = None,
+    build: bool = False,
 ) -> CompileResult:
     """Carry a recipe out: plan, calibrate, rewrite, emit to `<out>/<recipe>/<target>/`, verify, evaluate and profile.
 
@@ -156,8 +168,9 @@ def compile(
     `check="rtx"` has TensorRT-RTX build an engine of the artifact for `tensorrt`, without a GPU, for a GPU of a compute
     `capability` ("sm86" where it is None), and holds what each node computes in there against the plan; it decides
     `require qdq survives` where the target names no device. engine-choice, engine-target, rtx-capability and rtx-absent
-    are raised first. Raises ValueError for wishes that contradict, and for
-    less than one worker, sample or shard.
+    are raised first. With `build`, what devices run is made of the artifacts here and timed, where that can be done (an
+    engine, of TensorRT and a GPU), and taken in as `report --add` does; else `CompileResult.built` says how to get it.
+    Raises ValueError for wishes that contradict, and for less than one worker, sample or shard.
     """
     lock_wish, effort = Wish(lock=lock, locked=locked, update=update), Effort(workers, batch, shards, engine)
     wishes = Wishes(
@@ -174,6 +187,7 @@ def compile(
         causes,
         check,
         capability,
+        build,
     )
     with Job(wishes, listener or silent) as job:
         for step in STEPS:
@@ -200,4 +214,6 @@ def _result(job: Job) -> CompileResult:
         profiles=job.figures.profiles,
         checks=job.checks,
         engines=tuple(job.engines.values()),
+        built=job.built,
+        settled=job.settled,
     )

@@ -10,6 +10,7 @@ from qdsl.cli.measured import line
 
 if TYPE_CHECKING:
     from qdsl.api import CompileResult
+    from qdsl.measure.building import TargetBuilt
     from qdsl.targets.results import NotHere, Verification
 
 
@@ -37,6 +38,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "its layers compute in against the plan (needs the extra `rtx`)",
     )
     parser.add_argument("--cc", metavar="SM", help="with --check: the compute capability to build for (sm86)")
+    parser.add_argument(
+        "--build",
+        action="store_true",
+        help="make of the artifacts what devices run, and time it, where that can be done here (an engine, with "
+        "TensorRT and a GPU); else say how to get it",
+    )
     parser.add_argument(
         "--causes",
         action="store_true",
@@ -68,7 +75,7 @@ def _add_lock(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import qdsl.api
-    from qdsl.cli import EXIT_BUDGET, EXIT_USAGE
+    from qdsl.cli import EXIT_BUDGET, EXIT_ERRORS, EXIT_USAGE
     from qdsl.cli.output import complain, print_json, show_diagnostics
     from qdsl.cli.progress import Progress
 
@@ -96,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
             causes=args.causes,
             check=args.check,
             capability=args.cc,
+            build=args.build,
         )
     show_diagnostics(result.diagnostics)
     if args.json:
@@ -103,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         _tell_causes(result)
         line("report", str(result.report))
+    if any(each.failed for each in result.built):
+        return EXIT_ERRORS
     sure = result.as_verified and result.computes and result.survives and not result.undecided
     return 0 if result.holds and (sure or not args.strict) else EXIT_BUDGET
 
@@ -114,6 +124,15 @@ def _tell_causes(result: CompileResult) -> None:
             from qdsl.auditing.formats.causes import told
 
             print("\n".join(told(facts.causes)))
+
+
+def _built(found: TargetBuilt) -> dict[str, Any]:
+    """What came of building for one target."""
+    from qdsl.targets.results import NotHere
+
+    if isinstance(found.found, NotHere):
+        return {"target": found.target, "built": False, "not_built": found.found.why}
+    return {"target": found.target, "built": not found.failed, **_plain(found.found)}
 
 
 def _verified(found: Verification | NotHere) -> dict[str, Any]:
@@ -170,6 +189,7 @@ def _as_json(result: CompileResult) -> dict[str, Any]:
         "evaluations": [evaluation_json(found) for found in result.evaluations],
         "profiles": [profile_json(found) for found in result.profiles],
         "checks": [check_json(found) for found in result.checks],
+        "built": [_built(found) for found in result.built],
         "engines": [engine_json(found) for found in result.engines],
         "diagnostics": [diagnostic_json(d) for d in result.diagnostics],
     }

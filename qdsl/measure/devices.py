@@ -43,7 +43,7 @@ def take_in(directory: Path, build: Measurements, paths: Sequence[Path], device:
 
 def decided(found: Measurements, measured: Sequence[Device], built: Sequence[Engine] = ()) -> Measurements:
     """The build with the budgets that a device decides decided by what devices measured: what breaks on one of them is
-    broken."""
+    broken. Where a recipe names no device and nothing was measured here, engines decide what they take."""
     return replace(found, builds=tuple(_decided(build, measured, built) for build in found.builds))
 
 
@@ -51,10 +51,14 @@ def _decided(build: BuildFacts, measured: Sequence[Device], built: Sequence[Engi
     own = [device for device in measured if device.target == build.target]
     of_engines = [engine for engine in built if engine.target == build.target]
     readings = [cost_readings(device.profile, f"on {device.name}") for device in own if not device.emulated]
-    readings += [found for engine in of_engines if (found := engines.latencies(engine, build.device))]
-    budgets = build.budgets
+    taken = [found for engine in of_engines if (found := engines.latencies(engine, build.device))]
+    readings, budgets = [*readings, *taken], build.budgets
     if build.device and (own or readings):
         budgets = tuple(_by_devices(budget, readings) if budget.metric in COSTS else budget for budget in budgets)
+    elif taken:
+        open_ = (each.metric in COSTS and each.verdict == "undecided" for each in budgets)
+        pairs = zip(budgets, open_, strict=True)
+        budgets = tuple(_by_devices(each, taken) if undecided else each for each, undecided in pairs)
     survival = engines.SURVIVAL
     budgets = tuple(
         engines.surviving(each, of_engines, build.device) if (each.metric, each.qualifiers) == survival else each

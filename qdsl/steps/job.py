@@ -23,6 +23,7 @@ from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
 from qdsl.lock import LockedChoice
 from qdsl.measure.budgets import Budget
+from qdsl.measure.building import TargetBuilt
 from qdsl.measure.events import Event, Listener, silent
 from qdsl.measure.measuring import Made, Measured
 from qdsl.plan import Decisions
@@ -68,6 +69,7 @@ class Wishes:
     causes: bool = False
     check: str | None = None
     capability: str | None = None
+    build: bool = False
 
     def __post_init__(self) -> None:
         if self.provenance not in CARRIED:
@@ -144,6 +146,9 @@ class Job:
     # By target, in order.
     budgets = Left[tuple[tuple[Budget, ...], ...]]("judge")
     measurements = Left[Measurements]("judge")
+    # What devices run, made here; and the measurements with the budgets that it decides.
+    built = Left[tuple[TargetBuilt, ...]]("build")
+    settled = Left[Measurements]("build")
     page = Left[Path]("report")
 
     def __enter__(self) -> Job:

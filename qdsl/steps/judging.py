@@ -9,7 +9,7 @@ from qdsl.capability import load
 from qdsl.causes.outputs import samples_for
 from qdsl.causes.records import Ask, Causes
 from qdsl.engines.asked import TARGET
-from qdsl.measure import bundling, checking, comparing, engine_checking, measuring
+from qdsl.measure import building, bundling, checking, comparing, engine_checking, measuring
 from qdsl.measure.budgets import Budget
 from qdsl.measure.events import Event
 from qdsl.measure.measuring import Made, Measured, Standing
@@ -18,6 +18,7 @@ from qdsl.plan.gate import find_target
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.steps.job import Job
 from qdsl.targets import target_of
+from qdsl.targets.results import NotHere
 
 
 def evaluate(job: Job) -> None:
@@ -124,6 +125,24 @@ def advise(job: Job) -> None:
     builds = [advice.Build(each.plan, each.verification, budgets) for each, budgets in pairs]
     given = job.wishes.sets, job.measured, job.datasets, job.expected or ()
     job.diags.extend(advice.advice(Bench(job.prepared, *given, job.stage("try")), builds))
+
+
+def build(job: Job) -> None:
+    """What devices run, made of the artifacts on this machine and timed, where that is wanted, with what it decides.
+
+    Needs `loaded`, `made`, `measurements`; leaves `built`, `settled`. Raises QdslError artifact-write.
+    """
+    directory, made, known = job.directory, job.made, job.measurements
+    found: list[building.TargetBuilt] = []
+    for each in made if job.wishes.build else ():
+        job.tell(Event("build", f"for {each.plan.target}", 0, 1))
+        found.append(building.built(directory, each, known))
+        job.tell(Event("build", found[-1].words))
+    job.diags.extend(building.faults(found))
+    job.built, tried = tuple(found), any(not isinstance(each.found, NotHere) for each in found)
+    job.settled = building.settled(directory, known) if tried else known
+    if tried:
+        job.tell(Event("require", "", found=building.changed(known, job.settled)))
 
 
 def report(job: Job) -> None:

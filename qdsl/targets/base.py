@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from qdsl.diag import Diagnostic, Span
 from qdsl.spec.abilities import Abilities
-from qdsl.targets.results import Emitted, NotHere, Product, Ran, Verification
+from qdsl.targets.results import Built, Emitted, NotHere, Product, Ran, Verification
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -234,6 +234,10 @@ class Target(Protocol):
     def publish(self, emitted: Emitted, directory: Path) -> Emitted:
         """Move an artifact to where it belongs, on the same disk, once it is known to run; what stood there is
         replaced. Raises QdslError artifact-write."""
+        ...
+
+    def build(self, emitted: Emitted, plan: Plan) -> Built | NotHere:
+        """Make of an artifact what the device runs, and time it, on this machine."""
         ...
 
     def verify(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from qdsl.spec.bounds import UnfitError
@@ -26,10 +27,19 @@ class Answer:
     problem: str = ""
 
 
-def ask(words: Sequence[str], seconds: float = SECONDS) -> Answer:
+def ask(
+    words: Sequence[str],
+    seconds: float = SECONDS,
+    *,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Answer:
     """What a command prints, cut at 1 MiB; its last line of errors where it fails."""
+    nothing, both = subprocess.DEVNULL, subprocess.PIPE
     try:
-        done = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=seconds)
+        done = subprocess.run(
+            words, stdin=nothing, stdout=both, stderr=both, check=False, timeout=seconds, cwd=cwd, env=environment
+        )
     except subprocess.TimeoutExpired:
         return Answer("", f"it says nothing within {seconds:g} seconds")
     except (OSError, ValueError) as error:

@@ -32,6 +32,19 @@ class NotHere:
 
 
 @dataclass(frozen=True, slots=True)
+class Built:
+    """What the device runs, made of an artifact and timed on this machine: the files about it stand in `directory`.
+    `by` says what built it and on which GPU, `device` is that GPU's name; `problem` why it is not there, or not timed,
+    "" where it is."""
+
+    directory: Path
+    by: str
+    device: str
+    seconds: float
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Operand:
     """A factor of integer products. `dtype` is "int8" or "uint8"; `codes` are its integers, None where they are
     computed; `turned` whether products are added along the last axis of a matrix. `zero` and `scale` have one value or

@@ -45,6 +45,13 @@ CODES: dict[str, CodeDoc] = {
         "recipe example\n",
         verb="library",
     ),
+    "device-build": CodeDoc(
+        "what a target runs on its device cannot be built or timed here",
+        "`compile --build` runs the steps of the commands beside an artifact, where what they need is installed. One "
+        "of them failed; the artifact itself is whole, and its report is written.",
+        "recipe example\n",
+        verb="library",
+    ),
     "engine-layers": CodeDoc(
         "a file does not say what an engine of the model computes",
         "`--engine layers.json` takes what TensorRT's inspector tells of an engine, with its types: one of names alone "

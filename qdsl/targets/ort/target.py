@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qdsl.diag import Diagnostic, Span
 from qdsl.spec.abilities import Abilities
 from qdsl.targets.base import Bench, Deployed, Runner, Runtime
-from qdsl.targets.results import Emitted, Product, Ran, Verification
+from qdsl.targets.results import Emitted, NotHere, Product, Ran, Verification
 
 if TYPE_CHECKING:
     from qdsl.calibrate import Ranges
@@ -68,6 +68,9 @@ class Ort:
         from qdsl.targets.onnx_file import publish
 
         return publish(emitted, directory)
+
+    def build(self, emitted: Emitted, plan: Plan) -> NotHere:
+        return NotHere("nothing is built of it: the file is what runs")
 
     def verify(
         self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""

@@ -20,7 +20,7 @@ def abilities() -> Abilities:
     with ThreadPoolExecutor(max_workers=2) as pool:  # both wait for other processes
         asked, checking = pool.submit(installed), pool.submit(_check)
     here = asked.result()
-    build = _build(here)
+    build = building(here)
     run = build
     if build.able:
         run = Ability(True, f"the engine on {here.gpus[0].words}; numerics in ONNX Runtime, as the graph says")
@@ -46,7 +46,8 @@ def _check() -> Ability:
     return Ability(True, f"TensorRT-RTX {version}, without a GPU: `qdsl compile --check rtx`, `audit --engine rtx`")
 
 
-def _build(here: Installed) -> Ability:
+def building(here: Installed) -> Ability:
+    """Whether an engine can be built here."""
     broken = [_words(tool, name) for tool, name in _tools(here) if tool.problem]
     if here.builder is None and broken:
         return Ability(False, broken[0], _TENSORRT, broken=True)

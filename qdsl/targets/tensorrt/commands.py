@@ -80,6 +80,8 @@ def _steps(building: Building) -> Iterator[tuple[str, tuple[str, str]]]:
             _line('"$PYTHON"', _python_build(building)),
         ),
     )
+    words = ["profile_engine.py", *_python_shapes(building)]
+    yield "profile_by_python", ("# Kernels alone, without trtexec.", _line('"$PYTHON"', words))
     if not building.strong:
         forced = [*_python_build(building), "--force-precision"]
         yield (

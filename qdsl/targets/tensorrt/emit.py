@@ -22,6 +22,7 @@ from qdsl.targets.lowerings import lowerings
 from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, carried_out, copied, unwritable, written
 from qdsl.targets.results import MANIFEST_FILE, Emitted
 from qdsl.targets.tensorrt.expected import quant_manifest
+from qdsl.targets.tensorrt.left import forget
 from qdsl.targets.tensorrt.standing import stand
 from qdsl.targets.tensorrt.typed import disagreement
 
@@ -72,6 +73,8 @@ def publish(emitted: Emitted, directory: Path) -> Emitted:
     own = {*(file.name for file in emitted.files), MANIFEST_FILE}
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        if _differ(emitted.model, directory / emitted.model.name):
+            forget(directory)  # an engine of another model
         for path in sorted(emitted.directory.iterdir()):
             if path.name in own:
                 continue
@@ -81,6 +84,10 @@ def publish(emitted: Emitted, directory: Path) -> Emitted:
     except OSError as error:
         raise unwritable(directory, error) from None
     return onnx_file.publish(emitted, directory)
+
+
+def _differ(model: Path, before: Path) -> bool:
+    return not before.is_file() or before.read_bytes() != model.read_bytes()
 
 
 def _write_expected(plan: Plan, emitted: OnnxEmitted) -> None:

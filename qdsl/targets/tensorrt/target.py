@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from qdsl.diag import Diagnostic, Span
 from qdsl.spec.abilities import Abilities
 from qdsl.targets.base import Bench, Deployed, Runner, Runtime
-from qdsl.targets.results import Emitted, NotHere, Product, Ran, Verification
+from qdsl.targets.results import Built, Emitted, NotHere, Product, Ran, Verification
 
 if TYPE_CHECKING:
     from qdsl.calibrate import Ranges
@@ -72,6 +72,11 @@ class Tensorrt:
         from qdsl.targets.tensorrt.emit import publish
 
         return publish(emitted, directory)
+
+    def build(self, emitted: Emitted, plan: Plan) -> Built | NotHere:
+        from qdsl.targets.tensorrt.build import build
+
+        return build(emitted, plan)
 
     def verify(
         self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
