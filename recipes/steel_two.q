@@ -1,4 +1,5 @@
-# One calibration, two artifacts: the steel detector for ONNX Runtime and for TensorRT.
+# One calibration, two artifacts: the steel detector for ONNX Runtime and for TensorRT. `qdsl plan recipes/steel_two.q
+# --compare` shows node by node how they differ, and why.
 recipe steel_two
 
 extends "steel_default.q"

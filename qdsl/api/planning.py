@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qdsl.describe.explain import Explanation
 from qdsl.describe.explain import explain as explain_decisions
+from qdsl.describe.placements import Placements, placements
 from qdsl.diag import Diagnostic, Diagnostics
 from qdsl.findings.loadable import require_loadable
 from qdsl.graph.collector import collector_paused
@@ -20,16 +21,21 @@ from qdsl.work.prepared import Prepared, prepare, read
 @dataclass(frozen=True)
 class PlanResult:
     """One plan per target, in the recipe's order; `diagnostics` are warnings. `lock` is the lock beside the recipe that
-    gives the ranges, None where there is none or recipe or model changed since; the data is not looked at."""
+    gives the ranges, None where there is none or recipe or model changed since; the data is not looked at.
+    `placements` is what each target makes of each node, where that was asked for."""
 
     plans: tuple[Plan, ...]
     diagnostics: tuple[Diagnostic, ...]
     lock: Path | None = None
+    placements: Placements | None = None
 
 
 @collector_paused()
-def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str] | None = None) -> PlanResult:
-    """The plan of a recipe for each of its targets, or for `target` alone. Raises QdslError with every error."""
+def plan(
+    path: str | Path, *, target: str | None = None, sets: Mapping[str, str] | None = None, compare: bool = False
+) -> PlanResult:
+    """The plan of a recipe for each of its targets, or for `target` alone; with `compare` their placements beside one
+    another. Raises QdslError with every error."""
     prepared = prepare(read(path, sets))
     diags = Diagnostics()
     diags.extend(prepared.warnings)  # told beside the errors, too
@@ -42,7 +48,8 @@ def plan(path: str | Path, *, target: str | None = None, sets: Mapping[str, str]
         from qdsl.measure import expecting  # it comes with the metrics
 
         expecting.foreseen(prepared, plans, diags)
-    return PlanResult(plans, diags.sorted(), _lock_of(prepared, plans))
+    found = placements(decided) if compare else None
+    return PlanResult(plans, diags.sorted(), _lock_of(prepared, plans), found)
 
 
 @collector_paused()

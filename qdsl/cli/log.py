@@ -58,20 +58,22 @@ def _print_found(event: Event) -> None:
     elif isinstance(found, Evaluation):
         print_evaluation(found)
     elif isinstance(found, Measurements):
+        several = len(found.builds) > 1
         for build in found.builds:
-            _print_activations(build.activations, found.model.activations)
+            _print_activations(build.activations, found.model.activations, build.target if several else "")
         for build in found.builds:
-            print_budgets(build.budgets)
+            print_budgets(build.budgets, build.target if several else "")
     elif found is not None:
         print_profile(found)
 
 
-def _print_activations(ours: int | None, floats: int | None) -> None:
-    """What lives at the same time, where the shapes say it."""
+def _print_activations(ours: int | None, floats: int | None, target: str) -> None:
+    """What lives at the same time, where the shapes say it; under the name of the `target` where there are several."""
     from qdsl.spec.words import mebibytes, times_smaller
 
     if ours is not None and floats:
-        line("memory", f"activations {mebibytes(ours)} at most, {times_smaller(floats, ours)} (from the graph)")
+        of = f"{target}   " if target else ""
+        line("memory", f"{of}activations {mebibytes(ours)} at most, {times_smaller(floats, ours)} (from the graph)")
 
 
 def _print_verification(found: Verification, *, as_it_is: bool) -> None:

@@ -120,17 +120,22 @@ def print_profile(found: Profile) -> None:
         line("", f"{name:<{width}}   {' '.join(times)} {rate:>11} {cpu:>6}   {memory}   {faster}".rstrip())
 
 
-def print_budgets(budgets: Sequence[BudgetFacts]) -> None:
-    """Each `require` with its verdict."""
+def print_budgets(budgets: Sequence[BudgetFacts], target: str = "") -> None:
+    """Each `require` with its verdict, under the name of the `target` where there are several."""
     from qdsl.cli.output import draws_tables, print_table
 
     if draws_tables() and budgets:
         styles = [_STYLES[budget.verdict] for budget in budgets]
-        print_table("require", ["", "verdict"], [[budget.text, _verdict(budget)] for budget in budgets], styles)
+        print_table(
+            f"require {target}".rstrip(),
+            ["", "verdict"],
+            [[budget.text, _verdict(budget)] for budget in budgets],
+            styles,
+        )
         return
     width = max((len(budget.text) for budget in budgets), default=0)
     for budget in budgets:
-        line("require", f"{budget.text:<{width}}   {_verdict(budget)}")
+        line("require", f"{target and f'{target}   '}{budget.text:<{width}}   {_verdict(budget)}")
 
 
 def of(count: int, source: str) -> str:

@@ -66,8 +66,9 @@ def _print(result: ReportResult, *, decided: bool) -> None:
             line("device", f"{device.name}   {device.target}, {counts}")
         for engine in (each for found in result.engines for each in found):
             line("engine", f"{engine.name}   {engine.target}, {_engine_words(engine)}")
-        for build in (each for found in result.builds for each in found.builds):
-            print_budgets(build.budgets)
+        for found in result.builds:
+            for build in found.builds:
+                print_budgets(build.budgets, build.target if len(found.builds) > 1 else "")
     line("report", str(result.path))
 
 

@@ -80,7 +80,8 @@ def _made(job: Job, decided: Decisions, lock: Lock | None) -> Made:
     """Emit and verify for one target: aside, so that what the runtime refuses never stands where a build does."""
     plan = decided.plan
     target, prepared, directory = target_of(plan.target), job.prepared, job.directory / plan.target
-    job.tell(Event("rewrite", totals(plan)))
+    several = len(job.decided) > 1
+    job.tell(Event("rewrite", f"{plan.target}   {totals(plan)}" if several else totals(plan)))
     for choice in plan.choices:
         job.tell(Event("tuned", plain(choice_words(choice, plan.recipe))))
     with aside(directory) as folder:
