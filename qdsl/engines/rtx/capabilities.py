@@ -7,12 +7,12 @@ from qdsl.diag import Diagnostic, QdslError
 DEFAULT = "sm86"
 # What TensorRT-RTX 1.7.1 builds for, and the GPUs of each.
 CAPABILITIES = {
-    "sm75": "Turing: it has no integer kernels for Q/DQ there",
+    "sm75": "Turing",
     "sm80": "A100",
     "sm86": "GeForce RTX 30, A10",
-    "sm89": "GeForce RTX 40, L4: FP8, too",
-    "sm120": "GeForce RTX 50: FP8 and FP4, too",
-    "sm121": "GB10: FP8 and FP4, too",
+    "sm89": "GeForce RTX 40, L4",
+    "sm120": "GeForce RTX 50",
+    "sm121": "GB10",
 }
 _NOT_THERE = {
     "sm53": "Jetson Nano",
@@ -40,9 +40,9 @@ def capability(text: str) -> str:
                 "rtx-capability",
                 f"TensorRT-RTX does not build for `{text[:40]}`{f' ({device})' if device else ''}",
                 help=(
-                    f"it builds for {', '.join(f'`{each}`' for each in CAPABILITIES)}; Jetsons (Orin: sm87) and Hopper "
-                    "(sm90) are not among them: what is built for another GPU shows what parser and builder make of "
-                    "the file, and is no result of theirs",
+                    f"it builds for {', '.join(f'`{name}` ({what})' for name, what in CAPABILITIES.items())}; "
+                    "Jetsons (Orin: sm87) and Hopper (sm90) are not among them: what is built for another GPU shows what "
+                    "parser and builder make of the file, and is no result of theirs",
                 ),
             )
         ]
