@@ -41,8 +41,8 @@ def capability(text: str) -> str:
                 f"TensorRT-RTX does not build for `{text[:40]}`{f' ({device})' if device else ''}",
                 help=(
                     f"it builds for {', '.join(f'`{name}` ({what})' for name, what in CAPABILITIES.items())}; "
-                    "Jetsons (Orin: sm87) and Hopper (sm90) are not among them: what is built for another GPU shows what "
-                    "parser and builder make of the file, and is no result of theirs",
+                    "Jetsons (Orin: sm87) and Hopper (sm90) are not among them: what is built for another GPU shows "
+                    "what parser and builder make of the file, and is no result of theirs",
                 ),
             )
         ]
