@@ -169,6 +169,18 @@ def test_two_types_of_readers_have_a_dequantizer_each(tmp_path: Path) -> None:
     assert abs(target.plan.totals.predicted_bytes - size) < 0.02 * size
 
 
+def test_its_own_audit_finds_the_file_as_the_recipe_asks(tmp_path: Path) -> None:
+    recipe = project(tmp_path, 'layers "right" { activations float32 }\n', head=HALF)
+    target = qdsl.compile(recipe, out=tmp_path / "build", lock=False).targets[0]
+    (section,) = qdsl.audit(target.emitted.model, recipe=recipe).report.sections
+    assert section.target == "tensorrt" and {each.rule for each in section.findings} == {
+        "weakly_typed_flags",
+        "slow_kernel",
+    }
+    (flags,) = (each for each in section.findings if each.rule == "weakly_typed_flags")
+    assert flags.message == "TensorRT 10 builds it with --stronglyTyped"
+
+
 def test_kept_nodes_alone_are_float16_beside_float32_scales(tmp_path: Path) -> None:
     """Without `high_precision` what is kept in float16 reads its pairs as float16, and the rest stays float32."""
     rules = 'keep "pool" in float16\nkeep "left" in float16\n'

@@ -207,6 +207,7 @@ _BLOCKS = (
         "target", "max_latency latency speed fps budget constraint constraints limit", "require latency p50 <= 30 ms"
     ),
     Foreign("target", "max_memory memory ram_limit", "require memory <= 200 MiB"),
+    Foreign("target", "high_precision_dtype strongly_typed stronglytyped", "high_precision float16"),
     Foreign("target", "fp16 half float16 precision dtype", _HALF),
     Foreign("target", "int8 io_type input_type output_type inference_input_type", "io int8"),
     Foreign("target", _LEFT_OUT, "keep op Resize in float16"),
