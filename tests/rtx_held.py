@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from audit_tools import audited, found, named
 from onnx import ModelProto
 from rtx_engine import DROPPED, INT8, examine, refused_nodes, with_names
@@ -13,12 +14,16 @@ from qdsl.auditing.finding import Finding
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.standing import standing, weights
 from qdsl.diag import Severity
+from qdsl.finished.records import Parameters
 
 # Whose findings say of every node that they name that the parser refuses it.
 _REFUSING = frozenset({"zero_point_not_zero", "bias_in_integers"})
 # Whose findings say that a node computes in floats.
 _FLOATS = frozenset(
-    ["half_quantized_op", "activation_per_channel", "weights_along_inputs", "axis_not_written", "float_weights_left"]
+    [
+        *("half_quantized_op", "activation_per_channel", "weights_along_inputs", "axis_not_written"),
+        *("float_weights_left", "scale_as_vector", "deconvolution_quantized"),
+    ]
 )
 
 
@@ -57,7 +62,14 @@ def held(model: ModelProto) -> Held:
 
 
 def _quantizing(seen: Audited) -> set[str]:
-    return {name for record in seen.finished.tensors for name in (*record.quantizers, *record.dequantizers)}
+    """The Q and DQ that the parser refuses by themselves: of what has a zero point, or is int32. Of other types it
+    refuses the constants, and names no node."""
+    refused = (each for each in seen.finished.tensors if _is_refused(each.parameters))
+    return {name for record in refused for name in (*record.quantizers, *record.dequantizers)}
+
+
+def _is_refused(made: Parameters) -> bool:
+    return made.element == "int32" or (made.element in ("int8", "uint8") and bool(np.any(made.zero_point)))
 
 
 def _nodes(seen: Audited, findings: Iterator[Finding]) -> set[str]:

@@ -100,6 +100,54 @@ def passed_through(op: str, *bounds: int) -> ModelProto:
     return _product(file, "Conv", file.node("DequantizeLinear", held, *names, name="dq"), normal(8, 4, 1, 1), 0.01)
 
 
+def read_by(op: str) -> ModelProto:
+    """Stored integers that are the fill of a Pad of integers, a part of a Concat of them, or what a Gather or a Cast
+    reads; "Pad" has a fill of its own, "bare Pad" none."""
+    file = int8(opset=21)
+    names = [file.constant("s", np.float32(0.05)), file.constant("z", np.int8(0))]
+    held = file.node("QuantizeLinear", "x", *names, name="q")
+    channels = 4
+    if op.endswith("Pad"):
+        more = [file.constant("fill", np.int8(0))] if op == "Pad" else []
+        held = file.node("Pad", held, file.constant("pads", np.int64([0, 0, 1, 1, 0, 0, 1, 1])), *more, name="move")
+    elif op == "Concat":
+        held, channels = file.node("Concat", held, file.constant("k", normal(1, 4, 8, 8)), name="move", axis=1), 8
+    read = file.node("DequantizeLinear", held, *names, name="dq")
+    codes = file.constant("k", normal(8, 4, 1, 1)) if op in ("Cast", "Gather") else ""
+    if op == "Cast":  # a DequantizeLinear by hand
+        weight = file.node("Mul", file.node("Cast", codes, name="move", to=TensorProto.FLOAT), "s", name="w")
+        return file.give(file.pair(file.node("Conv", read, weight, name="product")))
+    if op == "Gather":
+        taken = file.node("Gather", codes, file.constant("rows", np.int64([0, 2, 4])), name="move")
+        weight = file.node("DequantizeLinear", taken, *names, name="w_dq")
+        return file.give(file.pair(file.node("Conv", read, weight, name="product")))
+    return _product(file, "Conv", read, normal(8, channels, 1, 1), 0.01)
+
+
+def multiplied(shape: tuple[int, ...], *, pair: bool = False) -> ModelProto:
+    """x behind a pair, times a stored number of that shape, or (`pair`) a float one in a pair; a Conv behind it."""
+    file = int8()
+    names = [file.constant("k_s", np.float32(0.01)), file.constant("k_z", np.int8(0))]
+    held = file.constant("k", np.full(shape, 0.5 if pair else 50, np.float32 if pair else np.int8))
+    held = file.node("QuantizeLinear", held, *names, name="k_q") if pair else held
+    by = file.node("DequantizeLinear", held, *names, name="k_dq")
+    read = file.pair(file.node("Mul", file.pair("x"), by, name="times"))
+    return _product(file, "Conv", read, normal(8, 4, 1, 1), 0.01)
+
+
+def vector_of_one(*nodes: str) -> ModelProto:
+    """A scale that is a vector of one element, at the QuantizeLinear ("q"), the DequantizeLinear ("dq"), the weight."""
+    file = int8()
+    for name, value in (("s", np.float32(0.05)), ("z", np.int8(0))):
+        file.constant(name, value)
+        file.constant(f"{name}_1", np.asarray([value]))
+    names = {node: ["s_1", "z_1"] if node in nodes else ["s", "z"] for node in ("q", "dq", "w")}
+    held = file.node("QuantizeLinear", "x", *names["q"], name="q")
+    read = file.node("DequantizeLinear", held, *names["dq"], name="dq")
+    weight = file.node("DequantizeLinear", file.constant("w", normal(8, 4, 1, 1)), *names["w"], name="w_dq")
+    return file.give(file.pair(file.node("Conv", read, weight, name="product")))
+
+
 def no_dimensions(kept: int) -> ModelProto:
     file = int8()
     return file.give(file.pair(file.node("ReduceMean", file.pair("x"), name="mean", keepdims=kept)))
@@ -111,7 +159,7 @@ def _product(file: File, op: str, read: str, codes: Any, scale: Any, **attribute
     return file.give(file.pair(file.node(op, read, weight, name="product", **attributes)))
 
 
-_MOVED = "Quantized constant (w) is only allowed before DQ"
+_MOVED = "is only allowed before DQ"
 CONSTANTS: dict[str, Case] = {
     **{
         f"scale, {name}": Case(lambda scale=name: scaled_by(scale), "scale_computed", stage=_DIES)
@@ -125,6 +173,19 @@ CONSTANTS: dict[str, Case] = {
         f"stored, {op}": Case(lambda op=op: stored_behind(op), "stored_integers_moved", stage="build", says=_MOVED)
         for op in ("Clip", "Transpose", "Identity")
     },
+    **{
+        f"stored, {name}": Case(lambda op=op: read_by(op), "stored_integers_moved", stage="build", says=_MOVED)
+        for name, op in (("Cast", "Cast"), ("Gather", "Gather"), ("Concat", "Concat"), ("fill of a Pad", "Pad"))
+    },
+    "passed, Pad": Case(lambda: read_by("bare Pad"), "", computes=INT8),
+    "stored number": Case(lambda: multiplied(()), "scalar_quantized", stage="build", says=_MOVED),
+    "stored vector of one": Case(lambda: multiplied((1,)), "", computes=INT8),
+    "scale as a vector": Case(lambda: vector_of_one("q", "dq"), "scale_as_vector", WARNING, computes=DROPPED),
+    "scale of a DequantizeLinear as a vector": Case(
+        lambda: vector_of_one("dq"), "scale_as_vector", WARNING, computes=DROPPED
+    ),
+    "scale of a QuantizeLinear as a vector": Case(lambda: vector_of_one("q"), "", computes=INT8),
+    "scale of a weight as a vector": Case(lambda: vector_of_one("w"), "", computes=INT8),
     "stored, Cast of floats": Case(lambda: stored_behind("Cast"), "", computes=INT8),
     "stored, Transpose behind": Case(moved_behind, "", computes=INT8),
     "passed, Relu": Case(lambda: passed_through("Relu"), "", computes=INT8),

@@ -15,6 +15,7 @@ from compile_tools import residual_net
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
 from retargeting import VARIANTS, by_onnxruntime, errors, mended_file
+from tensorrt_types import multiplied, read_by, vector_of_one
 from test_audit_fix import as_written
 
 from qdsl.auditing.fixing import Mended, mend
@@ -119,6 +120,9 @@ MENDED: dict[str, tuple[Callable[[], ModelProto], dict[str, int]]] = {
         lambda: weighing(_SHIFTED.reshape(4, 8, 1, 1), 128, between="Transpose"),
         {"stored_integers": 1, "signed_integers": 1},
     ),
+    "fill of a Pad of integers": (lambda: read_by("Pad"), {"stored_integers": 1}),
+    "stored number": (lambda: multiplied(()), {"float_scalars": 1}),
+    "scale as a vector": (lambda: vector_of_one("q", "dq"), {"scalar_scales": 2}),
     "Q and DQ of com.microsoft": (microsoft, {"onnx_quantizers": 2}),
 }
 # What stays as it is, and why.

@@ -10,6 +10,8 @@ import onnx
 import pytest
 import rtx_engine
 from compile_tools import ROOT
+from random_graphs import random_model
+from random_pairs import with_random_pairs
 from retargeting import VARIANTS, by_onnxruntime, mended_file
 from rtx_engine import DROPPED, INT8, examine
 from rtx_held import Held, held
@@ -79,6 +81,26 @@ def test_networks_by_onnxruntimes_quantizer(model: str, convs: int, name: str, t
     convolutions = {node.name for node in mended.graph.node if node.op_type == "Conv"}
     verdicts = examine(mended).verdicts
     assert {verdicts[each] for each in convolutions} == {INT8} and len(convolutions) == convs
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("kind", ["pairs", "quantizer"])
+def test_random_files(kind: str, seed: int, tmp_path: Path) -> None:
+    """Pairs at random places, as no quantizer would put them, and symmetric files of onnxruntime's."""
+    if kind == "pairs":
+        path = tmp_path / "made.onnx"
+        onnx.save(with_random_pairs(random_model(seed), seed), path)
+    else:
+        types = {"activation_type": "u8"} if seed % 2 else {}
+        form = {"quant_format": "operators"} if seed % 5 == 0 else {}
+        options = {**types, **form, "per_channel": seed % 4 > 1, "extra_options": {"ActivationSymmetric": True}}
+        path = by_onnxruntime(tmp_path, options, random_model(seed))
+    left = mended_file(path, tmp_path / "out.onnx")
+    require_agreement(path)
+    after = require_agreement(tmp_path / "out.onnx")
+    if not left:
+        assert after.stage == "built"
 
 
 def test_files_of_other_tools(testdata: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from qdsl.graph import Model
 from qdsl.rewrite import Refused, run
 
 # Rewrites after which nobody may read what was read before, and the one that takes it out.
-_LEAVE, _CLEANS = {"redundant_pairs", "float_bias", "signed_integers"}, "dangling_nodes"
+_LEAVE, _CLEANS = {"redundant_pairs", "float_bias", "float_scalars", "signed_integers"}, "dangling_nodes"
 # What is tried for every finding of a rule, so that it is said why what cannot be mended cannot.
 _TRIED = {
     "unsigned_integers": "signed_integers",
@@ -21,7 +21,7 @@ _TRIED = {
     "qoperator_form": "written_out",
 }
 # What the Q and DQ call for that a rewrite puts in.
-_FOLLOW = {"written_out": ("float_bias", "written_zero_point", "signed_integers")}
+_FOLLOW = {"written_out": ("stored_integers", "float_bias", "float_scalars", "written_zero_point", "signed_integers")}
 
 
 @dataclass(frozen=True, slots=True)

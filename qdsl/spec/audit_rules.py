@@ -52,6 +52,7 @@ RULES: tuple[str, ...] = (
     "quantizers_of_onnxruntime",
     "scale_computed",
     "stored_integers_moved",
+    "scale_as_vector",
     "float_types_differ",
     "scales_wider",
     "activation_per_channel",

@@ -17,6 +17,8 @@ FIXES = (
     "stored_integers",
     "redundant_pairs",
     "float_bias",
+    "float_scalars",
+    "scalar_scales",
     "written_axis",
     "written_zero_point",
     "signed_integers",

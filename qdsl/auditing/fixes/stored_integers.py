@@ -1,7 +1,7 @@
-"""Store what a Clip, a Transpose or the like makes of stored integers: TensorRT wants them right before their
-DequantizeLinear.
+"""Store what a Clip, a Transpose or the like makes of stored integers, and leave out the zeros with which a Pad fills:
+TensorRT wants stored integers right before their DequantizeLinear, and nowhere else.
 
-The integers are the same. Refused: those that are not known before the model runs.
+The integers are the same. Refused: those that are not known before the model runs, and another fill.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from qdsl.auditing.fixes.mend import FixOf
 from qdsl.finished.codes import codes
 from qdsl.finished.records import Form
 from qdsl.graph import Model
 from qdsl.graph.edit import add_constant, remove_node, replace_input
 from qdsl.rewrite import Changes, Outcome
+
+_PAD, _FILL = "Pad", 2
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Mend(FixOf):
 
     def apply(self, model: Model) -> Outcome:
         changes = Changes()
+        self._fills(model, changes)
         between: set[str] = set()
         for node in self.quantizing(model, "DequantizeLinear"):
             record = self.at[node.name]
@@ -45,3 +50,17 @@ class Mend(FixOf):
                 remove_node(model, node)
         model.sweep()
         return changes.outcome()
+
+    def _fills(self, model: Model, changes: Changes) -> None:
+        """A Pad without a fill has zeros."""
+        for node in model.nodes():
+            if node.op != _PAD or self.spares(node.name) or len(node.inputs) <= _FILL or not node.inputs[_FILL].name:
+                continue
+            seen = self.finished.view.tensors.get(node.inputs[_FILL].name)
+            if seen is None or seen.kind != "constant" or seen.dtype != "int8":
+                continue
+            if np.any(model.values(seen.name)):
+                changes.refuse(node.name, "it fills with another integer than 0")
+                continue
+            changes.fire(self.name, [node.name])
+            replace_input(model, node, _FILL, None)
