@@ -11,10 +11,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-import rtx_engine
 from compile_tools import SHAPES, project, residual_net
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from rtx_engine import INT8, examine
 
 import qdsl
 from qdsl.diag import QdslError
@@ -22,7 +20,6 @@ from qdsl.lang import loads
 from qdsl.quant import QParams, dequantize, quantize, scale_zero_point, weight_parameters
 from qdsl.quant.float8 import VALUES, decode, encode
 from qdsl.spec import DTYPES, Granularity, Scheme
-from qdsl.spec.engine import FP8
 from qdsl.targets.as_written import AsWritten
 
 FLOAT8 = DTYPES["float8"]
@@ -33,9 +30,6 @@ quantize static {{ weights float8; activations float8; calibrate minmax on calib
 {}target {}
 """
 LAYERS = ("stem", "inner", "left", "right", "gemm")
-NEEDS_RTX = pytest.mark.skipif(
-    rtx_engine.python() is None, reason="TensorRT-RTX is not here: python -m qdsl.engines.rtx.get"
-)
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
@@ -182,6 +176,34 @@ def test_a_product_of_both_is_refused(tmp_path: Path) -> None:
     assert {(code, line) for code, line, _ in placed} == {("target-cannot", 5)}
 
 
+def convs(*shapes: tuple[int, ...]) -> ModelProto:
+    """One Conv per shape of a weight, side by side on 16 channels, called after its kernel and its groups."""
+    parts = [
+        f"[k{'x'.join(map(str, shape[2:]))}_{16 // shape[1]}] y{at} = Conv <group = {16 // shape[1]}> (x, w{at})"
+        for at, shape in enumerate(shapes)
+    ]
+    ends = ", ".join(f"float[1, {s[0]}, {33 - s[2]}, {33 - s[3]}] y{at}" for at, s in enumerate(shapes))
+    text = f'<ir_version: 8, opset_import: ["": 17]> n (float[1, 16, 32, 32] x) => ({ends}) {{ {" ".join(parts)} }}'
+    proto = onnx.parser.parse_model(text)
+    draw = np.random.default_rng(0)
+    for at, shape in enumerate(shapes):
+        proto.graph.initializer.append(
+            numpy_helper.from_array(draw.standard_normal(shape).astype(np.float32), f"w{at}")
+        )
+    return proto
+
+
+KERNELS = ((16, 16, 4, 8), (16, 16, 3, 11), (16, 16, 7, 7), (16, 1, 3, 3), (16, 4, 5, 5), (16, 16, 1, 31))
+
+
+def test_large_kernels_stay_float_and_groups_are_told(tmp_path: Path) -> None:
+    plan = compiled(tmp_path, proto=convs(*KERNELS)).targets[0].plan
+    assert [node.node for node in plan.nodes if node.prediction.runs == "float"] == ["k3x11_1", "k7x7_1"]
+    assert "at most 32 weights per channel: with 33" in next(n.note for n in plan.nodes if n.node == "k3x11_1")
+    (told,) = [flag for flag in plan.flags if flag.code == "slow-kernel"]
+    assert told.nodes == ("k3x3_16", "k5x5_4") and "advises int8" in told.message
+
+
 def test_without_a_device_the_plan_says_where_it_does_not_run(tmp_path: Path) -> None:
     plan = compiled(tmp_path, target="tensorrt").targets[0].plan
     (told,) = [flag.message for flag in plan.flags if flag.code == "device-unsaid"]
@@ -201,17 +223,3 @@ def test_where_there_is_none_it_is_an_error_at_its_line(target: str, because: st
     found = refused(tmp_path, target=target)
     assert [(code, line) for code, line, _ in found] == [("target-cannot", 4)] * 2
     assert all(because in label for _, _, label in found)
-
-
-# --- engines --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@pytest.mark.rtx
-@NEEDS_RTX
-def test_tensorrt_rtx_computes_what_the_plan_says(tmp_path: Path) -> None:
-    mixed = 'layers "gemm" { weights int8 }\nlayers "flatten" { activations int8 }\n'
-    proto = emitted(compiled(tmp_path, mixed))
-    assert examine(proto, "sm89").verdicts == {**dict.fromkeys(LAYERS[:-1], FP8), "gemm": INT8}
-    refused = examine(proto, "sm86")
-    assert refused.stage == "build" and "fp8_e4m3" in refused.failed[0]

@@ -18,6 +18,7 @@ from qdsl.version import __version__
 MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _QUANTIZE, _DEQUANTIZE, _CAST = "QuantizeLinear", "DequantizeLinear", "Cast"
 _ZERO_POINT = 2  # the port
+_STRONG = (DTYPES["int4"], DTYPES["float8"])
 _EXPECTED = {"integer": "int8", "float": "float32", "float16": "float16"}
 
 
@@ -51,9 +52,10 @@ def _settings(plan: Plan) -> dict[str, str]:
 
 def _typed(plan: Plan, settings: Mapping[str, str], graph: _Graph) -> bool:
     """Whether the types of the graph have to hold, where the version has networks in which they do: it holds float16,
-    or float8, whose flag a weak build refuses beside that of int8, or the recipe says what the floats are."""
+    or a type whose flag a weak build lacks (int4 in 10.0) or refuses beside that of int8 (float8), or the recipe says
+    what the floats are."""
     schemes = (*(tensor.scheme for tensor in plan.tensors), *(weight.scheme for weight in plan.weights))
-    narrow = any(scheme.dtype == DTYPES["float8"] for scheme in schemes)
+    narrow = any(scheme.dtype in _STRONG for scheme in schemes)
     said = narrow or graph.has_float16_scales() or bool(plan.halves) or "high_precision" in settings
     return said and release_of(settings.get("version"), settings.get("device")).strong
 

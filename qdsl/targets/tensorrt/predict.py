@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 
 from qdsl.capability import COMPUTE, Capability, Row
 from qdsl.graph.view import GraphView, NodeView, Use
@@ -15,6 +16,8 @@ from qdsl.targets.tensorrt.carried import carry
 
 _FLOAT8 = DTYPES["float8"]
 _WIDE = 8
+# Elements of the kernel of a Conv in float8, at most: release notes of TensorRT 10.13.3; measured with TensorRT-RTX.
+MOST_TAPS = 32
 
 
 def predict_edges(view: GraphView, edges: Edges, capability: Capability) -> dict[str, Prediction]:
@@ -47,6 +50,8 @@ def _loses(node: NodeView, row: Row, view: GraphView, edges: Edges, capability: 
     types = product_types(node, row, view, edges)
     if len(types) > 1:
         return reasons["mixed_product"].format(types=" by ".join(types))
+    if types == (_FLOAT8.name,) and taps(node, view) > MOST_TAPS:
+        return reasons["float8_taps"].format(most=MOST_TAPS, taps=taps(node, view))
     weights = row.weight_ports(node, view)
     for port in row.activation_ports(node, view):
         quant = edges.reads.get(Use(node.index, port))
@@ -59,6 +64,12 @@ def _loses(node: NodeView, row: Row, view: GraphView, edges: Edges, capability: 
         if quant.axis != _channels(node, port, row, view):
             return reasons["weight_axis"]
     return ""
+
+
+def taps(node: NodeView, view: GraphView) -> int:
+    """How many weights a Conv has per channel of its input: the elements of its kernel; 0 where that is not known."""
+    shape = view.tensors[node.inputs[1]].shape if node.op == "Conv" else None
+    return prod(size for size in shape[2:] if isinstance(size, int)) if shape is not None else 0
 
 
 def product_types(node: NodeView, row: Row, view: GraphView, edges: Edges) -> tuple[str, ...]:
