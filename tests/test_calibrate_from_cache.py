@@ -195,3 +195,17 @@ def test_other_words_are_told_with_what_belongs_there(words: str, label: str) ->
         loads(HEAD.replace("calibrate minmax on calib", f"calibrate {words}"), name="demo.q")
     (found,) = caught.value.diagnostics
     assert label in f"{found.headline} {found.label} {found.help}"
+
+
+def test_the_cache_that_stands_beside_an_artifact_gives_its_scales_back(tmp_path: Path) -> None:
+    """For TensorRT 10.3, which still takes one: Q/DQ of measured ranges, and of the cache written of them."""
+    head = HEAD.replace("uint8 affine", "int8 symmetric").replace("target ort", 'target tensorrt { version "10.3" }')
+    recipe = project(tmp_path, head=head)
+    (measured,) = qdsl.compile(recipe, out=tmp_path / "build", lock=False).targets
+    (emitted,) = (tmp_path / "build").rglob("calib.cache")
+    (tmp_path / "calib.cache").write_bytes(emitted.read_bytes())
+    again = tmp_path / "again.q"
+    again.write_text(head.replace("recipe demo", "recipe again").replace("minmax on calib", 'from cache "calib.cache"'))
+    (cached_,) = qdsl.compile(again, out=tmp_path / "build", lock=False).targets
+    assert cached_.plan.caches[0].used >= 4 and cached_.plan.caches[0].unused == 0
+    assert stored(cached_.emitted.model) == stored(measured.emitted.model)

@@ -5,7 +5,7 @@ A cache stands beside the recipe, so its ranges are known before anything runs: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def missing_in_caches(context: Context, plans: Mapping[str, TensorPlan]) -> None
             f"`{plain(plan.calibration.cache or '')}` has no range of tensor `{plain(plan.tensor)}`",
             said.span,
             label=f"it has {_entries(cache)}, none of that name{more}",
-            help=_cures(cache, plan.tensor),
+            help=_cures(cache, plan.tensor, lost),
         )
 
 
@@ -89,12 +89,14 @@ def _entries(cache: CalibrationCache) -> str:
     return f"{count(len(cache.scales), 'entry', 'entries')}{told}"
 
 
-def _cures(cache: CalibrationCache, tensor: str) -> Iterator[str]:
+def _cures(cache: CalibrationCache, tensor: str, lost: Sequence[TensorPlan]) -> Iterator[str]:
     near = nearest(tensor, (name for name in cache.scales if not is_unnamed(name)))
     if near:
         yield f"the nearest there: {', '.join(f'`{plain(name)}`' for name in near)}"
     quoted = plain(tensor).replace('"', "?")
     yield f'give it a range otherwise: `layers tensor "{quoted}" {{ calibrate minmax on DATA }}`, or `range [lo, hi]`'
+    if len(lost) > 1:
+        yield "or calibrate on data, and take from the cache what it has: `layers X { calibrate from cache .. }`"
 
 
 def uses(context: Context, plans: Iterable[TensorPlan]) -> tuple[CacheUse, ...]:
