@@ -26,7 +26,7 @@ from qdsl.graph import from_proto, to_proto
 from qdsl.lang import loads
 from qdsl.lock.meaning import meaning
 from qdsl.passes.qdq_parameters import parameters
-from qdsl.quant import QParams, dequantize, float16_scales, quantize
+from qdsl.quant import QParams, dequantize, float16_scales, quantize, storage_type
 from qdsl.rewrite import Trace
 from qdsl.spec import DTYPES
 from qdsl.spec.decode import decode, json_data
@@ -221,28 +221,28 @@ def test_what_float16_cannot_reach_is_refused() -> None:
     )
 
 
-def test_onnx_runtime_rounds_float16_as_the_plan_does() -> None:
+@pytest.mark.parametrize(("dtype", "stored"), [("int8", TensorProto.INT8), ("float8", TensorProto.FLOAT8E4M3FN)])
+def test_onnx_runtime_rounds_float16_as_the_plan_does(dtype: str, stored: int) -> None:
     """Every finite float16 through one pair, against `qdsl.quant`."""
     scale = np.float16(0.0372)
-    nodes = [
-        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
-        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
-    ]
-    values = [(name, kind) for name, kind in (("q", TensorProto.INT8), ("y", FLOAT16))]
     graph = helper.make_graph(
-        nodes,
+        [
+            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+        ],
         "pair",
         [helper.make_tensor_value_info("x", FLOAT16, [None])],
-        [helper.make_tensor_value_info(name, kind, [None]) for name, kind in values],
-        [numpy_helper.from_array(scale, "s"), numpy_helper.from_array(np.int8(0), "z")],
+        [helper.make_tensor_value_info("y", FLOAT16, [None])],
+        [numpy_helper.from_array(scale, "s"), helper.make_tensor("z", stored, [], bytes(1), raw=True)],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
     x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     x = x[np.isfinite(x)]
-    integers, floats = run(proto, x)
-    params = QParams(np.asarray(scale, np.float32), np.asarray(0, np.int8), DTYPES["int8"])
-    assert np.array_equal(integers, quantize(x.astype(np.float32), params))
-    assert np.array_equal(floats, dequantize(integers, params).astype(np.float16))
+    (floats,) = run(proto, x)
+    kind = DTYPES[dtype]
+    params = QParams(np.asarray(scale, np.float32), np.asarray(0, storage_type(kind)), kind)
+    codes = quantize(x.astype(np.float32), params)
+    assert np.array_equal(floats, dequantize(codes, params).astype(np.float16))
 
 
 # ---- types that do not agree -----------------------------------------------------------------------------------------

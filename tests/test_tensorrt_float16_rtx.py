@@ -15,13 +15,14 @@ import rtx_engine
 from compile_tools import project
 from tensorrt_plans import MULTIPLY, written
 from test_tensorrt_float16 import mixed
+from test_tensorrt_int4 import products
 
 import qdsl
 from qdsl.engines.rtx import places, running
 from qdsl.engines.rtx.examining import examine
 from qdsl.engines.rtx.layers import Layer, layers
 from qdsl.engines.rtx.verdicts import verdicts
-from qdsl.spec.engine import BUILT, DROPPED, INT8
+from qdsl.spec.engine import BUILT, DROPPED, FP8, INT8, WEIGHT_ONLY
 
 pytestmark = [
     pytest.mark.slow,
@@ -121,6 +122,23 @@ def test_two_layers_of_two_types_read_one_pair(tmp_path: Path) -> None:
     recipe = project(tmp_path, rules, head=HEAD.replace("MODEL", "demo.onnx"))
     seen = Seen(qdsl.compile(recipe, out=tmp_path / "build", lock=False).targets[0])
     assert set(seen.expected.values()) == {"int8"} and seen.differ() == {}
+
+
+def test_float8_stands_beside_float16_as_int8_does(tmp_path: Path) -> None:
+    head = HEAD.replace("MODEL", "demo.onnx").replace("static {", "static { weights float8; activations float8;")
+    recipe = project(tmp_path, 'target tensorrt { device "l4"; high_precision float16 }\n', head=head)
+    target = qdsl.compile(recipe, out=tmp_path / "build", lock=False).targets[0]
+    seen = examine(onnx.load(target.emitted.model), capability="sm89").seen
+    assert {verdict.verdict for verdict in seen.verdicts.values()} == {FP8} and len(seen.verdicts) == 5
+
+
+def test_int4_weights_meet_float16(tmp_path: Path) -> None:
+    head = 'recipe demo\nmodel onnx "demo.onnx"\nquantize float { weights int4 per_block 32 }\n' + HALF
+    recipe = project(tmp_path, head=head, proto=products((128, 64), (64, 32)))
+    target = qdsl.compile(recipe, out=tmp_path / "build", lock=False, measure=False).targets[0]
+    seen = Seen(target)
+    assert set(seen.verdicts.values()) == {WEIGHT_ONLY} and len(seen.verdicts) == 2
+    assert all({"Half", "Int4"} <= seen.around(name) for name in seen.verdicts)
 
 
 @pytest.mark.parametrize("first", range(0, 24, 8))
