@@ -107,6 +107,16 @@ def _given_scale(graph: Graph, place: tuple[Pair, int]) -> str:
     return pair.tensor
 
 
+def _vector(graph: Graph, place: tuple[Pair, int]) -> str:
+    """The one scale of what is dequantized as a vector."""
+    pair, _ = place
+    name = graph.constant("planted", graph.value(pair.q.input[1]).reshape(1))
+    for node in pair.dqs:
+        node.input[1] = name
+    graph.look()
+    return str(pair.dqs[0].name)
+
+
 def _read_by_conv(graph: Graph) -> list[tuple[Pair, int]]:
     """Pairs that a Conv reads, and how many channels they have."""
     found = []
@@ -205,6 +215,7 @@ TENSORRT: dict[str, Kind] = {
     "weights_along_inputs": Kind("weights_along_inputs", _square, _along_inputs, "tensorrt"),
     "four_bits": Kind("four_bits_without_kernel", _convs, _four_bits, "tensorrt"),
     "clipped_weight": Kind("stored_integers_moved", _convs, _clipped, "tensorrt"),
+    "vector_scale": Kind("scale_as_vector", _read_by_conv, _vector, "tensorrt"),
     "given_scale": Kind("scale_computed", _read_by_conv, _given_scale, "tensorrt"),
     "operator_on_integers": Kind("qoperator_form", _convs, _integer_operator, "tensorrt"),
     "float_skip": Kind("residual_not_quantized", _skips, _float_skip, "tensorrt"),

@@ -58,13 +58,14 @@ PLANTED: dict[str, tuple[str, str]] = {
     "bias_in_integers": ("parse", "has type Int32 but must have type"),
     "scales_of_an_activation": ("built", ""),
     "clipped_weight": ("build", "is only allowed before DQ"),
+    "vector_scale": ("built", ""),
     "given_scale": ("build or undecided", ""),
     "operator_on_integers": ("parse", "checkDynamicQuantizeLinear"),
     "weights_along_inputs": ("built", ""),
     "four_bits": ("build", "Myelin"),
     "float_skip": ("built", ""),
 }
-LOSES_A_LAYER = {"scales_of_an_activation", "weights_along_inputs"}
+LOSES_A_LAYER = {"scales_of_an_activation", "weights_along_inputs", "vector_scale"}
 
 
 @pytest.fixture(scope="module")

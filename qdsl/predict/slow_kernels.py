@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from qdsl.graph.neighbours import CONVS, Weight
+from qdsl.graph.neighbours import CONVS, Weight, regular
 from qdsl.graph.view import GraphView, NodeView
 
 _CHANNELS = 16  # of a Conv, and rows or columns of a matrix
@@ -67,7 +67,7 @@ def slow_kernels(view: GraphView, layers: Iterable[tuple[NodeView, Weight]]) -> 
         reason = _reason(view, node, weight)
         if reason:
             found[reason].append(node.name)
-    found["group_norm"] = [node.name for node in view.nodes if _is_group_norm(view, node)]
+    found["group_norm"] = [node.name for node in regular(view) if _is_group_norm(view, node)]
     yield from (Slow(reason, tuple(names)) for reason, names in found.items() if names)
 
 
