@@ -101,7 +101,10 @@ def test_without_a_gpu_it_says_what_was_not_run_and_how_to_get_it(
     [
         (("trtexec",), "trtexec 10.3.0", "trtexec --onnx=model.onnx", "trtexec --loadEngine=engine.plan"),
         (("python",), "module tensorrt 10.3.0", "python build_engine.py", "python profile_engine.py"),
-        (("python", "trtexec"), "module tensorrt 10.3.0", "python build_engine.py", "python profile_engine.py"),
+        pytest.param(
+            *(("python", "trtexec"), "module tensorrt 10.3.0", "python build_engine.py", "python profile_engine.py"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_commands_beside_the_artifact_are_run_and_the_engine_decides(
@@ -157,6 +160,7 @@ def test_a_trtexec_of_another_major_version_is_not_run(tmp_path: Path, here: Her
     assert not (artifact / "told").exists()
 
 
+@pytest.mark.slow
 def test_an_engine_of_an_earlier_model_goes_and_one_of_the_same_stays(tmp_path: Path) -> None:
     artifact = compiled(tmp_path).directory / "tensorrt"
     for name in ("engine.plan", "timing.cache"):

@@ -62,6 +62,7 @@ def tensorrt() -> Abilities:
     return found.abilities
 
 
+@pytest.mark.usefixtures("put")
 def test_every_target_of_the_index_says_all_that_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -164,6 +165,7 @@ def test_a_target_that_is_not_there_is_an_error() -> None:
     assert caught.value.diagnostics[0].code == "target-absent"
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_loaded_here() -> None:
     code = "import sys, qdsl.cli; qdsl.cli.main(['doctor', '--json']); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
