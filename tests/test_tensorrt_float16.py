@@ -12,6 +12,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from compile_tools import project, residual_net
+from half_numerics import HalfInterpreter, node_by_node
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from plan_tools import decided
 from random_graphs import random_model
@@ -299,6 +300,25 @@ def test_random_graphs_mix_three_types_that_agree(first: int, tmp_path: Path) ->
         assert written <= told, seed
         halves += len(written)
     assert halves > 50
+
+
+@pytest.mark.parametrize("seed", few_of(range(60), 4))
+def test_random_graphs_compute_what_their_plans_say(seed: int, tmp_path: Path) -> None:
+    """To the last bit, each node by itself."""
+    prepared = prepare(read(mixed(seed, tmp_path / str(seed)), {}))
+    (decided,) = decide_all(prepared, TARGET, Diagnostics())
+    plan = decided.plan
+    reference = HalfInterpreter(to_proto(prepared.model))
+    shape = [dim if isinstance(dim, int) else 1 for dim in prepared.view.tensors["image"].shape or ()]
+    image = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    floats = reference.floats(image=image)
+    ends = {each.tensor: (float(floats[each.tensor].min()), float(floats[each.tensor].max())) for each in plan.tensors}
+    low, high = ({name: pair[side] for name, pair in ends.items()} for side in (0, 1))
+    made, _ = carried_out(prepared.model, plan, Ranges(low, high, 1, 1), lowerings(plan))
+    louder = image * np.float32(1.5)
+    found = node_by_node(to_proto(made), image=louder)
+    for name, value in reference.answers(plan, ends, image=louder).items():
+        np.testing.assert_array_equal(found[name], value, err_msg=f"seed {seed}: {name}")
 
 
 def mixed(seed: int, folder: Path) -> Path:
