@@ -223,22 +223,28 @@ _SCALES: dict[str, tuple[tuple[int, ...], dict[str, int]]] = {
     "channels": ((64,), {"axis": 1}),
     "rows": ((64,), {"axis": 0}),
     "blocks": ((2, 64), {"axis": 0, "block_size": 32}),
+    "one block": ((1, 64), {"axis": 0, "block_size": 64}),
+    "blocks of 31": ((2, 31), {"axis": 0, "block_size": 32}),
+    "blocks of columns": ((64, 2), {"axis": 1, "block_size": 32}),
+    "blocks cut short": ((3, 64), {"axis": 0, "block_size": 28}),
     "channels of a Conv": ((32,), {"axis": 0}),
     "blocks of a Conv": ((32, 2, 3, 3), {"axis": 1, "block_size": 16}),
 }
 
 
-def four_bits(op: str, scales: str, *, integers: bool, **attributes: Any) -> ModelProto:
+def four_bits(
+    op: str, scales: str, *, integers: bool, shape: tuple[int, int] | None = None, **attributes: Any
+) -> ModelProto:
     """A product with weights of int4, of a tensor in floats or (`integers`) behind a pair."""
     file = int8(opset=21)
-    shape = _KERNEL if op == "Conv" else _MATRIX
+    sizes = shape or (_KERNEL if op == "Conv" else _MATRIX)
     scale, along = _SCALES[scales]
     file.constant("w_s", np.full(scale, 0.1, np.float32))
     weight = file.node("DequantizeLinear", "w", "w_s", name="w_dq", **along)
     result = file.node(op, file.pair("x") if integers else "x", weight, name="product", **attributes)
     model = file.give(file.pair(result) if integers else result)
-    codes = np.resize(np.arange(-7, 8), int(np.prod(shape))).tolist()
-    model.graph.initializer.append(helper.make_tensor("w", TensorProto.INT4, shape, codes))
+    codes = np.resize(np.arange(-7, 8), int(np.prod(sizes))).tolist()
+    model.graph.initializer.append(helper.make_tensor("w", TensorProto.INT4, sizes, codes))
     return _of_shape(model, (1, 32, 16, 16) if op == "Conv" else (4, 64))
 
 
@@ -283,6 +289,22 @@ FOUR_BITS: dict[str, Case] = {
     "matrix in blocks, beside integers": _four("MatMul", "blocks", WARNING, integers=True, computes=INT8),
     "turned matrix in blocks, beside integers": _four(
         "Gemm", "blocks", WARNING, integers=True, stage="build", says="Myelin", attributes={"transB": 1}
+    ),
+    "matrix in one block": _four("MatMul", "one block", WARNING, computes=DROPPED),
+    "matrix in blocks, an odd number of columns": Case(
+        lambda: four_bits("MatMul", "blocks of 31", integers=False, shape=(64, 31)),
+        "four_bits_without_kernel",
+        WARNING,
+        computes=DROPPED,
+    ),
+    "matrix in blocks along its columns": Case(
+        lambda: four_bits("MatMul", "blocks of columns", integers=False), "", computes=WEIGHT_ONLY
+    ),
+    "matrix in blocks that are cut short": Case(
+        lambda: four_bits("MatMul", "blocks cut short", integers=False),
+        "four_bits_without_kernel",
+        stage="parse",
+        says="must divide into whole blocks",
     ),
     "Conv, channels": _four("Conv", "channels of a Conv", WARNING, computes=DROPPED),
     "Conv, channels, beside integers": _four(

@@ -15,6 +15,7 @@ from compile_tools import SHAPES, project, residual_net
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import qdsl
+from qdsl.describe.render import totals
 from qdsl.diag import QdslError
 from qdsl.lang import loads
 from qdsl.quant import QParams, dequantize, quantize, scale_zero_point, weight_parameters
@@ -155,6 +156,7 @@ def test_the_file_holds_codes_and_computes_what_they_stand_for(made: Any) -> Non
 def test_an_audit_says_what_it_computes_in(made: Any) -> None:
     report = qdsl.audit(made.targets[0].emitted.model, target="tensorrt").report
     assert {each.rule for each in report.findings} == {"newer_gpu_needed", "weakly_typed_flags"}
+    assert report.sections[0].multiplied == "float8"
     runs = report.sections[0].runs
     assert {name for name, found in runs.items() if found.multiplies == "float8" and found.runs == "integer"} == {
         *LAYERS
@@ -164,6 +166,7 @@ def test_an_audit_says_what_it_computes_in(made: Any) -> None:
 def test_int8_and_float8_stand_beside_each_other_tensor_by_tensor(tmp_path: Path) -> None:
     rules = 'layers "gemm" { weights int8 }\nlayers "flatten" { activations int8 }\n'
     plan = compiled(tmp_path, rules).targets[0].plan
+    assert "4 of 4 Conv, 1 of 1 Gemm in integers and float8 (100 % of MACs)" in totals(plan)
     kernels = {node.node: node.prediction.kernel for node in plan.nodes if node.node in LAYERS}
     assert kernels == {**dict.fromkeys(LAYERS[:-1], "Conv(float8)"), "gemm": "Gemm(int8)"}
 

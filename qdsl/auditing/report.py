@@ -138,6 +138,13 @@ class Section:
         return bool(self.table)
 
     @property
+    def multiplied(self) -> str:
+        """What products are of that compute in no floats: "integers", "float8", or both."""
+        narrow = (found for found in self.runs.values() if found.runs == "integer" and not found.float_products)
+        kinds = {found.multiplies for found in narrow}
+        return " and ".join(sorted(kinds, reverse=True)) or "integers"
+
+    @property
     def standing(self) -> tuple[Finding, ...]:
         """The findings that no waiver allows."""
         return tuple(found for found in self.findings if not found.waived)

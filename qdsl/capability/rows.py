@@ -63,8 +63,8 @@ class WeightOnly:
     to suit. `columns`: by number type, what the number of output channels must be a multiple of; where it is not, the
     kernel runs all the same and answers wrongly. `beside`: types of activations of which
     floats are made before it. `least_blocks`: how many whole blocks there have to be along what is summed over; 0: any
-    number, and the last may be cut short. `columns_of`: what the number of columns must be a multiple of. `unshared`:
-    nobody else may read the constant."""
+    number, and the last may be cut short. `columns_of`: what the size across the blocks must be a multiple of.
+    `unshared`: nobody else may read the constant. `any_axis`: blocks may run along its other axis, too."""
 
     kernel: Sentence
     types: tuple[DType, ...]
@@ -77,6 +77,7 @@ class WeightOnly:
     beside: tuple[DType, ...] = ()
     least_blocks: Count = 0
     columns_of: Count = 1
+    any_axis: bool = False
     unshared: bool = False
 
     def takes(self, node: NodeView, view: GraphView, port: int, scheme: SchemeLike, *, lowered: bool) -> bool:
@@ -93,12 +94,13 @@ class WeightOnly:
             return False
         if self.unshared and len(view.tensors[node.inputs[port]].uses) > 1:
             return False
-        fits = self._fits(shape, summed_axis(node), scheme.block)
+        along = getattr(scheme, "axis", None) if self.any_axis else None  # of what stands in a file
+        fits = self._fits(shape, summed_axis(node) if along is None else along, scheme.block)
         return fits and scheme.dtype in self.types and scheme.granularity in self.granularities
 
-    def _fits(self, shape: tuple[Dim, ...], summed: int, block: int | None) -> bool:
-        """Whether a matrix summed over that axis has whole blocks, and columns, as they are asked for."""
-        length, columns = shape[summed], shape[1 - summed]
+    def _fits(self, shape: tuple[Dim, ...], along: int, block: int | None) -> bool:
+        """Whether a matrix has whole blocks along that axis, and a size across it, as they are asked for."""
+        length, columns = shape[along], shape[1 - along]
         whole = not self.least_blocks or block is None or _holds(length, block, self.least_blocks)
         return whole and _holds(columns, self.columns_of)
 

@@ -332,12 +332,19 @@ class Judge:
         # What the emitter writes to suit the kernel are weights beside floats.
         lowered = self._edges.lowered and miss.key == "input_float"
         if quant is None or not only.takes(node, self._view, port, quant, lowered=lowered):
-            return self._verdict(node, row, miss, "")
-        if not lowered and not self._stands_plainly(node, port, quant):
+            return self._verdict(node, row, self._untaken(node, only, quant) or miss, "")
+        if not lowered and not self._stands_plainly(node, port, quant, any_axis=only.any_axis):
             return self._verdict(node, row, miss, "")
         if miss.key == "activation_type":
             return self._beside(node, row, only, miss)
         return self._verdict(node, row, miss if self._taken_up(node, row) else None, only.kernel, only.because)
+
+    def _untaken(self, node: NodeView, only: WeightOnly, quant: Quant | None) -> Miss | None:
+        """What a kernel for weights of that type asks of a matrix, where it asks for more than a size of blocks."""
+        if quant is None or quant.dtype not in only.types or not only.least_blocks:
+            return None
+        blocks, types = ", ".join(map(str, only.blocks)), ", ".join(dtype.name for dtype in only.types)
+        return _miss("weight_only", op=node.op, kernel=only.kernel, types=types, blocks=blocks)
 
     def _beside(self, node: NodeView, row: Row, only: WeightOnly, miss: Miss) -> Prediction:
         """The same beside activations that are stored in a wider type: floats are made of them, and of what the kernel
@@ -354,10 +361,12 @@ class Judge:
         self._absorbed.update(dict.fromkeys(found.folded if found else (), only.kernel))
         return self._verdict(node, row, None, only.kernel, only.because)
 
-    def _stands_plainly(self, node: NodeView, port: int, quant: Quant) -> bool:
-        """Whether a stored weight is written as its kernel takes it: scales along the columns, blocks along the rows,
-        and nobody else reads it."""
+    def _stands_plainly(self, node: NodeView, port: int, quant: Quant, *, any_axis: bool) -> bool:
+        """Whether a stored weight is written as its kernel takes it: scales along the columns, blocks along the rows
+        (or along `any_axis`), and nobody else reads it."""
         summed = summed_axis(node)
+        if any_axis and quant.granularity is Granularity.PER_BLOCK and quant.axis is not None:
+            summed = quant.axis
         along = {Granularity.PER_TENSOR: quant.axis, Granularity.PER_CHANNEL: 1 - summed, Granularity.PER_BLOCK: summed}
         shared = [use for use in self._view.tensors[node.inputs[port]].uses if self._edges.reads.get(use) == quant]
         single = quant.scalar or quant.granularity is not Granularity.PER_TENSOR

@@ -247,7 +247,7 @@ class NodePlan:
 
     @property
     def in_integers(self) -> bool:
-        """Whether what it multiplies are integers."""
+        """Whether what it multiplies are integers, or float8."""
         computes = self.prediction.runs in ("integer", "absorbed") and not self.prediction.float_products
         return computes and self.mark == "+"
 

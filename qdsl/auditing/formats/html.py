@@ -115,7 +115,7 @@ def _verdict(section: Section) -> Html:
     word = next((words for (_, number), words in zip(levels, ("bad", "warn", "open"), strict=True) if number), "good")
     counts = section.counts
     known = section.predicted and counts.macs
-    share = f", {percent(counts.integer_macs, counts.macs)} of the MACs in integers" if known else ""
+    share = f", {percent(counts.integer_macs, counts.macs)} of the MACs in {section.multiplied}" if known else ""
     return tag("p", tag("span", told, class_=f"chip {word}"), f" on {plain(section.target)}{share}", class_="verdict")
 
 

@@ -118,7 +118,7 @@ def _headline(section: Section) -> str:
     told = ", ".join(f"{done} of {whole} {plain(op)}" for op, (done, whole) in counts.ops.items())
     share = f" ({percent(counts.integer_macs, counts.macs)} of the MACs)" if counts.macs else ""
     unknown = f", those of {count(counts.uncounted, 'node')} are not known" if counts.uncounted else ""
-    return f"{told} in integers{share}{unknown}, as predicted"
+    return f"{told} in {section.multiplied}{share}{unknown}, as predicted"
 
 
 def _ops(nodes: Iterable[NodeFacts]) -> str:
