@@ -57,7 +57,7 @@ class Known:
     @property
     def profile(self) -> BuildProfile | None:
         every = self.found.profiles if self.found is not None else ()
-        return next((p.of(self.row.build) for p in every if p.target == TARGET), None)
+        return next((p.of(self.row.build) for p in every if p.target == self.target), None)
 
     @property
     def bytes(self) -> int | None:
@@ -65,7 +65,18 @@ class Known:
             return None
         if self.row.build == FLOAT:
             return self.found.model.bytes
-        return next((build.bytes for build in self.found.builds if build.target == TARGET), None)
+        return next((build.bytes for build in self.found.builds if build.target == self.target), None)
+
+    @property
+    def target(self) -> str:
+        """The target whose build the row is of, or is beside."""
+        return TARGET if self.row.build == FLOAT else self.row.build
+
+    def verdict(self, metric: str) -> str:
+        """What became of the budget on a metric: "holds", "broken", "undecided"; nothing where there is none."""
+        every = self.found.builds if self.found is not None else ()
+        budgets = (budget for build in every if build.target == self.row.build for budget in build.budgets)
+        return next((budget.verdict for budget in budgets if budget.text.startswith(metric)), "")
 
     def score(self, key: Key) -> str:
         """The figure; behind a build's, how much it lost, with its interval."""
@@ -153,6 +164,13 @@ STEEL = (
     Row("percentile 99.99, oversampled", "steel_percentile"),
     Row("weights per tensor, oversampled", "steel_per_tensor"),
 )
+ORIN = (
+    Row("float", "steel_orin", FLOAT),
+    Row("by chance (`steel_orin.q`)", "steel_orin", "tensorrt"),
+    Row("rebalanced (`steel_orin_rebalanced.q`)", "steel_orin_rebalanced", "tensorrt"),
+    Row("percentile 99.99, rebalanced (`steel_orin_percentile.q`)", "steel_orin_percentile", "tensorrt"),
+    Row("int8 and float16, rebalanced (`steel_orin_mixed.q`)", "steel_orin_mixed", "tensorrt"),
+)
 DEFECTS = ("crack", "inclusion", "pit", "scale")
 TABLES: Mapping[str, tuple[Sequence[Row], Sequence[Column]]] = {
     "detector": (
@@ -188,6 +206,16 @@ TABLES: Mapping[str, tuple[Sequence[Row], Sequence[Column]]] = {
         ),
     ),
     "steel": (STEEL, (*(scored(name, "map50", name, drop=True) for name in DEFECTS), SIZE, LATENCY)),
+    "steel-orin": (
+        ORIN,
+        (
+            *(scored(name, "map50", name, drop=True) for name in DEFECTS),
+            scored("mAP50-95", "map50_95", drop=True),
+            SIZE,
+            ("latency <= 14 ms", lambda known: known.verdict("latency")),
+            ("memory <= 180 MB", lambda known: known.verdict("memory")),
+        ),
+    ),
     "steel-strict": (STEEL, tuple(scored(name, "map50_95", name, drop=True) for name in DEFECTS)),
 }
 

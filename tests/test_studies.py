@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from compile_tools import ROOT
+from compile_tools import HEAD, ROOT, project
 from test_evaluate import coloured, mean_colour, write
 
 import qdsl
@@ -72,6 +72,19 @@ def test_cells_come_from_measurements(builds: Path) -> None:
     assert set(found["V2, static"]) == {"not measured"}
     text = path.read_text()
     assert text.startswith("before\n") and "\nbetween\n" in text and "old" not in text and "onnxruntime 1" in text
+
+
+def test_what_became_of_a_budget_is_a_cell(tmp_path: Path) -> None:
+    """Of the target that the row is of."""
+    block = 'target tensorrt { device "jetson-orin-nano"; require latency <= 14 ms; require memory <= 180 MB }'
+    recipe = project(tmp_path, head=HEAD.replace("target ort", block).replace("uint8 affine", "int8 symmetric"))
+    found = qdsl.compile(recipe, out=tmp_path / "made", lock=False).directory
+    shutil.copytree(found, tmp_path / "builds" / "steel_orin")
+    path = tmp_path / "page.md"
+    path.write_text("<!-- table: steel-orin -->\n<!-- end -->\n")
+    run(tmp_path / "builds", path)
+    rows = [line.strip("| ").split(" | ") for line in path.read_text().splitlines() if "`steel_orin.q`" in line]
+    assert rows[0][-2:] == ["undecided", "undecided"]
 
 
 def test_a_measurement_that_is_gone_reads_not_measured(builds: Path) -> None:

@@ -35,8 +35,9 @@ def plan_of(name: str) -> Plan:
 
 def counts(plan: Plan) -> tuple[int, int, int]:
     layers = [node for node in plan.nodes if node.op in ("Conv", "Gemm")]
-    halves = {each.node for each in plan.halves}
-    return sum(node.in_integers for node in layers), sum(node.node in halves for node in layers), len(layers)
+    integers = {node.node for node in layers if node.in_integers}
+    halves = {each.node for each in plan.halves} - integers
+    return len(integers), sum(node.node in halves for node in layers), len(layers)
 
 
 @pytest.mark.parametrize("name", PLANNED)
