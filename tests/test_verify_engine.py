@@ -361,6 +361,36 @@ def test_any_value_anywhere_is_an_answer_or_told() -> None:
     assert set(told) == {"told", "True", "False"}
 
 
+@pytest.mark.timeout(60)
+def test_reading_takes_time_linear_in_the_file() -> None:
+    """Of 1 MB each, which by pairs of characters would be a trillion steps."""
+    many = 1 << 18
+    letters, wrapped, records = "ABCD" * many, "PWN(" * many + ")" * many, "[ONNX Layer: " * (many // 4)
+    layers = [layer10(name, "x", {}, {}) for name in (letters, wrapped, " " * 4 * many + "[profile 1]")]
+    assert len(read([*layers, {"Name": "m", "LayerType": "x", "Metadata": records}]).layers) == 4
+    entry = '[ { "count" : 12 }\n, { "name" : "' + 'a", "timeMs" : 1, "averageMs" : 1 ' * (many // 8)
+    with pytest.raises(WrongInputError, match="cut off"):
+        read_profile(f"{entry}\n]")
+
+
+@pytest.mark.timeout(30)
+def test_judging_takes_time_linear_in_the_layers() -> None:
+    many = 12_000
+    rows = [layer10(f"q{at}", "Reformat", {f"f{at}": "Half"}, {f"i{at}": "Int8"}, f"q{at}") for at in range(many)]
+    times = [{"count": 12}, *({"name": f"q{at}", "averageMs": 1.0} for at in range(many))]
+    ends = {"Bindings": [f"{side}{at}" for side in "fi" for at in range(many)]}
+    found = examined({"Layers": rows, **ends}, plan(boundary=("q7",)), read_profile(json.dumps(times)))
+    assert (len(found.standalone), found.boundary, found.aside) == (many - 1, ("q7",), 1.0)
+
+
+@pytest.mark.parametrize("digits", ["1" * 10, "9" * 5000])
+def test_a_number_of_many_digits_is_no_number(digits: str) -> None:
+    layer = read([layer10(f"a [profile {digits}]", "x", {}, {})]).layers[0]
+    assert (layer.profile, layer.name) == (0, f"a [profile {digits}]")
+    with pytest.raises(WrongInputError):
+        read_profile(f'[ {{ "count" : {digits}00 }}\n, {{ "name" : "a", "timeMs" : 1, "averageMs" : x }}\n]')
+
+
 def _spoil(found: Any, rng: random.Random) -> None:
     """Put another value somewhere inside."""
     while True:

@@ -24,6 +24,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ class Dump:
         """Tensors that a layer reads and none writes, and outputs that none writes: of a layer that is missing."""
         written = {tensor.name for layer in self.layers for tensor in layer.outputs}
         read = dict.fromkeys(tensor.name for layer in self.layers for tensor in layer.inputs)
-        ends = self.bindings or ()
+        ends = dict.fromkeys(self.bindings or ())
         outer = [name for name in ends if name not in written and name not in read]
         return (*(name for name in read if name not in written and name not in ends), *outer)
 
@@ -176,8 +177,11 @@ _MULTIPLIES = re.compile(
     r"conv(?!ert)|gemm|correlation|matrix|matmul|fullyconnected|runtime_fusion|attention|mha", re.I
 )
 _MYELIN = re.compile(r"correlation|gemm|deconv", re.I)
-_PROFILE = re.compile(r"\s*\[profile (\d+)\]$")
-_METADATA = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f\s]*(?:\[|$))", re.S)
+_PROFILE = re.compile(r"(?<!\s)\s*\[profile (\d{1,9})\]$")
+_RECORD = "[ONNX Layer: "
+_END = re.compile(r"\](?=[\x1e\x1f\s]*(?:\[|$))")
+_WRAPPER = re.compile(r"[A-Z]{3,}\(")
+_WRAPPED = re.compile(r"(?:[A-Z]{3,}\()+")
 _BLOCK = re.compile(r"^-+ ?Layer \d+ ?-+[ \t\r]*$", re.M)
 _TYPES = (
     ("", r"N/A"),
@@ -264,7 +268,7 @@ def _layer(found: Mapping[str, Any], where: str) -> Layer:
         outputs=_tensors(found.get("Outputs", []), f"{where}.Outputs"),
         weights=_weights(found, where),
         tactic=_text(found.get("TacticName") or "", f"{where}.TacticName"),
-        nodes=tuple(_METADATA.findall(metadata)) or _of_name(_PROFILE.sub("", name)),
+        nodes=_of_metadata(metadata) or _of_name(_PROFILE.sub("", name)),
         place=0,
         profile=int(suffix[1]) if suffix else 0,
     )
@@ -297,6 +301,12 @@ def type_of(shown: str) -> str:
     return next((name for name, words in _TYPE if words.search(shown)), "")
 
 
+def _of_metadata(metadata: str) -> tuple[str, ...]:
+    """The nodes of `[ONNX Layer: a]\\x1e[ONNX Layer: b]`, in time linear in the text: whoever wrote it."""
+    records = [(part, _END.search(part)) for part in metadata.split(_RECORD)[1:]]
+    return tuple(part[: end.start()] for part, end in records if end is not None)
+
+
 def _of_name(name: str) -> tuple[str, ...]:
     """The nodes that the name of a layer is made of, where no metadata tells them: `a + PWN(b, c) || d`."""
     if name.startswith("Reformatting CopyNode"):
@@ -304,11 +314,18 @@ def _of_name(name: str) -> tuple[str, ...]:
     inside = re.findall(r"ForeignNode\[(.*?)\.\.\.(.*?)\]\}", name)
     parts = [part for row in inside for part in row]
     for part in re.split(r" \+ | \|\| ", name):
-        bare = part.strip()
-        while re.match(r"[A-Z]{3,}\(.*\)$", bare):
-            bare = bare[bare.index("(") + 1 : -1]
-        parts += [bare, *re.split(r", |[A-Z]{3,}\(|\)", bare)] if bare != part.strip() else [bare]
+        whole = part.strip()
+        bare = _unwrapped(whole)
+        parts += [bare, *re.split(r", |(?<![A-Z])[A-Z]{3,}\(|\)", bare)] if bare != whole else [bare]
     return tuple(dict.fromkeys(part for part in (name, *parts) if part))
+
+
+def _unwrapped(text: str) -> str:
+    """`a` of `PWN(PWN(a))`."""
+    opened = _WRAPPED.match(text)
+    ends = [each.end() for each in _WRAPPER.finditer(opened[0])] if opened is not None else []
+    depth = min(len(ends), len(text) - len(text.rstrip(")")))
+    return text[ends[depth - 1] : len(text) - depth] if depth else text
 
 
 # --- what a layer computes in -----------------------------------------------------------------------------------------
@@ -505,7 +522,7 @@ def _converts(layer: Layer) -> bool:
 
 # One entry as trtexec writes it: the name stands as it is, with its quotes and backslashes, and a time may be `nan`.
 _ENTRY = re.compile(r',?\s*\{ "name" : "(.*)", "timeMs" : (\S+), "averageMs" : ([^\s,]+).*\}\s*', re.S)
-_RUNS = re.compile(r'\{ "count" : (\d+) \}')
+_RUNS = re.compile(r'\{ "count" : (\d{1,12}) \}')
 
 
 @dataclass(frozen=True)
@@ -519,11 +536,21 @@ class LayerTimes:
     def ranks(self) -> bool:
         return self.runs >= FEW_RUNS
 
+    @cached_property
+    def total(self) -> float:
+        return math.fsum(time for _, time in self.layers if time == time)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Sequence[float]]:
+        found: dict[str, list[float]] = {}
+        for name, time in self.layers:
+            found.setdefault(name, []).append(time)
+        return found
+
     def share(self, layer: Layer) -> float | None:
-        total = math.fsum(time for _, time in self.layers if time == time)
-        own = [time for name, time in self.layers if name == layer.name]
-        known = layer.place < len(own) and own[layer.place] == own[layer.place] and total > 0
-        return own[layer.place] / total if known else None
+        own = self.by_name.get(layer.name, ())
+        known = layer.place < len(own) and own[layer.place] == own[layer.place] and self.total > 0
+        return own[layer.place] / self.total if known else None
 
 
 def read_profile(text: str) -> LayerTimes:
@@ -532,7 +559,7 @@ def read_profile(text: str) -> LayerTimes:
     if runs is None:
         return _plain_profile(_json(text))
     entries = re.split(r"\n(?=,? *\{ \"name\")", text[runs.end() :].rstrip().removesuffix("]"))[1:]
-    found = [_ENTRY.fullmatch(part) for part in entries]
+    found = [_ENTRY.fullmatch(part) if part.rstrip().endswith("}") else None for part in entries]
     bad = next((at for at, each in enumerate(found) if each is None), None)
     if bad is not None or not text.rstrip().endswith("]"):
         raise WrongInputError(f"entry {len(found) if bad is None else bad + 1} cannot be read: is the file cut off?")
@@ -603,14 +630,16 @@ def examine(manifest: Manifest, dump: Dump, times: LayerTimes | None = None) -> 
         verdicts.append(Verdict(asked.node, asked.op, asked.expect, verdict, name, because, share, asked.waived))
     pairs = frozenset(name for each in manifest.nodes for name in each.pairs).union(manifest.boundary)
     alone = [layer for layer in dump.layers if _stands_alone(layer, pairs)]
-    outer = [layer.name for layer in alone if set(layer.nodes).intersection(manifest.boundary)]
-    inner = tuple(layer.name for layer in alone if layer.name not in outer)
-    converting = [layer for layer in dump.layers if layer not in alone and _converts(layer)]
+    ends = frozenset(manifest.boundary)
+    outer = tuple(layer.name for layer in alone if ends.intersection(layer.nodes))
+    inner = tuple(layer.name for layer in alone if not ends.intersection(layer.nodes))
+    kept = {(layer.name, layer.place) for layer in alone}
+    converting = [layer for layer in dump.layers if (layer.name, layer.place) not in kept and _converts(layer)]
     reformats = tuple(layer.name for layer in converting)
     shares = [] if times is None else [times.share(layer) or 0.0 for layer in (*alone, *converting)]
     aside = None if times is None else min(1.0, math.fsum(shares))
     notes = (*_otherwise(manifest, by_node), *_of_times(dump, times), *_of_layers(dump))
-    return Examined(dump.form, tuple(verdicts), inner, tuple(outer), reformats, aside, notes)
+    return Examined(dump.form, tuple(verdicts), inner, outer, reformats, aside, notes)
 
 
 def _require_same_model(manifest: Manifest, dump: Dump, by_node: Mapping[str, Sequence[Layer]]) -> None:
