@@ -19,7 +19,7 @@ from qdsl.auditing.formats.terminal import render
 from qdsl.auditing.report import AuditReport
 from qdsl.diag import Diagnostics, QdslError
 from qdsl.engines.rtx import places
-from qdsl.engines.rtx.capabilities import CAPABILITIES, capability
+from qdsl.engines.rtx.capabilities import CAPABILITIES, capability, nearest
 from qdsl.engines.rtx.examining import Examined, examine
 from qdsl.engines.rtx.layers import layers
 from qdsl.engines.rtx.names import is_ambiguous, with_names
@@ -275,3 +275,19 @@ def test_the_extra_installs_what_the_environment_of_its_own_does() -> None:
     assert tuple(extras["rtx"]) == places.PACKAGES
     others = [each for name, held in extras.items() if name != "rtx" for each in held]
     assert not [each for each in others if "tensorrt" in each]
+
+
+@pytest.mark.parametrize(
+    ("of", "built"),
+    [
+        ("", "sm86"),
+        ("8.7", "sm86"),
+        ("8.9", "sm89"),
+        ("9.0", "sm89"),
+        ("12.1", "sm121"),
+        ("7.5", "sm75"),
+        ("5.3", "sm75"),
+    ],
+)
+def test_without_a_word_an_engine_is_for_the_nearest_gpu_that_can_be_built_for(of: str, built: str) -> None:
+    assert nearest(of) == built

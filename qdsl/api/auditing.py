@@ -13,7 +13,7 @@ from qdsl.auditing.fixing import Mended, mend
 from qdsl.auditing.report import AuditReport, TensorError, at_least
 from qdsl.causes.records import Ask, Causes
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
-from qdsl.engines.asked import RTX, Examination, examination, require_target
+from qdsl.engines.asked import RTX, examination, require_target
 from qdsl.graph import Model, load, save
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.constants import outside
@@ -21,12 +21,15 @@ from qdsl.lang import Loaded, require_complete
 from qdsl.lang import load as load_recipe
 from qdsl.lang.recipe import Recipe
 from qdsl.measure.events import Event, Listener, silent
+from qdsl.spec.engine import EngineSeen
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.targets import TARGETS
 from qdsl.targets.blocks import block_problems
 from qdsl.work.writing import make_place, require_place
 
 DEFAULT_TARGET = "ort"
+
+Look = Callable[[Path], EngineSeen]
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def audit(
 
 def _examination(
     engine: str | Path, capability: str | None, manifest: str | Path | None, fix: str | Path | None
-) -> Examination:
+) -> Look:
     """Raises QdslError engine-choice, engine-layers, rtx-capability, rtx-absent."""
     path = Path(engine)
     if str(engine) == RTX or not (path.suffix or path.exists()):
@@ -127,9 +130,7 @@ def _examination(
     return inspecting(path, None if manifest is None else Path(manifest))
 
 
-def _looked(
-    wanted: Sequence[Wanted], look: Examination | None, path: str | Path, listener: Listener
-) -> Sequence[Wanted]:
+def _looked(wanted: Sequence[Wanted], look: Look | None, path: str | Path, listener: Listener) -> Sequence[Wanted]:
     """The targets, with what an engine of the file at `path` is seen to compute."""
     if look is None:
         return wanted

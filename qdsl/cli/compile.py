@@ -37,7 +37,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="build an engine of the artifact for tensorrt with NVIDIA's TensorRT-RTX, without a GPU, and hold what "
         "its layers compute in against the plan (needs the extra `rtx`)",
     )
-    parser.add_argument("--cc", metavar="SM", help="with --check: the compute capability to build for (sm86)")
+    parser.add_argument(
+        "--cc",
+        metavar="SM",
+        help="with --check: the compute capability to build for (sm86, ..); without it the one nearest to the device's",
+    )
     parser.add_argument(
         "--build",
         action="store_true",

@@ -32,7 +32,7 @@ _NOT_TOLD = EngineVerdict(UNKNOWN, because="the engine does not speak of it")
 def checked(made: Made, look: Examination) -> EngineCheck:
     """An engine of the artifact, node by node beside its manifest. Raises QdslError artifact-write where the manifest
     that was just written cannot be read."""
-    seen = look(made.emitted.model)
+    seen = look(made.emitted.model, _manifest(made).capability)
     found = EngineCheck(
         made.plan.target, seen.source, seen.stage, refused=seen.refused, notes=seen.notes, reason=seen.reason
     )

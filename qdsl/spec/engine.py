@@ -105,8 +105,10 @@ class ManifestNode:
 @dataclass(frozen=True, slots=True)
 class QuantManifest:
     """`quant_manifest.json`, beside an emitted model: what to hold an engine against. `version` and `device` are the
-    recipe's ("" for none), `typing` is "weak" or "strong"; `boundary` are the Q nodes that have to stand alone, since
-    they read a graph input or a value that no layer writes in integers. `nodes` are in graph order."""
+    recipe's ("" for none), `capability` is the compute capability that its kernels need: the device's ("8.7"), without
+    one the least that runs the file's types, "" where any does. `typing` is "weak" or "strong"; `boundary` are the Q
+    nodes that have to stand alone, since they read a graph input or a value that no layer writes in integers. `nodes`
+    are in graph order."""
 
     format: int
     qdsl: str
@@ -118,3 +120,4 @@ class QuantManifest:
     typing: str
     nodes: tuple[ManifestNode, ...]
     boundary: tuple[str, ...] = ()
+    capability: str = ""

@@ -27,6 +27,16 @@ _NOT_THERE = {
 }
 
 
+def nearest(wanted: str) -> str:
+    """The newest of them that is no newer than a compute capability ("8.7"), or the oldest of all; DEFAULT for ""."""
+    if not wanted:
+        return DEFAULT
+    asked = tuple(map(int, wanted.split(".")))
+    known = [(int(name[2:-1]), int(name[-1])) for name in CAPABILITIES]
+    major, minor = max((each for each in known if each <= asked), default=min(known))
+    return f"sm{major}{minor}"
+
+
 def capability(text: str) -> str:
     """A compute capability by its name here, also said as "8.6" or "86". Raises QdslError rtx-capability."""
     word = text.strip().lower().removeprefix("sm").lstrip("_").replace(".", "")

@@ -12,6 +12,7 @@ from qdsl.spec import DTYPES
 from qdsl.spec.engine import MANIFEST_FORMAT, ManifestNode, ManifestPair, QuantManifest
 from qdsl.spec.plan import WIDENING, Fact, NodePlan, Plan
 from qdsl.targets.tensorrt.asked import release_of
+from qdsl.targets.tensorrt.devices import NARROW, device_named
 from qdsl.version import __version__
 
 # What multiplies: of these an engine says what they compute in.
@@ -42,7 +43,18 @@ def quant_manifest(plan: Plan, proto: ModelProto, folder: Path, sha256: str) -> 
         typing=typing,
         nodes=nodes,
         boundary=boundary,
+        capability=_capability(plan, settings.get("device")),
     )
+
+
+def _capability(plan: Plan, device: str | None) -> str:
+    if device is not None:
+        found: tuple[int, int] | None = device_named(device).capability
+    else:
+        schemes = (*(tensor.scheme for tensor in plan.tensors), *(weight.scheme for weight in plan.weights))
+        stored = {scheme.dtype.name for scheme in schemes} - {"int8"}  # which every GPU from here on has
+        found = max((each.least for each in NARROW if each.dtype in stored), default=None)
+    return "" if found is None else ".".join(map(str, found))
 
 
 def _settings(plan: Plan) -> dict[str, str]:
