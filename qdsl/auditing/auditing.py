@@ -25,7 +25,6 @@ from qdsl.finished.reading import read
 from qdsl.graph import Model
 from qdsl.graph.collector import collector_paused
 from qdsl.lang.recipe import Recipe, Target
-from qdsl.predict.edges import Edges, Written
 from qdsl.spec.engine import EngineSeen
 from qdsl.version import __version__
 
@@ -98,7 +97,7 @@ def _section(
     seen = audience(wanted.target, wanted.block)
     cpus = named(seen.capability.cpus, wanted.cpus) if seen.table else frozenset()
     # The predictor puts in the pairs that the runtime adds: rules see the file's own.
-    judged = seen.runs(finished, replace(collapsed, edges=_copied(collapsed.edges)))
+    judged = seen.runs(finished, replace(collapsed, edges=collapsed.edges.copied()))
     held = None if wanted.asked is None else hold(wanted.asked, finished, collapsed)
     audited = Audited(finished, collapsed, wanted.target, seen.capability, judged, cpus, held, wanted.engine)
     lines = {} if wanted.asked is None else wanted.asked.lines()
@@ -128,14 +127,6 @@ def _found(audited: Audited, lines: Mapping[Place, Span]) -> Iterable[Finding]:
         for found in rule.check(audited):
             line = found.line or lines.get(replace(found.place, port=-1))
             yield replace(found, targets=found.targets or (audited.target,), line=line)
-
-
-def _copied(edges: Edges) -> Edges:
-    written = {
-        name: Written({quant: dict(uses) for quant, uses in each.quants.items()}, dict(each.floats), each.graph_output)
-        for name, each in edges.written.items()
-    }
-    return replace(edges, reads=dict(edges.reads), written=written, repeated=dict(edges.repeated))
 
 
 def _all_of(recipe: Recipe, wanted: Sequence[Wanted]) -> bool:

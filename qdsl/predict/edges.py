@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qdsl.graph.view import GraphView, Use
 from qdsl.predict.bounds import Interval, bounds, union
@@ -107,6 +107,16 @@ class Edges:
     lowered: bool = False
     repeated: dict[str, tuple[str, Quant]] = field(default_factory=dict)
     fits: dict[Use, Interval] = field(default_factory=dict)
+
+    def copied(self) -> Edges:
+        """The same edges, to be changed: `fits` is shared."""
+        written = {
+            name: Written(
+                {quant: dict(uses) for quant, uses in each.quants.items()}, dict(each.floats), each.graph_output
+            )
+            for name, each in self.written.items()
+        }
+        return replace(self, reads=dict(self.reads), written=written, repeated=dict(self.repeated))
 
     def quantize(self, tensor: str, quant: Quant, readers: Sequence[Use], to_output: bool = False) -> None:
         """Puts a Q after `tensor`, unless the same stands there; `readers`, which read floats so far, and the graph

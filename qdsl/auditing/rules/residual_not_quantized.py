@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from qdsl.auditing.carrying import carried
+from qdsl.auditing.carrying import reads_carried
 from qdsl.auditing.finding import Finding, Fix, Place
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.standing import ORT, TENSORRT, passes_integers, reason, standing
@@ -63,7 +63,7 @@ class Check:
 def _is_quantized(audited: Audited, node: NodeView, port: int) -> bool:
     """Whether a branch comes through Q and DQ; TensorRT carries them over what moves values."""
     known = standing(audited).read(node, port) is not None
-    return known or (audited.target == TENSORRT and node.inputs[port] in carried(audited))
+    return known or (audited.target == TENSORRT and reads_carried(audited, node, port))
 
 
 def _why(audited: Audited) -> str:

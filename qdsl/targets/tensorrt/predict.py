@@ -8,11 +8,11 @@ from math import prod
 
 from qdsl.capability import COMPUTE, Capability, Row
 from qdsl.graph.view import GraphView, NodeView, Use
+from qdsl.predict.carried import carry
 from qdsl.predict.edges import Edges
 from qdsl.predict.rules import judge
 from qdsl.spec import DTYPES, Granularity
 from qdsl.spec.plan import FLOAT8_KERNEL, Prediction
-from qdsl.targets.tensorrt.carried import carry
 
 _FLOAT8 = DTYPES["float8"]
 _WIDE = 8
@@ -57,6 +57,8 @@ def _loses(node: NodeView, row: Row, view: GraphView, edges: Edges, capability: 
         quant = edges.reads.get(Use(node.index, port))
         if quant is not None and quant.granularity is not Granularity.PER_TENSOR:
             return reasons["many_scales"]
+        if quant is not None and not quant.scalar:
+            return reasons["vector_scale"]
     for port in weights:
         quant = edges.reads.get(Use(node.index, port))
         if quant is None or quant.granularity is not Granularity.PER_CHANNEL or quant.axis is None:

@@ -2,22 +2,25 @@
 values.
 
 Held against TensorRT-RTX 1.7.1: a Conv computes in int8 behind every operator of `qdsl.graph.moves` that was tried, in
-chains too, if all that it joins has one scale; and behind a Pad of zeros right in front of it, but of nothing else, if
-nobody else reads what the Pad writes. Not behind a MaxPool that reads through a pair where another pair stands behind
-the MaxPool, too: that one moves before it, and nothing is carried over it then.
+chains too, if all that it joins has one scale; behind a Mul or a Div by one constant number, which becomes part of the
+scale; and behind a Pad of zeros right in front of it, but of nothing else, if nobody else reads what the Pad writes.
+Not behind a MaxPool that reads through a pair where another pair stands behind the MaxPool, too: that one moves before
+it, and nothing is carried over it then. The predictor and the rules of the audit ask it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from qdsl.graph.moves import is_data_port
 from qdsl.graph.neighbours import CONVS, scalar
 from qdsl.graph.view import GraphView, NodeView, Use
-from qdsl.predict.edges import Edges, Quant
+from qdsl.predict.edges import OUTPUT, Edges, Quant
 
 _FILL = 2  # the port of a Pad
 _POOL = "MaxPool"
+_SCALES, _TWO = frozenset({"Mul", "Div"}), 2
 
 
 def carry(view: GraphView, edges: Edges) -> None:
@@ -40,11 +43,24 @@ def _held(view: GraphView, edges: Edges) -> Mapping[str, Quant]:
     for node in view.nodes:
         if node.op == _POOL and _stays_behind(node, edges, found, behind):
             continue
-        quants = {_of(node, port, edges, found) for port in range(len(node.inputs)) if is_data_port(node, port)}
-        quant = quants.pop() if len(quants) == 1 else None
+        quants = [_of(node, port, edges, found) for port in range(len(node.inputs)) if is_data_port(node, port)]
+        alike = len({each.params if each is not None else "" for each in quants}) == 1
+        quant = quants[0] if alike else _scaled(view, node, edges, found)
         if quant is not None:
             found.update(dict.fromkeys(filter(None, node.outputs), quant))
     return found
+
+
+def _scaled(view: GraphView, node: NodeView, edges: Edges, found: Mapping[str, Quant]) -> Quant | None:
+    """What a product with one constant number holds: the same integers, in other steps."""
+    if node.op not in _SCALES or node.domain or len(node.inputs) != _TWO:
+        return None
+    port = next((at for at in range(_TWO) if scalar(view, node.inputs[1 - at]) is not None), None)
+    quant = None if port is None or (port and node.op == "Div") else _of(node, port, edges, found)
+    if port is None or quant is None:
+        return None
+    by = scalar(view, node.inputs[1 - port])
+    return replace(quant, params=f"{quant.params} {node.op} {by!r}", step=0.0, reach=None)
 
 
 def _stays_behind(node: NodeView, edges: Edges, found: Mapping[str, Quant], behind: frozenset[str]) -> bool:
@@ -55,12 +71,17 @@ def _stays_behind(node: NodeView, edges: Edges, found: Mapping[str, Quant], behi
 
 
 def _quantized_behind(view: GraphView, edges: Edges) -> frozenset[str]:
-    """Tensors that are quantized, as they are or behind nodes that only move their values."""
-    found = {name for name, written in edges.written.items() if written.quants}
+    """Tensors that are quantized for a reader, as they are or behind nodes that only move their values."""
+    found = {name for name, written in edges.written.items() if any(map(_is_read, written.quants.values()))}
     for node in reversed(view.nodes):
         if any(name in found for name in node.outputs):
             found.update(name for port, name in enumerate(node.inputs) if is_data_port(node, port))
     return frozenset(found)
+
+
+def _is_read(uses: Iterable[Use]) -> bool:
+    """Whether somebody reads what a QuantizeLinear wrote: in a file of others, perhaps nobody does."""
+    return any(use.node >= 0 or use == OUTPUT for use in uses)
 
 
 def _of(node: NodeView, port: int, edges: Edges, found: Mapping[str, Quant]) -> Quant | None:
