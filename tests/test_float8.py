@@ -226,3 +226,15 @@ def test_where_there_is_none_it_is_an_error_at_its_line(target: str, because: st
     found = refused(tmp_path, target=target)
     assert [(code, line) for code, line, _ in found] == [("target-cannot", 4)] * 2
     assert all(because in label for _, _, label in found)
+
+
+def test_a_scale_per_channel_comes_with_10_6(tmp_path: Path) -> None:
+    head = HEAD.replace("weights float8;", "weights float8 per_channel;")
+
+    def weights(version: str) -> set[str]:
+        recipe = project(tmp_path / version, head=head.format("", f'tensorrt {{ version "{version}"; device "l4" }}'))
+        return {str(weight.scheme) for weight in qdsl.plan(recipe).plans[0].weights}
+
+    assert weights("10.6") == {"float8 symmetric per_channel"}
+    with pytest.raises(QdslError, match="per_channel"):
+        weights("10.5")

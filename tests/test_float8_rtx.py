@@ -34,8 +34,9 @@ def test_float8_and_int8_side_by_side_are_built_as_planned(tmp_path: Path) -> No
     assert refused.stage == "build" and "fp8_e4m3" in refused.failed[0]
 
 
-def test_kernels_of_up_to_32_elements_are_in_float8(tmp_path: Path) -> None:
-    made = compiled(tmp_path, proto=convs(*KERNELS))
+@pytest.mark.parametrize("scales", ["per_tensor", "per_channel"])
+def test_kernels_of_up_to_32_elements_are_in_float8(scales: str, tmp_path: Path) -> None:
+    made = compiled(tmp_path, f"layers op Conv {{ weights float8 {scales} }}\n", proto=convs(*KERNELS))
     planned = {node.node: FP8 if node.prediction.runs == "integer" else DROPPED for node in made.targets[0].plan.nodes}
     assert examine(emitted(made), "sm89").verdicts == planned
 

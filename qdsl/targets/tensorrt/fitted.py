@@ -12,12 +12,15 @@ from dataclasses import replace
 from qdsl.capability import Capability, Row, TypeRow
 from qdsl.diag import Severity
 from qdsl.lang.recipe import Target
+from qdsl.spec import Granularity
 from qdsl.targets.tensorrt.asked import Asked, asked, problems_of
 from qdsl.targets.tensorrt.devices import NARROW, Narrow
 from qdsl.targets.tensorrt.versions import Release
 
 # The first version whose parser takes a DequantizeLinear without a QuantizeLinear before it, on stored integers.
 _STORED_INTEGERS = Release(10, 0)
+# The first with a scale per channel for products of float8 (release notes of 10.6).
+_FLOAT8, _FLOAT8_CHANNELS = "float8", Release(10, 6)
 # What every device of recent years has: Ampere.
 _COMMON = (8, 0)
 
@@ -29,6 +32,8 @@ def fitted(table: Capability, block: Target) -> Capability:
     wanted = asked(block)
     lacking = {narrow.dtype: why for narrow in NARROW if (why := _lacks(narrow, wanted))}
     types = {name: _without(row, lacking[name]) if name in lacking else row for name, row in table.types.items()}
+    if wanted.release < _FLOAT8_CHANNELS:
+        types[_FLOAT8] = _of_one_scale(types[_FLOAT8])
     types |= {one.dtype: replace(types[one.dtype], caution=_caution(one)) for one in _not_everywhere(wanted, types)}
     rows = tuple(_row(row, frozenset(lacking)) for row in table.rows)
     paired, half = wanted.release < _STORED_INTEGERS, table.half_scales and wanted.release.strong
@@ -44,6 +49,11 @@ def _lacks(narrow: Narrow, wanted: Asked) -> str:
         has, needs = (".".join(map(str, pair)) for pair in (device.capability, narrow.least))
         return f"{device.title} has no {narrow.dtype}: its compute capability is {has}, and {needs} was the first"
     return ""
+
+
+def _of_one_scale(row: TypeRow) -> TypeRow:
+    """`row` with one scale for a weight, and no more."""
+    return replace(row, weight=replace(row.weight, granularities=(Granularity.PER_TENSOR,)))
 
 
 def _not_everywhere(wanted: Asked, known: Container[str]) -> Iterator[Narrow]:
