@@ -132,6 +132,7 @@ ENTRIES = (
         "qdsl.passes.pair_weights:PairWeights",
         "let stored weights stand as floats behind a QuantizeLinear of their own",
         lowers=("tensorrt",),
+        of_plan=True,
     ),
     Entry(
         "weights_only",
