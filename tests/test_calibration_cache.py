@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qdsl.calibrate.cache_file import LARGEST, is_unnamed, parse_cache, read_cache, render_cache
+from qdsl.calibrate.cache_file import LARGEST, holds, is_unnamed, parse_cache, read_cache, render_cache
 from qdsl.diag import Diagnostic, QdslError
 
 HEADER = "TRT-8600-EntropyCalibration2"
@@ -61,8 +61,15 @@ def test_what_is_written_is_read_back(scales: dict[str, float]) -> None:
 
 
 def test_a_name_that_no_line_holds_is_not_written() -> None:
-    with pytest.raises(ValueError, match="holds the name"):
-        render_cache("8600", {"two\nlines": 1.0})
+    for name in ("two\nlines", "two\x85lines", "", "a\x00b", "x" * 4096):
+        assert not holds(name)
+        with pytest.raises(ValueError, match="holds the name"):
+            render_cache("8600", {name: 1.0})
+
+
+def test_the_longest_name_that_is_written_is_read_back() -> None:
+    name = max((letters for count in range(4080, 4096) if holds(letters := "x" * count)), key=len)
+    assert dict(parse_cache(render_cache("8600", {name: 1.0}).encode(), "c").scales) == {name: 1.0}
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from compile_tools import cli, project
+from compile_tools import cli, project, residual_net
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 import qdsl
@@ -154,3 +156,28 @@ def test_the_same_recipe_gives_the_same_directory(tmp_path: Path) -> None:
         qdsl.compile(recipe, out=tmp_path / str(number), workers=workers, lock=False)
         found.append({path.name: path.read_bytes() for path in (tmp_path / str(number) / "demo/tensorrt").iterdir()})
     assert found[0] == found[1]
+
+
+HOSTILE = "a:b $(touch x) \n'\"`; é"
+
+
+def test_names_that_no_shell_and_no_cache_holds(tmp_path: Path) -> None:
+    """The input and another tensor: what lies beside the model is a script still, and the cache says what it lacks."""
+    proto = residual_net()
+    for side in (proto.graph.input, *(each for node in proto.graph.node for each in (node.input, node.output))):
+        for at, each in enumerate(side):
+            name = each if isinstance(each, str) else each.name
+            if name in ("x", "r") and isinstance(each, str):
+                side[at] = HOSTILE + name
+            elif name == "x":
+                each.name = HOSTILE + name
+    rules = 'target tensorrt { version "10.3" }\n'
+    result = qdsl.compile(project(tmp_path, rules, head=HEAD, proto=proto), out=tmp_path / "build", lock=False)
+    folder = result.targets[0].emitted.directory
+    environment = {**os.environ, "TRTEXEC": "echo", "PYTHON": "echo"}
+    steps = ["sh", "commands.sh", "build", "profile", "verify", "build_by_python", "forced", "implicit"]
+    subprocess.run(steps, cwd=folder, env=environment, capture_output=True, check=True)
+    assert not (folder / "x").exists()
+    _, *lines = (folder / "implicit" / "calib.cache").read_text(encoding="utf-8").splitlines()
+    assert {line.rpartition(": ")[0] for line in lines} == {"t", "f"}
+    assert "lacks the scale of 2 tensors" in (folder / "README.md").read_text(encoding="utf-8")

@@ -177,6 +177,13 @@ def test_no_name_of_a_model_is_read_by_the_shell(tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
+def test_an_output_that_reads_as_an_option_has_a_tolerance_too(tmp_path: Path) -> None:
+    found = Golden(1, {"--help": 0.5, "-x": 0.25, "boxes": 0.02})
+    made = replace(building(Release(10, 3), None), golden=found)
+    (check,) = told(commands(made), tmp_path, "check")
+    assert check[-3:] == ["--atol", "0.5", "boxes:0.02"]
+
+
 def test_a_step_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as caught:
         told(commands(building(Release(10, 3))), tmp_path, "bild")
@@ -262,6 +269,12 @@ def test_everything_is_written_and_written_again(tmp_path: Path) -> None:
     assert before == {path: path.read_bytes() for path in paths}
     assert os.access(tmp_path / "commands.sh", os.X_OK)
     assert json.loads((tmp_path / "golden.json").read_text(encoding="utf-8"))["polygraphy_class"] == "RunResults"
+
+
+def test_the_readme_says_what_the_cache_lacks() -> None:
+    cached = building(Release(10, 3), NANO, cache="implicit")
+    assert "It lacks the scale of 2 tensors" in readme(replace(cached, uncached=2))
+    assert "It lacks" not in readme(cached)
 
 
 def test_what_a_version_does_not_take_is_not_written(tmp_path: Path) -> None:

@@ -94,10 +94,16 @@ def parse_cache(content: bytes, name: str) -> CalibrationCache:
     return CalibrationCache(header[1], header[2], reader.scales, hashlib.sha256(content).hexdigest())
 
 
+def holds(name: str) -> bool:
+    """Whether a line of a cache can name a tensor so: printable, and short enough to be read again."""
+    return bool(name) and name.isprintable() and len(name) <= _LONGEST - len(": 01234567")
+
+
 def render_cache(version: str, scales: Mapping[str, float], algorithm: str = "EntropyCalibration2") -> str:
-    """The text of a cache. Raises ValueError for a scale that float32 does not hold, or a name that no line can."""
+    """The text of a cache. Raises ValueError for a scale that float32 does not hold, or a name that no line can
+    (see `holds`)."""
     for name in scales:
-        if not name or "\n" in name or "\r" in name:
+        if not holds(name):
             raise ValueError(f"no line of a calibration cache holds the name {name!r}")
     lines = [f"{name}: {struct.pack('>f', scale).hex()}" for name, scale in scales.items()]
     return "\n".join([f"TRT-{version}-{algorithm}", *lines, ""])

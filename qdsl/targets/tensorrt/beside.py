@@ -26,10 +26,11 @@ COMMANDS, README, CACHE = "commands.sh", "README.md", "calib.cache"
 @dataclass(frozen=True, slots=True)
 class Calibrated:
     """The float model with one scale per tensor (largest absolute value / 127). `save` writes the model at a path, with
-    its external data beside it where it has any."""
+    its external data beside it where it has any; `left_out` tensors have names that no line of a cache holds."""
 
     save: Callable[[Path], object]
     scales: Mapping[str, float]
+    left_out: int = 0
 
 
 def beside(
@@ -54,7 +55,7 @@ def beside(
     building = Building(manifest, release, device, tuple(inputs), golden)
     written = list(golden.files)
     if calibrated is not None and release.calibration_caches:
-        building = replace(building, cache=_folder(building))
+        building = replace(building, cache=_folder(building), uncached=calibrated.left_out)
         written += _write_calibrated(folder / building.cache, calibrated, building.cache_version)
     for name in SCRIPTS:
         written.append(_write(folder / name, files(scripts).joinpath(name).read_text(encoding="utf-8")))

@@ -48,7 +48,8 @@ class Input:
 @dataclass(frozen=True, slots=True)
 class Building:
     """One emitted directory. `manifest` is its quant_manifest.json, `golden` what was written of samples, `cache` the
-    folder of a float file with a calibration cache ("": there is none), where that is asked for."""
+    folder of a float file with a calibration cache ("": there is none), where that is asked for; it lacks `uncached`
+    tensors, whose names no cache holds."""
 
     manifest: QuantManifest
     release: Release
@@ -56,6 +57,7 @@ class Building:
     inputs: tuple[Input, ...]
     golden: Golden = field(default_factory=Golden)
     cache: str = ""
+    uncached: int = 0
 
     def __post_init__(self) -> None:
         if self.strong and not self.release.strong:

@@ -216,10 +216,16 @@ def _python_shapes(building: Building) -> list[str]:
 
 def _check(building: Building) -> str:
     held = [f"--load-inputs={INPUTS_JSON}", f"--load-outputs={GOLDEN_JSON}", "--check-error-stat=mean"]
-    kept = {name: value for name, value in building.golden.tolerances.items() if not name.startswith("-")}
-    tolerances = [f"{name}:{value:g}" for name, value in kept.items()]
+    tolerances = list(_tolerances(building.golden.tolerances))
     words = ["run", ENGINE, "--trt", "--model-type=engine", *held, *(["--atol", *tolerances] if tolerances else [])]
     return _line("polygraphy", words)
+
+
+def _tolerances(found: Mapping[str, float]) -> Iterator[str]:
+    """Of each output by its name; one whose name would read as an option has the number for all that are not named."""
+    unnamed = [value for name, value in found.items() if name.startswith("-")]
+    yield from (f"{max(unnamed):g}",) if unnamed else ()
+    yield from (f"{name}:{value:g}" for name, value in found.items() if not name.startswith("-"))
 
 
 def _line(program: str, words: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from qdsl.spec.engine import QUANT_MANIFEST
-from qdsl.spec.words import plain
+from qdsl.spec.words import count, plain
 from qdsl.targets.tensorrt.building import LAST_WITH_DLA, Building
 from qdsl.targets.tensorrt.commands import JETSON_TRTEXEC
 
@@ -31,7 +31,7 @@ def _title(building: Building) -> Iterator[str]:
     yield f"# {_code(manifest.recipe)} for TensorRT {building.release}{where}"
     yield ""
     kinds = Counter(node.expect for node in manifest.nodes)
-    told = ", ".join(f"{count} in {_EXPECTED.get(kind, kind)}" for kind, count in sorted(kinds.items()))
+    told = ", ".join(f"{many} in {_EXPECTED.get(kind, kind)}" for kind, many in sorted(kinds.items()))
     yield f"`model.onnx` is quantized with Q/DQ pairs. Nodes that have to compute in a type: {told or 'none'}."
 
 
@@ -45,9 +45,8 @@ def _files(building: Building) -> Iterator[str]:
     yield "| `profile_engine.py` | times the engine: `times.json`, `profile.json` |"
     yield "| `verify_engine.py` | holds `layers.json` against the manifest, node by node |"
     if building.golden.samples:
-        count = building.golden.samples
         yield (
-            f"| `inputs.npz`, `golden.npz` | {count} sample{'s' if count > 1 else ''}, and what the graph makes of "
+            f"| `inputs.npz`, `golden.npz` | {count(building.golden.samples, 'sample')}, and what the graph makes of "
             "them in ONNX Runtime, node by node as it is written |"
         )
         yield "| `inputs.json`, `golden.json` | the same as polygraphy reads them |"
@@ -164,6 +163,9 @@ def _cache(building: Building) -> Iterator[str]:
         f"manifest does not speak of that engine. Its first line is {version}, and a TensorRT of another number or "
         f"patch refuses it: `CACHE_VERSION=8602 sh commands.sh {building.cache}` builds with that of 8.6.2."
     )
+    if building.uncached:
+        tensors = count(building.uncached, "tensor")
+        yield f"It lacks the scale of {tensors}, whose names no line of a cache holds: those stay float there."
     if building.dla:
         yield (
             f"A DLA takes int8 in this form only, and the last version with one is {LAST_WITH_DLA}; what it cannot run "

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 
+from qdsl.calibrate.cache_file import holds
 from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.graph import Model, save
 from qdsl.spec.decode import decode, json_data
@@ -82,11 +83,13 @@ def _first(side: int | None, seen: Sequence[int]) -> int:
 
 
 def _calibrated(model: Model, proto: ModelProto, folder: Path) -> Calibrated | None:
-    """The float model with the scales of its tensors that the emitted one quantizes; None where it quantizes none."""
+    """The float model with the scales of its tensors that the emitted one quantizes; None where it quantizes none that
+    a cache can name."""
     view = model.view()
     found = _scales(proto, folder).items()
-    scales = {name: scale for name, scale in found if name in view.inputs or view.producer(name) is not None}
-    return Calibrated(lambda path: save(model, path), scales) if scales else None
+    known = {name: scale for name, scale in found if name in view.inputs or view.producer(name) is not None}
+    scales = {name: scale for name, scale in known.items() if holds(name)}
+    return Calibrated(lambda path: save(model, path), scales, len(known) - len(scales)) if scales else None
 
 
 def _scales(proto: ModelProto, folder: Path) -> Mapping[str, float]:
