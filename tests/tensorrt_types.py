@@ -256,8 +256,18 @@ HALVES: dict[str, Case] = {
 # --- floats of 8 and 4 bits -------------------------------------------------------------------------------------------
 
 
-def narrow(op: str, element: str, shape: tuple[int, ...] = (), *, data: str = _EIGHT, **along: int) -> ModelProto:
-    """A product with weights of `element`, its scale of that shape; `data` is the type of the pair before it."""
+def narrow(
+    op: str,
+    element: str,
+    shape: tuple[int, ...] = (),
+    *,
+    data: str = _EIGHT,
+    kernel: int = 3,
+    pooled: bool = False,
+    **along: int,
+) -> ModelProto:
+    """A product with weights of `element`, its scale of that shape; `data` is the type of the pair before it, behind
+    which a MaxPool stands (`pooled`)."""
     file = int8(opset=23)
     scale, eight = file.constant("s", np.float32(0.1)), data == _EIGHT
     read = "x"
@@ -266,11 +276,12 @@ def narrow(op: str, element: str, shape: tuple[int, ...] = (), *, data: str = _E
         read = file.node("DequantizeLinear", read, scale, "z", name="dq")
     elif data:
         read = file.pair("x")
+    read = file.node("MaxPool", read, name="pool", kernel_shape=[2, 2]) if pooled else read
     steps = file.constant("w_s", np.full(shape, 0.1, np.float32))
     model = file.give(
         file.node(op, read, file.node("DequantizeLinear", "w", steps, name="w_dq", **along), name="product")
     )
-    kind, dims = getattr(TensorProto, element), (32, 32, 3, 3) if op == "Conv" else (64, 64)
+    kind, dims = getattr(TensorProto, element), (32, 32, kernel, kernel) if op == "Conv" else (64, 64)
     values = np.resize([0.5, 1, 2, -1], int(np.prod(dims))).tolist()
     model.graph.initializer.append(helper.make_tensor("w", kind, dims, values))
     if eight:
@@ -323,6 +334,11 @@ NARROW: dict[str, Case] = {
     "float8, one scale": _narrow("MatMul", _EIGHT, _NEW, NOTE, on="SM89", computes="FP8"),
     "float8, 8.6": _narrow("MatMul", _EIGHT, _NEW, NOTE, on="SM86", stage="build", says=f"{_HARDWARE}fp8_e4m3"),
     "float8 Conv": _narrow("Conv", _EIGHT, _NEW, NOTE, 32, on="SM89", axis=0, computes="FP8"),
+    "float8 Conv, 5x5": _narrow("Conv", _EIGHT, _NEW, NOTE, 32, on="SM89", axis=0, kernel=5, computes="FP8"),
+    "float8 Conv, 7x7": _narrow("Conv", _EIGHT, _NO_KERNEL, WARNING, 32, on="SM89", axis=0, kernel=7, computes=DROPPED),
+    "float8 Conv behind a MaxPool": _narrow(
+        "Conv", _EIGHT, _NO_KERNEL, WARNING, 32, on="SM89", axis=0, pooled=True, computes=DROPPED
+    ),
     "float8, outputs": _narrow("MatMul", _EIGHT, _NEW, NOTE, 64, on="SM89", axis=1, computes="FP8"),
     "float8, inputs": _narrow(
         "MatMul", _EIGHT, "weights_along_inputs", WARNING, 64, on="SM89", axis=0, computes=UNKNOWN
