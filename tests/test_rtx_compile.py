@@ -9,16 +9,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from compile_tools import HEAD, project, residual_net
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper
 from test_audit_mutants import float_net
 
 import qdsl
 from qdsl.cli import main
 from qdsl.diag import QdslError, Span
 from qdsl.engines.rtx import places
+from qdsl.engines.rtx.examining import examine
 from qdsl.harness.engine_checks import CheckedNode, EngineCheck
 from qdsl.harness.reading import parsed
 from qdsl.measure.budgets import Budget
@@ -206,3 +208,38 @@ def test_the_plan_of_a_branched_net_is_what_the_engine_computes(tmp_path: Path) 
     expected = {each.node: each.expect for each in found.nodes}
     assert expected.pop("left") == "float32" and set(expected.values()) == {"int8"}
     assert not replace(found, nodes=()).planned
+
+
+@pytest.mark.slow
+@pytest.mark.rtx
+@rtx
+@pytest.mark.parametrize(("open", "told"), [((0,), []), ((0, 2, 3), ["x: 1x3x64x64"])], ids=["batch", "sizes"])
+def test_open_dimensions_get_sizes_to_be_built_with(open: tuple[int, ...], told: list[str], tmp_path: Path) -> None:
+    recipe = project(tmp_path, head=TENSORRT + "target tensorrt { require qdq survives }\n", proto=convolutions())
+    onnx.save(opened(convolutions(), open), tmp_path / "demo.onnx")
+    made = qdsl.compile(recipe, out=tmp_path / "build", check="rtx", lock=False)
+    (found,) = made.engines
+    assert found.as_predicted and made.targets[0].budgets[0].verdict == "holds"
+    assert [each.partition("taken so: ")[2] for each in found.notes if "taken so" in each] == told
+
+
+@pytest.mark.slow
+@pytest.mark.rtx
+@rtx
+def test_a_size_that_does_not_fit_decides_nothing() -> None:
+    """A Reshape in the model knows the size that the input leaves open."""
+    proto = opened(convolutions(), (2, 3))
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([1, 512]), "rows"))
+    proto.graph.node.append(onnx.helper.make_node("Reshape", ["j", "rows"], ["flat"], "flat"))
+    proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("flat", onnx.TensorProto.FLOAT, [1, 512]))
+    seen = examine(proto).seen
+    assert seen.stage == UNDECIDED and "at the sizes that were taken (x: 1x3x64x64)" in seen.reason
+
+
+def opened(proto: ModelProto, open: tuple[int, ...]) -> ModelProto:
+    """With dimensions of the input, and of outputs, without a size."""
+    for value in (*proto.graph.input, *proto.graph.output):
+        for at in open:
+            value.type.tensor_type.shape.dim[at].dim_param = f"side{at}"
+    del proto.graph.value_info[:]
+    return proto

@@ -285,8 +285,9 @@ def test_the_extra_installs_what_the_environment_of_its_own_does() -> None:
         ("8.9", "sm89"),
         ("9.0", "sm89"),
         ("12.1", "sm121"),
-        ("7.5", "sm75"),
-        ("5.3", "sm75"),
+        ("8.0", "sm80"),
+        ("7.5", "sm86"),
+        ("5.3", "sm86"),
     ],
 )
 def test_without_a_word_an_engine_is_for_the_nearest_gpu_that_can_be_built_for(of: str, built: str) -> None:

@@ -14,6 +14,7 @@ CAPABILITIES = {
     "sm120": "GeForce RTX 50",
     "sm121": "GB10",
 }
+_AMPERE = (8, 0)
 _NOT_THERE = {
     "sm53": "Jetson Nano",
     "sm62": "Jetson TX2",
@@ -28,13 +29,12 @@ _NOT_THERE = {
 
 
 def nearest(wanted: str) -> str:
-    """The newest of them that is no newer than a compute capability ("8.7"), or the oldest of all; DEFAULT for ""."""
-    if not wanted:
-        return DEFAULT
-    asked = tuple(map(int, wanted.split(".")))
-    known = [(int(name[2:-1]), int(name[-1])) for name in CAPABILITIES]
-    major, minor = max((each for each in known if each <= asked), default=min(known))
-    return f"sm{major}{minor}"
+    """The newest of them that is no newer than a compute capability ("8.7"). DEFAULT for "", and for GPUs before
+    Ampere: this builder makes floats of int8 for them without a word, as TensorRT's own does not."""
+    asked = tuple(map(int, wanted.split("."))) if wanted else (0, 0)
+    known = {name: (int(name[2:-1]), int(name[-1])) for name in CAPABILITIES}
+    fitting = [name for name, each in known.items() if _AMPERE <= each <= asked]
+    return max(fitting, key=lambda name: known[name], default=DEFAULT)
 
 
 def capability(text: str) -> str:

@@ -20,6 +20,8 @@ from typing import Any
 
 import tensorrt_rtx_bindings as trt
 
+# Of dimensions that a model leaves open: the first is taken for a batch, of this range; others have this one size.
+_BATCH, _SIZE = (1, 1, 8), 64
 _NO_DRIVER = ("catchCudaError", "CUDA driver", "cudaError 35")  # said once after any first error, and of the machine
 
 
@@ -63,6 +65,26 @@ def quantized(network: Any) -> dict[str, str]:
     return {each.name: each.dtype.name for each in outputs}
 
 
+def take_sizes(keep: list[Any], builder: Any, network: Any, config: Any) -> list[str]:
+    """Give every open dimension of an input its size: nothing is built without. Returns what had to be guessed, a batch
+    apart: `x: 1x3x64x64`."""
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    shapes = {each.name: tuple(each.shape) for each in inputs if -1 in tuple(each.shape)}
+    if not shapes:
+        return []
+    profile = builder.create_optimization_profile()
+    keep.append(profile)
+    guessed = []
+    for name, shape in shapes.items():
+        sides = [_BATCH if side < 0 and not at else (_SIZE if side < 0 else side,) * 3 for at, side in enumerate(shape)]
+        least, usual, most = zip(*sides, strict=True)
+        profile.set_shape(name, least, usual, most)
+        if -1 in shape[1:]:
+            guessed.append(f"{name}: {'x'.join(map(str, usual))}")
+    config.add_optimization_profile(profile)
+    return guessed
+
+
 def build(keep: list[Any], path: str, capability: str, beside: str) -> dict[str, Any]:
     log = Log()
     builder = trt.Builder(log)
@@ -78,6 +100,7 @@ def build(keep: list[Any], path: str, capability: str, beside: str) -> dict[str,
     config.num_compute_capabilities = 1
     config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    found["guessed"] = take_sizes(keep, builder, network, config)
     engine = builder.build_serialized_network(network, config)
     keep += [config, engine]
     if engine is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from qdsl.graph.functions import inline_functions
 from qdsl.graph.limits import DEFAULT_LIMITS
 from qdsl.spec.bounds import UnfitError
 from qdsl.spec.engine import BUILD, BUILT, PARSE, UNDECIDED, EngineRefusal, EngineSeen, EngineVerdict
+from qdsl.spec.words import plain
 
 _CONSTANT = re.compile(r"Failed to import initializer: (.+)")
 _ALWAYS = (
@@ -31,6 +32,7 @@ _ALWAYS = (
     "it is no result of a Jetson, nor of Hopper: TensorRT-RTX builds for neither",
     "whether layers write int8 is not shown: here each of them writes floats",
 )
+_MOST_SIZES = 3
 _DEPTHWISE = "what depthwise layers cost is not shown: here each of their groups is padded to four channels"
 _TRANSPOSED = "each ConvTranspose computes in floats here, whatever its pairs are"
 
@@ -94,11 +96,15 @@ class _Work:
             refused, reason = self._refused(built)
             seen = EngineSeen(label, PARSE, refused=refused, notes=self.notes(), reason=reason, warnings=built.warnings)
             return Examined(seen)
+        if built.stage == BUILD and built.guessed:
+            said = f": {built.failed[0]}" if built.failed else ""
+            raise UndecidedError(f"no engine is built at the sizes that were taken ({built.guessed[0]}){said}")
         if built.stage == BUILD:
             failed = tuple(EngineRefusal("", text) for text in built.failed) or (EngineRefusal("", "it says nothing"),)
             seen = EngineSeen(label, BUILD, refused=failed, notes=self.notes(), warnings=built.warnings)
             return Examined(seen, built.quantized)
-        seen = EngineSeen(label, BUILT, self._verdicts(built), notes=self.notes(), warnings=built.warnings)
+        notes = self.notes(built.guessed)
+        seen = EngineSeen(label, BUILT, self._verdicts(built), notes=notes, warnings=built.warnings)
         return Examined(seen, built.quantized)
 
     def _verdicts(self, built: Built) -> dict[str, EngineVerdict]:
@@ -137,12 +143,13 @@ class _Work:
             node = next((one.name for one in self.model.graph.node if name in one.input), "")
         return EngineRefusal(self.known.get(node, ""), each.text, each.function)
 
-    def notes(self) -> tuple[str, ...]:
-        """What must not be concluded, as far as the file has it."""
+    def notes(self, guessed: Sequence[str] = ()) -> tuple[str, ...]:
+        """What must not be concluded, as far as the file has it; `guessed` are sizes that it leaves open."""
+        sizes = [f"open dimensions were taken so: {plain(each)[:200]}" for each in guessed[:_MOST_SIZES]]
         nodes = self.model.graph.node
         depthwise = any(each.op_type == "Conv" and _groups(each.attribute) > 1 for each in nodes)
         transposed = any(each.op_type == "ConvTranspose" for each in nodes)
-        return (*_ALWAYS, *([_DEPTHWISE] if depthwise else []), *([_TRANSPOSED] if transposed else []))
+        return (*_ALWAYS, *([_DEPTHWISE] if depthwise else []), *([_TRANSPOSED] if transposed else []), *sizes)
 
 
 def _groups(attributes: Iterable[AttributeProto]) -> int:

@@ -42,14 +42,16 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What became of a model. `quantized` are the types of what QuantizeLinear writes, by tensor; `failed` the words of
-    the builder, `layers` the text of the finished engine."""
+    """What became of a model. `quantized` are the types of what QuantizeLinear writes, by tensor; `guessed` the inputs
+    whose open dimensions, but for the first, got a size that nothing says, with that; `failed` the words of the
+    builder, `layers` the text of the finished engine."""
 
     version: Annotated[str, _WORD]
     stage: Annotated[str, OneOf((PARSE, BUILD, BUILT))]
     warnings: Annotated[tuple[Annotated[str, _SAID], ...], _MANY] = ()
     refused: Annotated[tuple[Refused, ...], _MANY] = ()
     quantized: Annotated[Mapping[str, Annotated[str, _WORD]], _MANY] = field(default_factory=dict)
+    guessed: Annotated[tuple[Annotated[str, _SAID], ...], _MANY] = ()
     failed: Annotated[tuple[Annotated[str, _SAID], ...], _MANY] = ()
     layers: str = ""
 
