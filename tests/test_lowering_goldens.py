@@ -55,7 +55,7 @@ def outputs(model: Model) -> list[np.ndarray]:
     return list(session.run(None, feeds))
 
 
-@pytest.mark.parametrize("name", dict.fromkeys((*of_graphs("ort"), *of_graphs("tensorrt"))))
+@pytest.mark.parametrize("name", [*of_graphs("ort"), "pair_weights"])
 def test_goldens(name: str, golden: Callable[[str, str], None]) -> None:
     parts, fired = [], []
     for title, text in cases(name):
