@@ -29,6 +29,12 @@ TARGET = "tensorrt"
 TABLE = load(TARGET)
 MULTIPLY = ("Conv", "Gemm", "MatMul")  # ConvTranspose is float in TensorRT-RTX whatever is planned
 _ORIGIN = Origin("random")
+RECIPE = """recipe random
+model onnx "random.onnx"
+data calib from npz "calib.npz"
+quantize static { weights 8 bit; activations 8 bit; calibrate minmax on calib }
+target tensorrt
+"""
 _INT8 = DTYPES["int8"]
 
 
@@ -48,6 +54,13 @@ def written(recipe: Path, folder: Path) -> Written:
     plan = decided.plan
     emitted = emit(prepared.model, plan, some_ranges(plan), folder)
     return Written(plan, emitted.model, onnx.load(emitted.model))
+
+
+def random_recipe(seed: int, folder: Path) -> Path:
+    """A recipe of a random graph for TensorRT, without its data."""
+    onnx.save(random_model(seed), folder / "random.onnx")
+    (folder / "random.q").write_text(RECIPE, encoding="utf-8")
+    return folder / "random.q"
 
 
 def some_ranges(plan: Plan) -> Ranges:

@@ -119,6 +119,15 @@ def test_a_node_behind_a_body_is_told_with_it_and_sizes_move_without_a_kernel() 
     assert verdicts([("n", "Conv")], told)["n"].verdict == INT8
 
 
+def test_a_product_of_the_same_tensors_is_made_once() -> None:
+    file = File(kind=np.int8)
+    read = file.pair("x")
+    model = file.give(*(file.node("MatMul", read, read, name=name) for name in ("one", "two")))
+    told = layers(line("gemm", "Int8 Int8", "", "n_one"))
+    found = with_twins(model, verdicts([("n_one", "MatMul"), ("n_two", "MatMul")], told), told)
+    assert [each.verdict for each in found.values()] == [INT8, INT8]
+
+
 @pytest.mark.parametrize("text", ["", "Layers:\n", "Name: a, LayerType: kgen, Outputs: [], Inputs: []", "LayerType: "])
 def test_text_of_another_form_is_not_read_as_layers(text: str) -> None:
     with pytest.raises(UnfitError):

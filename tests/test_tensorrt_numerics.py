@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from onnx import ModelProto
 from plan_numerics import Interpreter, unfused
 from quantized import Measured
-from random_graphs import random_model
 from seeds import few_of
-from tensorrt_plans import TARGET, drawn
+from tensorrt_plans import TARGET, drawn, random_recipe
 
 from qdsl.calibrate import Ranges
 from qdsl.diag import Diagnostics
@@ -26,12 +24,6 @@ from qdsl.work.prepared import prepare, read
 
 Array = np.ndarray[Any, Any]
 Ends = dict[str, tuple[float, float]]
-RECIPE = """recipe random
-model onnx "random.onnx"
-data calib from npz "calib.npz"
-quantize static { weights 8 bit; activations 8 bit; calibrate minmax on calib }
-target tensorrt
-"""
 
 
 def pictures(model: ModelProto, seed: int) -> list[Array]:
@@ -70,9 +62,7 @@ def test_random_plans_compute_what_they_say(seed: int) -> None:
 @pytest.mark.parametrize("seed", few_of(range(100, 130), 2))
 def test_artifacts_compute_what_their_plan_says(seed: int, tmp_path: Path) -> None:
     """As planned from a recipe, and as emitted: with its lowerings, and the pairs of the table's own placement."""
-    onnx.save(random_model(seed), tmp_path / "random.onnx")
-    (tmp_path / "random.q").write_text(RECIPE, encoding="utf-8")
-    prepared = prepare(read(tmp_path / "random.q", {}))
+    prepared = prepare(read(random_recipe(seed, tmp_path), {}))
     (decided,) = decide_all(prepared, TARGET, Diagnostics())
     plan, model = decided.plan, to_proto(prepared.model)
     quiet, loud = pictures(model, seed)

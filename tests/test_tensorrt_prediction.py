@@ -13,7 +13,7 @@ import pytest
 from compile_tools import ROOT
 from mutant_graph import Graph
 from onnx import ModelProto
-from tensorrt_plans import MULTIPLY, Drawn, Written, drawn, written
+from tensorrt_plans import MULTIPLY, Drawn, Written, drawn, random_recipe, written
 
 from qdsl.engines.rtx import examining, places
 from qdsl.spec.engine import BUILT, DROPPED, INT8, UNKNOWN, WEIGHT_ONLY
@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 GRAPHS, CHUNK = 120, 40
+NOT_SHOWN = (UNKNOWN, WEIGHT_ONLY)
 # Conv, Gemm and MatMul that a recipe's model has, and how many of them are planned in int8.
 MODELS = {
     "yolov8n_tensorrt": (64, 63),
@@ -48,10 +49,11 @@ def verdicts(proto: ModelProto) -> dict[str, str]:
 
 def is_built_as_predicted(each: Drawn, built: dict[str, str]) -> int:
     """Whether every verdict is the predicted one; how many there are. Generated code with a small product of floats in
-    it that unpacks integers, too, shows neither: those are UNKNOWN, and nothing planned in int8 may be."""
+    it that unpacks integers, too, shows neither: those are UNKNOWN, or WEIGHT_ONLY, and nothing planned in int8 may
+    be."""
     said = each.predicted()
     wanted = {node.name: expected(said[node.name]) for node in each.view.nodes if node.op in MULTIPLY}
-    open = {name for name, verdict in built.items() if verdict == UNKNOWN and wanted[name] == DROPPED}
+    open = {name for name, verdict in built.items() if verdict in NOT_SHOWN and wanted[name] == DROPPED}
     told = {name: verdict for name, verdict in built.items() if name not in open}
     assert told == {name: verdict for name, verdict in wanted.items() if name not in open}
     return len(told)
@@ -81,6 +83,23 @@ def test_random_graphs_are_built_as_they_are_predicted(first: int) -> None:
     found = in_pairs([each.inserted() for each in graphs])
     told = sum(is_built_as_predicted(each, built) for each, built in zip(graphs, found, strict=True))
     assert told > 0.97 * sum(map(len, found))
+
+
+def test_random_graphs_are_built_as_their_recipes_are_planned(tmp_path: Path) -> None:
+    """With the table's own placement: every layer with a constant weight is in int8."""
+    made = []
+    for seed in range(CHUNK):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        made.append(written(random_recipe(seed, folder), folder))
+    for each, built in zip(made, in_pairs([one.proto for one in made]), strict=True):
+        planned = {node.node: expected(node.prediction) for node in each.plan.nodes if node.op in MULTIPLY}
+        assert {name for name, verdict in built.items() if verdict == INT8} == _in_int8(planned)
+        assert _in_int8(planned) >= {node.node for node in each.plan.nodes if node.op in ("Conv", "Gemm")}
+
+
+def _in_int8(verdicts: dict[str, str]) -> set[str]:
+    return {name for name, verdict in verdicts.items() if verdict == INT8}
 
 
 def test_random_graphs_reach_both_verdicts() -> None:

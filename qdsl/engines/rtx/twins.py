@@ -1,8 +1,8 @@
 """Nodes whose integer product another node makes, too: the builder computes it once, under the name of one of them.
 
-Two convolutions of one tensor by the same integers are such, whatever their scales: weights of one value per channel,
-scaled per channel, are all 127 or -127. The layers that bias and activate name both, so the other one would read as if
-it multiplied floats there.
+Two products of the same two tensors are such; and two convolutions of one tensor by the same integers, whatever their
+scales: weights of one value per channel, scaled per channel, are all 127 or -127. The layers that bias and activate
+name both, so the other one would read as if it multiplied floats there.
 """
 
 from __future__ import annotations
@@ -46,10 +46,9 @@ def _alike(model: ModelProto) -> dict[str, _Key]:
     found = {}
     for node in model.graph.node:
         if node.op_type in MULTIPLYING and len(node.input) > 1:
-            weight = _integers(node.input[1], writers, constants)
-            if weight is not None:
-                attributes = tuple(sorted(each.SerializeToString() for each in node.attribute))
-                found[node.name] = (node.op_type, attributes, node.input[0], *weight)
+            other = _integers(node.input[1], writers, constants) or (node.input[1],)
+            attributes = tuple(sorted(each.SerializeToString() for each in node.attribute))
+            found[node.name] = (node.op_type, attributes, node.input[0], *other)
     return found
 
 
