@@ -96,6 +96,16 @@ def test_without_data_products_are_stored_in_the_type_that_is_fast(tmp_path: Pat
     assert result.targets[0].plan.flags == ()
 
 
+def test_for_a_gpu_it_names_no_threads_and_types_that_the_target_reads(tmp_path: Path) -> None:
+    model = picture_net(tmp_path)
+    text = qdsl.new(model, target="tensorrt", out=tmp_path / "first.q").text
+    assert "target tensorrt\n" in text and "threads" not in text
+    assert "#   activations 8 bit\n" in text and "uint8" not in text
+    photos(tmp_path / "data", "good", "bad")
+    text = qdsl.new(model, data=tmp_path / "data", target="tensorrt", out=tmp_path / "second.q").text
+    assert "quantize static" in text and "Needs no data" not in text
+
+
 @pytest.mark.parametrize("last", [False, True])
 def test_class_folders_calibrate_and_evaluate(last: bool, tmp_path: Path) -> None:
     photos(tmp_path / "data", "train/a", "train/b", "val/a", "val/b")

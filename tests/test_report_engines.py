@@ -82,7 +82,7 @@ def code_of(build: Path, *paths: Path, device: str | None = "Orin Nano") -> tupl
     with pytest.raises(QdslError) as caught:
         qdsl.report(build, add=paths, device=device)
     (found,) = caught.value.diagnostics
-    assert found.help or found.code == "measurements-file"
+    assert found.help and "compile RECIPE" not in " ".join(found.help), "no cure of a build's own measurements"
     assert not (build / "engines").exists()
     return found.code, f"{found.headline} {found.label}"
 
@@ -212,13 +212,14 @@ def test_the_engine_of_another_model_is_refused(build: Path, tmp_path: Path) -> 
         ("times", '[{"latencyMs": -1}]', r"times\[0\].latencyMs: expected a latency above 0 ms"),
         ("times", '[{"latencyMs": "1"}]', r"times\[0\].latencyMs: expected a number"),
         ("layers", '{"Layers": {}}', "holds no layers"),
+        ("profile", '[ { "count" : 12 }\n, { "name" : "a", "timeMs" : 1', "is the file cut off?"),
         ("build", '{"tensorrt": 3, "engine": ""}', "build.tensorrt: expected a text"),
     ],
 )  # fmt: skip
 def test_a_broken_file_is_told_with_its_reason(build: Path, tmp_path: Path, name: str, text: str, words: str) -> None:
     files: dict[str, Any] = {"times": [RUN] * 20, name: text}
     code, told = code_of(build, *brought(tmp_path / "a", **files))
-    assert code == "measurements-file"
+    assert code == "measurements-file" and f"{name}.json" in told
     assert any(word in told for word in words.replace("\\", "").split("|")), told
 
 

@@ -15,6 +15,7 @@ from itertools import product
 from pathlib import Path
 
 from qdsl import data as datasets
+from qdsl.capability import ACTIVATION, load
 from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.graph.structure import decode_head
 from qdsl.lang import format_text, loads, require_complete
@@ -24,6 +25,7 @@ from qdsl.plan import gate
 from qdsl.spec.words import count
 from qdsl.starter.examples import write_example
 from qdsl.starter.guessing import Found, Picture, data_of, decoding, is_detector, pictures
+from qdsl.targets import target_of
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import Prepared, prepare, takes
 
@@ -228,12 +230,18 @@ def _text(draft: _Draft, prepared: Prepared, found: Found | None, inputs: str, p
         f"model onnx {quoted(draft.model)}\n",
         inputs,
         *_data(found, path),
-        *_mode(draft.mode),
+        *_mode(draft.mode, draft.target),
         *_kept(draft, ops),
-        f"target {draft.target} {{ threads auto }}\n",
+        _target(draft.target),
         *_evaluation(draft, prepared, found),
     ]
     return "\n".join(parts)
+
+
+def _target(name: str) -> str:
+    """The target's block: what runs on CPUs says on how many threads."""
+    on_cpus = load(target_of(name).table).cpus
+    return f"target {name} {{ threads auto }}\n" if on_cpus else f"target {name}\n"
 
 
 def _input(shown: Picture, prepared: Prepared, found: Found | None) -> str:
@@ -291,12 +299,14 @@ def _data(found: Found | None, path: Path) -> list[str]:
     return [*lines, ""]
 
 
-def _mode(mode: str) -> list[str]:
-    if mode == _STATIC:
+def _mode(mode: str, target: str) -> list[str]:
+    if mode in (_STATIC, _STATIC_8):
         return [f"{mode}\n"]
     if mode == _NONE:
         return ["# The model is quantized already: it is taken as it is, to be evaluated and timed.", f"{mode}\n"]
-    without = "\n".join(f"# {line}" for line in _STATIC.splitlines())
+    reads = load(target_of(target).table).executed_types(ACTIVATION)
+    static = _STATIC if any(dtype.name == "uint8" for dtype in reads) else _STATIC_8
+    without = "\n".join(f"# {line}" for line in static.splitlines())
     return [
         "# Needs no data. With pictures or arrays like those the model will see, the build gets faster:",
         '# data calib from images "calib/*.jpg" { take 300 seed 7 }',

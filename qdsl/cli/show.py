@@ -138,7 +138,8 @@ def _origins(known: Provenance) -> Iterator[tuple[str, str]]:
         files = count(data.files, "file")
         yield "data", f"{_short(data.name)}   {files}, {count(data.samples, 'sample')}, sha256 {data.sha256[:_HASH]}"
     yield "plan", f"sha256 {known.plan_sha256[:_HASH]}"
-    yield "exact on", ", ".join(map(_short, known.cpus[:_MOST]))
+    if known.cpus:
+        yield "exact on", ", ".join(map(_short, known.cpus[:_MOST]))
     yield "tools", ", ".join(f"{_short(name)} {_short(version)}" for name, version in known.tools[:_MOST])
 
 

@@ -20,7 +20,18 @@ from qdsl.targets.tensorrt.scripts.verify_engine import (
     read_profile,
 )
 
-__all__ = ["FEW_RUNS", "Asked", "Dump", "Examined", "Manifest", "Verdict", "examine", "opened", "read_layers"]
+__all__ = [
+    "FEW_RUNS",
+    "Asked",
+    "Dump",
+    "Examined",
+    "Manifest",
+    "Verdict",
+    "examine",
+    "opened",
+    "read_layers",
+    "read_profile",
+]
 
 
 def asked_of(manifest: QuantManifest) -> Manifest:

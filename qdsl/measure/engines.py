@@ -12,7 +12,7 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.engines.brought import BUILD, BUILD_FILE, FILES, LAYERS, PROFILE, TIMES, BuiltWith, kind_of, read_build
 from qdsl.engines.times import Times, read_times
 from qdsl.harness.engines import Computes, Engine, document, file_name, model_of
-from qdsl.harness.inspected import asked_of, inspected
+from qdsl.harness.inspected import asked_of, inspected, read_profile
 from qdsl.harness.measurements import BudgetFacts, BuildFacts, Measurements
 from qdsl.harness.profiles import FORMS
 from qdsl.harness.reading import opened
@@ -27,6 +27,12 @@ _Made = TypeVar("_Made")
 TARGET = "tensorrt"
 SURVIVAL = ("qdq", ("survives",))
 _LONGEST_NAME = 200
+_CURES = {
+    LAYERS: "write it anew, of an engine of this build's model.onnx: `sh commands.sh build profile` beside it",
+    PROFILE: "write it anew: `sh commands.sh profile` beside the artifact, on the machine that has the engine",
+    TIMES: "write it anew: `sh commands.sh profile` beside the artifact, on the machine that has the engine",
+    BUILD: "take it as build_engine.py wrote it, or leave it out, and name the GPU: `--device NAME`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ def taken_in(directory: Path, build: Measurements, brought: Brought, device: str
         _refuse(f"{_named(brought)} says neither what an engine computes nor how long its runs take",
                 "add its layers (`--exportLayerInfo`), or its times (`--exportTimes`), too")  # fmt: skip
     built = _read(brought, BUILD, read_build) if BUILD in brought.texts else BuiltWith()
+    if PROFILE in brought.texts:
+        _read(brought, PROFILE, read_profile)  # what is wrong with it is told of it, not of the layers
     times = _read(brought, TIMES, read_times) if TIMES in brought.texts else Times((), False)
     found = Engine(
         recipe=build.recipe,
@@ -102,7 +110,7 @@ def taken_in(directory: Path, build: Measurements, brought: Brought, device: str
 
 
 def _read(brought: Brought, kind: str, make: Callable[[str], _Made]) -> _Made:
-    return opened(brought.paths[kind], make)
+    return opened(brought.paths[kind], make, (_CURES[kind],))
 
 
 def _is_of(facts: BuildFacts, built: BuiltWith, brought: Brought) -> bool:
