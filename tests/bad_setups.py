@@ -27,7 +27,7 @@ from device_tools import written
 from foreign_files import integer_conv, scaled
 from git_tools import repository
 from graph_cases import CASES as MODEL_CASES
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper, version_converter
 from onnx import load as load_proto
 from PIL import Image
 from structure_graphs import Net, backbone
@@ -108,6 +108,13 @@ def two_convs(folder: Path) -> None:
     x = net.conv(net.op("Relu", x, name="relu"), 4, name="conv2")
     save(net.model(net.op("Sub", x, net.constant(1), name="sub")), folder, "two_convs.onnx")
     np.savez(folder / "calib.npz", x=np.random.default_rng(1).random((4, 3, 8, 8), dtype=np.float32))
+
+
+def newer(folder: Path) -> None:
+    """The same at an opset that TensorRT 8.6 does not know."""
+    two_convs(folder)
+    proto = version_converter.convert_version(load_proto(folder / "two_convs.onnx"), 21)
+    save(proto, folder, "newer.onnx")
 
 
 def two_convs_and_cache(line: str) -> Setup:
@@ -695,6 +702,7 @@ SETUPS: dict[str, Setup] = {
     # selectors and the plan
     "yolov8n.onnx: the detector of examples/people, beside the recipe": yolov8n,
     "two_convs.onnx: conv1, relu, conv2, sub in a row": two_convs,
+    "newer.onnx: two Convs at opset 21": newer,
     "free.onnx: a Conv on a picture of any size": free_conv,
     "two_convs.onnx: conv1, relu, conv2, sub in a row, and a calib.cache with a line that has no colon": (
         two_convs_and_cache("x 3c010204")

@@ -34,6 +34,7 @@ MORE_WORDS = {
 }
 # What the same example shows, too.
 BESIDE = {
+    "newer-opset": {"slow-kernel"},
     "range-by-hand": ["signal-lost"],  # it cuts off most of a tensor, which ruins the output
     "sums-inexact": ["no-float-model"],  # a note of every recipe that only measures a file
     "fused-otherwise": ["no-float-model"],

@@ -15,7 +15,11 @@ from qdsl.plan import decide, gate
 from qdsl.spec.plan import PLAN_VERSION
 from qdsl.spec.plan_json import from_json, to_json
 
-MODELS = {"detector.onnx": detector, "quantized.onnx": quantized}
+MODELS = {
+    "detector.onnx": detector,
+    "quantized.onnx": quantized,
+    "newer.onnx": lambda: replace(two_convs(), opset=21),
+}
 # Those that need no file beside the recipe; `test_codes.py` runs all examples with theirs.
 ALONE = sorted(code for code, doc in CODES.items() if "calib.cache" not in doc.setup)
 

@@ -32,7 +32,7 @@ from qdsl.plan.counts import Counter, check_mode
 from qdsl.plan.cuts import cuts, opened
 from qdsl.plan.draft import Draft
 from qdsl.plan.dynamic_verdicts import verdicts as dynamic_verdicts
-from qdsl.plan.flags import cautions, flags
+from qdsl.plan.flags import cautions, flags, newer_opset
 from qdsl.plan.float16 import Float16Parts
 from qdsl.plan.float16_verdicts import with_float16
 from qdsl.plan.gate import find_target, target_absent
@@ -183,7 +183,8 @@ def _flags(
     recipe: Recipe, block: Target | None, context: Context, settled: Settled, between: tuple[Island, ...]
 ) -> tuple[Flag, ...]:
     draft = settled.draft
-    found = flags(context, recipe, block, draft.tensors) + cautions(context, draft.tensors.values(), draft.weights)
+    found = newer_opset(context) + flags(context, recipe, block, draft.tensors)
+    found += cautions(context, draft.tensors.values(), draft.weights)
     if context.cascade.mode.kind == "dynamic":
         return (*found, *slow_types(context, draft.weights))
     slow = slow_weights(context, draft.weights, settled.predictions)

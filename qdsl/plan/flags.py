@@ -13,6 +13,7 @@ from qdsl.spec import DType
 from qdsl.spec.plan import Flag, TensorPlan, WeightPlan
 
 SHARED_RANGE = "shared-range"
+NEWER_OPSET = "newer-opset"
 DEVICE_UNSAID = "device-unsaid"
 _PROBABILITIES = frozenset({"Sigmoid", "Softmax", "HardSigmoid"})
 
@@ -38,6 +39,16 @@ def cautions(context: Context, tensors: Iterable[TensorPlan], weights: Iterable[
         for kind, nodes in kinds
         if kind is not None and kind.caution
     )
+
+
+def newer_opset(context: Context) -> tuple[Flag, ...]:
+    """That the model's opset is newer than what the target's software is known to read."""
+    known, found = context.capability.max_opset, context.view.opset
+    if found <= known:
+        return ()
+    told = f"the model has opset {found}, and {context.capability.title} is known to read up to {known} in this version"
+    cures = (f"export the model with opset {known}, or name a newer `version` in the target",)
+    return (Flag(NEWER_OPSET, f"{told}: an operator that changed since may be refused", (), cures),)
 
 
 def allowed_nodes(context: Context, recipe: Recipe, target: Target | None) -> frozenset[int]:

@@ -34,6 +34,15 @@ CODES: dict[str, CodeDoc] = {
         setup="two_convs.onnx: conv1, relu, conv2, sub in a row",
         verb="plan",
     ),
+    "newer-opset": CodeDoc(
+        "the model is of a newer opset than the target's software is known to read",
+        "A parser reads the operators of the opsets that it knows; of newer ones it refuses what has changed since, or "
+        "reads it as it was. Which opset a version knows is what its makers say of it; it is no error, since most "
+        "operators do not change.",
+        _STATIC.replace("model.onnx", "newer.onnx") + 'target tensorrt { version "8.6" }\n',
+        setup="newer.onnx: two Convs at opset 21",
+        verb="plan",
+    ),
     "tensorrt-device-version": CodeDoc(
         "the device of a `target tensorrt` does not get that version",
         "TensorRT on a Jetson comes with JetPack: JetPack 6 stays at 10.x, and 11.x needs JetPack 7.2.2 or later. What "

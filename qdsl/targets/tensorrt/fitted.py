@@ -37,7 +37,8 @@ def fitted(table: Capability, block: Target) -> Capability:
     types |= {one.dtype: replace(types[one.dtype], caution=_caution(one)) for one in _not_everywhere(wanted, types)}
     rows = tuple(_row(row, frozenset(lacking)) for row in table.rows)
     paired, half = wanted.release < _STORED_INTEGERS, table.half_scales and wanted.release.strong
-    return replace(table, types=types, rows=rows, paired_weights=paired, half_scales=half)
+    newest = min(table.max_opset, wanted.release.opset)
+    return replace(table, types=types, rows=rows, paired_weights=paired, half_scales=half, max_opset=newest)
 
 
 def _lacks(narrow: Narrow, wanted: Asked) -> str:
