@@ -160,6 +160,17 @@ def test_a_trtexec_of_another_major_version_is_not_run(tmp_path: Path, here: Her
     assert not (artifact / "told").exists()
 
 
+@pytest.mark.parametrize("name", ["json.py", "ctypes/__init__.py", "re.so"])
+def test_nothing_is_run_beside_modules_that_somebody_left_there(tmp_path: Path, here: Here, name: str) -> None:
+    here("python")
+    artifact = prepared(tmp_path)
+    (artifact / name).parent.mkdir(exist_ok=True)
+    (artifact / name).write_text("raise SystemExit(3)\n")
+    (found,) = compiled(tmp_path, build=True).built
+    assert isinstance(found.found, NotHere) and "beside the artifact is none of its files" in found.found.why
+    assert not (artifact / "told").exists()
+
+
 @pytest.mark.slow
 def test_an_engine_of_an_earlier_model_goes_and_one_of_the_same_stays(tmp_path: Path) -> None:
     artifact = compiled(tmp_path).directory / "tensorrt"

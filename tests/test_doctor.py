@@ -165,6 +165,17 @@ def test_a_target_that_is_not_there_is_an_error() -> None:
     assert caught.value.diagnostics[0].code == "target-absent"
 
 
+def test_nothing_of_the_folder_at_hand_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe that was brought from elsewhere may lie beside modules of such names."""
+    for name in ("tensorrt", "onnxruntime"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')\n__version__ = '10.3.0'\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("tensorrt", "onnxruntime"):
+        code = f"import {name}; print({name}.__version__)"
+        assert "10.3.0" not in probing.ask_python(Path(sys.executable), code).text
+    assert not (tmp_path / "was_run").exists()
+
+
 @pytest.mark.slow
 def test_nothing_heavy_is_loaded_here() -> None:
     code = "import sys, qdsl.cli; qdsl.cli.main(['doctor', '--json']); print(*sys.modules, file=sys.stderr)"

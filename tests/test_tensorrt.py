@@ -149,6 +149,14 @@ def test_a_version_that_takes_a_calibration_cache_gets_one(tmp_path: Path) -> No
     assert not {node.op_type for node in onnx.load(folder / "dla" / "model.onnx").graph.node} & {"QuantizeLinear"}
 
 
+def test_what_an_earlier_version_had_beside_it_goes(tmp_path: Path) -> None:
+    folder = tmp_path / "build/demo/tensorrt"
+    for version, cached in (("10.3", True), ("11.4", False)):
+        rules = f'target tensorrt {{ version "{version}"; device "jetson-agx-orin" }}\n'
+        qdsl.compile(project(tmp_path, rules, head=HEAD), out=tmp_path / "build", lock=False)
+        assert (folder / "dla").exists() == cached and (folder / "golden.npz").exists()
+
+
 def test_the_same_recipe_gives_the_same_directory(tmp_path: Path) -> None:
     recipe = project(tmp_path, head=TARGET)
     found = []

@@ -17,6 +17,7 @@ from qdsl.spec.decode import decode, json_data
 SECONDS = 20.0  # what a first start of a driver may take
 _MOST = 1 << 20
 _TOLD = 200
+_NEUTRAL = Path(Path(sys.executable).anchor or "/")  # who asks does not choose what lies there
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,12 @@ def ask(
     return Answer(text, (lines[-1] if lines else f"it ends with {done.returncode}")[:_TOLD])
 
 
+def ask_python(python: Path, code: str, options: Sequence[str] = ()) -> Answer:
+    """What an interpreter prints for a program. It looks for modules as it is installed, and never where this process
+    runs: a folder that came with a recipe may hold a `tensorrt.py`."""
+    return ask([str(python.absolute()), *options, "-c", code], cwd=_NEUTRAL)
+
+
 def package(*names: str) -> str:
     """The version of the first of these distributions that is installed, "" where none is. Nothing is loaded."""
     for name in names:
@@ -76,7 +83,7 @@ _ORT = "import json, onnxruntime as o; print(json.dumps([o.__version__, o.get_av
 @cache
 def onnxruntime() -> OnnxRuntime:
     """What another process of this interpreter says of it: some libraries only fail once they are loaded."""
-    answer = ask([sys.executable, "-c", _ORT])
+    answer = ask_python(Path(sys.executable), _ORT)
     if answer.problem:
         return OnnxRuntime(package("onnxruntime", "onnxruntime-gpu"), (), answer.problem)
     try:

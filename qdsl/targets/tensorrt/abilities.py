@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from qdsl.engines.rtx.places import MODULE, VERSION, place
 from qdsl.spec.abilities import Abilities, Ability
-from qdsl.targets.probing import ask, onnxruntime
+from qdsl.targets.probing import ask_python, onnxruntime
 from qdsl.targets.tensorrt.installed import Installed, Tool, installed
 
 _RTX = "pip install 'qdsl-compiler[rtx]', or `python -m qdsl.engines.rtx.get` (NVIDIA's licence)"
@@ -39,7 +39,7 @@ def _check() -> Ability:
     found = place()
     if found is None:
         return Ability(False, "TensorRT-RTX is not installed; it parses and builds without a GPU", _RTX)
-    answer = ask([str(found.python), *found.options, "-c", f"import {MODULE} as m; print(m.__version__)"])
+    answer = ask_python(found.python, f"import {MODULE} as m; print(m.__version__)", found.options)
     if answer.problem:
         return Ability(False, f"TensorRT-RTX does not load: {answer.problem}", _RTX, broken=True)
     version = answer.text.strip().splitlines()[-1] if answer.text.strip() else VERSION

@@ -15,11 +15,14 @@ from qdsl.targets.tensorrt import scripts
 from qdsl.targets.tensorrt.building import LAST_WITH_DLA, Building, Input, UnbuildableError
 from qdsl.targets.tensorrt.commands import commands
 from qdsl.targets.tensorrt.devices import Device
-from qdsl.targets.tensorrt.golden import GoldenSample, write_golden
+from qdsl.targets.tensorrt.golden import FILES, GoldenSample, write_golden
 from qdsl.targets.tensorrt.readme import readme
 from qdsl.targets.tensorrt.versions import Release
 
 SCRIPTS = ("build_engine.py", "profile_engine.py", "verify_engine.py")
+DLA, IMPLICIT = "dla", "implicit"
+# What stands beside some models alone: of versions with calibration caches, and where samples could be had.
+SOMETIMES = (DLA, IMPLICIT, *FILES)
 COMMANDS, README, CACHE = "commands.sh", "README.md", "calib.cache"
 
 
@@ -67,7 +70,7 @@ def beside(
 
 def _folder(building: Building) -> str:
     device = building.device
-    return "dla" if device is not None and device.dla and building.release <= LAST_WITH_DLA else "implicit"
+    return DLA if device is not None and device.dla and building.release <= LAST_WITH_DLA else IMPLICIT
 
 
 def _write_calibrated(folder: Path, calibrated: Calibrated, version: int) -> list[Path]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from importlib.machinery import all_suffixes
 from pathlib import Path
 
 from qdsl.spec.plan import Plan
@@ -17,7 +18,7 @@ from qdsl.targets.probing import ask
 from qdsl.targets.results import Built, Emitted, NotHere
 from qdsl.targets.tensorrt.abilities import building
 from qdsl.targets.tensorrt.asked import release_of
-from qdsl.targets.tensorrt.beside import COMMANDS
+from qdsl.targets.tensorrt.beside import COMMANDS, SCRIPTS
 from qdsl.targets.tensorrt.commands import ENGINE
 from qdsl.targets.tensorrt.installed import Gpu, Installed, Tool, installed
 from qdsl.targets.tensorrt.left import FACTS, forget
@@ -39,15 +40,28 @@ def build(emitted: Emitted, plan: Plan) -> Built | NotHere:
         return NotHere(f"there is no {'shell' if sh is None else COMMANDS}: run build_engine.py beside the artifact")
     if tool is here.trtexec and tool.version and int(tool.version.split(".")[0]) != release.major:
         return NotHere(f"`trtexec` is of TensorRT {tool.version}, and the artifact's commands are for {release}")
+    if by := _foreign_code(emitted.directory):
+        return NotHere(f"`{plain(by)[:80]}` beside the artifact is none of its files, and would be run: take it away")
     forget(emitted.directory)
     return _built(emitted.directory, sh, here, tool)
+
+
+def _foreign_code(directory: Path) -> str:
+    """A module or package that Python (before 3.11, which is told not to) would take from beside the scripts for one of
+    its own: who brought the folder of a build may have put it there. "" for none."""
+    ending = tuple(all_suffixes())
+    for path in sorted(directory.iterdir()):
+        package = path.is_dir() and any((path / f"__init__{suffix}").exists() for suffix in ending)
+        if package or (path.name.endswith(ending) and path.name not in SCRIPTS):
+            return path.name
+    return ""
 
 
 def _built(directory: Path, sh: str, here: Installed, tool: Tool) -> Built:
     by_module = tool is here.module
     by = f"{'module tensorrt' if by_module else 'trtexec'} {tool.version}".strip()
     steps = ("build_by_python", "profile_by_python") if by_module else ("build", "profile")
-    environment = {**os.environ, **_programs(here)}
+    environment = {**os.environ, **_programs(here), "PYTHONSAFEPATH": "1"}
     began, problem = time.monotonic(), ""
     for step in steps:
         answer = ask([sh, COMMANDS, step], _LONGEST, cwd=directory, environment=environment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import onnx
@@ -21,6 +21,7 @@ from qdsl.targets import onnx_file
 from qdsl.targets.lowerings import lowerings
 from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, carried_out, copied, unwritable, written
 from qdsl.targets.results import MANIFEST_FILE, Emitted
+from qdsl.targets.tensorrt.beside import SOMETIMES
 from qdsl.targets.tensorrt.expected import quant_manifest
 from qdsl.targets.tensorrt.left import forget
 from qdsl.targets.tensorrt.standing import stand
@@ -73,6 +74,7 @@ def publish(emitted: Emitted, directory: Path) -> Emitted:
     own = {*(file.name for file in emitted.files), MANIFEST_FILE}
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        _clear(directory, {path.name for path in emitted.directory.iterdir()})
         if _differ(emitted.model, directory / emitted.model.name):
             forget(directory)  # an engine of another model
         for path in sorted(emitted.directory.iterdir()):
@@ -84,6 +86,16 @@ def publish(emitted: Emitted, directory: Path) -> Emitted:
     except OSError as error:
         raise unwritable(directory, error) from None
     return onnx_file.publish(emitted, directory)
+
+
+def _clear(directory: Path, kept: Collection[str]) -> None:
+    """Take away what an earlier emission wrote beside its model and this one does not: a version of TensorRT without
+    calibration caches leaves none, and golden outputs are of the model that made them. Raises OSError."""
+    for path in (directory / name for name in SOMETIMES if name not in kept):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _differ(model: Path, before: Path) -> bool:

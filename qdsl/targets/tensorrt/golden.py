@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 INPUTS_JSON, INPUTS_NPZ, GOLDEN_JSON, GOLDEN_NPZ = "inputs.json", "inputs.npz", "golden.json", "golden.npz"
+FILES = (INPUTS_JSON, INPUTS_NPZ, GOLDEN_JSON, GOLDEN_NPZ)
 MOST_SAMPLES = 2
 MOST_BYTES = 64 << 20
 _AROUND = 1024  # bytes around one array: its name, and the headers of npy and zip
@@ -76,7 +77,7 @@ def write_golden(folder: Path, samples: Iterable[GoldenSample], most: int = MOST
     _write_json(folder / GOLDEN_JSON, {"lst": [[RUNNER, results]], "polygraphy_class": "RunResults"})
     _write_npz(folder / INPUTS_NPZ, [sample.inputs for sample in kept])
     _write_npz(folder / GOLDEN_NPZ, [sample.outputs for sample in kept])
-    files = tuple(folder / name for name in (INPUTS_JSON, INPUTS_NPZ, GOLDEN_JSON, GOLDEN_NPZ))
+    files = tuple(folder / name for name in FILES)
     return Golden(len(kept), tolerances([sample.outputs for sample in kept]), files)
 
 

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from qdsl.spec.words import plain
-from qdsl.targets.probing import ask
+from qdsl.targets.probing import ask, ask_python
 
 PYTHON = "QDSL_TENSORRT_PYTHON"  # the environment variable that names an interpreter with the module `tensorrt`
 # Where NVIDIA's packages for Debian and JetPack put it, beside no search path.
@@ -107,11 +107,11 @@ def _module() -> Tool | None:
     installs it for."""
     named = os.environ.get(PYTHON, "").strip()
     for python in [Path(named)] if named else dict.fromkeys(_pythons()):
-        if ask([str(python), "-c", _THERE]).problem:
+        if ask_python(python, _THERE).problem:
             if named:
                 return Tool(python, problem=f"${PYTHON} names it, and it has no module `tensorrt`")
             continue
-        answer = ask([str(python), "-c", _IMPORT])
+        answer = ask_python(python, _IMPORT)
         lines = answer.text.strip().splitlines()
         version = lines[-1] if lines and _VERSION.match(lines[-1]) else ""
         problem = answer.problem or ("" if version else "it does not say its version")
