@@ -85,8 +85,9 @@ def test_both_are_compiled_from_one_calibration(tmp_path: Path, capsys: pytest.C
     assert main(["compile", str(recipe), "--out", str(tmp_path / "build"), "--no-lock"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("calibrate") for line in said) == 1
-    for stage in ("rewrite", "memory", "require"):
-        assert [line.split()[1] for line in said if line.startswith(stage)] == ["ort", "tensorrt"], stage
+    named = {stage: [line.split()[1] for line in said if line.startswith(stage)] for stage in ("rewrite", "require")}
+    assert named == {"rewrite": ["ort", "tensorrt"], "require": ["ort", "tensorrt"]}
+    assert [line.split()[1] for line in said if line.startswith("memory")] == ["ort"]  # an engine decides of its own
     ranges = json.loads((tmp_path / "build" / "demo" / "ranges.json").read_text())
     plans = qdsl.plan(recipe).plans
     asked = [{tensor.tensor for tensor in plan.tensors if tensor.observe} for plan in plans]

@@ -272,7 +272,10 @@ def recipe_hash(recipe: Recipe) -> str:
 
 
 def _activations(prepared: Prepared, plan: Plan) -> int | None:
-    """What integer kernels write counts with its own width, what runs inside another kernel not at all."""
+    """What integer kernels write counts with its own width, what runs inside another kernel not at all. Not known of
+    software that does not run here: which tensors it keeps, it decides when it builds."""
+    if target_of(plan.target).runs_as:
+        return None
     runs = {node.node: node.prediction.runs for node in plan.nodes}
     producer = {tensor.tensor: prepared.view.producer(tensor.tensor) for tensor in plan.tensors}
     bits = {

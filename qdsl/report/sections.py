@@ -149,7 +149,8 @@ def _activations_tile(build: Build, method: Method) -> Html:
     """What lives at the same time, as the graph says."""
     before, after = build.found.model.activations, method.facts.activations
     if before is None or after is None:
-        return _tile("activations", words.NOT_MEASURED, "the shape of a tensor is free")
+        why = "the shape of a tensor is free" if before is None else f"{method.facts.target} decides when it builds"
+        return _tile("activations", words.NOT_MEASURED, why)
     about = f"{times_smaller(before, after)}, float {words.size(before)}; the most at a time, from the graph"
     return _tile("activations", words.size(after), about, _looks(before, after, method))
 
