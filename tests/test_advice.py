@@ -157,7 +157,7 @@ def test_one_pass_answers_for_every_method_that_counts(tmp_path: Path, monkeypat
     observe = calibrate.observe
 
     def watched(model: Any, asked: Any, *rest: Any, **words: Any) -> Any:
-        passes.append({each.method for each in asked})
+        passes.append({each.method for requests in asked for each in requests})
         return observe(model, asked, *rest, **words)
 
     monkeypatch.setattr(calibrate, "observe", watched)

@@ -113,7 +113,7 @@ def test_the_same_for_any_workers_batch_and_shards_and_after_an_interruption(tmp
     asked = [request(method, 1, name) for method, name in zip(METHODS, ("c1", "a", "c2", "p", "cat"), strict=True)]
     whole = calibrate(model, asked, dataset, workers=1).channels
     assert calibrate(model, asked, dataset, workers=3, batch=3).channels == whole
-    parts = [observe(model, asked, dataset, shard=(i, 5)) for i in range(5)]
+    parts = [observe(model, [asked], dataset, shard=(i, 5)) for i in range(5)]
     assert merged(parts[::-1]).ranges(plan_ways(model, asked)).channels == whole
     kept = tmp_path / "state.json"
 

@@ -50,7 +50,7 @@ def test_workers_and_batches_change_nothing(dataset: Any, whole: str, workers: i
 @pytest.mark.parametrize("shards", [1, 2, 5])
 def test_shards_merge_to_the_whole(dataset: Any, whole: str, shards: int) -> None:
     model = from_proto(small_net())
-    parts = [observe(model, REQUESTS, dataset, shard=(i, shards)) for i in range(shards)]
+    parts = [observe(model, [REQUESTS], dataset, shard=(i, shards)) for i in range(shards)]
     texts = [part.to_json() for part in parts]
     ways = plan_ways(model, REQUESTS)
     for order in (parts, parts[::-1], [Observations.from_json(text) for text in texts]):
@@ -73,7 +73,7 @@ _CACHE: dict[int, list[Observations]] = {}
 
 def _six(model: Any, dataset: Any) -> list[Observations]:
     if 6 not in _CACHE:
-        _CACHE[6] = [observe(model, REQUESTS, dataset, shard=(i, 6)) for i in range(6)]
+        _CACHE[6] = [observe(model, [REQUESTS], dataset, shard=(i, 6)) for i in range(6)]
     return _CACHE[6]
 
 
@@ -88,11 +88,11 @@ def test_order_of_samples_changes_no_range(tmp_path: Path) -> None:
 
 def test_parts_of_different_calibrations_do_not_merge(dataset: Any) -> None:
     model = from_proto(small_net())
-    part = observe(model, REQUESTS, dataset, shard=(0, 2))
+    part = observe(model, [REQUESTS], dataset, shard=(0, 2))
     with pytest.raises(QdslError, match="share samples"):
         merged([part, part])
     with pytest.raises(QdslError, match="different calibrations"):
-        merged([part, observe(model, REQUESTS[:3], dataset, shard=(1, 2))])
+        merged([part, observe(model, [REQUESTS[:3]], dataset, shard=(1, 2))])
     with pytest.raises(QdslError, match="only 6 of 11"):
         part.ranges(plan_ways(model, REQUESTS))
 
@@ -132,8 +132,8 @@ def test_an_interrupted_calibration_goes_on_where_it_was(tmp_path: Path, dataset
 
 def test_a_state_of_something_else_or_damaged_is_passed_over(tmp_path: Path, dataset: Any, whole: str) -> None:
     kept = tmp_path / "state.json"
-    other = observe(from_proto(small_net()), REQUESTS[:4], dataset, shard=(0, 2)).to_json()
-    good = observe(from_proto(small_net()), REQUESTS, dataset, shard=(0, 2)).to_json()
+    other = observe(from_proto(small_net()), [REQUESTS[:4]], dataset, shard=(0, 2)).to_json()
+    good = observe(from_proto(small_net()), [REQUESTS], dataset, shard=(0, 2)).to_json()
     for text in (other, good[:-9], "", "[" * 5000, good.replace('"counts":{', '"counts":{"c1":"eJw=",')):
         kept.write_text(text)
         assert calibrate(from_proto(small_net()), REQUESTS, dataset, checkpoint=kept).to_json() == whole
@@ -172,7 +172,7 @@ def test_a_damaged_part_is_told_with_the_place(damage: dict[str, Any], told: str
 
 @pytest.fixture(scope="module")
 def whole_part(dataset: Any) -> str:
-    return observe(from_proto(small_net()), REQUESTS, dataset, shard=(0, 2)).to_json()
+    return observe(from_proto(small_net()), [REQUESTS], dataset, shard=(0, 2)).to_json()
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path, dataset: Any, whole: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from compile_tools import HEAD, ROOT, cli, environment, project, tree
 from test_compile_reproducible import detector
 
 import qdsl
-from qdsl.calibrate import Observations, Ranges, merged, observe, plan_ways
+from qdsl.calibrate import Observations, Ranges, merged, observe, plan_all
 
 METHODS = ("minmax", "mean_minmax", "entropy", "percentile 99.9", "mse")
 
@@ -48,12 +48,14 @@ def test_batches_and_threads(method: str, tmp_path: Path) -> None:
 def test_shards(method: str, shards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each shard is observed apart, written as text, and read back in another order."""
 
-    def in_shards(model: Any, asked: Sequence[Any], dataset: Any, **words: Any) -> Ranges:
-        parts = [observe(model, asked, dataset, shard=(i, shards)).to_json() for i in range(shards)]
-        return merged([Observations.from_json(part) for part in parts[::-1]]).ranges(plan_ways(model, asked))
+    def in_shards(model: Any, asked: Mapping[str, Any], dataset: Any, **words: Any) -> Mapping[str, Ranges]:
+        requests = list(asked.values())
+        parts = [observe(model, requests, dataset, shard=(i, shards)).to_json() for i in range(shards)]
+        whole, (ways, _) = merged([Observations.from_json(part) for part in parts[::-1]]), plan_all(model, requests)
+        return {target: whole.ranges(each) for target, each in zip(asked, ways, strict=True)}
 
     first = compiled(tmp_path / "first", method)
-    monkeypatch.setattr("qdsl.ranges.calibrating.calibrate.calibrate", in_shards)
+    monkeypatch.setattr("qdsl.ranges.calibrating.calibrate.calibrate_each", in_shards)
     assert compiled(tmp_path / "again", method) == first
 
 

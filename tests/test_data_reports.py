@@ -97,7 +97,7 @@ def test_shards_and_interruptions_forget_none(tmp_path: Path) -> None:
     prepared = prepare(read(project(tmp_path), {}))
     takes = {"images": ModelInput("float32", (1, 3, 8, 8))}
     dataset = open_data(prepared.recipe.dataset("calib"), prepared.recipe.inputs, takes)
-    parts = [observe(prepared.model, [Request("y")], dataset, shard=(i, 2)) for i in (1, 0)]
+    parts = [observe(prepared.model, [[Request("y")]], dataset, shard=(i, 2)) for i in (1, 0)]
     again = [type(part).from_json(part.to_json()) for part in parts]
     assert merged(again).flat == {2, 3}
 
@@ -213,7 +213,7 @@ def test_shards_and_interruptions_find_the_copies(tmp_path: Path) -> None:
     prepared = prepare(read(arrays(tmp_path, values), {}))
     takes = {"images": ModelInput("float32", (1, 3, 8, 8))}
     dataset = open_data(prepared.recipe.dataset("calib"), prepared.recipe.inputs, takes)
-    parts = [observe(prepared.model, [Request("y")], dataset, shard=(i, 2)) for i in (1, 0)]
+    parts = [observe(prepared.model, [[Request("y")]], dataset, shard=(i, 2)) for i in (1, 0)]
     again = [type(part).from_json(part.to_json()) for part in parts]
     assert merged(again).ranges(plan_ways(prepared.model, [Request("y")])).copies == ((3, 0),)
 

@@ -14,7 +14,8 @@ from qdsl.findings.cures import Cure, changed
 from qdsl.harness.tasks import Expected
 from qdsl.measure import comparing, evaluating
 from qdsl.measure.budgets import Name, Reading
-from qdsl.ranges.correcting import measure_means, wanted
+from qdsl.ranges.by_target import TargetRanges
+from qdsl.ranges.correcting import means_for, measure_means, wanted
 from qdsl.ranges.cut_ranges import cut_ranges
 from qdsl.ranges.recalibrating import Recalibration, Sampled
 from qdsl.spec.plan import Plan
@@ -36,7 +37,7 @@ class Bench:
 
     prepared: Prepared
     sets: Mapping[str, str]
-    ranges: Ranges
+    ranges: TargetRanges
     datasets: Mapping[str, Dataset]
     expected: Sequence[Expected]
     heard: Callable[[str, int, int], None]
@@ -74,9 +75,9 @@ def planned(bench: Bench, again: Recalibration | None, before: Plan, cure: Cure)
     prepared = replace(bench.prepared, recipe=loaded)
     try:
         (decided,) = decide_all(prepared, before.target, Diagnostics())
-        sampled = Sampled(bench.ranges, {}) if again is None else again.of(decided.plan)
+        sampled = Sampled(bench.ranges.of(before.target), {}) if again is None else again.of(decided.plan)
         if sampled is not None:
-            ranges = cut_ranges(prepared, [decided], sampled.ranges)
+            ranges = cut_ranges(prepared, decided, sampled.ranges)
             decided, _ = by_ranges(prepared, decided, ranges)
             sampled = replace(sampled, ranges=ranges)
     except QdslError:
@@ -127,13 +128,13 @@ def _with_means(bench: Bench, trial: Trial) -> Ranges | None:
     if trial.sampled is None:
         return None
     known = trial.sampled.ranges
-    missing = {tensor: data for tensor, data in wanted([trial.plan]).items() if tensor not in known.means}
+    missing = {tensor: data for tensor, data in wanted(trial.plan).items() if tensor not in known.means}
     if not missing:
         return known
     if not set(missing.values()) <= set(bench.datasets):
         return None
     means = measure_means(trial.prepared, [trial.plan], bench.datasets, lambda *words: None)
-    return replace(known, means={**known.means, **means})
+    return replace(known, means={**known.means, **means_for(trial.plan, means)})
 
 
 def _agreement(found: Verification) -> float | None:

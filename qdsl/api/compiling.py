@@ -58,18 +58,20 @@ STEPS: tuple[Callable[[Job], None], ...] = (
 @dataclass(frozen=True, slots=True)
 class TargetResult:
     """What came out for one target: the plan, the files, the comparison with the float model (`NotHere` where its
-    artifacts do not run on this machine), and the budgets."""
+    artifacts do not run on this machine), the budgets, and the ranges that it was made with."""
 
     target: str
     plan: Plan
     emitted: Emitted
     verification: Verification | NotHere
     budgets: tuple[Budget, ...]
+    ranges: Ranges
 
 
 @dataclass(frozen=True)
 class CompileResult:
-    """`directory` is `<out>/<recipe>`; `ranges` what calibration measured; `diagnostics` warnings; `holds` is False
+    """`directory` is `<out>/<recipe>`; `ranges` what calibration measured, the widest where targets
+    differ (each has its own in `targets`); `diagnostics` warnings; `holds` is False
     when a `require` is broken (an undecided one does not count as passed, but breaks nothing). `lock` is the lock
     beside the recipe, None where none was used or written; `from_lock` says that it gave the ranges. `evaluations` are
     the recipe's `evaluate` statements, carried out, `profiles` what each target was found to cost on this machine; none
@@ -197,14 +199,16 @@ def compile(
 
 def _result(job: Job) -> CompileResult:
     results = tuple(
-        TargetResult(each.plan.target, each.plan, each.emitted, each.verification, budgets)
+        TargetResult(
+            each.plan.target, each.plan, each.emitted, each.verification, budgets, job.ranges.of(each.plan.target)
+        )
         for each, budgets in zip(job.made, job.budgets, strict=True)
     )
     return CompileResult(
         recipe=job.loaded.recipe.name,
         directory=job.directory,
         targets=results,
-        ranges=job.ranges,
+        ranges=job.ranges.together(),
         diagnostics=job.diags.sorted(),
         measurements=job.measurements,
         report=job.page,

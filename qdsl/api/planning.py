@@ -63,11 +63,15 @@ def explain(
 
 
 def _lock_of(prepared: Prepared, plans: Sequence[Plan]) -> Path | None:
-    needed = {t.tensor for plan in plans for t in plan.tensors if t.observe and t.calibration.data is not None}
-    found = fresh_lock(prepared) if needed else None
-    if found is None or not needed <= {locked.tensor for locked in found.ranges}:
+    measured = any(t.observe and t.calibration.data is not None for plan in plans for t in plan.tensors)
+    found = fresh_lock(prepared) if measured else None
+    if found is None:
         return None
-    biased = {b.activation for plan in plans for b in plan.corrections}
-    if not biased <= {locked.tensor for locked in found.means}:
+    from qdsl.ranges.correcting import wanted_of  # these come with what calibrates
+    from qdsl.ranges.locked import needed
+
+    if not {*needed(plans, found)} <= {locked.key for locked in found.ranges}:
+        return None
+    if not {*wanted_of(plans)} <= {(locked.tensor, locked.data) for locked in found.means}:
         return None
     return Path(prepared.recipe.path).with_suffix(".lock")

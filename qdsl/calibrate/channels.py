@@ -14,6 +14,7 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.view import GraphView
 
 Slices = NDArray[np.float32]
+_TOP = "\0top"
 
 
 def slice_name(tensor: str, axis: int, number: int) -> str:
@@ -23,7 +24,11 @@ def slice_name(tensor: str, axis: int, number: int) -> str:
 
 def top_name(tensor: str, axis: int) -> str:
     """What the largest values of a tensor's rows are called in a state."""
-    return f"{tensor}\0{axis}\0top"
+    return f"{tensor}\0{axis}{_TOP}"
+
+
+def is_top(name: str) -> bool:
+    return name.endswith(_TOP)
 
 
 def check_axes(view: GraphView, requests: Sequence[Request]) -> None:

@@ -9,13 +9,15 @@ from qdsl.calibrate.request import Request
 from qdsl.data import Dataset
 from qdsl.graph import Model, saving, to_bytes
 
+_NEXT = "next who asks"
 
-def fingerprint(model: Model, requests: Sequence[Request], dataset: Dataset) -> str:
-    """SHA-256 over the model, the requests, the preprocessing, and each sample's name with its file's size, time
-    of last change and identity."""
+
+def fingerprint(model: Model, asked: Sequence[Sequence[Request]], dataset: Dataset) -> str:
+    """SHA-256 over the model, the requests of each who asks, the preprocessing, and each sample's name with its file's
+    size, time of last change and identity."""
     digest = hashlib.sha256()
     digest.update(_model_digest(model))
-    parts = sorted(repr(request) for request in requests)
+    parts = [part for requests in asked for part in (*sorted(repr(request) for request in requests), _NEXT)]
     parts += [dataset.source, repr(getattr(dataset.reader, "pipelines", None)), *_samples(dataset)]
     for part in parts:
         digest.update(part.encode("utf-8", "surrogateescape") + b"\0")

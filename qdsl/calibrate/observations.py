@@ -13,14 +13,13 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from qdsl.calibrate.channels import Slices, names_of, slice_name, top_name
+from qdsl.calibrate.channels import Slices, is_top, names_of, slice_name, top_name
 from qdsl.calibrate.extremes import Entry, Means, Records, span
 from qdsl.calibrate.histogram import BINS, Counts, Distribution, count, from_counts
 from qdsl.calibrate.ranges import Ranges
 from qdsl.calibrate.request import Request
-from qdsl.calibrate.shortcuts import Shortcuts
-from qdsl.calibrate.sources import Sources
 from qdsl.calibrate.thresholds import find
+from qdsl.calibrate.ways import Look, Ways
 from qdsl.diag import Diagnostic, Placed, QdslError, Span
 from qdsl.spec.bounds import Count, Many, UnfitError, Via
 from qdsl.spec.decode import decode, json_data, require_version
@@ -29,28 +28,6 @@ _SETTLED = 0.01
 _VERSION = 3
 _LARGEST = 1 << 30  # characters of a part as text
 Extremes = Mapping[str, tuple[float, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """How each request is answered: `extremes` for minmax and mean_minmax, `sources` for the methods that count.
-    `sliced` are the requests along an axis, answered from the tensors themselves. `masked` are the measured tensors in
-    which minus infinity counts as the lowest float."""
-
-    requests: tuple[Request, ...]
-    extremes: Shortcuts
-    sources: Sources
-    sliced: tuple[Request, ...] = ()
-    masked: frozenset[str] = frozenset()
-
-    @property
-    def rows(self) -> tuple[tuple[str, int], ...]:
-        """The tensors that are read in rows, each with its axis."""
-        return tuple(dict.fromkeys((row.tensor, row.axis) for request in self.requests for row in request.rows))
-
-    @property
-    def averaged(self) -> tuple[str, ...]:
-        return tuple(r.tensor for r in self.requests if r.method == "mean_minmax")
 
 
 @dataclass
@@ -73,13 +50,13 @@ class Observations(Placed):
     def __post_init__(self) -> None:
         self.digests = np.zeros(self.total, np.uint64)
 
-    def add(self, index: int, seen: Extremes, ways: Ways) -> None:
+    def add(self, index: int, seen: Extremes, look: Look) -> None:
         """Take in the range of every measured tensor in one sample; its values are counted apart."""
         self.done.add(index)
         for name, (low, high) in seen.items():
             self.records.setdefault(name, Records()).add(index, low, high)
-        for name in ways.averaged:
-            self.means.setdefault(name, Means()).add(*span(ways.extremes.parts[name], seen))
+        for name in look.averaged:
+            self.means.setdefault(name, Means()).add(*span(look.extremes.parts[name], seen))
 
     def add_tops(self, index: int, tops: Mapping[tuple[str, int], float]) -> None:
         """Take in the smallest of the largest values of the rows in one sample, by tensor and axis."""
@@ -121,14 +98,13 @@ class Observations(Placed):
             counters += counts
 
     def ranges(self, ways: Ways) -> Ranges:
-        """The range of every request. Raises QdslError `calibration-parts` when samples are missing."""
+        """The range of every request of one who asks. Raises QdslError `calibration-parts` when samples are missing."""
         if len(self.done) != self.total:
             raise self.error("calibration-parts", f"only {len(self.done)} of {self.total} samples have been seen")
         whole = {name: (records.low, records.high) for name, records in self.records.items()}
         counted = {name: Distribution((from_counts(self.counts[name], *whole[name]),)) for name in ways.sources.counted}
         found = {request.tensor: self._range(request, ways, whole, counted) for request in ways.requests}
-        tops = {top_name(*row) for row in ways.rows}
-        kept = (records for name, records in self.records.items() if name not in tops)
+        kept = (records for name, records in self.records.items() if not is_top(name))
         settled = max((records.settled(_SETTLED) for records in kept), default=0)
         names = sorted(found)
         return Ranges(

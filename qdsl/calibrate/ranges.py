@@ -45,18 +45,19 @@ class Ranges:
         total = self.samples + other.samples
         return Ranges(low, high, total, total, {**self.methods, **other.methods})
 
-    def to_json(self) -> str:
-        """Sorted JSON, one tensor a line; every number reads back to the same bits."""
-        lines = [
-            f"    {json.dumps(name)}: [{float(self.low[name])!r}, {float(self.high[name])!r}{self._method(name)}]"
-            for name in sorted(self.low)
-        ]
+    def to_json(self, rows: Mapping[str, str] | None = None) -> str:
+        """Sorted JSON, one tensor a line; every number reads back to the same bits. `rows` are others to be written for
+        the tensors."""
+        told = rows or {}
+        lines = [f"    {json.dumps(name)}: {told.get(name) or self.row(name)}" for name in sorted(self.low)]
         body = ",\n".join(lines)
         head = f'  "samples": {self.samples},\n  "settled_after": {self.settled_after},\n'
         return "{\n" + head + '  "tensors": {' + (f"\n{body}\n  " if lines else "") + "}\n}\n"
 
-    def _method(self, name: str) -> str:
-        return f", {json.dumps(self.methods[name])}" if name in self.methods else ""
+    def row(self, name: str) -> str:
+        """What JSON says of one tensor."""
+        method = f", {json.dumps(self.methods[name])}" if name in self.methods else ""
+        return f"[{float(self.low[name])!r}, {float(self.high[name])!r}{method}]"
 
     @staticmethod
     def from_json(text: str) -> Ranges:

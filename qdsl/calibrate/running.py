@@ -19,20 +19,18 @@ from typing import Any
 
 import numpy as np
 
-from qdsl.calibrate.channels import check_axes, slices
+from qdsl.calibrate.channels import slices
 from qdsl.calibrate.checkpoint import Checkpoint
 from qdsl.calibrate.fingerprint import fingerprint
 from qdsl.calibrate.histogram import count
 from qdsl.calibrate.instrument import MASKED, Readout, expose, instrument
-from qdsl.calibrate.observations import Observations, Ways
+from qdsl.calibrate.observations import Observations
 from qdsl.calibrate.ranges import Ranges
 from qdsl.calibrate.request import Request
 from qdsl.calibrate.session import run, session
-from qdsl.calibrate.shortcuts import shortcuts
-from qdsl.calibrate.sources import sources
+from qdsl.calibrate.ways import Look, plan_all
 from qdsl.data import Dataset, Sample
 from qdsl.data.sameness import digest
-from qdsl.diag import nearest
 from qdsl.graph import Model
 from qdsl.graph.sessions import Session
 from qdsl.graph.view import GraphView
@@ -79,42 +77,34 @@ def calibrate(
     one removes it. Raises QdslError: calibration-tensor, calibration-load, calibration-run, calibration-non-finite,
     and those of the dataset; the first in dataset order.
     """
-    ways = plan_ways(model, requests)
+    told = {"": requests}
+    found = calibrate_each(model, told, dataset, workers=workers, batch=batch, progress=progress, checkpoint=checkpoint)
+    return found[""]
+
+
+def calibrate_each(
+    model: Model,
+    asked: Mapping[str, Sequence[Request]],
+    dataset: Dataset,
+    *,
+    workers: int | None = None,
+    batch: int | None = None,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+) -> dict[str, Ranges]:
+    """For each who asks, by name, the ranges that `calibrate` gives for these requests alone: in one pass for all."""
+    requests = list(asked.values())
+    ways, _ = plan_all(model, requests)
     found = observe(model, requests, dataset, workers=workers, batch=batch, progress=progress, checkpoint=checkpoint)
-    ranges = found.ranges(ways)
+    ranges = {name: found.ranges(each) for name, each in zip(asked, ways, strict=True)}
     if checkpoint is not None:
         Checkpoint(checkpoint).remove()
     return ranges
 
 
-def plan_ways(model: Model, requests: Sequence[Request]) -> Ways:
-    """How the requests are answered on `model`. Raises QdslError `calibration-tensor`."""
-    view = model.view()
-    _check(model, view, [request.tensor for request in requests])
-    sliced = {(request.tensor, request.axis): request for request in requests if request.axis is not None}
-    check_axes(view, list(sliced.values()))
-    unique = {request.tensor: request for request in requests if request.axis is None}
-    counted = [name for name, request in unique.items() if request.counted]
-    ends = [name for name, request in unique.items() if not request.counted]
-    extremes, counting = shortcuts(view, ends), sources(view, counted)
-    atoms = {name: [atom for (atom, _), _ in counting.terms[name]] for name in counted}
-    masked = _masked(unique, extremes.parts, atoms)
-    return Ways(tuple(unique.values()), extremes, counting, tuple(sliced.values()), masked)
-
-
-def _masked(requests: Mapping[str, Request], *measured: Mapping[str, Sequence[str]]) -> frozenset[str]:
-    """The measured tensors whose minus infinity every request for them allows."""
-    allowed: set[str] = set()
-    refused = {request.tensor for request in requests.values() if request.axis is not None}
-    for parts in measured:
-        for name, of in parts.items():
-            (allowed if requests[name].masked else refused).update(of)
-    return frozenset(allowed - refused)
-
-
 def observe(
     model: Model,
-    requests: Sequence[Request],
+    asked: Sequence[Sequence[Request]],
     dataset: Dataset,
     *,
     shard: tuple[int, int] = (0, 1),
@@ -123,21 +113,21 @@ def observe(
     progress: Progress | None = None,
     checkpoint: Path | None = None,
 ) -> Observations:
-    """What shard `shard` (number, of how many) of `dataset` shows: every so many-th sample. All shards of one model and
-    dataset `merge`, in any order, to the same state as one pass; `Observations.ranges` of it gives the ranges. The rest
-    is as in `calibrate`, but a checkpoint stays."""
-    ways = plan_ways(model, requests)
+    """What shard `shard` (number, of how many) of `dataset` shows to each who asks: every so many-th sample. All shards
+    of one model and dataset `merge`, in any order, to the same state as one pass; `Observations.ranges` of it, with the
+    ways of `plan_all`, gives the ranges. The rest is as in `calibrate`, but a checkpoint stays."""
+    _, look = plan_all(model, asked)
     view = model.view()
     found: list[Readout] = []
-    whole = dict.fromkeys([*ways.sources.counted, *(request.tensor for request in ways.sliced)])
+    whole = dict.fromkeys([*look.counted, *(request.tensor for request in look.sliced)])
     counted = tuple(name for name in whole if name not in view.inputs)
-    loaded = session(model, lambda proto: found.append(instrument(proto, view, ways.extremes, counted, ways.rows)))
+    loaded = session(model, lambda proto: found.append(instrument(proto, view, look.extremes, counted, look.rows)))
     total = len(dataset)
-    state = Observations(fingerprint(model, requests, dataset), total, span=dataset.span)
+    state = Observations(fingerprint(model, asked, dataset), total, span=dataset.span)
     keeper = Checkpoint(checkpoint) if checkpoint is not None else None
     state = state if keeper is None else keeper.load(state)
     indices = [index for index in range(total) if index % shard[1] == shard[0]]
-    job = _Job(model, view, ways, dataset, loaded, found[0], state)
+    job = _Job(model, view, look, dataset, loaded, found[0], state)
     _carry_out(job, [i for i in indices if i not in state.done], len(indices), workers, batch or 1, progress, keeper)
     return state
 
@@ -147,22 +137,13 @@ def _workers(job: _Job, asked: int | None) -> int:
     return asked or max(1, min(_MOST_WORKERS, processors(), _MOST_EXPOSED // max(1, exposed)))
 
 
-def _check(model: Model, view: GraphView, tensors: Sequence[str]) -> None:
-    for name in tensors:
-        known = view.tensors.get(name)
-        if known is None or known.kind == "constant":
-            help = tuple(f"did you mean `{close}`?" for close in nearest(name, view.tensors))
-            what = "is a constant" if known else "is not in the model"
-            raise model.error("calibration-tensor", f"tensor {name} {what}", help=help)
-
-
 @dataclass(frozen=True, slots=True)
 class _Job:
     """Everything that a worker needs. Only `state` changes, under `lock`."""
 
     model: Model
     view: GraphView
-    ways: Ways
+    look: Look
     dataset: Dataset
     session: Session
     readout: Readout
@@ -182,27 +163,28 @@ class _Job:
         shown = {name: values[name] for name in self.readout.counted}
         shown |= {name: sample.arrays[name] for name in self.view.inputs if name in sample.arrays}
         seen |= {name: (float(v.min()), float(v.max())) for name, v in shown.items() if v.size}
-        seen |= {name: (max(_LOWEST, seen[name][0]), seen[name][1]) for name in self.ways.masked & seen.keys()}
+        seen |= {name: (max(_LOWEST, seen[name][0]), seen[name][1]) for name in self.look.masked & seen.keys()}
         tops = {row: numbers[name] for row, name in self.readout.tops.items()}
         lost = any(np.isnan(numbers[name]) for name in self.readout.sums)
         if lost or not np.isfinite(list(seen.values())).all():
             self._locate(sample)
         told = digest(sample.arrays)
-        parts = [(request, slices(request, shown[request.tensor])) for request in self.ways.sliced]
+        parts = [(request, slices(request, shown[request.tensor])) for request in self.look.sliced]
         with self.lock:  # a sample is in the state as a whole or not at all
-            self.state.add(sample.index, seen, self.ways)
+            self.state.add(sample.index, seen, self.look)
             self.state.add_tops(sample.index, {row: top for row, top in tops.items() if top > MASKED})
             self.state.flat |= {sample.index} if sample.flat else set()
             self.state.digests[sample.index] = told
-            for name in self.ways.sources.counted:
+            for name in self.look.counted:
                 count(shown[name], self.state.counters(name))
             for request, found in parts:
                 self.state.add_slices(sample.index, request, found)
 
     def _locate(self, sample: Sample) -> None:
         """Raise for the first wanted tensor, in graph order, that is not finite; a mere suspicion raises nothing."""
-        asked = {request.tensor for request in (*self.ways.requests, *self.ways.sliced)}
-        masked = {request.tensor for request in self.ways.requests if request.masked}
+        asked = {request.tensor for request in (*self.look.asked, *self.look.sliced)}
+        masked = {request.tensor for request in self.look.asked if request.masked}
+        masked -= {request.tensor for request in self.look.asked if not request.masked}
         order = [*self.view.inputs, *(o for node in self.view.nodes for o in node.outputs)]
         wanted = [t for t in order if t in asked]
         made = [t for t in wanted if t not in self.view.inputs]

@@ -14,7 +14,13 @@ _DIGITS = 12  # of a hash: enough to tell two apart
 
 
 def side_of_lock(lock: Lock, name: str) -> Side:
-    tensors = {found.tensor: Tensor(scheme=found.method, low=found.low, high=found.high) for found in lock.ranges}
+    several = Counter(found.tensor for found in lock.ranges)
+    tensors = {
+        f"{found.tensor} ({found.method})" if several[found.tensor] > 1 else found.tensor: Tensor(
+            scheme=found.method, low=found.low, high=found.high
+        )
+        for found in lock.ranges
+    }
     return Side(name=name, kind="lock", tensors=tensors, lines=tuple(_facts(lock)))
 
 

@@ -23,6 +23,7 @@ from qdsl.lang.recipe import PlaceRule, Port
 from qdsl.plan import Decisions
 from qdsl.plan.flags import allowed_nodes
 from qdsl.plan.share import joining_rule
+from qdsl.ranges.by_target import TargetRanges
 from qdsl.spec.words import plain
 from qdsl.work.prepared import Prepared
 
@@ -34,14 +35,15 @@ _NO_CURE = "give these tensors scales of their own, or leave what joins them in 
 def findings(
     prepared: Prepared,
     decided: Sequence[Decisions],
-    ranges: Ranges,
+    measured: TargetRanges,
     dataset: Dataset | None,
     sets: Mapping[str, str],
 ) -> tuple[Diagnostic, ...]:
-    """Warnings and notes about plans that were carried out with `ranges`. Samples of `dataset` show what ranges by hand
-    cut off; without it, nothing is said of those. `sets` are the recipe's parameters, as given."""
+    """Warnings and notes about plans that were carried out with `measured`. Samples of `dataset` show what ranges by
+    hand cut off; without it, nothing is said of those. `sets` are the recipe's parameters, as given."""
     told: dict[Diagnostic, None] = {}
     for one in decided:
+        ranges = measured.of(one.plan.target)
         told.update(dict.fromkeys(_shared_scales(prepared, one, ranges, sets)))
         told.update(dict.fromkeys(_weights(prepared, one, sets)))
         told.update(dict.fromkeys(few_levels(prepared, one, ranges, sets)))

@@ -106,36 +106,47 @@ def _difference(old: DataFile | None, new: DataFile | None) -> str:
     return "" if old.times == new.times else f"is seen {new.times} times, was {old.times}"
 
 
-def range_changes(lock: Lock, needed: Mapping[str, str]) -> list[Change]:
-    """Tensors that need a range which the lock does not have, or has from another method."""
-    known = {found.tensor: found.method for found in lock.ranges}
+def range_changes(lock: Lock, needed: Iterable[tuple[str, str]]) -> list[Change]:
+    """Tensors that need a range (by the method to find it) which the lock does not have, or has from another method."""
+    wanted, known = sorted(set(needed)), {found.key for found in lock.ranges}
     return [
-        Change(f"range: `{tensor}` {_method(known.get(tensor), method)}")
-        for tensor, method in sorted(needed.items())
-        if known.get(tensor) != method
+        Change(f"range: `{tensor}` {_method(_of(tensor, known), _of(tensor, wanted), method)}")
+        for tensor, method in wanted
+        if (tensor, method) not in known
     ]
 
 
-def mean_changes(lock: Lock, needed: Mapping[str, str], channels: Mapping[str, int]) -> list[Change]:
+def mean_changes(lock: Lock, needed: Iterable[tuple[str, str]], channels: Mapping[str, int]) -> list[Change]:
     """Tensors whose means are needed (by the dataset to measure them on) and that the lock does not have, or not for
     each of their `channels`."""
-    known = {found.tensor: found for found in lock.means}
-    texts = ((tensor, _means(known.get(tensor), data, channels.get(tensor))) for tensor, data in sorted(needed.items()))
+    known = {(found.tensor, found.data): found for found in lock.means}
+    there = {tensor for tensor, _ in known}
+    texts = (
+        (tensor, _means(known.get((tensor, data)), data, channels.get(tensor), measured=tensor in there))
+        for tensor, data in sorted(set(needed))
+    )
     return [Change(f"mean: `{tensor}` {text}") for tensor, text in texts if text]
 
 
-def _means(known: LockedMeans | None, data: str, channels: int | None) -> str:
-    """What is amiss with the means of one tensor, "" for nothing."""
+def _means(known: LockedMeans | None, data: str, channels: int | None, *, measured: bool) -> str:
+    """What is amiss with the means of one tensor, which is `measured` on some data, "" for nothing."""
     if known is None:
-        return "is needed, too"
-    if known.data != data:
-        return f"is measured on {data}"
+        return f"is measured on {data}" if measured else "is needed, too"
     means = len(known.means)
     return "" if channels in (None, means) else f"has {count(channels, 'channel')}, the lock has {means}"
 
 
-def _method(known: str | None, now: str) -> str:
-    return "is needed, too" if known is None else f"is calibrated by `{now}`, was by `{known}`"
+def _of(tensor: str, pairs: Iterable[tuple[str, str]]) -> list[str]:
+    return sorted(method for name, method in pairs if name == tensor)
+
+
+def _method(known: Sequence[str], wanted: Sequence[str], now: str) -> str:
+    """What is said of a tensor that the lock has no range for by the method `now`: `known` are those it has."""
+    if not known:
+        return "is needed, too"
+    if set(known) & set(wanted):
+        return f"is calibrated by `{now}`, too"
+    return f"is calibrated by `{now}`, was by `{'`, `'.join(known)}`"
 
 
 def elsewhere(lock: Lock, capability: Named, tools: Named, cpu: Named) -> Iterator[str]:

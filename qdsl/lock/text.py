@@ -10,6 +10,7 @@ import hashlib
 import stat
 from collections.abc import Iterator
 from itertools import zip_longest
+from operator import attrgetter
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,7 +50,7 @@ def _lines(lock: Lock) -> Iterator[str]:
         yield f"data {quoted(file.data)} {quoted(file.name)} {file.times} {file.sha256}"
     if lock.ranges:
         yield f"samples {lock.samples} {lock.settled}"
-    for found in sorted(lock.ranges):
+    for found in sorted(lock.ranges, key=attrgetter("key")):
         yield f"range {quoted(found.tensor)} {number(found.low)} {number(found.high)} {quoted(found.method)}"
     for mean in sorted(lock.means):
         yield f"mean {quoted(mean.tensor)} {quoted(mean.data)} {' '.join(map(number, mean.means))}"
@@ -118,9 +119,9 @@ class _Reader:
     def __init__(self) -> None:
         self.named: dict[str, dict[str, str]] = {word: {} for word in (*_HASHED, "tool", "cpu")}
         self.data: dict[tuple[str, str], DataFile] = {}
-        self.ranges: dict[str, LockedRange] = {}
+        self.ranges: dict[tuple[str, str], LockedRange] = {}
         self.tuned: dict[tuple[str, str, str], LockedChoice] = {}
-        self.means: dict[str, LockedMeans] = {}
+        self.means: dict[tuple[str, str], LockedMeans] = {}
         self.counts: tuple[int, int] | None = None
 
     def line(self, line: str) -> None:
@@ -154,7 +155,7 @@ class _Reader:
         if len(values) < 3:
             raise WordError(f"expected at least 3 values after `mean`, found {len(values)}")
         found = LockedMeans(unquoted(values[0]), unquoted(values[1]), tuple(map(read_number, values[2:])))
-        self.means[found.tensor] = found
+        self.means[found.tensor, found.data] = found
 
     def _tuned(self, values: list[str]) -> None:
         if values[3] not in _TAKEN:
@@ -168,7 +169,7 @@ class _Reader:
         if low > high:
             raise WordError("the range ends before it begins")
         found = LockedRange(unquoted(values[0]), low, high, unquoted(values[3]))
-        self.ranges[found.tensor] = found
+        self.ranges[found.key] = found
 
     def lock(self) -> Lock:
         pairs = {word: tuple(sorted(found.items())) for word, found in self.named.items()}
@@ -182,7 +183,7 @@ class _Reader:
             data=tuple(sorted(self.data.values())),
             samples=samples,
             settled=settled,
-            ranges=tuple(sorted(self.ranges.values())),
+            ranges=tuple(found for _, found in sorted(self.ranges.items())),
             tuned=tuple(sorted(self.tuned.values())),
             means=tuple(sorted(self.means.values())),
             caches=pairs["cache"],

@@ -19,12 +19,18 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True, order=True)
 class LockedRange:
-    """The range of one tensor in its real values, and the method that found it ("minmax on calib")."""
+    """The range of one tensor in its real values, and the method that found it ("minmax on calib"). A tensor that the
+    targets of a recipe want by several methods has one for each."""
 
     tensor: str
     low: float
     high: float
     method: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What no two ranges of a lock have in common, and what they are sorted by."""
+        return self.tensor, self.method
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -40,7 +40,7 @@ def samples(
     """
     for name, dataset in datasets.items():
         return islice(dataset, count), name
-    if requests([plan]):
+    if requests(plan):
         return (), ""
     return any_samples(prepared, count)
 
@@ -66,7 +66,7 @@ def verified(
         try:
             return target.verify(prepared.model, emitted, plan, chosen, count=count, source=source)
         except FloatModelError:
-            if requests([plan]):
+            if requests(plan):
                 raise
     return target.verify(prepared.model, emitted, plan, (), count=count)
 
@@ -78,7 +78,7 @@ def uncompared(prepared: Prepared, plan: Plan, found: Verification | NotHere) ->
         label = "what it computes, and in which kernels, nothing here has seen"
         yield prepared.model.diagnostic("not-compared", headline, label=label, severity=Severity.WARNING)
         return
-    if found.samples or not found.outputs or requests([plan]):
+    if found.samples or not found.outputs or requests(plan):
         return
     sizes = ", ".join(map(str, _SIZES))
     free = [name for name, one in takes(prepared).items() if any(not isinstance(d, int) for d in one.shape or (None,))]
@@ -96,7 +96,7 @@ def _tries(
     chosen, source = samples(prepared, plan, datasets, count)
     if source != DRAWN or chosen:
         yield chosen, source
-    if requests([plan]) or (chosen and source == DRAWN):
+    if requests(plan) or (chosen and source == DRAWN):
         return
     for size in _SIZES:
         inputs = tuple(drawn(takes(prepared), count, size))

@@ -162,14 +162,18 @@ def _datasets(lock: Lock, known: Provenance) -> Iterator[str]:
 
 def _pinned(lock: Lock, known: Provenance) -> Iterator[str]:
     """Which ranges, means and choices it has otherwise, by name, and how many that the file rests on it does not."""
-    then, seen = split(known.pinned), set()
+    then = split(known.pinned)
+    there: dict[str, set[str]] = {}  # a lock for several targets may have several ranges of one tensor
+    about: dict[str, str] = {}
     for fact in facts(lock, known.target):
         mark = fact.mark
         name, value = mark[: MARK // 2], mark[MARK // 2 :]
-        seen.add(name)
-        if name in then and then[name] != value:
-            yield f"{plain(fact.about[:100])} is another in it"
-    lost = len(then.keys() - seen)
+        there.setdefault(name, set()).add(value)
+        about[name] = fact.about
+    for name, values in there.items():
+        if name in then and then[name] not in values:
+            yield f"{plain(about[name][:100])} is another in it"
+    lost = len(then.keys() - there.keys())
     if lost:
         yield f"{count(lost, 'range, mean or choice', 'ranges, means or choices')} of the file not in it"
 

@@ -24,8 +24,8 @@ _TOOLS = tuple((name, "0.00.0") for name in ("numpy", "onnx", "onnx-graphsurgeon
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """What a build comes from beside its recipe and plan: what the lock says, or would say, the versions of the tools
-    at work, the kinds of CPU that its sums are exact on, and whether the recipe's text goes with the file."""
+    """What a build comes from beside its recipe and plan: what the lock says of it, or would say, the versions of the
+    tools at work, the kinds of CPU that its sums are exact on, and whether the recipe's text goes with the file."""
 
     lock: Lock
     tools: tuple[tuple[str, str], ...]

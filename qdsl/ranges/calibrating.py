@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from qdsl.graph import Model
 from qdsl.lang.recipe import DataSpec
 from qdsl.plan.cuts import margin
 from qdsl.quant.scales import limits
+from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.looking import warn_of_samples
 from qdsl.spec.plan import Cut, Plan, TensorPlan
 from qdsl.work.prepared import Prepared
@@ -23,16 +24,17 @@ from qdsl.work.prepared import Prepared
 _NO_EFFECT = "sampling-no-effect"
 _SAVED = ".calibration-"
 Heard = Callable[[str, int, int, float], None]
+Asked = Mapping[str, tuple[Request, ...]]  # by target
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One pass over the dataset called `name`: what is asked of it, `folder` to keep in what was seen so far, how many
-    threads take how many samples (None: chosen by the machine), and who is told of each sample."""
+    """One pass over the dataset called `name`: what each target asks of it, `folder` to keep in what was seen so far,
+    how many threads take how many samples (None: chosen by the machine), and who is told of each sample."""
 
     model: Model
     name: str
-    asked: tuple[Request, ...]
+    asked: Asked
     dataset: Dataset
     folder: Path
     workers: int | None
@@ -40,13 +42,13 @@ class Pass:
     progress: calibrate.Progress
 
 
-# Whoever carries a pass out, the ranges are the same.
-Calibrator = Callable[[Pass], Ranges]
+# The ranges by target. Whoever carries a pass out, they are the same, and those of a target alone.
+Calibrator = Callable[[Pass], Mapping[str, Ranges]]
 
 
-def here(one: Pass) -> Ranges:
+def here(one: Pass) -> Mapping[str, Ranges]:
     """The calibrator that is this process."""
-    return calibrate.calibrate(
+    return calibrate.calibrate_each(
         one.model,
         one.asked,
         one.dataset,
@@ -57,16 +59,24 @@ def here(one: Pass) -> Ranges:
     )
 
 
-def requests(plans: Sequence[Plan]) -> dict[str, tuple[Request, ...]]:
-    """Dataset name -> the ranges it gives, over all targets, by tensor name."""
+def requests(plan: Plan) -> dict[str, tuple[Request, ...]]:
+    """Dataset name -> the ranges it gives, by tensor name."""
     wanted: dict[str, dict[str, Request]] = {}
-    for plan in plans:
-        cuts = {cut.tensor: cut for cut in plan.cuts}
-        for tensor in (t for t in plan.tensors if t.observe and t.calibration.data is not None):
-            assert tensor.calibration.data is not None
-            asked = _request(tensor, cuts.get(tensor.tensor))
-            wanted.setdefault(tensor.calibration.data, {})[tensor.tensor] = asked
+    cuts = {cut.tensor: cut for cut in plan.cuts}
+    for tensor in (t for t in plan.tensors if t.observe and t.calibration.data is not None):
+        assert tensor.calibration.data is not None
+        asked = _request(tensor, cuts.get(tensor.tensor))
+        wanted.setdefault(tensor.calibration.data, {})[tensor.tensor] = asked
     return {name: tuple(found[t] for t in sorted(found)) for name, found in sorted(wanted.items())}
+
+
+def by_dataset(plans: Sequence[Plan]) -> dict[str, Asked]:
+    """Dataset name -> what each target that needs it asks of it."""
+    found: dict[str, dict[str, tuple[Request, ...]]] = {}
+    for plan in plans:
+        for name, asked in requests(plan).items():
+            found.setdefault(name, {})[plan.target] = asked
+    return dict(sorted(found.items()))
 
 
 def _request(plan: TensorPlan, cut: Cut | None) -> Request:
@@ -93,41 +103,53 @@ def measure(
     workers: int | None,
     batch: int | None,
     by: Calibrator = here,
-) -> Ranges:
-    """The ranges of all plans, measured `by` this process or others. What the samples themselves show goes to `diags`.
-    What was seen so far is kept in `folder` and taken up again after an interruption. `heard` is told (text, samples
-    done, samples in all, samples per second); zeros where it speaks of a whole dataset.
+) -> TargetRanges:
+    """The ranges of each plan, in one pass over each dataset, measured `by` this process or others. What the samples
+    themselves show goes to `diags`. What was seen so far is kept in `folder` and taken up again after an interruption.
+    `heard` is told (text, samples done, samples in all, samples per second); zeros where it speaks of a whole dataset.
     """
-    found: dict[str, Ranges] = {}
+    found: list[Mapping[str, Ranges]] = []
     with _nothing_left(folder):
-        for name, asked in requests(plans).items():
-            found[name] = _measure(prepared, name, asked, datasets[name], folder, heard, workers, batch, by)
+        for name, asked in by_dataset(plans).items():
+            found.append(_measure(prepared, name, asked, datasets[name], folder, heard, workers, batch, by))
             spec = prepared.recipe.dataset(name)
-            warn_of_samples(spec, datasets[name], found[name], diags)
-            _warn_repeats(spec, datasets[name], asked, diags)
-    return _together(tuple(found.values()))
+            warn_of_samples(spec, datasets[name], _any(found[-1]), diags)
+            _warn_repeats(spec, datasets[name], _every(asked), diags)
+    ranges = {plan.target: _joined([part[plan.target] for part in found if plan.target in part]) for plan in plans}
+    whole = _joined([_any(part) for part in found])
+    return TargetRanges(ranges, whole.samples, whole.settled_after)
+
+
+def _any(found: Mapping[str, Ranges]) -> Ranges:
+    """The ranges of one target: what a pass says of the samples is the same for all."""
+    return next(iter(found.values()))
+
+
+def _every(asked: Asked) -> list[Request]:
+    return [request for requests in asked.values() for request in requests]
 
 
 def _measure(
     prepared: Prepared,
     name: str,
-    asked: tuple[Request, ...],
+    asked: Asked,
     dataset: Dataset,
     folder: Path,
     heard: Heard,
     workers: int | None,
     batch: int | None,
     by: Calibrator,
-) -> Ranges:
+) -> Mapping[str, Ranges]:
     """One pass over one dataset."""
-    how = f"{_words(asked)} on {name}"
+    how = f"{_words(_every(asked))} on {name}"
 
     def progress(done: int, total: int, rate: float) -> None:
         heard(how, done, total, rate)
 
     found = by(Pass(prepared.model, name, asked, dataset, folder, workers, batch, progress))
-    count = "1 sample" if found.samples == 1 else f"{found.samples} samples"
-    heard(f"{how}   {count}, {settled_words(found)}", 0, 0, 0.0)
+    one = _any(found)
+    count = "1 sample" if one.samples == 1 else f"{one.samples} samples"
+    heard(f"{how}   {count}, {settled_words(one)}", 0, 0, 0.0)
     return found
 
 
@@ -178,7 +200,8 @@ def _nothing_left(folder: Path) -> Iterator[None]:
         raise
 
 
-def _together(found: Sequence[Ranges]) -> Ranges:
+def _joined(found: Sequence[Ranges]) -> Ranges:
+    """What several datasets gave, each for tensors of its own."""
     low = {name: value for ranges in found for name, value in ranges.low.items()}
     high = {name: value for ranges in found for name, value in ranges.high.items()}
     samples = sum(ranges.samples for ranges in found)
@@ -186,15 +209,15 @@ def _together(found: Sequence[Ranges]) -> Ranges:
     return Ranges(dict(sorted(low.items())), dict(sorted(high.items())), samples, settled)
 
 
-def named(ranges: Ranges, plans: Sequence[Plan]) -> Ranges:
-    """The same ranges, each with the method and the dataset that the plans say it has."""
-    asked = how_measured(plans)
+def named(ranges: Ranges, plan: Plan) -> Ranges:
+    """The same ranges, each with the method and the dataset that the plan says it has."""
+    asked = how_measured(plan)
     return replace(ranges, methods={name: asked[name] for name in ranges.low if name in asked})
 
 
-def how_measured(plans: Sequence[Plan]) -> dict[str, str]:
+def how_measured(plan: Plan) -> dict[str, str]:
     """For each tensor that is observed, by which method and on which data: `minmax on calib`."""
-    return {r.tensor: f"{r} on {data}{_rows(r)}" for data, found in requests(plans).items() for r in found}
+    return {r.tensor: f"{r} on {data}{_rows(r)}" for data, found in requests(plan).items() for r in found}
 
 
 def _rows(request: Request) -> str:
@@ -202,6 +225,6 @@ def _rows(request: Request) -> str:
     return f", cut {max(row.margin for row in request.rows):.3g} below the largest of a row" if request.rows else ""
 
 
-def _words(asked: Sequence[Request]) -> str:
+def _words(asked: Iterable[Request]) -> str:
     """The methods, each once: "minmax", "entropy, minmax"."""
     return ", ".join(sorted({str(request) for request in asked}))

@@ -15,10 +15,22 @@ from qdsl.work.prepared import Prepared
 Heard = Callable[[str, int, int, float], None]
 
 
-def wanted(plans: Sequence[Plan]) -> dict[str, str]:
-    """Tensors whose channel means are needed, over all targets, and the dataset to measure each on."""
-    moved = [bias for plan in plans for bias in plan.corrections]
-    return {b.activation: b.corrected_on for b in moved if b.corrected_on is not None}
+Means = Mapping[tuple[str, str], tuple[float, ...]]  # by tensor and dataset
+
+
+def wanted(plan: Plan) -> dict[str, str]:
+    """Tensors whose channel means are needed, and the dataset to measure each on."""
+    return {b.activation: b.corrected_on for b in plan.corrections if b.corrected_on is not None}
+
+
+def wanted_of(plans: Sequence[Plan]) -> list[tuple[str, str]]:
+    """The same over all targets, sorted: a tensor stands there once for each dataset."""
+    return sorted({pair for plan in plans for pair in wanted(plan).items()})
+
+
+def means_for(plan: Plan, known: Means) -> dict[str, tuple[float, ...]]:
+    """Those that the plan needs, by tensor."""
+    return {tensor: known[tensor, data] for tensor, data in sorted(wanted(plan).items())}
 
 
 def channels(view: GraphView, plans: Sequence[Plan]) -> dict[str, int]:
@@ -34,14 +46,13 @@ def channels(view: GraphView, plans: Sequence[Plan]) -> dict[str, int]:
     return found
 
 
-def measure_means(
-    prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset], heard: Heard
-) -> dict[str, tuple[float, ...]]:
-    """The means by tensor. `heard` is told (text, samples done, samples in all, 0); zeros at the end of a dataset."""
-    asked = wanted(plans)
-    found: dict[str, tuple[float, ...]] = {}
-    for name in sorted(set(asked.values())):
-        tensors = [tensor for tensor, data in asked.items() if data == name]
+def measure_means(prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset], heard: Heard) -> Means:
+    """The means by tensor and dataset. `heard` is told (text, samples done, samples in all, 0); zeros at the end of a
+    dataset."""
+    asked = wanted_of(plans)
+    found: dict[tuple[str, str], tuple[float, ...]] = {}
+    for name in sorted({data for _, data in asked}):
+        tensors = [tensor for tensor, data in asked if data == name]
         how, seen = f"bias_correct on {name}", 0
 
         def progress(done: int, total: int, how: str = how) -> None:
@@ -49,6 +60,7 @@ def measure_means(
             seen = done
             heard(how, done, total, 0.0)
 
-        found |= channel_means(prepared.model, tensors, datasets[name], progress=progress)
+        means = channel_means(prepared.model, tensors, datasets[name], progress=progress)
+        found |= {(tensor, name): each for tensor, each in means.items()}
         heard(f"{how}   means of {count(len(tensors), 'tensor')} over {count(seen, 'sample')}", 0, 0, 0.0)
-    return dict(sorted(found.items()))
+    return found

@@ -22,6 +22,7 @@ from qdsl.graph.view import GraphView
 from qdsl.passes.qdq_parameters import bounds as clipped
 from qdsl.plan import Decisions
 from qdsl.plan.cuts import held, resolved
+from qdsl.ranges.by_target import TargetRanges
 from qdsl.spec.words import plain
 from qdsl.work.prepared import Prepared
 
@@ -31,27 +32,26 @@ _LEAST = 0.01  # of the width of a range: less is not worth a word
 Span = tuple[float, float]
 
 
-def cut_ranges(prepared: Prepared, decided: Sequence[Decisions], measured: Ranges) -> Ranges:
-    """`measured` with every range that `decided` cuts, as wide as the widest of several plans needs it."""
-    found = [_cuts(prepared, one, measured) for one in decided]
+def cut_ranges(prepared: Prepared, one: Decisions, measured: Ranges) -> Ranges:
+    """`measured`, the ranges of one target, with every range that `one` cuts."""
     low, high, methods = dict(measured.low), dict(measured.high), dict(measured.methods)
-    for name in sorted({name for part in found for name in part}):
-        if any(name not in part and _stores(one, name) for part, one in zip(found, decided, strict=True)):
-            continue
-        parts = [part[name] for part in found if name in part]
-        low[name], high[name] = min(p.low for p in parts), max(p.high for p in parts)
+    for name, found in sorted(_cuts(prepared, one, measured).items()):
+        low[name], high[name] = found.low, found.high
         how = methods.get(name, "constant")
-        methods[name] = f"{how}, cut to [{low[name]:.4g}, {high[name]:.4g}] ({parts[0].by})"
+        methods[name] = f"{how}, cut to [{low[name]:.4g}, {high[name]:.4g}] ({found.by})"
     ordered = ({name: ends[name] for name in sorted(ends)} for ends in (low, high))
     return replace(measured, low=next(ordered), high=next(ordered), methods=methods)
 
 
-def cut_note(decided: Sequence[Decisions], measured: Ranges, ranges: Ranges) -> Iterator[Diagnostic]:
-    """A note that names the ranges which were cut, if any: `ranges` are those of `measured` and `decided`."""
-    told = [_words(name, measured, ranges) for name in ranges.low if _moved(name, measured, ranges)]
+def cut_note(decided: Sequence[Decisions], measured: TargetRanges, ranges: TargetRanges) -> Iterator[Diagnostic]:
+    """A note that names the ranges which were cut, if any: `ranges` are those of `measured` and `decided`. What several
+    targets cut alike is told once."""
+    pairs = [(measured.of(target), found) for target, found in ranges.by_target.items()]
+    moved = sorted((name, _words(name, was, now)) for was, now in pairs for name in now.low if _moved(name, was, now))
+    told = list(dict.fromkeys(words for _, words in moved))
     if told:
         able = {cut.tensor for one in decided for cut in one.plan.cuts}
-        headline = f"{_of(len(told), len(able))} cut where nothing more is read"
+        headline = f"{_of(len({name for name, _ in moved}), len(able))} cut where nothing more is read"
         notes = (*told[:_SHOWN], *([f"and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else []))
         span = decided[0].context.cascade.mode.span
         yield Diagnostic("range-cut", headline, span, notes=notes, severity=Severity.NOTE)
@@ -91,10 +91,6 @@ def _cuts(prepared: Prepared, one: Decisions, measured: Ranges) -> dict[str, _Fo
         if max(ends[0] - span[0], span[1] - ends[1]) > _LEAST * (span[1] - span[0]):
             found[name] = _Found(*ends, ", ".join(sorted(by)))
     return found
-
-
-def _stores(one: Decisions, name: str) -> bool:
-    return name in one.draft.tensors or any(weight.tensor == name for weight in one.draft.weights)
 
 
 def _within(span: Span, ends: Span) -> Span:

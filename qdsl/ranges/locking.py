@@ -12,21 +12,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl import lock as locks
-from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.lang.recipe import Recipe
-from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice, LockedMeans, LockedRange
-from qdsl.ranges.correcting import channels, wanted
+from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice
+from qdsl.ranges.by_target import TargetRanges
+from qdsl.ranges.correcting import channels, wanted_of
+from qdsl.ranges.locked import needed, recalled, whole
 from qdsl.ranges.staleness import SUFFIX, stale
 from qdsl.spec.aside import forget_dead
-from qdsl.spec.plan import Cut, Plan
+from qdsl.spec.plan import Plan
 from qdsl.spec.words import count
 from qdsl.targets import target_of
 from qdsl.work.prepared import Prepared, model_prints
 from qdsl.work.writing import write_text
-
-_WEIGHING = ("entropy", "percentile", "mse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +92,11 @@ class Pinned:
 
     def ranges(
         self, prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset], diags: Diagnostics
-    ) -> Ranges | None:
+    ) -> TargetRanges | None:
         """The ranges of the lock, or None when they have to be measured. Raises QdslError `lock-stale`."""
         self.now = self._facts(prepared, plans, datasets) if self.wish.lock else None
         if self.found is None or self.now is None:
             return None
-        needed = _methods(plans)
         changes = self._changes(prepared, plans, self.now)
         if changes:
             raise QdslError([stale(self.path, changes, self.recipe.span)])
@@ -106,10 +104,7 @@ class Pinned:
         if told:
             headline = f"the ranges of `{self.path.name}` were measured with other tools or on another kind of machine"
             diags.add(Diagnostic("lock-elsewhere", headline, notes=told, severity=Severity.NOTE))
-        kept = [found for found in self.found.ranges if found.tensor in needed]
-        low, high = {r.tensor: r.low for r in kept}, {r.tensor: r.high for r in kept}
-        means = {found.tensor: found.means for found in self.found.means}
-        return Ranges(low, high, self.found.samples, self.found.settled, means=means)
+        return recalled(self.found, plans)
 
     @property
     def choices(self) -> tuple[LockedChoice, ...]:
@@ -124,14 +119,14 @@ class Pinned:
         """The datasets whose files are all there: without data, the artifact is compared on none."""
         return {name: dataset for name, dataset in datasets.items() if locks.complete(dataset)}
 
-    def write(self, ranges: Ranges, plans: Sequence[Plan], tuned: Sequence[LockedChoice] = ()) -> str:
+    def write(self, ranges: TargetRanges, plans: Sequence[Plan], tuned: Sequence[LockedChoice] = ()) -> str:
         """Write the lock, if this compilation makes one, and say what was done, "" for nothing to do. `plans` are those
         before any choice: they need every range. Raises QdslError `lock-unwritable`."""
         if self.now is None or self.found is not None:
             return ""
         if not self.whole:
             return f"{self.path.name} is not written: it covers every target of the recipe, and this was not all"
-        made = _whole(self.now, ranges, plans, tuned)
+        made = whole(self.now, ranges, plans, tuned)
         try:
             forget_dead(self.path.parent, self.path.name)
             write_text(self.path, locks.render(made))
@@ -145,7 +140,7 @@ class Pinned:
         prepared: Prepared,
         plans: Sequence[Plan],
         datasets: Mapping[str, Dataset],
-        ranges: Ranges,
+        ranges: TargetRanges,
         tuned: Sequence[LockedChoice],
     ) -> Lock:
         """What the lock says of this build, or would say if it had one: the same whether there is one or not. `ranges`
@@ -153,7 +148,7 @@ class Pinned:
         data-missing, data-unreadable."""
         if self.found is not None:
             return self.found
-        return _whole(self.now or self._facts(prepared, plans, datasets), ranges, plans, tuned)
+        return whole(self.now or self._facts(prepared, plans, datasets), ranges, plans, tuned)
 
     def _facts(self, prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset]) -> Lock:
         """The world as it is now, as a lock without ranges."""
@@ -181,51 +176,11 @@ class Pinned:
         changes += locks.data_changes(self.found, now.data, spans, partly=self.wish.locked)
         # What is measured follows from the recipe and the model; alone, it changed with the target's table or with us.
         sizes = channels(prepared.view, plans)
-        means = locks.mean_changes(self.found, wanted(plans), sizes)
-        return changes or [*locks.range_changes(self.found, _methods(plans)), *means]
+        means = locks.mean_changes(self.found, wanted_of(plans), sizes)
+        return changes or [*locks.range_changes(self.found, needed(plans, self.found)), *means]
 
     def _error(self, code: str, headline: str) -> QdslError:
         return QdslError([Diagnostic(code, headline, self.recipe.span)])
-
-
-def _whole(now: Lock, ranges: Ranges, plans: Sequence[Plan], tuned: Sequence[LockedChoice]) -> Lock:
-    """The facts of now with what was measured."""
-    methods = _methods(plans)
-    return replace(
-        now,
-        samples=ranges.samples,
-        settled=ranges.settled_after,
-        ranges=tuple(LockedRange(t, ranges.low[t], ranges.high[t], methods[t]) for t in sorted(methods)),
-        tuned=tuple(tuned),
-        means=tuple(LockedMeans(t, data, tuple(ranges.means[t])) for t, data in sorted(wanted(plans).items())),
-    )
-
-
-def _methods(plans: Sequence[Plan]) -> dict[str, str]:
-    """How each observed tensor is calibrated, by name: "minmax on calib". Methods that weigh what rounding costs depend
-    on the scheme, too: "mse on calib for int8 symmetric per_tensor"."""
-    found: dict[str, set[str]] = {}
-    for plan in plans:
-        cuts = {cut.tensor: cut for cut in plan.cuts}
-        for tensor in plan.tensors:
-            how = tensor.calibration
-            if tensor.observe and how.data is not None:
-                share = "" if how.percentile is None else f" {how.percentile!r}"
-                scheme = f" for {tensor.scheme}" if how.method in _WEIGHING else ""
-                cut = _cut_words(cuts.get(tensor.tensor), how.method)
-                words = f"{how.method}{share}{' symmetric' if how.symmetric else ''} on {how.data}{scheme}{cut}"
-                found.setdefault(tensor.tensor, set()).add(words)
-    return {tensor: "; ".join(sorted(words)) for tensor, words in sorted(found.items())}
-
-
-def _cut_words(cut: Cut | None, method: str) -> str:
-    """What is cut while it is measured; the rest follows from what was measured."""
-    if cut is None or cut.open or not (cut.rows or method in _WEIGHING):
-        return ""
-    ends = [f" from {cut.low:g}"] if cut.low is not None else []
-    ends += [f" to {cut.high:g}"] if cut.high is not None else []
-    rows = [f" in rows of {row.length or 'any'} along {row.axis} of {row.tensor}" for row in cut.rows]
-    return "".join([",", *ends, *rows])
 
 
 def _unchecked(name: str, recipe: Recipe, error: QdslError) -> Diagnostic:

@@ -9,6 +9,7 @@ from qdsl import calibrate
 from qdsl.calibrate import Observations, Ranges, Request
 from qdsl.data import Dataset
 from qdsl.graph import Model
+from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.calibrating import how_measured, requests
 from qdsl.spec.plan import Plan
 
@@ -30,18 +31,19 @@ class Recalibration:
     counts, so that one pass serves them all."""
 
     model: Model
-    ranges: Ranges
+    ranges: TargetRanges
     datasets: Mapping[str, Dataset]
     heard: Heard
     _seen: dict[tuple[str, tuple[Request, ...]], Observations] = field(default_factory=dict)
 
     def of(self, plan: Plan) -> Sampled | None:
-        """The ranges that `plan` asks for: the build's where these are the same, else from at most MOST samples, spread
-        over the dataset. None where its samples are not at hand. Raises QdslError as calibration does."""
-        how = how_measured([plan])
-        found, seen = self.ranges, dict[str, int]()
-        for name, asked in requests([plan]).items():
-            other = [each for each in asked if self.ranges.methods.get(each.tensor) != how[each.tensor]]
+        """The ranges that `plan` asks for: those of its target in the build where these are the same, else from at most
+        MOST samples, spread over the dataset. None where its samples are not at hand. Raises QdslError as calibration
+        does."""
+        how, known = how_measured(plan), self.ranges.of(plan.target)
+        found, seen = known, dict[str, int]()
+        for name, asked in requests(plan).items():
+            other = [each for each in asked if known.methods.get(each.tensor) != how[each.tensor]]
             if not other:
                 continue
             if name not in self.datasets:
@@ -62,7 +64,7 @@ class Recalibration:
             def progress(done: int, total: int, rate: float) -> None:
                 self.heard(f"other calibrations on {count} samples of {name}", done, total)
 
-            found = calibrate.observe(self.model, asked, dataset, shard=(0, every), progress=progress)
+            found = calibrate.observe(self.model, [asked], dataset, shard=(0, every), progress=progress)
             self._seen[key] = replace(found, total=len(found.done))
         return self._seen[key]
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qdsl import data
-from qdsl.calibrate import Observations, Ranges, merged, observe, plan_ways
+from qdsl.calibrate import Observations, Ranges, merged, observe, plan_all
 from qdsl.diag import Diagnostics, QdslError
-from qdsl.ranges.calibrating import Pass, requests, saved_at
+from qdsl.ranges.calibrating import Pass, by_dataset, saved_at
 from qdsl.spec.aside import replace_file
 from qdsl.work.deciding import decide_all
 from qdsl.work.engines import Engine, Job
@@ -35,11 +35,11 @@ class Shards:
     sets: Mapping[str, str]
     target: str | None
 
-    def calibrate(self, one: Pass) -> Ranges:
-        """The ranges of `qdsl.calibrate.calibrate`. `one.workers` are threads per process (None: the processors there
-        are, shared out); `one.progress` is told as processes end. What they leave in `one.folder` is removed. Raises
-        QdslError: calibration-shard, calibration-tensor, calibration-parts."""
-        ways = plan_ways(one.model, one.asked)
+    def calibrate(self, one: Pass) -> Mapping[str, Ranges]:
+        """The ranges of `qdsl.calibrate.calibrate_each`. `one.workers` are threads per process (None: the processors
+        there are, shared out); `one.progress` is told as processes end. What they leave in `one.folder` is removed.
+        Raises QdslError: calibration-shard, calibration-tensor, calibration-parts."""
+        ways, _ = plan_all(one.model, list(one.asked.values()))
         one.folder.mkdir(parents=True, exist_ok=True)
         files = [saved_at(one.folder, one.name, (number, self.count)) for number in range(self.count)]
         jobs = [self._job(one, number, file) for number, file in enumerate(files)]
@@ -49,11 +49,12 @@ class Shards:
                 raise one.dataset.error("calibration-shard", headline, label=finished.reason)
             one.progress(ended * len(one.dataset) // self.count, len(one.dataset), 0.0)
         texts = [file.read_text(encoding="utf-8") for file in files]
-        found = merged([Observations.from_json(text, one.dataset.span) for text in texts]).ranges(ways)
+        found = merged([Observations.from_json(text, one.dataset.span) for text in texts])
+        ranges = {target: found.ranges(each) for target, each in zip(one.asked, ways, strict=True)}
         for file in files:
             file.unlink()
             _log(file).unlink(missing_ok=True)
-        return found
+        return ranges
 
     def _job(self, one: Pass, number: int, file: Path) -> Job:
         threads = one.workers or max(1, (os.cpu_count() or 1) // self.count)
@@ -93,12 +94,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _observe(args: argparse.Namespace) -> None:
     prepared = prepare(read(args.recipe, dict(args.set)))
     diags = Diagnostics()
-    asked = requests([decided.plan for decided in decide_all(prepared, args.target, diags)])[args.data]
+    asked = by_dataset([decided.plan for decided in decide_all(prepared, args.target, diags)])[args.data]
     spec = prepared.recipe.dataset(args.data)
     dataset = data.open(spec, prepared.recipe.inputs, takes(prepared), diags)
     shard = (args.shard[0], args.shard[1])
     found = observe(
-        prepared.model, asked, dataset, shard=shard, workers=args.workers, batch=args.batch, checkpoint=args.out
+        prepared.model,
+        list(asked.values()),
+        dataset,
+        shard=shard,
+        workers=args.workers,
+        batch=args.batch,
+        checkpoint=args.out,
     )
     replace_file(args.out, found.to_json().encode("utf-8"))
 

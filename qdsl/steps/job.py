@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from qdsl.calibrate import Ranges
 from qdsl.causes.records import Causes
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostics
@@ -28,6 +27,7 @@ from qdsl.measure.events import Event, Listener, silent
 from qdsl.measure.measuring import Made, Measured
 from qdsl.plan import Decisions
 from qdsl.provenance.records import CARRIED
+from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.calibrating import Calibrator
 from qdsl.ranges.locking import Pinned, Wish
 from qdsl.spec.plan import Plan
@@ -128,12 +128,12 @@ class Job:
     # What is to be evaluated; None for no measuring at all.
     expected = Left[Sequence[Expected] | None]("foresee")
     # The ranges of the lock; None where they have to be measured.
-    recalled = Left[Ranges | None]("recall")
+    recalled = Left[TargetRanges | None]("recall")
     # The datasets that can be read from here on: under `--locked` perhaps none.
     datasets = Left[Mapping[str, Dataset]]("recall")
     # Ranges as measured, and as they are used: less what their readers cut off.
-    measured = Left[Ranges]("calibrate")
-    ranges = Left[Ranges]("calibrate")
+    measured = Left[TargetRanges]("calibrate")
+    ranges = Left[TargetRanges]("calibrate")
     # Of each target under what measurements choose, and new choices for the lock.
     decided = Left[tuple[Decisions, ...]]("choose")
     tuned = Left[Sequence[LockedChoice]]("choose")

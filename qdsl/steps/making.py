@@ -19,6 +19,7 @@ from qdsl.plan import Decisions
 from qdsl.plan.gate import find_target
 from qdsl.provenance.making import Origins, provenance_of
 from qdsl.provenance.records import Provenance
+from qdsl.ranges.locked import of_target
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.spec.plan_json import plans_json
 from qdsl.spec.words import mebibytes, plain, times_smaller
@@ -85,9 +86,9 @@ def _made(job: Job, decided: Decisions, lock: Lock | None) -> Made:
     for choice in plan.choices:
         job.tell(Event("tuned", plain(choice_words(choice, plan.recipe))))
     with aside(directory) as folder:
-        provenance = _provenance(job, decided, lock)
+        provenance, ranges = _provenance(job, decided, lock), job.ranges.of(plan.target)
         emitted = target.emit(
-            prepared.model, plan, job.ranges, folder, inputs=prepared.recipe.inputs, provenance=provenance
+            prepared.model, plan, ranges, folder, inputs=prepared.recipe.inputs, provenance=provenance
         )
         note_waivers(emitted.model, job.loaded.recipe, find_target(job.loaded.recipe, plan.target))
         verification = comparing.verified(target, prepared, emitted, plan, job.datasets, VERIFY_SAMPLES)
@@ -103,7 +104,10 @@ def _provenance(job: Job, decided: Decisions, lock: Lock | None) -> Provenance |
     if lock is None or decided.plan.mode == AS_IT_IS:
         return None
     tables, tools = table_hashes([target_of(decided.plan.target).table]), tuple(tool_versions().items())
-    origins = Origins(lock, tools, tables, decided.context.cpus, text=job.wishes.provenance == "text")
+    plan = next(plan for plan in job.plans if plan.target == decided.plan.target)
+    origins = Origins(
+        of_target(lock, plan, job.plans), tools, tables, decided.context.cpus, text=job.wishes.provenance == "text"
+    )
     return provenance_of(job.loaded.recipe, decided.plan, origins)
 
 

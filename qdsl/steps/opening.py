@@ -15,7 +15,7 @@ from qdsl.lang.recipe import Recipe
 from qdsl.measure import measuring
 from qdsl.measure.events import Event
 from qdsl.plan import gate
-from qdsl.ranges.calibrating import here, requests
+from qdsl.ranges.calibrating import by_dataset, here
 from qdsl.ranges.locking import Pinned
 from qdsl.ranges.sharding import Shards
 from qdsl.spec.words import count, mebibytes, plain
@@ -109,7 +109,7 @@ def open_data(job: Job) -> None:
             data.look(found, statement)
         return found
 
-    names = dict.fromkeys(requests(job.plans))
+    names = dict.fromkeys(by_dataset(job.plans))
     if recipe.tune is not None and recipe.tune.data is not None:
         names[recipe.tune.data] = None
     job.opened = job.pinned.open(list(names), opened, job.diags)

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qdsl.calibrate import Ranges
 from qdsl.measure.events import Event
 from qdsl.plan.cached import shown as cache_words
+from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.calibrating import measure, named
-from qdsl.ranges.correcting import measure_means
+from qdsl.ranges.correcting import means_for, measure_means
 from qdsl.ranges.cut_ranges import cut_note, cut_ranges
 from qdsl.spec.words import count
 from qdsl.steps.job import Job
@@ -48,11 +48,12 @@ def calibrate(job: Job) -> None:
     if known is None:
         known = _from_data(job)
     else:
-        job.tell(Event("lock", f"{count(len(known.low), 'range')} from {job.pinned.path.name}, nothing to calibrate"))
+        job.tell(Event("lock", f"{count(known.count, 'range')} from {job.pinned.path.name}, nothing to calibrate"))
     for use in dict.fromkeys(use for plan in job.plans for use in plan.caches):
         job.tell(Event("calibrate", cache_words(use)))
-    job.measured = named(known, job.plans)
-    job.ranges = cut_ranges(job.prepared, job.planned, job.measured)
+    planned = {one.plan.target: one for one in job.planned}
+    job.measured = known.mapped(lambda target, found: named(found, planned[target].plan))
+    job.ranges = job.measured.mapped(lambda target, found: cut_ranges(job.prepared, planned[target], found))
 
 
 def choose(job: Job) -> None:
@@ -62,8 +63,9 @@ def choose(job: Job) -> None:
     Raises QdslError tune-data, lock-stale, and what building and running raise.
     """
     if job.recalled is None:
-        heard, given = job.stage("tune"), (job.ranges, job.datasets)
-        found = [tuning.choose(job.prepared, each, *given, heard) for each in job.planned]
+        heard, ranges = job.stage("tune"), job.ranges
+        given = [(each, ranges.of(each.plan.target), job.datasets) for each in job.planned]
+        found = [tuning.choose(job.prepared, *each, heard) for each in given]
         job.decided = tuple(one.decisions for one in found)
         job.tuned = [choice for one in found for choice in one.choices]
         if (tune := job.prepared.recipe.tune) is not None:
@@ -75,7 +77,7 @@ def choose(job: Job) -> None:
     job.diags.extend(cut_note(job.decided, job.measured, job.ranges))
 
 
-def _from_data(job: Job) -> Ranges:
+def _from_data(job: Job) -> TargetRanges:
     def heard(text: str, done: int, total: int, rate: float) -> None:
         job.tell(Event("calibrate", text, done, total, rate))
 
@@ -91,6 +93,6 @@ def _from_data(job: Job) -> Ranges:
         batch=effort.batch,
         by=job.calibrator,
     )
-    ranges = replace(ranges, means=measure_means(job.prepared, job.plans, job.datasets, heard))
+    means, plans = measure_means(job.prepared, job.plans, job.datasets, heard), {p.target: p for p in job.plans}
     job.pinned.require_unmoved()
-    return ranges
+    return ranges.mapped(lambda target, found: replace(found, means=means_for(plans[target], means)))
