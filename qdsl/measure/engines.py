@@ -169,7 +169,7 @@ def latencies(found: Engine, device: str) -> dict[Name, Reading]:
         return {}
     copies = "with" if found.copies else "without"
     source = f"measured on {found.name}, {count(len(found.seconds), 'run')}, {copies} copies"
-    source += "" if found.checked else ", by the word of who added it"
+    source += _word(found)
     if timed is None or other:
         why = f"measured {other}" if other else f"{source}: too few"
         return {("latency", form): Reading(float("nan"), source=why) for form in ((), *((form,) for form in FORMS))}
@@ -195,7 +195,7 @@ def _survives(budget: BudgetFacts, engine: Engine, found: Computes, device: str)
     open_ = [each for each in found.nodes if not each.passes and not each.lost]
     kept = len(found.nodes) - len(lost) - len(open_)
     share = kept / len(found.nodes) if found.nodes else None
-    told = f"{kept} of {count(len(found.nodes), 'planned node')}, engine on {engine.name}"
+    told = f"{kept} of {count(len(found.nodes), 'planned node')}, engine on {engine.name}{_word(engine)}"
     if other:
         return replace(budget, verdict="undecided", value=None, source=f"the engine is {other}")
     if lost:
@@ -205,6 +205,11 @@ def _survives(budget: BudgetFacts, engine: Engine, found: Computes, device: str)
         why = f": `{open_[0].node[:80]}`: {open_[0].because}{_more(open_)}" if open_ else ": nothing was planned"
         return replace(budget, verdict="undecided", value=None, source=told + why)
     return replace(budget, verdict="holds", value=share, source=told)
+
+
+def _word(engine: Engine) -> str:
+    """That nothing but who added it says of which model the engine is: layers of another may have the same names."""
+    return "" if engine.checked else ", by the word of who added it"
 
 
 def _more(nodes: Sequence[object]) -> str:
