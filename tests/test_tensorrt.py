@@ -189,3 +189,13 @@ def test_names_that_no_shell_and_no_cache_holds(tmp_path: Path) -> None:
     _, *lines = (folder / "implicit" / "calib.cache").read_text(encoding="utf-8").splitlines()
     assert {line.rpartition(": ")[0] for line in lines} == {"t", "f"}
     assert "lacks the scale of 2 tensors" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_figures_say_that_no_engine_answered(tmp_path: Path) -> None:
+    rules = "evaluate fidelity on calib { measure sqnr; require sqnr >= 10 dB }\n"
+    shown = cli("compile", project(tmp_path, rules, head=TARGET), "--out", tmp_path / "build", "--no-lock")
+    assert shown.returncode == 0, shown.stderr
+    assert "tensorrt: its graph in ONNX Runtime, no engine" in shown.stdout
+    assert "(its graph in ONNX Runtime, no engine, 6 samples of calib)" in shown.stdout
+    page = (tmp_path / "build" / "demo" / "report.html").read_text(encoding="utf-8")
+    assert "Answered for tensorrt: its graph in ONNX Runtime, no engine" in page
