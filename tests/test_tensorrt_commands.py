@@ -85,7 +85,7 @@ def told(text: str, folder: Path, *steps: str) -> list[list[str]]:
 
 
 def every(release: Release) -> list[Building]:
-    typings = [typing for typing in ("weak", "strong") if typing in release.typings]
+    typings = [typing for typing, has in (("weak", release.weak), ("strong", release.strong)) if has]
     cache = "implicit" if release.calibration_caches else ""
     return [
         building(release, device, each, typing=typing, cache=cache)

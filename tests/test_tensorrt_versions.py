@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from tensorrt_contracts import needs_contracts, options, surfaces
 
+from qdsl.capability import load
 from qdsl.diag import QdslError, Severity
 from qdsl.lang import loads
 from qdsl.lang.recipe import Target
 from qdsl.targets.tensorrt.asked import Asked, asked, problems_of
-from qdsl.targets.tensorrt.devices import DEVICES, DeviceError, device_named, narrow_types
+from qdsl.targets.tensorrt.devices import DEVICES, DeviceError, device_named
+from qdsl.targets.tensorrt.fitted import fitted
 from qdsl.targets.tensorrt.versions import NEWEST, RELEASES, Release, VersionError, cache_version, parse_version
 
 
@@ -19,12 +21,11 @@ def test_what_a_version_has_is_what_its_python_module_has() -> None:
         enums, classes = surface["enums"], surface["classes"]
         narrow = ("FP16", "INT8", "FP8", "BF16", "INT4", "FP4")
         assert set(release.precision_flags) == {name.lower() for name in narrow if name in enums["BuilderFlag"]}
-        assert release.layer_precisions == ("precision" in classes["ILayer"])
-        assert release.layer_precisions == ("OBEY_PRECISION_CONSTRAINTS" in enums["BuilderFlag"])
+        assert release.weak == ("precision" in classes["ILayer"])
+        assert release.weak == ("OBEY_PRECISION_CONSTRAINTS" in enums["BuilderFlag"])
         assert release.calibration_caches == ("IInt8EntropyCalibrator2" in classes)
         creation = enums["NetworkDefinitionCreationFlag"]
         assert release.strong == ("STRONGLY_TYPED" in creation)
-        assert not release.explicit_batch or "EXPLICIT_BATCH" in creation
 
 
 @needs_contracts
@@ -34,7 +35,7 @@ def test_what_a_version_has_is_what_its_trtexec_takes(release: Release) -> None:
     wanted = {f"--{word}" for word in ("fp16", "int8", "fp8", "bf16", "int4", "fp4")}
     assert {f"--{flag}" for flag in release.trtexec_precisions} == taken & wanted
     assert release.calibration_caches == ("--calib" in taken)
-    assert release.layer_precisions == ("--layerPrecisions" in taken)
+    assert release.weak == ("--layerPrecisions" in taken)
     assert release.strong == ("--stronglyTyped" in taken)
     assert release.times_alone == ("--includeDataTransfers" in taken)
 
@@ -85,14 +86,20 @@ def test_devices_are_found_however_they_are_written() -> None:
     assert caught.value.near == ()
 
 
-def test_narrow_types_are_those_that_version_and_device_have() -> None:
-    orin, ada, b200 = (device_named(name) for name in ("jetson-orin-nano", "l4", "b200"))
-    assert narrow_types(Release(10, 3), orin) == ("int8", "int4")
-    assert narrow_types(Release(10, 3), ada) == ("int8", "int4", "fp8")
-    assert narrow_types(Release(11, 4), b200) == ("int8", "int4", "fp8", "fp4")
-    assert narrow_types(Release(10, 0), None) == ("int8", "int4", "fp8")
-    assert narrow_types(Release(8, 6), ada) == ("int8",)
-    assert narrow_types(Release(11, 4), None) == ("int8", "int4", "fp8", "fp4")
+@pytest.mark.parametrize(
+    ("settings", "types"),
+    [
+        ('version "10.3"; device "jetson-orin-nano"', "int8 int4"),
+        ('version "10.3"; device "l4"', "int8 int4 float8"),
+        ('version "11.4"; device "t4"', "int8"),
+        ('version "8.6"; device "l4"', "int8"),
+        ('version "10.0"', "int8 int4 float8"),
+        ("", "int8 int4 float8"),
+    ],
+)
+def test_the_table_has_the_types_that_version_and_device_have(settings: str, types: str) -> None:
+    table = fitted(load("tensorrt"), block(settings))
+    assert [name for name in ("int8", "int4", "float8") if table.types[name].weight.runs != "no"] == types.split()
 
 
 def block(settings: str) -> Target:

@@ -129,25 +129,17 @@ def device_named(name: str) -> Device:
 
 @dataclass(frozen=True, slots=True)
 class Narrow:
-    """A type below float16 that TensorRT computes in or unpacks: since which version, from which compute capability
-    on. `word` is NVIDIA's, `dtype` that of recipes."""
+    """A type below float16 that TensorRT computes in or unpacks, as recipes call it: since which version, from which
+    compute capability on."""
 
-    word: str
     dtype: str
     since: Release
     least: Capability
 
 
-# "int4" (weights alone, opset 21), "fp8" (E4M3, opset 19) and "fp4" (opset 23).
+# int4 is of weights alone (opset 21), float8 is E4M3 (opset 19).
 NARROW = (
-    Narrow("int8", "int8", _8_6, (6, 1)),
-    Narrow("int4", "int4", Release(10, 0), (8, 0)),
-    Narrow("fp8", "float8", Release(10, 0), (8, 9)),
-    Narrow("fp4", "float4", Release(10, 8), (10, 0)),
+    Narrow("int8", _8_6, (6, 1)),
+    Narrow("int4", Release(10, 0), (8, 0)),
+    Narrow("float8", Release(10, 0), (8, 9)),
 )
-
-
-def narrow_types(release: Release, device: Device | None) -> tuple[str, ...]:
-    """The words of those that this version has and the device runs. Without a device those of some device."""
-    capability = device.capability if device is not None else (99, 0)
-    return tuple(one.word for one in NARROW if release >= one.since and capability >= one.least)

@@ -53,11 +53,6 @@ class Release:
         return self.major >= 10
 
     @property
-    def typings(self) -> tuple[str, ...]:
-        """What a build may be: "weak", "strong"."""
-        return tuple(word for word, has in (("weak", self.weak), ("strong", self.strong)) if has)
-
-    @property
     def precision_flags(self) -> tuple[str, ...]:
         """Narrow types that a weakly typed build has to be allowed one by one (`BuilderFlag.INT8`), in lower case."""
         return tuple(flag for since, flags in _FLAGS if self.weak and self >= Release(*since) for flag in flags)
@@ -68,19 +63,9 @@ class Release:
         return tuple(flag for flag in self.precision_flags if flag not in _NOT_IN_TRTEXEC)
 
     @property
-    def layer_precisions(self) -> bool:
-        """Whether a layer can be told its precision (`ILayer.precision`, OBEY_PRECISION_CONSTRAINTS)."""
-        return self.weak
-
-    @property
     def calibration_caches(self) -> bool:
         """Whether a float file can be built with a calibration cache (`--calib`, deprecated since 10.1)."""
         return self.weak
-
-    @property
-    def explicit_batch(self) -> bool:
-        """Whether a network has to be asked for as one of explicit batch (accepted and without effect in 10)."""
-        return self.major < 10
 
     @property
     def times_alone(self) -> bool:
