@@ -90,7 +90,10 @@ def test_a_node_without_a_name_is_known_by_what_it_writes(made: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ((REAL / f"{QAT}.graph.json").read_text(), "another model: its layers name 0 of the 5 planned nodes"),
+        (
+            (REAL / f"{QAT}.graph.json").read_text(),
+            "another model: its layers name 0 of the 5 planned nodes of `model.onnx`",
+        ),
         ('{"Layers": ["a"]}', "names of layers alone"),
         ("", "it is empty"),
     ],

@@ -18,6 +18,7 @@ from retargeting import VARIANTS, by_onnxruntime, errors, mended_file
 from tensorrt_types import multiplied, read_by, vector_of_one
 from test_audit_fix import as_written
 
+import qdsl
 from qdsl.auditing.fixing import Mended, mend
 from qdsl.finished.reading import read
 from qdsl.graph import Model, from_proto, to_proto
@@ -157,6 +158,34 @@ def test_what_cannot_be_is_told_and_stays(name: str) -> None:
     left = [each for each in found(to_proto(model), "tensorrt") if each.rule in errors(make())]
     assert {each.rule for each in left} == errors(make()).keys()
     assert all(each.fix is not None and each.fix.lines for each in left), "quantized anew, by a recipe"
+
+
+@pytest.mark.parametrize("name", [name for name in STAYS if name.startswith("stored")])
+def test_fix_is_not_offered_where_it_would_refuse(name: str) -> None:
+    moved = {"zero_point_not_zero", "unsigned_integers"}
+    told = [each for each in found(STAYS[name][0](), "tensorrt") if each.rule in moved]
+    assert told and {each.fix.rewrite for each in told if each.fix is not None} == {""}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: around(np.int8, 3),
+        lambda: weighing(np.asarray(normal(8, 4, 1, 1) // 2, np.int8), 3),
+        lambda: weighing(np.asarray(normal(8, 4, 1, 1) // 2, np.int8), np.arange(8), scale=_PER_CHANNEL),
+    ],
+    ids=["activation", "weight", "channels"],
+)
+def test_what_the_parser_refuses_for_its_zero_point_is_not_foretold_in_integers(
+    make: Callable[[], ModelProto], tmp_path: Path
+) -> None:
+    onnx.save(make(), tmp_path / "model.onnx")
+    (section,) = qdsl.audit(tmp_path / "model.onnx", target="tensorrt").report.sections
+    (conv,) = section.floats
+    assert (section.runs[conv].runs, section.runs[conv].because) == (
+        "float",
+        "a zero point is not 0: the parser refuses it",
+    )
 
 
 def test_integers_that_leave_the_graph_stay() -> None:

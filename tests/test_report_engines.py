@@ -197,6 +197,16 @@ def test_files_that_do_not_tell_enough_are_refused(build: Path, tmp_path: Path) 
     assert code == "engine-files" and "neither what an engine computes" in told
 
 
+@pytest.mark.parametrize("name", ["", "some.json"])
+def test_what_is_nothing_known_is_told_with_what_can_be_added(build: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "some.json").write_text("[]")
+    with pytest.raises(QdslError) as caught:
+        qdsl.report(build, add=[tmp_path / name], device="Orin Nano")
+    (found,) = caught.value.diagnostics
+    assert found.code == "measurements-file" and "layers.json" in " ".join(found.help)
+    assert found.label == ("expected what `python bench.py` wrote on a device" if name else "it is a folder")
+
+
 def test_the_engine_of_another_model_is_refused(build: Path, tmp_path: Path) -> None:
     code, told = code_of(build, *brought(tmp_path / "a", layers=(REAL / f"{QAT}.graph.json").read_text()))
     assert code == "measurements-file" and "another model: its layers name 0 of the 5 planned nodes" in told

@@ -18,6 +18,7 @@ from test_audit_mutants import float_net
 
 import qdsl
 from qdsl.cli import main
+from qdsl.cli.engines import print_engine
 from qdsl.diag import QdslError, Span
 from qdsl.engines.rtx import places
 from qdsl.engines.rtx.examining import examine
@@ -26,7 +27,19 @@ from qdsl.harness.reading import parsed
 from qdsl.measure.budgets import Budget
 from qdsl.measure.engine_checking import faults, surviving
 from qdsl.report.engine_checks import _engine
-from qdsl.spec.engine import BUILD, BUILT, DROPPED, INT8, KEPT, PARSE, UNDECIDED, UNKNOWN, WEIGHT_ONLY, EngineRefusal
+from qdsl.spec.engine import (
+    BUILD,
+    BUILT,
+    DROPPED,
+    FP8,
+    INT8,
+    KEPT,
+    PARSE,
+    UNDECIDED,
+    UNKNOWN,
+    WEIGHT_ONLY,
+    EngineRefusal,
+)
 from qdsl.targets.tensorrt.scripts import verify_engine
 
 SOURCE = "TensorRT-RTX 0, sm86, built without a GPU"
@@ -91,6 +104,16 @@ def test_an_engine_for_another_gpu_decides_nothing_about_a_device(case: str) -> 
     decided = surviving(budget(), DECIDED[case][0], "jetson-orin-nano")
     assert (decided.verdict, decided.value) == ("undecided", None)
     assert decided.source.endswith("no result of jetson-orin-nano")
+
+
+def test_what_survived_is_told_by_what_it_was_planned_in(capsys: pytest.CaptureFixture[str]) -> None:
+    print_engine(check(node(FP8, "fp8"), node(FP8, "fp8"), node(DROPPED, "float32")))
+    assert "as predicted, in float8: 2 of 2 Conv\n" in capsys.readouterr().out
+    print_engine(check(node(INT8), node(DROPPED, "weights")))
+    told = "NOT AS PREDICTED, in integers: 1 of 1 Conv; integer weights, float products: 0 of 1 Conv\n"
+    assert told in capsys.readouterr().out
+    print_engine(check())
+    assert "as predicted, in integers: nothing\n" in capsys.readouterr().out
 
 
 def test_other_budgets_stay_as_they_are() -> None:

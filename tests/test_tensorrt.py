@@ -57,6 +57,15 @@ def test_pairs_stand_before_what_multiplies_and_before_the_skip(made: Any) -> No
     assert dequantized(emitted(made)) == layers | {("add", 1)}
 
 
+def test_explain_says_which_pair_stands_before_a_layer(made: Any, tmp_path: Path) -> None:
+    (found,) = qdsl.explain(project(tmp_path, head=TARGET), "left")
+    proto = emitted(made)
+    (left,) = [node for node in proto.graph.node if node.name == "left"]
+    writer = writers(proto)
+    source = writer[writer[left.input[0]].input[0]].input[0]
+    assert f"  reads        {source} as int8 symmetric per_tensor   tensorrt.toml, row conv\n" in found.text
+
+
 def test_a_tensor_that_two_layers_read_has_one_pair(made: Any) -> None:
     read = {node.name: list(node.input) for node in emitted(made).graph.node}
     assert read["left"][0] == read["right"][0]

@@ -312,6 +312,7 @@ WRONG_LAYERS = {
     "layers of another kind": ('{"Layers": [3]}', r"Layers\[0\]: expected an object"),
     "a name that is none": ('{"Layers": [{"Name": 3}]}', r"Layers\[0\].Name: expected a text"),
     "tensors by name": ('{"Layers": [{"Name": "a", "Inputs": ["x"]}]}', "detailed"),
+    "a profile": ((REAL / f"{QAT}.profile.json").read_text(), "a profile, which tells times alone.*exportLayerInfo"),
     "nested": ("[" * 100_000, "nested too deeply"),
     "a long number": ('{"Layers": [' + "9" * 5000 + "]}", "not JSON"),
     "a bad block": ("--- Layer 0 ---\n{}\n--- Layer 1 ---\n{", "layer 0|layer 1|Layers"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qdsl.auditing.finding import Fix
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.standing import mostly_signed, once_per_audit
 from qdsl.auditing.telling import recipe_lines
-from qdsl.finished.records import QuantizedTensor, Role
+from qdsl.finished.codes import codes, zeros
+from qdsl.finished.records import Finished, QuantizedTensor, Role
 from qdsl.graph.neighbours import WEIGHT_PORTS
 
 MIDDLE = 128  # the zero point of uint8 that is 0 of int8
@@ -35,11 +37,26 @@ def symmetric(audited: Audited, record: QuantizedTensor) -> Fix | None:
     return recipe_lines("layers {} { weights int8 symmetric }", *owners) if owners else None
 
 
+def counted(finished: Finished, record: QuantizedTensor) -> NDArray[np.int32] | None:
+    """The stored integers of `record`, counted from their zero point; None where they or it are not known."""
+    held = codes(finished, record)
+    point = None if held is None else zeros(record.parameters, held.shape)
+    return None if held is None or point is None else held.astype(np.int32) - point
+
+
+def fits_signed(values: NDArray[np.int32]) -> bool:
+    """Whether int8 around 0 holds integers that are counted from their zero point."""
+    return not values.size or (int(values.min()) >= -MIDDLE and int(values.max()) < MIDDLE)
+
+
 def signed(audited: Audited, record: QuantizedTensor) -> Fix | None:
     """The same, and the rewrite that does it where the file itself allows: uint8 around 128, and what is stored."""
     lines, zero = symmetric(audited, record), record.parameters.zero_point
     around = record.parameters.element == "uint8" and zero is not None and bool(np.all(zero == MIDDLE))
     if record.role is Role.ACTIVATION and not around:
+        return lines
+    values = None if record.role is Role.ACTIVATION else counted(audited.finished, record)
+    if values is not None and not fits_signed(values):
         return lines
     return Fix(() if lines is None else lines.lines, "signed_integers", exact=True)
 

@@ -195,7 +195,7 @@ class Capability:
         alone = any(kind.alone for kind in self.types.values())
         odd = any(kind.even for kind in self.types.values())
         blocks = ("cut_block", "block_axis") if self.whole_blocks else ()
-        edges = ("mixed_product",) if self.placement == EDGES else ()
+        edges = ("mixed_product", "zero_moved") if self.placement == EDGES else ()
         return (*(("alone",) if alone else ()), *(("odd_elements",) if odd else ()), *blocks, *edges)
 
     def row_for(self, node: NodeView, view: GraphView) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from qdsl.capability.model import EDGES
 from qdsl.cascade.cascade import Resolved, Value
 from qdsl.describe.render import place
 from qdsl.diag import Diagnostic, QdslError, nearest
@@ -93,6 +94,7 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
         steps += _tensor_steps(decisions, tensor)
     if not any(step.what == "activations" for step in steps):
         steps += _chain("activations", context.cascade.resolve("activations", rules), "")
+    steps += _read(decisions, node)
     if node.index in context.kept:
         steps = _overruled(decisions, node, steps)
     steps += _keeps(decisions, node)
@@ -104,6 +106,16 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
     steps += _lowered(decisions, node)
     verdict, recipe = _verdict(decisions, plan), decisions.plan.recipe
     return Explanation(node.name, "node", _title(decisions, node), tuple(steps), verdict, recipe)
+
+
+def _read(decisions: Decisions, node: NodeView) -> Iterator[Step]:
+    """What the node reads behind Q/DQ, of a target whose pairs stand before readers: what it writes tells nothing."""
+    if decisions.context.capability.placement != EDGES:
+        return
+    for tensor in dict.fromkeys(node.inputs):
+        plan = decisions.draft.tensors.get(tensor)
+        if plan is not None and any(reader.node == node.name for reader in plan.readers):
+            yield Step("reads", f"{tensor} as {plan.scheme}", plan.placed, True)
 
 
 def _in_float16(decisions: Decisions, node: NodeView) -> Iterator[Step]:

@@ -54,6 +54,7 @@ def quant_of(parameters: Parameters, around: Around) -> Quant | None:
         step=step or 0.0,
         zero=parameters.zero_written,
         constant=around.constant,
+        even=parameters.zero_point is None or not np.any(parameters.zero_point),
         scalar=_ranks(parameters) <= {0},
         plain=around.own and (per_tensor or around.axis >= 0),
         bare=around.bare,

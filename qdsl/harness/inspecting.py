@@ -48,7 +48,7 @@ def examination(layers: Path, manifest: Path | None = None) -> Callable[[Path], 
 
 def _of_file(model: Path) -> tuple[Manifest, Sequence[NodeView]]:
     finished = read(load(model))
-    return expected(finished), finished.view.nodes
+    return replace(expected(finished), model=model.name), finished.view.nodes
 
 
 def expected(finished: Finished) -> Manifest:

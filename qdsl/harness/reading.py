@@ -29,7 +29,7 @@ def opened(path: Path, make: Callable[[str], _Made], help: Sequence[str] = ()) -
     """What `make` makes of a file's text. Raises QdslError measurements-missing and measurements-file, with `help`."""
     try:
         if path.exists() and not path.is_file():
-            _refuse(path, "it is not a file", help)
+            _refuse(path, "it is a folder" if path.is_dir() else "it is not a file", help)
         with path.open("rb") as file:
             found = file.read(min(path.stat().st_size, LARGEST) + 1)  # so much room is taken before it is read
     except OSError as error:

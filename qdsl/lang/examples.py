@@ -71,6 +71,7 @@ _HELD_BY: dict[tuple[str, str], str] = {
     ("data", "label"): 'data val from npz "val.npz" {{ {} }}',
     ("data", "ignore"): 'data val from masks "val" {{ {} }}',
     ("target", "high_precision"): "target tensorrt {{ {} }}",
+    ("target", "version"): "target tensorrt {{ {} }}",
 }
 
 # Values as people write them, where those made from the kind of value alone would say little.

@@ -26,9 +26,10 @@ class Quant:
     no stored value leaves, None when unknown; `step` is the scale, 0 when unknown.
 
     What a file of others may write otherwise: `zero`, a zero point is written; `constant`, scale and zero point are
-    constants; `scalar`, scale and zero point have no axes; `plain`, an axis counts from the first, and nobody else has
-    the scale; `bare`, more than its DQ nodes has the integers; `site`, what else
-    must be equal for the Q nodes of a tensor to be one: the name of the zero point, the domain.
+    constants; `even`, no zero point is known to be another number than 0; `scalar`, scale and zero point have no axes;
+    `plain`, an axis counts from the first, and nobody else has the scale; `bare`, more than its DQ nodes has the
+    integers; `site`, what else must be equal for the Q nodes of a tensor to be one: the name of the zero point, the
+    domain.
     """
 
     dtype: DType
@@ -41,6 +42,7 @@ class Quant:
     step: float = 0.0
     zero: bool = True
     constant: bool = True
+    even: bool = True
     scalar: bool = True
     plain: bool = True
     bare: bool = False

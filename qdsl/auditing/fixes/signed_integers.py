@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from qdsl.auditing.fixes.integers import integers
 from qdsl.auditing.fixes.mend import FixOf
-from qdsl.auditing.signs import MIDDLE
-from qdsl.finished.codes import codes, zeros
+from qdsl.auditing.signs import MIDDLE, counted, fits_signed
 from qdsl.finished.records import Form, QuantizedTensor, Role
 from qdsl.graph import Model
 from qdsl.graph.edit import add_constant, replace_input, set_attr
@@ -79,14 +78,12 @@ class Mend(FixOf):
 
     def _stored(self, model: Model, record: QuantizedTensor, members: list[gs.Node], zero: _Zeros) -> str:
         """Count stored integers from their zero point; why they stay otherwise."""
-        held = codes(self.finished, record)
-        point = None if held is None else zeros(record.parameters, held.shape)
-        if held is None or point is None or record.parameters.scale is None:
+        values = counted(self.finished, record)
+        if values is None or record.parameters.scale is None:
             return "its integers or its scale are not known"
-        counted = held.astype(np.int32) - point
-        if counted.size and (counted.min() < -MIDDLE or counted.max() >= MIDDLE):
-            return f"its integers lie {counted.min()} to {counted.max()} from their zero point: {_BETWEEN}"
-        constant = add_constant(model, f"{record.stored or record.tensor}_signed", counted.astype(np.int8))
+        if not fits_signed(values):
+            return f"its integers lie {values.min()} to {values.max()} from their zero point: {_BETWEEN}"
+        constant = add_constant(model, f"{record.stored or record.tensor}_signed", values.astype(np.int8))
         for node in members:
             if node.op == "DequantizeLinear":
                 replace_input(model, node, _DATA, constant)

@@ -11,7 +11,10 @@ from qdsl.targets.tensorrt.installed import Installed, Tool, installed
 
 _RTX = "pip install 'qdsl-compiler[rtx]', or `python -m qdsl.engines.rtx.get` (NVIDIA's licence)"
 _TENSORRT = "pip install tensorrt; JetPack and NVIDIA's TensorRT containers bring it, with trtexec"
-_THERE = "carry the directory to a machine with an NVIDIA GPU, and there: pip install tensorrt; python build_engine.py"
+_THERE = (
+    "carry the directory to a machine with an NVIDIA GPU, and there: sh commands.sh; where no trtexec is: "
+    "pip install tensorrt (JetPack brings it), python3 build_engine.py"
+)
 _DRIVER = "install the driver of this GPU again, until `nvidia-smi` lists it"
 _PROVIDER = "TensorrtExecutionProvider"
 

@@ -29,6 +29,15 @@ cd "$(dirname "$0")"
 TRTEXEC=${{TRTEXEC:-{trtexec}}}
 PYTHON=${{PYTHON:-python3}}
 """
+_TRTEXEC = """
+trtexec_is_here() {
+  command -v "$TRTEXEC" > /dev/null && return
+  echo "there is no $TRTEXEC: say where it is (TRTEXEC=..), or go without:" >&2
+  echo "sh commands.sh build_by_python profile_by_python verify" >&2
+  exit 127
+}
+"""
+_CALLED = '"$TRTEXEC" '
 _TAIL = """
 [ $# -gt 0 ] || set -- {steps}
 for step in "$@"; do
@@ -52,8 +61,14 @@ def commands(building: Building) -> str:
         all=", ".join(steps),
         trtexec=trtexec,
     )
-    bodies = [f"\n{comment}\n{name}() {{\n{body}}}\n" for name, (comment, body) in steps.items()]
-    return head + "".join(bodies) + _TAIL.format(steps=" ".join(usual), all=" | ".join(steps))
+    bodies = [f"\n{comment}\n{name}() {{\n{_asked(body)}}}\n" for name, (comment, body) in steps.items()]
+    asks = _TRTEXEC if any(_CALLED in body for _, body in steps.values()) else ""
+    return head + asks + "".join(bodies) + _TAIL.format(steps=" ".join(usual), all=" | ".join(steps))
+
+
+def _asked(body: str) -> str:
+    """The body of a step, which looks for trtexec first where it runs it."""
+    return f"  trtexec_is_here\n{body}" if _CALLED in body else body
 
 
 def _steps(building: Building) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -53,6 +53,9 @@ def _loses(node: NodeView, row: Row, view: GraphView, edges: Edges, capability: 
     if types == (_FLOAT8.name,) and taps(node, view) > MOST_TAPS:
         return reasons["float8_taps"].format(most=MOST_TAPS, taps=taps(node, view))
     weights = row.weight_ports(node, view)
+    read = (edges.reads.get(Use(node.index, port)) for port in (*row.activation_ports(node, view), *weights))
+    if any(quant is not None and not quant.even for quant in read):
+        return reasons["zero_moved"]
     for port in row.activation_ports(node, view):
         quant = edges.reads.get(Use(node.index, port))
         if quant is not None and quant.granularity is not Granularity.PER_TENSOR:

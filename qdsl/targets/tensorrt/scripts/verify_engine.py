@@ -208,6 +208,8 @@ def read_layers(text: str) -> Dump:
         raise WrongInputError("it is the inspector's one-line form: ask for LayerInformationFormat.JSON")
     found = _json(text)
     if isinstance(found, list):
+        if any(isinstance(each, dict) and "averageMs" in each for each in found):
+            raise WrongInputError("it is a profile, which tells times alone: give what `--exportLayerInfo` writes")
         return _dump(found, None, "a list of layers")
     if not isinstance(found, dict) or not isinstance(found.get("Layers"), list):
         raise WrongInputError("it holds no layers: expected an object with `Layers`, as `--exportLayerInfo` writes it")
