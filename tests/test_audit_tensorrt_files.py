@@ -7,12 +7,14 @@ import re
 import pytest
 from audit_tools import audited, found
 from compile_tools import ROOT
-from tensorrt_files import FILES, along
+from tensorrt_files import AXES, FILES, along
 from tensorrt_types import MORE, SHAPES
-from test_audit_rules_tensorrt import CASES
+from test_audit_rules_tensorrt import CASES, channels_of_an_activation
 
 from qdsl.auditing.index import RULES
+from qdsl.capability import load
 from qdsl.diag import Severity
+from qdsl.spec.engine import INT8
 
 # Of these files other rules speak, too, and say nothing of what TensorRT makes of them.
 _ELSE = frozenset({"pair_at_graph_edge", "unused_range", "stored_wide", "weakly_typed_flags"})
@@ -66,3 +68,16 @@ def test_onnxruntime_fuses_scales_of_inputs_as_those_of_outputs(
 def test_what_onnxruntime_reads_as_it_is_written_is_not_told(op: str, axis: int) -> None:
     """MatMul asks for the axis, and computes in floats where it is the other one."""
     assert [each for each in found(along(op, axis), "ort") if each.rule == "weights_along_inputs"] == []
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_a_product_is_foretold_in_int8_where_its_scales_run_along_its_outputs(name: str) -> None:
+    case = AXES[name]
+    said = audited(case.make(), "tensorrt").predictions["n_product"]
+    assert (said.runs == "integer") == (case.computes == INT8)
+    assert said.runs == "integer" or "do not run along its output channels" in said.because
+
+
+def test_a_product_of_an_activation_with_many_scales_is_foretold_in_floats() -> None:
+    said = audited(channels_of_an_activation(), "tensorrt").predictions["n_conv"]
+    assert (said.runs, said.because) == ("float", load("tensorrt").reasons["many_scales"])
