@@ -13,7 +13,7 @@ from audit_layers import normal, stored
 from audit_tools import File, found
 from compile_tools import residual_net
 from numpy.typing import NDArray
-from onnx import ModelProto, helper
+from onnx import ModelProto, helper, numpy_helper
 from retargeting import VARIANTS, by_onnxruntime, errors, mended_file
 from tensorrt_types import multiplied, read_by, vector_of_one
 from test_audit_fix import as_written
@@ -186,6 +186,15 @@ def test_what_the_parser_refuses_for_its_zero_point_is_not_foretold_in_integers(
         "float",
         "a zero point is not 0: the parser refuses it",
     )
+
+
+def test_a_pad_of_integers_that_fills_with_others_than_0_stays() -> None:
+    proto = read_by("Pad")
+    fill = next(each for each in proto.graph.initializer if each.name == "fill")
+    fill.CopyFrom(numpy_helper.from_array(np.array(5, np.int8), "fill"))
+    model, result = retargeted(proto)
+    assert [each.reason for each in result.refused] == ["it fills with another integer than 0"]
+    require_same(proto, model)
 
 
 def test_integers_that_leave_the_graph_stay() -> None:

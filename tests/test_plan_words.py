@@ -200,6 +200,23 @@ def gated(rules: str, head: str = HEAD) -> list[tuple[str, str]]:
     return [(d.severity.value, d.code) for d in gate(recipe, recipe.targets[0].name)]
 
 
+@pytest.mark.parametrize(
+    ("settings", "checked", "told"),
+    [
+        ("", False, ["--check rtx", "--add layers.json"]),
+        ("", True, []),
+        ('device "jetson-orin-nano"; ', False, ["--add layers.json"]),
+        ('device "jetson-orin-nano"; ', True, ["--add layers.json"]),
+    ],
+)
+def test_what_decides_whether_an_engine_keeps_its_integers_is_told(
+    settings: str, checked: bool, told: list[str]
+) -> None:
+    text = f"recipe demo\ntarget tensorrt {{ {settings}require qdq survives }}\n"
+    said = " ".join(each.headline for each in gate(loads(text, name="demo.q").recipe, "tensorrt", checked=checked))
+    assert [word for word in ("--check rtx", "--add layers.json") if word in said] == told
+
+
 def test_a_plain_recipe_passes_the_gate() -> None:
     assert gated("") == []
 

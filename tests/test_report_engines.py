@@ -4,6 +4,7 @@ Layers and build.json are SYNTHETIC, in the form of 10.x; times and profiles of 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -108,6 +109,7 @@ def test_an_engine_decides(build: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert kept.name.startswith("tensorrt-jetson-orin-nano-")
     page = read(build / "report.html")
     assert page.wrong == [] and page.all("section", id="device")
+    assert "not told: by the word of who added it" in page.shown and "the same file, by its hash" not in page.shown
     for words_ in (where, "Planned nodes: 5 INT8.", "What the engine computes in", "1456 runs", "2.20 ms"):
         assert words_ in page.shown
     assert f"latency, median 2.20 ms on {where}; 1456 runs" in " ".join(page.shown.split())
@@ -115,6 +117,17 @@ def test_an_engine_decides(build: Path, tmp_path: Path, capsys: pytest.CaptureFi
     (engine,) = json.loads(capsys.readouterr().out)["builds"][0]["engines"]
     assert engine["runs"] == 1456 and engine["latency"]["p50"] == pytest.approx(2.19641e-3, rel=1e-4)
     assert [each["verdict"] for each in engine["computes"]["nodes"]] == ["INT8"] * 5
+
+
+def test_an_engine_that_names_its_model_stands_for_itself(
+    build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = hashlib.sha256((build / "tensorrt/model.onnx").read_bytes()).hexdigest()
+    brought(tmp_path / "orin", layers=layers(build), times=[RUN] * 20, build={**ORIN, "onnx_sha256": digest})
+    main(["report", str(build), "--add", str(tmp_path / "orin")])
+    assert "by the word of" not in capsys.readouterr().out
+    page = read(build / "report.html")
+    assert "the same file, by its hash" in page.shown and "by the word of" not in page.shown
 
 
 def test_a_folder_that_was_brought_back_is_its_files(build: Path, tmp_path: Path) -> None:
