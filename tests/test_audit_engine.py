@@ -109,8 +109,14 @@ def test_the_manifest_of_another_file_is_refused(made: Path, tmp_path: Path) -> 
     manifest = json.loads((made / "tensorrt" / "quant_manifest.json").read_text())
     other = tmp_path / "quant_manifest.json"
     other.write_text(json.dumps({**manifest, "sha256": "0" * 64}))
-    with pytest.raises(QdslError, match="does not say what an engine"):
-        qdsl.audit(made / "tensorrt" / "model.onnx", engine=written(tmp_path, layers(made)), manifest=other)
+    for text in (None, "{}", "not JSON"):
+        if text is not None:
+            other.write_text(text)
+        with pytest.raises(QdslError, match="does not say what an engine of the model has to compute") as caught:
+            qdsl.audit(made / "tensorrt" / "model.onnx", engine=written(tmp_path, layers(made)), manifest=other)
+        assert [each.partition(" that")[0] for each in caught.value.diagnostics[0].help] == [
+            "give the quant_manifest.json"
+        ]
 
 
 def test_wrong_uses_are_told(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

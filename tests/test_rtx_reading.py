@@ -255,6 +255,15 @@ def test_a_quantized_layer_is_told_by_its_verdict(verdict: EngineVerdict, rule: 
     assert [level for level, _, _ in found_in(seen, rule)] == told
 
 
+def test_a_layer_with_float_weights_was_not_dropped_by_the_engine() -> None:
+    file = File()
+    file.conv(file.pair("x"), name="conv", weight=file.constant("w", np.ones((4, 4, 1, 1), np.float32)))
+    seen = EngineSeen("s", "built", {"n_conv": EngineVerdict(DROPPED)})
+    report = audit(from_proto(file.give("conv")), [Wanted("tensorrt", engine=seen)], diags=Diagnostics())
+    assert report.sections[0].findings_of("engine_dropped") == ()
+    assert report.sections[0].findings_of("half_quantized_op")
+
+
 @pytest.mark.parametrize("said", ["sm86", "SM86", "8.6", "86", "sm_86"])
 def test_a_capability_may_be_said_in_several_ways(said: str) -> None:
     assert capability(said) == "sm86"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qdsl.auditing.rule import Audited
 from qdsl.auditing.standing import standing
-from qdsl.finished.records import QuantizedTensor
+from qdsl.finished.records import QuantizedTensor, Role
 from qdsl.graph.view import NodeView
 from qdsl.spec.engine import EngineVerdict
 
@@ -21,9 +21,9 @@ class Seen:
     factors: tuple[QuantizedTensor | None, QuantizedTensor | None]
 
     @property
-    def stored(self) -> QuantizedTensor | None:
-        """The factor that the file stores in integers."""
-        return next((each for each in self.factors if each is not None and each.stored is not None), None)
+    def weight(self) -> QuantizedTensor | None:
+        """The factor that is a weight in integers."""
+        return next((each for each in self.factors if each is not None and each.role is Role.WEIGHT), None)
 
     @property
     def in_integers(self) -> bool:
@@ -41,5 +41,5 @@ def seen_nodes(audited: Audited) -> Iterator[Seen]:
         if verdict is None or len(node.inputs) < 2:
             continue
         found = Seen(node, verdict, (stands.read(node, 0), stands.read(node, 1)))
-        if found.stored is not None or found.in_integers:
+        if found.weight is not None or found.in_integers:
             yield found

@@ -14,11 +14,12 @@ from qdsl.finished.records import Finished, QuantizedTensor, Role
 from qdsl.graph import load
 from qdsl.graph.view import NodeView
 from qdsl.harness.inspected import Asked, Dump, Manifest, as_seen, asked_of, examine, opened, read_layers
-from qdsl.spec.engine import EngineSeen
+from qdsl.spec.engine import QUANT_MANIFEST, EngineSeen
 from qdsl.spec.engine_json import manifest_of
 
 _Made = TypeVar("_Made")
 _MULTIPLYING = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_MANIFEST = f"give the {QUANT_MANIFEST} that `qdsl compile` wrote beside the model, or none"
 _CURE = (
     "give what `trtexec --exportLayerInfo=layers.json --profilingVerbosity=detailed` writes of an engine of the model"
 )
@@ -29,11 +30,11 @@ def examination(layers: Path, manifest: Path | None = None) -> Callable[[Path], 
     file itself has in integers. Raises QdslError engine-layers for either file, now; what is made of them raises it
     where they are of another model."""
     dump = _read(layers, read_layers)
-    planned = None if manifest is None else _read(manifest, manifest_of)
+    planned = None if manifest is None else _read(manifest, manifest_of, _MANIFEST)
 
     def look(model: Path) -> EngineSeen:
         if planned is not None and hashlib.sha256(model.read_bytes()).hexdigest() != planned.sha256:
-            _refuse(Path(str(manifest)), f"it is of another file than `{model}`", "give the manifest beside the model")
+            _refuse(Path(str(manifest)), f"it is of another file than `{model}`", _MANIFEST)
         asked, nodes = (asked_of(planned), ()) if planned is not None else _of_file(model)
         named, known = _as_called(asked, dump, _outputs(nodes))
         try:
@@ -94,13 +95,15 @@ def _names(asked: Manifest, told: set[str], outputs: Mapping[str, str]) -> Itera
         yield (other if each.node not in told and other in told else each.node), each.node
 
 
-def _read(path: Path, make: Callable[[str], _Made]) -> _Made:
+def _read(path: Path, make: Callable[[str], _Made], cure: str = _CURE) -> _Made:
     try:
         return make(opened(str(path)))
     except ValueError as error:
-        _refuse(path, str(error), _CURE)
+        _refuse(path, str(error), cure)
 
 
 def _refuse(path: Path, why: str, cure: str) -> NoReturn:
-    headline = f"`{path}` does not say what an engine of the model computes"
+    headline = (
+        f"`{path}` does not say what an engine of the model {'has to compute' if cure == _MANIFEST else 'computes'}"
+    )
     raise QdslError([Diagnostic("engine-layers", headline, label=why, help=(cure,))])

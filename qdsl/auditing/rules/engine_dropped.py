@@ -41,5 +41,5 @@ class Check:
             Place("node", each.node.name),
             f"{shown(each.node.name)} is quantized and {computes} in the engine{layer}",
             source if each.verdict.holds_elsewhere else f"{source}; other builders of TensorRT may have a kernel",
-            origin="" if each.stored is None else each.stored.origin,
+            origin="" if each.weight is None else each.weight.origin,
         )
