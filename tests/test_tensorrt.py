@@ -66,6 +66,14 @@ def test_explain_says_which_pair_stands_before_a_layer(made: Any, tmp_path: Path
     assert f"  reads        {source} as int8 symmetric per_tensor   tensorrt.toml, row conv\n" in found.text
 
 
+def test_explain_says_which_line_took_a_pair_away(tmp_path: Path) -> None:
+    head = f'{TARGET}place {{ leave inputs of "gemm" }}\n'
+    (found,) = qdsl.explain(project(tmp_path, head=head), "gemm")
+    (step,) = [each for each in found.steps if each.what == "place"]
+    assert step.value.startswith("no Q/DQ on ") and (step.won, step.origin.line) == (True, 6)
+    assert "reads" not in {each.what for each in found.steps}
+
+
 def test_a_tensor_that_two_layers_read_has_one_pair(made: Any) -> None:
     read = {node.name: list(node.input) for node in emitted(made).graph.node}
     assert read["left"][0] == read["right"][0]

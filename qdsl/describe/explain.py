@@ -109,13 +109,17 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
 
 
 def _read(decisions: Decisions, node: NodeView) -> Iterator[Step]:
-    """What the node reads behind Q/DQ, of a target whose pairs stand before readers: what it writes tells nothing."""
+    """What the node reads behind Q/DQ, of a target whose pairs stand before readers: what it writes tells nothing;
+    and which pair the recipe took away from before it."""
     if decisions.context.capability.placement != EDGES:
         return
     for tensor in dict.fromkeys(node.inputs):
         plan = decisions.draft.tensors.get(tensor)
         if plan is not None and any(reader.node == node.name for reader in plan.readers):
             yield Step("reads", f"{tensor} as {plan.scheme}", plan.placed, True)
+    for change in decisions.edits:
+        if change.slot[0] == node.index and not change.pair:
+            yield Step("place", f"no Q/DQ on {change.tensor}", change.origin, True)
 
 
 def _in_float16(decisions: Decisions, node: NodeView) -> Iterator[Step]:
