@@ -143,3 +143,13 @@ def test_a_version_that_no_jetpack_is_known_to_bring_is_a_warning() -> None:
     assert "10.3" in found.help[0] and "6.1 and 6.2 bring" in found.help[0]
     assert not list(problems_of(block('version "10.3"; device "jetson-orin-nx"')))
     assert asked(block('version "10.9"; device "jetson-orin-nx"')).release == Release(10, 9)
+
+
+@pytest.mark.parametrize("name", [name for name, device in DEVICES.items() if device.jetson])
+def test_a_jetson_whose_jetpack_brings_nothing_that_files_are_made_for_is_told(name: str) -> None:
+    device = device_named(name)
+    told = [each for each in problems_of(block(f'device "{name}"')) if each.code == "tensorrt-device-version"]
+    assert bool(told) == (not device.jetpacks_with(device.usual)) == ("xavier" in name)
+    for each in told:
+        assert each.severity is Severity.WARNING and each.span == block(f'device "{name}"').place("device")
+        assert "the oldest that files are made for" in each.headline and "JetPack 5.1 brings 8.5" in each.label

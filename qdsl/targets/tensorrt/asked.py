@@ -59,8 +59,8 @@ def problems_of(block: Target) -> Iterator[Diagnostic]:
         )
     if block.high_precision is not None and not _release(release, device).strong:
         yield _weak(block, _release(release, device))
-    if release is not None and device is not None:
-        yield from _together(block, release, device)
+    if device is not None and (release is not None or block.version is None):
+        yield from _together(block, _release(release, device), device)
 
 
 def release_of(version: str | None, device: str | None) -> Release:
@@ -105,10 +105,12 @@ def _together(block: Target, release: Release, device: Device) -> Iterator[Diagn
         )
     elif device.jetson and not device.jetpacks_with(release):
         brought = ", ".join(f"{name} brings {brings}" for name, brings in device.jetpacks)
+        said = block.version is not None
         yield Diagnostic(
             "tensorrt-device-version",
-            f"no JetPack for {device.title} is known to bring TensorRT {release}",
-            block.place("version"),
+            f"no JetPack for {device.title} is known to bring TensorRT {release}"
+            f"{'' if said else ', the oldest that files are made for'}",
+            block.place("version" if said else "device"),
             label=f"JetPack {brought}",
             help=(*_usual(device, release), f"install TensorRT {release} on the device by hand"),
             severity=Severity.WARNING,
