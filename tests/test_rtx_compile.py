@@ -130,6 +130,15 @@ def test_what_does_not_pass_is_told(case: str) -> None:
     assert SOURCE in page and ("NOT as predicted" in page) == (found.stage == BUILT and not found.as_predicted)
 
 
+def test_a_refusal_is_told_once_whole_and_at_its_node() -> None:
+    text = f"no kernel {'x' * 300} for fp8"
+    (short,) = faults(check(stage=BUILD, refused=(EngineRefusal("", "no kernel"),)))
+    (long,) = faults(check(stage=BUILD, refused=(EngineRefusal("", text), EngineRefusal("n", "no"))))
+    assert short.headline.endswith("1 refusal: no kernel") and short.notes == ()
+    assert "2 refusals: no kernel" in long.headline and "…" in long.headline and long.headline.endswith("for fp8")
+    assert long.notes[0].startswith("no kernel") and long.notes[0].endswith("for fp8") and long.notes[1] == "n: no"
+
+
 def test_the_script_beside_the_artifact_lets_the_same_pass() -> None:
     """It stands alone, so it has these words once more."""
     assert dict(KEPT) == verify_engine.KEPT

@@ -18,14 +18,15 @@ from qdsl.spec.engine import (
     QUANT_MANIFEST,
     UNDECIDED,
     UNKNOWN,
+    EngineRefusal,
     EngineSeen,
     EngineVerdict,
     QuantManifest,
 )
 from qdsl.spec.engine_json import manifest_of
-from qdsl.spec.words import count, plain
+from qdsl.spec.words import count, plain, shortened
 
-_SHOWN = 3
+_SHOWN, _TOLD = 3, 200
 _NOT_TOLD = EngineVerdict(UNKNOWN, because="the engine does not speak of it")
 
 
@@ -103,8 +104,13 @@ def faults(check: EngineCheck) -> tuple[Diagnostic, ...]:
         headline = f"{where}: {count(len(other), 'node')} of {len(check.nodes)} otherwise than planned: {_named(other)}"
     else:
         return ()
-    notes = tuple(f"{plain(each.node)[:200]}: {plain(each.text)[:300]}" for each in check.refused[:_SHOWN])
+    notes = tuple(_refused(each) for each in check.refused[:_SHOWN] if each.node or len(each.text) > _TOLD)
     return (Diagnostic("engine-otherwise", headline, notes=notes, severity=Severity.WARNING),)
+
+
+def _refused(found: EngineRefusal) -> str:
+    at = f"{plain(found.node)[:200]}: " if found.node else ""
+    return f"{at}{shortened(plain(found.text), 300)}"
 
 
 def _ended(check: EngineCheck) -> str:
@@ -112,7 +118,7 @@ def _ended(check: EngineCheck) -> str:
         return "nothing was planned in integers"
     if check.stage == UNDECIDED:
         return f"undecided: {plain(check.reason)}"
-    first = f": {plain(check.refused[0].text)[:200]}" if check.refused else ""
+    first = f": {shortened(plain(check.refused[0].text), _TOLD)}" if check.refused else ""
     return f"no engine is built, {count(len(check.refused), 'refusal')}{first}"
 
 
