@@ -106,3 +106,10 @@ def test_a_session_of_a_provider_that_is_not_there_is_refused(tmp_path: Path) ->
     project(tmp_path)
     with pytest.raises(RefusedError, match="does not load"):
         session_of(str(tmp_path / "demo.onnx"), 1, {}, provider="TensorrtExecutionProvider")
+
+
+def test_a_provider_that_leaves_nodes_is_not_timed_with_the_cpu(tmp_path: Path) -> None:
+    """One that every ONNX Runtime of pip's has, and that takes nodes of Azure's own alone."""
+    project(tmp_path)
+    with pytest.raises(RefusedError, match="leaves nodes to the CPU"):
+        session_of(str(tmp_path / "demo.onnx"), 1, {}, provider="AzureExecutionProvider")

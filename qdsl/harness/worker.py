@@ -22,7 +22,8 @@ from typing import Any
 
 TURNS = 10  # that each model takes
 SAMPLES = 8  # that a profile feeds in turn, or as many as a batch needs
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+_ALONE = "session.disable_cpu_ep_fallback"  # else what a provider leaves is run by the CPU, without a word
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
@@ -66,8 +67,8 @@ def session_of(
 ) -> Any:
     """A session on the CPU, or on an execution provider with its options; `optimized` is where the graph that really
     runs is written, "" for nowhere. `as_written` leaves out the runtime's optimizations: every node runs as it stands
-    in the file. Raises RefusedError where the provider does not load: the runtime would take the CPU, and say
-    nothing."""
+    in the file. Raises RefusedError where the provider does not load, or leaves a node: the runtime would take the CPU
+    for it, and say nothing."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it tells its makers, from a thread beside what is timed
     import onnxruntime as ort
 
@@ -80,16 +81,19 @@ def session_of(
         options.optimized_model_filepath = optimized
     for name, value in entries.items():
         options.add_session_config_entry(name, value)
-    if not provider:
+    if provider in ("", _CPU):
         return ort.InferenceSession(model, options, providers=[_CPU])
-    known = ort.get_available_providers()
-    others = [name for name in (_CUDA, _CPU) if name in known and name != provider]  # what it leaves goes there
-    session = None
-    if provider in known:
-        session = ort.InferenceSession(model, options, providers=[(provider, providing or {}), *others])
-    if session is None or session.get_providers()[0] != provider:
+    if provider not in ort.get_available_providers():
         raise RefusedError(f"{provider} does not load")
-    return session
+    options.add_session_config_entry(_ALONE, "1")
+    try:
+        return ort.InferenceSession(model, options, providers=[(provider, providing or {})], enable_fallback=0)
+    except Exception as error:  # onnxruntime's own types
+        if "fallback to CPU EP" not in str(error):
+            raise
+        raise RefusedError(
+            f"{provider} does not load, or leaves nodes to the CPU, which would be timed as it"
+        ) from None
 
 
 def measure(session: Any, feeds: list[dict[str, Any]], runs: int) -> dict[str, Any]:
