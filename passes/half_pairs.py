@@ -1,8 +1,8 @@
 """Pairs with float16 scales, beside float16 nodes: what `store_float16` does to them.
 
 A QuantizeLinear has its scale in the type of what it reads, and for each type of reader there is a DequantizeLinear
-with its scale in that type: no Cast stands at a pair, since TensorRT computes in float behind a Cast of what others
-read, too. The integers are the same for all of them.
+with its scale in that type: no Cast stands at a pair, since TensorRT-RTX computes in float behind a Cast to float32.
+The integers are the same for all of them.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from qdsl.capability.reasons import ALWAYS
 from qdsl.data import Sample
 from qdsl.diag import Diagnostic, Span
 from qdsl.graph import Model
-from qdsl.graph.view import GraphView
+from qdsl.graph.view import GraphView, NodeView
 from qdsl.lang.recipe import InputSpec
 from qdsl.lang.recipe import Target as Block
 from qdsl.predict.bounds import Interval
@@ -113,6 +113,9 @@ class BoardRuntime:
         capability: Capability,
     ) -> Refusal | None:
         return None
+
+    def lacks(self, view: GraphView) -> Sequence[NodeView]:
+        return ()
 
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> None:
         return None

@@ -216,3 +216,17 @@ def test_figures_say_that_no_engine_answered(tmp_path: Path) -> None:
     assert "(its graph in ONNX Runtime, no engine, 6 samples of calib)" in shown.stdout
     page = (tmp_path / "build" / "demo" / "report.html").read_text(encoding="utf-8")
     assert "Answered for tensorrt: its graph in ONNX Runtime, no engine" in page
+
+
+@pytest.mark.parametrize("mode", ["static { calibrate minmax on calib }", "none"])
+def test_operators_of_onnxruntime_alone_are_refused_before_anything_is_made(mode: str, tmp_path: Path) -> None:
+    """TensorRT's parser finds no plugin of that name."""
+    proto = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
+net (float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y) {
+  [fused] y = com.microsoft.FusedConv <kernel_shape = [1, 1], activation = "Relu"> (x, w)
+}""")
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32), "w"))
+    head = TARGET.replace("static { calibrate minmax on calib }", mode)
+    shown = cli("plan", project(tmp_path, head=head, proto=proto))
+    assert shown.returncode == 1 and "error[target-cannot]" in shown.stderr
+    assert "`com.microsoft.FusedConv`" in shown.stderr and "target tensorrt" in shown.stderr

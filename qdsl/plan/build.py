@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from qdsl.cascade.schemes import Schemes
 from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.integer_operators import says_quantized
-from qdsl.graph.view import GraphView
+from qdsl.graph.view import GraphView, NodeView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import dynamic, float16, improve, weight_only
 from qdsl.plan.as_it_is import check as check_as_it_is
@@ -62,6 +62,7 @@ from qdsl.spec.plan import (
 from qdsl.targets import target_of
 from qdsl.targets.base import Runtime
 
+_SHOWN = 3
 _MEASURE_IT = "to measure it as it is: `quantize none`"
 
 
@@ -140,6 +141,7 @@ def _decide(
         check_as_it_is(recipe, block, mode, diags, quantized=stored or bool(_quantized(view)))
     else:
         _refuse_quantized(recipe, view)
+    _refuse_lacking(recipe, block, backend.runtime.lacks(view), table)
     if mode.kind == "dynamic":
         dynamic.require_rules(table, mode)
     if mode.kind == "static":
@@ -275,6 +277,26 @@ def _tell_block(problems: Iterable[Diagnostic], diags: Diagnostics) -> None:
     found.extend(problems)
     found.raise_errors()
     diags.extend(found)
+
+
+def _refuse_lacking(recipe: Recipe, block: Target | None, lacking: Sequence[NodeView], table: Capability) -> None:
+    """Raises for operators that the target's software does not have: no plan makes it load the file."""
+    if not lacking:
+        return
+    kinds = ", ".join(dict.fromkeys(f"`{node.domain}.{node.op}`" for node in lacking[:_SHOWN]))
+    more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+    span = block.span if block is not None else recipe.model.span if recipe.model else recipe.span
+    raise QdslError(
+        [
+            Diagnostic(
+                "target-cannot",
+                f"{table.title} has no operator {kinds}, which `{lacking[0].name[:80]}`{more} of the model asks for",
+                span,
+                "it would refuse the file",
+                ("give it the model as it was before an optimizer of another runtime wrote these",),
+            )
+        ]
+    )
 
 
 def _quantized(view: GraphView) -> list[str]:

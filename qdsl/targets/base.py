@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qdsl.capability import Capability
     from qdsl.data import Sample
     from qdsl.graph import Model
-    from qdsl.graph.view import GraphView
+    from qdsl.graph.view import GraphView, NodeView
     from qdsl.lang.recipe import InputSpec
     from qdsl.lang.recipe import Target as Block
     from qdsl.predict.bounds import Interval
@@ -118,6 +118,10 @@ class Runtime(Protocol):
         capability: Capability,
     ) -> Refusal | None:
         """Why the software would not load the emitted graph; None where it does. `view.opset` is the opset emitted."""
+        ...
+
+    def lacks(self, view: GraphView) -> Sequence[NodeView]:
+        """The nodes of operators that the software is known not to have, in graph order."""
         ...
 
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:

@@ -11,33 +11,9 @@ from qdsl.auditing.standing import ORT, TENSORRT
 from qdsl.auditing.telling import shown
 from qdsl.diag import Severity
 from qdsl.finished.records import Form
-from qdsl.graph.integer_operators import says_quantized
 from qdsl.graph.view import NodeView
+from qdsl.predict.operators import OF_ORT, read_by_tensorrt
 from qdsl.spec.words import count
-
-# Domains whose operators onnxruntime brings itself; what its own optimizers write is among them.
-_OF_ORT = frozenset(
-    {
-        "",
-        "ai.onnx.ml",
-        "ai.onnx.training",
-        "ai.onnx.preview",
-        "ai.onnx.preview.training",
-        "com.microsoft",
-        "com.microsoft.experimental",
-        "com.microsoft.nchwc",
-        "com.ms.internal.nhwc",
-    }
-)
-# Those of com.microsoft that TensorRT's parser has under the same name (TensorRT-RTX 1.7.1, `supports_operator`).
-_OF_BOTH = frozenset(
-    [
-        *("QuantizeLinear", "DequantizeLinear", "MatMulNBits", "Gelu", "LayerNormalization", "Attention"),
-        *("SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "MultiHeadAttention"),
-        *("GroupQueryAttention", "RotaryEmbedding"),
-    ]
-)
-_OF_TENSORRT = frozenset({"", "ai.onnx", "trt", "trt.plugins"})
 
 
 class Check:
@@ -63,7 +39,7 @@ class Check:
         for (domain, op), nodes in alike.items():
             yield Finding(
                 self.id,
-                Severity.ERROR if audited.target == TENSORRT and domain in _OF_ORT else Severity.WARNING,
+                Severity.ERROR if audited.target == TENSORRT and domain in OF_ORT else Severity.WARNING,
                 Place("node", nodes[0].name),
                 f"{count(len(nodes), 'node')} {shown(op)} of {shown(domain)}, first {shown(nodes[0].name)}, is none of "
                 f"{read_by}'s operators",
@@ -76,9 +52,7 @@ class Check:
 
 def _is_read(target: str, node: NodeView) -> bool:
     """Whether the target's software has an operator; those on integers have a rule of their own for TensorRT."""
-    if target != TENSORRT:
-        return node.domain in _OF_ORT
-    return node.domain in _OF_TENSORRT or says_quantized(node.op) or (node.domain in _OF_ORT and node.op in _OF_BOTH)
+    return read_by_tensorrt(node) if target == TENSORRT else node.domain in OF_ORT
 
 
 def _quantizers(audited: Audited) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from qdsl.capability import Capability
 from qdsl.graph import Model
-from qdsl.graph.view import GraphView
+from qdsl.graph.view import GraphView, NodeView
 from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.rewrite import Trace
@@ -65,6 +65,9 @@ class OrtRuntime:
             f"signed activations at opset {view.opset}",
             "from opset 21 on, it rewrites such a pair to unsigned and then contradicts itself",
         )
+
+    def lacks(self, view: GraphView) -> Sequence[NodeView]:
+        return ()  # a file that it does not load is refused by itself, before anything is planned
 
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:
         from qdsl.targets.ort.misread import misread

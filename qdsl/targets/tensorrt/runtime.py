@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from qdsl.capability import Capability
 from qdsl.graph import Model
-from qdsl.graph.view import GraphView
+from qdsl.graph.view import GraphView, NodeView
 from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, edges_of_plan
+from qdsl.predict.operators import refused_by_tensorrt
 from qdsl.rewrite import Trace
 from qdsl.spec.plan import BiasPlan, Flag, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets.base import Misread, Refusal
@@ -56,6 +57,10 @@ class TensorrtRuntime:
     ) -> Refusal | None:
         """Nothing that a plan can ask for once the table took its types."""
         return None
+
+    def lacks(self, view: GraphView) -> Sequence[NodeView]:
+        """Operators of ONNX Runtime alone, such as FusedConv: the parser finds no plugin of that name."""
+        return tuple(node for node in view.nodes if refused_by_tensorrt(node))
 
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:
         """Unknown: no engine is run here."""
