@@ -131,6 +131,13 @@ def test_a_tensor_that_the_cache_lacks_is_told_with_the_nearest_names(tmp_path: 
     assert any("layers tensor" in cure for cure in found.help)
 
 
+def test_a_scale_of_0_is_no_range(tmp_path: Path) -> None:
+    """TensorRT writes one for what held nothing but 0 while it was measured."""
+    (found,) = told(cached(tmp_path, {**SCALES, "r": 0.0}))
+    assert found.code == "cache-lacks" and found.headline == "`calib.cache` has no range of tensor `r`"
+    assert "its scale is 0 there" in found.label and not any("nearest" in cure for cure in found.help)
+
+
 def test_of_many_that_are_lacking_some_are_told_and_the_others_counted(tmp_path: Path) -> None:
     found = told(cached(tmp_path, {"x": 0.03}))
     assert len(found) == 5 and "nor of 3 more" in found[-1].label

@@ -49,12 +49,12 @@ def _named(cascade: Cascade) -> Iterator[Calibrate]:
 
 
 def from_cache(context: Context, said: Calibrate, tensor: str, scheme: Scheme, origin: Origin) -> Calibration:
-    """The range of `tensor`, without ends where no entry names it. Around 0 as TensorRT has it, so that a symmetric
-    scheme gets the scale of the cache to the bit; an affine one leaves out what the graph cannot reach (a Relu writes
-    nothing below 0)."""
+    """The range of `tensor`, without ends where no entry names it, or one whose scale is 0. Around 0 as TensorRT has
+    it, so that a symmetric scheme gets the scale of the cache to the bit; an affine one leaves out what the graph
+    cannot reach (a Relu writes nothing below 0)."""
     assert said.cache_path is not None
     cache, name = context.caches.get(said.cache_path), context.origins.relative(said.cache_path)
-    if cache is None or tensor not in cache.scales:
+    if cache is None or not cache.scales.get(tensor):
         return Calibration(CACHED, cache=name, origin=origin)
     low, high = -cache.amax(tensor), cache.amax(tensor)
     if not scheme.symmetric:
@@ -77,9 +77,15 @@ def missing_in_caches(context: Context, plans: Mapping[str, TensorPlan]) -> None
             "cache-lacks",
             f"`{plain(plan.calibration.cache or '')}` has no range of tensor `{plain(plan.tensor)}`",
             said.span,
-            label=f"it has {_entries(cache)}, none of that name{more}",
+            label=f"{_lack(cache, plan.tensor)}{more}",
             help=_cures(cache, plan.tensor, lost),
         )
+
+
+def _lack(cache: CalibrationCache, tensor: str) -> str:
+    if tensor in cache.scales:
+        return "its scale is 0 there: it held nothing but 0 while that was measured"
+    return f"it has {_entries(cache)}, none of that name"
 
 
 def _entries(cache: CalibrationCache) -> str:
@@ -91,7 +97,7 @@ def _entries(cache: CalibrationCache) -> str:
 
 def _cures(cache: CalibrationCache, tensor: str, lost: Sequence[TensorPlan]) -> Iterator[str]:
     near = nearest(tensor, (name for name in cache.scales if not is_unnamed(name)))
-    if near:
+    if near and tensor not in cache.scales:
         yield f"the nearest there: {', '.join(f'`{plain(name)}`' for name in near)}"
     quoted = plain(tensor).replace('"', "?")
     yield f'give it a range otherwise: `layers tensor "{quoted}" {{ calibrate minmax on DATA }}`, or `range [lo, hi]`'
