@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qdsl.finished.records import Parameters
 from qdsl.predict.bounds import ANYTHING, Interval
@@ -54,7 +56,7 @@ def quant_of(parameters: Parameters, around: Around) -> Quant | None:
         step=step or 0.0,
         zero=parameters.zero_written,
         constant=around.constant,
-        even=parameters.zero_point is None or not np.any(parameters.zero_point),
+        even=parameters.zero_point is None or not _any(parameters.zero_point),
         scalar=_ranks(parameters) <= {0},
         plain=around.own and (per_tensor or around.axis >= 0),
         bare=around.bare,
@@ -66,10 +68,16 @@ def _ranks(parameters: Parameters) -> set[int]:
     return {np.ndim(each) for each in (parameters.scale, parameters.zero_point) if each is not None}
 
 
+def _any(values: NDArray[Any]) -> bool:
+    """Whether one of them is not 0; any float may stand there, one that signals, too."""
+    with np.errstate(invalid="ignore"):
+        return bool(np.any(values))
+
+
 def bias_fits(weight: Parameters, bias: Parameters) -> Interval:
     """The steps of the data for which those of a stored bias are those of the products; none where it has a zero point,
     any where scales are not known."""
-    if bias.zero_point is not None and np.any(np.asarray(bias.zero_point)):
+    if bias.zero_point is not None and _any(bias.zero_point):
         return _NONE
     if weight.scale is None or bias.scale is None:
         return ANYTHING
