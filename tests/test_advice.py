@@ -57,6 +57,7 @@ def test_a_cure_that_holds_is_told_and_holds(locked: bool, tmp_path: Path) -> No
     assert f"{figure(after):.2f} dB" in warning.help[0], "the figure that was told is the one that comes out"
 
 
+@pytest.mark.slow
 def test_what_helps_without_holding_says_so(tmp_path: Path) -> None:
     recipe = project(tmp_path / "a", "evaluate fidelity on calib { require sqnr >= 120 dB }\n")
     result = compiled(recipe)

@@ -78,6 +78,7 @@ def test_small_compiles_are_the_same_bytes(variant: str, tmp_path: Path) -> None
     assert {"demo/ort/model.onnx", "demo/ort/bench/bundle.json", "demo/plan.json", "demo/report.html"} <= set(first)
 
 
+@pytest.mark.slow
 def test_another_directory_gives_the_same_bytes(tmp_path: Path) -> None:
     first = made(project(tmp_path / "a"), tmp_path / "first", {}, ())
     moved = project(tmp_path / "elsewhere" / "deeper")

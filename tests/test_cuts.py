@@ -241,6 +241,7 @@ def test_the_lock_gives_the_same_bytes(tmp_path: Path) -> None:
     assert [d for d in again.diagnostics if d.code == "range-cut"] == told != []
 
 
+@pytest.mark.slow
 def test_shards_see_the_same(tmp_path: Path) -> None:
     recipe, _ = attention(tmp_path, MASKS["Where -inf"])
     whole = compiled(recipe).ranges

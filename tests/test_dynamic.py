@@ -320,6 +320,7 @@ def test_the_command_line_speaks_of_it(tmp_path: Path) -> None:
     assert '"mode": "dynamic"' in data.stdout.replace('":"', '": "')
 
 
+@pytest.mark.slow
 def test_yolov8_tiny_is_predicted_to_the_byte_count(tmp_path: Path) -> None:
     model = load(DATA / "yolov8_tiny_torchscript.onnx")
     canonicalise(model)

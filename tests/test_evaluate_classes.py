@@ -168,6 +168,7 @@ def test_a_classifier_is_held_to_the_classes_of_the_data(tmp_path: Path) -> None
     assert scores == pytest.approx(plain) and 0.5 < scores[Key("top1")] < 1
 
 
+@pytest.mark.slow
 def test_two_of_a_models_three_classes(tmp_path: Path) -> None:
     coloured(tmp_path)
     data = 'folder "photos" { classes ["blue", "red"] as [2, 0] }'
@@ -175,6 +176,7 @@ def test_two_of_a_models_three_classes(tmp_path: Path) -> None:
     assert Key("f1", "red") in scores and Key("f1", "green") not in scores
 
 
+@pytest.mark.slow
 def test_labels_of_an_npz_have_names_and_numbers(tmp_path: Path) -> None:
     pixels = np.zeros((6, 8, 8, 3), np.uint8)
     for at in range(6):

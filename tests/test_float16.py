@@ -258,6 +258,7 @@ def test_random_graphs_in_float16(first: int, tmp_path: Path) -> None:
         assert worst > 15, (seed, found.outputs)
 
 
+@pytest.mark.slow
 def test_a_whole_detector_from_the_recipe(tmp_path: Path) -> None:
     data = Path(__file__).parent / "data" / "yolov8_tiny_torchscript.onnx"
     (tmp_path / "demo.q").write_text(HALF.replace("demo.onnx", str(data)) + "keep decode_head in float32\n")

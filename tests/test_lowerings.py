@@ -320,6 +320,7 @@ def test_what_is_saved_is_what_the_file_shows(rules: str, head: str) -> None:
         assert abs(said - saved) <= 256 + 0.05 * size, name
 
 
+@pytest.mark.slow
 def test_what_a_detector_saves_is_what_the_file_shows() -> None:
     for path in EXPORTS:
         model = load_model(path)

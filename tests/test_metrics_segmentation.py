@@ -27,6 +27,7 @@ def pictures(seed: int, count: int, classes: int, dtype: type = np.uint8) -> lis
     return made
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     seed=st.integers(0, 2**32),

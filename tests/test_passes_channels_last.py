@@ -321,6 +321,7 @@ def test_nodes_that_go_on_keep_their_names_and_the_others_are_told() -> None:
     assert {ran[name].runs for name in changed} == {"float"}
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     maps=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=4),

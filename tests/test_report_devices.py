@@ -270,6 +270,7 @@ def test_a_report_finds_what_was_added_before(build: Path, capsys: pytest.Captur
     assert (build / "report.html").read_bytes() == added and verdicts(qdsl.report(build))["latency"] == "broken"
 
 
+@pytest.mark.slow
 def test_measurements_of_another_artifact_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     build = compiled(tmp_path)
     qdsl.report(build, add=[written(build, tmp_path / "new.json")])

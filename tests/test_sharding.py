@@ -90,6 +90,7 @@ def test_an_unknown_engine_is_refused(recipe: Path, capsys: pytest.CaptureFixtur
     assert not (recipe.parent / "build").exists()
 
 
+@pytest.mark.slow
 def test_progress_counts_samples(recipe: Path) -> None:
     heard: list[tuple[int, int]] = []
 

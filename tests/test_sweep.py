@@ -91,6 +91,7 @@ def test_a_failed_cell_is_shown_and_the_rest_goes_on(recipe: Path, capsys: pytes
     assert "sqnr" in shown[0] and "sqnr" in shown[2]
 
 
+@pytest.mark.slow
 def test_budgets_of_cells_decide_the_exit_code(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe.write_text(recipe.read_text().replace("measure sqnr", "require size <= 1 KiB"))
     words = ["sweep", str(recipe), "--out", str(recipe.parent / "sweep"), "--json"]
