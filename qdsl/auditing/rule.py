@@ -42,14 +42,6 @@ class Audited:
             found.setdefault(each.tensor, []).append(each)
         return {name: tuple(records) for name, records in found.items()}
 
-    @cached_property
-    def by_key(self) -> Mapping[str, tuple[QuantizedTensor, ...]]:
-        """The records that have the same scale and zero point by value."""
-        found: dict[str, list[QuantizedTensor]] = {}
-        for each in self.finished.tensors:
-            found.setdefault(each.parameters.key, []).append(each)
-        return {key: tuple(records) for key, records in found.items()}
-
 
 class Rule(Protocol):
     """One rule, in a file of its own under `qdsl/auditing/rules/`. `id` is snake_case and stable; `summary` one line,

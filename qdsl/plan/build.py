@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -15,10 +15,9 @@ from qdsl.cascade.carried import carried, requirement_text
 from qdsl.cascade.dynamic_schemes import DynamicSchemes
 from qdsl.cascade.rule_words import Origins
 from qdsl.cascade.schemes import Schemes
-from qdsl.diag import Diagnostic, Diagnostics, QdslError
+from qdsl.diag import Diagnostics
 from qdsl.graph.collector import collector_paused
-from qdsl.graph.integer_operators import says_quantized
-from qdsl.graph.view import GraphView, NodeView
+from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Mode, PlaceRule, Recipe, Target
 from qdsl.plan import dynamic, float16, improve, weight_only
 from qdsl.plan.as_it_is import check as check_as_it_is
@@ -35,7 +34,14 @@ from qdsl.plan.dynamic_verdicts import verdicts as dynamic_verdicts
 from qdsl.plan.flags import cautions, flags, newer_opset
 from qdsl.plan.float16 import Float16Parts
 from qdsl.plan.float16_verdicts import with_float16
-from qdsl.plan.gate import find_target, target_absent
+from qdsl.plan.gate import (
+    find_target,
+    quantized,
+    refuse_absent,
+    refuse_lacking,
+    refuse_quantized,
+    tell_block,
+)
 from qdsl.plan.guards import check_option
 from qdsl.plan.islands import island_flags, islands
 from qdsl.plan.nothing import nothing_quantized
@@ -61,9 +67,6 @@ from qdsl.spec.plan import (
 )
 from qdsl.targets import target_of
 from qdsl.targets.base import Runtime
-
-_SHOWN = 3
-_MEASURE_IT = "to measure it as it is: `quantize none`"
 
 
 @dataclass(frozen=True)
@@ -130,18 +133,18 @@ def _decide(
     choices: tuple[Choice, ...],
 ) -> Decisions:
     block = find_target(recipe, target)
-    _refuse_absent(recipe, target, block)
+    refuse_absent(recipe, target, block)
     backend = target_of(target)
     if block is not None:
-        _tell_block(backend.problems(block), diags)
+        tell_block(backend.problems(block), diags)
     table = capability or backend.fitted(load(backend.table), block)
     mode = _mode(recipe, block)
     if mode.kind == AS_IT_IS:
         stored = any(node.op == "DequantizeLinear" for node in view.nodes)
-        check_as_it_is(recipe, block, mode, diags, quantized=stored or bool(_quantized(view)))
+        check_as_it_is(recipe, block, mode, diags, quantized=stored or bool(quantized(view)))
     else:
-        _refuse_quantized(recipe, view)
-    _refuse_lacking(recipe, block, backend.runtime.lacks(view), table)
+        refuse_quantized(recipe, view)
+    refuse_lacking(recipe, block, backend.runtime.lacks(view), table)
     if mode.kind == "dynamic":
         dynamic.require_rules(table, mode)
     if mode.kind == "static":
@@ -261,63 +264,6 @@ def _check_settled(context: Context, settled: Settled, halves: Float16Parts, aga
     check_mode(context, draft)
     context.diags.raise_errors()
     return counts
-
-
-def _refuse_absent(recipe: Recipe, name: str, block: Target | None) -> None:
-    absent = target_absent(name, block)
-    if absent is not None:
-        raise QdslError([absent])
-    if recipe.mode is None and (block is None or block.mode is None):
-        raise QdslError([Diagnostic("mode-missing", "the recipe has no `quantize` statement", recipe.span)])
-
-
-def _tell_block(problems: Iterable[Diagnostic], diags: Diagnostics) -> None:
-    """What is wrong with a target's block: warnings to `diags`. Raises QdslError with its errors."""
-    found = Diagnostics()
-    found.extend(problems)
-    found.raise_errors()
-    diags.extend(found)
-
-
-def _refuse_lacking(recipe: Recipe, block: Target | None, lacking: Sequence[NodeView], table: Capability) -> None:
-    """Raises for operators that the target's software does not have: no plan makes it load the file."""
-    if not lacking:
-        return
-    kinds = ", ".join(dict.fromkeys(f"`{node.domain}.{node.op}`" for node in lacking[:_SHOWN]))
-    more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-    span = block.span if block is not None else recipe.model.span if recipe.model else recipe.span
-    raise QdslError(
-        [
-            Diagnostic(
-                "target-cannot",
-                f"{table.title} has no operator {kinds}, which `{lacking[0].name[:80]}`{more} of the model asks for",
-                span,
-                "it would refuse the file",
-                ("give it the model as it was before an optimizer of another runtime wrote these",),
-            )
-        ]
-    )
-
-
-def _quantized(view: GraphView) -> list[str]:
-    """The nodes that say that the model is quantized."""
-    return [node.name for node in view.nodes if says_quantized(node.op)]
-
-
-def _refuse_quantized(recipe: Recipe, view: GraphView) -> None:
-    found = _quantized(view)
-    if found:
-        raise QdslError(
-            [
-                Diagnostic(
-                    "already-quantized",
-                    f"{view.model_name or 'the model'} is quantized already: {len(found)} of its nodes say so",
-                    recipe.model.span if recipe.model else recipe.span,
-                    f"the first is `{found[0]}`",
-                    ("start from the float model: quantizing twice only adds error", _MEASURE_IT),
-                )
-            ]
-        )
 
 
 def _context(

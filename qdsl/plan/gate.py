@@ -1,16 +1,22 @@
-"""What a recipe asks that is not carried out: told before any work is done."""
+"""What a recipe asks that is not carried out, and what no plan is made of: told before any work is done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from qdsl.capability import Capability
 from qdsl.cascade.carried import requirement_text
-from qdsl.diag import Diagnostic, Severity, Span
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity, Span
+from qdsl.graph.integer_operators import says_quantized
+from qdsl.graph.view import GraphView, NodeView
 from qdsl.lang.recipe import Recipe, Require, Target
 from qdsl.lang.vocabulary import METRICS
 from qdsl.plan.improve import BUILT
+from qdsl.spec.words import plain
 from qdsl.targets import TARGETS, target_of
 
+_SHOWN = 3
+_MEASURE_IT = "to measure it as it is: `quantize none`"
 _KNOWN = frozenset({"size", "macs", "integer_share"})
 _BUILT_ELSEWHERE = frozenset({"tensorrt"})  # targets whose engines the machine makes that runs them
 _PROFILED = frozenset({"latency", "throughput", "cpu", "memory", "energy"})
@@ -116,3 +122,62 @@ def _budgets(
 def _warning(headline: str, span: Span) -> Diagnostic:
     label = "undecided: it counts neither as held nor as broken"
     return Diagnostic("undecided", headline, span, label, severity=Severity.WARNING)
+
+
+def refuse_absent(recipe: Recipe, name: str, block: Target | None) -> None:
+    """Raises for a target that there is not, and for a recipe without a mode."""
+    absent = target_absent(name, block)
+    if absent is not None:
+        raise QdslError([absent])
+    if recipe.mode is None and (block is None or block.mode is None):
+        raise QdslError([Diagnostic("mode-missing", "the recipe has no `quantize` statement", recipe.span)])
+
+
+def tell_block(problems: Iterable[Diagnostic], diags: Diagnostics) -> None:
+    """What is wrong with a target's block: warnings to `diags`. Raises QdslError with its errors."""
+    found = Diagnostics()
+    found.extend(problems)
+    found.raise_errors()
+    diags.extend(found)
+
+
+def refuse_lacking(recipe: Recipe, block: Target | None, lacking: Sequence[NodeView], table: Capability) -> None:
+    """Raises for operators that the target's software does not have: no plan makes it load the file."""
+    if not lacking:
+        return
+    kinds = ", ".join(dict.fromkeys(f"`{plain(node.domain)}.{plain(node.op[:80])}`" for node in lacking[:_SHOWN]))
+    first = f"`{plain(lacking[0].name[:80])}`" + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else "")
+    span = block.span if block is not None else recipe.model.span if recipe.model else recipe.span
+    raise QdslError(
+        [
+            Diagnostic(
+                "target-cannot",
+                f"{table.title} has no operator {kinds}, which {first} of the model asks for",
+                span,
+                "it would refuse the file",
+                ("give it the model as it was before an optimizer of another runtime wrote these",),
+            )
+        ]
+    )
+
+
+def quantized(view: GraphView) -> list[str]:
+    """The nodes that say that the model is quantized."""
+    return [node.name for node in view.nodes if says_quantized(node.op)]
+
+
+def refuse_quantized(recipe: Recipe, view: GraphView) -> None:
+    """Raises for a model that is quantized already."""
+    found = quantized(view)
+    if found:
+        raise QdslError(
+            [
+                Diagnostic(
+                    "already-quantized",
+                    f"{view.model_name or 'the model'} is quantized already: {len(found)} of its nodes say so",
+                    recipe.model.span if recipe.model else recipe.span,
+                    f"the first is `{found[0]}`",
+                    ("start from the float model: quantizing twice only adds error", _MEASURE_IT),
+                )
+            ]
+        )
