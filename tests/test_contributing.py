@@ -303,15 +303,15 @@ def a_target(copy: Copy) -> tuple[str, ...]:
         "from qdsl.capability import Capability, load, loader\n", "from qdsl.capability import Capability\n"
     )
     room = room.replace("from qdsl.capability.reasons import ALWAYS\n", "")
-    copy.add("qdsl/targets/stm32/__init__.py", '"""A board that is not there."""\n')
-    copy.add("qdsl/targets/stm32/target.py", room)
+    copy.add("qdsl/targets/board/__init__.py", '"""A board that is not there."""\n')
+    copy.add("qdsl/targets/board/target.py", room)
     reasons = "".join(f'{key} = "{key.replace("_", " ")}"\n' for key in ALWAYS)
     copy.add("qdsl/capability/board.toml", table + reasons)
-    made = "def _stm32() -> Target:\n    from qdsl.targets.stm32.target import Board\n\n    return Board()\n\n"
+    made = "def _stm32() -> Target:\n    from qdsl.targets.board.target import Board\n\n    return Board()\n\n"
     copy.before("qdsl/targets/__init__.py", "# A new target is one line here, and what it names.", made)
     listed = "TARGETS: Mapping[str, Callable[[], Target]] = {"
     copy.replace("qdsl/targets/__init__.py", listed, f'{listed}"stm32": _stm32, ')
-    copy.after("pyproject.toml", '  "qdsl.targets.ort",', '  "qdsl.targets.stm32",')
+    copy.after("pyproject.toml", '  "qdsl.targets.ort",', '  "qdsl.targets.board",')
     rows = "<!-- rows of board: begin -->\n<!-- rows of board: end -->\n"
     copy.before("docs/targets.md", "<!-- rows of ort_cpu: begin -->", rows)
     copy.regenerate("docs/targets.md", "tests/test_capability_docs.py")

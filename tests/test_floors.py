@@ -39,6 +39,7 @@ FLOOR = {
     "qdsl.targets": 4,
     "qdsl.cascade": 3,
     "qdsl.finished": 3,
+    "qdsl.integer": 3,
     "qdsl.passes": 3,
     "qdsl.provenance": 3,
     "qdsl.rewrite": 2,

@@ -1,0 +1,80 @@
+"""Between an integer graph and C text: plain data.
+
+C of two shapes computes operators (docs/stm32.md):
+- a row kernel computes one row of the output at a time,
+  `void name(const void *parameters, const void *const *rows, void *out, void *scratch)`: `rows` are the rows of the
+  input that its window reaches, top first, NULL where they are padding; for an operator of several inputs one row of
+  each;
+- a plane kernel computes a whole tensor, `void name(const void *parameters, void *const *at)`: `at` are its inputs,
+  its output, its scratch.
+Row kernels run alone over a tensor or several in a pipeline, where only the rows that the next one reaches are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from qdsl.integer.records import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a recipe asks of the C: `optimize` "speed" stores weights as the fastest kernels read them and fuses rows
+    only where memory asks for it, "ram" takes the smallest arena, then the smallest flash; `rounding` "ort" requantizes
+    in float32 as ONNX Runtime does, "tflite" in fixed point (no FPU needed)."""
+
+    optimize: Literal["speed", "ram"] = "speed"
+    rounding: Literal["ort", "tflite"] = "ort"
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A stored array: `ctype` is its C element type, `values` in C order. All are aligned to 4 bytes."""
+
+    ctype: Literal["int8_t", "uint8_t", "int16_t", "int32_t", "uint32_t", "float"]
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How C computes one operator. `kernel` is the C function and `rows` whether it is a row kernel; `struct` is the C
+    type of its parameters, and `parameters` the values of the fields by name, in order: numbers, or constants, to
+    which the field points (None: NULL). `files` are the kernel sources that it needs, of `kernels/`, in the order in
+    which they are included. `scratch` is in bytes.
+
+    `window` is (rows reached, stride, dilation, padding above) of a row kernel. `behind` is, per input, how many bytes
+    before that input the output has to begin at least, where the two share memory; None where they may not."""
+
+    op: Op
+    kernel: str
+    rows: bool
+    struct: str
+    parameters: tuple[tuple[str, int | float | Constant | None], ...]
+    files: tuple[str, ...]
+    scratch: int = 0
+    window: tuple[int, int, int, int] = (1, 1, 1, 0)
+    behind: tuple[int | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call, or a pipeline of row kernels: each reads what the one before it writes, and (an addition at the end)
+    the input of the first."""
+
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where everything lies in the arena: byte offsets of `tensors` by name, of the scratch of each step, and of the
+    rings of rows inside pipelines (by tensor). `bound` is what no plan can go below, `size` what this one takes."""
+
+    steps: tuple[Step, ...]
+    tensors: dict[str, int]
+    scratch: tuple[int, ...]
+    rings: dict[str, tuple[int, int]]
+    size: int
+    bound: int

@@ -1,0 +1,1 @@
+/* What every kernel uses: types, saturation, rounding. */
