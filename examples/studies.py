@@ -57,7 +57,7 @@ class Known:
     @property
     def profile(self) -> BuildProfile | None:
         every = self.found.profiles if self.found is not None else ()
-        return next((p.of(self.row.build) for p in every if p.target == self.target), None)
+        return next((p.of(self.row.build) for p in every if p.target == self.target and p.decides), None)
 
     @property
     def bytes(self) -> int | None:

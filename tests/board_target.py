@@ -208,8 +208,8 @@ class Board:
     def bench(self, model: Model, ranges: Ranges, folder: Path, threads: int) -> NotHere:
         return NO_BOARD
 
-    def deployed(self, emitted: Emitted) -> NotHere:
-        return NO_BOARD
+    def deployed(self, emitted: Emitted) -> tuple[NotHere, ...]:
+        return (NO_BOARD,)
 
 
 def board() -> Target:

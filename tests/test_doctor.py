@@ -21,7 +21,7 @@ from qdsl.diag import QdslError
 from qdsl.engines.rtx import places
 from qdsl.spec.abilities import DEEDS, Abilities
 from qdsl.targets import TARGETS, probing
-from qdsl.targets.tensorrt import installed
+from qdsl.targets.tensorrt import abilities, installed
 
 ROOT = Path(__file__).resolve().parent.parent
 Put = Callable[[str, str], Path]
@@ -54,6 +54,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
 
 GPU = 'echo "NVIDIA A10, 580.65.06, 8.6"'
 TRTEXEC = 'echo "&&&& RUNNING TensorRT.trtexec [TensorRT v100300] # trtexec --help"'
+NO_ENGINE = " (CUDA's figures are no engine's, and decide nothing)"
 MODULE = 'case "$2" in *find_spec*) exit 0;; *) echo 11.4.0.106;; esac'
 
 
@@ -113,6 +114,31 @@ def test_what_builds_is_told_with_its_version_and_gpu(
     assert (found["build"].able, found["run"].able, found["measure"].able) == (able,) * 3
     assert says in found["build"].why
     assert bool(found["build"].get) is not able
+
+
+@pytest.mark.parametrize(
+    ("providers", "programs", "says"),
+    [
+        (("CPU",), {"trtexec": TRTEXEC}, "`profile_engine.py` beside the artifact"),
+        (("Tensorrt", "CPU"), {}, "`qdsl profile` by ONNX Runtime's TensorRT provider"),
+        (("CUDA",), {}, f"`qdsl profile` by ONNX Runtime's CUDA provider{NO_ENGINE}"),
+        (
+            ("Tensorrt", "CUDA", "CPU"),
+            {"trtexec": TRTEXEC},
+            "`profile_engine.py` beside the artifact; `qdsl profile` by ONNX Runtime's TensorRT and CUDA providers"
+            + NO_ENGINE,
+        ),
+    ],
+)
+def test_what_times_an_artifact_is_told_one_beside_the_other(
+    put: Put, providers: tuple[str, ...], programs: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = probing.OnnxRuntime("1.32.0", tuple(f"{each}ExecutionProvider" for each in providers))
+    monkeypatch.setattr(abilities, "onnxruntime", lambda: found)
+    for name, body in {"nvidia-smi": GPU, **programs}.items():
+        put(name, body)
+    measure = tensorrt()["measure"]
+    assert measure.able and measure.why.startswith("on NVIDIA A10 (") and measure.why.endswith(f"): {says}")
 
 
 def test_a_jetson_has_its_gpu_on_the_board(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,12 @@
-"""Artifacts for TensorRT timed by ONNX Runtime's TensorRT provider: who is asked, what the figures are called, and what
-is told where it is not there. No figure of a GPU: a machine with one is stood in for, and so is the provider."""
+"""Artifacts for TensorRT timed by ONNX Runtime's TensorRT and CUDA providers: who is asked, what the figures are called
+and decide, and what is told where one is not there. No figure of a GPU: a machine with one is stood in for, and so are
+the providers."""
 
 from __future__ import annotations
 
+import html
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +14,11 @@ import pytest
 from compile_tools import HEAD, project
 
 import qdsl
-from qdsl.api import CompileResult
+from qdsl.api import CompileResult, MeasureResult
+from qdsl.cli import main
+from qdsl.harness.reading import read
 from qdsl.harness.worker import RefusedError, session_of
+from qdsl.report.data import load
 from qdsl.targets import probing
 from qdsl.targets.base import Deployed
 from qdsl.targets.results import Emitted, NotHere
@@ -20,9 +27,11 @@ from qdsl.targets.tensorrt.target import Tensorrt
 
 GPU = installed.Gpu("NVIDIA A10", "580.65.06", "8.6")
 ON = "ONNX Runtime's TensorRT provider on NVIDIA A10"
+BY_CUDA = "ONNX Runtime's CUDA provider on NVIDIA A10"
+LATENCY = "latency <= 900 s"  # an emulated machine holds it, too
 RECIPE = HEAD.replace("uint8 affine", "int8 symmetric").replace(
     "target ort\n",
-    'target tensorrt { version "10.3"; profile latency { runs 4; warmup 1; batch 1 }; require latency <= 9 s }\n',
+    'target tensorrt { version "10.3"; profile latency { runs 4; warmup 1; batch 1 }; require latency <= 900 s }\n',
 )
 
 
@@ -39,9 +48,14 @@ def compiled(folder: Path) -> CompileResult:
 
 
 def left_out(result: CompileResult) -> str:
-    (found,) = (each for each in result.diagnostics if each.code == "profile-left-out")
+    (found,) = told(result)
     assert not result.profiles and result.targets[0].budgets[0].verdict == "undecided"
-    return found.headline
+    return found
+
+
+def told(result: CompileResult | MeasureResult) -> list[str]:
+    """What is left out of the profile, and why."""
+    return [each.headline for each in result.diagnostics if each.code == "profile-left-out"]
 
 
 @pytest.fixture
@@ -54,52 +68,125 @@ def test_without_a_gpu_it_is_not_profiled_and_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("providers", "says"),
+    ("providers", "ways"),
     [
-        (("CPUExecutionProvider",), "has no TensorRT provider (`onnxruntime-gpu` has one)"),
-        ((provider.CUDA, "CPUExecutionProvider"), "its CUDA provider computes Q/DQ in float"),
+        (("CPUExecutionProvider",), [""]),
+        ((provider.PROVIDER, "CPUExecutionProvider"), [ON]),
+        ((provider.CUDA, "CPUExecutionProvider"), ["", BY_CUDA]),
+        ((provider.PROVIDER, provider.CUDA, "CPUExecutionProvider"), [ON, BY_CUDA]),
     ],
 )
 @pytest.mark.usefixtures("here")
-def test_without_the_provider_the_reason_is_that(
-    providers: tuple[str, ...], says: str, emitted: Emitted, monkeypatch: pytest.MonkeyPatch
+def test_each_provider_is_asked_and_why_there_is_no_engine_of_it_is_told(
+    providers: tuple[str, ...], ways: list[str], emitted: Emitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provider, "onnxruntime", lambda: probing.OnnxRuntime("1.32.0", providers))
     found = provider.deployed(emitted)
-    assert isinstance(found, NotHere) and says in found.why
+    assert ["" if isinstance(each, NotHere) else each.on for each in found] == ways
+    for each in found:
+        if isinstance(each, NotHere):
+            assert each.why == "onnxruntime 1.32.0 has no TensorRT provider (`onnxruntime-gpu` has one)"
+        else:
+            assert each.decides == (each.on == ON)
 
 
 @pytest.mark.usefixtures("here")
-def test_a_weak_engine_may_take_int8_and_float16_and_the_float_model_neither(emitted: Emitted) -> None:
+def test_a_weak_engine_may_take_int8_and_float16_and_neither_the_float_model_nor_cuda_is_told_so(
+    emitted: Emitted,
+) -> None:
     (emitted.directory / "quant_manifest.json").write_text('{"typing": "weak"}')
-    found = provider.deployed(emitted)
+    found, by_cuda = provider.deployed(emitted)
     assert isinstance(found, Deployed) and (found.provider, found.on) == (provider.PROVIDER, ON)
     assert found.providing == {"trt_int8_enable": "1", "trt_fp16_enable": "1"} and found.floats == {}
+    assert by_cuda == Deployed(emitted.model, provider=provider.CUDA, on=BY_CUDA, decides=False)
     (emitted.directory / "quant_manifest.json").write_text('{"typing": "strong"}')
-    assert provider.deployed(emitted) == replace(found, providing={})
+    assert provider.deployed(emitted) == (replace(found, providing={}), by_cuda)
 
 
 @pytest.mark.usefixtures("here")
-def test_a_provider_that_does_not_load_gives_no_figures_of_the_cpu(tmp_path: Path) -> None:
+def test_providers_that_do_not_load_give_no_figures_of_the_cpu(tmp_path: Path) -> None:
     """ONNX Runtime itself would go on with its CPU provider."""
-    told = left_out(compiled(tmp_path))
-    assert told == f"tensorrt is not profiled here, by {ON}: TensorrtExecutionProvider does not load"
-
-
-def test_figures_are_called_those_of_the_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CPU's provider in its place."""
-
-    def deployed(self: Tensorrt, emitted: Emitted) -> Deployed:
-        return Deployed(emitted.model, provider="CPUExecutionProvider", on=ON)
-
-    monkeypatch.setattr(Tensorrt, "deployed", deployed)
     result = compiled(tmp_path)
-    (found,) = result.profiles
-    assert found.measured_on == ON and found.runs == 4
+    assert told(result) == [
+        f"tensorrt is not profiled here, by {ON}: TensorrtExecutionProvider does not load",
+        f"tensorrt is not profiled here, by {BY_CUDA}: CUDAExecutionProvider does not load",
+    ]
+    assert not result.profiles and result.targets[0].budgets[0].verdict == "undecided"
+
+
+Stand = Callable[..., None]
+
+
+@pytest.fixture
+def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
+    """`stand(engine=.., cuda=..)`: what runs in the place of each provider; the CPU's by default."""
+
+    def put(engine: str = "CPUExecutionProvider", cuda: str = "CPUExecutionProvider") -> None:
+        def deployed(self: Tensorrt, emitted: Emitted) -> tuple[Deployed, ...]:
+            by_cuda = Deployed(emitted.model, provider=cuda, on=BY_CUDA, decides=False)
+            return Deployed(emitted.model, provider=engine, on=ON), by_cuda
+
+        monkeypatch.setattr(Tensorrt, "deployed", deployed)
+
+    return put
+
+
+def shown(result: CompileResult | MeasureResult) -> str:
+    assert result.report is not None
+    return html.unescape(result.report.read_text())
+
+
+def test_figures_of_both_are_called_theirs_and_an_engines_decide(
+    tmp_path: Path, stand: Stand, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A provider that loads no more leaves its figures as they were; a verdict goes with the figure of its own."""
+    stand()
+    result = compiled(tmp_path)
+    assert [(each.measured_on, each.decides, each.runs) for each in result.profiles] == [
+        (ON, True, 4),
+        (BY_CUDA, False, 4),
+    ]
     (budget,) = result.targets[0].budgets
     assert budget.verdict == "holds" and budget.source == f"measured here by {ON}, 4 runs"
-    assert f"Measured on {ON}" in result.report.read_text().replace("&#x27;", "'").replace("&#39;", "'")
+    page = shown(result)
+    assert f"Measured on {ON}: 4 runs each" in page and f"Measured on {BY_CUDA}: 4 runs each" in page
+    assert f"tensorrt static by {BY_CUDA} (the provider's figures, not an engine's: they decide no budget)" in page
+    assert f"tensorrt profiled on {ON} with" in page and f"tensorrt profiled on {BY_CUDA} with" in page
     assert not (tmp_path / "build" / "demo" / "tensorrt" / "bench").exists()
+
+    stand(cuda="CUDAExecutionProvider")
+    words = ["profile", str(tmp_path / "demo.q"), "--out", str(tmp_path / "build"), "--runs", "2"]
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert f"measured here by {ON}: 2 runs each" in printed.out and "CUDAExecutionProvider does not load" in printed.err
+    assert f"measured here by {BY_CUDA}: 4 runs each" in printed.out and "decide no budget" in printed.out
+    kept = read(tmp_path / "build" / "demo" / "measurements.json")
+    assert [(each.measured_on, each.decides, each.runs) for each in kept.profiles] == [
+        (ON, True, 2),
+        (BY_CUDA, False, 4),
+    ]
+    document = tmp_path / "build" / "demo" / "measurements.json"
+    content = json.loads(document.read_text())
+    content["profiles"] = [each for each in content["profiles"] if not each["decides"]]
+    document.write_text(json.dumps(content))
+    (facts,) = load(document.parent).found.builds
+    assert [(each.text, each.verdict) for each in facts.budgets] == [(LATENCY, "undecided")], "its figure is gone"
+
+
+def test_figures_of_cuda_alone_are_shown_and_decide_nothing(tmp_path: Path, stand: Stand) -> None:
+    stand(engine="TensorrtExecutionProvider")
+    result = compiled(tmp_path)
+    assert told(result) == [f"tensorrt is not profiled here, by {ON}: TensorrtExecutionProvider does not load"]
+    (found,) = result.profiles
+    assert found.measured_on == BY_CUDA and not found.decides
+    (budget,) = result.targets[0].budgets
+    assert (budget.verdict, budget.value) == ("undecided", None)
+    assert budget.source == f"timed by {BY_CUDA} alone, whose figures are no engine's"
+    page = shown(result)
+    assert f"{BY_CUDA}, the provider's figures, not an engine's" in page and f"Measured on {BY_CUDA}" in page
+    build = tmp_path / "build" / "demo"
+    compared = html.unescape(qdsl.report(build, build, out=tmp_path / "both.html").path.read_text())
+    assert f"demo (2) by {BY_CUDA} (the provider's figures" in compared and "demo (2): not measured" in compared
 
 
 def test_a_session_of_a_provider_that_is_not_there_is_refused(tmp_path: Path) -> None:

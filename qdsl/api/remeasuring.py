@@ -112,7 +112,8 @@ def profile(
     anew. `settings` (runs, warmup, batch, threads) stand before those of the recipe.
 
     `measurements.json` and the report there are written anew; what was evaluated stays, and the profile of a target
-    that cannot be profiled now. Raises QdslError as `evaluate` does, and profile-batch.
+    that cannot be profiled now: the one that decides budgets, and the other, each by itself. Raises QdslError as
+    `evaluate` does, and profile-batch.
     """
     job = _opened(path, out, sets, listener)
     asked = asking.forced(job.prepared.recipe, job.built, settings or {})
@@ -124,8 +125,8 @@ def profile(
         heard = job.stage("profile")
         plans = plans_of(job.directory, job.found)
         profiled = profiling.profiles(job.prepared, expected, job.built, asked, heard, job.diags, job.known, plans)
-        anew = {each.target for each in profiled}
-        kept = [each for each in job.found.profiles if each.target not in anew]
+        anew = {(each.target, each.decides) for each in profiled}
+        kept = [each for each in job.found.profiles if (each.target, each.decides) not in anew]
         for each in kept:
             job.known(each)
         return _written(job, Measured(job.found.evaluations, (*profiled, *kept)))

@@ -104,6 +104,7 @@ def print_profile(found: Profile) -> None:
     threads = "threads auto" if not found.threads else _counted(found.threads, "thread")
     where = "here" if found.measured_on == HERE else f"here by {found.measured_on}"
     title = f"measured {where}: {_counted(found.runs, 'run')} each, in turns, batch {found.batch}, {threads}"
+    title += f"; {found.aside}" if found.aside else ""
     base = found.builds[0].latency()
     rows = []
     for build in found.builds:

@@ -236,6 +236,7 @@ def profile_json(found: Profile) -> dict[str, Any]:
         "target": found.target,
         "measured_on": found.measured_on,
         "others": found.others,
+        "decides": found.decides,
         "batch": found.batch,
         "threads": found.threads,
         "warmup": found.warmup,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from qdsl.harness.results import FLOAT
 from qdsl.harness.worker import TURNS
-from qdsl.spec.bounds import Check, Count, FileName, Finite, Keyed, Number, Stands, Via, Whole
+from qdsl.spec.bounds import SPARE, Check, Count, FileName, Finite, Keyed, Number, Stands, Via, Whole
 
 COST = ("seconds", "cpu", "peak_memory", "bare_memory", "memory_runs", "energy")
 HERE = "this machine"
@@ -85,7 +85,8 @@ def _builds(found: tuple[_StoredBuild, ...]) -> tuple[BuildProfile, ...]:
 class Profile:
     """Every model of one build, measured in turns on one machine: `threads` 0 is as many as the runtime takes. `others`
     is the share of all processors that other work took meanwhile, where that left too little (0: it did not, or the
-    system does not tell)."""
+    system does not tell). `decides` is False where another software ran them than the one that the target's artifacts
+    are for: then no budget is decided by it."""
 
     target: FileName
     batch: Annotated[int, Whole(1)]
@@ -95,11 +96,17 @@ class Profile:
     environment: dict[str, str]
     measured_on: str = HERE
     others: Annotated[float, Number(0.0, 1.0)] = 0.0
+    decides: Annotated[bool, SPARE] = True
 
     def problem(self) -> str:
         """Whether the builds are those of a profile, in words; "" where they are."""
         named = [each.build for each in self.builds] == [FLOAT, self.target]
         return "" if named else f"expected the builds {FLOAT} and {self.target}"
+
+    @property
+    def aside(self) -> str:
+        """That its figures are no measure of the target's artifacts, in words; "" where they are."""
+        return "" if self.decides else "the provider's figures, not an engine's: they decide no budget"
 
     @property
     def runs(self) -> int:

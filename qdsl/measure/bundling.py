@@ -41,10 +41,10 @@ def bundle(prepared: Prepared, made: Made, expected: Sequence[Expected], exact_o
     not run on samples that the recipe does not ask for. Raises QdslError for samples that cannot be read and an
     artifact that does not run."""
     first = next((each for each in expected if not each.condition), None)
-    deployed = target_of(made.plan.target).deployed(made.emitted)
-    elsewhere = isinstance(deployed, NotHere) or bool(deployed.provider)
-    stored = [] if elsewhere else _of(prepared, first)
-    if isinstance(deployed, NotHere) or not stored:
+    ways = target_of(made.plan.target).deployed(made.emitted)
+    deployed = next((each for each in ways if isinstance(each, Deployed) and not each.provider), None)
+    stored = [] if deployed is None else _of(prepared, first)
+    if deployed is None or not stored:
         remove(made)
         return None
     folder = made.emitted.directory / FOLDER

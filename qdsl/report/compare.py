@@ -244,17 +244,18 @@ def costs(builds: Sequence[Build], methods: Sequence[Method]) -> Html:
     """Latency and memory as bars over models and methods, then the figures."""
     timed = [(method, method.profile) for method in methods]
     known = [(method, found) for method, found in timed if found is not None]
-    if not known:
+    rows = [row for method in methods for row in method.called()]
+    if not rows:
         return tag("div", not_there("profile"), *_costs_there(methods))
     names = model_names(builds)
     models: dict[tuple[str, ...], list[tuple[Method, Profile]]] = {model_of(method.build): [] for method, _ in known}
     for method, found in known:
         models[model_of(method.build)].append((method, found))
-    drawn = [*(_latencies(rows, names[model]) for model, rows in models.items()), _memories(known, names)]
-    table = speed.costs([(method.label, found) for method, found in known])
+    drawn = [_latencies(each, names[model]) for model, each in models.items()]
+    drawn += [_memories(known, names)] if known else []
     missing = [method.label for method, found in timed if found is None]
     told = [tag("p", f"{name}: {words.NOT_MEASURED}", class_="missing") for name in missing]
-    return tag("div", tag("div", *drawn, class_="figures"), *told, table, *_costs_there(methods))
+    return tag("div", tag("div", *drawn, class_="figures"), *told, speed.costs(rows), *_costs_there(methods))
 
 
 def _costs_there(methods: Sequence[Method]) -> list[Html]:

@@ -59,10 +59,22 @@ class Method:
     style: int
 
     @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """What this artifact was found to cost, beside the float model: first by what decides its budgets."""
+        found = [each for each in self.build.found.profiles if each.target == self.facts.target]
+        return tuple(sorted(found, key=lambda each: not each.decides))
+
+    @property
     def profile(self) -> Profile | None:
-        """What this artifact was found to cost, beside the float model."""
-        found = (each for each in self.build.found.profiles if each.target == self.facts.target)
-        return next(found, None)
+        """The one that decides."""
+        return next((each for each in self.profiles if each.decides), None)
+
+    def called(self, where: str = "") -> list[tuple[str, Profile]]:
+        """Its profiles by what a table calls them; `where` follows the artifact's name."""
+        name = f"{self.label}{where}"
+        return [
+            (name if each.decides else f"{name} by {each.measured_on} ({each.aside})", each) for each in self.profiles
+        ]
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -132,7 +144,7 @@ def _measured(found: Measurements, build: BuildFacts, budget: BudgetFacts) -> bo
         return True
     if budget.form == "holds":
         return build.engine is not None
-    if any(each.target == build.target for each in found.profiles) and budget.metric in COSTS:
+    if any(each.target == build.target and each.decides for each in found.profiles) and budget.metric in COSTS:
         return True
     key = key_of(budget)
     own = [each for each in found.evaluations if each.statement == budget.statement and not each.condition]

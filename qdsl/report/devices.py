@@ -54,8 +54,7 @@ def _speed(method: Method, found: Device, title: str) -> Html:
     """What runs cost there, beside those of here; nothing of an emulated device, which has no speed of its own."""
     if found.emulated:
         return NOTHING
-    rows = [(f"{method.label}, there", found.profile)]
-    rows += [(f"{method.label}, here", method.profile)] if method.profile is not None else []
+    rows = [(f"{method.label}, there", found.profile), *method.called(", here")]
     return tag("div", speed.drawings(method, found.profile), speed.costs(rows, f"Costs per run, {title}"))
 
 

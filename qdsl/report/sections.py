@@ -117,10 +117,13 @@ def _accuracy_tile(build: Build, method: Method) -> Html:
 
 def _latency_tile(method: Method) -> Html:
     found = method.decisive
-    if found is None:
+    if found is None and any(engine.timed is not None for engine in method.engines):
         return _engine_latency_tile(method)
+    found = found or next(iter(method.profiles), None)
+    if found is None:
+        return _tile("latency", words.NOT_MEASURED, "no `profile` was carried out")
     before, after = found.of(FLOAT).latency(), found.of(method.facts.target).latency()
-    where = f"; {_where(method, found)}" if method.facts.device else ""
+    where = f"; {_where(method, found)}" if method.facts.device or not found.decides else ""
     return _tile(
         "latency, median",
         words.seconds(after),
@@ -130,17 +133,17 @@ def _latency_tile(method: Method) -> Html:
 
 
 def _engine_latency_tile(method: Method) -> Html:
-    """What runs of an engine took that was built elsewhere: of several, the slowest."""
+    """What runs of an engine took that was built elsewhere: of several, the slowest. There is one that was timed."""
     found = [(timed.latency(), engine) for engine in method.engines if (timed := engine.timed) is not None]
-    if not found:
-        return _tile("latency", words.NOT_MEASURED, "no `profile` was carried out")
     latency, engine = max(found, key=lambda each: each[0])
     about = f"on {engine.name}; {words.count(len(engine.seconds), 'run')}"
     return _tile("latency, median", words.seconds(latency), about)
 
 
 def _where(method: Method, found: Profile) -> str:
-    """Where a profile was made whose target names a device."""
+    """Where a profile was made whose target names a device, or which decides nothing."""
+    if not found.decides:
+        return f"{found.measured_on}, {found.aside}"
     here = found is method.profile
     return f"{found.measured_on}, not {method.facts.device}" if here else f"on {found.measured_on}"
 

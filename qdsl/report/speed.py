@@ -23,11 +23,11 @@ def part(methods: Sequence[Method]) -> Html:
     parts: list[Html] = []
     for method in methods:
         parts += [tag("h3", method.label)] if len(methods) > 1 else []
-        found = method.profile
-        if found is None:
+        if not method.profiles:
             parts.append(tag("p", "Not measured: no `profile` was carried out.", class_="missing"))
             continue
-        parts += [drawings(method, found), costs([(method.label, found)])]
+        parts += [drawings(method, found) for found in method.profiles]
+        parts.append(costs(method.called()))
     return tag("div", *parts)
 
 
@@ -45,7 +45,8 @@ def _named(method: Method, found: Profile) -> list[tuple[str, int, BuildProfile]
 def _source(found: Profile) -> str:
     threads = "threads auto" if not found.threads else words.count(found.threads, "thread")
     runs = words.count(found.runs, "run")
-    return f"Measured on {found.measured_on}: {runs} each, in turns, batch {found.batch}, {threads}."
+    aside = f" {found.aside[0].upper()}{found.aside[1:]}." if found.aside else ""
+    return f"Measured on {found.measured_on}: {runs} each, in turns, batch {found.batch}, {threads}.{aside}"
 
 
 def latency(method: Method, found: Profile) -> Html:

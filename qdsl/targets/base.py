@@ -61,7 +61,8 @@ class Deployed:
 
     `provider` is the execution provider that runs it, "" for the CPU's; `providing` are its options for the artifact,
     `floats` those for the float model beside it. `on` says then what the figures are of ("ONNX Runtime's TensorRT
-    provider on NVIDIA A10"). Such an artifact is timed on this machine alone."""
+    provider on NVIDIA A10"). Such an artifact is timed on this machine alone. `decides` is False where what runs is not
+    what the target makes of the artifact: the figures are shown, and decide no budget."""
 
     model: Path
     options: Mapping[str, str] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class Deployed:
     providing: Mapping[str, str] = field(default_factory=dict)
     floats: Mapping[str, str] = field(default_factory=dict)
     on: str = ""
+    decides: bool = True
 
 
 class Runtime(Protocol):
@@ -271,6 +273,7 @@ class Target(Protocol):
         builds may lie while they are loaded."""
         ...
 
-    def deployed(self, emitted: Emitted) -> Deployed | NotHere:
-        """What `profile` and the bundle run of an artifact."""
+    def deployed(self, emitted: Emitted) -> Sequence[Deployed | NotHere]:
+        """What `profile` and the bundle run of an artifact: each way in which it is timed, of which at most one decides
+        budgets, and why another is not there. The bundle is of the one that needs no provider."""
         ...

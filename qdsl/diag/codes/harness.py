@@ -156,7 +156,8 @@ CODES: dict[str, CodeDoc] = {
     "profile-left-out": CodeDoc(
         "nothing is there to run the models on, so that they are not profiled",
         "Without data, inputs are drawn, which takes a shape: one that is free beside the batch has to be fixed in the "
-        "recipe. What does not run on this machine is not profiled on it.",
+        "recipe. What does not run on this machine is not profiled on it; where an artifact is timed in several ways, "
+        "those that are there stand.",
         'recipe example\nmodel onnx "model.onnx"\nquantize float { weights float16 }\ntarget ort { profile latency }\n',
         "model.onnx is a Conv of 64 channels on a picture of any size",
         "compile",

@@ -116,7 +116,7 @@ class Ort:
 
         return OrtBench(model, ranges, folder, threads)
 
-    def deployed(self, emitted: Emitted) -> Deployed:
+    def deployed(self, emitted: Emitted) -> tuple[Deployed, ...]:
         from qdsl.targets.ort.run import session_options
 
-        return Deployed(emitted.model, session_options(emitted.manifest))
+        return (Deployed(emitted.model, session_options(emitted.manifest)),)

@@ -8,6 +8,7 @@ from qdsl.engines.rtx.places import MODULE, VERSION, place
 from qdsl.spec.abilities import Abilities, Ability
 from qdsl.targets.probing import ask_python, onnxruntime
 from qdsl.targets.tensorrt.installed import Installed, Tool, installed
+from qdsl.targets.tensorrt.provider import CUDA, NAMES
 
 _RTX = "pip install 'qdsl-compiler[rtx]', or `python -m qdsl.engines.rtx.get` (NVIDIA's licence)"
 _TENSORRT = "pip install tensorrt; JetPack and NVIDIA's TensorRT containers bring it, with trtexec"
@@ -16,7 +17,6 @@ _THERE = (
     "pip install tensorrt (JetPack brings it), python3 build_engine.py"
 )
 _DRIVER = "install the driver of this GPU again, until `nvidia-smi` lists it"
-_PROVIDER = "TensorrtExecutionProvider"
 
 
 def abilities() -> Abilities:
@@ -79,8 +79,9 @@ def _words(tool: Tool, name: str) -> str:
 
 
 def _measure(here: Installed, build: Ability) -> Ability:
-    if build.able:
-        return Ability(True, f"on {here.gpus[0].words}: `profile_engine.py` beside the artifact")
-    if here.gpus and _PROVIDER in onnxruntime().providers:
-        return Ability(True, f"ONNX Runtime's TensorRT provider, on {here.gpus[0].words}: `qdsl profile`")
-    return build
+    providers = onnxruntime().providers if here.gpus else ()
+    known = [name for provider, name in NAMES.items() if provider in providers]
+    by = f"`qdsl profile` by ONNX Runtime's {' and '.join(known)} provider{'s' if len(known) > 1 else ''}"
+    by += " (CUDA's figures are no engine's, and decide nothing)" if CUDA in providers else ""
+    ways = [*(["`profile_engine.py` beside the artifact"] if build.able else []), *([by] if known else [])]
+    return Ability(True, f"on {here.gpus[0].words}: {'; '.join(ways)}") if ways else build

@@ -100,8 +100,8 @@ class Tensorrt:
     def bench(self, model: Model, ranges: Ranges, folder: Path, threads: int) -> Bench | NotHere:
         return NO_ENGINE
 
-    def deployed(self, emitted: Emitted) -> Deployed | NotHere:
-        """By ONNX Runtime's TensorRT provider, where it is installed and a GPU is here."""
+    def deployed(self, emitted: Emitted) -> tuple[Deployed | NotHere, ...]:
+        """By ONNX Runtime's TensorRT provider, and by its CUDA provider, where they are installed and a GPU is here."""
         from qdsl.targets.tensorrt.provider import deployed
 
         return deployed(emitted)
