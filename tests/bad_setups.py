@@ -30,6 +30,7 @@ from graph_cases import CASES as MODEL_CASES
 from onnx import ModelProto, TensorProto, helper, numpy_helper, version_converter
 from onnx import load as load_proto
 from PIL import Image
+from stand_in_network import VALUES, network, program
 from structure_graphs import Net, backbone
 from test_data_sources import coco_tree, opened, yolo_tree
 
@@ -56,6 +57,12 @@ from qdsl.spec.plan import PLAN_VERSION
 from qdsl.spec.plan_json import from_json, to_json
 from qdsl.targets.ort.emit import emit
 from qdsl.targets.results import Arithmetic, Built, Parting, Verification
+from qdsl.targets.stm32.emulated.building import BuiltC
+from qdsl.targets.stm32.emulated.building import build as build_c
+from qdsl.targets.stm32.emulated.cores import CORES
+from qdsl.targets.stm32.emulated.installed import Tool, Tools
+from qdsl.targets.stm32.emulated.running import run as run_c
+from qdsl.targets.stm32.emulated.sections import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
 Setup = Callable[[Path], object]
@@ -519,6 +526,19 @@ def emulated_by(folder: Path, qemu: str) -> object:
         path.chmod(0o755)
     with patch.dict(os.environ, {emulators.PLACE: str(folder / "tools"), "PATH": ""}):
         return qdsl.api.verify(folder / "build" / "example", on=[cpu.name])
+
+
+def compiled_by(folder: Path, lines: str) -> object:
+    """Emitted C where the compiler is a script of these lines."""
+    fake = Tool(program(folder / "gcc", lines), "1.0")
+    return build_c(network(folder), folder / "out", found=Tools(fake, fake))
+
+
+def refused_arena(folder: Path) -> object:
+    """A program that ends as one does whose network_init fails."""
+    fake, none = Tool(program(folder / "qemu", "exit 10"), "1.0"), Layout()
+    built = BuiltC(CORES["cortex-m7"], folder, folder, none, none, (), "", 0.0)
+    return run_c(built, [bytes(VALUES)], VALUES, found=Tools(fake, fake))
 
 
 def emulated_device(build: Path) -> None:
@@ -996,6 +1016,9 @@ CALLS: dict[str, Setup] = {
     "cpu-unknown": lambda folder: qdsl.api.verify(folder, on=["haswel"]),
     "emulator-absent": lambda folder: emulated_by(folder, ""),
     "emulator-failed": lambda folder: emulated_by(folder, "#!/bin/sh\necho no >&2; exit 1\n"),
+    "c-invalid": lambda folder: compiled_by(folder, "echo network.c:1:1: error: no >&2; exit 1"),
+    "c-too-large": lambda folder: compiled_by(folder, 'echo "region \\`FLASH\' overflowed by 8 bytes" >&2; exit 1'),
+    "emulation-failed": refused_arena,
     "kernels-differ": saturated,
     "calibration-shard": sharded_unknown,
     "out-of-memory": lambda folder: refuse(MemoryError()),

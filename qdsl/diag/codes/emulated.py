@@ -1,0 +1,33 @@
+"""Diagnostic codes of building emitted C and running it on an emulated core."""
+
+from __future__ import annotations
+
+from qdsl.diag.codes import CodeDoc
+
+CODES: dict[str, CodeDoc] = {
+    "c-invalid": CodeDoc(
+        "the compiler does not take the emitted C",
+        "Emitted C is C11 that arm-none-eabi-gcc compiles without a warning. Where it does not, the compiler is older "
+        "or not whole (newlib's headers are a package of their own on Debian), a file beside network.c is missing, or "
+        "the emitter is wrong.",
+        "recipe example\n",
+        verb="library",
+        cure="compile network.c by hand with the Makefile beside it, which says more; if the C is wrong, report it",
+    ),
+    "c-too-large": CodeDoc(
+        "the program does not fit into the board's memory",
+        "The linker adds up what lies in flash (code, weights, first values) and in RAM (the arena, what is written), "
+        "and knows what the board has. Nothing is built that would not fit.",
+        "recipe example\n",
+        verb="library",
+    ),
+    "emulation-failed": CodeDoc(
+        "the program does not run to its end on the emulated core",
+        "It ran out of its time, faulted, used up its stack, or refused its arena. Under QEMU flash cannot be written, "
+        "nothing can be read at NULL, and nothing lies below the stack, so that an access that is wrong is told with "
+        "the function it happens in. Emitted C never does so: if it does, the emitter is wrong.",
+        "recipe example\n",
+        verb="library",
+        cure="report it with the recipe and the model; network.c under the host's sanitizers says more",
+    ),
+}
