@@ -4,9 +4,11 @@ Tensors are described as they are stored: C order, those that convolutions and p
 ([1, H, W, C]). Integer tensors are int8 (uint8 where values are quantized at run time, as ONNX's DynamicQuantizeLinear
 makes them); float32 stands for what is not quantized. Every size is known, and the batch is 1.
 
-Arithmetic, exactly (f32 is rounding to float32, rint rounds ties to even):
+Arithmetic, exactly, as ONNX Runtime has it for int8 on x86-64 with AVX2 (f32 is rounding to float32, rint rounds ties
+to even, fma is a product and a sum with one rounding to float32):
 - a sum of products is int32: sum (x - x_zero) * w + bias, weights centred on 0;
-- requantizing is clip(rint(f32(f32(sum) * scale)) + zero, low, high), scale = f32(f32(x_scale * w_scale) / y_scale).
+- requantizing is clip(rint(f32(f32(sum) * scale)) + zero, low, high), scale = f32(f32(x_scale * w_scale) / y_scale);
+- what else there is says the operator. Fixed point instead of float32: `qdsl.integer.rounding`.
 """
 
 from __future__ import annotations
@@ -107,7 +109,8 @@ class Conv(Op):
 
 @dataclass(frozen=True, slots=True)
 class Dense(Op):
-    """The last axis of the input by a matrix: `weight` is int8 [out, in], `bias` int32 [out] or None."""
+    """The last axis of the input by a matrix: `weight` is int8 [out, in], `bias` int32 [out] or None. The input
+    as that of `Conv`."""
 
     weight: NDArray[Any]
     bias: NDArray[Any] | None
@@ -139,7 +142,13 @@ class FloatDense(Op):
 @dataclass(frozen=True, slots=True)
 class Binary(Op):
     """Two tensors that broadcast as ONNX says, in the stored order. Integers as QLinearAdd and QLinearMul compute them:
-    in float32, the zero point inside the rounding; then clipped."""
+    in float32, the zero point inside the rounding; then clipped.
+    - mul: rint(f32(f32(f32((a - a_zero) * (b - b_zero)) * r) + y_zero)), r = f32(f32(a_scale * b_scale) / y_scale);
+    - add: rint(fma(a, ra, fma(b, rb, c))), ra = f32(a_scale / y_scale), rb = f32(b_scale / y_scale),
+      c = f32(y_zero - f32(f32(ra * a_zero) + f32(rb * b_zero))); a and b are the codes themselves. Where one input
+      stands still along the innermost axis of ONNX (`qdsl.integer.interpret_between.alone`), say b, it is
+      rint(fma(a, ra, f32(c + f32(b * rb))));
+    - sub and div, which no runtime has: in float32 between Dequantize and Quantize."""
 
     kind: Literal["add", "sub", "mul", "div"]
     low: float = float("-inf")
@@ -163,7 +172,10 @@ class MaxPool(Op):
 @dataclass(frozen=True, slots=True)
 class AveragePool(Op):
     """`counts_pads`: padding counts in the divisor, as 0. Over the whole plane where `window` is None
-    (GlobalAveragePool). Integers as QLinearAveragePool and QLinearGlobalAveragePool compute them."""
+    (GlobalAveragePool). Integers as QLinearAveragePool and QLinearGlobalAveragePool compute them, then clipped:
+    - with a window: the values f32((x - x_zero) * x_scale) added in float32, row by row of the window, v;
+      rint(f32(f32(f32(v / n) / y_scale) + y_zero));
+    - the whole plane: rint(f32(f32(sum (x - x_zero)) * f32(x_scale / f32(y_scale * n)))) + y_zero."""
 
     window: Window | None
     counts_pads: bool = False
@@ -190,14 +202,17 @@ class Pad(Op):
 
 @dataclass(frozen=True, slots=True)
 class Table(Op):
-    """A function of one int8 by a table of 256: `values[q + 128]` is the output (int8)."""
+    """A function of one int8 by a table of 256: `values[q + 128]` is the output (int8); `function` is the ONNX operator
+    that it stands for (`qdsl.integer.tables.table_of` computes it)."""
 
     values: NDArray[Any]
+    function: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Unary(Op):
-    """A function of one float32: an ONNX operator's name, with its attributes."""
+    """A function of one float32: a name of `qdsl.integer.functions.FUNCTIONS` (an ONNX operator's; Gelu by tanh is
+    GeluTanh), with its attributes."""
 
     function: str
     attributes: Mapping[str, float] = field(default_factory=dict)
@@ -205,12 +220,14 @@ class Unary(Op):
 
 @dataclass(frozen=True, slots=True)
 class Softmax(Op):
-    """Along the last stored axis; integers as QLinearSoftmax computes them."""
+    """Along the last stored axis; integers as QLinearSoftmax computes them: e = `qdsl.integer.tables.softmax_exps`,
+    v = e[255 + x - max x], s their float32 sum in order; rint(f32(f32(v * floor(f32(1 / y_scale))) / s)) + y_zero,
+    clipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantize(Op):
-    """float32 to int8: clip(rint(x / scale) + zero)."""
+    """float32 to int8: clip(rint(f32(x / scale)) + zero)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +238,8 @@ class Dequantize(Op):
 @dataclass(frozen=True, slots=True)
 class DynamicQuantize(Op):
     """float32 to uint8 by the range of the values themselves, as ONNX's DynamicQuantizeLinear; `encoding` is the tensor
-    of the scale and zero point found (float32 [2])."""
+    of the scale and zero point found (float32 [2]): low and high are the range with 0 in it,
+    scale = f32(f32(high - low) / 255) or 1 where both are 0, zero = rint(f32(0 - f32(low / scale)))."""
 
     encoding: str
 
