@@ -61,16 +61,28 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call, or a pipeline of row kernels: each reads what the one before it writes, and (an addition at the end)
-    the input of the first."""
+    """One call, or a pipeline of row kernels: each reads row by row what the one before it writes, which nobody else
+    reads; what else they read lies in the arena as a whole. A pipeline computes a row when a later call lacks it to
+    write its own next one, so rows of every call come in order, and none that no later call reaches."""
 
     calls: tuple[Call, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where everything lies in the arena: byte offsets of `tensors` by name, of the scratch of each step, and of the
-    rings of rows inside pipelines (by tensor). `bound` is what no plan can go below, `size` what this one takes."""
+    """Where everything lies in the arena, in bytes from its beginning, aligned to 4 (int64: 8). Steps run in order;
+    those that only reshape are none, since both tensors lie at one place.
+
+    `tensors`: what lies there as a whole, from the step that writes it (inputs of the graph: from before the first) to
+    the last that reads it (outputs of the graph: for ever). `rings`: of a tensor inside a pipeline, where its rows lie
+    and how many of them, row r at the place of r modulo that number. `scratch`: of each step, for its calls in turn,
+    which leave nothing there from one row to the next; 0 where none needs any.
+
+    The output of a step begins before an input whose memory it shares, or where that begins: on its own at least
+    `Call.behind` bytes before it, after a pipeline far enough that no row lies over what a later row is computed of.
+    A call that needs 0 bytes may write a row over the row that it is computed of.
+
+    `size` is what this plan takes, `bound` what none for the same wish can go below."""
 
     steps: tuple[Step, ...]
     tensors: dict[str, int]

@@ -1,0 +1,52 @@
+"""Buffers that live for some steps, and how near to one another they may lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """`size` bytes, needed from step `first` to step `last`, both included; its address is a multiple of `align`."""
+
+    name: str
+    size: int
+    first: int
+    last: int
+    align: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`gaps[a, b]`: how many bytes buffer b begins above buffer a at least, where a is the lower of the two; 0 to the
+    size of a, which holds for every other pair. Buffers are numbered as they stand."""
+
+    buffers: tuple[Buffer, ...]
+    gaps: Mapping[tuple[int, int], int] = field(default_factory=dict)
+
+    def meet(self, one: int, other: int) -> bool:
+        """Whether both live at some step."""
+        a, b = self.buffers[one], self.buffers[other]
+        return a.first <= b.last and b.first <= a.last
+
+    def gap(self, below: int, above: int) -> int:
+        return self.gaps.get((below, above), self.buffers[below].size)
+
+    def end(self, addresses: list[int]) -> int:
+        """Where the highest buffer ends."""
+        return max((at + buffer.size for at, buffer in zip(addresses, self.buffers, strict=True)), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """Addresses in the order of the buffers, `size` bytes in all; no plan of the problem needs less than `bound`."""
+
+    addresses: tuple[int, ...]
+    size: int
+    bound: int
+
+
+def aligned(at: int, to: int) -> int:
+    """The next multiple of `to` from `at` on."""
+    return -(-at // to) * to
