@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -36,8 +35,6 @@ class Tools:
     @property
     def missing(self) -> str:
         """What keeps emitted C from being built and run here, in words that follow "not run here: "; "" for nothing."""
-        if not hasattr(os, "mkfifo"):
-            return "this system has no pipes with names, by which the emulator is spoken to"
         found = ((COMPILER, self.compiler), (EMULATOR, self.emulator))
         absent = [name for name, tool in found if tool is None]
         if absent:

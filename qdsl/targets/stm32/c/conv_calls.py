@@ -1,0 +1,190 @@
+"""Calls of the kernels that add products of int8: convolutions and matrices, requantized to int8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+from qdsl.integer.records import Conv, Dense, IntegerGraph, Requantize, Tensor, Window
+from qdsl.targets.stm32.c.packing import (
+    Stored,
+    depthwise_weights,
+    folded_bias,
+    product_weights,
+    scales,
+    tail_order,
+    up,
+    window_order,
+)
+from qdsl.targets.stm32.c.records import Call, Constant, Wish
+
+TAPS = 49  # QDSL_TAPS of depthwise.h
+
+Parameters = tuple[tuple[str, int | float | Constant | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """An operator between its tensors: `x` and `y` with encodings."""
+
+    x: Tensor
+    y: Tensor
+    to: Requantize
+    wish: Wish
+
+    @classmethod
+    def of(cls, op: Conv | Dense, graph: IntegerGraph, wish: Wish) -> _Site:
+        x, y = graph.tensors[op.inputs[0]], graph.tensors[op.output]
+        if not isinstance(op.to, Requantize) or x.dtype != "int8":
+            raise ValueError(f"{op.node}: sums of {x.dtype} to {type(op.to).__name__} are of other kernels")
+        return cls(x, y, op.to, wish)
+
+    @property
+    def x_zero(self) -> int:
+        return _zero(self.x)
+
+    @property
+    def stored(self) -> Stored:
+        return "words" if self.wish.optimize == "speed" else "bytes"
+
+    def kernel(self, name: str) -> str:
+        return f"qdsl_{name}_{self.stored}{'_fixed' if self.wish.rounding == 'tflite' else ''}"
+
+    def codes(self) -> Parameters:
+        return (("zero", _zero(self.y)), ("low", self.to.low), ("high", self.to.high))
+
+
+def _zero(tensor: Tensor) -> int:
+    if tensor.encoding is None:
+        raise ValueError(f"{tensor.name} has no encoding")
+    return tensor.encoding.zero
+
+
+def conv_call(op: Conv, graph: IntegerGraph, wish: Wish) -> Call:
+    """The kernel for its window: 1 x 1, channel by channel, or any."""
+    site = _Site.of(op, graph, wish)
+    if op.pointwise:
+        return _vectors(op, site, site.y.shape[2])
+    if op.depthwise and len(op.weight) % 4 == 0 and prod(op.window.kernel) <= TAPS:
+        return _depthwise(op, site)
+    return _any_window(op, site)
+
+
+def dense_call(op: Dense, graph: IntegerGraph, wish: Wish) -> Call:
+    """As a 1 x 1 convolution of as many pixels as the input has vectors."""
+    site = _Site.of(op, graph, wish)
+    return _vectors(op, site, prod(site.x.shape[:-1]))
+
+
+def over_plane(call: Call, height: int) -> Call:
+    """A 1 x 1 convolution that runs by itself, with all `height` rows as one: pixels go two by two over their ends.
+    Other calls are as they were."""
+    if not call.kernel.startswith("qdsl_pointwise"):
+        return call
+    parameters = tuple(
+        (name, value * height if name == "pixels" and isinstance(value, int) else value)
+        for name, value in call.parameters
+    )
+    return replace(call, parameters=parameters)
+
+
+def _vectors(op: Conv | Dense, site: _Site, pixels: int) -> Call:
+    weight = op.weight.reshape(len(op.weight), -1)
+    outs, ins = weight.shape
+    parameters: Parameters = (
+        *_constants(op, site, product_weights(weight, tail_order(ins), 1, site.stored), 1),
+        ("pixels", pixels),
+        ("channels", ins),
+        ("out_channels", outs),
+        *site.codes(),
+    )
+    last = prod(site.x.shape) // ins - 1
+    return Call(
+        op,
+        site.kernel("pointwise"),
+        True,
+        "qdsl_pointwise_parameters",
+        parameters,
+        ("product.h", "pointwise.h"),
+        scratch=4 * up(ins, 4),
+        behind=(max(0, last * (outs - ins)),),
+    )
+
+
+def _constants(op: Conv | Dense, site: _Site, weights: Constant, groups: int) -> Parameters:
+    return (
+        ("weights", weights),
+        ("bias", folded_bias(op.weight, op.bias, site.x_zero, groups)),
+        ("scale", scales(site.to, len(op.weight), groups, site.wish.rounding)),
+    )
+
+
+def _columns(window: Window) -> Parameters:
+    return (
+        ("reach", window.kernel[0]),
+        ("kernel", window.kernel[1]),
+        ("step", window.dilations[1]),
+        ("stride", window.strides[1]),
+        ("left", window.pads[1]),
+    )
+
+
+def _depthwise(op: Conv, site: _Site) -> Call:
+    channels = len(op.weight)
+    weights = depthwise_weights(op.weight.reshape(channels, -1), site.stored)
+    parameters: Parameters = (
+        *_constants(op, site, weights, 1),
+        ("width", site.x.shape[2]),
+        ("channels", channels),
+        ("out_width", site.y.shape[2]),
+        *_columns(op.window),
+        ("x_zero", site.x_zero),
+        *site.codes(),
+    )
+    files = ("product.h", "depthwise.h")
+    return _rows(op, site, "depthwise", parameters, files, channels)
+
+
+def _any_window(op: Conv, site: _Site) -> Call:
+    outs, rows, columns, ins = op.weight.shape
+    length = columns * ins if op.groups == 1 and op.window.dilations[1] == 1 else ins
+    order = window_order(rows * columns * ins // length, length)
+    weights = product_weights(op.weight.reshape(outs, -1), order, op.groups, site.stored)
+    parameters: Parameters = (
+        *_constants(op, site, weights, op.groups),
+        ("group_bytes", weights.values.nbytes // op.groups),
+        ("scale_bytes", 4 if site.wish.rounding == "ort" else 8),
+        ("groups", op.groups),
+        ("width", site.x.shape[2]),
+        ("channels", site.x.shape[3]),
+        ("out_width", site.y.shape[2]),
+        ("out_channels", outs // op.groups),
+        *_columns(op.window),
+        ("length", length),
+        ("x_zero", site.x_zero),
+        *site.codes(),
+    )
+    return _rows(op, site, "conv", parameters, ("product.h", "conv.h"), 6 * len(order))
+
+
+def _rows(op: Conv, site: _Site, kernel: str, parameters: Parameters, files: tuple[str, ...], scratch: int) -> Call:
+    window = op.window
+    return Call(
+        op,
+        site.kernel(kernel),
+        True,
+        f"qdsl_{kernel}_parameters",
+        parameters,
+        files,
+        scratch=scratch,
+        window=(window.kernel[0], window.strides[0], window.dilations[0], window.pads[0]),
+        behind=(rows_behind(site.x, site.y, window),),
+    )
+
+
+def rows_behind(x: Tensor, y: Tensor, window: Window) -> int:
+    """How many bytes before the input the output has to begin, where rows of [1, H, W, C] are computed one by one: no
+    row is written over one that it or a later one reads."""
+    row, out_row = x.shape[2] * x.shape[3], y.shape[2] * y.shape[3]
+    firsts = (max(0, i * window.strides[0] - window.pads[0]) for i in range(y.shape[1]))
+    return max(0, *((i + 1) * out_row - first * row for i, first in enumerate(firsts)), 0)
