@@ -538,7 +538,7 @@ def refused_arena(folder: Path) -> object:
     """A program that ends as one does whose network_init fails."""
     fake, none = Tool(program(folder / "qemu", "exit 10"), "1.0"), Layout()
     built = BuiltC(CORES["cortex-m7"], folder, folder, none, none, (), "", 0.0)
-    return run_c(built, [bytes(VALUES)], VALUES, found=Tools(fake, fake))
+    return run_c(built, [bytes(VALUES)], (VALUES, VALUES), found=Tools(fake, fake))
 
 
 def emulated_device(build: Path) -> None:

@@ -12,11 +12,11 @@ HEADER = """#include <stddef.h>
 #define NETWORK_INPUTS 1
 #define NETWORK_OUTPUTS 1
 #define NETWORK_STEPS {steps}
-struct network_tensor {{ void *data; size_t bytes; }};
+struct network_tensor {{ void *data; uint32_t bytes; }};
 int network_init(void *arena, size_t bytes);
 const struct network_tensor *network_input(unsigned index);
 const struct network_tensor *network_output(unsigned index);
-void network_run(void);
+int network_run(void);
 """
 SOURCE = """#include "network.h"
 {more}
@@ -28,10 +28,11 @@ int network_init(void *arena, size_t bytes) {{
 }}
 const struct network_tensor *network_input(unsigned index) {{ return index ? 0 : &in; }}
 const struct network_tensor *network_output(unsigned index) {{ return index ? 0 : &out; }}
-void network_run(void) {{
+int network_run(void) {{
     const int8_t *x = in.data;
     int8_t *y = out.data;
 {body}
+    return 0;
 }}
 """
 HOOK = "#ifdef NETWORK_HOOK\n    NETWORK_HOOK({step});\n#endif"

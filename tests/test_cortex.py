@@ -23,6 +23,7 @@ from qdsl.targets.stm32.emulated.sections import read_map
 
 pytestmark = [pytest.mark.slow, pytest.mark.board, pytest.mark.skipif(bool(tools().missing), reason=tools().missing)]
 SAMPLES = (bytes(range(VALUES)), bytes(range(40, 40 + VALUES)), bytes(VALUES))
+SIZES = (VALUES, VALUES)
 DOUBLED = tuple(bytes(2 * value for value in sample) for sample in SAMPLES)
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ def made(folder: Path, *steps: str, more: str = "", core: str = "cortex-m7", lim
 
 
 def ran(built: BuiltC, *, steps: bool = False, seconds: float = 60.0) -> RanC:
-    return here(run(built, SAMPLES, VALUES, steps=steps, seconds=seconds))
+    return here(run(built, SAMPLES, SIZES, steps=steps, seconds=seconds))
 
 
 def failing(built: BuiltC, *, seconds: float = 60.0) -> Diagnostic:
@@ -140,13 +141,13 @@ def test_a_wrong_access_is_told_with_its_function(more: str, step: str, told: st
 
 def test_samples_of_another_size_are_refused(tmp_path: Path) -> None:
     with pytest.raises(QdslError) as caught:
-        run(made(tmp_path), [bytes(VALUES), bytes(5)], VALUES)
-    assert "a sample is not as long" in caught.value.diagnostics[0].headline
+        run(made(tmp_path), [bytes(VALUES), bytes(5)], SIZES)
+    assert "a sample has 5 bytes, and the inputs 16" in caught.value.diagnostics[0].headline
 
 
 def test_what_steps_leave_can_be_had(tmp_path: Path) -> None:
     built = made(tmp_path, "y[3] = (int8_t)(x[0] + 1);")
-    found = here(run(built, SAMPLES, VALUES, wanted=[(64 + 3, 1), (64, VALUES)]))
+    found = here(run(built, SAMPLES, SIZES, wanted=[(64 + 3, 1), (64, VALUES)]))
     assert found.traces == tuple(
         (bytes([sample[0] + 1]), doubled) for sample, doubled in zip(SAMPLES, DOUBLED, strict=True)
     )

@@ -91,7 +91,7 @@ def test_without_the_tools_nothing_is_done_and_it_is_said_how_to_have_them(
         assert found.missing == f"{EMULATOR} does not work: broken"
         layout = Layout()
         built = BuiltC(CORES["cortex-m4"], tmp_path, tmp_path, layout, layout, (), "", 0.0)
-        assert run(built, [], 0) == NotHere(found.missing)
+        assert run(built, [], (0, 0)) == NotHere(found.missing)
     finally:
         tools.cache_clear()
 
@@ -108,12 +108,13 @@ def test_a_program_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ("exit 10", "network_init refuses its arena"),
+        ("exit 10", "network_init or network_run refuses"),
         ("exit 13", "used all of its stack"),
         ("exit 12", "the core faulted, and says nothing of it"),
         ("echo 'qemu: fatal: Lockup: cannot escalate' >&2; kill -9 $$", "the core locked up"),
         ("echo no machine >&2; exit 1", "QEMU ended with 1: no machine"),
-        ("exit 0", "it left no counts"),
+        ("exit 0", "QEMU ended with 0"),
+        ("head -c 2 inputs > outputs", "it left no counts"),
     ],
 )
 def test_how_an_emulation_ends_is_told(script: str, told: str, tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_how_an_emulation_ends_is_told(script: str, told: str, tmp_path: Path) -
     layout = Layout()
     built = BuiltC(CORES["cortex-m7"], tmp_path, tmp_path, layout, layout, (), "", 0.0)
     with pytest.raises(QdslError) as caught:
-        run(built, [b""], 0, found=Tools(fake, fake))
+        run(built, [b"12"], (2, 2), found=Tools(fake, fake))
     (found,) = caught.value.diagnostics
     assert found.code == "emulation-failed" and told in found.headline
     assert "emulated Cortex-M7 (QEMU mps2-an500)" in found.headline

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from qdsl.spec.scratch import scratch
 
@@ -33,21 +34,25 @@ def command(words: Sequence[str], seconds: float, cwd: Path) -> Done:
     with scratch() as aside:
         told = aside / "said"
         with told.open("wb") as said:
-            # A session of its own, so that a compiler's parts end with it.
-            process = subprocess.Popen(
-                words, cwd=cwd, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
-            )
+            process = started(words, cwd, said)
             stopped = False
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
                 stopped = True
             finally:
-                _end(process)
+                end(process)
         return Done(process.returncode, _text(told), time.monotonic() - start, stopped)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def started(words: Sequence[str], cwd: Path, said: BinaryIO) -> subprocess.Popen[bytes]:
+    """A process in a session of its own, so that a compiler's parts end with it. OSError where it does not start."""
+    return subprocess.Popen(
+        words, cwd=cwd, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+    )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
     """Whatever is left of it and of what it started."""
     if process.poll() is None:
         with suppress(OSError):

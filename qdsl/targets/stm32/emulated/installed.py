@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ class Tools:
     @property
     def missing(self) -> str:
         """What keeps emitted C from being built and run here, in words that follow "not run here: "; "" for nothing."""
+        if not hasattr(os, "mkfifo"):
+            return "this system has no pipes with names, by which the emulator is spoken to"
         found = ((COMPILER, self.compiler), (EMULATOR, self.emulator))
         absent = [name for name, tool in found if tool is None]
         if absent:

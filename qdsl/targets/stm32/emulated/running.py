@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qdsl.diag import Diagnostic, QdslError
-from qdsl.spec.scratch import scratch
-from qdsl.spec.words import plain
 from qdsl.targets.results import NotHere
 from qdsl.targets.stm32.emulated.building import BuiltC
-from qdsl.targets.stm32.emulated.commands import Done, command
 from qdsl.targets.stm32.emulated.installed import Tools, tools
+from qdsl.targets.stm32.emulated.session import SECONDS, failed, session
 
-SECONDS = 600.0
 _PER_TICK = 1.25  # instructions: 40 ns, 32 ns each
 _CALIBRATIONS = 16
 _HEAD = struct.Struct("<8I")  # as `counts` of project/emulated.c
-_REFUSED, _FILES, _FAULT, _STACK = 10, 11, 12, 13
-_FAULTS = struct.Struct("<6I")  # CFSR, HFSR, MMFAR, BFAR, stack pointer, program counter
-_MEMORY_FAULT, _BUS_FAULT = 1 << 7, 1 << 15  # of CFSR: the address is known
-_LOCKED = "Lockup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,117 +37,82 @@ class RanC:
 def run(
     built: BuiltC,
     samples: Iterable[bytes],
-    output_bytes: int,
+    sizes: tuple[int, int],
     *,
     steps: bool = False,
     wanted: Sequence[tuple[int, int]] = (),
     seconds: float = SECONDS,
     found: Tools | None = None,
 ) -> RanC | NotHere:
-    """Run it once per sample, in one process: a sample is the bytes of all inputs, as they are stored. `steps` counts
-    each step, and `wanted` says then, per step, where its output lies in the arena (offset, bytes), to have it in the
-    traces. Raises QdslError emulation-failed."""
+    """Run it once per sample, in one process: a sample is the bytes of all inputs, as they are stored, and `sizes` are
+    those of all inputs and of all outputs. `steps` counts each step, and `wanted` says then, per step, where its output
+    lies in the arena (offset, bytes), to have it in the traces. `seconds` are for one sample. Raises QdslError
+    emulation-failed."""
     here = found or tools()
     if here.missing or here.emulator is None:
         return NotHere(here.missing)
-    with scratch() as folder:
-        count = 0
-        with (folder / "inputs").open("wb") as file:
-            for count, sample in enumerate(samples, 1):  # noqa: B007
-                file.write(sample)
-        if wanted:
-            (folder / "wanted").write_bytes(b"".join(struct.pack("<2I", *place) for place in wanted))
-        elf = built.stepped if steps or wanted else built.elf
-        words = (
-            *(str(here.emulator.path), "-M", built.core.machine, "-nographic", "-monitor", "none", "-serial", "none"),
-            *("-semihosting-config", "enable=on,target=native", "-icount", "shift=5", "-kernel", str(elf)),
+    begun = time.monotonic()
+    with session(built, here.emulator, sizes, steps=steps, wanted=wanted, seconds=seconds) as device:
+        outputs = tuple(device.run(sample) for sample in samples)
+        device.end()
+        left = _Left(built, device.folder, len(outputs), stepped=device.stepped)
+        counts = left.counts()
+        return RanC(
+            outputs=outputs,
+            instructions=left.instructions(counts),
+            steps=left.steps(counts),
+            stack=_HEAD.unpack_from(counts)[3],
+            seconds=time.monotonic() - begun,
+            by=f"QEMU {here.emulator.version}",
+            traces=left.traces(wanted),
         )
-        try:
-            done = command(words, seconds, folder)
-        except OSError as error:
-            raise _error(built, f"qemu-system-arm does not start: {error.strerror}") from None
-        if done.stopped or done.status:
-            raise _error(built, _why(built, done, folder, seconds, stepped=elf == built.stepped))
-        return _Answer(built, folder, done, f"QEMU {here.emulator.version}").read(count, output_bytes, wanted)
-
-
-def _why(built: BuiltC, done: Done, folder: Path, seconds: float, *, stepped: bool) -> str:
-    """Why a program did not end well, in words."""
-    if done.stopped:
-        return f"it took more than {seconds:g} s and was ended"
-    if done.status == _REFUSED:
-        return "network_init refuses its arena"
-    if done.status == _FILES:
-        return "a file was not read or written: a sample is not as long as the inputs are, or there is no room"
-    if done.status == _STACK:
-        return "it used all of its stack"
-    if done.status == _FAULT:
-        return _fault(built, folder / "fault", stepped=stepped)
-    if _LOCKED in done.said:
-        return "the core locked up: a fault within a fault"
-    lines = [line for line in done.said.splitlines() if line.strip()]
-    return f"QEMU ended with {done.status}" + (f": {plain(lines[-1])[:200]}" if lines else "")
-
-
-def _fault(built: BuiltC, path: Path, *, stepped: bool) -> str:
-    """Which access the core refused, and in which function."""
-    content = path.read_bytes() if path.is_file() else b""
-    if len(content) != _FAULTS.size:
-        return "the core faulted, and says nothing of it"
-    status, _, memory, bus, stack, counter = _FAULTS.unpack(content)
-    layout = built.stepped_layout if stepped else built.layout
-    name = layout.at(counter)
-    place = f" in {name}" if name else ""
-    if status & _MEMORY_FAULT:
-        return f"the core faulted{place}: an access to 0x{memory:08x}, which is no memory that it may use so"
-    if status & _BUS_FAULT:
-        return f"the core faulted{place}: there is nothing at 0x{bus:08x}"
-    return f"the core faulted{place} (CFSR 0x{status:08x}, stack pointer 0x{stack:08x})"
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _Left:
     """The files that a program left."""
 
     built: BuiltC
     folder: Path
-    done: Done
-    by: str
+    samples: int
+    stepped: bool
 
-    def read(self, samples: int, output_bytes: int, wanted: Sequence[tuple[int, int]]) -> RanC:
-        counts, outputs, ticks = (self._bytes(name) for name in ("counts", "outputs", "ticks"))
+    def counts(self) -> bytes:
+        counts = self._bytes("counts")
         if len(counts) < _HEAD.size:
-            raise _error(self.built, "it left no counts")
-        _, ran, steps, stack, run_overhead, step_overhead, wrapped, _ = _HEAD.unpack_from(counts)
-        if ran != samples or len(outputs) != samples * output_bytes or len(ticks) != 4 * samples:
-            raise _error(self.built, f"{ran} of {samples} samples were run, with {len(outputs)} bytes of outputs")
-        taken = struct.unpack(f"<{samples}I", ticks)
-        totals = struct.unpack_from(f"<{steps}Q", counts, _HEAD.size)
-        overhead = run_overhead / _CALIBRATIONS
-        return RanC(
-            outputs=_parts(outputs, output_bytes, samples),
-            instructions=tuple(None if wrapped else round(_PER_TICK * (ticks - overhead)) for ticks in taken),
-            steps=tuple(_PER_TICK * (total / samples - step_overhead / _CALIBRATIONS) for total in totals)
-            if samples and any(totals)
-            else (),
-            stack=stack,
-            seconds=self.done.seconds,
-            by=self.by,
-            traces=self._traces(samples, wanted),
-        )
+            raise failed(self.built, "it left no counts")
+        _, ran, steps, *_ = _HEAD.unpack_from(counts)
+        if ran != self.samples or len(counts) != _HEAD.size + 8 * steps:
+            raise failed(self.built, f"its counts are of {ran} samples, and it had {self.samples}")
+        return counts
 
-    def _traces(self, samples: int, wanted: Sequence[tuple[int, int]]) -> tuple[tuple[bytes, ...], ...]:
+    def instructions(self, counts: bytes) -> tuple[int | None, ...]:
+        *_, run_overhead, _, wrapped, _ = _HEAD.unpack_from(counts)
+        ticks = self._bytes("ticks")
+        if len(ticks) != 4 * self.samples:
+            raise failed(self.built, "it left counts of some samples alone")
+        taken = struct.unpack(f"<{self.samples}I", ticks)
+        return tuple(None if wrapped else round(_PER_TICK * (one - run_overhead / _CALIBRATIONS)) for one in taken)
+
+    def steps(self, counts: bytes) -> tuple[float, ...]:
+        if not self.stepped or not self.samples:
+            return ()
+        _, _, steps, _, _, overhead, *_ = _HEAD.unpack_from(counts)
+        totals = struct.unpack_from(f"<{steps}Q", counts, _HEAD.size)
+        return tuple(_PER_TICK * (total / self.samples - overhead / _CALIBRATIONS) for total in totals)
+
+    def traces(self, wanted: Sequence[tuple[int, int]]) -> tuple[tuple[bytes, ...], ...]:
         if not wanted:
             return ()
-        each = sum(size for _, size in wanted)
         content = self._bytes("traces")
-        if len(content) != each * samples:
-            raise _error(self.built, f"the steps left {len(content)} bytes, and {each * samples} were wanted")
-        found = []
-        for whole in _parts(content, each, samples):
-            at, row = 0, []
+        each = sum(size for _, size in wanted)
+        if len(content) != each * self.samples:
+            raise failed(self.built, f"its steps left {len(content)} bytes, and {each * self.samples} were wanted")
+        found, at = [], 0
+        for _ in range(self.samples):
+            row = []
             for _, size in wanted:
-                row.append(whole[at : at + size])
+                row.append(content[at : at + size])
                 at += size
             found.append(tuple(row))
         return tuple(found)
@@ -162,12 +120,3 @@ class _Answer:
     def _bytes(self, name: str) -> bytes:
         path = self.folder / name
         return path.read_bytes() if path.is_file() else b""
-
-
-def _parts(content: bytes, each: int, count: int) -> tuple[bytes, ...]:
-    return tuple(content[at * each : (at + 1) * each] for at in range(count))
-
-
-def _error(built: BuiltC, why: str) -> QdslError:
-    headline = f"the program does not run on the {built.core.label.partition(',')[0]}: {why}"
-    return QdslError([Diagnostic("emulation-failed", headline, built.span)])

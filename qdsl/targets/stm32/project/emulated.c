@@ -1,6 +1,6 @@
 /* Runs the network under QEMU (mps2-an500, mps2-an386), by semihosting: no device, no C library.
  *
- * Reads `inputs` in QEMU's working directory, the bytes of all inputs of one sample after those of another, and writes
+ * Reads `inputs` in QEMU's working directory (a file, or a pipe), the bytes of all inputs of one sample after those of another, and writes
  * `outputs` likewise, `ticks` (one word per sample) and `counts`. Built with emulated.h before network.c it counts each
  * step for itself, and where there is a file `wanted` (two words per step: where in the arena its output begins, how
  * many bytes it has) it writes these bytes to `traces` as each step ends.
@@ -80,10 +80,19 @@ static int opened(const char *name, uint32_t mode) {
     return handle;
 }
 
-/* How many bytes were not read. */
+/* How many bytes were not read, since there are no more: a pipe gives some at a time. */
 static uint32_t read_file(int handle, void *to, uint32_t bytes) {
-    const uint32_t words[3] = {(uint32_t)handle, (uint32_t)(uintptr_t)to, bytes};
-    return (uint32_t)host(0x06, words);
+    uint8_t *at = to;
+    while (bytes != 0) {
+        const uint32_t words[3] = {(uint32_t)handle, (uint32_t)(uintptr_t)at, bytes};
+        const uint32_t missing = (uint32_t)host(0x06, words);
+        if (missing >= bytes) {
+            break;
+        }
+        at += bytes - missing;
+        bytes = missing;
+    }
+    return bytes;
 }
 
 static void write_file(int handle, const void *from, uint32_t bytes) {
@@ -160,7 +169,7 @@ static void calibrate(void) {
 static int read_sample(void) {
     for (unsigned i = 0; i < NETWORK_INPUTS; i++) {
         const struct network_tensor *input = network_input(i);
-        const uint32_t missing = read_file(inputs, input->data, (uint32_t)input->bytes);
+        const uint32_t missing = read_file(inputs, input->data, input->bytes);
         if (missing == input->bytes && i == 0) {
             return 0;
         }
@@ -186,8 +195,11 @@ __attribute__((noinline)) static void run_sample(void) {
     start_timer();
     last = now();
     const uint32_t at = last;
-    network_run();
+    const int refused = network_run();
     const uint32_t taken = now() - at;
+    if (refused) {
+        leave(REFUSED);
+    }
     counts.wrapped |= TIMER_INTERRUPT;
     const uint32_t used = stack_used();
     if (used >= (uint32_t)((uintptr_t)stack_top - (uintptr_t)stack_low)) {
@@ -228,7 +240,7 @@ int main(void) {
         run_sample();
         for (unsigned i = 0; i < NETWORK_OUTPUTS; i++) {
             const struct network_tensor *output = network_output(i);
-            write_file(outputs, output->data, (uint32_t)output->bytes);
+            write_file(outputs, output->data, output->bytes);
         }
         counts.samples++;
     }
