@@ -1,0 +1,84 @@
+"""The crack classifiers as quantized files and their pictures, for tests of integer graphs."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+import qdsl
+from qdsl import data
+from qdsl.integer.interpret import run
+from qdsl.integer.layout import as_onnx, stored
+from qdsl.integer.records import IntegerGraph
+from qdsl.work.prepared import prepare, read, takes
+
+ROOT = Path(__file__).resolve().parent.parent
+Net = Literal["v1", "v2"]
+Mode = Literal["static", "dynamic"]
+Array = NDArray[Any]
+
+FEW = '{ split train; classes ["clean", "crack"]; take 8 seed 7 }'
+# In dynamic builds every product is asked for in integers, with weights that int8 kernels take.
+DYNAMIC = "\nlayers op [Conv, Gemm, MatMul] { weights int8 symmetric per_channel }\n"
+
+
+@cache
+def crack_model(net: Net, mode: Mode = "static") -> onnx.ModelProto:
+    """MobileNetV1x0.25 or V2x0.5 of `examples/cracks`, quantized as `recipes/cracks_*` say but for `improve`, on
+    8 pictures. `static` is Q/DQ with uint8 activations and int8 weights per channel. Half a second; not to be
+    changed."""
+    with TemporaryDirectory() as folder:
+        recipe = _recipe(net, mode, Path(folder))
+        result = qdsl.compile(recipe, out=Path(folder) / "build", lock=False, measure=False)
+        return onnx.load(result.targets[0].emitted.model)
+
+
+def crack_pictures(count: int, net: Net = "v1") -> list[Array]:
+    """The first pictures of the evaluation set as the network takes them: float32 [1, 3, 224, 224]."""
+    with TemporaryDirectory() as folder:
+        prepared = prepare(read(_recipe(net, "static", Path(folder)), {}))
+        dataset = data.open(prepared.recipe.dataset("val"), prepared.recipe.inputs, takes(prepared))
+        return [dataset.sample(index).arrays["images"] for index in range(count)]
+
+
+def _recipe(net: Net, mode: Mode, folder: Path) -> Path:
+    text = (ROOT / "recipes" / f"cracks_{net}_{mode}.q").read_text(encoding="utf-8")
+    text = text.replace("../", f"{ROOT.as_posix()}/")
+    text = text.replace('{ split train; classes ["clean", "crack"] }', FEW)
+    text = text.replace("improve { bias_correct }", "")
+    if mode == "dynamic":
+        text = text.replace("\nevaluate", f"{DYNAMIC}\nevaluate")
+    path = folder / f"cracks_{net}_{mode}.q"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+
+def fused(proto: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
+    """What ONNX Runtime's fused kernels answer, on int8 where the file has int8."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return dict(zip([each.name for each in session.get_outputs()], session.run(None, feeds), strict=True))
+
+
+def interpreted(graph: IntegerGraph, feeds: dict[str, Array]) -> dict[str, Array]:
+    """What the interpreter answers, inputs and outputs in the order and the type that the file has them in: uint8 is
+    int8 plus 128."""
+    given = {name: stored(graph.tensors[name], _shifted(array)) for name, array in feeds.items()}
+    return {name: as_onnx(graph.tensors[name], array) for name, array in run(graph, given).items()}
+
+
+def _shifted(array: Array) -> Array:
+    return (array.astype(np.int16) - 128).astype(np.int8) if array.dtype == np.uint8 else array
