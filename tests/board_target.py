@@ -17,6 +17,7 @@ from qdsl.data import Sample
 from qdsl.diag import Diagnostic, Span
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView, NodeView
+from qdsl.lang import resolve, vocabulary
 from qdsl.lang.recipe import InputSpec
 from qdsl.lang.recipe import Target as Block
 from qdsl.predict.bounds import Interval
@@ -135,7 +136,7 @@ class BoardRuntime:
 class Board:
     """See `qdsl.targets.base.Target`."""
 
-    name = "stm32"  # a word of the language
+    name = "board"
     table = "board"
     runs_as = ""
 
@@ -223,7 +224,7 @@ def program(plan: Plan) -> bytes:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path, table: str = TABLE) -> None:
-    """Put the target into the index, and its table beside the others."""
+    """Put the target into the index and the language, and its table beside the others."""
     tables = folder / "tables"
     tables.mkdir()
     for name in loader.names():
@@ -232,3 +233,5 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path, table: str = TABLE) -
     load.cache_clear()
     monkeypatch.setattr(loader, "_home", lambda: tables)
     monkeypatch.setitem(TARGETS, Board.name, board)
+    for module in (resolve, vocabulary):
+        monkeypatch.setattr(module, "TARGETS", (*vocabulary.TARGETS, Board.name))

@@ -299,6 +299,7 @@ def a_target(copy: Copy) -> tuple[str, ...]:
     table, rest = rest.split('"""', 1)
     room = head + "\n" + rest.partition("\n\n\n")[2].partition("def install(")[0]
     room = room.replace("import pytest\n", "").replace("from qdsl.targets import TARGETS\n", "")
+    room = room.replace("from qdsl.lang import resolve, vocabulary\n", "")
     room = room.replace(
         "from qdsl.capability import Capability, load, loader\n", "from qdsl.capability import Capability\n"
     )
@@ -307,16 +308,17 @@ def a_target(copy: Copy) -> tuple[str, ...]:
     copy.add("qdsl/targets/board/target.py", room)
     reasons = "".join(f'{key} = "{key.replace("_", " ")}"\n' for key in ALWAYS)
     copy.add("qdsl/capability/board.toml", table + reasons)
-    made = "def _stm32() -> Target:\n    from qdsl.targets.board.target import Board\n\n    return Board()\n\n"
+    made = "def _board() -> Target:\n    from qdsl.targets.board.target import Board\n\n    return Board()\n\n"
     copy.before("qdsl/targets/__init__.py", "# A new target is one line here, and what it names.", made)
     listed = "TARGETS: Mapping[str, Callable[[], Target]] = {"
-    copy.replace("qdsl/targets/__init__.py", listed, f'{listed}"stm32": _stm32, ')
+    copy.replace("qdsl/targets/__init__.py", listed, f'{listed}"board": _board, ')
+    copy.replace("qdsl/lang/vocabulary.py", 'TARGETS = ("ort", ', 'TARGETS = ("board", "ort", ')
     copy.after("pyproject.toml", '  "qdsl.targets.ort",', '  "qdsl.targets.board",')
     rows = "<!-- rows of board: begin -->\n<!-- rows of board: end -->\n"
     copy.before("docs/targets.md", "<!-- rows of ort_cpu: begin -->", rows)
     copy.regenerate("docs/targets.md", "tests/test_capability_docs.py")
     said = copy.python("-m", "qdsl", "targets")
-    assert "stm32" in said.stdout and "Board" in said.stdout, said.stderr
+    assert "board" in said.stdout and "Board" in said.stdout, said.stderr
     return "tests/test_capability.py", "tests/test_capability_docs.py", "tests/test_floors.py", "tests/test_targets.py"
 
 

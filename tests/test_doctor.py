@@ -73,7 +73,7 @@ def test_every_target_of_the_index_says_all_that_is_done(capsys: pytest.CaptureF
         assert all(ability["why"] for ability in each["abilities"].values())
         assert all(ability["able"] or ability["get"] for ability in each["abilities"].values())
     assert told["machine"]["processor"] and told["broken"] == []
-    assert "stm32" not in {each["name"] for each in told["targets"]}
+    assert "board" not in {each["name"] for each in told["targets"]}
 
 
 @pytest.mark.usefixtures("put")
@@ -181,7 +181,7 @@ def test_an_onnxruntime_that_does_not_load_is_broken(put: Put, monkeypatch: pyte
 
 def test_a_target_of_others_is_told_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     board_target.install(monkeypatch, tmp_path)
-    (found,) = qdsl.doctor("stm32").targets
+    (found,) = qdsl.doctor("board").targets
     assert found.abilities["emit"].able and found.abilities["build"].get == "buy a board"
 
 

@@ -17,7 +17,7 @@ from qdsl.cli import main
 from qdsl.diag import QdslError
 from qdsl.targets import TARGETS, target_of
 
-BOARD = HEAD.replace("uint8 affine per_tensor", "8 bit").replace("target ort", "target stm32 { require size <= 1 MB }")
+BOARD = HEAD.replace("uint8 affine per_tensor", "8 bit").replace("target ort", "target board { require size <= 1 MB }")
 EVALUATED = """data val from npz "calib.npz"
 evaluate fidelity on val { require sqnr >= 10 dB }
 """
@@ -53,7 +53,7 @@ def test_compile_emits_and_says_that_nothing_was_verified(tmp_path: Path) -> Non
     assert not result.as_verified and result.holds
     assert found.emitted.size == found.emitted.predicted_size == (found.emitted.directory / "program.c").stat().st_size
     assert ("not-compared", True) in {(d.code, "there is no board" in d.headline) for d in result.diagnostics}
-    facts = json.loads((result.directory / "measurements.json").read_text(encoding="utf-8"))["builds"]["stm32"]
+    facts = json.loads((result.directory / "measurements.json").read_text(encoding="utf-8"))["builds"]["board"]
     assert facts["not_verified"] == "there is no board" and facts["mismatches"] is None and facts["outputs"] == []
     assert "not verified: there is no board" in result.report.read_text(encoding="utf-8")
     assert not (found.emitted.directory / "bench").exists()
@@ -70,7 +70,7 @@ def test_no_budget_holds_by_what_was_not_seen(tmp_path: Path) -> None:
     assert sqnr[1] == "not measured: fidelity on val"
     assert [each.build for each in result.evaluations[0].builds] == ["float"]
     told = [d.headline for d in result.diagnostics if d.code == "evaluate-left-out"]
-    assert told == ["`evaluate` is left out for stm32, and what it decides undecided: there is no board"]
+    assert told == ["`evaluate` is left out for board, and what it decides undecided: there is no board"]
 
 
 def test_it_is_not_timed(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_it_is_not_timed(tmp_path: Path) -> None:
     (budget,) = result.targets[0].budgets
     assert budget.verdict == "undecided" and result.profiles == ()
     told = {d.code: d.headline for d in result.diagnostics}
-    assert told["profile-left-out"] == "stm32 is not profiled here: there is no board"
+    assert told["profile-left-out"] == "board is not profiled here: there is no board"
     assert told["setting-unused"] == "`tune latency` has nothing to choose on Board"
 
 
@@ -95,8 +95,8 @@ def test_a_bench_that_is_elsewhere_leaves_the_plan_alone(tmp_path: Path, monkeyp
 
 def test_a_first_recipe_for_it_asks_for_its_own_types(tmp_path: Path) -> None:
     path = recipe(tmp_path)
-    made = qdsl.new(path.with_name("demo.onnx"), data=path.with_name("calib.npz"), target="stm32", out=tmp_path / "n.q")
-    assert "activations 8 bit" in made.text and "target stm32" in made.text
+    made = qdsl.new(path.with_name("demo.onnx"), data=path.with_name("calib.npz"), target="board", out=tmp_path / "n.q")
+    assert "activations 8 bit" in made.text and "target board" in made.text
     (plan,) = qdsl.plan(made.path).plans
     assert plan.totals.integer_nodes == 4
 
@@ -114,10 +114,10 @@ def test_the_other_verbs_take_the_build(tmp_path: Path, capsys: pytest.CaptureFi
     build = str(tmp_path / "out/demo")
     assert main(["report", build]) == 0
     assert main(["explain", str(path), "stem"]) == 0
-    assert main(["check", str(path)]) == main(["plan", str(path)]) == main(["targets", "stm32"]) == 0
+    assert main(["check", str(path)]) == main(["plan", str(path)]) == main(["targets", "board"]) == 0
     capsys.readouterr()
     assert main(["verify", build]) == 1
-    assert "stm32 does not run here: there is no board" in capsys.readouterr().err
+    assert "board does not run here: there is no board" in capsys.readouterr().err
 
 
 def test_the_artifacts_of_another_target_are_measured_beside_it(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_the_artifacts_of_another_target_are_measured_beside_it(tmp_path: Path) 
 
 
 def test_a_file_measured_as_it_is_may_run_elsewhere(tmp_path: Path) -> None:
-    head = 'recipe demo\nmodel onnx "demo.onnx"\nquantize none\ntarget stm32\n'
+    head = 'recipe demo\nmodel onnx "demo.onnx"\nquantize none\ntarget board\n'
     (found,) = compiled(recipe(tmp_path, head=head)).targets
     assert found.verification == NO_BOARD and all(node.mark == "=" for node in found.plan.nodes)
 
@@ -152,7 +152,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("mode", REFUSED)
 def test_what_a_table_lacks_is_told_where_it_is_asked_for(mode: str, tmp_path: Path) -> None:
-    head = f'recipe demo\nmodel onnx "demo.onnx"\ndata calib from npz "calib.npz"\n{mode}\ntarget stm32\n'
+    head = f'recipe demo\nmodel onnx "demo.onnx"\ndata calib from npz "calib.npz"\n{mode}\ntarget board\n'
     with pytest.raises(QdslError) as raised:
         qdsl.plan(recipe(tmp_path, head=head))
     found = raised.value.diagnostics[0]
@@ -174,7 +174,7 @@ def test_a_table_says_everything_that_is_asked_of_every_table(text: str) -> None
 
 
 def test_the_index_says_what_each_target_says_of_itself() -> None:
-    assert load(target_of("stm32").table).title == "Board"
+    assert load(target_of("board").table).title == "Board"
     for name in TARGETS:
         found = target_of(name)
         assert found.name == name and found.table in names()
