@@ -16,7 +16,7 @@ from qdsl.capability.reasons import ALWAYS
 from qdsl.data import Sample
 from qdsl.diag import Diagnostic, Span
 from qdsl.graph import Model
-from qdsl.graph.view import GraphView, NodeView
+from qdsl.graph.view import GraphView
 from qdsl.lang import resolve, vocabulary
 from qdsl.lang.recipe import InputSpec
 from qdsl.lang.recipe import Target as Block
@@ -28,7 +28,7 @@ from qdsl.rewrite import Trace
 from qdsl.spec.abilities import DEEDS, Abilities, Ability
 from qdsl.spec.plan import BiasPlan, Flag, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets import TARGETS
-from qdsl.targets.base import Refusal, Runtime, Target
+from qdsl.targets.base import Lack, Refusal, Runtime, Target
 from qdsl.targets.manifest import manifest
 from qdsl.targets.results import MANIFEST_FILE, Emitted, EmittedFile, NotHere, Product
 
@@ -115,7 +115,7 @@ class BoardRuntime:
     ) -> Refusal | None:
         return None
 
-    def lacks(self, view: GraphView) -> Sequence[NodeView]:
+    def lacks(self, view: GraphView, capability: Capability) -> Sequence[Lack]:
         return ()
 
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> None:

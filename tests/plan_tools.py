@@ -31,8 +31,8 @@ def decided(
     return decide(recipe, view, target, float_bytes=float_bytes, diags=Diagnostics())
 
 
-def planned(view: GraphView, rules: str = "", *, head: str = HEAD) -> Plan:
-    return decided(view, rules, head=head).plan
+def planned(view: GraphView, rules: str = "", *, head: str = HEAD, target: str = "ort") -> Plan:
+    return decided(view, rules, head=head, target=target).plan
 
 
 def two_convs() -> GraphView:

@@ -18,7 +18,7 @@ from qdsl.diag.codes import CodeDoc, all_codes
 
 ROOT = Path(__file__).resolve().parent.parent
 CODES = all_codes()
-VERBS = ("check", "fmt", "plan", "explain", "compile", "report", "verify", "audit")
+VERBS = ("doctor", "check", "fmt", "plan", "explain", "compile", "report", "verify", "audit")
 KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 # What the command line needs beside the recipe.
@@ -40,11 +40,11 @@ BESIDE = {
     "fused-otherwise": ["no-float-model"],
 }
 # What no line of a recipe has to do with.
-PLACELESS = {"artifact-write", "code-unknown", "file-unwritable", "unknown-name"}
+PLACELESS = {"artifact-write", "code-unknown", "file-unwritable", "target-absent", "unknown-name"}
 PLACELESS |= {"new-data", "new-example", "new-exists"}
 PLACELESS |= {"measurements-missing", "measurements-file", "measurements-other", "verify-nothing"}
 # Without a recipe at all.
-WORDS = {"code-unknown": ["explain", "selector-emty"]}
+WORDS = {"code-unknown": ["explain", "selector-emty"], "target-absent": ["doctor", "--target", "tensort"]}
 
 # Calls whose first argument is a code; `unknown("data", ...)` says `unknown-data`.
 SAYS = frozenset({"Diagnostic", "Flag", "add", "error", "_error", "warning", "problem", "failure", "note"})

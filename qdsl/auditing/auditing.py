@@ -95,7 +95,7 @@ def _section(
     waivers: Waivers | None,
 ) -> Section:
     seen = audience(wanted.target, wanted.block)
-    cpus = named(seen.capability.cpus, wanted.cpus) if seen.table else frozenset()
+    cpus = named(seen.capability.cpus, wanted.cpus)
     # The predictor puts in the pairs that the runtime adds: rules see the file's own.
     judged = seen.runs(finished, replace(collapsed, edges=collapsed.edges.copied()))
     held = None if wanted.asked is None else hold(wanted.asked, finished, collapsed)
@@ -103,15 +103,14 @@ def _section(
     lines = {} if wanted.asked is None else wanted.asked.lines()
     found = in_order(_found(audited, lines), finished.view)
     waived, statements = (found, ()) if waivers is None else waivers.applied(found, wanted.block)
-    runs = seen.told(judged)
-    counts, floats = facts.counts(nodes, collapsed.view, runs, seen.capability)
+    counts, floats = facts.counts(nodes, collapsed.view, judged, seen.capability)
     return Section(
         target=wanted.target,
         table=seen.table,
         cpus=tuple(sorted(cpus)),
         counts=counts,
-        runs=runs,
-        floats=floats if seen.table else (),
+        runs=judged,
+        floats=floats,
         findings=waived,
         waivers=statements,
         unmatched=None if held is None else held.unmatched,

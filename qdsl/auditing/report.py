@@ -133,11 +133,6 @@ class Section:
     engine: EngineSeen | None = None
 
     @property
-    def predicted(self) -> bool:
-        """Whether what runs is known: for a target without a table every node runs as "unknown"."""
-        return bool(self.table)
-
-    @property
     def multiplied(self) -> str:
         """What products are of that compute in no floats: "integers", "float8", or both."""
         narrow = (found for found in self.runs.values() if found.runs == "integer" and not found.float_products)

@@ -128,7 +128,9 @@ class Row:
     in integers) or "absorbed" (folds into the QuantizeLinear that follows, when that makes it redundant).
     `output`: whether the kernel needs a QuantizeLinear on its output: "required", "optional" (it can write floats, then
     `float_output_kernel` runs), "float" (it needs none, and gets none by default) or "none".
-    `absorbs` names operators that fold into this row's kernel when they stand between it and its QuantizeLinear.
+    `absorbs` names operators that fold into this row's kernel when they stand between it and its QuantizeLinear;
+    `clamps`: they do wherever that one's zero point lies, since the kernel cuts off at any integer. `alone`: the kernel
+    of an activation that nothing absorbs, between a DequantizeLinear and a QuantizeLinear.
     `same_type`: activations in and out share one number type. `requires` names further checks of the predictor.
     `runtime_weight`: the type, per tensor, that the runtime itself gives a float constant weight between a quantized
     input and output; None when it leaves it alone. `runtime_scalars`: so it does with a scalar constant on a data port.
@@ -158,6 +160,8 @@ class Row:
     channel_axis: ChannelAxis | None = None
     same_type: bool = True
     absorbs: tuple[str, ...] = ()
+    clamps: bool = False
+    alone: str = ""
     requires: tuple[str, ...] = ()
     weight_only: WeightOnly | None = None
     runtime_weight: DType | None = None
@@ -175,7 +179,10 @@ class Row:
             return "a `compute` row needs `kernel`, `activation_types` and an `output`"
         if self.kind == MOVES and not (self.activation_types and self.activations):
             return "a `moves` row needs `activations` and `activation_types`"
-        if self.kind in (FLOAT, ABSORBED) and (self.kernel or self.weights or self.activation_types):
+        if self.alone and (self.kind != ABSORBED or not self.activation_types):
+            return "`alone` is for `absorbed` rows, and needs `activation_types`"
+        typed = self.activation_types and not self.alone
+        if self.kind in (FLOAT, ABSORBED) and (self.kernel or self.weights or typed):
             return f"a `{self.kind}` row has no kernel, weights or types"
         if bool(self.weights) != bool(self.weight_types and self.weight_granularities and self.channel_axis):
             return "`weights`, `weight_types`, `weight_granularities` and `channel_axis` go together"

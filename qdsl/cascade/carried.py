@@ -104,6 +104,7 @@ def _target(target: Target, words: Origins) -> Fact:
         settings.append(("version", target.version))
     if target.io is not None:
         settings.append(("io", target.io.name))
+    settings += [(word, said) for word, said, usual in _of_c(target) if said != usual]
     if target.high_precision is not None:
         settings.append(("high_precision", target.high_precision.name))
     settings += [("cpu", cpu) for cpu in target.cpus]
@@ -114,6 +115,11 @@ def _target(target: Target, words: Origins) -> Fact:
     settings += [(f"allow {allow.code}", words.words(allow.picks.span)) for allow in target.allows]
     settings += [("use", f"{use.written} {use.order} {use.stage}") for use in target.uses]
     return Fact("target", target.name, tuple(settings))
+
+
+def _of_c(target: Target) -> tuple[tuple[str, str, str], ...]:
+    """What a target says of its C: the word, its value, and the usual one."""
+    return ("optimize", target.optimize, "speed"), ("rounding", target.rounding, "ort")
 
 
 def _allocate(spec: Allocate, words: Origins) -> Fact:

@@ -373,6 +373,8 @@ class Target:
     version: str | None = None
     threads: int | None = None  # None: auto
     io: DType | None = None
+    optimize: str = "speed"
+    rounding: str = "ort"
     high_precision: DType | None = None
     cpus: tuple[str, ...] = ()  # (): any
     exact: str = "weights"

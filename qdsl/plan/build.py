@@ -144,7 +144,7 @@ def _decide(
         check_as_it_is(recipe, block, mode, diags, quantized=stored or bool(quantized(view)))
     else:
         refuse_quantized(recipe, view)
-    refuse_lacking(recipe, block, backend.runtime.lacks(view), table)
+    refuse_lacking(recipe, block, backend.runtime.lacks(view, table))
     if mode.kind == "dynamic":
         dynamic.require_rules(table, mode)
     if mode.kind == "static":

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from qdsl.capability import Capability
 from qdsl.cascade.carried import requirement_text
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity, Span
 from qdsl.graph.integer_operators import says_quantized
-from qdsl.graph.view import GraphView, NodeView
+from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Recipe, Require, Target
 from qdsl.lang.vocabulary import METRICS
 from qdsl.plan.improve import BUILT
-from qdsl.spec.words import plain
 from qdsl.targets import TARGETS, target_of
+from qdsl.targets.base import Lack
 
-_SHOWN = 3
 _MEASURE_IT = "to measure it as it is: `quantize none`"
 _KNOWN = frozenset({"size", "macs", "integer_share"})
 _BUILT_ELSEWHERE = frozenset({"tensorrt"})  # targets whose engines the machine makes that runs them
@@ -73,8 +71,6 @@ def _absent(recipe: Recipe, target: str, block: Target | None) -> Iterator[Diagn
             yield _not_yet(f"`{step}` of `improve`", recipe.improve.span, f"take `{step}` out: `bias_correct` works")
     for use in (*recipe.uses, *(block.uses if block else ())):
         yield _not_yet("a rule file in `passes`", use.span, "take this `use` out")
-    if block is not None and block.io is not None:
-        yield _not_yet("`io`", block.span, "graph inputs and outputs stay float32: take `io` out")
 
 
 def _not_yet(what: str, span: Span, cure: str) -> Diagnostic:
@@ -141,24 +137,12 @@ def tell_block(problems: Iterable[Diagnostic], diags: Diagnostics) -> None:
     diags.extend(found)
 
 
-def refuse_lacking(recipe: Recipe, block: Target | None, lacking: Sequence[NodeView], table: Capability) -> None:
-    """Raises for operators that the target's software does not have: no plan makes it load the file."""
-    if not lacking:
-        return
-    kinds = ", ".join(dict.fromkeys(f"`{plain(node.domain)}.{plain(node.op[:80])}`" for node in lacking[:_SHOWN]))
-    first = f"`{plain(lacking[0].name[:80])}`" + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else "")
+def refuse_lacking(recipe: Recipe, block: Target | None, lacking: Sequence[Lack]) -> None:
+    """Raises for what no plan makes good: the target would not take the model."""
     span = block.span if block is not None else recipe.model.span if recipe.model else recipe.span
-    raise QdslError(
-        [
-            Diagnostic(
-                "target-cannot",
-                f"{table.title} has no operator {kinds}, which {first} of the model asks for",
-                span,
-                "it would refuse the file",
-                ("give it the model as it was before an optimizer of another runtime wrote these",),
-            )
-        ]
-    )
+    found = [Diagnostic("target-cannot", lack.headline, span, lack.label, lack.help) for lack in lacking]
+    if found:
+        raise QdslError(found)
 
 
 def quantized(view: GraphView) -> list[str]:

@@ -155,7 +155,7 @@ class Judge:
         written = self._edges.written[node.outputs[0]]
         first = self._foldable(row, written)
         if first is not None:
-            folded = self._fold(first, _ROUNDED)
+            folded = self._fold(first, _ROUNDED, anywhere=row.clamps)
             return folded if folded is not None else _miss("not_redundant", op=first.op)
         if written.quants:
             return _Exit(node.outputs[0]) if written.only_quant else _shared(written)
@@ -173,10 +173,14 @@ class Judge:
         after = self._edges.written[reader.outputs[0]]
         return reader if after.edges == 1 and not after.graph_output else None
 
-    def _fold(self, node: NodeView, slack: float) -> _Exit | None:
-        """The QuantizeLinear right behind an activation, when it makes the activation redundant."""
+    def _fold(self, node: NodeView, slack: float, *, anywhere: bool = False) -> _Exit | None:
+        """The QuantizeLinear right behind an activation, when it makes the activation redundant; `anywhere`: or the
+        kernel before cuts off what the activation does."""
         quant = self._edges.written[node.outputs[0]].only_quant
-        if quant is None or not self._redundant(node, quant, slack):
+        if quant is None:
+            return None
+        known = node.op == "Relu" or clip_limits(node, self._view) is not None
+        if not (anywhere and known) and not self._redundant(node, quant, slack):
             return None
         return _Exit(node.outputs[0], (node.index,))
 
@@ -423,10 +427,17 @@ class Judge:
         from_outside = self._view.producer(node.inputs[0]) is None and Use(node.index, 0) not in self._edges.reads
         if from_outside and "on_graph_input" in row.requires:
             return Prediction("float", node.op, row.name, self._say("on_graph_input"))
+        if row.alone and self._stands_between(node, row):
+            return Prediction("integer", row.alone, row.name, row.because)
         found = self._fold(node, _EXACT)
         if found is not None and self._written_fixed(found.tensor):
             return Prediction("absorbed", "QuantizeLinear", row.name, self._say("folded"))
         return Prediction("float", node.op, row.name, row.because)
+
+    def _stands_between(self, node: NodeView, row: Row) -> bool:
+        """Whether a node reads integers and nothing but a QuantizeLinear reads what it writes."""
+        read, written = self._edges.reads.get(Use(node.index, 0)), self._edges.written[node.outputs[0]].only_quant
+        return all(quant is not None and quant.dtype in row.activation_types for quant in (read, written))
 
 
 def bias_of_rows(node: NodeView, row: Row, view: GraphView) -> bool:

@@ -23,8 +23,14 @@ def _tensorrt() -> Target:
     return Tensorrt()
 
 
+def _stm32() -> Target:
+    from qdsl.targets.stm32.target import Stm32
+
+    return Stm32()
+
+
 # A new target is one line here, and what it names.
-TARGETS: Mapping[str, Callable[[], Target]] = {"ort": _ort, "tensorrt": _tensorrt}
+TARGETS: Mapping[str, Callable[[], Target]] = {"ort": _ort, "stm32": _stm32, "tensorrt": _tensorrt}
 
 
 def target_of(name: str) -> Target:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qdsl.capability import Capability
     from qdsl.data import Sample
     from qdsl.graph import Model
-    from qdsl.graph.view import GraphView, NodeView
+    from qdsl.graph.view import GraphView
     from qdsl.lang.recipe import InputSpec
     from qdsl.lang.recipe import Target as Block
     from qdsl.predict.bounds import Interval
@@ -44,6 +44,16 @@ class Refusal:
     does: str
     given: str
     because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What a target cannot make of a graph, whatever is planned: `headline` says it whole, `label` in a few words what
+    comes of it, `help` are the cures."""
+
+    headline: str
+    label: str
+    help: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +132,8 @@ class Runtime(Protocol):
         """Why the software would not load the emitted graph; None where it does. `view.opset` is the opset emitted."""
         ...
 
-    def lacks(self, view: GraphView) -> Sequence[NodeView]:
-        """The nodes of operators that the software is known not to have, in graph order."""
+    def lacks(self, view: GraphView, capability: Capability) -> Sequence[Lack]:
+        """What no plan makes good: operators that the software is known not to have, sizes that it has to know."""
         ...
 
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:

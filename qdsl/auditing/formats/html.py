@@ -114,8 +114,7 @@ def _verdict(section: Section) -> Html:
     told = ", ".join(count(number, level.value) for level, number in levels if number) or "nothing found"
     word = next((words for (_, number), words in zip(levels, ("bad", "warn", "open"), strict=True) if number), "good")
     counts = section.counts
-    known = section.predicted and counts.macs
-    share = f", {percent(counts.integer_macs, counts.macs)} of the MACs in {section.multiplied}" if known else ""
+    share = f", {percent(counts.integer_macs, counts.macs)} of the MACs in {section.multiplied}" if counts.macs else ""
     return tag("p", tag("span", told, class_=f"chip {word}"), f" on {plain(section.target)}{share}", class_="verdict")
 
 

@@ -111,8 +111,6 @@ def _runs(report: AuditReport, section: Section) -> Iterator[str]:
 
 def _headline(section: Section) -> str:
     counts = section.counts
-    if not section.predicted:
-        return "what runs is not predicted: this version has no table of it; what is wrong for it is told"
     if not counts.weighted:
         return "nothing in the file multiplies by weights"
     told = ", ".join(f"{done} of {whole} {plain(op)}" for op, (done, whole) in counts.ops.items())

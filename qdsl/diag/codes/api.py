@@ -91,6 +91,12 @@ target ort
         example="",
         verb="explain",
     ),
+    "target-absent": CodeDoc(
+        summary="a verb was asked of a target that this version does not have",
+        explanation="`qdsl targets` lists those that there are.",
+        example="",
+        verb="doctor",
+    ),
     "target-not-in-recipe": CodeDoc(
         summary="`--target` names a target that the recipe does not have",
         explanation="`--target` picks one of the recipe's own `target` statements; it does not add one.",

@@ -74,13 +74,6 @@ CODES: dict[str, CodeDoc] = {
         setup=_MODEL,
         verb="plan",
     ),
-    "target-absent": CodeDoc(
-        summary="The recipe names a target that this version does not emit for.",
-        explanation="The statement is understood and checked, but there is no table and no emitter for it.",
-        example=_recipe("", target='target stm32 { device "STM32H7B3I-DK" }'),
-        setup=_MODEL,
-        verb="plan",
-    ),
     "float-island": CodeDoc(
         summary="Operators stay float between integers, at the price of a Q and a DQ.",
         explanation=(

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from qdsl.capability import Capability
 from qdsl.graph import Model
-from qdsl.graph.view import GraphView, NodeView
+from qdsl.graph.view import GraphView
 from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.rewrite import Trace
 from qdsl.spec.plan import BiasPlan, Flag, Plan, Prediction, TensorPlan, WeightPlan
-from qdsl.targets.base import Misread, Refusal
+from qdsl.targets.base import Lack, Misread, Refusal
 from qdsl.targets.lowerings import foreseen, saved
 from qdsl.targets.onnx_size import float16_reads, kept_floats, predicted_bytes
 from qdsl.targets.ort.predict import predict, predict_edges, refused_tensors
@@ -66,7 +66,7 @@ class OrtRuntime:
             "from opset 21 on, it rewrites such a pair to unsigned and then contradicts itself",
         )
 
-    def lacks(self, view: GraphView) -> Sequence[NodeView]:
+    def lacks(self, view: GraphView, capability: Capability) -> Sequence[Lack]:
         return ()  # a file that it does not load is refused by itself, before anything is planned
 
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:
@@ -84,7 +84,7 @@ class OrtRuntime:
         weights = sorted(plan.weights, key=lambda weight: place[weight.node])
         tensors = {tensor.tensor: tensor for tensor in plan.tensors}
         if plan.mode == "dynamic":
-            from qdsl.targets.ort.dynamic_size import predicted_dynamic_bytes
+            from qdsl.targets.dynamic_size import predicted_dynamic_bytes
 
             whole = predicted_dynamic_bytes(view, float_bytes, tensors, weights)
         else:

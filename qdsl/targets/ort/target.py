@@ -36,11 +36,14 @@ class Ort:
         return OrtRuntime()
 
     def problems(self, block: Block) -> Iterable[Diagnostic]:
+        from qdsl.targets.words_of_c import words_of_c
+
+        yield from words_of_c(block, "ONNX Runtime")
         if block.high_precision is None:
-            return ()
+            return
         headline = "ONNX Runtime has no `high_precision`: its integer kernels on a CPU have float32 beside them"
         cures = ("`keep X in float16` puts nodes X into float16", "`quantize float` makes a float16 build")
-        return (Diagnostic("target-cannot", headline, block.place("high_precision"), help=cures),)
+        yield Diagnostic("target-cannot", headline, block.place("high_precision"), help=cures)
 
     def fitted(self, table: Capability, block: Block | None) -> Capability:
         return table

@@ -9,6 +9,7 @@ from qdsl.diag import Diagnostic, QdslError, Severity
 from qdsl.lang.recipe import Target
 from qdsl.targets.tensorrt.devices import DEVICES, Device, DeviceError, device_named
 from qdsl.targets.tensorrt.versions import NEWEST, Release, VersionError, parse_version
+from qdsl.targets.words_of_c import words_of_c
 
 _OF_CPUS = {
     "threads": "a GPU runs the engine",
@@ -42,6 +43,7 @@ def problems_of(block: Target) -> Iterator[Diagnostic]:
     """What is wrong with version and device, and what TensorRT does not have, each at its line. A version that no
     JetPack of the device brings, though one newer and one older are brought, is a warning."""
     yield from _foreign(block)
+    yield from words_of_c(block, "TensorRT")
     release = device = None
     try:
         release = parse_version(block.version) if block.version is not None else None

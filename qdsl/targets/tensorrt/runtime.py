@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from qdsl.capability import Capability
 from qdsl.graph import Model
-from qdsl.graph.view import GraphView, NodeView
+from qdsl.graph.view import GraphView
 from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, edges_of_plan
 from qdsl.predict.operators import refused_by_tensorrt
 from qdsl.rewrite import Trace
 from qdsl.spec.plan import BiasPlan, Flag, Plan, Prediction, TensorPlan, WeightPlan
-from qdsl.targets.base import Misread, Refusal
+from qdsl.targets.base import Lack, Misread, Refusal
+from qdsl.targets.lacking import operators_lacking
 from qdsl.targets.lowerings import foreseen, saved
 from qdsl.targets.onnx_size import float16_reads, kept_floats, predicted_bytes
 from qdsl.targets.results import Product
@@ -58,9 +59,11 @@ class TensorrtRuntime:
         """Nothing that a plan can ask for once the table took its types."""
         return None
 
-    def lacks(self, view: GraphView) -> Sequence[NodeView]:
+    def lacks(self, view: GraphView, capability: Capability) -> Sequence[Lack]:
         """Operators of ONNX Runtime alone, such as FusedConv: the parser finds no plugin of that name."""
-        return tuple(node for node in view.nodes if refused_by_tensorrt(node))
+        found = [node for node in view.nodes if refused_by_tensorrt(node)]
+        cure = "give it the model as it was before an optimizer of another runtime wrote these"
+        return operators_lacking(found, capability.title, "it would refuse the file", cure)
 
     def misreads(self, model: Model, view: GraphView, products: Iterable[Product]) -> Misread | None:
         """Unknown: no engine is run here."""

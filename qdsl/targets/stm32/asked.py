@@ -1,0 +1,64 @@
+"""What a recipe asks of the C: for which board, made for what, rounded how; and what is wrong with that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from qdsl.diag import Diagnostic
+from qdsl.lang.recipe import Target
+from qdsl.spec.plan import Plan
+from qdsl.targets.stm32.boards import BOARDS, Board, BoardError, board_named
+
+_NOTHING = {
+    "version": "the C needs no software on the board",
+    "threads": "a Cortex-M has one core that runs it",
+    "cpu": "no kind of CPU takes part: the C computes the same on every core",
+    "exact": "its kernels add in int32, which no product saturates",
+    "high_precision": "what is not quantized computes in float32",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What C is made for; `board` None where the recipe names none."""
+
+    board: Board | None = None
+    optimize: str = "speed"
+    rounding: str = "ort"
+    integers: bool = False  # whether graph inputs and outputs are int8
+
+
+def asked(plan: Plan) -> Asked:
+    """What the recipe of a plan asks, which `problems_of` found nothing wrong with."""
+    facts = (fact for fact in plan.facts if fact.kind == "target" and fact.name == plan.target)
+    said = {name: value for fact in facts for name, value in fact.settings}
+    return Asked(
+        board_named(said["device"]) if "device" in said else None,
+        said.get("optimize", "speed"),
+        said.get("rounding", "ort"),
+        "io" in said,
+    )
+
+
+def problems_of(block: Target) -> Iterator[Diagnostic]:
+    """What is wrong with a `target stm32` block, each at its line."""
+    for word, place in block.places:
+        if word in _NOTHING:
+            headline = f"`{word}` says nothing to STM32"
+            yield Diagnostic("target-cannot", headline, place, _NOTHING[word], (f"take `{word}` out",))
+    if block.io is not None and block.io.name != "int8":
+        headline = f"graph inputs and outputs are int8 on STM32, not {block.io.name}"
+        yield Diagnostic("target-cannot", headline, block.place("io"), help=("write `io int8`",))
+    if block.device is not None:
+        yield from _device(block, block.device)
+
+
+def _device(block: Target, name: str) -> Iterator[Diagnostic]:
+    try:
+        board_named(name)
+    except BoardError as error:
+        names = error.near or tuple(BOARDS)
+        told = ", ".join(f"`{each}`" for each in names)
+        cure = f"{'the nearest are' if error.near else 'known are'} {told}"
+        yield Diagnostic("stm32-board", str(error), block.place("device"), help=(cure,))

@@ -1,0 +1,99 @@
+"""STM32 as a target: C for a Cortex-M that computes in integers, and the Q/DQ file that it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qdsl.diag import Diagnostic, Span
+from qdsl.spec.abilities import Abilities
+from qdsl.targets.base import Bench, Deployed, Runner, Runtime
+from qdsl.targets.results import Built, Emitted, NotHere, Product, Ran, Verification
+
+if TYPE_CHECKING:
+    from qdsl.calibrate import Ranges
+    from qdsl.capability import Capability
+    from qdsl.data import Sample
+    from qdsl.graph import Model
+    from qdsl.lang.recipe import InputSpec
+    from qdsl.lang.recipe import Target as Block
+    from qdsl.provenance.records import Provenance
+    from qdsl.spec.plan import Plan
+
+NO_BOARD = NotHere("no board is here: it is built into your firmware (c/ beside the model)")
+NO_C = NotHere("C is made of a plan, and nothing was planned for this file")
+
+
+class Stm32:
+    """See `qdsl.targets.base.Target`. What an artifact computes is seen here, to the bit; how fast a board does it is
+    not."""
+
+    name = "stm32"
+    table = "stm32"
+    runs_as = "its graph in ONNX Runtime, no board"
+
+    @property
+    def runtime(self) -> Runtime:
+        from qdsl.targets.stm32.runtime import Stm32Runtime
+
+        return Stm32Runtime()
+
+    def problems(self, block: Block) -> Iterable[Diagnostic]:
+        from qdsl.targets.stm32.asked import problems_of
+
+        return problems_of(block)
+
+    def fitted(self, table: Capability, block: Block | None) -> Capability:
+        return table
+
+    def abilities(self) -> Abilities:
+        from qdsl.targets.stm32.abilities import abilities
+
+        return abilities()
+
+    def emit(
+        self,
+        model: Model,
+        plan: Plan,
+        ranges: Ranges,
+        out_dir: Path,
+        *,
+        inputs: Iterable[InputSpec] = (),
+        provenance: Provenance | None = None,
+    ) -> Emitted:
+        from qdsl.targets.stm32.emit import emit
+
+        return emit(model, plan, ranges, out_dir, inputs=inputs, provenance=provenance)
+
+    def publish(self, emitted: Emitted, directory: Path) -> Emitted:
+        from qdsl.targets.onnx_file import publish
+
+        return publish(emitted, directory)
+
+    def build(self, emitted: Emitted, plan: Plan) -> Built | NotHere:
+        return NO_BOARD
+
+    def verify(
+        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
+    ) -> Verification:
+        from qdsl.targets.stm32.verify import verify
+
+        return verify(model, emitted, plan, samples, count=count, source=source)
+
+    def kernels(self, model: Path | bytes, span: Span | None = None) -> Mapping[str, Ran] | NotHere:
+        return NO_C
+
+    def products(self, model: Path | bytes, family: str, span: Span | None = None) -> Iterator[Product] | NotHere:
+        return NO_C
+
+    def runner(self, emitted: Emitted, threads: int | None = None, *, as_written: bool = False) -> Runner:
+        from qdsl.targets.as_written import AsWritten
+
+        return AsWritten(emitted.model, threads, span=emitted.span)
+
+    def bench(self, model: Model, ranges: Ranges, folder: Path, threads: int) -> Bench | NotHere:
+        return NO_BOARD
+
+    def deployed(self, emitted: Emitted) -> Sequence[Deployed | NotHere]:
+        return (NO_BOARD,)
