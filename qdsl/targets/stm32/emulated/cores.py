@@ -34,5 +34,6 @@ CORES: Mapping[str, Core] = {
 # twice.
 FLAGS = (
     *("-std=c11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-ffunction-sections", "-fdata-sections"),
+    "-fno-tree-loop-distribute-patterns",  # else loops become calls of memset and memcpy
     *("-Wall", "-Wextra", "-Wconversion"),
 )

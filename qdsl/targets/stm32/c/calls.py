@@ -1,0 +1,50 @@
+"""Which kernel computes an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any
+
+from qdsl.integer import records
+from qdsl.integer.records import IntegerGraph, Op
+from qdsl.targets.stm32.c import conv_calls, move_calls, pool_calls, value_calls
+from qdsl.targets.stm32.c.records import Call, Wish
+
+Caller = Callable[[Any, IntegerGraph], Call]
+
+# Of int8, and of what is no arithmetic.
+CALLERS: Mapping[type[Op], Caller] = {
+    records.Binary: value_calls.binary,
+    records.Table: value_calls.table,
+    records.Softmax: value_calls.softmax,
+    records.Quantize: value_calls.quantize,
+    records.Dequantize: value_calls.dequantize,
+    records.MaxPool: pool_calls.max_pool,
+    records.AveragePool: pool_calls.average_pool,
+    records.Concat: move_calls.concat,
+    records.Resize: move_calls.resize,
+    records.Pad: move_calls.pad,
+    records.Reshape: move_calls.reshape,
+    records.Transpose: move_calls.transpose,
+    records.Slice: move_calls.slices,
+}
+
+
+def call_of(op: Op, graph: IntegerGraph, wish: Wish) -> Call:
+    """Raises ValueError for an operator that no kernel computes."""
+    if isinstance(op, records.Conv):
+        return conv_calls.conv_call(op, graph, wish)
+    if isinstance(op, records.Dense):
+        return conv_calls.dense_call(op, graph, wish)
+    caller = CALLERS.get(type(op))
+    if caller is None:
+        raise ValueError(f"no kernel computes {type(op).__name__} ({op.node})")
+    return caller(op, graph)
+
+
+def products(op: Op, graph: IntegerGraph) -> int:
+    """Multiply-accumulates of an operator: those of convolutions and matrices, biases not counted."""
+    if isinstance(op, records.Conv | records.FloatConv | records.Dense | records.FloatDense):
+        return prod(graph.tensors[op.output].shape) * prod(op.weight.shape[1:])
+    return 0

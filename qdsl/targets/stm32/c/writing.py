@@ -1,0 +1,103 @@
+"""An integer graph, placed in memory, as a folder of C."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from qdsl.integer.records import IntegerGraph
+from qdsl.targets.stm32.c.calls import products
+from qdsl.targets.stm32.c.example import Levels, example_h
+from qdsl.targets.stm32.c.network_c import network_c
+from qdsl.targets.stm32.c.network_h import network_h
+from qdsl.targets.stm32.c.records import Placed
+from qdsl.targets.stm32.c.tables import Tables, tables_of
+
+KERNELS = Path(__file__).resolve().parent.parent / "kernels"
+PROJECT = KERNELS.parent / "project"
+# What is written beside the network as it stands.
+BESIDE = (
+    *("README.md", "Makefile", "CMakeLists.txt", "main.c", "start.c", "stm32h7b3.ld"),
+    *("mps2.ld", "emulated.c", "emulated.h", "host.c", "host.h"),
+)
+FIRST, LAST = "common.h", "driver.h"  # of kernels.h, whatever is between
+
+
+@dataclass(frozen=True, slots=True)
+class CStep:
+    """One step of network.c: its ONNX nodes and kernels in order, its multiply-accumulates, what it writes, and where
+    in the arena that is."""
+
+    nodes: tuple[str, ...]
+    kernels: tuple[str, ...]
+    macs: int
+    output: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class CFiles:
+    """What was written: `files` by name; `arena` and `constants` are bytes, `hash` is what network_about tells."""
+
+    folder: Path
+    files: tuple[str, ...]
+    arena: int
+    constants: int
+    macs: int
+    hash: str
+    steps: tuple[CStep, ...]
+
+
+def write_c(graph: IntegerGraph, placed: Placed, folder: Path, *, levels: Levels | None = None) -> CFiles:
+    """Write network.h, network.c, weights.h and kernels.h into `folder`, which is made, and what makes a program of
+    them. `levels` is what the example makes of a pixel (`qdsl.targets.stm32.c.example.levels_of`)."""
+    tables = tables_of(graph, placed)
+    macs = sum(products(op, graph) for op in graph.ops)
+    kernels, weights = kernels_h(tables.files), weights_h(tables)
+    tables_text = network_c(tables, macs, "")
+    digest = hashlib.sha256("\0".join((kernels, weights, tables_text)).encode()).hexdigest()
+    files = {
+        "network.h": network_h(graph, placed.size, len(tables.steps)),
+        "network.c": network_c(tables, macs, digest),
+        "weights.h": weights,
+        "kernels.h": kernels,
+        "example.h": example_h(levels),
+        **{name: (PROJECT / name).read_text(encoding="ascii") for name in BESIDE},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="ascii")
+    return CFiles(
+        folder,
+        tuple(files),
+        placed.size,
+        sum(tables.constants.sizes.values()),
+        macs,
+        digest,
+        tuple(_steps(tables)),
+    )
+
+
+def _steps(tables: Tables) -> Iterable[CStep]:
+    for step in tables.steps:
+        output = step.calls[-1].op.output
+        yield CStep(
+            tuple(call.op.node for call in step.calls),
+            tuple(call.kernel for call in step.calls),
+            sum(products(call.op, tables.graph) for call in step.calls),
+            output,
+            tables.placed.tensors[output],
+        )
+
+
+def kernels_h(files: Iterable[str]) -> str:
+    """The kernel sources named, each once, between what all need and what runs them."""
+    names = dict.fromkeys((FIRST, *files, LAST))
+    return "\n".join((KERNELS / name).read_text(encoding="ascii") for name in names)
+
+
+def weights_h(tables: Tables) -> str:
+    head = "/* Weights and tables, as the kernels read them. */\n\n"
+    return head + "\n".join(tables.constants.text)
