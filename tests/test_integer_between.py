@@ -86,13 +86,13 @@ def test_many_sums_and_products(seed: int, kind: str, a: Encoding, b: Encoding, 
 def test_every_pair_of_codes(kind: str) -> None:
     """Where sums are rounded in between decides one result in some hundred thousand."""
     draw = np.random.default_rng(7)
-    for _ in range(40):
+    for _ in range(100):
         a, b = (Encoding(float(np.float32(draw.uniform(0.01, 0.1))), int(draw.integers(-128, 128))) for _ in range(2))
         y = Encoding(float(np.float32(draw.uniform(0.02, 0.2))), int(draw.integers(-128, 128)))
-        case = binary_case(0, kind, a, b, y, ((65536,), (65536,)))
-        first, second = np.meshgrid(CODES, CODES)
-        pairs = {"a": first.reshape(-1), "b": second.reshape(-1)}
-        assert unlike(Case(case.proto, case.graph, pairs, case.kinds)) == 0
+        along, across = np.tile(CODES, (256, 1)), CODES[:, None]
+        for first, second in ((along, across), (across, along), (along, along.T.copy())):
+            case = binary_case(0, kind, a, b, y, (first.shape, second.shape))
+            assert unlike(Case(case.proto, case.graph, {"a": first, "b": second}, case.kinds)) == 0
 
 
 @given(SEEDS, st.lists(st.tuples(ENCODINGS, st.integers(1, 5)), min_size=2, max_size=4), st.booleans(), ENCODINGS)
@@ -168,15 +168,15 @@ def test_tables(function: str) -> None:
     assert steps_apart(function, 1, 3) == (0, 0)
 
 
-# Functions of the C library, rounded otherwise in float32: how many of 256,000 entries at most, each by one step.
-NEARLY = {"Celu": 20, "Elu": 20, "Selu": 20, "Mish": 3, "Softplus": 3, "Erf": 3, "Exp": 3, "Log": 3, "Sin": 3, "Cos": 3}
+# Of the C library, and rounded otherwise in float32: of 102,400 entries one may be one step away. None of this seed is.
+NEARLY = ("Celu", "Elu", "Selu", "Mish", "Softplus", "Erf", "Exp", "Log", "Sin", "Cos", "Gelu", "GeluTanh")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("function", TOLD)
 def test_many_tables(function: str) -> None:
-    differ, most = steps_apart(function, 2, 1000)
-    assert differ <= NEARLY.get(function, 0) and most <= 1, (differ, most)
+    differ, most = steps_apart(function, 2, 400)
+    assert (differ, most) <= ((1, 1) if function in NEARLY else (0, 0))
 
 
 def into_and_out(x: np.ndarray[Any, Any], y: Encoding) -> Case:

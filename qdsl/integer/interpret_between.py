@@ -35,7 +35,9 @@ def binary(op: Binary, values: Values) -> Array:
         return rule(exact.centred(a, x.zero), exact.centred(b, y.zero), x, y, z, low, high)
     if op.kind == "mul":
         return multiplied(a, b, x, y, z, low, high)
-    return added(a, b, x, y, z, low, high, alone(op, values))
+    if first_stands(op, values):
+        return added(b, a, y, x, z, low, high)
+    return added(a, b, x, y, z, low, high)
 
 
 def in_float(kind: str, a: Array, b: Array, z: Encoding, low: float, high: float) -> Array:
@@ -52,34 +54,23 @@ def multiplied(a: Array, b: Array, x: Encoding, y: Encoding, z: Encoding, low: f
     return exact.to_codes_with_zero(products * ratio + F32(z.zero), low, high)
 
 
-def added(
-    a: Array, b: Array, x: Encoding, y: Encoding, z: Encoding, low: float, high: float, single: int | None
-) -> Array:
-    """QLinearAdd, as with AVX2: all zero points are one float32 summand, and each input is multiplied and added with
-    one rounding, the second input first. `single` is the input that a run of the other meets as one number: its product
-    is rounded by itself."""
+def added(a: Array, b: Array, x: Encoding, y: Encoding, z: Encoding, low: float, high: float) -> Array:
+    """QLinearAdd, as with AVX2: all zero points are one float32 summand; each input is multiplied and added with one
+    rounding, the second input first."""
     ratio_a, ratio_b = F32(x.scale) / F32(z.scale), F32(y.scale) / F32(z.scale)
-    constant = F32(z.zero) - (ratio_a * F32(x.zero) + ratio_b * F32(y.zero))
-    first, second = a.astype(F32), b.astype(F32)
-    if single == 0:
-        steps = exact.fused(second, ratio_b, constant + first * ratio_a)
-    elif single == 1:
-        steps = exact.fused(first, ratio_a, constant + second * ratio_b)
-    else:
-        steps = exact.fused(first, ratio_a, exact.fused(second, ratio_b, constant))
+    constant = F32(z.zero) - exact.fused(ratio_a, F32(x.zero), ratio_b * F32(y.zero))
+    steps = exact.fused(a.astype(F32), ratio_a, exact.fused(b.astype(F32), ratio_b, constant))
     return exact.to_codes_with_zero(steps, low, high)
 
 
-def alone(op: Binary, values: Values) -> int | None:
-    """Which input stands still while the other runs, in the order of ONNX; None where both run."""
-    shapes = [in_onnx_order(values, name) for name in (*op.inputs, op.output)]
-    rank = len(shapes[2])
-    a, b, out = ((1,) * (rank - len(shape)) + shape for shape in shapes)
-    for one, other, size in zip(reversed(a), reversed(b), reversed(out), strict=True):
-        if size == 1:
-            continue
-        return None if one == other else 0 if one == 1 else 1
-    return 0
+def first_stands(op: Binary, values: Values) -> bool:
+    """Whether the first input is one number along the innermost axis, in the order of ONNX, that is longer than 1."""
+    shapes = [in_onnx_order(values, name) for name in op.inputs]
+    rank = max(map(len, shapes))
+    a, b = ((1,) * (rank - len(shape)) + shape for shape in shapes)
+    pairs = ((one, other) for one, other in zip(reversed(a), reversed(b), strict=True) if (one, other) != (1, 1))
+    innermost = next(pairs, None)
+    return innermost is not None and innermost[0] == 1
 
 
 def in_onnx_order(values: Values, name: str) -> tuple[int, ...]:

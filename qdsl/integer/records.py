@@ -145,9 +145,8 @@ class Binary(Op):
     in float32, the zero point inside the rounding; then clipped.
     - mul: rint(f32(f32(f32((a - a_zero) * (b - b_zero)) * r) + y_zero)), r = f32(f32(a_scale * b_scale) / y_scale);
     - add: rint(fma(a, ra, fma(b, rb, c))), ra = f32(a_scale / y_scale), rb = f32(b_scale / y_scale),
-      c = f32(y_zero - f32(f32(ra * a_zero) + f32(rb * b_zero))); a and b are the codes themselves. Where one input
-      stands still along the innermost axis of ONNX (`qdsl.integer.interpret_between.alone`), say b, it is
-      rint(fma(a, ra, f32(c + f32(b * rb))));
+      c = f32(y_zero - fma(ra, a_zero, f32(rb * b_zero))); a and b are the codes themselves. Where the first input
+      stands still along the innermost axis of ONNX (`qdsl.integer.interpret_between.first_stands`), they trade places;
     - sub and div, which no runtime has: in float32 between Dequantize and Quantize."""
 
     kind: Literal["add", "sub", "mul", "div"]

@@ -41,7 +41,7 @@ def centred(codes: Array, zero: int) -> Array:
     return counts
 
 
-def fused(a: Array, b: Array | np.float32, c: Array | np.float32) -> Array:
+def fused(a: Array | np.float32, b: Array | np.float32, c: Array | np.float32) -> Array:
     """a * b + c of float32, rounded once. Exact where the sum fits the 53 bits of a float64 between, as for codes."""
     once: Array = (np.asarray(a, np.float64) * np.asarray(b, np.float64) + np.asarray(c, np.float64)).astype(F32)
     return once
