@@ -82,7 +82,7 @@ class Placed:
     `Call.behind` bytes before it, after a pipeline far enough that no row lies over what a later row is computed of.
     A call that needs 0 bytes may write a row over the row that it is computed of.
 
-    `size` is what this plan takes, `bound` what none for the same wish can go below."""
+    `size` is what this plan takes, `bound` what none of these steps can go below; with `optimize ram`, of any steps."""
 
     steps: tuple[Step, ...]
     tensors: dict[str, int]

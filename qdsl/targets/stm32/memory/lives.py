@@ -26,10 +26,10 @@ class Lives:
 def lives(graph: IntegerGraph, steps: Sequence[Step]) -> Lives:
     """Inputs of the graph live from before the first step on, outputs beyond the last one."""
     root = roots(graph)
-    ends = _ends(graph, steps, root)
+    whole = ends(graph, steps, root)
     buffers: list[Buffer] = []
     tensors: dict[str, int] = {}
-    for name, (first, last) in ends.items():
+    for name, (first, last) in whole.items():
         tensors[name] = len(buffers)
         tensor = graph.tensors[name]
         buffers.append(Buffer(name, size_of(tensor), first, last, align_of(tensor)))
@@ -44,13 +44,13 @@ def lives(graph: IntegerGraph, steps: Sequence[Step]) -> Lives:
             scratch[at] = len(buffers)
             buffers.append(Buffer(f"scratch of {step.calls[-1].op.output}", most, at, at))
         output = tensors[root[step.calls[-1].op.output]]
-        for name, distance in _shared(graph, step, root).items():
+        for name, distance in shared(graph, step, root).items():
             if buffers[tensors[name]].last == at and distance is not None:
                 gaps[output, tensors[name]] = min(distance, buffers[output].size)
     return Lives(Problem(tuple(buffers), gaps), tensors, rings, scratch)
 
 
-def _ends(graph: IntegerGraph, steps: Sequence[Step], root: dict[str, str]) -> dict[str, tuple[int, int]]:
+def ends(graph: IntegerGraph, steps: Sequence[Step], root: dict[str, str]) -> dict[str, tuple[int, int]]:
     """The first and the last step of each tensor that lies in the arena as a whole."""
     first = dict.fromkeys(graph.inputs, -1)
     last = dict.fromkeys(graph.inputs, -1)
@@ -69,7 +69,7 @@ def _ends(graph: IntegerGraph, steps: Sequence[Step], root: dict[str, str]) -> d
     return {name: (first[name], last[name]) for name in first}
 
 
-def _shared(graph: IntegerGraph, step: Step, root: dict[str, str]) -> dict[str, int | None]:
+def shared(graph: IntegerGraph, step: Step, root: dict[str, str]) -> dict[str, int | None]:
     """How far behind each tensor that a step reads its output has to begin; None where they may not share memory."""
     found: dict[str, int | None] = {}
     for name, distance in behind(graph, step):

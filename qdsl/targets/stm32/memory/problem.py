@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,17 @@ class Problem:
 
     def gap(self, below: int, above: int) -> int:
         return self.gaps.get((below, above), self.buffers[below].size)
+
+    def during(self, first: int, last: int) -> Problem:
+        """What lives in some steps, as if there were no others."""
+        kept = [at for at, each in enumerate(self.buffers) if each.first <= last and each.last >= first]
+        number = {at: new for new, at in enumerate(kept)}
+        buffers = tuple(
+            replace(each, first=max(first, each.first), last=min(last, each.last))
+            for each in (self.buffers[at] for at in kept)
+        )
+        gaps = {(number[a], number[b]): gap for (a, b), gap in self.gaps.items() if a in number and b in number}
+        return Problem(buffers, gaps)
 
     def end(self, addresses: list[int]) -> int:
         """Where the highest buffer ends."""

@@ -8,6 +8,7 @@ longer needed, or, the last call, to a tensor.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from qdsl.integer.records import IntegerGraph
 from qdsl.targets.stm32.c.records import Call, Step
@@ -15,11 +16,29 @@ from qdsl.targets.stm32.memory.tensors import row_of
 
 
 def ring_rows(graph: IntegerGraph, step: Step) -> dict[str, int]:
-    """Of each tensor inside a pipeline, the rows that are kept: as many as the window of its reader reaches."""
+    """Of each tensor inside a pipeline, the rows that are kept: as many as the window of its reader reaches, or fewer
+    where it never lies on so many."""
+    if len(step.calls) == 1:
+        return {}
+    due = [each[-1] for each in _done(graph, step.calls)]
+    pairs = pairwise(step.calls)
     return {
-        call.op.output: min(graph.tensors[call.op.output].shape[1], reach(reader))
-        for call, reader in zip(step.calls, step.calls[1:], strict=False)
+        call.op.output: _kept(graph, call, reader, last) for (call, reader), last in zip(pairs, due[1:], strict=True)
     }
+
+
+def _kept(graph: IntegerGraph, call: Call, reader: Call, last: int) -> int:
+    """The most rows from the first that is still needed to the last that is there, when a row of the reader is due;
+    `last` is the last that is."""
+    rows, stride, dilation, above = reader.window
+    height = graph.tensors[call.op.output].shape[1]
+    needed, most = height, 1
+    for row in range(last, -1, -1):
+        first = row * stride - above
+        under = [at for at in range(first, first + rows * dilation, dilation) if 0 <= at < height]
+        needed = min([needed, *under])
+        most = max(most, min(height, first + reach(reader)) - needed)
+    return most
 
 
 def reach(call: Call) -> int:
