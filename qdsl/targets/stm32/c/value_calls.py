@@ -7,8 +7,9 @@ from math import prod
 
 import numpy as np
 
-from qdsl.integer.interpret_between import alone
+from qdsl.integer.interpret_between import first_stands
 from qdsl.integer.records import Binary, Dequantize, IntegerGraph, Quantize, Softmax, Table, Tensor
+from qdsl.integer.rounding import fused
 from qdsl.integer.tables import softmax_exps
 from qdsl.integer.values import Values
 from qdsl.targets.stm32.c.pool_calls import bounds, encoding
@@ -35,10 +36,8 @@ def binary(op: Binary, graph: IntegerGraph) -> Call:
 def _kernel(op: Binary, graph: IntegerGraph) -> tuple[str, tuple[str, ...]]:
     if op.kind != "add":
         return f"qdsl_{op.kind}", (f"{op.kind}.h",)
-    still = alone(op, Values(graph, "ort", {}))
-    if still is None:
-        return "qdsl_add", ("add.h",)
-    return ("qdsl_add_to_a", ("add_to_a.h",)) if still == 1 else ("qdsl_add_to_b", ("add_to_b.h",))
+    turned = first_stands(op, Values(graph, "ort", {}))
+    return ("qdsl_add_turned", ("add_turned.h",)) if turned else ("qdsl_add", ("add.h",))
 
 
 def _scales(op: Binary, sources: tuple[Tensor, ...], out: Tensor, kernel: str) -> tuple[tuple[str, int | float], ...]:
@@ -48,7 +47,9 @@ def _scales(op: Binary, sources: tuple[Tensor, ...], out: Tensor, kernel: str) -
     constant = F32(z.zero)
     if op.kind == "add":
         ratios = scales[0] / scales[2], scales[1] / scales[2]
-        constant = F32(z.zero) - (ratios[0] * F32(x.zero) + ratios[1] * F32(y.zero))
+        zeros = [(ratios[0], F32(x.zero)), (ratios[1], F32(y.zero))]
+        (ratio, zero), (other, its) = reversed(zeros) if kernel == "qdsl_add_turned" else zeros
+        constant = F32(z.zero) - F32(fused(ratio, zero, other * its))
         scales = *ratios, scales[2]
     elif op.kind == "mul":
         scales = scales[0], scales[1], F32(scales[0] * scales[1]) / scales[2]
