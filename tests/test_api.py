@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from compile_tools import HEAD, ROOT, environment, project
+from seeds import few_of
 
 import qdsl
 import qdsl.api
@@ -26,7 +27,7 @@ def python(program: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "before", ["", "import qdsl.spec.plan\n", "from qdsl.plan import decide\n", "import qdsl.cli\n"]
+    "before", few_of(["", "from qdsl.plan import decide\n", "import qdsl.spec.plan\n", "import qdsl.cli\n"], 2)
 )
 def test_plan_is_a_call_and_a_package(before: str, tmp_path: Path) -> None:
     recipe = project(tmp_path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +28,27 @@ target ort {{ {target} }}
 """
 
 
-def quantized(folder: Path) -> Path:
-    """A model that qdsl quantized, with the pictures that it was calibrated on."""
-    coloured(folder)
-    path = write(folder, mean_colour(np.eye(3)[::-1].copy()), "classification on val", 'folder "photos"')
-    made = qdsl.compile(path, out=folder / "first", lock=False)
-    return made.targets[0].emitted.model
+@cache
+def _quantized(shared: Path) -> Path:
+    coloured(shared)
+    path = write(shared, mean_colour(np.eye(3)[::-1].copy()), "classification on val", 'folder "photos"')
+    qdsl.compile(path, out=shared / "first", lock=False)
+    return shared
+
+
+Quantized = Callable[[Path], Path]
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> Quantized:
+    """Puts a model that qdsl quantized into a folder, with the pictures that it was calibrated on."""
+    made = tmp_path_factory.mktemp("quantized")
+
+    def copied(folder: Path) -> Path:
+        shutil.copytree(_quantized(made), folder, dirs_exist_ok=True)
+        return folder / "first" / "demo" / "ort" / "model.onnx"
+
+    return copied
 
 
 def recipe(folder: Path, model: Path, rest: str = "", body: str = "", target: str = "threads 1") -> Path:
@@ -42,7 +60,7 @@ def recipe(folder: Path, model: Path, rest: str = "", body: str = "", target: st
     return path
 
 
-def test_the_file_is_the_artifact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_file_is_the_artifact(quantized: Quantized, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = quantized(tmp_path)
     wanted = "evaluate classification on val { require top1 >= 0.7; require size <= 1 MB }"
     path = recipe(tmp_path, model, wanted)
@@ -67,7 +85,7 @@ def test_the_file_is_the_artifact(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("apart", [False, True])
-def test_nodes_without_names_are_found(apart: bool, tmp_path: Path) -> None:
+def test_nodes_without_names_are_found(quantized: Quantized, apart: bool, tmp_path: Path) -> None:
     """Files of others may name no node; their weights may lie beside them."""
     proto = onnx.load(quantized(tmp_path))
     for node in proto.graph.node:
@@ -106,7 +124,9 @@ def test_external_data_comes_along(tmp_path: Path) -> None:
     assert (made.directory / "large.bin").read_bytes() == (tmp_path / "large.bin").read_bytes()
 
 
-def test_plan_reads_no_runtime_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_reads_no_runtime_and_says_so(
+    quantized: Quantized, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["plan", str(recipe(tmp_path, quantized(tmp_path)))]) == 0
     shown = capsys.readouterr()
     assert "the file as it is" in shown.out and "what runs in integers, `compile` shows" in shown.out
@@ -127,7 +147,9 @@ REFUSED: list[tuple[str, str, str, str]] = [
 
 
 @pytest.mark.parametrize(("rest", "body", "target", "code"), REFUSED)
-def test_what_would_change_or_compare_is_refused(rest: str, body: str, target: str, code: str, tmp_path: Path) -> None:
+def test_what_would_change_or_compare_is_refused(
+    quantized: Quantized, rest: str, body: str, target: str, code: str, tmp_path: Path
+) -> None:
     path = recipe(tmp_path, quantized(tmp_path), rest, body, target)
     with pytest.raises(QdslError) as caught:
         qdsl.plan(path)
@@ -135,7 +157,7 @@ def test_what_would_change_or_compare_is_refused(rest: str, body: str, target: s
     assert found.code == code and found.help and found.span is not None
 
 
-def test_a_quantized_file_is_told_how_to_be_measured(tmp_path: Path) -> None:
+def test_a_quantized_file_is_told_how_to_be_measured(quantized: Quantized, tmp_path: Path) -> None:
     path = recipe(tmp_path, quantized(tmp_path))
     path.write_text(path.read_text().replace("quantize none", "quantize float { weights float16 }"))
     with pytest.raises(QdslError, match="already-quantized") as caught:

@@ -18,6 +18,7 @@ from onnx import ModelProto, numpy_helper
 
 import qdsl
 from qdsl.calibrate.means import channel_means
+from qdsl.cli import main
 from qdsl.data import Dataset, ModelInput
 from qdsl.data import open as open_data
 from qdsl.diag import Diagnostics, QdslError
@@ -183,11 +184,13 @@ def test_the_lock_gives_the_same_bytes_without_data(tmp_path: Path) -> None:
     assert sum(line.startswith("mean ") for line in text.splitlines()) == len(first.ranges.means) > 0
 
 
-def test_plan_tells_that_the_lock_has_the_means(tmp_path: Path) -> None:
+def test_plan_tells_that_the_lock_has_the_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = project(tmp_path, IMPROVED)
-    assert "open: biases of" in cli("plan", recipe).stdout
+    assert main(["plan", str(recipe)]) == 0
+    assert "open: biases of" in capsys.readouterr().out
     qdsl.compile(recipe, out=tmp_path / "one")
-    shown = cli("plan", recipe).stdout
+    assert main(["plan", str(recipe)]) == 0
+    shown = capsys.readouterr().out
     assert "locked: biases of" in shown and "open:" not in shown
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bad_setups import CALLS, SETUPS, build
+from test_floors import tree
 
 from qdsl.cli import main
 from qdsl.diag import QdslError
@@ -104,7 +105,17 @@ def test_the_example_raises_its_code(
             assert one["span"] or code in PLACELESS, "an error has a place"
 
 
-@pytest.mark.parametrize("code", sorted(code for code, doc in CODES.items() if doc.verb == "library"))
+SLOW = {"calibration-shard"}  # test_sharding.py has one that fails
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(code, marks=[pytest.mark.slow] if code in SLOW else [])
+        for code, doc in sorted(CODES.items())
+        if doc.verb == "library"
+    ],
+)
 def test_the_call_raises_its_code(code: str, tmp_path: Path) -> None:
     with pytest.raises(QdslError) as caught:
         CALLS[code](tmp_path)
@@ -131,7 +142,7 @@ def test_every_code_is_documented(code: str) -> None:
 def trees() -> list[tuple[str, ast.Module]]:
     """Every module that can raise something, by its path."""
     return [
-        (str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8")))
+        (str(path.relative_to(ROOT)), tree(path))
         for folder in ("qdsl", "passes")
         for path in sorted((ROOT / folder).rglob("*.py"))
         if "codes" not in path.parts
@@ -140,8 +151,8 @@ def trees() -> list[tuple[str, ast.Module]]:
 
 def test_what_is_raised_is_registered() -> None:
     unknown = []
-    for path, tree in trees():
-        for node in ast.walk(tree):
+    for path, found in trees():
+        for node in ast.walk(found):
             if isinstance(node, ast.Call) and node.args:
                 unknown += [f"{path}:{node.lineno}: {code}" for code in _codes_of(node) if code not in CODES]
     assert not unknown
@@ -167,8 +178,8 @@ def test_what_is_registered_stands_in_the_source() -> None:
     """As a text of its own, or as the kind of thing that is unknown (`"data"` for `unknown-data`)."""
     texts = {
         node.value
-        for _, tree in trees()
-        for node in ast.walk(tree)
+        for _, found in trees()
+        for node in ast.walk(found)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     kinds = {f"unknown-{text.replace(' ', '-')}" for text in texts}

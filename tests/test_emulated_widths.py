@@ -30,10 +30,10 @@ def _carried_out(seed: int, width: str) -> tuple[Plan, bytes]:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("first", few_of(range(0, 40, 20), 1))
+@pytest.mark.parametrize("first", few_of(range(0, 40, 10), 1))
 def test_prediction_is_reality(width: str, first: int) -> None:
     integers = 0
-    for seed in range(first, first + 20):
+    for seed in range(first, first + 10):
         plan, data = _carried_out(seed, width)
         ran = read(data, counts=False).nodes
         wrong = [
@@ -43,7 +43,7 @@ def test_prediction_is_reality(width: str, first: int) -> None:
         ]
         assert not wrong, f"seed {seed}"
         integers += sum(node.prediction.runs == "integer" for node in plan.nodes)
-    assert integers > 60
+    assert integers > 25
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import pytest
 from bad_setups import build
-from compile_tools import cli
 
 import qdsl
 from qdsl.api.compiling import CompileResult
+from qdsl.cli import main
 from qdsl.diag import Diagnostic
 from qdsl.diag.codes.finding import CODES
 
@@ -99,13 +99,14 @@ def test_the_finding_is_the_same_from_the_lock_and_without_data(tmp_path: Path) 
     assert found(compiled(recipe, locked=True), "range-disparity") == first
 
 
-def test_the_command_tells_it_in_words_and_in_json(tmp_path: Path) -> None:
+def test_the_command_tells_it_in_words_and_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = written(tmp_path, "range-disparity")
-    said = cli("compile", recipe, "--out", tmp_path / "build", "--no-lock")
-    assert "warning[range-disparity]" in said.stderr and 'help: keep "join1" in float32' in said.stderr
-    (told,) = json.loads(cli("compile", recipe, "--out", tmp_path / "build", "--no-lock", "--json").stdout)[
-        "diagnostics"
-    ]
+    words = ["compile", str(recipe), "--out", str(tmp_path / "build"), "--no-lock"]
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert "warning[range-disparity]" in said and 'help: keep "join1" in float32' in said
+    assert main([*words, "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["diagnostics"]
     assert (told["code"], told["help"]) == ("range-disparity", ['keep "join1" in float32'])
 
 

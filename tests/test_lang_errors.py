@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 from bad_setups import build
+from seeds import few_of
 
 from qdsl.diag import QdslError, render_all
 from qdsl.diag.codes.lang import CODES
@@ -179,54 +181,56 @@ def test_the_name_of_a_recipe_is_its_files(tmp_path: Path) -> None:
 
 # hostile input
 
-HOSTILE = {
-    "one long word": "a" * 1_000_000,
-    "one long name": "keep " + "a" * 1_000_000 + " in float32",
-    "one long text": 'model onnx "' + "a" * 1_000_000 + '"',
-    "one long open text": 'model onnx "' + "a" * 1_000_000,
-    "one long number": "input { rescale " + "9" * 1_000_000 + " }",
-    "one long list": "input { shape [" + "1," * 20_000 + "1] }",
-    "many words": "quantize static { weights " + "int8 " * 45_000 + "}",
-    "many errors": "zzz\n" * 22_500,
-    "many bad signs": "~ " * 45_000,
-    "many quotes": '" ' * 45_000,
-    "too many words": "a\n" * 400_000,
-    "many escapes": '"' + "\\q" * 200_000 + '"',
-    "many braces": "{" * 45_000,
-    "many closing braces": "}" * 45_000,
-    "many brackets": "keep " + "(" * 45_000,
-    "many lines": "\n" * 45_000,
-    "many semicolons": ";" * 45_000,
-    "many lines, then a brace": "quantize static" + "\n" * 45_000 + "{",
-    "many settings": "quantize static {\n" + "weights int8\n" * 15_000 + "}",
-    "many unknown settings": "quantize static {\n" + "weigths int8\n" * 15_000 + "}",
-    "many errors in one block": "target ort {\n" + "keep all as float32\n" * 7_500 + "}",
-    "many conjunctions": "keep " + "all and " * 22_500 + "all in float32",
-    "many nots": "keep " + "not " * 45_000 + "all in float32",
-    "not and between": "keep " + "between not not all and " * 7_500 + "all in float32",
-    "between with brackets": "keep " + "between (all, all) and " * 6_000 + "all in float32",
-    "between over lines": "keep " + "between all and\n" * 10_000 + "all in float32",
-    "nested lists": "param a = " + "[" * 22_500 + "]" * 22_500,
-    "nested blocks": "target ort {" * 11_000 + "}" * 11_000,
-    "NUL": "recipe a\0b\nkeep all\0 in float32\0",
-    "controls": "".join(map(chr, range(32))) * 100 + "\x7f\x9b\u202e\u2028",
-    "carriage returns": "recipe text\rkeep all in float31\r",
-    "surrogates": "keep all in float32 # \ud800\nkeep \udfff in float32",
-    "other digits": "input { rescale \u0661\u0662 }",
-    "regex that nests": 'keep matching "' + "(" * 5000 + ")" * 5000 + '" in float32',
-    "regex that overflows": 'keep matching "a{99999999999999999999}" in float32',
-}
+
+@cache
+def hostile(part: int) -> dict[str, str]:
+    """Texts that are long, each a `part` of what is still read."""
+    return {
+        "one long word": "a" * (1_000_000 // part),
+        "one long name": "keep " + "a" * (1_000_000 // part) + " in float32",
+        "one long text": 'model onnx "' + "a" * (1_000_000 // part) + '"',
+        "one long open text": 'model onnx "' + "a" * (1_000_000 // part),
+        "one long number": "input { rescale " + "9" * (1_000_000 // part) + " }",
+        "one long list": "input { shape [" + "1," * (20_000 // part) + "1] }",
+        "many words": "quantize static { weights " + "int8 " * (45_000 // part) + "}",
+        "many errors": "zzz\n" * (22_500 // part),
+        "many bad signs": "~ " * (45_000 // part),
+        "many quotes": '" ' * (45_000 // part),
+        "too many words": "a\n" * 400_000,
+        "many escapes": '"' + "\\q" * (200_000 // part) + '"',
+        "many braces": "{" * (45_000 // part),
+        "many closing braces": "}" * (45_000 // part),
+        "many brackets": "keep " + "(" * (45_000 // part),
+        "many lines": "\n" * (45_000 // part),
+        "many semicolons": ";" * (45_000 // part),
+        "many lines, then a brace": "quantize static" + "\n" * (45_000 // part) + "{",
+        "many settings": "quantize static {\n" + "weights int8\n" * (15_000 // part) + "}",
+        "many unknown settings": "quantize static {\n" + "weigths int8\n" * (15_000 // part) + "}",
+        "many errors in one block": "target ort {\n" + "keep all as float32\n" * (7_500 // part) + "}",
+        "many conjunctions": "keep " + "all and " * (22_500 // part) + "all in float32",
+        "many nots": "keep " + "not " * (45_000 // part) + "all in float32",
+        "not and between": "keep " + "between not not all and " * (7_500 // part) + "all in float32",
+        "between with brackets": "keep " + "between (all, all) and " * (6_000 // part) + "all in float32",
+        "between over lines": "keep " + "between all and\n" * (10_000 // part) + "all in float32",
+        "nested lists": "param a = " + "[" * (22_500 // part) + "]" * (22_500 // part),
+        "nested blocks": "target ort {" * (11_000 // part) + "}" * (11_000 // part),
+        "NUL": "recipe a\0b\nkeep all\0 in float32\0",
+        "controls": "".join(map(chr, range(32))) * 100 + "\x7f\x9b\u202e\u2028",
+        "carriage returns": "recipe text\rkeep all in float31\r",
+        "surrogates": "keep all in float32 # \ud800\nkeep \udfff in float32",
+        "other digits": "input { rescale \u0661\u0662 }",
+        "regex that nests": 'keep matching "' + "(" * 5000 + ")" * 5000 + '" in float32',
+        "regex that overflows": 'keep matching "a{99999999999999999999}" in float32',
+    }
 
 
-# Thousands of statements of one kind are read as fast as one kind shows.
-SLOW = {"many unknown settings", "many conjunctions"}
+HOSTILE = hostile(4)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in HOSTILE]
-)
-def test_hostile_text_gives_diagnostics(name: str) -> None:
-    text = HOSTILE[name]
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("part", few_of([4, 1], 1))
+def test_hostile_text_gives_diagnostics(name: str, part: int) -> None:
+    text = hostile(part)[name]
     try:
         found: tuple[str, ...] = tuple(d.code for d in loads(text).diagnostics)
     except QdslError as wrong:

@@ -77,9 +77,7 @@ def locks(draw: st.DrawFn) -> Lock:
     )
 
 
-@settings(max_examples=300, deadline=None)
-@given(locks())
-def test_what_is_written_reads_back(lock: Lock) -> None:
+def _reads_back(lock: Lock) -> None:
     text = render(lock)
     found = parse(text)
     assert found == lock
@@ -88,6 +86,12 @@ def test_what_is_written_reads_back(lock: Lock) -> None:
     ]
     assert parse(text.replace("\n", "\r\n")) == lock
     assert all(line.isprintable() for line in text.split("\n"))
+
+
+test_what_is_written_reads_back = settings(max_examples=80)(given(locks())(_reads_back))
+test_what_is_written_of_many_locks_reads_back = pytest.mark.slow(
+    settings(max_examples=600)(given(locks())(_reads_back))
+)
 
 
 @given(singles)

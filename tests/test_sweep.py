@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compile_tools import HEAD, project
+from seeds import few_of
 
 import qdsl
 from qdsl.api.sweeping import SweepResult
@@ -22,6 +23,7 @@ from qdsl.diag import QdslError
 
 RULES = "param bits = int8 from [int8, uint8]\n"
 SCHEMES = "param scheme = symmetric from [symmetric, affine]\n"
+VALUES = {"bits": ["int8", "uint8"], "scheme": ["symmetric", "affine"]}
 SWEPT = HEAD.replace("weights int8 symmetric per_channel", "weights $bits per_channel")
 BOTH = HEAD.replace("weights int8 symmetric per_channel", "weights $bits $scheme per_channel")
 EVALUATE = "evaluate fidelity on calib { measure sqnr }\n"
@@ -42,18 +44,21 @@ def statuses(recipe: Path) -> list[str]:
     return [cell.status for cell in swept(recipe, sets={"bits": "int8"}).cells]
 
 
-def test_every_combination_is_a_cell(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fixed", few_of([{"scheme": "affine"}, {}, {"scheme": "affine", "bits": "uint8"}], 1))
+def test_every_combination_is_a_cell_and_a_fixed_parameter_no_dimension(fixed: dict[str, str], tmp_path: Path) -> None:
     recipe = project(tmp_path, RULES + SCHEMES + EVALUATE, head=BOTH)
     heard: list[tuple[str, int, int]] = []
-    found = swept(recipe, listener=lambda result, done, total: heard.append((result.status, done, total)))
-    names = [cell.cell.name for cell in found.cells]
-    assert names == [f"demo+bits={b}+scheme={s}" for b in ("int8", "uint8") for s in ("symmetric", "affine")]
-    assert heard == [("done", n, 4) for n in range(1, 5)]
+    found = swept(recipe, sets=fixed, listener=lambda result, done, total: heard.append((result.status, done, total)))
+    bits, schemes = ([fixed[name]] if name in fixed else row for name, row in VALUES.items())
+    cells = [{"bits": b, "scheme": s} for b in bits for s in schemes]
+    assert [dict(cell.cell.sets) for cell in found.cells] == cells
+    assert [cell.cell.name for cell in found.cells] == [f"demo+bits={c['bits']}+scheme={c['scheme']}" for c in cells]
+    assert heard == [("done", n, len(cells)) for n in range(1, len(cells) + 1)]
     assert {cell.status for cell in found.cells} == {"done"} and found.holds
     for cell in found.cells:
         assert cell.measurements is not None and cell.measurements["evaluations"][0]["samples"] == 6
     models = {(cell.directory / "demo" / "ort" / "model.onnx").read_bytes() for cell in found.cells}
-    assert len(models) == 4
+    assert len(models) == len(cells)
     assert not recipe.with_suffix(".lock").exists()
 
 
@@ -69,12 +74,6 @@ def test_a_second_sweep_does_what_is_missing(recipe: Path) -> None:
     np.savez(recipe.parent / "calib.npz", x=np.random.default_rng(9).random((6, 3, 8, 8), dtype=np.float32))
     assert statuses(recipe) == ["done"], "the data changed"
     assert statuses(recipe) == ["kept"]
-
-
-def test_a_fixed_parameter_is_no_dimension(tmp_path: Path) -> None:
-    recipe = project(tmp_path, RULES + SCHEMES + EVALUATE, head=BOTH)
-    found = swept(recipe, sets={"scheme": "affine", "bits": "uint8"})
-    assert [dict(cell.cell.sets) for cell in found.cells] == [{"bits": "uint8", "scheme": "affine"}]
 
 
 @pytest.mark.slow
