@@ -46,6 +46,7 @@ from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.harness.engine_checks import EngineCheck
 from qdsl.harness.profiles import BuildProfile, Profile
+from qdsl.integer.records import Encoding, IntegerGraph, Reshape, Tensor
 from qdsl.measure import building
 from qdsl.measure.building import TargetBuilt
 from qdsl.measure.engine_checking import faults
@@ -61,6 +62,7 @@ from qdsl.targets.stm32.emulated.building import BuiltC
 from qdsl.targets.stm32.emulated.building import build as build_c
 from qdsl.targets.stm32.emulated.cores import CORES
 from qdsl.targets.stm32.emulated.installed import Tool, Tools
+from qdsl.targets.stm32.emulated.network import Network, held
 from qdsl.targets.stm32.emulated.running import run as run_c
 from qdsl.targets.stm32.emulated.sections import Layout
 
@@ -532,6 +534,12 @@ def compiled_by(folder: Path, lines: str) -> object:
     """Emitted C where the compiler is a script of these lines."""
     fake = Tool(program(folder / "gcc", lines), "1.0")
     return build_c(network(folder), folder / "out", found=Tools(fake, fake))
+
+
+def one_copy(folder: Path) -> Network:
+    """C of a graph that copies four integers."""
+    tensors = {name: Tensor(name, (1, 4), "int8", (0, 1), Encoding(0.5, 3)) for name in ("x", "y")}
+    return Network(folder, IntegerGraph("copy", ("x",), ("y",), tensors, (Reshape("copy", ("x",), "y"),)), ())
 
 
 def refused_arena(folder: Path) -> object:
@@ -1018,6 +1026,7 @@ CALLS: dict[str, Setup] = {
     "emulator-failed": lambda folder: emulated_by(folder, "#!/bin/sh\necho no >&2; exit 1\n"),
     "c-invalid": lambda folder: compiled_by(folder, "echo network.c:1:1: error: no >&2; exit 1"),
     "c-too-large": lambda folder: compiled_by(folder, 'echo "region \\`FLASH\' overflowed by 8 bytes" >&2; exit 1'),
+    "c-differs": lambda folder: held(one_copy(folder), [bytes(4)], [bytes([0, 0, 1, 0])]),
     "emulation-failed": refused_arena,
     "kernels-differ": saturated,
     "calibration-shard": sharded_unknown,

@@ -21,6 +21,16 @@ CODES: dict[str, CodeDoc] = {
         "recipe example\n",
         verb="library",
     ),
+    "c-differs": CodeDoc(
+        "the emitted C computes something else than the integers of the model",
+        "Every output of the C, run on an emulated core, is held against an interpreter of the same integer graph: "
+        "they are the same to the bit where all of it computes in integers, and within 1e-5 of the largest value where "
+        "something computes in float32. Where they are not, a kernel is wrong, or the compiler is told to contract "
+        "multiplications and additions.",
+        "recipe example\n",
+        verb="library",
+        cure="report it with the recipe and the model; no board should run this C",
+    ),
     "emulation-failed": CodeDoc(
         "the program does not run to its end on the emulated core",
         "It ran out of its time, faulted, used up its stack, or refused its arena. Under QEMU flash cannot be written, "
