@@ -1,7 +1,7 @@
 """Sums and products of two tensors in fixed point, as the reference kernels of TensorFlow Lite compute them.
 
 They are in tensorflow/lite/kernels/internal/reference/integer_ops/{add,mul}.h, the multipliers in
-tensorflow/lite/kernels/{add,mul}.cc.
+tensorflow/lite/kernels/{add,mul}.cc: of doubles for sums, of float32 for products.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def added(a: Array, b: Array, x: Encoding, y: Encoding, z: Encoding, low: float,
 
 def multiplied(a: Array, b: Array, x: Encoding, y: Encoding, z: Encoding, low: float, high: float) -> Array:
     """`a` and `b` count from their zero points; one multiplier for the product."""
-    steps = exact.scaled_fixed(a * b, np.array([x.scale * y.scale / z.scale]))
+    scale = np.float32(x.scale) * np.float32(y.scale) / np.float32(z.scale)
+    steps = exact.scaled_fixed(a * b, np.array([scale]))
     codes: Array = exact.clipped(steps + z.zero, low, high).astype(np.int8)
     return codes

@@ -18,8 +18,11 @@ def resize(op: Resize, values: Values) -> Array:
 
 
 def pad(op: Pad, values: Values) -> Array:
-    widths = tuple(zip(op.before, op.after, strict=True))
-    return np.pad(values.arrays[op.inputs[0]], widths, constant_values=op.value)
+    return bordered(values.arrays[op.inputs[0]], op, op.value)
+
+
+def bordered(array: Array, op: Pad, value: float) -> Array:
+    return np.pad(array, tuple(zip(op.before, op.after, strict=True)), constant_values=value)
 
 
 def reshape(op: Reshape, values: Values) -> Array:
