@@ -58,13 +58,13 @@ static void *parameters(void)
     int32_t fields = number();
     char *all = calloc((size_t)fields + 1, sizeof(void *)), *end = all;
     for (int32_t i = 0; i < fields; i++) {
-        int32_t value = number();
-        if (number() == 0) {
+        int32_t value = number(), kind = number();
+        if (kind == 0) {
             memcpy(end, &value, sizeof value);
             end += sizeof value;
             continue;
         }
-        void *at = block(value);
+        void *at = kind == 1 ? block(value) : NULL;
         end = all + ((size_t)(end - all) + sizeof at - 1) / sizeof at * sizeof at;
         memcpy(end, &at, sizeof at);
         end += sizeof at;

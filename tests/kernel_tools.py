@@ -18,12 +18,17 @@ from qdsl.targets.stm32.c.records import Call, Constant
 
 Array = NDArray[Any]
 
-FILES = ("common.h", "product.h", "pointwise.h", "conv.h", "depthwise.h")
+FILES = ("common.h", "product.h", "pointwise.h", "conv.h", "depthwise.h", "depthwise3.h")
 KERNELS = tuple(
     f"qdsl_{kernel}_{stored}{rounding}"
-    for kernel in ("pointwise", "conv", "depthwise")
+    for kernel, roundings in (
+        ("pointwise", ("", "_wide", "_fixed")),
+        ("conv", ("", "_wide", "_fixed")),
+        ("depthwise", ("", "_fixed")),
+        ("depthwise3", ("", "_wide")),
+    )
     for stored in ("words", "bytes")
-    for rounding in ("", "_fixed")
+    for rounding in roundings
 )
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 STRICT = ("-std=c11", "-ffp-contract=off")
@@ -90,6 +95,8 @@ def _field(value: int | float | Constant | None) -> bytes:
     if isinstance(value, Constant):
         stored = np.ascontiguousarray(value.values)
         return _number(stored.nbytes) + _number(1) + stored.tobytes()
+    if value is None:
+        return _number(0) + _number(2)
     if not isinstance(value, int):
         raise TypeError(f"{value!r} is no field of these kernels")
     return _number(value) + _number(0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_tools import CORES, Case, Driver, build, tools_absent
+from kernel_tools import CORES, KERNELS, Case, Driver, build, tools_absent
 from numpy.typing import NDArray
 
 from qdsl.integer import rounding
@@ -18,6 +18,8 @@ from qdsl.targets.stm32.c.records import Call, Wish
 
 Array = NDArray[Any]
 WISHES = tuple(Wish(optimize, rounds) for optimize in ("speed", "ram") for rounds in ("ort", "tflite"))
+
+KINDS = ("pointwise", "depthwise", "strips", "any", "grouped", "dense")
 
 
 def patches(x: Array, window: Window, zero: int) -> Array:
@@ -47,8 +49,9 @@ def codes_of(sums: Array, to: Requantize, zero: int, wish: Wish) -> Array:
 
 
 def _requantize(rng: np.random.Generator, outs: int, spread: float) -> Requantize:
-    """Scales by which outputs fill int8 and pass it at both ends; one time in four with ties."""
-    scale = (rng.uniform(0.2, 2.0, outs if rng.random() < 0.8 else 1) * 60 / max(spread, 1.0)).astype(np.float32)
+    """Scales by which outputs fill int8 and pass it at both ends, a quarter by far; a quarter with ties."""
+    steps = 60 if rng.random() < 0.75 else 10 ** rng.uniform(3, 5)
+    scale = (rng.uniform(0.2, 2.0, outs if rng.random() < 0.8 else 1) * steps / max(spread, 1.0)).astype(np.float32)
     if rng.random() < 0.25:
         scale = np.exp2(np.floor(np.log2(scale))).astype(np.float32)
     low, high = sorted(rng.integers(-128, 128, 2).tolist())
@@ -89,14 +92,19 @@ def drawn(rng: np.random.Generator, kind: str) -> tuple[Conv, tuple[int, int, in
     kernel = tuple(rng.integers(1, 4, 2).tolist())
     if kind == "pointwise":
         kernel = (1, 1)
+    if kind == "strips":
+        groups = ins = outs = int(4 * rng.integers(1, 5))
+        kernel = (3, 3)
     if kind == "depthwise":
         groups = ins = outs = int(4 * rng.integers(1, 6) if rng.random() < 0.8 else rng.integers(2, 10))
-        kernel = ((3, 3), (5, 5), (3, 3), kernel)[int(rng.integers(4))]
+        kernel = ((3, 3), (3, 3), (3, 3), (5, 5), kernel)[int(rng.integers(5))]
     if kind == "grouped":
         groups = int(rng.integers(2, 4))
         ins, outs = groups * int(rng.integers(1, 6)), groups * int(rng.integers(1, 6))
     plain = kind == "pointwise"
-    strides, dilations = ((1, 1), (1, 1)) if plain else (rng.integers(1, 4, 2), rng.choice([1, 1, 2], 2))
+    strides, dilations = ((1, 1), (1, 1)) if plain else (rng.integers(1, 4, 2), rng.choice([1, 1, 1, 2], 2))
+    if kind == "strips":
+        strides, dilations = rng.integers(1, 3, 2), (int(rng.integers(1, 3)), 1)
     pads = (0, 0, 0, 0) if plain else tuple(rng.integers(0, 3, 4).tolist())
     window = Window(kernel, tuple(map(int, strides)), tuple(map(int, dilations)), pads)
     height, width = (
@@ -125,7 +133,7 @@ def some_cases(rng: np.random.Generator, count: int) -> list[tuple[Case, Array]]
     cases = []
     for i in range(count):
         wish = WISHES[i % len(WISHES)]
-        kind = ("pointwise", "depthwise", "any", "grouped", "dense")[i // len(WISHES) % 5]
+        kind = KINDS[i // len(WISHES) % len(KINDS)]
         cases.append(dense_case(rng, wish) if kind == "dense" else conv_case(rng, *drawn(rng, kind), wish))
     return cases
 
@@ -147,7 +155,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Driver:
 
 
 def test_kernels_equal_sums_in_numpy(host: Driver) -> None:
-    check(host, some_cases(np.random.default_rng(7), 400))
+    cases = some_cases(np.random.default_rng(7), 600)
+    assert {case.call.kernel for case, _ in cases} == set(KERNELS)
+    check(host, cases)
 
 
 @pytest.mark.slow

@@ -10,8 +10,10 @@ from qdsl.targets.stm32.c.packing import (
     Stored,
     depthwise_weights,
     folded_bias,
+    largest_steps,
     product_weights,
     scales,
+    strip_weights,
     tail_order,
     up,
     window_order,
@@ -19,6 +21,7 @@ from qdsl.targets.stm32.c.packing import (
 from qdsl.targets.stm32.c.records import Call, Constant, Wish
 
 TAPS = 49  # QDSL_TAPS of depthwise.h
+NARROW = 32000  # steps of the output, less than what an int16 holds beside a zero point
 
 Parameters = tuple[tuple[str, int | float | Constant | None], ...]
 
@@ -47,8 +50,14 @@ class _Site:
     def stored(self) -> Stored:
         return "words" if self.wish.optimize == "speed" else "bytes"
 
-    def kernel(self, name: str) -> str:
-        return f"qdsl_{name}_{self.stored}{'_fixed' if self.wish.rounding == 'tflite' else ''}"
+    def kernel(self, name: str, op: Conv | Dense) -> str:
+        """Where two codes are made at a time, it matters whether sums stay within 16 bits once scaled."""
+        if self.wish.rounding == "tflite":
+            return f"qdsl_{name}_{self.stored}_fixed"
+        if name == "depthwise":
+            return f"qdsl_{name}_{self.stored}"
+        narrow = largest_steps(op.weight, op.bias, self.x_zero, self.to) <= NARROW
+        return f"qdsl_{name}_{self.stored}{'' if narrow else '_wide'}"
 
     def codes(self) -> Parameters:
         return (("zero", _zero(self.y)), ("low", self.to.low), ("high", self.to.high))
@@ -65,6 +74,8 @@ def conv_call(op: Conv, graph: IntegerGraph, wish: Wish) -> Call:
     site = _Site.of(op, graph, wish)
     if op.pointwise:
         return _vectors(op, site, site.y.shape[2])
+    if op.depthwise and len(op.weight) % 4 == 0 and _in_strips(op.window, wish):
+        return _strips(op, site)
     if op.depthwise and len(op.weight) % 4 == 0 and prod(op.window.kernel) <= TAPS:
         return _depthwise(op, site)
     return _any_window(op, site)
@@ -101,7 +112,7 @@ def _vectors(op: Conv | Dense, site: _Site, pixels: int) -> Call:
     last = prod(site.x.shape) // ins - 1
     return Call(
         op,
-        site.kernel("pointwise"),
+        site.kernel("pointwise", op),
         True,
         "qdsl_pointwise_parameters",
         parameters,
@@ -145,6 +156,32 @@ def _depthwise(op: Conv, site: _Site) -> Call:
     return _rows(op, site, "depthwise", parameters, files, channels)
 
 
+def _in_strips(window: Window, wish: Wish) -> bool:
+    touching = window.kernel == (3, 3) and window.dilations[1] == 1 and window.strides[1] in (1, 2)
+    return touching and wish.rounding == "ort"
+
+
+def _strips(op: Conv, site: _Site) -> Call:
+    channels, stride = len(op.weight), op.window.strides[1]
+    bias = folded_bias(op.weight, op.bias, site.x_zero, 1)
+    scale = scales(site.to, channels, 1, "ort")
+    within = site.stored == "words"
+    parameters: Parameters = (
+        ("weights", strip_weights(op.weight[..., 0], bias, scale, site.stored)),
+        ("bias", None if within else bias),
+        ("scale", None if within else scale),
+        ("width", site.x.shape[2]),
+        ("channels", channels),
+        ("out_width", site.y.shape[2]),
+        ("stride", stride),
+        ("left", op.window.pads[1]),
+        ("x_zero", site.x_zero),
+        *site.codes(),
+    )
+    columns = stride * (up(site.y.shape[2], 2) - 1) + 3
+    return _rows(op, site, "depthwise3", parameters, ("product.h", "depthwise3.h"), 24 * columns)
+
+
 def _any_window(op: Conv, site: _Site) -> Call:
     outs, rows, columns, ins = op.weight.shape
     length = columns * ins if op.groups == 1 and op.window.dilations[1] == 1 else ins
@@ -171,7 +208,7 @@ def _rows(op: Conv, site: _Site, kernel: str, parameters: Parameters, files: tup
     window = op.window
     return Call(
         op,
-        site.kernel(kernel),
+        site.kernel(kernel, op),
         True,
         f"qdsl_{kernel}_parameters",
         parameters,

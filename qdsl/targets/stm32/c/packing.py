@@ -70,6 +70,18 @@ def depthwise_weights(weight: Array, stored: Stored) -> Constant:
     return Constant("int16_t" if stored == "words" else "int8_t", paired(_ordered(weight, order), stored))
 
 
+def strip_weights(weight: Array, bias: Constant, scale: Constant, stored: Stored) -> Constant:
+    """What qdsl_depthwise3 reads, of int8 [C, 3, 3]: as words with bias and scales of each four channels."""
+    columns = weight.reshape(-1, FOUR, 3, 3).transpose(0, 3, 2, 1)  # [C / 4, 3 columns, 3 rows, 4 channels]
+    pairs = columns[:, :, :2].reshape(-1, 3, 2, 2, 2).transpose(0, 1, 3, 2, 4).reshape(-1, 3, 2, 4)
+    stored_bytes = np.concatenate([pairs, columns[:, :, 2:]], axis=2).astype(np.int8)
+    if stored == "bytes":
+        return Constant("int8_t", stored_bytes)
+    halves = np.ascontiguousarray(stored_bytes[..., [0, 2, 1, 3]].astype(np.int16)).reshape(-1, 3 * 12)
+    parts = (np.ascontiguousarray(part).view(np.uint32) for part in (bias.values, halves, scale.values))
+    return Constant("uint32_t", np.concatenate([part.reshape(len(halves), -1) for part in parts], axis=1))
+
+
 def _per_group(values: Array, groups: int) -> Array:
     """[Cout, ...] with the channels of each group filled up to 4."""
     parts = values.reshape(groups, -1, *values.shape[1:])
@@ -93,3 +105,11 @@ def scales(to: Requantize, channels: int, groups: int, rounding: Literal["ort", 
         return Constant("float", _per_group(scale.copy(), groups))
     pairs = np.array([multiplier(float(one)) for one in scale], np.int32)
     return Constant("int32_t", _per_group(pairs, groups))
+
+
+def largest_steps(weight: Array, bias: Array | None, zero: int, to: Requantize) -> float:
+    """How many steps of the output from its zero point any int8 input [Cout, ...] can lead to."""
+    most = np.abs(weight.reshape(len(weight), -1).astype(np.float64)).sum(axis=1) * max(127 - zero, zero + 128)
+    if bias is not None:
+        most += np.abs(bias.astype(np.float64))
+    return float((most * to.scale).max())

@@ -56,7 +56,7 @@ static QDSL_APART void qdsl_conv(const struct qdsl_conv_parameters *p, const int
     int32_t total = taps * channels, depth = (total + 3) & ~3, next = p->groups * p->out_channels;
     int8_t *copies[2] = {(int8_t *)(x + depth), (int8_t *)(x + depth) + depth};
     int whole = 1;
-    struct qdsl_tile tile = {x, NULL, NULL, NULL, {out, out}, depth, p->out_channels, {p->zero, p->low, p->high}};
+    struct qdsl_tile tile = qdsl_tile_of(x, depth, p->zero, p->low, p->high);
     for (int32_t i = 0; i < p->reach; i++)
         whole &= rows[i] != NULL;
     x[depth - 2] = x[depth - 1] = 0;
@@ -87,8 +87,8 @@ static QDSL_APART void qdsl_conv(const struct qdsl_conv_parameters *p, const int
             tile.weights = (const int8_t *)p->weights + group * p->group_bytes;
             tile.bias = p->bias + group * ((p->out_channels + 3) & ~3);
             tile.scale = (const int8_t *)p->scale + group * ((p->out_channels + 3) & ~3) * p->scale_bytes;
-            tile.out[0] = out + group * p->out_channels;
-            tile.out[1] = tile.out[0] + two * next;
+            qdsl_set_outputs(&tile, out + group * p->out_channels, out + group * p->out_channels + two * next,
+                             p->out_channels);
             product(&tile);
         }
         out += 2 * next;
@@ -102,5 +102,7 @@ static QDSL_APART void qdsl_conv(const struct qdsl_conv_parameters *p, const int
     }
 QDSL_CONV(qdsl_conv_words, qdsl_words)
 QDSL_CONV(qdsl_conv_bytes, qdsl_bytes)
+QDSL_CONV(qdsl_conv_words_wide, qdsl_words_wide)
+QDSL_CONV(qdsl_conv_bytes_wide, qdsl_bytes_wide)
 QDSL_CONV(qdsl_conv_words_fixed, qdsl_words_fixed)
 QDSL_CONV(qdsl_conv_bytes_fixed, qdsl_bytes_fixed)

@@ -17,8 +17,10 @@ static QDSL_APART void qdsl_pointwise(const struct qdsl_pointwise_parameters *p,
                                       void *scratch, qdsl_product *product)
 {
     int32_t channels = p->channels;
-    struct qdsl_tile tile = {scratch, p->weights, p->bias, p->scale, {out, out}, (channels + 3) & ~3, p->out_channels,
-                             {p->zero, p->low, p->high}};
+    struct qdsl_tile tile = qdsl_tile_of(scratch, (channels + 3) & ~3, p->zero, p->low, p->high);
+    tile.weights = p->weights;
+    tile.bias = p->bias;
+    tile.scale = p->scale;
     for (int32_t left = p->pixels; left > 0; left -= 2) {
         int32_t second = left > 1 ? channels : 0, out_second = left > 1 ? p->out_channels : 0;
         uint32_t *rest = qdsl_spread(scratch, in, in + second, channels);
@@ -29,8 +31,7 @@ static QDSL_APART void qdsl_pointwise(const struct qdsl_pointwise_parameters *p,
             memcpy(ends[1], b, (size_t)(channels & 3));
             qdsl_spread(rest, ends[0], ends[1], 4);
         }
-        tile.out[0] = out;
-        tile.out[1] = out + out_second;
+        qdsl_set_outputs(&tile, out, out + out_second, p->out_channels);
         product(&tile);
         in += channels + second;
         out += p->out_channels + out_second;
@@ -44,5 +45,7 @@ static QDSL_APART void qdsl_pointwise(const struct qdsl_pointwise_parameters *p,
     }
 QDSL_POINTWISE(qdsl_pointwise_words, qdsl_words)
 QDSL_POINTWISE(qdsl_pointwise_bytes, qdsl_bytes)
+QDSL_POINTWISE(qdsl_pointwise_words_wide, qdsl_words_wide)
+QDSL_POINTWISE(qdsl_pointwise_bytes_wide, qdsl_bytes_wide)
 QDSL_POINTWISE(qdsl_pointwise_words_fixed, qdsl_words_fixed)
 QDSL_POINTWISE(qdsl_pointwise_bytes_fixed, qdsl_bytes_fixed)
