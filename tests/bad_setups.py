@@ -711,6 +711,9 @@ SETUPS: dict[str, Setup] = {
     # models that have something to quantize, beside what the words say
     "model.onnx has another input": beside_conv(noise),
     "a weight of model.onnx is NaN": lambda folder: (save(conv(weight=np.nan), folder), noise(folder)),
+    "model.onnx cuts its borders off with a Pad": after_conv(
+        helper.make_node("Pad", ["y", "k"], ["z"], name="pad"), k=np.array([0, 0, -1, -1, 0, 0, -1, -1])
+    ),
     "model.onnx, of opset 8, normalises each element for itself": after_conv(
         helper.make_node("BatchNormalization", ["y", "k", "k", "k", "k"], ["z"], name="norm", spatial=0),
         opset=8,

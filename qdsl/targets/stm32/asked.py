@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from qdsl.diag import Diagnostic
 from qdsl.lang.recipe import Target
@@ -24,8 +25,8 @@ class Asked:
     """What C is made for; `board` None where the recipe names none."""
 
     board: Board | None = None
-    optimize: str = "speed"
-    rounding: str = "ort"
+    optimize: Literal["speed", "ram"] = "speed"
+    rounding: Literal["ort", "tflite"] = "ort"
     integers: bool = False  # whether graph inputs and outputs are int8
 
 
@@ -35,8 +36,8 @@ def asked(plan: Plan) -> Asked:
     said = {name: value for fact in facts for name, value in fact.settings}
     return Asked(
         board_named(said["device"]) if "device" in said else None,
-        said.get("optimize", "speed"),
-        said.get("rounding", "ort"),
+        "ram" if said.get("optimize") == "ram" else "speed",
+        "tflite" if said.get("rounding") == "tflite" else "ort",
         "io" in said,
     )
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import onnx
 
 from qdsl.calibrate import Ranges
 from qdsl.graph import Model, save
@@ -11,8 +14,15 @@ from qdsl.lang.recipe import InputSpec
 from qdsl.provenance.records import Provenance
 from qdsl.rewrite import Trace
 from qdsl.spec.plan import AS_IT_IS, Plan
+from qdsl.spec.scratch import scratch
+from qdsl.targets import onnx_file
 from qdsl.targets.lowerings import lowerings
-from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, carried_out, copied, written
+from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, carried_out, copied, unwritable, written
+from qdsl.targets.results import Emitted
+from qdsl.targets.stm32.asked import Asked, asked
+from qdsl.targets.stm32.making import MadeC, integer_graph, make_c
+
+C_FOLDER = "c"
 
 
 def emit(
@@ -24,13 +34,67 @@ def emit(
     inputs: Iterable[InputSpec] = (),
     provenance: Provenance | None = None,
 ) -> OnnxEmitted:
-    """Carry out `plan` on a copy of `model` (canonical, float) and write `<out_dir>/stm32/`; `model` stays as it is.
-    Raises QdslError: what the inserter and the graph raise, `artifact-invalid`, `artifact-write`."""
+    """Carry out `plan` on a copy of `model` (canonical, float) and write `<out_dir>/stm32/`: the quantized model, and
+    in `c/` what a Cortex-M computes of it; `model` stays as it is. A file that is measured as it is becomes C, too.
+
+    The manifest comes last: a directory whose manifest matches its files is whole. Raises QdslError: what the inserter
+    and the graph raise, `artifact-invalid`, `artifact-write`, `stm32-no-form`.
+    """
     as_it_is = plan.mode == AS_IT_IS
-    quantized, trace = (model, Trace()) if as_it_is else carried_out(model, plan, ranges, lowerings(plan))
+    inputs, wanted, directory = tuple(inputs), asked(plan), out_dir / plan.target
+    with scratch() as folder:
+        if as_it_is:
+            trace, paths = Trace(), copied(model, folder)
+        else:
+            quantized, trace = carried_out(model, plan, ranges, lowerings(plan))
+            paths = list(save(quantized, folder / MODEL_FILE))
+        graph = integer_graph(onnx.load(paths[0]), plan.recipe, wanted, model.span)
+        try:
+            made = make_c(graph, wanted, _emptied(directory / C_FOLDER), inputs=inputs, span=model.span)
+        except OSError as error:
+            raise unwritable(directory, error) from None
 
-    def write(folder: Path) -> Sequence[Path]:
-        return copied(model, folder) if as_it_is else save(quantized, folder / MODEL_FILE)
+        def write(aside: Path) -> Sequence[Path]:
+            return [Path(shutil.move(path, aside / path.name)) for path in paths]
 
-    carried = None if as_it_is else provenance
-    return written(out_dir / plan.target, model, plan, inputs, {}, write, trace, carried)
+        carried = None if as_it_is else provenance
+        return written(directory, model, plan, inputs, _own(wanted, made), write, trace, carried)
+
+
+def _emptied(folder: Path) -> Path:
+    """`folder` without what an earlier emission left in it. Raises OSError."""
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    return folder
+
+
+def _own(wanted: Asked, made: MadeC) -> dict[str, object]:
+    """What the manifest says of the C."""
+    files = made.files
+    return {
+        "device": wanted.board.name if wanted.board is not None else None,
+        "io": "int8" if wanted.integers else "float32",
+        "optimize": wanted.optimize,
+        "rounding": wanted.rounding,
+        "c": {
+            "files": sorted(files.files),
+            "hash": files.hash,
+            "arena_bytes": files.arena,
+            "constant_bytes": files.constants,
+            "macs": files.macs,
+            "steps": [
+                {"nodes": list(step.nodes), "kernels": list(step.kernels), "macs": step.macs} for step in files.steps
+            ],
+        },
+    }
+
+
+def publish(emitted: Emitted, directory: Path) -> Emitted:
+    """Move an artifact that was emitted elsewhere to `directory`, on the same disk, in the place of what is there.
+    Raises QdslError artifact-write."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (emitted.directory / C_FOLDER).replace(_emptied(directory / C_FOLDER))
+    except OSError as error:
+        raise unwritable(directory, error) from None
+    return onnx_file.publish(emitted, directory)

@@ -31,7 +31,7 @@ class Stm32:
 
     name = "stm32"
     table = "stm32"
-    runs_as = "its graph in ONNX Runtime, no board"
+    runs_as = "its integer graph on this machine"
 
     @property
     def runtime(self) -> Runtime:
@@ -67,7 +67,7 @@ class Stm32:
         return emit(model, plan, ranges, out_dir, inputs=inputs, provenance=provenance)
 
     def publish(self, emitted: Emitted, directory: Path) -> Emitted:
-        from qdsl.targets.onnx_file import publish
+        from qdsl.targets.stm32.emit import publish
 
         return publish(emitted, directory)
 
@@ -88,9 +88,9 @@ class Stm32:
         return NO_C
 
     def runner(self, emitted: Emitted, threads: int | None = None, *, as_written: bool = False) -> Runner:
-        from qdsl.targets.as_written import AsWritten
+        from qdsl.targets.stm32.run import runner
 
-        return AsWritten(emitted.model, threads, span=emitted.span)
+        return runner(emitted)
 
     def bench(self, model: Model, ranges: Ranges, folder: Path, threads: int) -> Bench | NotHere:
         return NO_BOARD

@@ -1,0 +1,165 @@
+"""`target stm32` carried out: what is emitted, what it computes on this machine, and whether that was planned."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from compile_tools import HEAD, project
+from random_graphs import random_model
+
+import qdsl
+from qdsl.capability import load
+from qdsl.diag import QdslError
+from qdsl.graph import from_proto
+from qdsl.passes.pipeline import canonicalise
+from qdsl.spec.plan import Plan
+from qdsl.targets import target_of
+from qdsl.targets.results import NotHere, Verification
+from qdsl.targets.stm32 import reality
+from qdsl.targets.stm32.asked import Asked
+from qdsl.targets.stm32.c import host
+from qdsl.targets.stm32.lacking import lacks
+from qdsl.targets.stm32.making import integer_graph
+
+STM32 = HEAD.replace("uint8", "int8").replace("target ort", "target stm32 { @ }")
+EVALUATE = "evaluate fidelity on calib { require sqnr >= 10 dB }\n"
+
+
+def compiled(folder: Path, inside: str = "", rules: str = EVALUATE) -> qdsl.CompileResult:
+    return qdsl.compile(project(folder, rules, head=STM32.replace("@", inside)), out=folder / "build", lock=False)
+
+
+def seen(result: qdsl.CompileResult) -> Verification:
+    found = result.targets[0].verification
+    assert isinstance(found, Verification)
+    return found
+
+
+def test_the_artifact_is_a_model_and_c_that_answers_as_planned(tmp_path: Path) -> None:
+    result = compiled(tmp_path)
+    (found,) = result.targets
+    assert seen(result).as_predicted and seen(result).exact
+    counts = {count.kernel: count.real for count in seen(result).kernels}
+    assert (counts["Conv"], counts["Gemm"], counts["Add"], counts["Concat"]) == (4, 1, 1, 1)
+    directory = found.emitted.directory
+    assert {"network.c", "network.h", "weights.h", "kernels.h", "main.c", "Makefile"} <= {
+        path.name for path in (directory / "c").iterdir()
+    }
+    told = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+    assert told["c"]["hash"] in (directory / "c" / "network.c").read_text(encoding="ascii")
+    assert told["c"]["arena_bytes"] > 0 and told["rounding"] == "ort" and told["device"] is None
+    assert [budget.verdict for budget in found.budgets] == ["holds"]
+    assert "its integer graph on this machine" in found.budgets[0].source
+
+
+def test_inputs_are_integers_where_that_is_asked(tmp_path: Path) -> None:
+    result = compiled(tmp_path, 'io int8; optimize ram; device "nucleo-f446re"')
+    folder = result.targets[0].emitted.directory / "c"
+    header = (folder / "network.h").read_text(encoding="ascii")
+    assert re.findall(r"NETWORK_INPUT_0_BYTES (\d+)u", header) == [str(3 * 8 * 8)]
+    assert seen(result).as_predicted
+
+
+def test_what_has_no_fixed_point_is_told(tmp_path: Path) -> None:
+    with pytest.raises(QdslError) as raised:
+        compiled(tmp_path, "rounding tflite")
+    (found,) = raised.value.diagnostics
+    assert found.code == "stm32-no-form" and "`add`" in found.headline and found.help == ("write `rounding ort`",)
+
+
+def test_what_an_earlier_build_left_is_gone(tmp_path: Path) -> None:
+    folder = compiled(tmp_path).targets[0].emitted.directory / "c"
+    (folder / "stale.h").write_text("", encoding="ascii")
+    assert compiled(tmp_path).targets[0].emitted.directory / "c" == folder
+    assert not (folder / "stale.h").exists()
+
+
+def test_c_that_answers_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = host.run
+
+    def wrong(*words: object, **more: object) -> host.Ran:
+        ran = honest(*words, **more)  # type: ignore[arg-type]
+        ran.outputs[1]["y"] = ran.outputs[1]["y"] + np.float32(0.5)
+        return ran
+
+    if host.compiler() is None:
+        pytest.skip("no C compiler on this machine")
+    monkeypatch.setattr("qdsl.targets.stm32.verify.host.run", wrong)
+    with pytest.raises(QdslError) as raised:
+        compiled(tmp_path)
+    (found,) = raised.value.diagnostics
+    assert found.code == "artifact-invalid" and "`y`" in found.headline and found.label == "first on sample 2"
+
+
+def test_without_a_compiler_the_graph_is_verified_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qdsl.targets.stm32.verify.host.compiler", lambda: None)
+    assert seen(compiled(tmp_path)).as_predicted
+
+
+def test_a_manifest_that_was_changed_is_told(tmp_path: Path) -> None:
+    found = compiled(tmp_path).targets[0].emitted
+    text = found.manifest.read_text(encoding="utf-8").replace('"rounding": "ort"', '"rounding": "odd"')
+    found.manifest.write_text(text, encoding="utf-8")
+    with pytest.raises(QdslError, match="was changed since it was written"):
+        target_of("stm32").runner(found)
+
+
+def test_what_needs_a_board_is_not_here(tmp_path: Path) -> None:
+    target, result = target_of("stm32"), compiled(tmp_path, rules="")
+    found = result.targets[0]
+    answers = [target.build(found.emitted, found.plan), *target.deployed(found.emitted)]
+    answers += [target.kernels(found.emitted.model), target.products(found.emitted.model, "x86")]
+    assert all(isinstance(answer, NotHere) and answer.why for answer in answers)
+
+
+# --- what is predicted, and what runs -------------------------------------------------------------------------------
+
+
+def random_recipes(first: int, count: int, folder: Path) -> Iterator[tuple[int, Path]]:
+    """Recipes of random models that have kernels for all of their operators."""
+    table, seed = load("stm32"), first
+    while count:
+        seed += 1
+        proto = random_model(seed)
+        model = from_proto(proto)
+        canonicalise(model)
+        if lacks(model.view(), table):
+            continue
+        count -= 1
+        home = folder / str(seed)
+        home.mkdir()
+        onnx.save(proto, home / "demo.onnx")
+        draw = np.random.default_rng(seed)
+        shapes = {name: model.view().tensors[name].shape or () for name in model.view().inputs}
+        drawn = {name: draw.random((4, *shape[1:]), np.float32) for name, shape in shapes.items()}
+        np.savez(home / "calib.npz", **drawn)
+        (home / "demo.q").write_text(STM32.replace("@", ""), encoding="utf-8")
+        yield seed, home / "demo.q"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 200, 50))
+def test_random_models_compute_as_predicted(first: int, tmp_path: Path) -> None:
+    for seed, recipe in random_recipes(first, 8, tmp_path):
+        result = qdsl.compile(recipe, out=recipe.parent / "build", lock=False)
+        assert not seen(result).mismatches, f"seed {seed}: {seen(result).mismatches}"
+
+
+def test_what_runs_is_read_of_the_graph(tmp_path: Path) -> None:
+    """A plan that says otherwise is found out."""
+    result = compiled(tmp_path, rules="")
+    plan = result.targets[0].plan
+    nodes = tuple(
+        replace(node, prediction=replace(node.prediction, runs="float")) if node.node == "inner" else node
+        for node in plan.nodes
+    )
+    other: Plan = replace(plan, nodes=nodes)
+    graph = integer_graph(onnx.load(result.targets[0].emitted.model), "demo", Asked())
+    assert [miss.node for miss in reality.mismatches(other, reality.computed(graph))] == ["inner"]
