@@ -281,7 +281,8 @@ def average_case(
             count_include_pad=int(counts_pads),
         )
     kind = "QLinearGlobalAveragePool" if window is None else "QLinearAveragePool"
-    op = AveragePool("n", ("x",), "y", window, counts_pads)
+    everywhere = window is not None and window.kernel == tuple(shape[2:]) and not any(window.pads)
+    op = AveragePool("n", ("x",), "y", None if everywhere else window, counts_pads)
     return of_one(node, op, {"x": (codes(draw, *shape), x)}, y, (kind,))
 
 

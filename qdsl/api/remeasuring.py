@@ -182,9 +182,8 @@ def _written(job: _Job, measured: Measured) -> MeasureResult:
     builds: list[BuildFacts] = []
     for build in job.found.builds:
         model = job.found.model
-        standing = Standing(
-            build.target, build.bytes, model.macs, model.uncounted, build.integer_macs, build.mismatches
-        )
+        counts = model.macs, model.uncounted, build.integer_macs, build.mismatches
+        standing = Standing(build.target, build.bytes, *counts, build.emulated, build.not_emulated)
         known = measuring.budgets(job.prepared, standing, measured)
         decided = tuple(surviving(each, build.engine, build.device) for each in known)
         budgets[build.target] = decided

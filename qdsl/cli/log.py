@@ -85,6 +85,7 @@ def _print_verification(found: Verification, *, as_it_is: bool) -> None:
         _print_kernels(found, as_it_is=as_it_is)
     for number, one in enumerate(found.arithmetic):
         line("" if number else "kernels", f"{one.output}   {_arithmetic(one)}   {of(one.samples, found.source)}")
+    _print_emulated(found)
     for number, (output, why) in enumerate(found.unordered):
         line("" if number else "left out", f"{output}: {why}")
     width = min(max((len(f.tensor) for f in (*found.outputs, *found.worst)), default=0), _WIDEST)
@@ -93,6 +94,22 @@ def _print_verification(found: Verification, *, as_it_is: bool) -> None:
             samples = f"{each.samples} {of(each.samples, found.source)}"
             name = shortened(each.tensor, _WIDEST) if sys.stdout.isatty() else each.tensor
             line("" if number else stage, f"{name:<{width}}   {_fidelity(each)}   {samples}")
+
+
+def _print_emulated(found: Verification) -> None:
+    """What emitted C did on an emulated core."""
+    from qdsl.spec.words import count, plain
+
+    its = found.emulated
+    if its is None:
+        if found.not_emulated:
+            line("C", f"NOT RUN on an emulated core: {plain(found.not_emulated)}")
+        return
+    per = its.instructions_per_mac
+    line("C", f"{its.exact} of {count(its.outputs, 'value')} as the integers are, to the bit   {its.label}")
+    line("", f"flash {its.flash:,} B, RAM {its.ram:,} B and {its.stack:,} B of stack   ({its.compiler})")
+    told = f", {per:.2f} per multiplication" if per is not None else ""
+    line("", f"{its.instructions:,} instructions per inference{told}")
 
 
 def _print_kernels(found: Verification, *, as_it_is: bool) -> None:

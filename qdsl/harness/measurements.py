@@ -19,6 +19,7 @@ from qdsl.lang.vocabulary import FORMS as BUDGET_FORMS
 from qdsl.lang.vocabulary import METRICS
 from qdsl.spec import UNITS
 from qdsl.spec.bounds import SPARE, Count, Figure, FileName, Keyed, OneOf, Sha256
+from qdsl.spec.emulated import Emulated
 from qdsl.targets.results import Fidelity
 
 FORMAT = 4
@@ -92,7 +93,7 @@ class BuildFacts:
     `device` is where its budgets are decided, "" for any; `not_verified` why it did not run on the machine that built
     it, "" where it did; `unordered` are the outputs that are held against nothing, each with why; `causes` is
     where the error of the outputs comes from, `engine` what an engine that was built of it where it was made computes;
-    None where that was not asked."""
+    None where that was not asked; `emulated` what its C did on an emulated core, `not_emulated` why it was not run."""
 
     target: FileName
     mode: str
@@ -112,6 +113,8 @@ class BuildFacts:
     unordered: Annotated[Mapping[str, str], SPARE] = field(default_factory=dict)
     causes: Annotated[Causes | None, SPARE] = None
     engine: Annotated[EngineCheck | None, SPARE] = None
+    emulated: Annotated[Emulated | None, SPARE] = None
+    not_emulated: Annotated[str, SPARE] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ def document(found: Measurements) -> str:
 
 def _facts(found: BuildFacts) -> dict[str, Any]:
     """Some stand there alone where there is something to say."""
-    seldom = ("not_verified", "unordered", "causes", "engine")
+    seldom = ("not_verified", "unordered", "causes", "engine", "emulated", "not_emulated")
     return {name: value for name, value in asdict(found).items() if value or name not in seldom}
 
 

@@ -63,7 +63,8 @@ def average_pool(work: Work, node: NodeView) -> None:
     at = spatial(work, at, node)
     if _fitted(work, node, at, padded) != told:
         raise work.no(node, "its windows reach beyond the padding (ceil_mode)")
-    _averaged(work, node, at, of, told, counts or any(padded))
+    everywhere = told.kernel == at.shape[2:] and not any(told.pads)
+    _averaged(work, node, at, of, None if everywhere else told, counts or any(padded))
 
 
 def global_average(work: Work, node: NodeView) -> None:

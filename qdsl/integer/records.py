@@ -170,8 +170,9 @@ class MaxPool(Op):
 
 @dataclass(frozen=True, slots=True)
 class AveragePool(Op):
-    """`counts_pads`: padding counts in the divisor, as 0. Over the whole plane where `window` is None
-    (GlobalAveragePool). Integers as QLinearAveragePool and QLinearGlobalAveragePool compute them, then clipped:
+    """`counts_pads`: padding counts in the divisor, as 0. Over the whole plane where `window` is None, which is
+    GlobalAveragePool or a kernel as large as the unpadded plane: the runtime computes both alike. Integers as
+    QLinearAveragePool and QLinearGlobalAveragePool compute them, then clipped:
     - with a window: the values f32((x - x_zero) * x_scale) added in float32, row by row of the window, v;
       rint(f32(f32(f32(v / n) / y_scale) + y_zero));
     - the whole plane: rint(f32(f32(sum (x - x_zero)) * f32(x_scale / f32(y_scale * n)))) + y_zero."""

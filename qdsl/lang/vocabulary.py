@@ -224,6 +224,7 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow("memory", (), "bytes", (), "peak memory of the process"),
     MetricRow("flash", (), "bytes", (), "read-only memory on the device"),
     MetricRow("ram", (), "bytes", (), "working memory on the device"),
+    MetricRow("instructions", (), "number", (), "instructions per run, on an emulated core"),
     MetricRow("energy", (), "joules", (), "energy per run"),
     MetricRow("power", (), "watts", (), "mean power"),
     MetricRow("macs", (), "number", (), "multiplications and additions per run"),

@@ -31,9 +31,10 @@ from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang.recipe import Recipe, Target
 from qdsl.lock import Fingerprints, meaning
-from qdsl.measure import asking, evaluating, profiling
+from qdsl.measure import asking, emulating, evaluating, profiling
 from qdsl.measure.budgets import Budget, Name, Reading, Readings, decide_budgets
 from qdsl.measure.doubts import guessing
+from qdsl.spec.emulated import Emulated
 from qdsl.spec.plan import Plan, Totals
 from qdsl.spec.plan_json import plan_hash
 from qdsl.targets import target_of
@@ -63,7 +64,7 @@ class Made:
 class Standing:
     """What is known of an artifact without timing it: its bytes, the multiplications of a run (those of `uncounted`
     nodes are not known), how many of them are of integers, and how many nodes run otherwise than predicted (None:
-    nothing told what runs)."""
+    nothing told what runs); what its C did on an emulated core, or why that was not run."""
 
     target: str
     size: int
@@ -71,13 +72,15 @@ class Standing:
     uncounted: int
     integer_macs: int
     mismatches: int | None
+    emulated: Emulated | None = None
+    not_emulated: str = ""
 
     @staticmethod
     def of(made: Made) -> Standing:
-        totals = made.plan.totals
-        return Standing(
-            made.plan.target, made.emitted.size, totals.macs, totals.uncounted, integer_macs(made), mismatches(made)
-        )
+        totals, seen = made.plan.totals, made.seen
+        emulated = (None, "") if seen is None else (seen.emulated, seen.not_emulated)
+        counts = totals.macs, totals.uncounted, integer_macs(made), mismatches(made)
+        return Standing(made.plan.target, made.emitted.size, *counts, *emulated)
 
 
 def integer_macs(made: Made) -> int:
@@ -158,6 +161,7 @@ def budgets(prepared: Prepared, standing: Standing, found: Measured) -> tuple[Bu
     readings: dict[Name, Reading] = {
         ("size", ()): Reading(float(standing.size), float(max(1, prepared.file_bytes))),
         **_multiplied(standing),
+        **emulating.readings(standing.emulated, standing.not_emulated),
     }
     block = _block(prepared, standing.target)
     readings |= profiling.readings(found.profiles, block)
@@ -319,6 +323,8 @@ def _build_facts(prepared: Prepared, made: Made, block: Target, decided: Sequenc
         budgets=budget_facts(decided),
         not_verified=verified.why if isinstance(verified, NotHere) else "",
         unordered={} if seen is None else dict(seen.unordered),
+        emulated=None if seen is None else seen.emulated,
+        not_emulated="" if seen is None else seen.not_emulated,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qdsl.diag import QdslError, Span
 from qdsl.spec.bounds import Count, Figure
+from qdsl.spec.emulated import Emulated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -204,7 +205,8 @@ class Verification:
     where an output is worse for it. `unordered` are the outputs that are compared in neither way, since scores choose
     their rows or they number things, each with why; where they are chosen from floats, these stand among `arithmetic`.
     `kernels_read` is False where nothing could tell which kernels run, and `unseen` says who could: then nothing is
-    known to be as predicted.
+    known to be as predicted. `emulated` is what its C did on an emulated core, None where there is none or it was
+    not run; `not_emulated` says then why.
     """
 
     samples: int
@@ -222,6 +224,8 @@ class Verification:
     kernels_read: bool = False
     unseen: str = ""
     unordered: tuple[tuple[str, str], ...] = ()
+    emulated: Emulated | None = None
+    not_emulated: str = ""
 
     @property
     def as_predicted(self) -> bool:
