@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import html
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -200,3 +201,16 @@ def test_a_provider_that_leaves_nodes_is_not_timed_with_the_cpu(tmp_path: Path) 
     project(tmp_path)
     with pytest.raises(RefusedError, match="leaves nodes to the CPU"):
         session_of(str(tmp_path / "demo.onnx"), 1, {}, provider="AzureExecutionProvider")
+
+
+def test_libraries_of_python_packages_are_loaded_for_a_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CUDA's lie in packages of their own, where the loader does not look; what is said of it is none of the answers
+    that the parent reads."""
+    monkeypatch.setattr("onnxruntime.preload_dlls", lambda: sys.stdout.write("Failed to load libcudart.so\n"))
+    project(tmp_path)
+    with pytest.raises(RefusedError):
+        session_of(str(tmp_path / "demo.onnx"), 1, {}, provider="AzureExecutionProvider")
+    said = capsys.readouterr()
+    assert said.out == "" and said.err == "Failed to load libcudart.so\n"

@@ -10,6 +10,7 @@ and the memory of the process. So whoever asks can let several models take turns
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -86,6 +87,8 @@ def session_of(
     if provider not in ort.get_available_providers():
         raise RefusedError(f"{provider} does not load")
     options.add_session_config_entry(_ALONE, "1")
+    with contextlib.redirect_stdout(sys.stderr):  # it prints what it does not find; stdout is what the parent reads
+        ort.preload_dlls()  # CUDA and cuDNN of Python packages, which the loader does not look for
     try:
         return ort.InferenceSession(model, options, providers=[(provider, providing or {})], enable_fallback=0)
     except Exception as error:  # onnxruntime's own types
