@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def placed(graph: r.IntegerGraph, wish: Wish | None = None) -> Placed:
 
 @dataclass
 class Zoo:
-    """A graph as it grows; every operator's output is one of the graph."""
+    """A graph as it grows; what no operator reads is an output."""
 
     seed: int
     tensors: dict[str, r.Tensor] = field(default_factory=dict)
@@ -42,13 +42,15 @@ class Zoo:
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
 
-    def encoding(self) -> r.Encoding:
-        scale = np.float32(2.0 ** self.rng.uniform(-7, -1))
+    def encoding(self, *, power: bool = False) -> r.Encoding:
+        exponent = self.rng.uniform(-7, -1)
+        scale = np.float32(2.0 ** (round(exponent) if power else exponent))
         return r.Encoding(float(scale), int(self.rng.integers(-128, 128)))
 
     def near(self, its: r.Encoding) -> r.Encoding:
         """One that keeps most values in range."""
-        scale = np.float32(its.scale * self.rng.uniform(0.7, 2.0))
+        # By a power of two results come to lie halfway between integers.
+        scale = np.float32(its.scale * self.rng.choice([2.0, self.rng.uniform(0.7, 2.0)]))
         return r.Encoding(float(scale), int(np.clip(its.zero + self.rng.integers(-20, 21), -128, 127)))
 
     def tensor(self, *shape: int, dtype: str = "int8", encoding: r.Encoding | None = None) -> str:
@@ -62,8 +64,8 @@ class Zoo:
         self.inputs.append(self.tensor(*shape, dtype=dtype, encoding=encoding))
         return self.inputs[-1]
 
-    def constant(self, *shape: int) -> str:
-        name = self.tensor(*shape)
+    def constant(self, *shape: int, encoding: r.Encoding | None = None) -> str:
+        name = self.tensor(*shape, encoding=encoding)
         self.constants[name] = self.rng.integers(-128, 128, shape, np.int8)
         return name
 
@@ -77,7 +79,8 @@ class Zoo:
         return found
 
     def graph(self) -> r.IntegerGraph:
-        outputs = tuple(op.output for op in self.ops)
+        read = {name for op in self.ops for name in op.inputs}
+        outputs = tuple(op.output for op in self.ops if op.output not in read)
         return r.IntegerGraph("zoo", tuple(self.inputs), outputs, self.tensors, tuple(self.ops), self.constants)
 
     def sample(self) -> dict[str, np.ndarray]:
@@ -86,7 +89,8 @@ class Zoo:
             tensor = self.tensors[name]
             if tensor.dtype == "float32":
                 values = self.rng.normal(0, 3, tensor.shape).astype(np.float32)
-                values.reshape(-1)[:3] = np.nan, np.inf, -np.inf
+                special = [np.nan, np.inf, -np.inf, 0.5, 1.5, -0.5, -1.5]
+                values.reshape(-1)[: len(special)] = special[: values.size]
                 found[name] = values
             else:
                 found[name] = self.rng.integers(-128, 128, tensor.shape, np.int8)
@@ -113,8 +117,16 @@ class Zoo:
                 ((w, c), (c,)),
             ):
                 for make in (self.feed, self.constant):
-                    a, b = self.feed(*first), make(*second)
-                    out = self.tensor(*np.broadcast_shapes(first, second), encoding=self.near(self.its(a)))
+                    power = make == self.constant
+                    a, b = (
+                        of(*shape, encoding=self.encoding(power=power))
+                        for of, shape in ((self.feed, first), (make, second))
+                    )
+                    its = self.its(a)
+                    out = self.tensor(
+                        *np.broadcast_shapes(first, second),
+                        encoding=r.Encoding(its.scale * 2, its.zero + its.zero % 2) if power else self.near(its),
+                    )
                     self.add(r.Binary, (a, b), out, kind, **self.clip())
 
     def window(self, most: int = 3) -> r.Window:
@@ -133,16 +145,19 @@ class Zoo:
         return rows, columns
 
     def pools(self) -> None:
-        for _ in range(6):
+        for number in range(6):
             h, w, c, window = self.size(5, 9), self.size(5, 9), self.size(), self.window()
+            if number % 2:
+                window = replace(window, dilations=(1, 1))
             x = self.feed(1, h, w, c)
             sizes = self.after(h, w, window)
             self.add(r.MaxPool, (x,), self.tensor(1, *sizes, c, encoding=self.its(x)), window)
             if window.dilations == (1, 1):
-                out = self.tensor(1, *sizes, c, encoding=self.near(self.its(x)))
-                self.add(r.AveragePool, (x,), out, window, bool(self.rng.random() < 0.5), **self.clip())
-            out = self.tensor(1, 1, 1, c, encoding=self.near(self.its(x)))
-            self.add(r.AveragePool, (x,), out, None, **self.clip())
+                for its in (self.near(self.its(x)), r.Encoding(self.its(x).scale / 4, 3)):
+                    out = self.tensor(1, *sizes, c, encoding=its)
+                    self.add(r.AveragePool, (x,), out, window, bool(self.rng.random() < 0.5), **self.clip())
+            for its in (self.near(self.its(x)), r.Encoding(self.its(x).scale / 16, 3)):  # finer ones clip
+                self.add(r.AveragePool, (x,), self.tensor(1, 1, 1, c, encoding=its), None, **self.clip())
 
     def moves(self) -> None:
         h, w, c = self.size(), self.size(), self.size()
@@ -184,6 +199,7 @@ class Zoo:
         self.add(r.Softmax, (y,), self.tensor(1, 10, encoding=r.Encoding(float(np.float32(1 / 255)), -128)))
         f = self.feed(1, h, w, c, dtype="float32")
         self.add(r.Quantize, (f,), self.tensor(1, h, w, c))
+        self.add(r.Quantize, (f,), self.tensor(1, h, w, c, encoding=r.Encoding(1.0, 3)))
         self.add(r.Dequantize, (x,), self.tensor(1, h, w, c, dtype="float32"))
 
     def to(self, channels: int, products: int) -> r.Requantize:
@@ -191,6 +207,10 @@ class Zoo:
         scale = self.rng.uniform(0.5, 2.0, count) / (40 * products**0.5)
         low, high = (-128, 127) if self.rng.random() < 0.5 else (-100, 90)
         return r.Requantize(scale.astype(np.float32), low, high)
+
+    def floats(self, channels: int) -> r.Floats:
+        scale, bias = (self.rng.normal(0, 0.01, channels).astype(np.float32) for _ in range(2))
+        return r.Floats(np.abs(scale), bias if self.rng.random() < 0.7 else None, -1.5, 2.0)
 
     def weight(self, *shape: int) -> np.ndarray:
         return self.rng.integers(-127, 128, shape, np.int8)
@@ -212,11 +232,41 @@ class Zoo:
             x, sizes = self.feed(1, h, w, c), self.after(h, w, window)
             to = self.to(outs, weight[0].size)
             self.add(r.Conv, (x,), self.tensor(1, *sizes, outs), weight, self.bias(outs), window, to, groups)
+            wanted = self.tensor(1, *sizes, outs, dtype="float32")
+            floats = self.floats(outs)
+            self.add(r.Conv, (x,), wanted, weight, self.bias(outs), window, floats, groups)
         for shape in ((1, 10), (1, 3, 7)):
-            x, outs = self.feed(*shape), self.size(1, 9)
+            x, outs = self.feed(*shape), self.size(5, 9)
             weight = self.weight(outs, shape[-1])
             to = self.to(outs, shape[-1])
             self.add(r.Dense, (x,), self.tensor(*shape[:-1], outs), weight, self.bias(outs), to)
+            wanted = self.tensor(*shape[:-1], outs, dtype="float32")
+            self.add(r.Dense, (x,), wanted, weight, self.bias(outs), self.floats(outs))
+
+    def chain(self) -> Zoo:
+        """Convolutions and pools one after another, with a sum over three of them."""
+        x = self.feed(1, 25, 14, 8)
+        for window, groups, outs in (
+            (r.Window((3, 3), (2, 2), (1, 1), (1, 1, 1, 1)), 1, 24),
+            (r.Window((3, 3), (1, 1), (1, 1), (1, 1, 1, 1)), 24, 24),
+            (r.Window((1, 1)), 1, 24),
+            (r.Window((3, 2), (1, 2), (2, 1), (2, 0, 2, 1)), 1, 8),
+            (r.Window((1, 1)), 1, 48),
+        ):
+            h, w, c = self.tensors[x].shape[1:]
+            weight = self.weight(outs, *window.kernel, c // groups)
+            out = self.tensor(1, *self.after(h, w, window), outs)
+            self.add(r.Conv, (x,), out, weight, self.bias(outs), window, self.to(outs, weight[0].size), groups)
+            x = out
+        first = self.ops[0].output
+        both = self.tensor(1, *self.tensors[first].shape[1:])
+        self.ops.insert(3, r.Binary("sum", (self.ops[2].output, first), both, "add"))
+        self.ops[4] = replace(self.ops[4], inputs=(both,))
+        pool = r.Window((3, 3), (2, 2), (1, 1), (0, 1, 1, 0))
+        h, w, c = self.tensors[x].shape[1:]
+        out = self.add(r.MaxPool, (x,), self.tensor(1, *self.after(h, w, pool), c, encoding=self.its(x)), pool)
+        self.add(r.AveragePool, (out,), self.tensor(1, 1, 1, c, encoding=self.near(self.its(out))), None)
+        return self
 
     def all(self) -> Zoo:
         self.convs()

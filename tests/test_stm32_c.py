@@ -2,43 +2,156 @@
 
 from __future__ import annotations
 
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from c_mutants import MUTANTS
 from c_zoo import Zoo, placed
+from integer_models import Net, crack_model, crack_pictures
 
 from qdsl.integer.interpret import run as interpret
+from qdsl.integer.layout import stored
+from qdsl.integer.lower import lower
 from qdsl.integer.records import IntegerGraph
 from qdsl.targets.stm32.c import host
-from qdsl.targets.stm32.c.writing import write_c
+from qdsl.targets.stm32.c.calls import call_of
+from qdsl.targets.stm32.c.records import Placed, Step, Wish
+from qdsl.targets.stm32.c.writing import KERNELS, CFiles, write_c
+from qdsl.targets.stm32.memory.place import place
+from qdsl.targets.stm32.memory.planning import plan
 
+Arrays = dict[str, np.ndarray]
 CC = host.compiler()
-needs_compiler = pytest.mark.skipif(CC is None, reason="no C compiler on this computer")
-STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1")
+pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler on this computer")
+STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
+CHECKED = (*STRICT, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
-def differing(
-    graph: IntegerGraph, folder: Path, samples: list[dict[str, np.ndarray]], more: tuple[str, ...]
-) -> list[str]:
-    """The tensors that the C in `folder` computes otherwise than the interpreter, for some sample."""
-    files = write_c(graph, placed(graph), folder)
-    assert CC is not None
-    host.build(folder, folder / "host", cc=CC, more=more, trace=True)
-    ran = host.run(folder / "host", files, graph, samples, trace=True)
-    found = []
+def planned(graph: IntegerGraph, wish: Wish) -> Placed:
+    return plan(graph, [call_of(op, graph, wish) for op in graph.ops], wish)
+
+
+def differing(files: CFiles, graph: IntegerGraph, samples: list[Arrays], more: tuple[str, ...]) -> set[str]:
+    """The tensors that the C computes otherwise than the interpreter, for some sample: outputs and what steps write."""
+    program = files.folder / "host"
+    host.build(files.folder, program, cc=str(CC), more=more, trace=True)
+    ran = host.run(program, files, graph, samples, trace=True)
+    found = set()
     for sample, outputs, steps in zip(samples, ran.outputs, ran.steps, strict=True):
         expected = interpret(graph, sample, every=True)
-        for name, array in [*steps.items(), *outputs.items()]:
-            if array.tobytes() != expected[name].tobytes() and name not in found:
-                found.append(name)
+        seen = [*steps.items(), *outputs.items()]
+        found |= {name for name, array in seen if array.tobytes() != expected[name].tobytes()}
     return found
 
 
-@needs_compiler
-@pytest.mark.parametrize("seed", [1])
-def test_every_operator_computes_what_the_interpreter_computes(seed: int, tmp_path: Path) -> None:
+def wrong_nodes(graph: IntegerGraph, wrong: set[str]) -> list[str]:
+    return [op.node for op in graph.ops if op.output in wrong]
+
+
+def test_every_operator_computes_what_the_interpreter_computes(tmp_path: Path) -> None:
+    zoo = Zoo(1).all()
+    graph = zoo.graph()
+    files = write_c(graph, placed(graph), tmp_path)
+    assert wrong_nodes(graph, differing(files, graph, [zoo.sample() for _ in range(3)], STRICT)) == []
+    assert len(files.steps) == len(graph.ops)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wish", [Wish("speed"), Wish("ram")])
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_no_access_is_out_of_bounds_and_nothing_undefined(seed: int, wish: Wish, tmp_path: Path) -> None:
     zoo = Zoo(seed).all()
     graph = zoo.graph()
-    wrong = differing(graph, tmp_path, [zoo.sample() for _ in range(3)], STRICT)
-    assert [op.node for op in graph.ops if op.output in wrong] == []
+    files = write_c(graph, placed(graph, wish), tmp_path)
+    assert wrong_nodes(graph, differing(files, graph, [zoo.sample() for _ in range(2)], CHECKED)) == []
+
+
+def in_one(graph: IntegerGraph) -> Placed:
+    """A chain with all between its first call and its last as one pipeline."""
+    first, *calls, last = [call_of(op, graph, Wish()) for op in graph.ops]
+    return place(graph, [Step((first,)), Step(tuple(calls)), Step((last,))])
+
+
+def test_a_pipeline_that_keeps_few_rows_computes_the_same(tmp_path: Path) -> None:
+    zoo = Zoo(5).chain()
+    graph = zoo.graph()
+    few = in_one(graph)
+    files = write_c(graph, few, tmp_path)
+    assert sorted(rows for _, rows in few.rings.values()) == [1, 1, 1, 3, 5]
+    assert few.size < placed(graph).size / 2
+    assert wrong_nodes(graph, differing(files, graph, [zoo.sample() for _ in range(2)], STRICT)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wish", [Wish("speed"), Wish("ram")])
+@pytest.mark.parametrize("net", ["v1", "v2"])
+def test_a_mobilenet_computes_every_tensor_of_the_interpreter(net: Net, wish: Wish, tmp_path: Path) -> None:
+    graph = lower(crack_model(net), net)
+    (name,) = graph.inputs
+    samples = [{name: stored(graph.tensors[name], picture)} for picture in crack_pictures(2, net)]
+    files = write_c(graph, planned(graph, wish), tmp_path)
+    assert wrong_nodes(graph, differing(files, graph, samples, CHECKED)) == []
+    assert files.macs == {"v1": 40_774_784, "v2": 95_854_400}[net]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("driver", [False, True])
+def test_a_mistake_in_any_kernel_shows(driver: bool, tmp_path: Path) -> None:
+    zoo = Zoo(5).chain() if driver else Zoo(1).all()
+    graph = zoo.graph()
+    samples = [zoo.sample() for _ in range(3)]
+    files = write_c(graph, in_one(graph) if driver else placed(graph), tmp_path)
+    kernels = tmp_path / "kernels.h"
+    text = kernels.read_text(encoding="ascii")
+    unseen = []
+    for file, old, new, kinds in MUTANTS:
+        source = (KERNELS / file).read_text(encoding="ascii")
+        assert old in source, (file, old)
+        if (file == "driver.h") == driver:
+            assert source in text, file
+            kernels.write_text(text.replace(source, source.replace(old, new)), encoding="ascii")
+            shown = shown_by(graph, files, samples)
+            if not set(kinds.split()) <= shown:
+                unseen.append((file, old, new, kinds, shown))
+    assert not unseen, "\n".join(map(str, unseen))
+
+
+def shown_by(graph: IntegerGraph, files: CFiles, samples: list[Arrays]) -> set[str]:
+    """The kinds of operators that a mistake shows in: all where the program does not end well."""
+    try:
+        wrong = differing(files, graph, samples, ("-O0",))
+    except subprocess.CalledProcessError as error:
+        assert error.returncode < 0, error.stderr
+        return {type(op).__name__ for op in graph.ops}
+    return {type(op).__name__ for op in graph.ops if op.output in wrong}
+
+
+def test_a_graph_is_written_the_same_every_time(tmp_path: Path) -> None:
+    graph = Zoo(3).all().graph()
+    first, second = (write_c(graph, placed(graph), tmp_path / name) for name in ("a", "b"))
+    assert first.hash == second.hash
+    assert {name: (tmp_path / "a" / name).read_bytes() for name in first.files} == {
+        name: (tmp_path / "b" / name).read_bytes() for name in second.files
+    }
+
+
+def test_names_of_a_model_stay_within_their_strings_and_comments(tmp_path: Path) -> None:
+    zoo = Zoo(1)
+    zoo.functions()
+    graph = zoo.graph()
+    hostile = '*/ #error "\\\n??/ é\0'
+    renamed = replace(graph, name=hostile, ops=tuple(replace(op, node=hostile) for op in graph.ops))
+    write_c(renamed, placed(renamed), tmp_path)
+    host.build(tmp_path, tmp_path / "host", cc=str(CC), more=STRICT)
+
+
+def test_what_the_compiler_says_is_told(tmp_path: Path) -> None:
+    graph = Zoo(1).chain().graph()
+    write_c(graph, placed(graph), tmp_path)
+    (tmp_path / "weights.h").write_text("#error broken\n", encoding="ascii")
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        host.build(tmp_path, tmp_path / "host", cc=str(CC))
+    assert "#error broken" in caught.value.stderr

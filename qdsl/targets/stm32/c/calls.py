@@ -9,6 +9,7 @@ from typing import Any
 from qdsl.integer import records
 from qdsl.integer.records import IntegerGraph, Op
 from qdsl.targets.stm32.c import conv_calls, move_calls, pool_calls, value_calls
+from qdsl.targets.stm32.c.float_sum_calls import to_floats
 from qdsl.targets.stm32.c.records import Call, Wish
 
 Caller = Callable[[Any, IntegerGraph], Call]
@@ -33,6 +34,8 @@ CALLERS: Mapping[type[Op], Caller] = {
 
 def call_of(op: Op, graph: IntegerGraph, wish: Wish) -> Call:
     """Raises ValueError for an operator that no kernel computes."""
+    if isinstance(op, records.Conv | records.Dense) and isinstance(op.to, records.Floats) and len(op.inputs) == 1:
+        return to_floats(op, op.to, graph)
     if isinstance(op, records.Conv):
         return conv_calls.conv_call(op, graph, wish)
     if isinstance(op, records.Dense):

@@ -9,6 +9,8 @@ from qdsl.targets.stm32.c.tables import Tables
 
 _HEAD = """\
 /* Tables: what each kernel is told, where tensors lie in the arena, and what runs in which order. */
+#include <math.h>
+
 #include "network.h"
 #include "kernels.h"
 #include "weights.h"

@@ -13,6 +13,7 @@ from qdsl.targets.stm32.c.example import Levels, example_h
 from qdsl.targets.stm32.c.network_c import network_c
 from qdsl.targets.stm32.c.network_h import network_h
 from qdsl.targets.stm32.c.records import Placed
+from qdsl.targets.stm32.c.sizes import Footprint, footprints
 from qdsl.targets.stm32.c.tables import Tables, tables_of
 
 KERNELS = Path(__file__).resolve().parent.parent / "kernels"
@@ -39,7 +40,8 @@ class CStep:
 
 @dataclass(frozen=True, slots=True)
 class CFiles:
-    """What was written: `files` by name; `arena` and `constants` are bytes, `hash` is what network_about tells."""
+    """What was written: `files` by name; `arena` and `constants` are bytes, `hash` is what network_about tells;
+    `footprints` is what the linker makes of it, for each core on which its kernels were measured."""
 
     folder: Path
     files: tuple[str, ...]
@@ -48,6 +50,7 @@ class CFiles:
     macs: int
     hash: str
     steps: tuple[CStep, ...]
+    footprints: tuple[Footprint, ...]
 
 
 def write_c(graph: IntegerGraph, placed: Placed, folder: Path, *, levels: Levels | None = None) -> CFiles:
@@ -77,6 +80,7 @@ def write_c(graph: IntegerGraph, placed: Placed, folder: Path, *, levels: Levels
         macs,
         digest,
         tuple(_steps(tables)),
+        footprints(tables),
     )
 
 
