@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qdsl.targets.stm32.c.records import Placed, Step
-from qdsl.targets.stm32.memory.arena import arrange
+from qdsl.targets.stm32.memory.arena import EFFORT, arrange
 from qdsl.targets.stm32.memory.bound import bound_of
 from qdsl.targets.stm32.memory.check import check
 from qdsl.targets.stm32.memory.place import place
-from qdsl.targets.stm32.memory.problem import Buffer, Problem, aligned
+from qdsl.targets.stm32.memory.problem import Buffer, Effort, Problem, aligned
 from qdsl.targets.stm32.memory.tensors import computing
 
 
@@ -64,7 +64,7 @@ def holds(problem: Problem, at: tuple[int, ...]) -> bool:
 @given(problems())
 @settings(max_examples=120)
 def test_no_plan_is_smaller(problem: Problem) -> None:
-    arena, least = arrange(problem), smallest(problem)
+    arena, least = arrange(problem, Effort(EFFORT)), smallest(problem)
     assert (arena.size, arena.bound) == (least, least)
     assert bound_of(problem) <= least
     assert holds(problem, arena.addresses)
@@ -86,7 +86,7 @@ def drawn(seed: int, count: int, steps: int) -> Problem:
 def test_guesses_are_improved_and_proven() -> None:
     """On such problems guesses are above the best, and the best above what lives at once."""
     problem = drawn(4, 24, 10)
-    guessed, arena = arrange(problem, effort=0), arrange(problem)
+    guessed, arena = arrange(problem, Effort(0)), arrange(problem, Effort(EFFORT))
     assert bound_of(problem) < arena.bound
     assert guessed.size > arena.size == arena.bound
     assert holds(problem, arena.addresses)
@@ -95,14 +95,14 @@ def test_guesses_are_improved_and_proven() -> None:
 
 def test_without_effort_the_gap_is_told() -> None:
     problem = drawn(1009, 60, 40)
-    arena = arrange(problem, effort=20)
+    arena = arrange(problem, Effort(10_000))
     assert bound_of(problem) <= arena.bound < arena.size
     assert holds(problem, arena.addresses)
-    assert arrange(problem, effort=20) == arena
+    assert arrange(problem, Effort(10_000)) == arena
 
 
 def test_nothing_takes_nothing() -> None:
-    assert arrange(Problem(())).size == 0
+    assert arrange(Problem(()), Effort(EFFORT)).size == 0
 
 
 def planned(net: memory_nets.Net) -> Placed:

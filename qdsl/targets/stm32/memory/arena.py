@@ -12,21 +12,23 @@ from __future__ import annotations
 from qdsl.targets.stm32.memory.bound import bound_of
 from qdsl.targets.stm32.memory.guesses import guess
 from qdsl.targets.stm32.memory.orders import Search
-from qdsl.targets.stm32.memory.problem import Arena, Problem
+from qdsl.targets.stm32.memory.problem import Arena, Effort, Problem
 
-EFFORT = 4000  # decisions
+EFFORT = 1_000_000  # pairs of buffers looked at: two seconds
 
 
-def arrange(problem: Problem, effort: int = EFFORT) -> Arena:
-    """The smallest arena, proven (`bound` == `size`), or what `effort` decisions lead to."""
+def arrange(problem: Problem, effort: Effort) -> Arena:
+    """The smallest arena, proven (`bound` == `size`), or what `effort` leads to."""
     bound = bound_of(problem)
-    best = guess(problem, bound)
+    best = guess(problem, bound, effort)
     low, high = bound, problem.end(best)  # nothing fits below `low`, something fits in `high`
     search = Search(problem)
     limit = low
-    while limit < high and effort > 0:
-        found = search.within(limit, -(-effort // 2))
-        effort -= max(1, found.spent)
+    while limit < high and effort.left > 0:
+        half = Effort(-(-effort.left // 2))
+        effort.left -= half.left
+        found = search.within(limit, half)
+        effort.left += half.left
         if found.addresses is not None:
             best, high = found.addresses, problem.end(found.addresses)
         elif found.sure:

@@ -35,12 +35,13 @@ def height(problem: Problem, alive: Sequence[int]) -> int:
 
 
 def _groups(problem: Problem, alive: Sequence[int]) -> list[list[int]]:
-    groups: list[list[int]] = []
-    for at in alive:
-        joined = [group for group in groups if any(_shares(problem, at, other) for other in group)]
-        groups = [group for group in groups if group not in joined]
-        groups.append([at, *(other for group in joined for other in group)])
-    return groups
+    group = {at: [at] for at in alive}
+    for one, other in problem.gaps:
+        if one in group and other in group and group[one] is not group[other]:
+            group[one] += group[other]
+            for at in group[other]:
+                group[at] = group[one]
+    return list({id(each): each for each in group.values()}.values())
 
 
 def _shares(problem: Problem, one: int, other: int) -> bool:

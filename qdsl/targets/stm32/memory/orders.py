@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from qdsl.targets.stm32.memory.problem import Problem, aligned
+from qdsl.targets.stm32.memory.problem import Effort, Problem, aligned
 
 _Pair = tuple[int, int, int, int]  # two buffers, the gap if the first is the lower, the gap if the second is
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`addresses`, or None: where that is `sure`, there are none. `spent` counts decisions."""
+    """`addresses`, or None: where that is `sure`, there are none."""
 
     addresses: list[int] | None
-    spent: int
     sure: bool
 
 
@@ -41,28 +41,20 @@ class Search:
     def __init__(self, problem: Problem) -> None:
         self._sizes = [buffer.size for buffer in problem.buffers]
         self._align = [buffer.align for buffer in problem.buffers]
-        numbers = range(len(problem.buffers))
-        self._pairs = [
-            (a, b, problem.gap(a, b), problem.gap(b, a))
-            for a in numbers
-            for b in numbers[a + 1 :]
-            if problem.meet(a, b)
-        ]
+        self._pairs = [(a, b, problem.gap(a, b), problem.gap(b, a)) for a, b in problem.pairs()]
 
-    def within(self, limit: int, effort: int) -> Found:
-        """Addresses that end at `limit` at most, with `effort` decisions at most."""
+    def within(self, limit: int, effort: Effort) -> Found:
+        """Addresses that end at `limit` at most."""
         state = self._start(limit)
         waiting = [] if state is None else [state]
-        spent = 0
         while waiting:
             state = waiting.pop()
             if not state.open:
-                return Found(state.low, spent, True)
-            if spent >= effort:
-                return Found(None, spent, False)
-            spent += 1
+                return Found(state.low, True)
+            if not effort.take(len(state.open)):
+                return Found(None, False)
             waiting += self._both(state)
-        return Found(None, spent, True)
+        return Found(None, True)
 
     def _start(self, limit: int) -> _State | None:
         count = len(self._sizes)
@@ -74,21 +66,27 @@ class Search:
 
     def _both(self, state: _State) -> Iterable[_State]:
         """Either side of the tightest pair, the roomier one last (it is looked at first)."""
-        low, high = state.low, state.high
-
-        def rooms(pair: _Pair) -> tuple[int, int]:
-            a, b, up, down = pair
-            return high[b] - low[a] - up, high[a] - low[b] - down
-
-        pair = min(state.open, key=lambda pair: (min(rooms(pair)), max(rooms(pair))))
+        pair = self._tightest(state)
         a, b, up, down = pair
-        first, second = rooms(pair)
-        sides = [(first, (a, b, up)), (second, (b, a, down))]
+        sides = [(state.high[b] - state.low[a] - up, (a, b, up)), (state.high[a] - state.low[b] - down, (b, a, down))]
         for _, decided in sorted(sides, key=lambda side: side[0]):
             after = state.copy()
             after.open = [each for each in state.open if each is not pair]
             if self._settle(after, (decided,)):
                 yield after
+
+    def _tightest(self, state: _State) -> _Pair:
+        """The open pair with the least room for one of its orders, then for the other."""
+        low, high = state.low, state.high
+        best, least, most = state.open[0], sys.maxsize, sys.maxsize
+        for pair in state.open:
+            a, b, up, down = pair
+            room, other = high[b] - low[a] - up, high[a] - low[b] - down
+            if other < room:
+                room, other = other, room
+            if room < least or (room == least and other < most):
+                best, least, most = pair, room, other
+        return best
 
     def _settle(self, state: _State, decided: Iterable[tuple[int, int, int]]) -> bool:
         """Take `decided` (lower, upper, gap) in, and all that follows. False where a buffer has no place left."""

@@ -8,15 +8,16 @@ from qdsl.integer.records import IntegerGraph
 from qdsl.targets.stm32.c.records import Placed, Step
 from qdsl.targets.stm32.memory.arena import EFFORT, arrange
 from qdsl.targets.stm32.memory.lives import lives
+from qdsl.targets.stm32.memory.problem import Effort
 from qdsl.targets.stm32.memory.rows import ring_rows
 from qdsl.targets.stm32.memory.tensors import roots
 
 
-def place(graph: IntegerGraph, steps: Sequence[Step], effort: int = EFFORT) -> Placed:
-    """The smallest arena in which these steps run, by `effort` decisions at most; `bound` is what none that runs these
-    steps can go below."""
+def place(graph: IntegerGraph, steps: Sequence[Step], effort: Effort | None = None) -> Placed:
+    """The smallest arena in which these steps run, by `effort` at most (None: `arena.EFFORT`); `bound` is what none in
+    which they run can go below."""
     needed = lives(graph, steps)
-    arena = arrange(needed.problem, effort)
+    arena = arrange(needed.problem, effort or Effort(EFFORT))
     at = arena.addresses
     rows = {name: count for step in steps for name, count in ring_rows(graph, step).items()}
     return Placed(

@@ -16,11 +16,11 @@ from qdsl.targets.stm32.memory.arena import EFFORT, arrange
 from qdsl.targets.stm32.memory.fusing import Costs, links
 from qdsl.targets.stm32.memory.lives import lives
 from qdsl.targets.stm32.memory.place import place
-from qdsl.targets.stm32.memory.problem import Problem
+from qdsl.targets.stm32.memory.problem import Effort, Problem
 from qdsl.targets.stm32.memory.schedule import Cuts, Schedule
 from qdsl.targets.stm32.memory.tensors import computing
 
-_TRIES = 40  # of schedules that are placed
+_TRIES = 100  # of schedules that are placed
 
 
 def plan(
@@ -28,8 +28,8 @@ def plan(
 ) -> Placed:
     """The steps of `calls` and where their tensors lie. `optimize ram`: the smallest arena, then the fewest calls in
     pipelines. `optimize speed`: no pipelines where the arena takes at most `room` bytes without (None: any); else those
-    with the fewest calls that fit; where none do, the smallest arena. `effort` bounds the search for each schedule."""
-    planning = _Planning(graph, computing(graph, calls), effort)
+    with the fewest calls that fit; where none do, the smallest arena. `effort` bounds the search (`arena.EFFORT`)."""
+    planning = _Planning(graph, computing(graph, calls), Effort(effort))
     if wish.optimize == "ram":
         return planning.smallest()
     if room is None or planning.single.size <= room:
@@ -38,7 +38,7 @@ def plan(
 
 
 class _Planning:
-    def __init__(self, graph: IntegerGraph, calls: tuple[Call, ...], effort: int) -> None:
+    def __init__(self, graph: IntegerGraph, calls: tuple[Call, ...], effort: Effort) -> None:
         self._graph, self._calls, self._effort = graph, calls, effort
         self._schedule = Schedule(Costs(graph, calls), links(graph, calls))
         self._barred: dict[Cuts, int] = {}  # what such steps in a row need at least

@@ -30,6 +30,11 @@ class Problem:
         a, b = self.buffers[one], self.buffers[other]
         return a.first <= b.last and b.first <= a.last
 
+    def pairs(self) -> list[tuple[int, int]]:
+        """Those that meet, the lower number first."""
+        numbers = range(len(self.buffers))
+        return [(one, other) for one in numbers for other in numbers[one + 1 :] if self.meet(one, other)]
+
     def gap(self, below: int, above: int) -> int:
         return self.gaps.get((below, above), self.buffers[below].size)
 
@@ -56,6 +61,18 @@ class Arena:
     addresses: tuple[int, ...]
     size: int
     bound: int
+
+
+@dataclass(slots=True)
+class Effort:
+    """How much longer to search: pairs of buffers that may still be looked at, the same on every machine."""
+
+    left: int
+
+    def take(self, pairs: int) -> bool:
+        """Whether there was any left."""
+        self.left -= pairs
+        return self.left + pairs > 0
 
 
 def aligned(at: int, to: int) -> int:
