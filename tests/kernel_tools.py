@@ -18,14 +18,17 @@ from qdsl.targets.stm32.c.records import Call, Constant
 
 Array = NDArray[Any]
 
-FILES = ("common.h", "product.h", "pointwise.h", "conv.h", "depthwise.h", "depthwise3.h")
+FILES = (
+    *("common.h", "tile.h", "tile_dsp.h", "product.h", "pointwise.h", "conv.h"),
+    *("depthwise.h", "strip.h", "depthwise3.h"),
+)
 KERNELS = tuple(
     f"qdsl_{kernel}_{stored}{rounding}"
     for kernel, roundings in (
-        ("pointwise", ("", "_wide", "_fixed")),
-        ("conv", ("", "_wide", "_fixed")),
+        ("pointwise", ("", "_any", "_fixed")),
+        ("conv", ("", "_any", "_fixed")),
         ("depthwise", ("", "_fixed")),
-        ("depthwise3", ("", "_wide")),
+        ("depthwise3", ("", "_any", "_fixed")),
     )
     for stored in ("words", "bytes")
     for rounding in roundings

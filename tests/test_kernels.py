@@ -55,7 +55,7 @@ def _requantize(rng: np.random.Generator, outs: int, spread: float) -> Requantiz
     if rng.random() < 0.25:
         scale = np.exp2(np.floor(np.log2(scale))).astype(np.float32)
     low, high = sorted(rng.integers(-128, 128, 2).tolist())
-    return Requantize(scale, *((-128, 127) if rng.random() < 0.6 or low == high else (low, high)))
+    return Requantize(scale, *((-128, 127) if rng.random() < 0.8 or low == high else (low, high)))
 
 
 def _graph(op: Conv | Dense, x: Array, out: tuple[int, ...], zeros: tuple[int, int]) -> IntegerGraph:
@@ -71,7 +71,7 @@ def _int8(rng: np.random.Generator, *shape: int) -> Array:
 
 
 def _zeros(rng: np.random.Generator) -> tuple[int, int]:
-    first, second = rng.choice([-128, 0, 127, *rng.integers(-128, 128, 3).tolist()], 2).tolist()
+    first, second = rng.choice([-128, -128, 0, 0, 127, *rng.integers(-128, 128, 3).tolist()], 2).tolist()
     return first, second
 
 

@@ -8,12 +8,13 @@ from math import prod
 from qdsl.integer.records import Conv, Dense, IntegerGraph, Requantize, Tensor, Window
 from qdsl.targets.stm32.c.packing import (
     Stored,
+    channel_constants,
     depthwise_weights,
     folded_bias,
     largest_steps,
     product_weights,
-    scales,
-    strip_weights,
+    strip_bytes,
+    strip_words,
     tail_order,
     up,
     window_order,
@@ -22,6 +23,7 @@ from qdsl.targets.stm32.c.records import Call, Constant, Wish
 
 TAPS = 49  # QDSL_TAPS of depthwise.h
 NARROW = 32000  # steps of the output, less than what an int16 holds beside a zero point
+PRODUCTS = ("tile.h", "tile_dsp.h", "product.h")
 
 Parameters = tuple[tuple[str, int | float | Constant | None], ...]
 
@@ -51,13 +53,13 @@ class _Site:
         return "words" if self.wish.optimize == "speed" else "bytes"
 
     def kernel(self, name: str, op: Conv | Dense) -> str:
-        """Where two codes are made at a time, it matters whether sums stay within 16 bits once scaled."""
+        """The kernel for its rounding: of those in float32 the plain one makes two codes at a time, see product.h."""
         if self.wish.rounding == "tflite":
             return f"qdsl_{name}_{self.stored}_fixed"
-        if name == "depthwise":
-            return f"qdsl_{name}_{self.stored}"
+        whole = (self.to.low, self.to.high) == (-128, 127) and _zero(self.y) % 2 == 0
         narrow = largest_steps(op.weight, op.bias, self.x_zero, self.to) <= NARROW
-        return f"qdsl_{name}_{self.stored}{'' if narrow else '_wide'}"
+        plain = (whole and narrow) or name == "depthwise"
+        return f"qdsl_{name}_{self.stored}{'' if plain else '_any'}"
 
     def codes(self) -> Parameters:
         return (("zero", _zero(self.y)), ("low", self.to.low), ("high", self.to.high))
@@ -74,7 +76,7 @@ def conv_call(op: Conv, graph: IntegerGraph, wish: Wish) -> Call:
     site = _Site.of(op, graph, wish)
     if op.pointwise:
         return _vectors(op, site, site.y.shape[2])
-    if op.depthwise and len(op.weight) % 4 == 0 and _in_strips(op.window, wish):
+    if op.depthwise and len(op.weight) % 4 == 0 and _in_strips(op.window):
         return _strips(op, site)
     if op.depthwise and len(op.weight) % 4 == 0 and prod(op.window.kernel) <= TAPS:
         return _depthwise(op, site)
@@ -103,7 +105,8 @@ def _vectors(op: Conv | Dense, site: _Site, pixels: int) -> Call:
     weight = op.weight.reshape(len(op.weight), -1)
     outs, ins = weight.shape
     parameters: Parameters = (
-        *_constants(op, site, product_weights(weight, tail_order(ins), 1, site.stored), 1),
+        ("weights", product_weights(weight, tail_order(ins), 1, site.stored)),
+        ("constants", _constants(op, site, 1)),
         ("pixels", pixels),
         ("channels", ins),
         ("out_channels", outs),
@@ -116,18 +119,15 @@ def _vectors(op: Conv | Dense, site: _Site, pixels: int) -> Call:
         True,
         "qdsl_pointwise_parameters",
         parameters,
-        ("product.h", "pointwise.h"),
+        (*PRODUCTS, "pointwise.h"),
         scratch=4 * up(ins, 4),
         behind=(max(0, last * (outs - ins)),),
     )
 
 
-def _constants(op: Conv | Dense, site: _Site, weights: Constant, groups: int) -> Parameters:
-    return (
-        ("weights", weights),
-        ("bias", folded_bias(op.weight, op.bias, site.x_zero, groups)),
-        ("scale", scales(site.to, len(op.weight), groups, site.wish.rounding)),
-    )
+def _constants(op: Conv | Dense, site: _Site, groups: int) -> Constant:
+    bias = folded_bias(op.weight, op.bias, site.x_zero)
+    return channel_constants(bias, site.to, groups, site.wish.rounding)
 
 
 def _columns(window: Window) -> Parameters:
@@ -142,9 +142,9 @@ def _columns(window: Window) -> Parameters:
 
 def _depthwise(op: Conv, site: _Site) -> Call:
     channels = len(op.weight)
-    weights = depthwise_weights(op.weight.reshape(channels, -1), site.stored)
     parameters: Parameters = (
-        *_constants(op, site, weights, 1),
+        ("weights", depthwise_weights(op.weight.reshape(channels, -1), site.stored)),
+        ("constants", _constants(op, site, 1)),
         ("width", site.x.shape[2]),
         ("channels", channels),
         ("out_width", site.y.shape[2]),
@@ -152,24 +152,21 @@ def _depthwise(op: Conv, site: _Site) -> Call:
         ("x_zero", site.x_zero),
         *site.codes(),
     )
-    files = ("product.h", "depthwise.h")
+    files = ("tile.h", "depthwise.h")
     return _rows(op, site, "depthwise", parameters, files, channels)
 
 
-def _in_strips(window: Window, wish: Wish) -> bool:
-    touching = window.kernel == (3, 3) and window.dilations[1] == 1 and window.strides[1] in (1, 2)
-    return touching and wish.rounding == "ort"
+def _in_strips(window: Window) -> bool:
+    return window.kernel == (3, 3) and window.dilations[1] == 1 and window.strides[1] in (1, 2)
 
 
 def _strips(op: Conv, site: _Site) -> Call:
     channels, stride = len(op.weight), op.window.strides[1]
-    bias = folded_bias(op.weight, op.bias, site.x_zero, 1)
-    scale = scales(site.to, channels, 1, "ort")
+    constants, weight = _constants(op, site, 1), op.weight[..., 0]
     within = site.stored == "words"
     parameters: Parameters = (
-        ("weights", strip_weights(op.weight[..., 0], bias, scale, site.stored)),
-        ("bias", None if within else bias),
-        ("scale", None if within else scale),
+        ("weights", strip_words(weight, constants) if within else strip_bytes(weight)),
+        ("constants", None if within else constants),
         ("width", site.x.shape[2]),
         ("channels", channels),
         ("out_width", site.y.shape[2]),
@@ -179,7 +176,7 @@ def _strips(op: Conv, site: _Site) -> Call:
         *site.codes(),
     )
     columns = stride * (up(site.y.shape[2], 2) - 1) + 3
-    return _rows(op, site, "depthwise3", parameters, ("product.h", "depthwise3.h"), 24 * columns)
+    return _rows(op, site, "depthwise3", parameters, ("tile.h", "tile_dsp.h", "strip.h", "depthwise3.h"), 24 * columns)
 
 
 def _any_window(op: Conv, site: _Site) -> Call:
@@ -187,10 +184,12 @@ def _any_window(op: Conv, site: _Site) -> Call:
     length = columns * ins if op.groups == 1 and op.window.dilations[1] == 1 else ins
     order = window_order(rows * columns * ins // length, length)
     weights = product_weights(op.weight.reshape(outs, -1), order, op.groups, site.stored)
+    constants = _constants(op, site, op.groups)
     parameters: Parameters = (
-        *_constants(op, site, weights, op.groups),
-        ("group_bytes", weights.values.nbytes // op.groups),
-        ("scale_bytes", 4 if site.wish.rounding == "ort" else 8),
+        ("weights", weights),
+        ("constants", constants),
+        ("group_weights", weights.values.nbytes // op.groups),
+        ("group_constants", constants.values.size // op.groups),
         ("groups", op.groups),
         ("width", site.x.shape[2]),
         ("channels", site.x.shape[3]),
@@ -201,7 +200,7 @@ def _any_window(op: Conv, site: _Site) -> Call:
         ("x_zero", site.x_zero),
         *site.codes(),
     )
-    return _rows(op, site, "conv", parameters, ("product.h", "conv.h"), 6 * len(order))
+    return _rows(op, site, "conv", parameters, (*PRODUCTS, "conv.h"), 6 * len(order))
 
 
 def _rows(op: Conv, site: _Site, kernel: str, parameters: Parameters, files: tuple[str, ...], scratch: int) -> Call:

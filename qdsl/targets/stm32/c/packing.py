@@ -70,41 +70,48 @@ def depthwise_weights(weight: Array, stored: Stored) -> Constant:
     return Constant("int16_t" if stored == "words" else "int8_t", paired(_ordered(weight, order), stored))
 
 
-def strip_weights(weight: Array, bias: Constant, scale: Constant, stored: Stored) -> Constant:
-    """What qdsl_depthwise3 reads, of int8 [C, 3, 3]: as words with bias and scales of each four channels."""
-    columns = weight.reshape(-1, FOUR, 3, 3).transpose(0, 3, 2, 1)  # [C / 4, 3 columns, 3 rows, 4 channels]
-    pairs = columns[:, :, :2].reshape(-1, 3, 2, 2, 2).transpose(0, 1, 3, 2, 4).reshape(-1, 3, 2, 4)
-    stored_bytes = np.concatenate([pairs, columns[:, :, 2:]], axis=2).astype(np.int8)
-    if stored == "bytes":
-        return Constant("int8_t", stored_bytes)
-    halves = np.ascontiguousarray(stored_bytes[..., [0, 2, 1, 3]].astype(np.int16)).reshape(-1, 3 * 12)
-    parts = (np.ascontiguousarray(part).view(np.uint32) for part in (bias.values, halves, scale.values))
-    return Constant("uint32_t", np.concatenate([part.reshape(len(halves), -1) for part in parts], axis=1))
+def strip_bytes(weight: Array) -> Constant:
+    """What qdsl_depthwise3 reads as bytes, of int8 [C, 3, 3]: [C / 4, 3 columns, 3 words, 4]."""
+    columns = weight.reshape(-1, FOUR, 3, 3).transpose(0, 3, 2, 1)
+    pairs = columns[:, :, :2].reshape(-1, 3, 2, 2, 2).transpose(0, 1, 3, 2, 4).reshape(-1, 3, 2, FOUR)
+    return Constant("int8_t", np.concatenate([pairs, columns[:, :, 2:]], axis=2).astype(np.int8))
+
+
+def strip_words(weight: Array, constants: Constant) -> Constant:
+    """What qdsl_depthwise3 reads as words, of int8 [C, 3, 3] and `channel_constants`: biases, weights, scales of each
+    four channels."""
+    halves = strip_bytes(weight).values[..., [0, 2, 1, 3]].astype(np.int16)
+    words = np.ascontiguousarray(halves).view(np.uint32).reshape(len(halves), -1)
+    beside = constants.values.reshape(len(halves), -1)
+    return Constant("uint32_t", np.concatenate([beside[:, :FOUR], words, beside[:, FOUR:]], axis=1))
 
 
 def _per_group(values: Array, groups: int) -> Array:
-    """[Cout, ...] with the channels of each group filled up to 4."""
+    """[groups, Cout / groups up to 4, ...] of [Cout, ...]."""
     parts = values.reshape(groups, -1, *values.shape[1:])
     filled = np.zeros((groups, up(parts.shape[1], FOUR), *parts.shape[2:]), values.dtype)
     filled[:, : parts.shape[1]] = parts
     return filled
 
 
-def folded_bias(weight: Array, bias: Array | None, zero: int, groups: int) -> Constant:
-    """int32 bias less what the zero point of the input adds to sums of products with int8 [Cout, depth]; wraps as sums
-    do."""
+def folded_bias(weight: Array, bias: Array | None, zero: int) -> Array:
+    """int32 bias [Cout] less what the zero point of the input adds to sums of products; wraps as sums do."""
     sums = weight.astype(np.int64).reshape(len(weight), -1).sum(axis=1)
     whole = (0 if bias is None else bias.astype(np.int64)) - zero * sums
-    return Constant("int32_t", _per_group(whole.astype(np.int32), groups))
+    wrapped: Array = whole.astype(np.int32)
+    return wrapped
 
 
-def scales(to: Requantize, channels: int, groups: int, rounding: Literal["ort", "tflite"]) -> Constant:
-    """A float32 per channel, or in fixed point its multiplier and its exponent."""
-    scale = np.broadcast_to(to.scale.astype(np.float32), (channels,))
+def channel_constants(bias: Array, to: Requantize, groups: int, rounding: Literal["ort", "tflite"]) -> Constant:
+    """Words [groups * ceil(Cout / groups / 4), 4 biases and 4 scales, or 8 of multipliers and exponents]."""
+    scale = np.broadcast_to(to.scale.astype(np.float32), bias.shape)
     if rounding == "ort":
-        return Constant("float", _per_group(scale.copy(), groups))
-    pairs = np.array([multiplier(float(one)) for one in scale], np.int32)
-    return Constant("int32_t", _per_group(pairs, groups))
+        words = np.ascontiguousarray(scale).view(np.uint32).reshape(-1, 1)
+    else:
+        words = np.array([multiplier(float(one)) for one in scale], np.int32).view(np.uint32)
+    blocks = (_per_group(part, groups) for part in (bias.view(np.uint32).reshape(-1, 1), words))
+    fours = (block.reshape(-1, FOUR * block.shape[2]) for block in blocks)
+    return Constant("uint32_t", np.concatenate(list(fours), axis=1))
 
 
 def largest_steps(weight: Array, bias: Array | None, zero: int, to: Requantize) -> float:

@@ -7,10 +7,9 @@
    Scratch: 4 * depth bytes, then 2 * (segments * length rounded up to 4). */
 struct qdsl_conv_parameters {
     const void *weights;
-    const int32_t *bias;
-    const void *scale;
-    int32_t group_bytes; /* of weights */
-    int32_t scale_bytes; /* of one channel */
+    const uint32_t *constants;
+    int32_t group_weights;   /* bytes of one group, */
+    int32_t group_constants; /* and words */
     int32_t groups;
     int32_t width;
     int32_t channels;
@@ -42,56 +41,78 @@ static QDSL_APART void qdsl_copy_window(const struct qdsl_conv_parameters *p, co
         }
 }
 
-/* Whether the window at `column` lies within the input. */
-QDSL_INLINE int qdsl_inside(const struct qdsl_conv_parameters *p, int32_t column, int whole)
+/* Where the window of a pixel lies: `segments` of a row `apart` bytes apart; in rows of the input from `offset` on, or
+   where `rows` is NULL in a copy, one row after the other. */
+struct qdsl_seen {
+    const int8_t *const *rows;
+    const int8_t *copy;
+    int32_t offset;
+    int32_t apart;
+};
+
+QDSL_INLINE const int8_t *qdsl_segment(const struct qdsl_seen *seen, int32_t row, int32_t length)
 {
-    return whole && column >= 0 && column + (p->kernel - 1) * p->step < p->width;
+    return seen->rows == NULL ? seen->copy + row * length : seen->rows[row] + seen->offset;
+}
+
+/* What is left of `count` int8 beside fours, as pairs at `rest`, `odd` of which are there. */
+QDSL_INLINE int32_t qdsl_spread_rest(uint32_t *rest, int32_t odd, const int8_t *a, const int8_t *b, int32_t count)
+{
+    for (int32_t k = 0; k < count; k++, odd++) {
+        int8_t *pair = (int8_t *)(rest + (odd & ~1)) + 2 * (odd & 1);
+        qdsl_put_half(pair, a[k]);
+        qdsl_put_half(pair + 4, b[k]);
+    }
+    return odd;
+}
+
+/* Windows of two pixels as a tile holds them, `across` segments in a row. */
+static QDSL_APART void qdsl_gather(uint32_t *x, const struct qdsl_seen seen[2], int32_t reach, int32_t across,
+                                   int32_t length)
+{
+    uint32_t *rest = x + (length & ~3) * reach * across;
+    int32_t odd = 0, ends = length & 3, fours = length - ends;
+    for (int32_t i = 0; i < reach; i++) {
+        const int8_t *a = qdsl_segment(&seen[0], i, length * across), *b = qdsl_segment(&seen[1], i, length * across);
+        for (int32_t j = 0; j < across; j++, a += seen[0].apart, b += seen[1].apart) {
+            x = qdsl_spread(x, a, b, fours);
+            if (ends)
+                odd = qdsl_spread_rest(rest, odd, a + fours, b + fours, ends);
+        }
+    }
 }
 
 static QDSL_APART void qdsl_conv(const struct qdsl_conv_parameters *p, const int8_t *const *rows, int8_t *out,
                                  uint32_t *x, qdsl_product *product)
 {
-    int32_t channels = p->channels / p->groups, taps = p->reach * p->kernel, length = p->length, ends = length & 3;
-    int32_t across = p->kernel * channels / length, apart = p->step * p->channels;
-    int32_t total = taps * channels, depth = (total + 3) & ~3, next = p->groups * p->out_channels;
-    int8_t *copies[2] = {(int8_t *)(x + depth), (int8_t *)(x + depth) + depth};
-    int whole = 1;
+    int32_t channels = p->channels / p->groups, length = p->length, across = p->kernel * channels / length;
+    int32_t depth = (p->reach * p->kernel * channels + 3) & ~3, next = p->groups * p->out_channels;
+    int32_t whole = 1;
     struct qdsl_tile tile = qdsl_tile_of(x, depth, p->zero, p->low, p->high);
     for (int32_t i = 0; i < p->reach; i++)
         whole &= rows[i] != NULL;
     x[depth - 2] = x[depth - 1] = 0;
-    for (int32_t column = 0; column < p->out_width; column += 2) {
-        int32_t two = column + 1 < p->out_width, at[2];
-        at[0] = column * p->stride - p->left;
-        at[1] = at[0] + two * p->stride;
+    for (int32_t column = 0; column < p->out_width; column += 2, out += 2 * next) {
+        int32_t two = column + 1 < p->out_width;
         for (int32_t group = 0; group < p->groups; group++) {
-            int in[2] = {qdsl_inside(p, at[0], whole), qdsl_inside(p, at[1], whole)};
-            uint32_t *to = x;
-            uint32_t *rest = x + (length & ~3) * (total / length);
-            for (int32_t pixel = 0; pixel < 2; pixel++)
-                if (!in[pixel])
-                    qdsl_copy_window(p, rows, at[pixel], group * channels, copies[pixel]);
-            for (int32_t i = 0, odd = 0; i < p->reach; i++)
-                for (int32_t j = 0; j < across; j++) {
-                    const int8_t *from[2];
-                    for (int32_t pixel = 0; pixel < 2; pixel++)
-                        from[pixel] = in[pixel] ? rows[i] + at[pixel] * p->channels + group * channels + j * apart
-                                                : copies[pixel] + (i * across + j) * length;
-                    to = qdsl_spread(to, from[0], from[1], length);
-                    for (int32_t k = length - ends; k < length; k++, odd++) {
-                        int8_t *pair = (int8_t *)(rest + (odd & ~1)) + 2 * (odd & 1);
-                        qdsl_put_half(pair, from[0][k]);
-                        qdsl_put_half(pair + 4, from[1][k]);
-                    }
-                }
-            tile.weights = (const int8_t *)p->weights + group * p->group_bytes;
-            tile.bias = p->bias + group * ((p->out_channels + 3) & ~3);
-            tile.scale = (const int8_t *)p->scale + group * ((p->out_channels + 3) & ~3) * p->scale_bytes;
+            struct qdsl_seen seen[2];
+            for (int32_t pixel = 0; pixel < 2; pixel++) {
+                int32_t at = (column + pixel * two) * p->stride - p->left;
+                int8_t *copy = (int8_t *)(x + depth) + pixel * depth;
+                seen[pixel] = (struct qdsl_seen){rows, copy, at * p->channels + group * channels, p->step * p->channels};
+                if (whole && at >= 0 && at + (p->kernel - 1) * p->step < p->width)
+                    continue;
+                qdsl_copy_window(p, rows, at, group * channels, copy);
+                seen[pixel].rows = NULL;
+                seen[pixel].apart = length;
+            }
+            qdsl_gather(x, seen, p->reach, across, length);
+            tile.weights = (const int8_t *)p->weights + group * p->group_weights;
+            tile.constants = p->constants + group * p->group_constants;
             qdsl_set_outputs(&tile, out + group * p->out_channels, out + group * p->out_channels + two * next,
                              p->out_channels);
             product(&tile);
         }
-        out += 2 * next;
     }
 }
 
@@ -102,7 +123,7 @@ static QDSL_APART void qdsl_conv(const struct qdsl_conv_parameters *p, const int
     }
 QDSL_CONV(qdsl_conv_words, qdsl_words)
 QDSL_CONV(qdsl_conv_bytes, qdsl_bytes)
-QDSL_CONV(qdsl_conv_words_wide, qdsl_words_wide)
-QDSL_CONV(qdsl_conv_bytes_wide, qdsl_bytes_wide)
+QDSL_CONV(qdsl_conv_words_any, qdsl_words_any)
+QDSL_CONV(qdsl_conv_bytes_any, qdsl_bytes_any)
 QDSL_CONV(qdsl_conv_words_fixed, qdsl_words_fixed)
 QDSL_CONV(qdsl_conv_bytes_fixed, qdsl_bytes_fixed)

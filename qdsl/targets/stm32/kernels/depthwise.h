@@ -1,15 +1,13 @@
 /* A convolution of each channel by itself, channels a multiple of 4. A row kernel: four channels at a time, two taps per
    product.
 
-   weights, as words: [channels / 4][(taps + 1) / 2][4 channels][2 taps] int16;
-            as bytes: [channels / 4][(taps + 1) / 2][2][int8 of tap 0 of two channels, of tap 1 of both].
+   `weights` and `constants` as in tile.h, with taps for inputs, the last of an odd count beside 0.
    At most QDSL_TAPS taps. Scratch: `channels` bytes, what padding holds. */
 #define QDSL_TAPS 49
 
 struct qdsl_depthwise_parameters {
     const void *weights;
-    const int32_t *bias;
-    const void *scale;
+    const uint32_t *constants;
     int32_t width;
     int32_t channels;
     int32_t out_width;
@@ -24,16 +22,27 @@ struct qdsl_depthwise_parameters {
     int32_t high;
 };
 
+/* The weights of four channels for two taps. */
+QDSL_INLINE const int8_t *qdsl_weights(const int8_t *at, uint32_t w[4], enum qdsl_stored stored)
+{
+    for (int32_t i = 0; i < 4; i++) {
+        uint32_t word = qdsl_word(at + 4 * (stored == QDSL_WORDS ? i : i / 2));
+        w[i] = stored == QDSL_WORDS ? word : i & 1 ? qdsl_odd(word) : qdsl_even(word);
+    }
+    return at + (stored == QDSL_WORDS ? 16 : 8);
+}
+
 /* One pixel, whose taps lie at `taps`, two by two until `end`. */
 QDSL_INLINE void qdsl_depthwise_pixel(const struct qdsl_depthwise_parameters *p, const int8_t *const *taps,
                                       const int8_t *const *end, int8_t *out, enum qdsl_stored stored,
                                       enum qdsl_rounding rounding)
 {
     struct qdsl_codes codes = {p->zero, p->low, p->high};
-    const int8_t *weights = p->weights, *scale = p->scale;
-    for (int32_t c = 0; c < p->channels; c += 4) {
+    const int8_t *weights = p->weights;
+    const uint32_t *constants = p->constants;
+    for (int32_t c = 0; c < p->channels; c += 4, constants += rounding == QDSL_FIXED ? 12 : 8) {
         int32_t a[4];
-        memcpy(a, p->bias + c, sizeof a);
+        memcpy(a, constants, sizeof a);
         for (const int8_t *const *tap = taps; tap != end; tap += 2) {
             uint32_t first = qdsl_word(tap[0] + c), second = qdsl_word(tap[1] + c), w[4];
             uint32_t low = qdsl_lows(first, second), high = qdsl_highs(first, second);
@@ -43,8 +52,8 @@ QDSL_INLINE void qdsl_depthwise_pixel(const struct qdsl_depthwise_parameters *p,
             a[2] = qdsl_smlad(qdsl_even(high), w[2], a[2]);
             a[3] = qdsl_smlad(qdsl_odd(high), w[3], a[3]);
         }
-        qdsl_put_codes(out + c, a, scale, 4, &codes, rounding);
-        scale += rounding == QDSL_FIXED ? 32 : 16;
+        for (int32_t i = 0; i < 4; i++)
+            out[c + i] = (int8_t)qdsl_channel_code(a[i], constants + 4, i, &codes, rounding);
     }
 }
 

@@ -3,8 +3,7 @@
    is written. */
 struct qdsl_pointwise_parameters {
     const void *weights;
-    const int32_t *bias;
-    const void *scale;
+    const uint32_t *constants;
     int32_t pixels;
     int32_t channels;
     int32_t out_channels;
@@ -19,8 +18,7 @@ static QDSL_APART void qdsl_pointwise(const struct qdsl_pointwise_parameters *p,
     int32_t channels = p->channels;
     struct qdsl_tile tile = qdsl_tile_of(scratch, (channels + 3) & ~3, p->zero, p->low, p->high);
     tile.weights = p->weights;
-    tile.bias = p->bias;
-    tile.scale = p->scale;
+    tile.constants = p->constants;
     for (int32_t left = p->pixels; left > 0; left -= 2) {
         int32_t second = left > 1 ? channels : 0, out_second = left > 1 ? p->out_channels : 0;
         uint32_t *rest = qdsl_spread(scratch, in, in + second, channels);
@@ -45,7 +43,7 @@ static QDSL_APART void qdsl_pointwise(const struct qdsl_pointwise_parameters *p,
     }
 QDSL_POINTWISE(qdsl_pointwise_words, qdsl_words)
 QDSL_POINTWISE(qdsl_pointwise_bytes, qdsl_bytes)
-QDSL_POINTWISE(qdsl_pointwise_words_wide, qdsl_words_wide)
-QDSL_POINTWISE(qdsl_pointwise_bytes_wide, qdsl_bytes_wide)
+QDSL_POINTWISE(qdsl_pointwise_words_any, qdsl_words_any)
+QDSL_POINTWISE(qdsl_pointwise_bytes_any, qdsl_bytes_any)
 QDSL_POINTWISE(qdsl_pointwise_words_fixed, qdsl_words_fixed)
 QDSL_POINTWISE(qdsl_pointwise_bytes_fixed, qdsl_bytes_fixed)
