@@ -22,6 +22,7 @@ from qdsl.work.prepared import prepare, read, takes
 ROOT = Path(__file__).resolve().parent.parent
 Net = Literal["v1", "v2"]
 Mode = Literal["static", "dynamic"]
+Target = Literal["ort", "stm32"]
 Array = NDArray[Any]
 
 FEW = '{ split train; classes ["clean", "crack"]; take 8 seed 7 }'
@@ -30,12 +31,12 @@ DYNAMIC = "\nlayers op [Conv, Gemm, MatMul] { weights int8 symmetric per_channel
 
 
 @cache
-def crack_model(net: Net, mode: Mode = "static") -> onnx.ModelProto:
+def crack_model(net: Net, mode: Mode = "static", target: Target = "ort") -> onnx.ModelProto:
     """MobileNetV1x0.25 or V2x0.5 of `examples/cracks`, quantized as `recipes/cracks_*` say but for `improve`, on
-    8 pictures. `static` is Q/DQ with uint8 activations and int8 weights per channel. Half a second; not to be
-    changed."""
+    8 pictures. `static` is Q/DQ with int8 weights per channel and activations that are uint8, or int8 for a
+    microcontroller: products of two int8 are added exactly by every CPU. Half a second; not to be changed."""
     with TemporaryDirectory() as folder:
-        recipe = _recipe(net, mode, Path(folder))
+        recipe = _recipe(net, mode, Path(folder), target)
         result = qdsl.compile(recipe, out=Path(folder) / "build", lock=False, measure=False)
         return onnx.load(result.targets[0].emitted.model)
 
@@ -48,11 +49,13 @@ def crack_pictures(count: int, net: Net = "v1") -> list[Array]:
         return [dataset.sample(index).arrays["images"] for index in range(count)]
 
 
-def _recipe(net: Net, mode: Mode, folder: Path) -> Path:
+def _recipe(net: Net, mode: Mode, folder: Path, target: Target = "ort") -> Path:
     text = (ROOT / "recipes" / f"cracks_{net}_{mode}.q").read_text(encoding="utf-8")
     text = text.replace("../", f"{ROOT.as_posix()}/")
     text = text.replace('{ split train; classes ["clean", "crack"] }', FEW)
     text = text.replace("improve { bias_correct }", "")
+    if target == "stm32":
+        text = text.replace("activations uint8", "activations int8").replace("ort { threads 1 }", "stm32")
     if mode == "dynamic":
         text = text.replace("\nevaluate", f"{DYNAMIC}\nevaluate")
     path = folder / f"cracks_{net}_{mode}.q"

@@ -6,7 +6,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from integer_models import Net, crack_model, crack_pictures, fused, interpreted
+from integer_models import Net, Target, crack_model, crack_pictures, fused, interpreted
+from saturation import has_vnni
 
 from qdsl.integer.lower import lower
 from qdsl.integer.records import IntegerGraph
@@ -27,14 +28,27 @@ CRACKS = {
 SLOW = pytest.mark.slow
 
 
-@pytest.mark.parametrize("net", ["v1", pytest.param("v2", marks=SLOW)])
-def test_static_classifiers_answer_what_fused_kernels_answer(net: Net) -> None:
-    proto = crack_model(net)
+def check(net: Net, target: Target, count: int) -> None:
+    if target == "ort" and not has_vnni():
+        pytest.skip("without VNNI the runtime's products of uint8 and int8 saturate")
+    proto = crack_model(net, target=target)
     graph = lower(proto, net)
     assert kinds(graph) == CRACKS[net, "static"]
-    for picture in crack_pictures(2, net):
+    for picture in crack_pictures(count, net):
         want, got = fused(proto, {"images": picture}), interpreted(graph, {"images": picture})
         assert np.array_equal(got["logits"], want["logits"])
+
+
+@pytest.mark.parametrize("net", ["v1", pytest.param("v2", marks=SLOW)])
+def test_static_classifiers_answer_what_fused_kernels_answer(net: Net) -> None:
+    check(net, "ort", 2)
+
+
+@SLOW
+@pytest.mark.parametrize(("net", "target"), [("v1", "ort"), ("v1", "stm32"), ("v2", "ort")])
+def test_a_hundred_pictures(net: Net, target: Target) -> None:
+    """For a microcontroller it is int8 throughout, which every CPU adds exactly."""
+    check(net, target, 100)
 
 
 @pytest.mark.parametrize("net", ["v1", pytest.param("v2", marks=SLOW)])
