@@ -47,6 +47,18 @@ def unsynced() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def off_board(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Wherever its compiler and QEMU are, emitted C is built for a board and run in tests marked `board` alone."""
+    from qdsl.targets.stm32.emulated import installed
+
+    if request.node.get_closest_marker("board") is None:
+        monkeypatch.setattr(installed, "place", lambda name: None)
+        installed.tools.cache_clear()
+    yield
+    installed.tools.cache_clear()
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """`golden("plan/yolov8n.txt", text)` compares with tests/goldens/plan/yolov8n.txt, or writes it under --regen."""

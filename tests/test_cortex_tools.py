@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from stand_in_network import network, program
 from qdsl.diag import QdslError
 from qdsl.spec.bounds import UnfitError
 from qdsl.targets.results import NotHere
+from qdsl.targets.stm32.emulated import installed
 from qdsl.targets.stm32.emulated.building import BuiltC, build
 from qdsl.targets.stm32.emulated.commands import command
 from qdsl.targets.stm32.emulated.cores import CORES
@@ -78,7 +80,7 @@ def test_a_text_that_is_no_map_is_refused() -> None:
 def test_without_the_tools_nothing_is_done_and_it_is_said_how_to_have_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(installed, "place", lambda name: shutil.which(name, path=str(tmp_path)))
     tools.cache_clear()
     try:
         none = build(network(tmp_path), tmp_path / "out")

@@ -8,10 +8,15 @@ from typing import Annotated
 import onnx
 
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.integer.rounding import Rounding
 from qdsl.spec.bounds import OneOf, Text, UnfitError
 from qdsl.spec.decode import decode, json_data
-from qdsl.targets.results import Emitted
+from qdsl.targets.base import Runner
+from qdsl.targets.results import Emitted, NotHere
+from qdsl.targets.stm32 import on_core
 from qdsl.targets.stm32.asked import Asked
+from qdsl.targets.stm32.boards import BOARDS, board_named
+from qdsl.targets.stm32.emulated.installed import tools
 from qdsl.targets.stm32.golden import Golden
 from qdsl.targets.stm32.making import integer_graph
 
@@ -21,23 +26,43 @@ class _Made:
     """What the C was made of and for, as the manifest says it."""
 
     recipe: Annotated[str, Text(300)]
+    device: Annotated[str, OneOf(tuple(board.name for board in BOARDS.values()))] | None
+    io: Annotated[str, OneOf(("int8", "float32"))]
     rounding: Annotated[str, OneOf(("ort", "tflite"))]
 
+    @property
+    def wanted(self) -> Asked:
+        board = board_named(self.device) if self.device is not None else None
+        rounding: Rounding = "tflite" if self.rounding == "tflite" else "ort"
+        return Asked(board, rounding=rounding, integers=self.io == "int8")
 
-def runner(emitted: Emitted) -> Golden:
-    """It takes and answers floats, whatever the C's inputs and outputs are. Raises QdslError artifact-refused for a
-    manifest that is not as it was written, stm32-no-form."""
+
+def runner(emitted: Emitted, *, as_written: bool = False) -> Runner:
+    """Its C on an emulated core where one is here, else, and `as_written`, its integer graph. Both take and answer
+    floats. Raises QdslError artifact-refused for a manifest that is not as it was written, stm32-no-form, and what
+    `on_core` raises."""
+    if as_written or tools().missing:
+        return golden(emitted)
+    made = _made(emitted)
+    graph = integer_graph(onnx.load(emitted.model), made.recipe, made.wanted, emitted.span)
+    found = on_core.runner(emitted, graph, made.wanted)
+    return golden(emitted) if isinstance(found, NotHere) else found
+
+
+def golden(emitted: Emitted) -> Golden:
+    """Its integer graph, which takes and answers floats, whatever the C's inputs and outputs are. Raises QdslError
+    artifact-refused for a manifest that is not as it was written, stm32-no-form."""
     made = _made(emitted)
     graph = integer_graph(onnx.load(emitted.model), made.recipe, Asked(), emitted.span)
-    return Golden(graph, "tflite" if made.rounding == "tflite" else "ort", span=emitted.span)
+    return Golden(graph, made.wanted.rounding, span=emitted.span)
 
 
 def _made(emitted: Emitted) -> _Made:
     try:
         said = json_data(emitted.manifest.read_text(encoding="utf-8", errors="replace"))
-        return decode(_Made, {key: said[key] for key in ("recipe", "rounding")})
+        return decode(_Made, {key: said[key] for key in ("recipe", "device", "io", "rounding")})
     except (UnfitError, TypeError, KeyError) as reason:
-        label = str(reason) if isinstance(reason, UnfitError) else "it does not say how the C rounds"
+        label = str(reason) if isinstance(reason, UnfitError) else "it does not say what the C was made for"
         headline = f"the {emitted.manifest.name} of the artifact was changed since it was written"
         cures = ("make the artifact anew: `qdsl compile RECIPE`",)
         raise QdslError([Diagnostic("artifact-refused", headline, label=label[:300], help=cures)]) from None

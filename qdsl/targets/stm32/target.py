@@ -31,7 +31,13 @@ class Stm32:
 
     name = "stm32"
     table = "stm32"
-    runs_as = "its integer graph on this machine"
+
+    @property
+    def runs_as(self) -> str:
+        from qdsl.targets.stm32.emulated.installed import tools
+
+        on_core = "its C on an emulated core (its integer graph for a Cortex-M0)"
+        return "its integer graph on this machine" if tools().missing else on_core
 
     @property
     def runtime(self) -> Runtime:
@@ -90,7 +96,7 @@ class Stm32:
     def runner(self, emitted: Emitted, threads: int | None = None, *, as_written: bool = False) -> Runner:
         from qdsl.targets.stm32.run import runner
 
-        return runner(emitted)
+        return runner(emitted, as_written=as_written)
 
     def bench(self, model: Model, ranges: Ranges, folder: Path, threads: int) -> Bench | NotHere:
         return NO_BOARD

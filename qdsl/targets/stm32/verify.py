@@ -23,7 +23,7 @@ from qdsl.spec.scratch import scratch
 from qdsl.spec.words import plain
 from qdsl.targets.agreement import Agreement
 from qdsl.targets.as_written import AsWritten
-from qdsl.targets.results import Emitted, FloatModelError, Verification
+from qdsl.targets.results import Emitted, FloatModelError, NotHere, Verification
 from qdsl.targets.stm32 import reality
 from qdsl.targets.stm32.asked import asked
 from qdsl.targets.stm32.c import host
@@ -31,23 +31,25 @@ from qdsl.targets.stm32.c.writing import CFiles
 from qdsl.targets.stm32.emit import C_FOLDER
 from qdsl.targets.stm32.golden import Arrays, Golden
 from qdsl.targets.stm32.making import integer_graph
-from qdsl.targets.stm32.run import runner
+from qdsl.targets.stm32.on_core import on_core
+from qdsl.targets.stm32.run import golden as golden_of
 
 # Of the largest value of an output: what kernels that compute in floats may differ by, since sums have another order.
 _FLOAT_STEP = 1e-5
-NO_STEPS = CFiles(Path(), (), 0, 0, 0, "", ())  # what is asked of them: none
+NO_STEPS = CFiles(Path(), (), 0, 0, 0, "", (), ())  # what is asked of them: none
 
 
 def verify(
     model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
 ) -> Verification:
     """Compare what the artifact's integer graph answers with what `model` (canonical, float) does on the first `count`
-    samples, and its C, built for this machine where it has a compiler, with the integer graph. Raises QdslError
-    artifact-refused, stm32-no-form, artifact-invalid, FloatModelError."""
+    samples, and its C, built for this machine where it has a compiler and for an emulated core where that is here, with
+    the integer graph. Raises QdslError artifact-refused, stm32-no-form, artifact-invalid, FloatModelError, and what
+    `on_core` raises."""
     view = model.view()
     out = chosen_rows(view)
     totals = {name: Agreement() for name in dict.fromkeys(view.outputs) if name not in out}
-    golden = runner(emitted)
+    golden = golden_of(emitted)
     seen: list[Arrays] = []
     with scratch() as folder:
         save(model, folder / "float.onnx")
@@ -63,6 +65,7 @@ def verify(
             seen.append(sample.arrays)
     graph = integer_graph(onnx.load(emitted.model), plan.recipe, asked(plan), emitted.span)
     _hold_c(graph, Golden(graph, asked(plan).rounding, span=emitted.span), emitted, seen)
+    core = on_core(emitted, graph, asked(plan), seen)
     writers = {name: node.name if (node := view.producer(name)) is not None else "" for name in totals}
     real = reality.computed(graph)
     return Verification(
@@ -76,6 +79,8 @@ def verify(
         source=source,
         kernels_read=True,
         unordered=tuple(out.items()),
+        emulated=None if isinstance(core, NotHere) else core,
+        not_emulated=core.why if isinstance(core, NotHere) else "",
     )
 
 

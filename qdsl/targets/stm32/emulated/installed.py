@@ -52,8 +52,13 @@ def tools() -> Tools:
     return Tools(_tool(COMPILER), _tool(EMULATOR))
 
 
+def place(name: str) -> str | None:
+    """Where a program lies."""
+    return shutil.which(name)
+
+
 def _tool(name: str) -> Tool | None:
-    path = shutil.which(name)
+    path = place(name)
     if path is None:
         return None
     answer = ask([path, "--version"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,21 @@ from qdsl.integer.rounding import Rounding, dequantized, quantized
 from qdsl.spec.emulated import Emulated, EmulatedStep
 from qdsl.targets.results import NotHere
 from qdsl.targets.stm32.c.shapes import nbytes
-from qdsl.targets.stm32.c.writing import CStep
 from qdsl.targets.stm32.emulated.building import BuiltC, Limits, build
 from qdsl.targets.stm32.emulated.running import RanC, run
 
 Arrays = Mapping[str, NDArray[Any]]
 FLOATS = 1e-5  # of the largest value: what kernels in float32 may round otherwise
+
+
+class NetworkStep(Protocol):
+    """One step of network.c: the nodes that it computes, and its multiplications."""
+
+    @property
+    def nodes(self) -> tuple[str, ...]: ...
+
+    @property
+    def macs(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ class Network:
 
     folder: Path
     graph: IntegerGraph
-    steps: Sequence[CStep]
+    steps: Sequence[NetworkStep]
     rounding: Rounding = "ort"
     span: Span | None = None
 
@@ -49,8 +58,16 @@ class Network:
 
     def sample(self, arrays: Arrays) -> bytes:
         """What a program reads for a sample: `arrays` in the order and of the types of the ONNX file. Floats become
-        integers where the network takes those. Raises KeyError, ValueError where one is missing, or is another."""
-        return b"".join(given(self.graph.tensors[name], arrays[name]).tobytes() for name in self.graph.inputs)
+        integers where the network takes those. Raises QdslError artifact-refused where one is missing, or is
+        another."""
+        missing = [name for name in self.graph.inputs if name not in arrays]
+        try:
+            if missing:
+                raise ValueError(f"no values for {', '.join(missing)}")
+            return b"".join(given(self.graph.tensors[name], arrays[name]).tobytes() for name in self.graph.inputs)
+        except ValueError as error:
+            headline = "the C does not take this sample"
+            raise QdslError([Diagnostic("artifact-refused", headline, self.span, str(error)[:300])]) from None
 
     def golden(self, sample: bytes) -> bytes:
         """The bytes of all outputs by the interpreter, for those of all inputs."""
@@ -84,12 +101,13 @@ def told(tensor: Tensor, array: NDArray[Any]) -> NDArray[Any]:
 def emulated(
     network: Network, samples: Iterable[Arrays], core: str = "cortex-m7", limits: Limits | None = None, *, out: Path
 ) -> Emulated | NotHere:
-    """Build the network into `out`, run it on every sample, and hold every output against the interpreter's. Raises
-    QdslError c-invalid, c-too-large, c-differs, emulation-failed."""
+    """Build the network into `out`, run it on every sample, on zeros where there are none, and hold every output
+    against the interpreter's. Raises QdslError artifact-refused, c-invalid, c-too-large, c-differs,
+    emulation-failed."""
     built = build(network.folder, out, core, limits, span=network.span)
     if isinstance(built, NotHere):
         return built
-    fed = tuple(network.sample(arrays) for arrays in samples)
+    fed = tuple(network.sample(arrays) for arrays in samples) or (bytes(network.sizes[0]),)
     ran = run(built, fed, network.sizes)
     if isinstance(ran, NotHere):
         return ran

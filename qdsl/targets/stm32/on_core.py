@@ -1,0 +1,94 @@
+"""The C of an artifact on an emulated core: held against its integer graph, and ready to answer samples."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from numpy.typing import NDArray
+
+from qdsl.diag import Diagnostic, QdslError
+from qdsl.integer.records import IntegerGraph
+from qdsl.spec.bounds import Count, Many, Text, UnfitError
+from qdsl.spec.decode import decode, json_data
+from qdsl.spec.emulated import Emulated
+from qdsl.spec.scratch import scratch
+from qdsl.targets.results import Emitted, NotHere
+from qdsl.targets.stm32.asked import Asked
+from qdsl.targets.stm32.emit import C_FOLDER
+from qdsl.targets.stm32.emulated.building import build
+from qdsl.targets.stm32.emulated.fitting import fit
+from qdsl.targets.stm32.emulated.installed import tools
+from qdsl.targets.stm32.emulated.network import Arrays, Network, emulated
+from qdsl.targets.stm32.emulated.session import session
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step of network.c, as the manifest says it."""
+
+    nodes: tuple[Annotated[str, Text(1 << 12)], ...]
+    kernels: tuple[Annotated[str, Text(1 << 12)], ...]
+    macs: Count
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    steps: Annotated[tuple[_Step, ...], Many(0, 1 << 16)]
+
+
+def on_core(emitted: Emitted, graph: IntegerGraph, wanted: Asked, samples: Sequence[Arrays]) -> Emulated | NotHere:
+    """Build the C of `emitted`, which is of `graph`, for the board that is wanted, and run it on `samples`; on zeros
+    where there are none. Raises QdslError artifact-refused, c-invalid, c-too-large, c-differs, emulation-failed."""
+    found = fit(wanted.board)
+    if isinstance(found, NotHere):
+        return found
+    network = _network(emitted, graph, wanted)
+    with scratch() as folder:
+        return emulated(network, samples, found.core, found.limits, out=folder)
+
+
+class OnCore:
+    """See `qdsl.targets.base.Runner`: one process runs as long as somebody asks."""
+
+    def __init__(self, network: Network, stack: ExitStack, device: Any) -> None:
+        self._network, self._device = network, device
+        weakref.finalize(self, stack.close)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self._network.graph.outputs
+
+    def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        """Arrays in the order of ONNX, in floats. Raises QdslError artifact-refused where an input is missing or
+        another than the graph takes, emulation-failed."""
+        return self._network.taken(self._device.run(self._network.sample(arrays)))
+
+
+def runner(emitted: Emitted, graph: IntegerGraph, wanted: Asked) -> OnCore | NotHere:
+    """Raises QdslError as `on_core`."""
+    found, emulator = fit(wanted.board), tools().emulator
+    if isinstance(found, NotHere):
+        return found
+    network = _network(emitted, graph, wanted)
+    with ExitStack() as stack:
+        built = build(network.folder, stack.enter_context(scratch()), found.core, found.limits, span=emitted.span)
+        if isinstance(built, NotHere) or emulator is None:
+            return built if isinstance(built, NotHere) else NotHere(tools().missing)
+        device = stack.enter_context(session(built, emulator, network.sizes))
+        return OnCore(network, stack.pop_all(), device)
+
+
+def _network(emitted: Emitted, graph: IntegerGraph, wanted: Asked) -> Network:
+    try:
+        said = json_data(emitted.manifest.read_text(encoding="utf-8", errors="replace"))
+        steps = decode(_Made, {"steps": said["c"]["steps"]}, "c").steps
+    except (UnfitError, TypeError, KeyError) as reason:
+        label = str(reason) if isinstance(reason, UnfitError) else "it does not say of which steps the C is"
+        headline = f"the {emitted.manifest.name} of the artifact was changed since it was written"
+        cures = ("make the artifact anew: `qdsl compile RECIPE`",)
+        raise QdslError([Diagnostic("artifact-refused", headline, label=label[:300], help=cures)]) from None
+    return Network(emitted.directory / C_FOLDER, graph, steps, wanted.rounding, emitted.span)
