@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 import qdsl
 from qdsl import data
@@ -63,6 +64,22 @@ def _recipe(net: Net, mode: Mode, folder: Path, target: Target = "ort") -> Path:
     return path
 
 
+def signed(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same file with int8 in the place of uint8: zero points and stored values less 128."""
+    made = onnx.ModelProto()
+    made.CopyFrom(proto)
+    values = {each.name: each for each in made.graph.initializer}
+    moved: set[str] = set()
+    for node in made.graph.node:
+        stored_at = node.input[0] if node.op_type == "DequantizeLinear" else ""
+        for name in (stored_at, *node.input[2:3]) if node.op_type in ("QuantizeLinear", "DequantizeLinear") else ():
+            if name in values and name not in moved and values[name].data_type == onnx.TensorProto.UINT8:
+                values[name].CopyFrom(numpy_helper.from_array(shifted(numpy_helper.to_array(values[name])), name))
+                moved.add(name)
+    del made.graph.value_info[:]
+    return made
+
+
 # --- running ---------------------------------------------------------------------------------------------------------
 
 
@@ -79,9 +96,9 @@ def fused(proto: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
 def interpreted(graph: IntegerGraph, feeds: dict[str, Array]) -> dict[str, Array]:
     """What the interpreter answers, inputs and outputs in the order and the type that the file has them in: uint8 is
     int8 plus 128."""
-    given = {name: stored(graph.tensors[name], _shifted(array)) for name, array in feeds.items()}
+    given = {name: stored(graph.tensors[name], shifted(array)) for name, array in feeds.items()}
     return {name: as_onnx(graph.tensors[name], array) for name, array in run(graph, given).items()}
 
 
-def _shifted(array: Array) -> Array:
+def shifted(array: Array) -> Array:
     return (array.astype(np.int16) - 128).astype(np.int8) if array.dtype == np.uint8 else array

@@ -103,7 +103,7 @@ def test_joins(seed: int, inputs: Sequence[tuple[Encoding, int]], same: bool, y:
 
 
 OUTPUTS = st.builds(
-    Encoding, st.sampled_from([1 / 256, float(np.float32(1 / 255)), 0.0037, 0.01]), st.integers(-128, -100)
+    Encoding, st.sampled_from([1 / 256, float(np.float32(1 / 255)), 0.0009, 0.0037, 0.01]), st.integers(-128, -100)
 )
 
 

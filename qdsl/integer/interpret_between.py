@@ -108,8 +108,7 @@ def softmax(op: Softmax, values: Values) -> Array:
     exps = softmax_exps(values.encoding(op.inputs[0]), x.shape[-1])
     below = x.max(axis=-1, keepdims=True).astype(np.int16) - x
     powers = exps[255 - below]
-    with np.errstate(over="ignore"):  # of few codes in fine steps: the runtime has infinity there, too, and clips it
-        steps = powers * np.floor(F32(1) / F32(y.scale)) / in_order(powers)
+    steps = powers / in_order(powers) * np.floor(F32(1) / F32(y.scale))  # the product first may pass float32
     return exact.to_codes(steps, y.zero, -128, 127)
 
 

@@ -38,8 +38,12 @@ def lower(model: onnx.ModelProto, name: str, io: Literal["int8"] | None = None) 
     return take_outputs(work, name, io == "int8")
 
 
+# Before opset 13 scales per channel are written in ONNX Runtime's own domain; they mean the same.
+_SAME = {("com.microsoft", op) for op in ("QuantizeLinear", "DequantizeLinear")}
+
+
 def _take(work: Work, node: NodeView) -> None:
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in ("", "ai.onnx") and (node.domain, node.op) not in _SAME:
         raise work.no(node, f"operators of `{node.domain[:80]}` have no kernel here")
     if node.bodies:
         raise work.no(node, "it holds graphs that run on a condition or several times: these have no form here")
@@ -100,6 +104,7 @@ HANDLERS: Mapping[str, Handler] = {
     "Transpose": lower_moves.transpose,
     "Slice": lower_moves.slice_,
     "Split": lower_moves.split,
+    "Gather": lower_moves.gather,
     "Pad": lower_moves.pad,
     "Resize": lower_moves.resize,
     "Upsample": lower_moves.resize,

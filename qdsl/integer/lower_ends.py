@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from qdsl.graph.view import NodeView
+from qdsl.integer.functions import FUNCTIONS
 from qdsl.integer.lower_errors import LoweringError
-from qdsl.integer.lower_functions import CLIPS
 from qdsl.integer.lower_layout import CHANNELS_LAST, Axes, identity
 from qdsl.integer.lower_quants import encoding_of
 from qdsl.integer.lower_values import At, Const, Floats, Ints, Of, Packed, Pending, RunInts, Value
@@ -14,8 +14,9 @@ from qdsl.integer.lower_work import Work
 from qdsl.integer.records import IntegerGraph
 
 _PLANES = ("Conv", "ConvInteger", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "Upsample")
-_SINGLE = (*CLIPS, "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Identity", "Pad", "Cast")
+_ALONG = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Pad", "Cast", "Slice", "Split", "Concat")
 _TWO = ("Add", "Sub", "Mul", "Div")
+_DEEPEST = 32
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------------
@@ -55,25 +56,24 @@ def _quantized_input(work: Work, name: str, shape: tuple[int, ...], axes: Axes) 
 def _wanted(work: Work, tensor: str, axes: Axes, depth: int) -> Axes | None:
     """The order in which the first reader that cares wants an input. `axes[i]` is the input's axis that axis i of
     `tensor` is."""
-    for node in work.view.consumers(tensor) if depth < 32 else ():
+    for node in work.view.consumers(tensor) if depth < _DEEPEST else ():
         if node.op in _PLANES and len(axes) == 4:
             return tuple(axes[axis] for axis in CHANNELS_LAST)
-        onward = axes if _keeps(work, node, tensor) else _turned(node, axes)
-        found = None if onward is None else _wanted(work, node.outputs[0], onward, depth + 1)
-        if found is not None:
-            return found
+        onward = _onward(work, node, tensor, axes)
+        for output in node.outputs if onward is not None else ():
+            found = _wanted(work, output, onward or axes, depth + 1)
+            if found is not None:
+                return found
     return None
 
 
-def _keeps(work: Work, node: NodeView, tensor: str) -> bool:
-    if node.op in _SINGLE:
-        return node.inputs[0] == tensor
-    return node.op in _TWO and any(work.view.is_constant(name) for name in node.inputs)
-
-
-def _turned(node: NodeView, axes: Axes) -> Axes | None:
-    perm: Any = node.attrs.get("perm") if node.op == "Transpose" else None
-    return None if perm is None else tuple(axes[axis] for axis in perm)
+def _onward(work: Work, node: NodeView, tensor: str, axes: Axes) -> Axes | None:
+    """The axes of the input as those of what a node writes; None where it is not to be followed."""
+    if node.op == "Transpose":
+        perm: Any = node.attrs.get("perm")
+        return None if perm is None else tuple(axes[axis] for axis in perm)
+    follows = node.op in FUNCTIONS or node.op in _ALONG
+    return axes if follows or (node.op in _TWO and any(map(work.view.is_constant, node.inputs))) else None
 
 
 # --- outputs ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def function(work: Work, node: NodeView) -> None:
         low, high = attributes.get("min", -INFINITE), attributes.get("max", INFINITE)
         work.give(node, value.behind(node.name, 0.0 if node.op == "Relu" else low, high))
         return
-    work.give(node, stepped(work, node, value, Step(node.name, name, attributes)))
+    work.give(node, stepped(work, node, value, Step(node.name, name, tuple(attributes.items()))))
 
 
 def stepped(work: Work, node: NodeView, value: Value, step: Step) -> Value:

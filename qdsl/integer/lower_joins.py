@@ -15,6 +15,7 @@ from qdsl.integer.lower_work import KINDS, Work, dequantized, put
 from qdsl.integer.records import Binary, Concat, Encoding
 
 Operand = Of | Packed
+_KERNELS = ("Add", "Mul")  # of which a runtime has integer kernels, also for one number
 
 
 def binary(work: Work, node: NodeView) -> None:
@@ -38,8 +39,8 @@ def _integer(value: Value) -> Operand | None:
 
 
 def _as_int8(value: Packed) -> Array | None:
-    codes = value.integers + value.zero
-    return codes.astype(np.int8) if codes.size and codes.min() >= -128 and codes.max() <= 127 else None
+    codes = np.asarray(value.integers + value.zero)
+    return np.asarray(codes, np.int8) if codes.size and codes.min() >= -128 and codes.max() <= 127 else None
 
 
 def _bias(work: Work, node: NodeView, values: Sequence[Value]) -> Pending | None:
@@ -57,12 +58,17 @@ def _bias(work: Work, node: NodeView, values: Sequence[Value]) -> Pending | None
 
 
 def _function(work: Work, node: NodeView, values: Sequence[Value]) -> Value | None:
-    """An operation with one number, which is a function of the other side."""
+    """An operation with one number, or on two functions of the same integers: a function of these."""
+    one, other = values
+    if isinstance(one, Of) and isinstance(other, Of) and replace(one, steps=()) == replace(other, steps=()):
+        both = Of(one.at, one.encoding, (*one.steps, Step(node.name, node.op, other=other.steps)))
+        return both if one.steps or other.steps else None
     for port, value in enumerate(values):
         number, other = _number(value), values[1 - port]
         if number is None or isinstance(other, Const | Packed):
             continue
-        if isinstance(value, Packed) and dequantized(other) is not None and _integer(value) is not None:
+        kernel = node.op in _KERNELS and isinstance(value, Packed) and _integer(value) is not None
+        if kernel and dequantized(other) is not None:
             return None
         if isinstance(other, Of) and work.shape(node) == other.at.shape:
             return stepped(work, node, other, Step(node.name, node.op, other=number, first=port == 0))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from typing import cast
 
 import numpy as np
 
 from qdsl.graph.view import NodeView
 from qdsl.integer.lower_layout import CHANNELS_LAST, Shape, transposed
-from qdsl.integer.lower_values import Array, At, Const, Floats, Of, RunScale, RunZero, Value
+from qdsl.integer.lower_values import Array, At, Const, Floats, Of, Packed, RunScale, RunZero, Value
 from qdsl.integer.lower_work import Work, lies, put, quantized, spatial
 from qdsl.integer.records import Pad, Resize, Slice
 
@@ -35,14 +36,36 @@ def reshape(work: Work, node: NodeView) -> None:
     if isinstance(value, RunScale | RunZero):
         work.give(node, value)
         return
+    if isinstance(value, Packed):
+        work.give(node, _packed(work, node, value))
+        return
     value, at = _moved(work, node)
     work.give(node, put(value, work.graph.reshaped(at, work.shape(node), node.name)))
 
 
+def _packed(work: Work, node: NodeView, value: Packed) -> Packed:
+    """A dequantized constant under another shape; the axis of its scales is found where the places before it are as
+    many as they were."""
+    shape = work.shape(node)
+    if value.scale.size == 1:
+        return replace(value, integers=value.integers.reshape(shape))
+    before = prod(value.integers.shape[: value.axis])
+    axis = next((a for a in range(len(shape)) if prod(shape[:a]) == before and shape[a] == value.scale.size), None)
+    if axis is None:
+        raise work.no(node, "it breaks up the channels that the scales of a constant run along")
+    return replace(value, integers=value.integers.reshape(shape), axis=axis)
+
+
 def transpose(work: Work, node: NodeView) -> None:
+    rank = len(work.shape(node))
+    perm = cast("tuple[int, ...]", node.attrs.get("perm") or tuple(reversed(range(rank))))
+    constant = work.value(node, 0)
+    if isinstance(constant, Packed):
+        turned = constant.integers.transpose(perm)
+        work.give(node, replace(constant, integers=turned, axis=perm.index(constant.axis)))
+        return
     value, at = _moved(work, node)
     at = work.graph.ready(at, node.name)
-    perm = cast("tuple[int, ...]", node.attrs.get("perm") or tuple(reversed(range(len(at.shape)))))
     shape = tuple(at.shape[axis] for axis in perm)
     work.give(node, put(value, At(at.name, shape, transposed(at.axes, perm))))
 
@@ -62,7 +85,7 @@ def slice_(work: Work, node: NodeView) -> None:
             raise work.no(node, "it goes backwards: only steps above 0 have a kernel here")
         start = max(starts[place], -_FAR)
         first[axis] = min(max(start + at.shape[axis] if start < 0 else start, 0), at.shape[axis])
-    work.give(node, put(value, _cut(work, node, at, node.outputs[0], first, step)))
+    work.give(node, put(value, _cut(work, node, at, work.shape(node), node.outputs[0], first, step)))
 
 
 def _told(work: Work, node: NodeView, port: int, key: str) -> list[int] | None:
@@ -74,9 +97,11 @@ def _told(work: Work, node: NodeView, port: int, key: str) -> list[int] | None:
     return None if told is None else list(cast("tuple[int, ...]", told))
 
 
-def _cut(work: Work, node: NodeView, at: At, output: str, first: Sequence[int], step: Sequence[int]) -> At:
+def _cut(
+    work: Work, node: NodeView, at: At, shape: Shape, output: str, first: Sequence[int], step: Sequence[int]
+) -> At:
+    """What starts at `first` and goes by `step` along each axis, as far as `shape` goes."""
     at = work.graph.ready(at, node.name)
-    shape = work.file.shape(output, node)
     if shape == at.shape:
         return at
     made = work.graph.like(replace(at, shape=shape), output)
@@ -91,8 +116,26 @@ def split(work: Work, node: NodeView) -> None:
     start = 0
     for output in node.outputs:
         first = [start if each == axis else 0 for each in range(len(at.shape))]
-        start += work.file.shape(output, node)[axis]
-        work.values[output] = put(value, _cut(work, node, at, output, first, [1] * len(at.shape)))
+        shape = work.file.shape(output, node)
+        start += shape[axis]
+        work.values[output] = put(value, _cut(work, node, at, shape, output, first, [1] * len(at.shape)))
+
+
+def gather(work: Work, node: NodeView) -> None:
+    """Places that lie evenly apart, as a slice; one place alone, without its axis."""
+    value, at = _moved(work, node)
+    axis = cast(int, node.attrs.get("axis", 0)) % len(at.shape)
+    told = work.constant(node, 1)
+    assert told is not None
+    places = np.where(told < 0, told + at.shape[axis], told).reshape(-1).astype(np.int64)
+    apart = np.diff(places)
+    if told.ndim > 1 or not places.size or np.any(apart < 1) or np.any(apart != apart[:1]):
+        raise work.no(node, "the places that it takes do not lie evenly apart, one after the other")
+    first, step = [0] * len(at.shape), [1] * len(at.shape)
+    first[axis], step[axis] = int(places[0]), int(apart[0]) if apart.size else 1
+    shape = tuple(len(places) if each == axis else size for each, size in enumerate(at.shape))
+    taken = _cut(work, node, at, shape, node.outputs[0], first, step)
+    work.give(node, put(value, work.graph.reshaped(taken, work.shape(node), node.name)))
 
 
 # --- padding ---------------------------------------------------------------------------------------------------------
@@ -161,6 +204,11 @@ def resize(work: Work, node: NodeView) -> None:
     if shape[:2] != at.shape[:2]:
         raise work.no(node, "it changes other axes than H and W")
     scales = _scales(work, node, at.shape, shape)
+    for before, after, scale in zip(at.shape, shape, scales, strict=True):
+        if work.constant(node, 3) is None and int(np.float32(before) * np.float32(scale)) != after:
+            raise work.no(
+                node, f"whether {before} times {scale} is {after} depends on rounding: sizes say it, scales do not"
+            )
     rows, columns = (_nearest(work, node, at.shape[axis], shape[axis], scales[axis]) for axis in (2, 3))
     made = work.graph.like(At(at.name, shape, CHANNELS_LAST), node.outputs[0])
     work.graph.add(Resize(node.name, (at.name,), made.name, rows=rows, columns=columns))

@@ -46,6 +46,8 @@ def _fitted(work: Work, node: NodeView, at: At, padded: tuple[int, int, int, int
     window = window_of(work, node, at.shape, kernel, padded)
     shape, pads = work.shape(node), list(window.pads)
     for axis in (0, 1):
+        if (shape[2 + axis] - 1) * window.strides[axis] >= at.shape[2 + axis] + pads[axis]:
+            raise work.no(node, "its last window lies in the padding alone (ceil_mode): not every runtime counts it")
         reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1
         needs = (shape[2 + axis] - 1) * window.strides[axis] + reach
         pads[2 + axis] = max(pads[2 + axis], needs - at.shape[2 + axis] - pads[axis])

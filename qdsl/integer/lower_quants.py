@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qdsl.graph.view import NodeView
-from qdsl.integer.lower_tables import clamped, table_values
+from qdsl.integer.lower_tables import CODES, clamped, table_values
 from qdsl.integer.lower_values import Array, At, Const, Ints, Of, Packed, Pending, RunInts, RunScale, RunZero, Writing
 from qdsl.integer.lower_work import Work, dequantized, ends
 from qdsl.integer.records import Encoding, Quantize, Table
@@ -35,16 +35,25 @@ def _codes(work: Work, node: NodeView, encoding: Encoding) -> At:
 
 def _made(work: Work, node: NodeView, encoding: Encoding) -> At:
     value, name = work.value(node, 0), node.outputs[0]
-    if isinstance(value, Pending) and value.ints is not None and work.only_quantized(node.inputs[0]):
+    if isinstance(value, Pending) and value.ints is not None and _only_quantized(work, node.inputs[0]):
         return _fused(work, node, value, encoding)
     if isinstance(value, Of):
         values = table_values(value.steps, value.encoding, encoding)
+        if value.encoding == encoding and np.array_equal(values, CODES):
+            return value.at
         first, *others = (*(step.node for step in value.steps), node.name)
         return look_up(work, value.at, values, Writing(name, tuple(others)), first, encoding)
     at = work.graph.ready(work.floats(node, 0), node.name)
     made = work.graph.tensor(name, at.shape, at.axes, "int8", encoding)
     work.graph.add(Quantize(node.name, (at.name,), made.name))
     return made
+
+
+def _only_quantized(work: Work, tensor: str) -> bool:
+    """Whether nothing but QuantizeLinear nodes that all say the same reads a tensor."""
+    readers = work.view.users(tensor)
+    alone = not work.view.is_open(tensor) and all(node.op == "QuantizeLinear" for node in readers)
+    return alone and len({encoding_of(work, node) for node in readers}) == 1
 
 
 def _fused(work: Work, node: NodeView, value: Pending, encoding: Encoding) -> At:
@@ -142,4 +151,10 @@ def _parameters(work: Work, node: NodeView, rank: int) -> tuple[Array, Array, in
         raise work.no(node, "its scale is not above 0")
     axis = node.attrs.get("axis", 1)
     assert isinstance(axis, int)
-    return scale.reshape(-1), np.zeros(1, np.int8) if zero is None else zero.reshape(-1), axis % max(rank, 1)
+    return _single(scale), np.zeros(1, np.int8) if zero is None else _single(zero), axis % max(rank, 1)
+
+
+def _single(array: Array) -> Array:
+    """[1] where all are one, else [n]."""
+    flat = array.reshape(-1)
+    return flat[:1] if flat.size and np.all(flat == flat[0]) else flat

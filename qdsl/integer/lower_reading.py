@@ -34,8 +34,7 @@ class File:
         """The value of a tensor that no input reaches, None for any other."""
         if tensor not in self._folded:
             found = self.view.tensors.get(tensor)
-            replaceable = found is None or tensor in self.model.replaceable
-            stored = not replaceable and found is not None and found.kind == "constant"
+            stored = found is not None and found.kind == "constant"
             self._folded[tensor] = self.model.values(tensor) if stored else None
         return self._folded[tensor]
 
@@ -64,7 +63,7 @@ def _single(model: Model) -> Model:
             continue
         if isinstance(shape[0], int) and shape[0] != 1 and len(shape) > 1:
             raise LoweringError("", what, f"a batch of {shape[0]}: a microcontroller computes one sample at a time")
-        if not all(isinstance(dim, int) for dim in shape[1:]):
+        if not all(isinstance(dim, int) for dim in (shape[1:] or shape)):
             raise LoweringError("", what, f"its shape {list(shape)} is not fixed")
         if not isinstance(shape[0], int):
             model.set_shape(tensor.name, (1, *shape[1:]))

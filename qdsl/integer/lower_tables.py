@@ -17,15 +17,16 @@ _TWO = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide}
 
 def stepped(steps: Sequence[Step], x: Array) -> Array:
     """float32 `x` through every step, in float32."""
+    made = x
     for step in steps:
-        x = _stepped(step, x)
-    return x
+        made = _stepped(step, made, x)
+    return made
 
 
-def _stepped(step: Step, x: Array) -> Array:
+def _stepped(step: Step, x: Array, source: Array) -> Array:
     if step.other is None:
-        return apply(step.function, step.attributes, x)
-    other = np.float32(step.other)
+        return apply(step.function, dict(step.attributes), x)
+    other = stepped(step.other, source) if isinstance(step.other, tuple) else np.asarray(step.other, np.float32)
     with np.errstate(all="ignore"):
         made: Array = _TWO[step.function](other, x) if step.first else _TWO[step.function](x, other)
     return made

@@ -3,8 +3,8 @@ them, floats, or what an operator will write once it is known whether that is wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -76,13 +76,13 @@ class Ints:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A function of one float: an ONNX operator's name with attributes, or, with `other`, an operator of two of which
-    that is the constant one (the first, if `first`)."""
+    """A function of one float: an ONNX operator's name with attributes, or an operator of two. Of these the other is a
+    number (the first of the two if `first`), or a function of the same integers by its own steps."""
 
     node: str
     function: str
-    attributes: Mapping[str, float] = field(default_factory=dict)
-    other: float | None = None
+    attributes: tuple[tuple[str, float], ...] = ()
+    other: float | tuple[Step, ...] | None = None
     first: bool = False
 
 

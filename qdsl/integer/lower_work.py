@@ -107,8 +107,11 @@ class Work:
         """One link of that chain, from `at`: first what dequantizes, then a step each."""
         wanted = name or self.graph.spare(f"{value.at.name}_floats")
         if count:
+            step = value.steps[count - 1]
+            other = step.other
+            by = self._dequantized(replace(value, steps=other), "") if isinstance(other, tuple) else None
             made = self.graph.tensor(wanted, at.shape, at.axes)
-            self.add_step(value.steps[count - 1], at, made)
+            self.add_step(step, at, made, by)
             return made
         source = self._source(name)
         at = self.graph.ready(at, source)
@@ -116,14 +119,16 @@ class Work:
         self.graph.add(Dequantize(source, (at.name,), made.name))
         return made
 
-    def add_step(self, step: Step, at: At, made: At) -> None:
-        """The operator of a function of floats."""
+    def add_step(self, step: Step, at: At, made: At, by: At | None = None) -> None:
+        """The operator of a function of floats; `by` is where the other side lies that is no number."""
         if step.other is None:
-            op = Unary(step.node, (at.name,), made.name, function=step.function, attributes=step.attributes)
-            self.graph.add(op)
+            attributes = dict(step.attributes)
+            self.graph.add(Unary(step.node, (at.name,), made.name, function=step.function, attributes=attributes))
             return
-        other = self.graph.constant(self.graph.spare(f"{made.name}_by"), np.array([step.other], np.float32), (0,))
-        inputs = (other.name, at.name) if step.first else (at.name, other.name)
+        if by is None:
+            number = np.array([step.other], np.float32)
+            by = self.graph.constant(self.graph.spare(f"{made.name}_by"), number, (0,))
+        inputs = (by.name, at.name) if step.first else (at.name, by.name)
         self.graph.add(Binary(step.node, inputs, made.name, kind=KINDS[step.function]))
 
     def _source(self, name: str) -> str:
@@ -142,13 +147,6 @@ class Work:
         bounds = {key: end for key, end in (("min", low), ("max", high)) if np.isfinite(end)}
         self.graph.add(Unary(value.fused[-1], (at.name,), made.name, function="Clip", attributes=bounds))
         return made
-
-    def only_quantized(self, tensor: str) -> bool:
-        """Whether nothing but QuantizeLinear nodes that all say the same reads a tensor."""
-        readers = self.view.users(tensor)
-        if self.view.is_open(tensor) or not readers:
-            return False
-        return all(node.op == "QuantizeLinear" and node.inputs[1:] == readers[0].inputs[1:] for node in readers)
 
     def only_read_by(self, tensor: str) -> bool:
         """Whether one port of one node is all that reads a tensor."""

@@ -22,6 +22,6 @@ static QDSL_APART void qdsl_softmax(const void *parameters, void *const *at)
         for (int32_t i = 0; i < p->length; i++)
             sum += exps[in[i]];
         for (int32_t i = 0; i < p->length; i++)
-            out[i] = qdsl_quantized(exps[in[i]] * p->steps_of_one / sum, p->zero, -128, 127);
+            out[i] = qdsl_quantized(exps[in[i]] / sum * p->steps_of_one, p->zero, -128, 127);
     }
 }
