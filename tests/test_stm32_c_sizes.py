@@ -22,7 +22,10 @@ from qdsl.targets.stm32.memory.planning import plan
 FOUND = tools()
 MEASURED_BY = sizes().compiler
 BY = f"arm-none-eabi-gcc {FOUND.compiler.version}" if FOUND.compiler else ""
-pytestmark = pytest.mark.skipif(BY != MEASURED_BY, reason=f"sizes are those of {MEASURED_BY}, here is {BY or 'none'}")
+pytestmark = [
+    pytest.mark.board,
+    pytest.mark.skipif(BY != MEASURED_BY, reason=f"sizes are those of {MEASURED_BY}, here is {BY or 'none'}"),
+]
 
 
 def test_the_sizes_written_down_are_those_of_the_sources() -> None:
@@ -45,7 +48,6 @@ def test_every_kernel_takes_what_is_told(wish: Wish, tmp_path: Path) -> None:
     check(graph, placed(graph, wish), tmp_path, "cortex-m7")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("core", MEASURED)
 @pytest.mark.parametrize("net", ["v1", "v2"])
 def test_a_mobilenet_takes_what_is_told(net: Net, core: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from qdsl.integer.records import IntegerGraph, Reshape, Tensor
@@ -25,8 +26,11 @@ from qdsl.targets.stm32.c.writing import FIRST, KERNELS, LAST, PROJECT, kernels_
 from qdsl.targets.stm32.emulated.cores import CORES, FLAGS, Core
 
 MEASURED = ("cortex-m7", "cortex-m4")
-# Before those that build on them; the others in any order.
-_GROUND = ("nearest.h", "product.h", "binary.h")
+_DEFINES = re.compile(
+    r"^(?:#define (QDSL_\w+)|(?:struct|enum) (qdsl_\w+) \{|typedef .*\b(qdsl_\w+)\(|QDSL_\w+\((qdsl_\w+),"
+    r"|(?:static|QDSL_INLINE) [^;=]*?\b(qdsl_\w+)\()",
+    re.MULTILINE,
+)
 _SECTION = re.compile(r"\s*\d+ (\S+)\s+([0-9a-f]+)\s+[0-9a-f]+\s+[0-9a-f]+\s+[0-9a-f]+\s+2\*\*(\d+)")
 _RELOCATION = re.compile(r"[0-9a-f]+ R_ARM_\w+\s+(\S+)")
 _OF = re.compile(r"RELOCATION RECORDS FOR \[(\S+)\]:")
@@ -91,17 +95,31 @@ def _functions(tools: _Tools) -> Mapping[str, Function]:
 
 def _everything(folder: Path) -> Path:
     """A source with every kernel and the interface in it."""
-    names = [path.name for path in sorted(KERNELS.glob("*.h")) if path.name not in (FIRST, LAST, *_GROUND)]
     tensors = {name: Tensor(name, (1,), "int8", (0,)) for name in "ab"}
     graph = IntegerGraph("n", ("a",), ("b",), tensors, (Reshape("r", ("a",), "b"),))
     step = Step((reshape(graph.ops[0], graph),))  # type: ignore[arg-type]
     tables = tables_of(graph, Placed((step,), {"a": 0, "b": 4}, (0,), {}, 8, 8))
-    (folder / "kernels.h").write_text(kernels_h((*_GROUND, *names)), encoding="ascii")
+    (folder / "kernels.h").write_text(kernels_h(_in_order()), encoding="ascii")
     (folder / "network.h").write_text(network_h(graph, 8, 1), encoding="ascii")
     (folder / "weights.h").write_text("", encoding="ascii")
     source = folder / "network.c"
     source.write_text(network_c(tables, 0, ""), encoding="ascii")
     return source
+
+
+def _in_order() -> list[str]:
+    """All kernel sources, each behind those whose names it uses."""
+    texts = {
+        path.name: path.read_text(encoding="ascii")
+        for path in sorted(KERNELS.glob("*.h"))
+        if path.name not in (FIRST, LAST)
+    }
+    home = {name: file for file, text in texts.items() for found in _DEFINES.findall(text) for name in found if name}
+    uses = {
+        file: {home[name] for name in re.findall(r"\b(?:qdsl|QDSL)_\w+", text) if home.get(name, file) != file}
+        for file, text in texts.items()
+    }
+    return list(TopologicalSorter(uses).static_order())
 
 
 def _read(text: str) -> dict[str, Function]:

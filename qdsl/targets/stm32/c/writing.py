@@ -50,7 +50,7 @@ class CFiles:
     macs: int
     hash: str
     steps: tuple[CStep, ...]
-    footprints: tuple[Footprint, ...]
+    footprints: tuple[Footprint, ...] = ()
 
 
 def write_c(graph: IntegerGraph, placed: Placed, folder: Path, *, levels: Levels | None = None) -> CFiles:
