@@ -18,6 +18,7 @@ from qdsl.harness.results import BuildScores, Evaluation, Odd, Shown
 from qdsl.lang.vocabulary import FORMS as BUDGET_FORMS
 from qdsl.lang.vocabulary import METRICS
 from qdsl.spec import UNITS
+from qdsl.spec.arena import Arena
 from qdsl.spec.bounds import SPARE, Count, Figure, FileName, Keyed, OneOf, Sha256
 from qdsl.spec.emulated import Emulated
 from qdsl.targets.results import Fidelity
@@ -93,7 +94,8 @@ class BuildFacts:
     `device` is where its budgets are decided, "" for any; `not_verified` why it did not run on the machine that built
     it, "" where it did; `unordered` are the outputs that are held against nothing, each with why; `causes` is
     where the error of the outputs comes from, `engine` what an engine that was built of it where it was made computes;
-    None where that was not asked; `emulated` what its C did on an emulated core, `not_emulated` why it was not run."""
+    None where that was not asked; `emulated` what its C did on an emulated core, `not_emulated` why it was not run,
+    `arena` where its tensors lie, None where its runtime sees to that."""
 
     target: FileName
     mode: str
@@ -115,6 +117,7 @@ class BuildFacts:
     engine: Annotated[EngineCheck | None, SPARE] = None
     emulated: Annotated[Emulated | None, SPARE] = None
     not_emulated: Annotated[str, SPARE] = ""
+    arena: Annotated[Arena | None, SPARE] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,7 @@ def document(found: Measurements) -> str:
 
 def _facts(found: BuildFacts) -> dict[str, Any]:
     """Some stand there alone where there is something to say."""
-    seldom = ("not_verified", "unordered", "causes", "engine", "emulated", "not_emulated")
+    seldom = ("not_verified", "unordered", "causes", "engine", "emulated", "not_emulated", "arena")
     return {name: value for name, value in asdict(found).items() if value or name not in seldom}
 
 

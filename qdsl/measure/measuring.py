@@ -325,6 +325,7 @@ def _build_facts(prepared: Prepared, made: Made, block: Target, decided: Sequenc
         unordered={} if seen is None else dict(seen.unordered),
         emulated=None if seen is None else seen.emulated,
         not_emulated="" if seen is None else seen.not_emulated,
+        arena=None if seen is None else seen.arena,
     )
 
 

@@ -9,7 +9,19 @@ from qdsl.describe.render import choice_words, totals
 from qdsl.harness.measurements import BudgetFacts, BuildFacts
 from qdsl.harness.profiles import Profile
 from qdsl.harness.results import FLOAT
-from qdsl.report import accuracy, depths, devices, emulated, engine_checks, engines, samples, speed, tables, words
+from qdsl.report import (
+    accuracy,
+    arena,
+    depths,
+    devices,
+    emulated,
+    engine_checks,
+    engines,
+    samples,
+    speed,
+    tables,
+    words,
+)
 from qdsl.report.advice import what_to_do
 from qdsl.report.charts import of_style
 from qdsl.report.data import Build, Method, as_they_are, headline, scores_of
@@ -29,13 +41,14 @@ def section(mark: str, title: str, *inside: str) -> Html:
 def sections(build: Build, methods: Sequence[Method]) -> list[tuple[str, str, Html]]:
     """(mark, title, content) of each part, in the order in which people ask."""
     measured = join((devices.part(methods), engines.part(methods)))
-    built, on_core = engine_checks.part(methods), emulated.part(methods)
+    built, on_core, memory = engine_checks.part(methods), emulated.part(methods), arena.part(methods)
     return [
         ("summary", "Summary", summary(build, methods)),
         ("accuracy", "Accuracy", accuracy.part(build, methods)),
         ("speed", "Speed and memory", speed.part(methods)),
         *([("device", "On the device", measured)] if measured else []),
         *([("core", "On an emulated core", on_core)] if on_core else []),
+        *([("memory", "Memory of the core", memory)] if memory else []),
         *([("engine", "Engine, built without a GPU", built)] if built else []),
         ("layers", "Layers", _each(methods, depths.part)),
         ("samples", "Samples", odd_samples(build, methods)),

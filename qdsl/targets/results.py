@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qdsl.diag import QdslError, Span
+from qdsl.spec.arena import Arena
 from qdsl.spec.bounds import Count, Figure
 from qdsl.spec.emulated import Emulated
 
@@ -206,7 +207,7 @@ class Verification:
     their rows or they number things, each with why; where they are chosen from floats, these stand among `arithmetic`.
     `kernels_read` is False where nothing could tell which kernels run, and `unseen` says who could: then nothing is
     known to be as predicted. `emulated` is what its C did on an emulated core, None where there is none or it was
-    not run; `not_emulated` says then why.
+    not run; `not_emulated` says then why. `arena` is where its tensors lie, None where the runtime sees to that.
     """
 
     samples: int
@@ -226,6 +227,7 @@ class Verification:
     unordered: tuple[tuple[str, str], ...] = ()
     emulated: Emulated | None = None
     not_emulated: str = ""
+    arena: Arena | None = None
 
     @property
     def as_predicted(self) -> bool:
