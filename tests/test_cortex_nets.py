@@ -42,10 +42,11 @@ def on_core(net: Net, folder: Path, pictures: int, core: str = "cortex-m7") -> E
 def test_a_crack_classifier_computes_what_the_interpreter_computes(
     core: str, pictures: int, tmp_path: Path, testdata: Path
 ) -> None:
+    rel = 5e-3 if "soft" in core else 1e-3  # what the compiler's own float arithmetic takes hangs on the values
     found = on_core("v1", tmp_path, pictures, core)
     assert found.exact == found.outputs == 2 * pictures and found.samples == pictures
     assert found.macs == sum(step.macs for step in found.steps) == 40_774_784
-    assert sum(step.instructions for step in found.steps) == pytest.approx(found.instructions, rel=1e-3)
+    assert sum(step.instructions for step in found.steps) == pytest.approx(found.instructions, rel=rel)
     assert 0 < found.stack < 2048
 
 

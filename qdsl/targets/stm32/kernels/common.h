@@ -126,25 +126,30 @@ struct qdsl_codes {
     int32_t high;
 };
 
-/* In float32, ties to even. Values are clipped first where the rounding is an addition, which needs them small. */
-QDSL_INLINE int32_t qdsl_code(int32_t sum, float scale, const struct qdsl_codes *codes)
+QDSL_INLINE int32_t qdsl_clipped_code(int32_t whole, const struct qdsl_codes *codes)
 {
-    float value = (float)sum * scale;
     int32_t low = codes->low - codes->zero, high = codes->high - codes->zero;
-#if QDSL_FPU
-    int32_t whole;
-    __asm__("vcvtr.s32.f32 %0, %0\n\tvmov %1, %0" : "+t"(value), "=r"(whole));
     whole = whole < low ? low : whole;
     whole = whole > high ? high : whole;
     return whole + codes->zero;
+}
+
+/* In float32, ties to even. */
+QDSL_INLINE int32_t qdsl_code(int32_t sum, float scale, const struct qdsl_codes *codes)
+{
+    float value = (float)sum * scale;
+    int32_t whole;
+#if QDSL_FPU
+    __asm__("vcvtr.s32.f32 %0, %0\n\tvmov %1, %0" : "+t"(value), "=r"(whole));
 #else
-    int32_t bits;
-    value = value < (float)low ? (float)low : value;
-    value = value > (float)high ? (float)high : value;
+    memcpy(&whole, &value, sizeof whole);
+    if ((whole & 0x7fffffff) >= 0x46000000) /* 8192 and more is clipped */
+        return whole < 0 ? codes->low : codes->high;
     value += 12582912.0f; /* 1.5 * 2^23: what follows the binary point falls off, as addition rounds */
-    memcpy(&bits, &value, sizeof bits);
-    return bits - 0x4b400000 + codes->zero;
+    memcpy(&whole, &value, sizeof whole);
+    whole -= 0x4b400000;
 #endif
+    return qdsl_clipped_code(whole, codes);
 }
 
 /* In fixed point: `scale` is a multiplier in 1/2^31, then an exponent of 2. The product is rounded with ties upwards,
@@ -156,9 +161,5 @@ QDSL_INLINE int32_t qdsl_fixed_code(int32_t sum, const int32_t *scale, const str
     int32_t value = (int32_t)(((int64_t)raised * scale[0] + (INT64_C(1) << 30)) >> 31);
     int32_t mask = (int32_t)((UINT32_C(1) << right) - 1u);
     int32_t up = (value & mask) > (mask >> 1) + (value < 0);
-    int32_t low = codes->low - codes->zero, high = codes->high - codes->zero;
-    value = (value >> right) + up;
-    value = value < low ? low : value;
-    value = value > high ? high : value;
-    return value + codes->zero;
+    return qdsl_clipped_code((value >> right) + up, codes);
 }
