@@ -24,6 +24,7 @@
 #else
 #define QDSL_APART __attribute__((noinline, unused))
 #endif
+#define QDSL_UNROLLED _Pragma("GCC unroll 8") /* where the count is a constant */
 #define QDSL_INLINE static inline __attribute__((always_inline, unused))
 
 QDSL_INLINE uint32_t qdsl_word(const void *at)

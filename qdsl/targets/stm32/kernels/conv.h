@@ -82,37 +82,71 @@ static QDSL_APART void qdsl_gather(uint32_t *x, const struct qdsl_seen seen[2], 
     }
 }
 
+/* As qdsl_gather where both windows lie within the input and a row of each is one segment, from `a` and `b` on. */
+QDSL_INLINE void qdsl_gather_rows(uint32_t *x, const int8_t *const *rows, int32_t a, int32_t b, int32_t reach,
+                                  int32_t length)
+{
+    uint32_t *rest = x + (length & ~3) * reach;
+    int32_t odd = 0;
+    QDSL_UNROLLED
+    for (int32_t i = 0; i < reach; i++) {
+        const int8_t *first = rows[i] + a, *second = rows[i] + b;
+        QDSL_UNROLLED
+        for (int32_t k = 0; k < (length & ~3); k += 4, x += 4)
+            qdsl_spread(x, first + k, second + k, 4);
+        odd = qdsl_spread_rest(rest, odd, first + (length & ~3), second + (length & ~3), length & 3);
+    }
+}
+
+static QDSL_APART void qdsl_gather_9x3(uint32_t *x, const int8_t *const *rows, int32_t a, int32_t b)
+{
+    qdsl_gather_rows(x, rows, a, b, 3, 9);
+}
+
+static QDSL_APART void qdsl_gather_border(const struct qdsl_conv_parameters *p, const int8_t *const *rows,
+                                          const int32_t at[2], int32_t group, uint32_t *x, int32_t depth, int32_t whole)
+{
+    int32_t channels = p->channels / p->groups, length = p->length;
+    struct qdsl_seen seen[2];
+    for (int32_t pixel = 0; pixel < 2; pixel++) {
+        int8_t *copy = (int8_t *)(x + depth) + pixel * depth;
+        seen[pixel] = (struct qdsl_seen){rows, copy, at[pixel] * p->channels + group * channels, p->step * p->channels};
+        if (whole && at[pixel] >= 0 && at[pixel] + (p->kernel - 1) * p->step < p->width)
+            continue;
+        qdsl_copy_window(p, rows, at[pixel], group * channels, copy);
+        seen[pixel].rows = NULL;
+        seen[pixel].apart = length;
+    }
+    qdsl_gather(x, seen, p->reach, p->kernel * channels / length, length);
+}
+
 static QDSL_APART void qdsl_conv(const struct qdsl_conv_parameters *p, const int8_t *const *rows, int8_t *out,
                                  uint32_t *x, qdsl_product *product)
 {
-    int32_t channels = p->channels / p->groups, length = p->length, across = p->kernel * channels / length;
-    int32_t depth = (p->reach * p->kernel * channels + 3) & ~3, next = p->groups * p->out_channels;
-    int32_t whole = 1;
+    int32_t taps = p->reach * p->kernel, depth = (taps * (p->channels / p->groups) + 3) & ~3, whole = 1;
+    int32_t pixel = p->groups * p->out_channels, last = p->width - (p->kernel - 1) * p->step;
+    int32_t narrow = p->length == 9 && p->reach == 3 && p->channels == 3;
     struct qdsl_tile tile = qdsl_tile_of(x, depth, p->zero, p->low, p->high);
     for (int32_t i = 0; i < p->reach; i++)
         whole &= rows[i] != NULL;
     x[depth - 2] = x[depth - 1] = 0;
-    for (int32_t column = 0; column < p->out_width; column += 2, out += 2 * next) {
-        int32_t two = column + 1 < p->out_width;
-        for (int32_t group = 0; group < p->groups; group++) {
-            struct qdsl_seen seen[2];
-            for (int32_t pixel = 0; pixel < 2; pixel++) {
-                int32_t at = (column + pixel * two) * p->stride - p->left;
-                int8_t *copy = (int8_t *)(x + depth) + pixel * depth;
-                seen[pixel] = (struct qdsl_seen){rows, copy, at * p->channels + group * channels, p->step * p->channels};
-                if (whole && at >= 0 && at + (p->kernel - 1) * p->step < p->width)
-                    continue;
-                qdsl_copy_window(p, rows, at, group * channels, copy);
-                seen[pixel].rows = NULL;
-                seen[pixel].apart = length;
-            }
-            qdsl_gather(x, seen, p->reach, across, length);
-            tile.weights = (const int8_t *)p->weights + group * p->group_weights;
-            tile.constants = p->constants + group * p->group_constants;
-            qdsl_set_outputs(&tile, out + group * p->out_channels, out + group * p->out_channels + two * next,
-                             p->out_channels);
+    for (int32_t column = 0; column < p->out_width; column += 2) {
+        int32_t two = column + 1 < p->out_width, at[2];
+        at[0] = column * p->stride - p->left;
+        at[1] = two ? at[0] + p->stride : at[0];
+        tile.weights = p->weights;
+        tile.constants = p->constants;
+        for (int32_t group = 0; group < p->groups; group++, out += p->out_channels) {
+            if (narrow && whole && at[0] >= 0 && at[1] < last)
+                qdsl_gather_9x3(x, rows, at[0] * 3, at[1] * 3);
+            else
+                qdsl_gather_border(p, rows, at, group, x, depth, whole);
+            qdsl_set_outputs(&tile, out, two ? out + pixel : out, p->out_channels);
             product(&tile);
+            tile.weights = (const int8_t *)tile.weights + p->group_weights;
+            tile.constants += p->group_constants;
         }
+        out += pixel;
     }
 }
 
