@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import memory_nets
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from memory_nets import Net
 
 from qdsl.targets.stm32.c.records import Placed, Step, Wish
+from qdsl.targets.stm32.c.writing import write_c
 from qdsl.targets.stm32.memory.check import check
 from qdsl.targets.stm32.memory.fusing import links
 from qdsl.targets.stm32.memory.place import place
@@ -216,3 +218,12 @@ def test_reshaped_rows_are_not_fused() -> None:
     net.outputs.append(net.conv(flat, "b", 4))
     assert links(net.graph(), computing(net.graph(), net.calls)) == (False,)
     planned(net)
+
+
+def test_no_c_is_written_of_a_wrong_plan(tmp_path: Path) -> None:
+    net = memory_nets.resnet8()
+    placed = planned(net)
+    wrong = replace(placed, tensors={**placed.tensors, "conv1": placed.tensors["image"]})
+    with pytest.raises(RuntimeError, match="the plan of memory is wrong: `image` lies where conv1 is written"):
+        write_c(net.graph(), wrong, tmp_path / "c")
+    assert not (tmp_path / "c").exists()

@@ -15,6 +15,7 @@ from qdsl.targets.stm32.c.network_h import network_h
 from qdsl.targets.stm32.c.records import Placed
 from qdsl.targets.stm32.c.sizes import Footprint, footprints
 from qdsl.targets.stm32.c.tables import Tables, tables_of
+from qdsl.targets.stm32.memory.check import check
 
 KERNELS = Path(__file__).resolve().parent.parent / "kernels"
 PROJECT = KERNELS.parent / "project"
@@ -55,7 +56,11 @@ class CFiles:
 
 def write_c(graph: IntegerGraph, placed: Placed, folder: Path, *, levels: Levels | None = None) -> CFiles:
     """Write network.h, network.c, weights.h and kernels.h into `folder`, which is made, and what makes a program of
-    them. `levels` is what the example makes of a pixel (`qdsl.targets.stm32.c.example.levels_of`)."""
+    them. `levels` is what the example makes of a pixel (`qdsl.targets.stm32.c.example.levels_of`). Nothing is written
+    of a plan in which anything is lost (RuntimeError): what makes plans has to be mended then."""
+    for fault in check(graph, placed):
+        where = f"at byte {fault.at} of the arena, in step {fault.step}"
+        raise RuntimeError(f"the plan of memory is wrong: `{fault.tensor[:80]}` {fault.what}, {where}")
     tables = tables_of(graph, placed)
     macs = sum(products(op, graph) for op in graph.ops)
     kernels, weights = kernels_h(tables.files), weights_h(tables)
