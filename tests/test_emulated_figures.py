@@ -74,6 +74,7 @@ def test_a_build_that_is_measured_again_keeps_them(
     path = recipe(tmp_path)
     assert main(["compile", str(path), "--out", str(tmp_path / "build"), "--no-lock"]) == 4
     told = capsys.readouterr().out
+    assert "   98,700,000   BROKEN" in told
     assert "39 of 40 values" in told and "98,700,000 instructions per inference, 2.42 per multiplication" in told
     monkeypatch.undo()
     again = qdsl.evaluate(path, out=tmp_path / "build")

@@ -7,6 +7,7 @@ import math
 from qdsl.harness.results import Drop, Key
 from qdsl.spec import UNITS
 from qdsl.spec.words import count as count
+from qdsl.spec.words import in_unit as in_base
 from qdsl.spec.words import mebibytes
 
 NOT_MEASURED = "not measured"
@@ -81,7 +82,7 @@ def in_unit(value: float | None, unit: str | None) -> str:
     if value is None or math.isnan(value):
         return NOT_MEASURED
     if unit is None or unit not in UNITS:
-        return f"{value:.4f}"
+        return in_base(value, None)
     if UNITS[unit].measures == "bytes":
         return mebibytes(int(value)) if math.isfinite(value) else str(value)
     return f"{value / UNITS[unit].factor:.2f} {unit}"

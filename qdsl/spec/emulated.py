@@ -12,7 +12,8 @@ _NAME = Text(1 << 12)
 
 @dataclass(frozen=True, slots=True)
 class EmulatedStep:
-    """One step of the network: the nodes that it computes, its instructions per inference and its multiplications."""
+    """One step of the network: the nodes that it computes, its instructions on the first sample and its
+    multiplications."""
 
     nodes: tuple[Annotated[str, _NAME], ...]
     instructions: Count

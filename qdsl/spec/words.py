@@ -5,6 +5,7 @@ from __future__ import annotations
 from qdsl.spec.units import UNITS
 
 NAME_WIDEST = 44
+_COUNT = 1e5
 
 
 def count(number: int, what: str, many: str = "") -> str:
@@ -26,9 +27,9 @@ def mebibytes(size: int) -> str:
 
 
 def in_unit(value: float, unit: str | None) -> str:
-    """A value in base units, in the unit that its bound is written in."""
+    """A value in base units, in the unit that its bound is written in; large counts without a fraction."""
     if unit is None:
-        return f"{value:.4f}"
+        return f"{value:,.0f}" if abs(value) >= _COUNT else f"{value:.4f}"
     if UNITS[unit].measures == "bytes":
         return mebibytes(int(value))
     return f"{value / UNITS[unit].factor:.2f} {unit}"
