@@ -34,6 +34,7 @@ KERNELS = tuple(
     for rounding in roundings
 )
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
+SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 STRICT = ("-std=c11", "-ffp-contract=off")
 SCRIPT = """
 MEMORY { CODE : ORIGIN = 0, LENGTH = 4M
@@ -142,17 +143,26 @@ def _outputs(found: bytes, cases: Sequence[Case]) -> list[Ran]:
     return outputs
 
 
-def build(folder: Path, core: str | None = None, flags: Sequence[str] = (), kernels: Sequence[str] = KERNELS) -> Driver:
-    """For this host, with sanitizers, or for one of CORES."""
+def source(fault: tuple[str, str] | None = None) -> str:
+    """All kernels in one file, where asked for with one text replaced by another wherever it stands."""
+    folder = Path(stm32.__file__).parent / "kernels"
+    text = "".join((folder / name).read_text(encoding="utf-8") for name in FILES)
+    if fault is None:
+        return text
+    if fault[0] not in text:
+        raise ValueError(f"no kernel says {fault[0]!r}")
+    return text.replace(*fault)
+
+
+def build(folder: Path, core: str | None = None, text: str | None = None, host: Sequence[str] = SANITIZED) -> Driver:
+    """For this host, or for one of CORES; of the kernels as they are, or of another text."""
     folder.mkdir(parents=True, exist_ok=True)
-    sources = Path(stm32.__file__).parent / "kernels"
-    text = "".join((sources / name).read_text(encoding="utf-8") for name in FILES)
-    (folder / "kernels.h").write_text(text, encoding="utf-8")
+    (folder / "kernels.h").write_text(text or source(), encoding="utf-8")
     driver = Path(__file__).with_name("kernel_driver.c")
-    common = (*STRICT, *WARNINGS, f"-DDRIVEN_KERNELS={','.join(kernels)}", "-I", str(folder), *flags, str(driver))
+    common = (*STRICT, *WARNINGS, f"-DDRIVEN_KERNELS={','.join(KERNELS)}", "-I", str(folder), str(driver))
     if core is None:
         program = folder / "driver"
-        command = ["cc", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", *common]
+        command = ["cc", *host, *common]
     else:
         program = folder / "driver.elf"
         (folder / "driver.ld").write_text(SCRIPT, encoding="utf-8")
