@@ -16,6 +16,7 @@ from qdsl.integer.interpret import run as interpret
 from qdsl.integer.layout import stored
 from qdsl.integer.lower import lower
 from qdsl.integer.records import IntegerGraph
+from qdsl.integer.rounding import Rounding
 from qdsl.targets.stm32.c import host
 from qdsl.targets.stm32.c.calls import call_of
 from qdsl.targets.stm32.c.records import Placed, Step, Wish
@@ -34,14 +35,16 @@ def planned(graph: IntegerGraph, wish: Wish) -> Placed:
     return plan(graph, [call_of(op, graph, wish) for op in graph.ops], wish)
 
 
-def differing(files: CFiles, graph: IntegerGraph, samples: list[Arrays], more: tuple[str, ...]) -> set[str]:
+def differing(
+    files: CFiles, graph: IntegerGraph, samples: list[Arrays], more: tuple[str, ...], rounding: Rounding = "ort"
+) -> set[str]:
     """The tensors that the C computes otherwise than the interpreter, for some sample: outputs and what steps write."""
     program = files.folder / "host"
     host.build(files.folder, program, cc=str(CC), more=more, trace=True)
     ran = host.run(program, files, graph, samples, trace=True)
     found = set()
     for sample, outputs, steps in zip(samples, ran.outputs, ran.steps, strict=True):
-        expected = interpret(graph, sample, every=True)
+        expected = interpret(graph, sample, every=True, rounding=rounding)
         seen = [*steps.items(), *outputs.items()]
         found |= {name for name, array in seen if array.tobytes() != expected[name].tobytes()}
     return found
@@ -51,22 +54,23 @@ def wrong_nodes(graph: IntegerGraph, wrong: set[str]) -> list[str]:
     return [op.node for op in graph.ops if op.output in wrong]
 
 
-def test_every_operator_computes_what_the_interpreter_computes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounding", ["ort", "tflite"])
+def test_every_operator_computes_what_the_interpreter_computes(rounding: Rounding, tmp_path: Path) -> None:
     zoo = Zoo(1).all()
     graph = zoo.graph()
-    files = write_c(graph, placed(graph), tmp_path)
-    assert wrong_nodes(graph, differing(files, graph, [zoo.sample() for _ in range(3)], STRICT)) == []
+    files = write_c(graph, placed(graph, Wish("speed", rounding)), tmp_path)
+    assert wrong_nodes(graph, differing(files, graph, [zoo.sample() for _ in range(3)], STRICT, rounding)) == []
     assert len(files.steps) == len(graph.ops)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wish", [Wish("speed"), Wish("ram")])
+@pytest.mark.parametrize("wish", [Wish("speed"), Wish("ram"), Wish("ram", "tflite")])
 @pytest.mark.parametrize("seed", [2, 3, 4])
 def test_no_access_is_out_of_bounds_and_nothing_undefined(seed: int, wish: Wish, tmp_path: Path) -> None:
     zoo = Zoo(seed).all()
     graph = zoo.graph()
     files = write_c(graph, placed(graph, wish), tmp_path)
-    assert wrong_nodes(graph, differing(files, graph, [zoo.sample() for _ in range(2)], CHECKED)) == []
+    assert wrong_nodes(graph, differing(files, graph, [zoo.sample() for _ in range(2)], CHECKED, wish.rounding)) == []
 
 
 def in_one(graph: IntegerGraph) -> Placed:
@@ -97,32 +101,38 @@ def test_a_mobilenet_computes_every_tensor_of_the_interpreter(net: Net, wish: Wi
     assert files.macs == {"v1": 40_774_784, "v2": 95_854_400}[net]
 
 
+def part_of(file: str) -> str:
+    """Which graph shows a mistake in a kernel source."""
+    return "rows" if file == "driver.h" else "tflite" if file.endswith("fixed.h") else "ort"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("driver", [False, True])
-def test_a_mistake_in_any_kernel_shows(driver: bool, tmp_path: Path) -> None:
-    zoo = Zoo(5).chain() if driver else Zoo(1).all()
+@pytest.mark.parametrize("part", ["ort", "tflite", "rows"])
+def test_a_mistake_in_any_kernel_shows(part: str, tmp_path: Path) -> None:
+    rounding: Rounding = "tflite" if part == "tflite" else "ort"
+    zoo = Zoo(5).chain() if part == "rows" else Zoo(1).all()
     graph = zoo.graph()
     samples = [zoo.sample() for _ in range(3)]
-    files = write_c(graph, in_one(graph) if driver else placed(graph), tmp_path)
+    at = in_one(graph) if part == "rows" else placed(graph, Wish("speed", rounding))
+    files = write_c(graph, at, tmp_path)
     kernels = tmp_path / "kernels.h"
     text = kernels.read_text(encoding="ascii")
     unseen = []
-    for file, old, new, kinds in MUTANTS:
+    for file, old, new, kinds in (mutant for mutant in MUTANTS if part_of(mutant[0]) == part):
         source = (KERNELS / file).read_text(encoding="ascii")
         assert old in source, (file, old)
-        if (file == "driver.h") == driver:
-            assert source in text, file
-            kernels.write_text(text.replace(source, source.replace(old, new)), encoding="ascii")
-            shown = shown_by(graph, files, samples)
-            if not set(kinds.split()) <= shown:
-                unseen.append((file, old, new, kinds, shown))
+        assert source in text, file
+        kernels.write_text(text.replace(source, source.replace(old, new)), encoding="ascii")
+        shown = shown_by(graph, files, samples, rounding)
+        if not set(kinds.split()) <= shown:
+            unseen.append((file, old, new, kinds, shown))
     assert not unseen, "\n".join(map(str, unseen))
 
 
-def shown_by(graph: IntegerGraph, files: CFiles, samples: list[Arrays]) -> set[str]:
+def shown_by(graph: IntegerGraph, files: CFiles, samples: list[Arrays], rounding: Rounding) -> set[str]:
     """The kinds of operators that a mistake shows in: all where the program does not end well."""
     try:
-        wrong = differing(files, graph, samples, ("-O0",))
+        wrong = differing(files, graph, samples, ("-O0",), rounding)
     except subprocess.CalledProcessError as error:
         assert error.returncode < 0, error.stderr
         return {type(op).__name__ for op in graph.ops}

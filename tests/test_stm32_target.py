@@ -67,11 +67,11 @@ def test_inputs_are_integers_where_that_is_asked(tmp_path: Path) -> None:
     assert seen(result).as_predicted
 
 
-def test_what_has_no_fixed_point_is_told(tmp_path: Path) -> None:
-    with pytest.raises(QdslError) as raised:
-        compiled(tmp_path, "rounding tflite")
-    (found,) = raised.value.diagnostics
-    assert found.code == "stm32-no-form" and "`add`" in found.headline and found.help == ("write `rounding ort`",)
+def test_in_fixed_point_every_sum_and_product_is_requantized_by_its_rule(tmp_path: Path) -> None:
+    result = compiled(tmp_path, "rounding tflite")
+    kernels = (result.targets[0].emitted.directory / "c" / "kernels.h").read_text(encoding="ascii")
+    assert "qdsl_add_fixed" in kernels and "qdsl_binary_parameters" not in kernels
+    assert seen(result).as_predicted
 
 
 def test_what_an_earlier_build_left_is_gone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import onnx
 from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.integer.lower import lower
 from qdsl.integer.lower_errors import LoweringError
-from qdsl.integer.records import AveragePool, Binary, IntegerGraph, Op
+from qdsl.integer.records import IntegerGraph
 from qdsl.lang.recipe import InputSpec
 from qdsl.targets.stm32.asked import Asked
 from qdsl.targets.stm32.c.calls import call_of
@@ -55,19 +55,11 @@ def make_c(
 def _calls(graph: IntegerGraph, wish: Wish, span: Span | None) -> list[Call]:
     found = []
     for op in graph.ops:
-        if wish.rounding == "tflite" and _rounds_in_float(op, graph):
-            headline = f"no C computes `{op.node[:80]}` with `rounding tflite`"
-            raise _no_form(headline, "its kernel has no fixed point yet", span, "write `rounding ort`")
         try:
             found.append(call_of(op, graph, wish))
         except ValueError as error:
             raise _no_form(f"no C computes `{op.node[:80]}`", str(error), span) from None
     return found
-
-
-def _rounds_in_float(op: Op, graph: IntegerGraph) -> bool:
-    """Whether the kernel of an operator rounds in float32 alone."""
-    return isinstance(op, Binary | AveragePool) and graph.tensors[op.output].dtype == "int8"
 
 
 def _spec(graph: IntegerGraph, specs: Iterable[InputSpec]) -> InputSpec | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from qdsl.integer import records
 from qdsl.integer.records import IntegerGraph, Op
-from qdsl.targets.stm32.c import conv_calls, move_calls, pool_calls, value_calls
+from qdsl.targets.stm32.c import conv_calls, fixed_calls, move_calls, pool_calls, value_calls
 from qdsl.targets.stm32.c.float_sum_calls import to_floats
 from qdsl.targets.stm32.c.records import Call, Wish
 
@@ -31,6 +31,12 @@ CALLERS: Mapping[type[Op], Caller] = {
     records.Slice: move_calls.slices,
 }
 
+# With `rounding tflite`.
+FIXED: Mapping[type[Op], Caller] = {
+    records.Binary: fixed_calls.fixed_binary,
+    records.AveragePool: fixed_calls.fixed_average,
+}
+
 
 def call_of(op: Op, graph: IntegerGraph, wish: Wish) -> Call:
     """Raises ValueError for an operator that no kernel computes."""
@@ -40,7 +46,8 @@ def call_of(op: Op, graph: IntegerGraph, wish: Wish) -> Call:
         return conv_calls.conv_call(op, graph, wish)
     if isinstance(op, records.Dense):
         return conv_calls.dense_call(op, graph, wish)
-    caller = CALLERS.get(type(op))
+    fixed = FIXED.get(type(op)) if wish.rounding == "tflite" else None
+    caller = fixed or CALLERS.get(type(op))
     if caller is None:
         raise ValueError(f"no kernel computes {type(op).__name__} ({op.node})")
     return caller(op, graph)

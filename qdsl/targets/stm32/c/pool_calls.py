@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from qdsl.integer.interpret_pools import average_scale
 from qdsl.integer.records import AveragePool, Encoding, IntegerGraph, MaxPool, Tensor, Window
 from qdsl.targets.stm32.c.records import Call
 from qdsl.targets.stm32.c.shapes import of, rows_of
@@ -34,7 +33,8 @@ def behind(window: Window, source: Tensor, out: Tensor) -> int:
     return max(0, *((y + 1) * taken[1] - top * rows for y, top in enumerate(first)))
 
 
-def _columns(window: Window, source: Tensor, out: Tensor) -> tuple[tuple[str, int], ...]:
+def columns(window: Window, source: Tensor, out: Tensor) -> tuple[tuple[str, int], ...]:
+    """How a pool goes over a row, as its parameters have it."""
     return (
         ("width", source.shape[2]),
         ("out_width", out.shape[2]),
@@ -54,7 +54,7 @@ def max_pool(op: MaxPool, graph: IntegerGraph) -> Call:
         "qdsl_maxpool",
         True,
         "qdsl_maxpool_parameters",
-        _columns(op.window, source, out),
+        columns(op.window, source, out),
         ("maxpool.h",),
         window=seen(op.window),
         behind=(behind(op.window, source, out),),
@@ -68,7 +68,7 @@ def average_pool(op: AveragePool, graph: IntegerGraph) -> Call:
     x, y = encoding(source), encoding(out)
     low, high = bounds(op.low, op.high)
     parameters = (
-        *_columns(op.window, source, out),
+        *columns(op.window, source, out),
         ("counted", op.window.kernel[0] * op.window.kernel[1] if op.counts_pads else 0),
         ("zero", x.zero),
         ("scale", float(x.scale)),
@@ -94,12 +94,11 @@ def global_average(op: AveragePool, graph: IntegerGraph) -> Call:
     x, y = encoding(source), encoding(out)
     low, high = bounds(op.low, op.high)
     pixels = source.shape[1] * source.shape[2]
-    scale = np.float32(np.float32(x.scale) / np.float32(np.float32(y.scale) * np.float32(pixels)))
     parameters = (
         ("pixels", pixels),
         ("channels", out.shape[3]),
         ("zero", x.zero),
-        ("scale", float(scale)),
+        ("scale", float(average_scale(x, y, pixels))),
         ("out_zero", y.zero),
         ("low", low),
         ("high", high),

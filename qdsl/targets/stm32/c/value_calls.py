@@ -24,13 +24,18 @@ def binary(op: Binary, graph: IntegerGraph) -> Call:
     sources, out = of(graph, op)
     kernel, files = _kernel(op, graph)
     low, high = bounds(op.low, op.high)
-    parameters = (*_strides(sources, out), *_scales(op, sources, out, kernel), ("low", low), ("high", high))
+    parameters = (*strides(sources, out), *_scales(op, sources, out, kernel), ("low", low), ("high", high))
     files = ("nearest.h", "binary.h", *files)
-    behind = tuple(
+    return Call(op, kernel, True, "qdsl_binary_parameters", parameters, files, behind=in_place(op, graph))
+
+
+def in_place(op: Binary, graph: IntegerGraph) -> tuple[int | None, ...]:
+    """`Call.behind`: an output may lie over an input that has its shape, element by element."""
+    sources, out = of(graph, op)
+    return tuple(
         0 if source.shape == out.shape and name not in graph.constants else None
         for name, source in zip(op.inputs, sources, strict=True)
     )
-    return Call(op, kernel, True, "qdsl_binary_parameters", parameters, files, behind=behind)
 
 
 def _kernel(op: Binary, graph: IntegerGraph) -> tuple[str, tuple[str, ...]]:
@@ -64,7 +69,7 @@ def _scales(op: Binary, sources: tuple[Tensor, ...], out: Tensor, kernel: str) -
     )
 
 
-def _strides(sources: tuple[Tensor, ...], out: Tensor) -> tuple[tuple[str, int], ...]:
+def strides(sources: tuple[Tensor, ...], out: Tensor) -> tuple[tuple[str, int], ...]:
     """Over a row of the output: all of it at once where both inputs have its shape, else pixels and channels."""
     if all(source.shape == out.shape for source in sources):
         inner = row_elements(out)
