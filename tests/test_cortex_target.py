@@ -5,21 +5,25 @@ Needs arm-none-eabi-gcc and qemu-system-arm; skips without.
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from compile_tools import HEAD, project
 
 import qdsl
 from qdsl.diag import QdslError
 from qdsl.spec.emulated import Emulated
-from qdsl.targets.results import Verification
+from qdsl.targets import target_of
+from qdsl.targets.results import NotHere, Verification
 from qdsl.targets.stm32.boards import BOARDS
 from qdsl.targets.stm32.emulated import installed
 from qdsl.targets.stm32.emulated.building import Limits
 from qdsl.targets.stm32.emulated.fitting import Fit, fit
 from qdsl.targets.stm32.emulated.installed import tools
+from qdsl.targets.stm32.on_core import OnCore
 
 needs_tools = pytest.mark.skipif(bool(tools().missing), reason=tools().missing)
 STM32 = HEAD.replace("uint8", "int8").replace("target ort", "target stm32 { @ }")
@@ -88,6 +92,25 @@ def test_an_evaluation_is_of_the_outputs_of_the_core(io: str, tmp_path: Path, mo
     again = qdsl.evaluate(tmp_path / "demo.q", out=tmp_path / "build")
     (other,) = again.budgets["stm32"]
     assert "its integer graph" in other.source and (io or other.value == budget.value)
+
+
+@pytest.mark.slow
+@pytest.mark.board
+@needs_tools
+def test_a_runner_answers_in_one_process_which_ends_with_it(tmp_path: Path) -> None:
+    emitted = compiled(tmp_path).targets[0].emitted
+    runner, written = target_of("stm32").runner(emitted), target_of("stm32").runner(emitted, as_written=True)
+    assert isinstance(runner, OnCore) and not isinstance(written, NotHere | OnCore)
+    process = runner.device.process
+    for sample in np.load(tmp_path / "calib.npz")["x"]:
+        arrays = {"x": sample[None]}
+        assert np.array_equal(runner.run(arrays)["y"], written.run(arrays)["y"])
+        assert process.poll() is None
+    with pytest.raises(QdslError, match="artifact-refused"):
+        runner.run({"x": np.zeros((1, 3, 8, 9), np.float32)})
+    del runner
+    gc.collect()
+    assert process.poll() is not None
 
 
 @pytest.mark.slow

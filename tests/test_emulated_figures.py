@@ -65,6 +65,7 @@ def test_figures_decide_budgets_and_are_kept(tmp_path: Path, monkeypatch: pytest
     for told in ("39 of 40 values of 20 samples", "within 2e-07", "235,172 bytes", "2.42 per multiplication", "83,020"):
         assert told in text, told
     assert not page.wrong and FIGURES.label in text
+    assert "98.7 M" in text and "424 bytes of it stack" in text
 
 
 def test_a_build_that_is_measured_again_keeps_them(
@@ -93,3 +94,16 @@ def test_what_was_not_run_decides_nothing_and_is_said(
     assert all(each.source == "not built: there is no arm-none-eabi-gcc on this machine" for each in build.budgets)
     page = read(tmp_path / "build" / "demo" / "report.html")
     assert any("NOT RUN: there is no arm-none-eabi-gcc" in text for _, text in page.texts)
+
+
+def test_builds_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen(monkeypatch, emulated=FIGURES)
+    one = qdsl.compile(recipe(tmp_path / "one"), out=tmp_path / "one" / "build", lock=False).directory
+    monkeypatch.undo()
+    seen(monkeypatch, emulated=replace(FIGURES, flash=99_999, exact=40))
+    two = qdsl.compile(recipe(tmp_path / "two"), out=tmp_path / "two" / "build", lock=False).directory
+    page = read(qdsl.report(one, two, out=tmp_path / "report.html").path)
+    text = " ".join(text for _, text in page.texts)
+    assert not page.wrong
+    for told in ("On an emulated core", "235,172 B", "99,999 B", "39 of 40", "40 of 40"):
+        assert told in text, told

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from qdsl.harness.environment import PASSING
 from qdsl.harness.profiles import Profile
 from qdsl.harness.results import FLOAT, Evaluation, Key
-from qdsl.report import charts, speed, tables, words
+from qdsl.report import charts, emulated, speed, tables, words
 from qdsl.report.accuracy import FREE, against_size, confidences, drop_axis, drop_bar, float_bar, score_bar, source
 from qdsl.report.advice import what_to_do
 from qdsl.report.axes import axis
@@ -53,6 +53,7 @@ def sections(builds: Sequence[Build], methods: Sequence[Method]) -> list[tuple[s
         ("summary", "Summary", summary(builds, methods, found)),
         ("accuracy", "Accuracy", accuracy(found)),
         ("speed", "Speed and memory", costs(builds, methods)),
+        *([("core", "On an emulated core", on_core)] if (on_core := emulated.side_by_side(methods)) else []),
         ("build", "Builds", origins(builds)),
     ]
 

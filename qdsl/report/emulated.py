@@ -16,6 +16,26 @@ def part(methods: Sequence[Method]) -> Html:
     return tag("div", *shown) if any(shown) else NOTHING
 
 
+def side_by_side(methods: Sequence[Method]) -> Html:
+    """One row for each artifact whose C was run; nothing where there is none."""
+    found = [(method, method.facts.emulated) for method in methods]
+    rows = [_compared(method, its) for method, its in found if its is not None]
+    columns = ("build", "flash", "RAM", "stack", "instructions", "per multiplication", "to the bit", "counted on")
+    return tables.table("C on an emulated core", columns, rows, "cores") if rows else NOTHING
+
+
+def _compared(method: Method, its: Emulated) -> list[Html]:
+    per = its.instructions_per_mac
+    return [
+        tables.name(method.label),
+        *(tables.figure(size, f"{size:,} B") for size in (its.flash, its.ram, its.stack)),
+        tables.figure(its.instructions, f"{its.instructions:,}"),
+        tables.figure(per, f"{per:.2f}") if per is not None else tables.nothing(),
+        tables.words(f"{its.exact} of {its.outputs}"),
+        tables.words(its.label),
+    ]
+
+
 def _one(method: Method, label: str) -> Html:
     found, why = method.facts.emulated, method.facts.not_emulated
     head = [tag("h3", label)] if label else []

@@ -94,6 +94,7 @@ def _tiles(build: Build, method: Method) -> list[Html]:
         _accuracy_tile(build, method),
         _latency_tile(method),
         _memory_tile(method),
+        *_core_tiles(method),
         _activations_tile(build, method),
         _integers_tile(build, method),
         _outputs_tile(method),
@@ -170,6 +171,20 @@ def _activations_tile(build: Build, method: Method) -> Html:
         return _tile("activations", words.NOT_MEASURED, why)
     about = f"{times_smaller(before, after)}, float {words.size(before)}; the most at a time, from the graph"
     return _tile("activations", words.size(after), about, _looks(before, after, method))
+
+
+def _core_tiles(method: Method) -> list[Html]:
+    """What C takes on its device, by the linker, and how much it does, on an emulated core."""
+    found = method.facts.emulated
+    if found is None:
+        return []
+    per = found.instructions_per_mac
+    about = "per inference" if per is None else f"per inference, {per:.2f} per multiplication"
+    return [
+        _tile("flash", words.size(found.flash), f"{found.flash:,} bytes, by the linker"),
+        _tile("RAM", words.size(found.ram + found.stack), f"{found.stack:,} bytes of it stack, measured"),
+        _tile("instructions", words.large(found.instructions), f"{about}; emulated, no cycles"),
+    ]
 
 
 def _memory_tile(method: Method) -> Html:

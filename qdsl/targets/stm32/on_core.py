@@ -23,7 +23,7 @@ from qdsl.targets.stm32.emulated.building import build
 from qdsl.targets.stm32.emulated.fitting import fit
 from qdsl.targets.stm32.emulated.installed import tools
 from qdsl.targets.stm32.emulated.network import Arrays, Network, emulated
-from qdsl.targets.stm32.emulated.session import session
+from qdsl.targets.stm32.emulated.session import Session, session
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ def on_core(emitted: Emitted, graph: IntegerGraph, wanted: Asked, samples: Seque
 class OnCore:
     """See `qdsl.targets.base.Runner`: one process runs as long as somebody asks."""
 
-    def __init__(self, network: Network, stack: ExitStack, device: Any) -> None:
-        self._network, self._device = network, device
+    def __init__(self, network: Network, stack: ExitStack, device: Session) -> None:
+        self._network, self.device = network, device
         weakref.finalize(self, stack.close)
 
     @property
@@ -65,7 +65,7 @@ class OnCore:
     def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """Arrays in the order of ONNX, in floats. Raises QdslError artifact-refused where an input is missing or
         another than the graph takes, emulation-failed."""
-        return self._network.taken(self._device.run(self._network.sample(arrays)))
+        return self._network.taken(self.device.run(self._network.sample(arrays)))
 
 
 def runner(emitted: Emitted, graph: IntegerGraph, wanted: Asked) -> OnCore | NotHere:
