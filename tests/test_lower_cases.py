@@ -313,6 +313,44 @@ def test_maxima_over_windows(how: dict[str, Any]) -> None:
     assert furthest(net.proto(net.pair(y))) == 0
 
 
+def test_what_has_a_length_alone_is_a_plane_of_one_row() -> None:
+    net = Small(1, 3, 20)
+    pads = net.constant([0, 0, 2, 0, 0, 1], np.int64)
+    y = net.op("Conv", net.op("Pad", net.pair("x", zero=4), pads), net.weight(6, 3, 5), strides=[2], pads=[1, 0])
+    y = net.op("MaxPool", net.pair(net.op("Relu", y), 0.05, -128), kernel_shape=[3], pads=[1, 1])
+    y = net.pair(net.op("Conv", y, net.weight(6, 1, 3), group=6, dilations=[2]), 0.02)
+    flat = net.op("Gemm", net.pair(net.op("Flatten", y), 0.02), net.weight(36, 4, axis=1))
+    mean = net.pair(net.op("GlobalAveragePool", y), 0.01)
+    proto = net.proto(flat, mean, y)
+    assert "Transpose" not in kinds(lower(net.proto(flat), "small"))
+    assert furthest(proto) == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "keepdims"),
+    [((1, 4, 5, 6), [2, 3], 1), ((1, 4, 5, 6), [-1, -2], 0), ((1, 5, 6, 4), [1, 2], 0), ((1, 7, 4), [1], 1)],
+)
+def test_means_over_all_but_one_axis(shape: tuple[int, ...], axes: list[int], keepdims: int) -> None:
+    net = Small(*shape)
+    proto = net.proto(net.pair(net.op("ReduceMean", net.pair("x"), axes=axes, keepdims=keepdims), 0.02, 3))
+    graph = lower(proto, "small")
+    assert only(graph, AveragePool).window is None and "Dequantize" not in {type(op).__name__ for op in graph.ops[:-1]}
+    feeds = some_feeds(proto, 0)
+    got, want = (next(iter(each.values())) for each in (interpreted(graph, feeds), fused(proto, feeds)))
+    assert np.abs(got - want).max() <= 0.0201  # the runtime takes these means in floats: a tie may be a step away
+    floats = Small(*shape)
+    assert furthest(floats.proto(floats.op("ReduceMean", "x", axes=axes, keepdims=keepdims))) <= FLOATS
+
+
+@pytest.mark.parametrize(("op", "how"), [("DepthToSpace", {}), ("DepthToSpace", {"mode": "CRD"}), ("SpaceToDepth", {})])
+def test_blocks_of_pixels_as_channels_and_back(op: str, how: dict[str, str]) -> None:
+    net = Small(1, 8, 4, 6)
+    y = net.pair(net.op("Conv", net.pair("x"), net.weight(8, 8, 1, 1)))
+    proto = net.proto(net.pair(net.op(op, y, blocksize=2, **how)))
+    assert kinds(lower(proto, "small"))["Transpose"] == 1
+    assert furthest(proto) == 0
+
+
 # --- ends ------------------------------------------------------------------------------------------------------------
 
 
@@ -328,6 +366,16 @@ def test_integers_at_the_ends() -> None:
     floats = {"x": ((codes["x"] - np.float32(3)) * np.float32(0.05)).astype(np.float32)}
     steps = (interpreted(graph, codes)[y] - np.float32(-7)) * np.float32(0.2)
     assert np.array_equal(steps.astype(np.float32), fused(proto, floats)[y])
+
+
+def test_integers_at_the_ends_of_what_is_moved_there() -> None:
+    net = Small(1, 6, 6, 3)
+    y = net.pair(net.op("Transpose", "x", perm=[0, 3, 1, 2]), 0.05, 3)
+    y = net.op("Flatten", net.pair(net.op("Conv", y, net.weight(4, 3, 6, 6)), 0.2, -7))
+    graph = lower(net.proto(y), "small", "int8")
+    assert graph.tensors["x"].encoding == Encoding(float(np.float32(0.05)), 3)
+    assert kinds(graph) == {"Conv": 1, "Reshape": 1}
+    assert graph.tensors[y].shape == (1, 4)
 
 
 def test_unsigned_integers_are_signed_here() -> None:

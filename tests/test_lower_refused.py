@@ -68,7 +68,11 @@ NODES: dict[str, tuple[Callable[[Small], str], str, str]] = {
         "Slice",
         "it goes backwards",
     ),
-    "means over other axes": (lambda n: n.op("ReduceMean", "x", axes=[1]), "ReduceMean", "only the mean over H and W"),
+    "means over other axes": (
+        lambda n: n.op("ReduceMean", "x", axes=[1]),
+        "ReduceMean",
+        "only the mean over all but one axis",
+    ),
     "places of maxima": (
         lambda n: n.op("Cast", n.op("MaxPool", "x", kernel_shape=[2, 2], outputs=2) + "_1", to=1),
         "MaxPool",
@@ -92,9 +96,11 @@ def test_a_node_without_a_form_is_told(case: str) -> None:
     assert f"`{error.node}` ({operator}): {reason}" in str(error)
 
 
-def test_planes_of_three_axes_are_refused() -> None:
-    proto = small(lambda n: n.op("Conv", n.pair("x"), n.weight(2, 4, 3)), 1, 4, 6)
-    assert refusal(proto).reason.startswith("its kernels have 3 axes")
+def test_volumes_are_refused() -> None:
+    proto = small(lambda n: n.op("Conv", n.pair("x"), n.weight(2, 4, 3, 3, 3)), 1, 4, 6, 6, 6)
+    assert refusal(proto).reason.startswith("its kernels have 5 axes")
+    proto = small(lambda n: n.op("MaxPool", n.pair("x"), kernel_shape=[2, 2, 2]), 1, 4, 6, 6, 6)
+    assert refusal(proto).reason.startswith("its input has 5 axes")
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,8 @@ HANDLERS: Mapping[str, Handler] = {
     "Dropout": lower_moves.same,
     "Transpose": lower_moves.transpose,
     "Slice": lower_moves.slice_,
+    "DepthToSpace": lower_moves.blocks,
+    "SpaceToDepth": lower_moves.blocks,
     "Split": lower_moves.split,
     "Gather": lower_moves.gather,
     "Pad": lower_moves.pad,

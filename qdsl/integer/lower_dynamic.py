@@ -12,8 +12,8 @@ from qdsl.graph.view import NodeView
 from qdsl.integer.lower_layout import CHANNELS_LAST, Shape, identity
 from qdsl.integer.lower_sums import float_bias, rows
 from qdsl.integer.lower_values import Array, At, Const, Packed, Pending, RunInts, RunScale, RunSums, RunZero, Writing
-from qdsl.integer.lower_windows import window_of
-from qdsl.integer.lower_work import Work, spatial
+from qdsl.integer.lower_windows import plane, spatial, window_of
+from qdsl.integer.lower_work import Work
 from qdsl.integer.records import Conv, Dense, DynamicQuantize, Floats
 
 _INT32 = 6  # TensorProto.INT32
@@ -104,8 +104,9 @@ def _channels(factor: Array, shape: tuple[int, ...], axis: int) -> Array | None:
 
 def conv_integer(work: Work, node: NodeView) -> None:
     value, weight, shape = _data(work, node), _weight(work, node), work.shape(node)
-    if weight.ndim != 4:
-        raise work.no(node, f"its kernels have {weight.ndim} axes: only planes of 4 (N, C, H, W) are supported")
+    if weight.ndim not in (3, 4):
+        raise work.no(node, f"its kernels have {weight.ndim} axes: only N, C, H, W and N, C, L have kernels here")
+    weight = weight.reshape(plane(weight.shape))
     at = spatial(work, value.at, node)
     window = window_of(work, node, at.shape, weight.shape[2:])
     kernels = np.ascontiguousarray(weight.transpose(CHANNELS_LAST), np.int8)
@@ -113,10 +114,10 @@ def conv_integer(work: Work, node: NodeView) -> None:
     assert isinstance(groups, int)
 
     def add(to: Floats, writing: Writing) -> At:
-        made = work.graph.tensor(writing.name, shape, CHANNELS_LAST)
+        made = work.graph.tensor(writing.name, plane(shape), CHANNELS_LAST)
         inputs = (at.name, value.encoding)
         work.graph.add(Conv(node.name, inputs, made.name, kernels, None, window, to, groups, fused=writing.fused))
-        return made
+        return work.graph.reshaped(made, shape, node.name)
 
     work.give(node, _summed(work, node, value.encoding, shape, 1, add))
 

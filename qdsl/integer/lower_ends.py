@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from qdsl.graph.view import NodeView
@@ -16,6 +17,7 @@ from qdsl.integer.records import IntegerGraph
 _PLANES = ("Conv", "ConvInteger", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "Upsample")
 _ALONG = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Pad", "Cast", "Slice", "Split", "Concat")
 _TWO = ("Add", "Sub", "Mul", "Div")
+_MOVES = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "Identity", "Dropout")
 _DEEPEST = 32
 
 
@@ -42,23 +44,36 @@ def give_inputs(work: Work, integers: bool) -> None:
 
 
 def _quantized_input(work: Work, name: str, shape: tuple[int, ...], axes: Axes) -> None:
-    """An input that is what its QuantizeLinear would write."""
-    readers = work.view.users(name)
-    told = {encoding_of(work, node)[0] for node in readers if node.op == "QuantizeLinear"}
-    if len(told) != 1 or work.view.is_open(name) or any(node.op != "QuantizeLinear" for node in readers):
-        others = ", ".join(sorted({node.op for node in readers})) or "nothing"
-        reason = f"it cannot be int8: it is read by {others}, not by QuantizeLinear nodes of one scale alone"
+    """An input that is what its QuantizeLinear would write, where it is only moved before."""
+    readers = list(_readers(work, name, 0))
+    told = {encoding_of(work, node)[0] for node in readers if node is not None and node.op == "QuantizeLinear"}
+    others = {"an output" if node is None else node.op for node in readers} - {"QuantizeLinear"}
+    if len(told) != 1 or others:
+        who = ", ".join(sorted(others)) or ("QuantizeLinear nodes of several scales" if told else "nobody")
+        reason = f"it cannot be int8: it is read by {who}, not by QuantizeLinear nodes of one scale alone"
         raise LoweringError("", f"input `{name[:80]}`", reason)
     encoding = told.pop()
     work.values[name] = Of(work.graph.tensor(name, shape, axes, "int8", encoding), encoding)
+
+
+def _readers(work: Work, tensor: str, depth: int) -> Iterator[NodeView | None]:
+    """The nodes that read a tensor for more than to move it; None for whatever reads it by its name."""
+    if work.view.is_open(tensor):
+        yield None
+    for node in work.view.users(tensor):
+        if node.op not in _MOVES or depth >= _DEEPEST:
+            yield node
+            continue
+        for output in filter(None, node.outputs):
+            yield from _readers(work, output, depth + 1)
 
 
 def _wanted(work: Work, tensor: str, axes: Axes, depth: int) -> Axes | None:
     """The order in which the first reader that cares wants an input. `axes[i]` is the input's axis that axis i of
     `tensor` is."""
     for node in work.view.consumers(tensor) if depth < _DEEPEST else ():
-        if node.op in _PLANES and len(axes) == 4:
-            return tuple(axes[axis] for axis in CHANNELS_LAST)
+        if node.op in _PLANES and len(axes) in (3, 4):
+            return tuple(axes[axis] for axis in (CHANNELS_LAST if len(axes) == 4 else (0, 2, 1)))
         onward = _onward(work, node, tensor, axes)
         for output in node.outputs if onward is not None else ():
             found = _wanted(work, output, onward or axes, depth + 1)

@@ -12,7 +12,8 @@ import numpy as np
 from qdsl.graph.view import NodeView
 from qdsl.integer.lower_layout import CHANNELS_LAST, Shape, transposed
 from qdsl.integer.lower_values import Array, At, Const, Floats, Of, Packed, RunScale, RunZero, Value
-from qdsl.integer.lower_work import Work, lies, put, quantized, spatial
+from qdsl.integer.lower_windows import spatial
+from qdsl.integer.lower_work import Work, lies, put, quantized
 from qdsl.integer.records import Pad, Resize, Slice
 
 _FAR = 2**31
@@ -68,6 +69,22 @@ def transpose(work: Work, node: NodeView) -> None:
     at = work.graph.ready(at, node.name)
     shape = tuple(at.shape[axis] for axis in perm)
     work.give(node, put(value, At(at.name, shape, transposed(at.axes, perm))))
+
+
+def blocks(work: Work, node: NodeView) -> None:
+    """DepthToSpace and SpaceToDepth, as the reshapes and the transposition that ONNX defines them by."""
+    value, at = _moved(work, node)
+    size = cast(int, node.attrs["blocksize"])
+    n, c, h, w = at.shape
+    deep = node.op == "DepthToSpace"
+    parts, perm = (n, c, h // size, size, w // size, size), (0, 3, 5, 1, 2, 4)
+    if deep and str(node.attrs.get("mode") or "DCR") == "CRD":
+        parts, perm = (n, c // size**2, size, size, h, w), (0, 1, 4, 2, 5, 3)
+    elif deep:
+        parts, perm = (n, size, size, c // size**2, h, w), (0, 3, 4, 1, 5, 2)
+    at = work.graph.ready(work.graph.reshaped(at, parts, node.name), node.name)
+    turned = At(at.name, tuple(parts[axis] for axis in perm), transposed(at.axes, perm))
+    work.give(node, put(value, work.graph.reshaped(turned, work.shape(node), node.name)))
 
 
 def slice_(work: Work, node: NodeView) -> None:
@@ -199,8 +216,10 @@ def resize(work: Work, node: NodeView) -> None:
     value, at = _moved(work, node)
     if str(node.attrs.get("mode") or "nearest") != "nearest":
         raise work.no(node, f"only nearest has a kernel here, not `{node.attrs['mode']}`")
-    at = spatial(work, at, node)
     shape = work.shape(node)
+    if len(shape) != 4:
+        raise work.no(node, f"its input has {len(shape)} axes: only N, C, H, W have a kernel here")
+    at = spatial(work, at, node)
     if shape[:2] != at.shape[:2]:
         raise work.no(node, "it changes other axes than H and W")
     scales = _scales(work, node, at.shape, shape)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import cast
 
 import numpy as np
 
 from qdsl.graph.view import NodeView
-from qdsl.integer.lower_layout import CHANNELS_LAST, Axes, Shape
+from qdsl.integer.lower_layout import CHANNELS_LAST, Axes, Shape, transposed
 from qdsl.integer.lower_values import At, Floats, Ints, Of, Pending, RunInts, Value, Writing
-from qdsl.integer.lower_windows import absorbed, window_of
-from qdsl.integer.lower_work import Work, dequantized, put, spatial
+from qdsl.integer.lower_windows import absorbed, plane, spatial, window_of
+from qdsl.integer.lower_work import Work, dequantized, put
 from qdsl.integer.records import AveragePool, Encoding, MaxPool, Op, Softmax, Window
 
 
@@ -21,9 +22,9 @@ def max_pool(work: Work, node: NodeView) -> None:
     value = _lying(work, node)
     at = spatial(work, value.at, node)
     window = _whole(at) if node.op == "GlobalMaxPool" else _fitted(work, node, at)
-    made = work.graph.like(At(at.name, work.shape(node), CHANNELS_LAST), node.outputs[0])
+    made = work.graph.like(At(at.name, plane(work.shape(node)), CHANNELS_LAST), node.outputs[0])
     work.graph.add(MaxPool(node.name, (at.name,), made.name, window))
-    work.give(node, put(value, made))
+    work.give(node, put(value, work.graph.reshaped(made, work.shape(node), node.name)))
 
 
 def _lying(work: Work, node: NodeView) -> Ints | Of | Floats | RunInts:
@@ -44,7 +45,7 @@ def _fitted(work: Work, node: NodeView, at: At, padded: tuple[int, int, int, int
     """The window of a pool, its pads at bottom and right as many as the size that it writes takes (ceil_mode)."""
     kernel = cast("tuple[int, ...]", node.attrs.get("kernel_shape"))
     window = window_of(work, node, at.shape, kernel, padded)
-    shape, pads = work.shape(node), list(window.pads)
+    shape, pads = plane(work.shape(node)), list(window.pads)
     for axis in (0, 1):
         if (shape[2 + axis] - 1) * window.strides[axis] >= at.shape[2 + axis] + pads[axis]:
             raise work.no(node, "its last window lies in the padding alone (ceil_mode): not every runtime counts it")
@@ -76,21 +77,26 @@ def global_average(work: Work, node: NodeView) -> None:
 
 
 def mean(work: Work, node: NodeView) -> None:
-    """ReduceMean over the planes: GlobalAveragePool, under the shape that it writes."""
-    axes = work.constant(node, 1)
-    told = tuple(axes.tolist()) if axes is not None else node.attrs.get("axes")
-    value = work.value(node, 0)
-    of = dequantized(value)
+    """ReduceMean over all but the channels: GlobalAveragePool, under the shape that it writes."""
+    of = dequantized(work.value(node, 0))
     at = of.at if of is not None else work.floats(node, 0)
-    if len(at.shape) != 4 or told is None or sorted(axis % 4 for axis in cast(Axes, told)) != [2, 3]:
-        raise work.no(node, "only the mean over H and W of a plane (N, C, H, W) has a kernel here")
-    _averaged(work, node, spatial(work, at, node), of, None, False)
+    axes = work.constant(node, 1)
+    told = tuple(axes.tolist()) if axes is not None else cast(Axes, node.attrs.get("axes") or ())
+    over = sorted(axis % len(at.shape) for axis in told)
+    kept = [axis for axis in range(len(at.shape)) if axis not in over]
+    if not over or len([axis for axis in kept if at.shape[axis] > 1]) > 1:
+        raise work.no(node, "only the mean over all but one axis, as over H and W of N, C, H, W, has a kernel here")
+    at = work.graph.ready(at, node.name)
+    turned = At(at.name, tuple(at.shape[axis] for axis in (*kept, *over)), transposed(at.axes, (*kept, *over)))
+    channels, sizes = prod(at.shape[axis] for axis in kept), [at.shape[axis] for axis in over]
+    rows = (1, channels, *sizes) if len(sizes) == 2 else (1, channels, 1, prod(sizes))
+    _averaged(work, node, spatial(work, work.graph.reshaped(turned, rows, node.name), node), of, None, False)
 
 
 def _averaged(work: Work, node: NodeView, at: At, of: Of | None, window: Window | None, counts: bool) -> None:
     """Pending: with what it reads as integers, or as floats."""
     shape = work.shape(node)
-    plane: Shape = shape if len(shape) == 4 else (1, at.shape[1], 1, 1)
+    whole: Shape = (1, at.shape[1], 1, 1) if window is None else plane(shape)
 
     def ints(encoding: Encoding, writing: Writing) -> At:
         return pooled(at, "int8", writing, encoding)
@@ -100,8 +106,8 @@ def _averaged(work: Work, node: NodeView, at: At, of: Of | None, window: Window 
         return pooled(source, "float32", writing, None)
 
     def pooled(source: At, dtype: str, writing: Writing, encoding: Encoding | None) -> At:
-        name = writing.name if plane == shape else work.graph.spare(f"{writing.name}_plane")
-        made = work.graph.tensor(name, plane, CHANNELS_LAST, dtype, encoding)  # type: ignore[arg-type]
+        name = writing.name if whole == shape else work.graph.spare(f"{writing.name}_plane")
+        made = work.graph.tensor(name, whole, CHANNELS_LAST, dtype, encoding)  # type: ignore[arg-type]
         ends = (writing.low, writing.high)
         work.graph.add(AveragePool(node.name, (source.name,), made.name, window, counts, *ends, fused=writing.fused))
         return work.graph.reshaped(made, shape, node.name)

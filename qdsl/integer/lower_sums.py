@@ -10,8 +10,8 @@ import numpy as np
 from qdsl.graph.view import NodeView
 from qdsl.integer.lower_layout import CHANNELS_LAST, Shape, identity
 from qdsl.integer.lower_values import Array, At, Const, Of, Packed, Pending, Writing
-from qdsl.integer.lower_windows import absorbed, window_of
-from qdsl.integer.lower_work import Work, dequantized, spatial
+from qdsl.integer.lower_windows import absorbed, plane, spatial, window_of
+from qdsl.integer.lower_work import Work, dequantized
 from qdsl.integer.records import Conv, Dense, Encoding, FloatConv, FloatDense, Floats, Requantize, Window
 
 Bias = Const | Packed | None
@@ -35,8 +35,7 @@ class Factor:
 def conv(work: Work, node: NodeView) -> None:
     factor, groups = _kernels(work, node)
     kernel = factor.values.shape[1:3]
-    value = work.value(node, 0)
-    of = dequantized(value)
+    of = dequantized(work.value(node, 0))
     if factor.scale is not None and of is not None:
         at, padded = absorbed(of.at)
         window = window_of(work, node, at.shape, kernel, padded)
@@ -78,10 +77,10 @@ def _kernels(work: Work, node: NodeView) -> tuple[Factor, int]:
     value, bias = _constant(work, node, 1), _bias(work, node)
     groups = node.attrs.get("group", 1)
     array = value.array if isinstance(value, Const) else value.integers
-    if array.ndim != 4:
-        raise work.no(node, f"its kernels have {array.ndim} axes: only planes of 4 (N, C, H, W) are supported")
+    if array.ndim not in (3, 4):
+        raise work.no(node, f"its kernels have {array.ndim} axes: only N, C, H, W and N, C, L have kernels here")
     assert isinstance(groups, int)
-    order = (0, 2, 3, 1)
+    array, order = array.reshape(plane(array.shape)), CHANNELS_LAST
     if isinstance(value, Const):
         return Factor(_float32(array.transpose(order)), None, bias), groups
     if value.scale.size > 1 and value.axis != 0:
@@ -155,7 +154,8 @@ def int_bias(bias: Bias, steps: Array, channels: int) -> Array | None:
     else:
         floats = float_bias(bias, channels)
         assert floats is not None
-        whole = np.clip(np.rint(floats / steps).astype(np.float64), *_INT32).astype(np.int64)
+        counts = np.divide(floats, steps, out=np.zeros_like(floats), where=np.broadcast_to(steps > 0, floats.shape))
+        whole = np.clip(np.rint(counts).astype(np.float64), *_INT32).astype(np.int64)
     return np.ascontiguousarray(np.broadcast_to(np.clip(whole, *_INT32), (channels,)), np.int32)
 
 
@@ -172,14 +172,14 @@ Adding = Callable[[Array | None, Requantize | Floats, Writing, At], None]
 def _sums(work: Work, node: NodeView, x: Encoding, factor: Factor, out: At, add: Adding) -> Pending:
     """A pending operator of integer sums. `out` has shape and order of what it writes, `add` adds the operator."""
     assert factor.scale is not None
-    steps, channels = product_scale(x.scale, factor.scale), len(factor.values)
+    steps, channels, shape = product_scale(x.scale, factor.scale), len(factor.values), work.shape(node)
 
     def ints(encoding: Encoding, writing: Writing) -> At:
         scale = np.asarray(steps / np.float32(encoding.scale), np.float32)
         made = work.graph.tensor(writing.name, out.shape, out.axes, "int8", encoding)
         to = Requantize(scale, int(writing.low), int(writing.high))
         add(int_bias(factor.bias, steps, channels), to, writing, made)
-        return made
+        return work.graph.reshaped(made, shape, node.name)
 
     def floats(writing: Writing) -> At:
         made = work.graph.tensor(writing.name, out.shape, out.axes)
@@ -187,13 +187,13 @@ def _sums(work: Work, node: NodeView, x: Encoding, factor: Factor, out: At, add:
         bias = None if stored else float_bias(factor.bias, channels)
         to = Floats(steps, bias, writing.low, writing.high)
         add(int_bias(factor.bias, steps, channels) if stored else None, to, writing, made)
-        return made
+        return work.graph.reshaped(made, shape, node.name)
 
     def biased(bias: Const | Packed) -> Pending | None:
         fits = factor.bias is None and is_row(bias, channels)
         return _sums(work, node, x, replace(factor, bias=bias), out, add) if fits else None
 
-    return Pending(node.name, out.shape, ints, floats, biased=biased)
+    return Pending(node.name, shape, ints, floats, biased=biased)
 
 
 def _conv_ints(work: Work, node: NodeView, of: Of, factor: Factor, window: Window, groups: int) -> Pending:
@@ -203,7 +203,7 @@ def _conv_ints(work: Work, node: NodeView, of: Of, factor: Factor, window: Windo
         op = Conv(node.name, (at.name,), made.name, factor.values, bias, window, to, groups, fused=writing.fused)
         work.graph.add(op)
 
-    out = At("", work.shape(node), CHANNELS_LAST)
+    out = At("", plane(work.shape(node)), CHANNELS_LAST)
     return replace(_sums(work, node, of.encoding, factor, out, add), biased=None)
 
 
@@ -242,11 +242,11 @@ def _conv_floats(work: Work, node: NodeView, at: At, factor: Factor, window: Win
     bias = float_bias(factor.bias, len(weight))
 
     def floats(writing: Writing) -> At:
-        made = work.graph.tensor(writing.name, shape, CHANNELS_LAST)
+        made = work.graph.tensor(writing.name, plane(shape), CHANNELS_LAST)
         ends = (writing.low, writing.high)
         op = FloatConv(node.name, (at.name,), made.name, weight, bias, window, groups, *ends, fused=writing.fused)
         work.graph.add(op)
-        return made
+        return work.graph.reshaped(made, shape, node.name)
 
     return Pending(node.name, shape, None, floats)
 

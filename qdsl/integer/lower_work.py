@@ -11,7 +11,7 @@ import numpy as np
 from qdsl.graph.view import NodeView
 from qdsl.integer.lower_building import Builder
 from qdsl.integer.lower_errors import LoweringError
-from qdsl.integer.lower_layout import CHANNELS_LAST, Shape, identity
+from qdsl.integer.lower_layout import Shape, identity
 from qdsl.integer.lower_reading import File
 from qdsl.integer.lower_values import (
     Array,
@@ -195,10 +195,3 @@ def quantized(value: float, encoding: Encoding) -> int:
         return -_MOST - 1 if value < 0 else _MOST
     steps = np.rint(np.float32(value) / np.float32(encoding.scale))
     return int(min(max(float(steps) + encoding.zero, -_MOST - 1), _MOST))
-
-
-def spatial(work: Work, at: At, node: NodeView) -> At:
-    """A plane with channels last. Raises LoweringError for another rank."""
-    if len(at.shape) != 4:
-        raise work.no(node, f"its input has {len(at.shape)} axes: only planes of 4 (N, C, H, W) are supported")
-    return work.graph.laid(at, CHANNELS_LAST, node.name)
