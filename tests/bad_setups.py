@@ -197,6 +197,12 @@ def after_conv(*nodes: Any, opset: int = 17, **constants: Any) -> Setup:
     return write
 
 
+def large_picture(folder: Path) -> None:
+    save(conv(256), folder)
+    np.savez(folder / "calib.npz", images=np.zeros((1, 3, 256, 256), np.float32))
+    photos(folder)
+
+
 def unlike_joined(folder: Path) -> None:
     """Two Conv of one input, the second with values 1000 times as large, and a Concat of both."""
     nodes = [
@@ -711,6 +717,8 @@ SETUPS: dict[str, Setup] = {
     # models that have something to quantize, beside what the words say
     "model.onnx has another input": beside_conv(noise),
     "a weight of model.onnx is NaN": lambda folder: (save(conv(weight=np.nan), folder), noise(folder)),
+    "model.onnx is a Conv of a picture of 256 x 256 pixels": large_picture,
+    "model.onnx is a Conv and a Neg of it": after_conv(helper.make_node("Neg", ["y"], ["z"], name="neg")),
     "model.onnx cuts its borders off with a Pad": after_conv(
         helper.make_node("Pad", ["y", "k"], ["z"], name="pad"), k=np.array([0, 0, -1, -1, 0, 0, -1, -1])
     ),

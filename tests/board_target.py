@@ -18,7 +18,7 @@ from qdsl.diag import Diagnostic, Span
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView
 from qdsl.lang import resolve, vocabulary
-from qdsl.lang.recipe import InputSpec
+from qdsl.lang.recipe import InputSpec, Require
 from qdsl.lang.recipe import Target as Block
 from qdsl.predict.bounds import Interval
 from qdsl.predict.edges import Edges, edges_of_plan
@@ -149,6 +149,14 @@ class Board:
 
     def fitted(self, table: Capability, block: Block | None) -> Capability:
         return table
+
+    def opens(self, plan: Plan) -> Sequence[str]:
+        return ()
+
+    def unfit(
+        self, block: Block, plan: Plan, requires: Sequence[Require], emitted: Emitted | None = None
+    ) -> Iterable[Diagnostic]:
+        return ()
 
     def abilities(self) -> Abilities:
         absent = Ability(False, NO_BOARD.why, "buy a board")

@@ -13,12 +13,14 @@ import onnx
 import pytest
 from compile_tools import HEAD, project
 from random_graphs import random_model
+from structure_graphs import Net
 
 import qdsl
 from qdsl.capability import load
 from qdsl.diag import QdslError
 from qdsl.graph import from_proto
 from qdsl.passes.pipeline import canonicalise
+from qdsl.spec.emulated import Memory
 from qdsl.spec.plan import Plan
 from qdsl.targets import target_of
 from qdsl.targets.results import NotHere, Verification
@@ -95,7 +97,7 @@ def test_c_that_answers_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(QdslError) as raised:
         compiled(tmp_path)
     (found,) = raised.value.diagnostics
-    assert found.code == "artifact-invalid" and "`y`" in found.headline and found.label == "first on sample 2"
+    assert found.code == "artifact-invalid" and "`y`" in found.headline
 
 
 def test_without_a_compiler_the_graph_is_verified_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +119,59 @@ def test_what_needs_a_board_is_not_here(tmp_path: Path) -> None:
     answers = [target.build(found.emitted, found.plan), *target.deployed(found.emitted)]
     answers += [target.kernels(found.emitted.model), target.products(found.emitted.model, "x86")]
     assert all(isinstance(answer, NotHere) and answer.why for answer in answers)
+
+
+# --- the board ------------------------------------------------------------------------------------------------------
+
+
+def told(result: qdsl.CompileResult) -> dict[str, str]:
+    return {found.code: found.headline for found in result.diagnostics}
+
+
+def test_a_latency_is_predicted_as_a_range_and_decides_nothing(tmp_path: Path) -> None:
+    result = compiled(tmp_path, 'device "STM32H7B3I-DK"; require latency <= 1 s')
+    macs = result.targets[0].plan.totals.macs
+    low, high = (1000 * macs * cycles / 280e6 for cycles in (0.9, 2.0))
+    assert f"predicted {low:.3g} ms to {high:.3g} ms" in told(result)["latency-predicted"]
+    assert any("0.9 to 2 cycles" in text for text in result.targets[0].plan.open)
+    (budget, _) = result.targets[0].budgets
+    assert budget.verdict == "undecided"
+
+
+def test_a_latency_that_the_core_cannot_reach_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(QdslError) as raised:
+        compiled(tmp_path, 'device "STM32H7B3I-DK"; require latency <= 1 us')
+    (found,) = raised.value.diagnostics
+    assert found.code == "latency-impossible" and "2 at most" in found.label
+    assert found.span is not None and "per cycle" in found.label
+
+
+def test_a_board_without_the_memory_is_an_error_with_both_numbers(tmp_path: Path) -> None:
+    net = Net()
+    x = net.op("Relu", net.conv(net.input("x", 1, 3, 256, 256), 4, name="conv"), name="relu")
+    onnx.save(net.model(x), tmp_path / "demo.onnx")
+    np.savez(tmp_path / "calib.npz", x=np.zeros((1, 3, 256, 256), np.float32))
+    (tmp_path / "demo.q").write_text(STM32.replace("@", '\n  device "B-L475E-IOT01A"\n'), encoding="utf-8")
+    with pytest.raises(QdslError) as raised:
+        qdsl.compile(tmp_path / "demo.q", out=tmp_path / "build", lock=False)
+    (found,) = raised.value.diagnostics
+    assert found.code == "board-too-small" and "98,304" in found.headline
+    assert int(re.findall(r"takes ([\d,]+) bytes", found.headline)[0].replace(",", "")) >= 3 * 256 * 256
+    assert found.span is not None and found.span.line == STM32[: STM32.index("@")].count("\n") + 2
+    assert found.help[:2] == ("write `optimize ram`", "write `io int8`: floats of inputs take four times as much")
+    assert not (tmp_path / "build" / "demo" / "stm32").exists()
+
+
+@pytest.mark.parametrize(("bound", "verdict"), [("100 KB", "undecided"), ("1 B", "broken")])
+def test_without_tools_what_the_linker_will_say_decides(
+    bound: str, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreseen = Memory(20_000, 2_000, "arm-none-eabi-gcc 12.2.1")
+    monkeypatch.setattr("qdsl.targets.stm32.verify.memory_on", lambda made, board: foreseen)
+    result = compiled(tmp_path, f"require flash <= 100 KB; require ram <= {bound}", rules="")
+    flash, ram = result.targets[0].budgets
+    assert (flash.verdict, ram.verdict) == ("holds", verdict)
+    assert flash.source.startswith("foreseen for arm-none-eabi-gcc") and "without the stack" in ram.source
 
 
 # --- what is predicted, and what runs -------------------------------------------------------------------------------

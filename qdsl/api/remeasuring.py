@@ -183,7 +183,7 @@ def _written(job: _Job, measured: Measured) -> MeasureResult:
     for build in job.found.builds:
         model = job.found.model
         counts = model.macs, model.uncounted, build.integer_macs, build.mismatches
-        standing = Standing(build.target, build.bytes, *counts, build.emulated, build.not_emulated)
+        standing = Standing(build.target, build.bytes, *counts, build.emulated, build.not_emulated, build.memory)
         known = measuring.budgets(job.prepared, standing, measured)
         decided = tuple(surviving(each, build.engine, build.device) for each in known)
         budgets[build.target] = decided

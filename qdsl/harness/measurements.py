@@ -20,7 +20,7 @@ from qdsl.lang.vocabulary import METRICS
 from qdsl.spec import UNITS
 from qdsl.spec.arena import Arena
 from qdsl.spec.bounds import SPARE, Count, Figure, FileName, Keyed, OneOf, Sha256
-from qdsl.spec.emulated import Emulated
+from qdsl.spec.emulated import Emulated, Memory
 from qdsl.targets.results import Fidelity
 
 FORMAT = 4
@@ -95,7 +95,8 @@ class BuildFacts:
     it, "" where it did; `unordered` are the outputs that are held against nothing, each with why; `causes` is
     where the error of the outputs comes from, `engine` what an engine that was built of it where it was made computes;
     None where that was not asked; `emulated` what its C did on an emulated core, `not_emulated` why it was not run,
-    `arena` where its tensors lie, None where its runtime sees to that."""
+    `arena` where its tensors lie, None where its runtime sees to that;
+    `memory` what the linker was foreseen to make of it."""
 
     target: FileName
     mode: str
@@ -118,6 +119,7 @@ class BuildFacts:
     emulated: Annotated[Emulated | None, SPARE] = None
     not_emulated: Annotated[str, SPARE] = ""
     arena: Annotated[Arena | None, SPARE] = None
+    memory: Annotated[Memory | None, SPARE] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ def document(found: Measurements) -> str:
 
 def _facts(found: BuildFacts) -> dict[str, Any]:
     """Some stand there alone where there is something to say."""
-    seldom = ("not_verified", "unordered", "causes", "engine", "emulated", "not_emulated", "arena")
+    seldom = ("not_verified", "unordered", "causes", "engine", "emulated", "not_emulated", "arena", "memory")
     return {name: value for name, value in asdict(found).items() if value or name not in seldom}
 
 

@@ -42,7 +42,8 @@ class Reading:
     be found out is NaN, and `source` says why.
 
     `spread` are the factors of the value between which it wavered while it was measured, `shared` those of its ratio to
-    the reference; `others` is the share of the machine that other work took, where that left too little."""
+    the reference; `others` is the share of the machine that other work took, where that left too little. `at_least`:
+    the figure is that or more, so that it may break a bound from above and hold none."""
 
     value: float
     reference: float | None = None
@@ -52,6 +53,7 @@ class Reading:
     spread: Factors = (1.0, 1.0)
     shared: Factors = (1.0, 1.0)
     others: float = 0.0
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,8 @@ def decide(budget: _Facts, measured: Mapping[Name, Reading], absent: str = "") -
     if value is None:
         return unknown
     verdict = "holds" if _COMPARE[budget.comparison](value, budget.bound) else "broken"
+    if reading.at_least and verdict == ("holds" if budget.comparison.startswith("<") else "broken"):
+        return replace(unknown, source=reading.source)
     doubt = _doubt(budget, reading)
     if doubt:
         return replace(unknown, source=doubt)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 
 from qdsl.measure.budgets import Name, Reading
-from qdsl.spec.emulated import Emulated
+from qdsl.spec.emulated import Emulated, Memory
 
 _DECIDES = ("flash", "ram", "instructions")
 
 
-def readings(found: Emulated | None, why: str = "") -> dict[Name, Reading]:
+def readings(found: Emulated | None, why: str = "", memory: Memory | None = None) -> dict[Name, Reading]:
     """Flash and RAM in bytes, the stack in RAM, and instructions of a run; `why` nothing was run, where that was to
-    be."""
+    be. Then `memory` decides flash, and RAM where it is too much without the stack already."""
     if found is None:
         unknown = Reading(math.nan, source=f"not built: {why}")
-        return {(name, ()): unknown for name in _DECIDES} if why else {}
+        known: dict[Name, Reading] = {(name, ()): unknown for name in _DECIDES} if why else {}
+        return known | (_foreseen(memory) if memory is not None else {})
     linker = f"by the linker, {found.compiler}"
     return {
         ("flash", ()): Reading(float(found.flash), source=linker),
@@ -23,4 +24,13 @@ def readings(found: Emulated | None, why: str = "") -> dict[Name, Reading]:
             float(found.ram + found.stack), source=f"{linker}; {found.stack} bytes of it stack, measured"
         ),
         ("instructions", ()): Reading(float(found.instructions), source=found.label),
+    }
+
+
+def _foreseen(memory: Memory) -> dict[Name, Reading]:
+    source = f"foreseen for {memory.compiler}, not linked here"
+    stack = f"{source}: without the stack, which only a run shows"
+    return {
+        ("flash", ()): Reading(float(memory.flash), source=source),
+        ("ram", ()): Reading(float(memory.ram), source=stack, at_least=True),
     }

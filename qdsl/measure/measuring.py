@@ -34,7 +34,7 @@ from qdsl.lock import Fingerprints, meaning
 from qdsl.measure import asking, emulating, evaluating, profiling
 from qdsl.measure.budgets import Budget, Name, Reading, Readings, decide_budgets
 from qdsl.measure.doubts import guessing
-from qdsl.spec.emulated import Emulated
+from qdsl.spec.emulated import Emulated, Memory
 from qdsl.spec.plan import Plan, Totals
 from qdsl.spec.plan_json import plan_hash
 from qdsl.targets import target_of
@@ -64,7 +64,8 @@ class Made:
 class Standing:
     """What is known of an artifact without timing it: its bytes, the multiplications of a run (those of `uncounted`
     nodes are not known), how many of them are of integers, and how many nodes run otherwise than predicted (None:
-    nothing told what runs); what its C did on an emulated core, or why that was not run."""
+    nothing told what runs); what its C did on an emulated core, or why that was not run; what
+    the linker was foreseen to make of it."""
 
     target: str
     size: int
@@ -74,11 +75,12 @@ class Standing:
     mismatches: int | None
     emulated: Emulated | None = None
     not_emulated: str = ""
+    memory: Memory | None = None
 
     @staticmethod
     def of(made: Made) -> Standing:
         totals, seen = made.plan.totals, made.seen
-        emulated = (None, "") if seen is None else (seen.emulated, seen.not_emulated)
+        emulated = (None, "", None) if seen is None else (seen.emulated, seen.not_emulated, seen.memory)
         counts = totals.macs, totals.uncounted, integer_macs(made), mismatches(made)
         return Standing(made.plan.target, made.emitted.size, *counts, *emulated)
 
@@ -161,7 +163,7 @@ def budgets(prepared: Prepared, standing: Standing, found: Measured) -> tuple[Bu
     readings: dict[Name, Reading] = {
         ("size", ()): Reading(float(standing.size), float(max(1, prepared.file_bytes))),
         **_multiplied(standing),
-        **emulating.readings(standing.emulated, standing.not_emulated),
+        **emulating.readings(standing.emulated, standing.not_emulated, standing.memory),
     }
     block = _block(prepared, standing.target)
     readings |= profiling.readings(found.profiles, block)
@@ -326,6 +328,7 @@ def _build_facts(prepared: Prepared, made: Made, block: Target, decided: Sequenc
         emulated=None if seen is None else seen.emulated,
         not_emulated="" if seen is None else seen.not_emulated,
         arena=None if seen is None else seen.arena,
+        memory=None if seen is None else seen.memory,
     )
 
 

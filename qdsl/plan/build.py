@@ -35,6 +35,7 @@ from qdsl.plan.flags import cautions, flags, newer_opset
 from qdsl.plan.float16 import Float16Parts
 from qdsl.plan.float16_verdicts import with_float16
 from qdsl.plan.gate import (
+    all_requires,
     find_target,
     quantized,
     refuse_absent,
@@ -163,6 +164,9 @@ def _decide(
     counts = _check_settled(context, settled, halves, partial(_redrafted, rules, changes))
     plan = replace(_plan(recipe, block, target, context, settled, halves, sizes), counts=counts, choices=choices)
     plan = untouched(plan) if mode.kind == AS_IT_IS else plan
+    plan = replace(plan, open=(*plan.open, *backend.opens(plan)))
+    if block is not None:
+        tell_block(backend.unfit(block, plan, all_requires(recipe, block)), diags)
     return Decisions(plan, context, settled.draft, changes, settled.predictions, rules)
 
 

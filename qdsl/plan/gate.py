@@ -17,12 +17,19 @@ from qdsl.targets.base import Lack
 _MEASURE_IT = "to measure it as it is: `quantize none`"
 _KNOWN = frozenset({"size", "macs", "integer_share"})
 _BUILT_ELSEWHERE = frozenset({"tensorrt"})  # targets whose engines the machine makes that runs them
+_LINKED = frozenset({"flash", "ram", "instructions"})
+_EMITS_C = frozenset({"stm32"})
 _PROFILED = frozenset({"latency", "throughput", "cpu", "memory", "energy"})
 
 
 def find_target(recipe: Recipe, name: str) -> Target | None:
     """The recipe's block for the target called `name`."""
     return next((target for target in recipe.targets if target.name == name), None)
+
+
+def all_requires(recipe: Recipe, block: Target) -> tuple[Require, ...]:
+    """The budgets that hold for a target: its own, and those of every `evaluate`."""
+    return (*block.requires, *(require for spec in recipe.evaluates for require in spec.requires))
 
 
 def gate(recipe: Recipe, target: str, *, checked: bool = False) -> tuple[Diagnostic, ...]:
@@ -102,6 +109,8 @@ def _budgets(
         name = require.metric.name
         if name in _KNOWN or tasks.intersection(own[name]):
             continue
+        if name in _LINKED and block is not None and block.name in _EMITS_C:
+            continue  # a linker tells, or the verdict says that there was none
         if name == "qdq" and block is not None and block.name in _BUILT_ELSEWHERE:
             if checked and device is None:
                 continue

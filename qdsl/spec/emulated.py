@@ -11,6 +11,15 @@ _NAME = Text(1 << 12)
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of flash, and of RAM without the stack, that a network takes as `compiler` links it: foreseen."""
+
+    flash: Count
+    ram: Count
+    compiler: Sentence
+
+
+@dataclass(frozen=True, slots=True)
 class EmulatedStep:
     """One step of the network: the nodes that it computes, its instructions on the first sample and its
     multiplications."""

@@ -16,7 +16,7 @@ from qdsl.measure.events import Event
 from qdsl.measure.measuring import Made
 from qdsl.measure.waiving import note_waivers
 from qdsl.plan import Decisions
-from qdsl.plan.gate import find_target
+from qdsl.plan.gate import all_requires, find_target, tell_block
 from qdsl.provenance.making import Origins, provenance_of
 from qdsl.provenance.records import Provenance
 from qdsl.ranges.locked import of_target
@@ -90,7 +90,10 @@ def _made(job: Job, decided: Decisions, lock: Lock | None) -> Made:
         emitted = target.emit(
             prepared.model, plan, ranges, folder, inputs=prepared.recipe.inputs, provenance=provenance
         )
-        note_waivers(emitted.model, job.loaded.recipe, find_target(job.loaded.recipe, plan.target))
+        block = find_target(job.loaded.recipe, plan.target)
+        if block is not None:
+            tell_block(target.unfit(block, plan, all_requires(job.loaded.recipe, block), emitted), job.diags)
+        note_waivers(emitted.model, job.loaded.recipe, block)
         verification = comparing.verified(target, prepared, emitted, plan, job.datasets, VERIFY_SAMPLES)
         emitted = target.publish(emitted, directory)
     job.diags.extend(comparing.uncompared(prepared, plan, verification))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qdsl.data import Sample
     from qdsl.graph import Model
     from qdsl.graph.view import GraphView
-    from qdsl.lang.recipe import InputSpec
+    from qdsl.lang.recipe import InputSpec, Require
     from qdsl.lang.recipe import Target as Block
     from qdsl.predict.bounds import Interval
     from qdsl.predict.edges import Edges
@@ -226,6 +226,17 @@ class Target(Protocol):
     def fitted(self, table: Capability, block: Block | None) -> Capability:
         """Its table as it holds for the version and the device that a recipe's block names; `table` itself where they
         make no difference, or are wrong."""
+        ...
+
+    def opens(self, plan: Plan) -> Sequence[str]:
+        """What only the device can decide of a plan, with its bounds, in words."""
+        ...
+
+    def unfit(
+        self, block: Block, plan: Plan, requires: Sequence[Require], emitted: Emitted | None = None
+    ) -> Iterable[Diagnostic]:
+        """What the device that a recipe's block names cannot hold or reach, each at its line: of a plan, and of what
+        was `emitted` of it. `requires` are the budgets that hold for the target."""
         ...
 
     def abilities(self) -> Abilities:

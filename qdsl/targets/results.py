@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qdsl.diag import QdslError, Span
 from qdsl.spec.arena import Arena
 from qdsl.spec.bounds import Count, Figure
-from qdsl.spec.emulated import Emulated
+from qdsl.spec.emulated import Emulated, Memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -207,7 +207,8 @@ class Verification:
     their rows or they number things, each with why; where they are chosen from floats, these stand among `arithmetic`.
     `kernels_read` is False where nothing could tell which kernels run, and `unseen` says who could: then nothing is
     known to be as predicted. `emulated` is what its C did on an emulated core, None where there is none or it was
-    not run; `not_emulated` says then why. `arena` is where its tensors lie, None where the runtime sees to that.
+    not run; `not_emulated` says then why. `arena` is where its tensors lie, None where the runtime sees to that,
+    `memory` what the linker will make of that C, where it is foreseen.
     """
 
     samples: int
@@ -228,6 +229,7 @@ class Verification:
     emulated: Emulated | None = None
     not_emulated: str = ""
     arena: Arena | None = None
+    memory: Memory | None = None
 
     @property
     def as_predicted(self) -> bool:

@@ -19,6 +19,31 @@ CODES: dict[str, CodeDoc] = {
         "model.onnx cuts its borders off with a Pad",
         "compile",
     ),
+    "latency-impossible": CodeDoc(
+        "a latency is demanded that the core of the device cannot reach",
+        "A Cortex-M with DSP instructions adds two products per cycle (SMLAD), one without half a product. What "
+        "fetching weights and activations leaves of that is predicted as a range, from what others have published.",
+        _STATIC.replace("model.onnx", "two_convs.onnx")
+        + 'target stm32 { device "NUCLEO-F446RE"; require latency <= 10 us }\n',
+        "two_convs.onnx: conv1, relu, conv2, sub in a row",
+        "plan",
+    ),
+    "latency-predicted": CodeDoc(
+        "what a run takes on the device is predicted, as a range",
+        "Nothing here is that device. The range comes from what others have published for its core, in cycles per "
+        "multiplication (docs/stm32.md); it decides no budget.",
+        _STATIC + 'target stm32 { device "STM32H7B3I-DK" }\n',
+        "model.onnx is a Conv and a Neg of it",
+        "compile",
+    ),
+    "board-too-small": CodeDoc(
+        "the C takes more memory than the device has",
+        "The arena holds what lives at the same time, in one piece of RAM; weights and tables lie in flash. `optimize "
+        "ram` takes the smallest arena that there is a plan for.",
+        _STATIC + 'target stm32 { device "B-L475E-IOT01A"; optimize ram }\n',
+        "model.onnx is a Conv of a picture of 256 x 256 pixels",
+        "compile",
+    ),
     "stm32-board": CodeDoc(
         "the device of a `target stm32` is not known",
         "The device says how much flash and RAM there is, at which addresses, how fast the core is and what it can. "

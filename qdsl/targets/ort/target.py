@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qdsl.capability import Capability
     from qdsl.data import Sample
     from qdsl.graph import Model
-    from qdsl.lang.recipe import InputSpec
+    from qdsl.lang.recipe import InputSpec, Require
     from qdsl.lang.recipe import Target as Block
     from qdsl.provenance.records import Provenance
     from qdsl.spec.plan import Plan
@@ -47,6 +47,14 @@ class Ort:
 
     def fitted(self, table: Capability, block: Block | None) -> Capability:
         return table
+
+    def opens(self, plan: Plan) -> Sequence[str]:
+        return ()
+
+    def unfit(
+        self, block: Block, plan: Plan, requires: Sequence[Require], emitted: Emitted | None = None
+    ) -> Iterable[Diagnostic]:
+        return ()
 
     def abilities(self) -> Abilities:
         from qdsl.targets.ort.abilities import abilities

@@ -19,8 +19,9 @@ from qdsl.targets import onnx_file
 from qdsl.targets.lowerings import lowerings
 from qdsl.targets.onnx_file import MODEL_FILE, OnnxEmitted, carried_out, copied, unwritable, written
 from qdsl.targets.results import Emitted
-from qdsl.targets.stm32.asked import Asked, asked
-from qdsl.targets.stm32.making import MadeC, integer_graph, make_c
+from qdsl.targets.stm32.asked import asked
+from qdsl.targets.stm32.making import integer_graph, make_c
+from qdsl.targets.stm32.manifest import about_c
 
 C_FOLDER = "c"
 
@@ -58,7 +59,7 @@ def emit(
             return [Path(shutil.move(path, aside / path.name)) for path in paths]
 
         carried = None if as_it_is else provenance
-        return written(directory, model, plan, inputs, _own(wanted, made), write, trace, carried)
+        return written(directory, model, plan, inputs, about_c(wanted, made.files), write, trace, carried)
 
 
 def _emptied(folder: Path) -> Path:
@@ -66,27 +67,6 @@ def _emptied(folder: Path) -> Path:
     if folder.is_dir():
         shutil.rmtree(folder)
     return folder
-
-
-def _own(wanted: Asked, made: MadeC) -> dict[str, object]:
-    """What the manifest says of the C."""
-    files = made.files
-    return {
-        "device": wanted.board.name if wanted.board is not None else None,
-        "io": "int8" if wanted.integers else "float32",
-        "optimize": wanted.optimize,
-        "rounding": wanted.rounding,
-        "c": {
-            "files": sorted(files.files),
-            "hash": files.hash,
-            "arena_bytes": files.arena,
-            "constant_bytes": files.constants,
-            "macs": files.macs,
-            "steps": [
-                {"nodes": list(step.nodes), "kernels": list(step.kernels), "macs": step.macs} for step in files.steps
-            ],
-        },
-    }
 
 
 def publish(emitted: Emitted, directory: Path) -> Emitted:

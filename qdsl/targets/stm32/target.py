@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qdsl.capability import Capability
     from qdsl.data import Sample
     from qdsl.graph import Model
-    from qdsl.lang.recipe import InputSpec
+    from qdsl.lang.recipe import InputSpec, Require
     from qdsl.lang.recipe import Target as Block
     from qdsl.provenance.records import Provenance
     from qdsl.spec.plan import Plan
@@ -52,6 +52,21 @@ class Stm32:
 
     def fitted(self, table: Capability, block: Block | None) -> Capability:
         return table
+
+    def opens(self, plan: Plan) -> Sequence[str]:
+        from qdsl.targets.stm32.asked import asked
+        from qdsl.targets.stm32.latency import words
+
+        board = asked(plan).board
+        found = words(board, plan.totals.macs) if board is not None else ""
+        return (found,) if found else ()
+
+    def unfit(
+        self, block: Block, plan: Plan, requires: Sequence[Require], emitted: Emitted | None = None
+    ) -> Iterable[Diagnostic]:
+        from qdsl.targets.stm32.fitting import unfit
+
+        return unfit(block, plan, requires, emitted)
 
     def abilities(self) -> Abilities:
         from qdsl.targets.stm32.abilities import abilities

@@ -31,6 +31,7 @@ from qdsl.targets.stm32.c.writing import CFiles
 from qdsl.targets.stm32.emit import C_FOLDER
 from qdsl.targets.stm32.golden import Arrays, Golden
 from qdsl.targets.stm32.making import integer_graph
+from qdsl.targets.stm32.manifest import memory_on, read_c
 from qdsl.targets.stm32.on_core import on_core
 from qdsl.targets.stm32.run import golden as golden_of
 
@@ -81,6 +82,7 @@ def verify(
         unordered=tuple(out.items()),
         emulated=None if isinstance(core, NotHere) else core,
         not_emulated=core.why if isinstance(core, NotHere) else "",
+        memory=memory_on(read_c(emitted.manifest), asked(plan).board),
     )
 
 

@@ -3,7 +3,7 @@ ONNX Runtime as its graph says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qdsl.capability import Capability
     from qdsl.data import Sample
     from qdsl.graph import Model
-    from qdsl.lang.recipe import InputSpec
+    from qdsl.lang.recipe import InputSpec, Require
     from qdsl.lang.recipe import Target as Block
     from qdsl.provenance.records import Provenance
     from qdsl.spec.plan import Plan
@@ -48,6 +48,14 @@ class Tensorrt:
         from qdsl.targets.tensorrt.fitted import fitted
 
         return table if block is None else fitted(table, block)
+
+    def opens(self, plan: Plan) -> Sequence[str]:
+        return ()
+
+    def unfit(
+        self, block: Block, plan: Plan, requires: Sequence[Require], emitted: Emitted | None = None
+    ) -> Iterable[Diagnostic]:
+        return ()
 
     def abilities(self) -> Abilities:
         from qdsl.targets.tensorrt.abilities import abilities
