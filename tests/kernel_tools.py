@@ -35,6 +35,8 @@ KERNELS = tuple(
 )
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+LINKED = ("--specs=rdimon.specs", "-lc", "-lrdimon")
+HERE = Path(__file__).parent
 STRICT = ("-std=c11", "-ffp-contract=off")
 SCRIPT = """
 MEMORY { CODE : ORIGIN = 0, LENGTH = 4M
@@ -119,15 +121,19 @@ class Driver:
     program: Path
     emulated: bool
 
-    def run(self, cases: Sequence[Case]) -> list[Ran]:
-        folder = self.program.parent
-        (folder / "cases").write_bytes(_number(len(cases)) + b"".join(case.words() for case in cases))
+    def start(self) -> None:
+        """Run the program in its folder."""
         semihosting = ("-semihosting-config", "enable=on,target=native", "-icount", "shift=5")
         command = (*EMULATOR, *semihosting, "-kernel", str(self.program)) if self.emulated else (str(self.program),)
         kept = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}  # the driver gives nothing back
-        done = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, timeout=250)
+        done = subprocess.run(command, cwd=self.program.parent, env=kept, capture_output=True, text=True, timeout=250)
         if done.returncode:
             raise AssertionError(f"driver ended with {done.returncode}: {done.stderr}{done.stdout}")
+
+    def run(self, cases: Sequence[Case]) -> list[Ran]:
+        folder = self.program.parent
+        (folder / "cases").write_bytes(_number(len(cases)) + b"".join(case.words() for case in cases))
+        self.start()
         return list(_outputs((folder / "outputs").read_bytes(), cases))
 
 
@@ -154,19 +160,23 @@ def source(fault: tuple[str, str] | None = None) -> str:
     return text.replace(*fault)
 
 
+def cross(core: str, folder: Path) -> list[str]:
+    """The compiler for one of CORES, and how its programs are laid out."""
+    (folder / "driver.ld").write_text(SCRIPT, encoding="utf-8")
+    return ["arm-none-eabi-gcc", *CORES[core], "-mthumb", "-nostartfiles", "-T", str(folder / "driver.ld")]
+
+
 def build(folder: Path, core: str | None = None, text: str | None = None, host: Sequence[str] = SANITIZED) -> Driver:
     """For this host, or for one of CORES; of the kernels as they are, or of another text."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "kernels.h").write_text(text or source(), encoding="utf-8")
-    driver = Path(__file__).with_name("kernel_driver.c")
+    driver = HERE / "kernel_driver.c"
     common = (*STRICT, *WARNINGS, f"-DDRIVEN_KERNELS={','.join(KERNELS)}", "-I", str(folder), str(driver))
     if core is None:
         program = folder / "driver"
         command = ["cc", *host, *common]
     else:
         program = folder / "driver.elf"
-        (folder / "driver.ld").write_text(SCRIPT, encoding="utf-8")
-        linking = ("--specs=rdimon.specs", "-nostartfiles", "-T", str(folder / "driver.ld"), "-lc", "-lrdimon")
-        command = ["arm-none-eabi-gcc", *CORES[core], "-mthumb", "-O2", *common, *linking]
+        command = [*cross(core, folder), "-O2", *common, *LINKED]
     subprocess.run([*command, "-o", str(program)], check=True, capture_output=True, text=True)
     return Driver(program, core is not None)

@@ -2,16 +2,20 @@
 
     python tests/benchmarks/cortex_m.py
     python tests/benchmarks/cortex_m.py --network resnet8 --optimize ram --core cortex-m4
+    python tests/benchmarks/cortex_m.py --cmsis ../CMSIS-NN
 
 The shapes are those of known networks, what they hold is random: instructions do not depend on it. Counts are exact and
-the same on every host; they are no cycles.
+the same on every host; they are no cycles. `--cmsis` runs the convolutions through a checkout of CMSIS-NN beside it,
+built at -O3 with one rounding.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +24,7 @@ from common import ROOT
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-from kernel_tools import CORES, Case, build, tools_absent
+from kernel_tools import CORES, HERE, LINKED, NANOSECONDS, Case, Driver, build, cross, tools_absent
 
 from qdsl.integer.records import Conv, Dense, Encoding, IntegerGraph, Requantize, Tensor, Window
 from qdsl.targets.stm32.c.conv_calls import conv_call, dense_call, over_plane
@@ -135,12 +139,34 @@ def case_of(layer: Layer, wish: Wish, rng: np.random.Generator) -> Case:
     return Case(call, x, out)
 
 
+def cmsis(layers: Sequence[Layer], checkout: Path, core: str, folder: Path) -> list[int]:
+    """Instructions per layer by CMSIS-NN's kernels, those of floats not compiled."""
+    parts = ("ConvolutionFunctions", "FullyConnectedFunctions", "NNSupportFunctions")
+    found = [file for part in parts for file in sorted((checkout / "Source" / part).glob("*.c"))]
+    sources = [str(file) for file in found if not file.stem.endswith(("_f16", "_f32", "_flt"))]
+    rows = (
+        f"{{{layer.kind == 'depthwise':d},{layer.size},{layer.ins},{layer.outs},{layer.kernel},{layer.stride}}}"
+        for layer in layers
+    )
+    driver = str(Path(__file__).with_name("cmsis_layers.c"))
+    defined = (f"-DCMSIS_LAYERS={','.join(rows)}", "-DCMSIS_NN_USE_SINGLE_ROUNDING")
+    includes = ("-I", str(checkout / "Include"), "-I", str(HERE))
+    flags = ("-O3", "-ffunction-sections", "-Wl,--gc-sections", "-Wl,--entry=main")
+    command = [*cross(core, folder), *flags, *defined, *includes, driver, *sources, *LINKED]
+    program = folder / "cmsis.elf"
+    subprocess.run([*command, "-o", str(program)], check=True)
+    Driver(program, True).start()
+    ticks = np.frombuffer((folder / "outputs").read_bytes(), np.uint32)
+    return [round(int(each) * NANOSECONDS) for each in ticks]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=NETWORKS, default="v1")
     parser.add_argument("--optimize", choices=("speed", "ram"), default="speed")
     parser.add_argument("--rounding", choices=("ort", "tflite"), default="ort")
     parser.add_argument("--core", choices=CORES, default="cortex-m7")
+    parser.add_argument("--cmsis", type=Path, help="a checkout of CMSIS-NN")
     asked = parser.parse_args()
     absent = tools_absent()
     if absent:
@@ -151,7 +177,13 @@ def main() -> int:
     cases = [case_of(layer, wish, rng) for layer in layers]
     with tempfile.TemporaryDirectory() as folder:
         counts = [ran.instructions for ran in build(Path(folder), asked.core).run(cases)]
-    show(layers, counts, f"{asked.network}, {asked.core} emulated by QEMU, {asked.optimize}, {asked.rounding}")
+        show(layers, counts, f"{asked.network}, {asked.core} emulated by QEMU, {asked.optimize}, {asked.rounding}")
+        if asked.cmsis is not None:
+            kept = [i for i, layer in enumerate(layers) if layer.kind != "dense"]
+            convs = [layers[i] for i in kept]
+            theirs = cmsis(convs, asked.cmsis, asked.core, Path(folder))
+            show(convs, theirs, f"the convolutions by CMSIS-NN, {asked.core} emulated by QEMU")
+            print(f"ratio {sum(counts[i] for i in kept) / sum(theirs):.3f}")
     return 0
 
 
