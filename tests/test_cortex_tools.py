@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -13,9 +14,9 @@ from qdsl.diag import QdslError
 from qdsl.spec.bounds import UnfitError
 from qdsl.targets.results import NotHere
 from qdsl.targets.stm32.emulated import installed
-from qdsl.targets.stm32.emulated.building import BuiltC, build
+from qdsl.targets.stm32.emulated.building import PROJECT, BuiltC, build
 from qdsl.targets.stm32.emulated.commands import command
-from qdsl.targets.stm32.emulated.cores import CORES
+from qdsl.targets.stm32.emulated.cores import CORES, FLAGS
 from qdsl.targets.stm32.emulated.installed import COMPILER, EMULATOR, GET, Tool, Tools, tools
 from qdsl.targets.stm32.emulated.running import run
 from qdsl.targets.stm32.emulated.sections import Layout, read_map
@@ -128,3 +129,10 @@ def test_how_an_emulation_ends_is_told(script: str, told: str, tmp_path: Path) -
     (found,) = caught.value.diagnostics
     assert found.code == "emulation-failed" and told in found.headline
     assert "emulated Cortex-M7 (QEMU mps2-an500)" in found.headline
+
+
+def test_programs_are_built_as_the_makefile_builds_them() -> None:
+    text = (PROJECT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    told = {name: tuple(words.split()) for name, words in re.findall(r"^(\w+) = (.*)$", text, re.MULTILINE)}
+    assert told["FLAGS"] == FLAGS
+    assert told["M7"] == CORES["cortex-m7"].flags and told["M4"] == CORES["cortex-m4"].flags
