@@ -1,0 +1,109 @@
+"""What is written beside the network builds: the Makefile, the example and its table of a recipe's arithmetic."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from c_zoo import Zoo, placed
+
+from qdsl.data.preprocess import Pipeline
+from qdsl.data.types import ModelInput
+from qdsl.diag import Span
+from qdsl.integer.interpret import run as interpret
+from qdsl.integer.records import AveragePool, Encoding, Tensor, Window
+from qdsl.integer.rounding import dequantized, quantized
+from qdsl.lang.recipe import InputSpec, InputStep
+from qdsl.targets.stm32.c import host
+from qdsl.targets.stm32.c.example import levels_of
+from qdsl.targets.stm32.c.writing import PROJECT, write_c
+from qdsl.targets.stm32.emulated.cores import CORES, FLAGS
+
+NOWHERE = Span("recipe.q", 1, 1, 1, 2)
+CODES = Tensor("x", (1, 6, 5, 3), "int8", (0, 2, 3, 1), Encoding(float(np.float32(0.019)), -7))
+
+
+def steps(*words: tuple[object, ...]) -> InputSpec:
+    return InputSpec(None, tuple(InputStep(str(name), tuple(args), NOWHERE) for name, *args in words), NOWHERE)  # type: ignore[arg-type]
+
+
+NORMALISED = steps(("rescale", 1 / 255), ("mean", 0.485, 0.456, 0.406), ("std", 0.229, 0.224, 0.225))
+TURNED = steps(("mean", 104.0, 117.0, 123.0), ("color", "bgr"), ("std", 58.0))
+
+
+@pytest.mark.parametrize("spec", [None, NORMALISED, TURNED])
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_a_table_of_levels_is_the_recipes_arithmetic(spec: InputSpec | None, dtype: str) -> None:
+    tensor = CODES if dtype == "int8" else Tensor("x", CODES.shape, "float32", CODES.axes)
+    levels = levels_of(spec, tensor)
+    assert levels is not None and levels.values.dtype == dtype
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 5, 3), np.uint8)
+    pipeline = Pipeline("x", spec.steps if spec else (), ModelInput("float32", (1, 3, 6, 5)), NOWHERE)
+    expected = pipeline.picture(pixels).transpose(0, 2, 3, 1)
+    if tensor.encoding is not None:
+        expected = quantized(expected, tensor.encoding)
+    channels = [levels.values[i][pixels[:, :, source]] for i, source in enumerate(levels.source)]
+    assert np.array_equal(np.stack(channels, axis=2), expected[0])
+
+
+def test_what_no_table_tells_has_none() -> None:
+    assert levels_of(steps(("color", "gray")), CODES) is None
+    assert levels_of(None, Tensor("x", (1, 6, 5, 4), "int8", (0, 2, 3, 1), Encoding(1.0, 0))) is None
+    assert levels_of(None, Tensor("x", (1, 30), "int8", (0, 1), Encoding(1.0, 0))) is None
+
+
+def test_the_makefile_builds_as_what_is_measured() -> None:
+    text = (PROJECT / "Makefile").read_text(encoding="ascii").replace("\\\n", " ")
+    lines = dict(re.findall(r"^(\w+) = (.*)$", text, re.MULTILINE))
+    assert lines["FLAGS"].split() == list(FLAGS)
+    assert lines["M7"].split() == list(CORES["cortex-m7"].flags)
+    assert lines["M4"].split() == list(CORES["cortex-m4"].flags)
+    cmake = (PROJECT / "CMakeLists.txt").read_text(encoding="ascii")
+    assert {flag for flag in FLAGS if not flag.startswith(("-W", "-std"))} <= set(re.split(r"[\s()]+", cmake))
+
+
+def example(folder: Path) -> tuple[Zoo, str]:
+    """An average of a picture, written with what makes a program of it."""
+    zoo = Zoo(1)
+    x = zoo.feed(1, 6, 5, 3, encoding=CODES.encoding)
+    out = zoo.add(AveragePool, (x,), zoo.tensor(1, 5, 4, 3, encoding=CODES.encoding), Window((2, 2)))
+    graph = zoo.graph()
+    write_c(graph, placed(graph), folder, levels=levels_of(TURNED, graph.tensors[x]))
+    return zoo, out
+
+
+@pytest.mark.skipif(host.compiler() is None or shutil.which("make") is None, reason="no C compiler, or no make")
+def test_the_example_reads_a_picture_and_tells_the_outputs(tmp_path: Path) -> None:
+    zoo, out = example(tmp_path)
+    pixels = np.random.default_rng(2).integers(0, 256, (6, 5, 3), np.uint8)
+    (tmp_path / "picture.rgb").write_bytes(pixels.tobytes())
+    subprocess.run(["make", "-s", f"CC={host.compiler()} -Werror"], cwd=tmp_path, check=True)
+    done = subprocess.run(["build/network", "picture.rgb"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    levels = levels_of(TURNED, zoo.tensors[zoo.inputs[0]])
+    assert levels is not None
+    codes = np.stack([levels.values[i][pixels[:, :, source]] for i, source in enumerate(levels.source)], axis=2)
+    expected = interpret(zoo.graph(), {zoo.inputs[0]: codes[None]})[out]
+    name, told = done.stdout.split(":")
+    values = dequantized(expected, zoo.its(out)).ravel()
+    assert name == out and np.allclose(np.array(told.split(), float), values, rtol=1e-7)
+    short = tmp_path / "short.rgb"
+    short.write_bytes(b"\0")
+    assert subprocess.run(["build/network", short], cwd=tmp_path, capture_output=True, check=False).returncode == 1
+
+
+@pytest.mark.board
+@pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="no arm-none-eabi-gcc")
+def test_the_makefile_builds_for_boards(tmp_path: Path) -> None:
+    zoo, out = example(tmp_path)
+    done = subprocess.run(["make", "-s", "m7", "m4", "qemu"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "warning" not in done.stderr
+    assert len(list((tmp_path / "build").glob("network_*.elf"))) == 3
+    if shutil.which("qemu-system-arm") is not None:
+        sample = zoo.sample()
+        (tmp_path / "inputs").write_bytes(sample[zoo.inputs[0]].tobytes())
+        subprocess.run(["make", "-s", "run"], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+        assert (tmp_path / "outputs").read_bytes() == interpret(zoo.graph(), sample)[out].tobytes()
