@@ -227,3 +227,27 @@ def test_no_c_is_written_of_a_wrong_plan(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="the plan of memory is wrong: `image` lies where conv1 is written"):
         write_c(net.graph(), wrong, tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+def test_what_lies_on_top_needs_no_padding() -> None:
+    net = Net()
+    image = net.image("image", 1, 2, 1)
+    net.outputs += [net.plane([image], "two", (2,)), net.plane([image], "four", (4,))]
+    placed = planned(net)
+    assert (placed.size, placed.bound) == (10, 10)
+    net.inputs, net.calls = [], []
+    net.outputs += [net.plane([], "three", (3,))]
+    net.call((), "two")
+    net.call((), "four")
+    assert (planned(net).size, planned(net).bound) == (10, 10)
+
+
+def test_padding_of_both_kinds_is_not_waited_for() -> None:
+    """Where a window lies on padding alone but for one row, no row before that is kept."""
+    net = Net()
+    image = net.image("image", 2, 4, 4)
+    net.tensor("a", (1, 2, 4, 4))
+    net.call((image,), "a", window=(3, 1, 2, 2), behind=(32,))
+    net.outputs.append(net.add(image, net.conv("a", "b", 4, kernel=1), "sum"))
+    step = Step(tuple(net.calls))
+    assert dict(behind(net.graph(), step))["image"] == 0

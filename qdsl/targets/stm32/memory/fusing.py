@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from qdsl.integer.records import IntegerGraph
@@ -48,11 +48,10 @@ class Costs:
 
     def outside(self) -> int:
         """What lives before the first step or after the last one."""
-        edges = [
-            [size_of(self._graph.tensors[name]) for name, life in self._ends.items() if life[side] == when]
-            for side, when in ((0, -1), (1, len(self._calls)))
-        ]
-        return max(sum(-(-size // 4) * 4 for size in sizes[:-1]) + sum(sizes[-1:]) for sizes in edges)
+        tensors, lives = self._graph.tensors, self._ends.items()
+        given = [size_of(tensors[name]) for name, life in lives if life[0] == -1]
+        left = [size_of(tensors[name]) for name, life in lives if life[1] == len(self._calls)]
+        return max(_together(given), _together(left))
 
     def of(self, first: int, last: int) -> int:
         """At the step of calls `first` to `last`, both included."""
@@ -73,5 +72,10 @@ class Costs:
             for name, distance in shared(graph, step, self._root).items()
             if distance is not None and self._ends[name][1] <= last
         }
-        buffers = tuple(Buffer("", size, 0, 0) for size in sizes)
-        return height(Problem(buffers, gaps), range(len(buffers)))
+        return _together(sizes, gaps)
+
+
+def _together(sizes: Sequence[int], gaps: Mapping[tuple[int, int], int] | None = None) -> int:
+    """Bytes that take up so many each, all at once, with `gaps` as in `Problem`."""
+    problem = Problem(tuple(Buffer("", size, 0, 0) for size in sizes), gaps or {})
+    return height(problem, range(len(sizes)))

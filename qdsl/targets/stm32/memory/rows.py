@@ -30,15 +30,23 @@ def ring_rows(graph: IntegerGraph, step: Step) -> dict[str, int]:
 def _kept(graph: IntegerGraph, call: Call, reader: Call, last: int) -> int:
     """The most rows from the first that is still needed to the last that is there, when a row of the reader is due;
     `last` is the last that is."""
-    rows, stride, dilation, above = reader.window
+    _, stride, _, above = reader.window
     height = graph.tensors[call.op.output].shape[1]
-    needed, most = height, 1
-    for row in range(last, -1, -1):
+    needed = _needed(reader, height, last + 1)
+    ends = (min(height, row * stride - above + reach(reader)) for row in range(last + 1))
+    return max([1, *(end - first for first, end in zip(needed, ends, strict=False))])
+
+
+def _needed(call: Call, height: int, end: int) -> list[int]:
+    """For each row that a call computes, up to `end`, the first row of its input, `height` rows high, that this one or
+    a later one is computed of; `height` where none is. One more for what is after the last."""
+    rows, stride, dilation, above = call.window
+    found = [height]
+    for row in range(end - 1, -1, -1):
         first = row * stride - above
-        under = [at for at in range(first, first + rows * dilation, dilation) if 0 <= at < height]
-        needed = min([needed, *under])
-        most = max(most, min(height, first + reach(reader)) - needed)
-    return most
+        under = (at for at in range(first, first + rows * dilation, dilation) if 0 <= at < height)
+        found.append(min(found[-1], next(under, height)))
+    return found[::-1]
 
 
 def reach(call: Call) -> int:
@@ -94,10 +102,11 @@ def _done(graph: IntegerGraph, calls: Sequence[Call]) -> list[list[int]]:
 def _distance(graph: IntegerGraph, step: Step, call: Call, name: str, following: Sequence[int], end: int) -> int:
     """`following[y]`: the first row of the call whose input must not be written over when row y of the output is; none
     of them from `end` on, since those are never computed."""
-    _, stride, _, above = call.window
-    read, written = row_of(graph.tensors[name]), row_of(graph.tensors[step.calls[-1].op.output])
-    needed = [(at, max(0, row * stride - above)) for at, row in enumerate(following) if row < end]
-    return max([0, *((at + 1) * written - first * read for at, first in needed)])
+    tensor = graph.tensors[name]
+    read, written = row_of(tensor), row_of(graph.tensors[step.calls[-1].op.output])
+    needed = _needed(call, tensor.shape[1], end)
+    distances = ((at + 1) * written - needed[row] * read for at, row in enumerate(following) if row < end)
+    return max([0, *distances])
 
 
 def _in_place(graph: IntegerGraph, call: Call, index: int) -> bool:
