@@ -14,6 +14,7 @@ import pytest
 from compile_tools import HEAD, project
 
 import qdsl
+from qdsl.cli import main
 from qdsl.diag import QdslError
 from qdsl.spec.emulated import Emulated
 from qdsl.targets import target_of
@@ -111,6 +112,17 @@ def test_a_runner_answers_in_one_process_which_ends_with_it(tmp_path: Path) -> N
     del runner
     gc.collect()
     assert process.poll() is not None
+
+
+@pytest.mark.slow
+@pytest.mark.board
+@needs_tools
+def test_a_profile_tells_instructions_and_no_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = on_core(compiled(tmp_path))
+    assert main(["profile", str(tmp_path / "demo.q"), "--out", str(tmp_path / "build")]) == 0
+    told = capsys.readouterr()
+    assert f"{found.instructions:,} instructions per inference" in told.out
+    assert "no board is here to time it on" in told.out + told.err
 
 
 @pytest.mark.slow

@@ -122,6 +122,9 @@ def profile(
     with job.alone():
         for evaluation in job.found.evaluations:
             job.known(evaluation)
+        for build in job.found.builds:  # what its C did on an emulated core does not change
+            if build.emulated is not None:
+                job.tell(Event("profile", f"C of {build.target}", found=build.emulated))
         heard = job.stage("profile")
         plans = plans_of(job.directory, job.found)
         profiled = profiling.profiles(job.prepared, expected, job.built, asked, heard, job.diags, job.known, plans)

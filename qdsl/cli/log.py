@@ -13,6 +13,7 @@ from qdsl.cli.measured import line, of, print_budgets, print_evaluation, print_p
 if TYPE_CHECKING:
     from qdsl.cli.progress import Progress
     from qdsl.measure.events import Event
+    from qdsl.spec.emulated import Emulated
     from qdsl.targets.results import Arithmetic, Fidelity, Verification
 
 _WIDEST = 72  # columns for the names of tensors
@@ -39,6 +40,7 @@ def _print_found(event: Event) -> None:
     from qdsl.harness.engine_checks import EngineCheck
     from qdsl.harness.measurements import Measurements
     from qdsl.measure.measuring import Made
+    from qdsl.spec.emulated import Emulated
     from qdsl.spec.words import plain
     from qdsl.targets.results import NotHere
 
@@ -57,6 +59,8 @@ def _print_found(event: Event) -> None:
         print_engine(found)
     elif isinstance(found, Evaluation):
         print_evaluation(found)
+    elif isinstance(found, Emulated):
+        _print_core(found)
     elif isinstance(found, Measurements):
         several = len(found.builds) > 1
         for build in found.builds:
@@ -97,14 +101,18 @@ def _print_verification(found: Verification, *, as_it_is: bool) -> None:
 
 
 def _print_emulated(found: Verification) -> None:
-    """What emitted C did on an emulated core."""
-    from qdsl.spec.words import count, plain
+    """What emitted C did on an emulated core, or why nothing."""
+    from qdsl.spec.words import plain
 
-    its = found.emulated
-    if its is None:
-        if found.not_emulated:
-            line("C", f"NOT RUN on an emulated core: {plain(found.not_emulated)}")
-        return
+    if found.emulated is not None:
+        _print_core(found.emulated)
+    elif found.not_emulated:
+        line("C", f"NOT RUN on an emulated core: {plain(found.not_emulated)}")
+
+
+def _print_core(its: Emulated) -> None:
+    from qdsl.spec.words import count
+
     per = its.instructions_per_mac
     line("C", f"{its.exact} of {count(its.outputs, 'value')} as the integers are, to the bit   {its.label}")
     line("", f"flash {its.flash:,} B, RAM {its.ram:,} B and {its.stack:,} B of stack   ({its.compiler})")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qdsl.harness.measurements import Measurements
     from qdsl.harness.profiles import Profile
     from qdsl.measure.measuring import Made
+    from qdsl.spec.emulated import Emulated
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Event:
     done: int = 0
     total: int = 0
     rate: float = 0.0
-    found: Made | Check | EngineCheck | Evaluation | Profile | Measurements | None = None
+    found: Made | Check | EngineCheck | Evaluation | Profile | Emulated | Measurements | None = None
 
 
 Listener = Callable[[Event], None]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qdsl.spec.plan import Plan
 
 NO_BOARD = NotHere("no board is here: it is built into your firmware (c/ beside the model)")
+NO_TIME = NotHere("no board is here to time it on, and an emulated core counts instructions, no cycles")
 NO_C = NotHere("C is made of a plan, and nothing was planned for this file")
 
 
@@ -117,4 +118,4 @@ class Stm32:
         return NO_BOARD
 
     def deployed(self, emitted: Emitted) -> Sequence[Deployed | NotHere]:
-        return (NO_BOARD,)
+        return (NO_TIME,)
