@@ -389,6 +389,15 @@ def test_unsigned_integers_are_signed_here() -> None:
     assert np.array_equal(interpreted(graph, feeds)[y].astype(np.int16) + 128, fused(proto, feeds)[y])
 
 
+def test_what_nobody_reads_is_left_out_and_bytes_take_one_name() -> None:
+    net = Small(1, 4, 6)
+    net.pair(net.op("Relu", "x"), 0.3)
+    y = net.op("Reshape", net.op("Reshape", "x", net.constant([1, 24], np.int64)), net.constant([1, 2, 12], np.int64))
+    graph = lower(net.proto(net.op("Sqrt", net.op("Abs", y))), "small")
+    assert kinds(graph) == {"Reshape": 1, "Unary": 2} and set(graph.constants) == set()
+    assert set(graph.tensors) == {"x", *(op.output for op in graph.ops)}
+
+
 def test_an_output_that_is_an_input_and_one_that_is_there_twice_are_copied() -> None:
     net = Small(1, 5)
     proto = net.proto(net.op("Identity", "x"), net.op("Reshape", "x", net.constant([1, 5], np.int64)))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from integer_random import randomly_placed
 from lower_nets import Small
+from model_fuzz import CHANGES
 from onnx import TensorProto, helper
+from seeds import few_of
 
 from qdsl.diag import QdslError
 from qdsl.integer.lower import lower
@@ -96,6 +100,15 @@ def test_a_node_without_a_form_is_told(case: str) -> None:
     assert f"`{error.node}` ({operator}): {reason}" in str(error)
 
 
+@pytest.mark.parametrize("read", ["Transpose", "output"])
+def test_a_bias_of_another_length_is_told_where_it_shows(read: str) -> None:
+    net = Small(1, 4, 6, 6)
+    y = net.op("Conv", net.pair("x"), net.weight(8, 4, 1, 1), net.normal(3))
+    error = refusal(net.proto(y if read == "output" else net.op("Transpose", y, perm=[0, 2, 3, 1])))
+    assert error.reason.startswith("what it reads, writes and says of itself does not fit")
+    assert error.operator == ("Conv" if read == "output" else "Transpose")
+
+
 def test_volumes_are_refused() -> None:
     proto = small(lambda n: n.op("Conv", n.pair("x"), n.weight(2, 4, 3, 3, 3)), 1, 4, 6, 6, 6)
     assert refusal(proto).reason.startswith("its kernels have 5 axes")
@@ -148,6 +161,26 @@ def test_an_output_of_floats_cannot_be_integers() -> None:
     y = net.op("Sqrt", net.pair("x"))
     error = refusal(net.proto(y), io=True)
     assert error.operator == f"output `{y}`" and error.reason.startswith("it cannot be int8")
+
+
+@pytest.mark.parametrize("first", few_of(range(0, 2000, 40), 1))
+def test_graphs_that_were_damaged_are_lowered_or_refused(first: int) -> None:
+    """Links, shapes, attributes, types and operators changed at will: never another exception."""
+    whole = [proto for proto in map(randomly_placed, range(first % 40, first % 40 + 8)) if proto is not None]
+    refused = 0
+    for turn in range(first, first + 40):
+        rng, proto = random.Random(turn), onnx.ModelProto()
+        proto.CopyFrom(rng.choice(whole))
+        for _ in range(rng.randint(1, 3)):
+            rng.choice(CHANGES)(rng, proto.graph)
+        try:
+            lower(proto, "damaged")
+        except QdslError:
+            continue
+        except LoweringError as error:
+            refused += 1
+            assert error.reason
+    assert refused > 10
 
 
 def test_the_odd_corpus_is_lowered_or_refused(testdata: Path) -> None:

@@ -17,6 +17,7 @@ from qdsl.graph.view import NodeView
 from qdsl.integer import lower_dynamic, lower_functions, lower_joins, lower_moves, lower_pools, lower_quants, lower_sums
 from qdsl.integer.functions import FUNCTIONS
 from qdsl.integer.lower_ends import give_inputs, take_outputs
+from qdsl.integer.lower_errors import CONTRADICTIONS
 from qdsl.integer.lower_reading import File
 from qdsl.integer.lower_values import Const
 from qdsl.integer.lower_work import Handler, Work
@@ -52,7 +53,10 @@ def _take(work: Work, node: NodeView) -> None:
     handler = HANDLERS.get(node.op)
     if handler is None:
         raise work.no(node, "no kernel of this operator here")
-    handler(work, node)
+    try:
+        handler(work, node)
+    except CONTRADICTIONS as error:
+        raise work.no(node, f"what it reads, writes and says of itself does not fit: {error}") from error
 
 
 def _constant(work: Work, node: NodeView) -> bool:

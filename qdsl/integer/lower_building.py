@@ -21,6 +21,7 @@ class Builder:
         self.constants: dict[str, Array] = {}
         self._taken = set(taken)
         self._laid: dict[object, At] = {}
+        self._reshaped: dict[str, str] = {}  # what a Reshape wrote, and the tensor whose bytes these are
         self._known: dict[tuple[bytes, Shape, str, object], str] = {}
 
     # --- tensors ------------------------------------------------------------------------------------------------------
@@ -104,9 +105,11 @@ class Builder:
     def _as(self, at: At, shape: Shape, axes: Axes, node: str) -> At:
         if stored_shape(shape, axes) == at.stored:
             return At(at.name, shape, axes)
+        source = self._reshaped.get(at.name, at.name)
         same = self.tensors[at.name]
-        made = self.tensor(self.spare(f"{at.name}_reshaped"), shape, axes, same.dtype, same.encoding)
-        self.add(Reshape(node, (at.name,), made.name))
+        made = self.tensor(self.spare(f"{source}_reshaped"), shape, axes, same.dtype, same.encoding)
+        self.add(Reshape(node, (source,), made.name))
+        self._reshaped[made.name] = source
         return made
 
     def _flat(self, at: At, node: str) -> At:
@@ -158,10 +161,32 @@ class Builder:
     def _renamed(
         self, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], called: Mapping[str, str]
     ) -> IntegerGraph:
+        ops = _read([_renamed(op, called) for op in self.ops], outputs)
+        there = {*inputs, *outputs, *(each for op in ops for each in (*op.inputs, *_written(op)))}
         tensors = {called.get(key, key): replace(each, name=called.get(key, key)) for key, each in self.tensors.items()}
         constants = {called.get(key, key): array for key, array in self.constants.items()}
-        ops = tuple(_renamed(op, called) for op in self.ops)
-        return IntegerGraph(name, inputs, outputs, tensors, ops, constants)
+        return IntegerGraph(
+            name,
+            inputs,
+            outputs,
+            {key: each for key, each in tensors.items() if key in there},
+            ops,
+            {key: array for key, array in constants.items() if key in there},
+        )
+
+
+def _read(ops: Sequence[Op], outputs: Iterable[str]) -> tuple[Op, ...]:
+    """The operators that somebody reads, in their order."""
+    wanted, found = set(outputs), []
+    for op in reversed(ops):
+        if wanted.intersection(_written(op)):
+            found.append(op)
+            wanted.update(op.inputs)
+    return tuple(reversed(found))
+
+
+def _written(op: Op) -> tuple[str, ...]:
+    return (op.output, op.encoding) if isinstance(op, DynamicQuantize) else (op.output,)
 
 
 def _renamed(op: Op, called: Mapping[str, str]) -> Op:

@@ -7,7 +7,7 @@ from typing import Any
 
 from qdsl.graph.view import NodeView
 from qdsl.integer.functions import FUNCTIONS
-from qdsl.integer.lower_errors import LoweringError
+from qdsl.integer.lower_errors import CONTRADICTIONS, LoweringError
 from qdsl.integer.lower_layout import CHANNELS_LAST, Axes, identity
 from qdsl.integer.lower_quants import encoding_of
 from qdsl.integer.lower_values import At, Const, Floats, Ints, Of, Packed, Pending, RunInts, Value
@@ -103,7 +103,11 @@ def take_outputs(work: Work, name: str, integers: bool) -> IntegerGraph:
 def _output(work: Work, name: str, integers: bool) -> tuple[At, str, str]:
     source = work.view.producer(name)
     node = source.name if source is not None else name
-    at = work.graph.ready(_lying(work, name, integers), node)
+    try:
+        at = work.graph.ready(_lying(work, name, integers), node)
+    except CONTRADICTIONS as error:
+        reason = f"what it reads, writes and says of itself does not fit: {error}"
+        raise LoweringError(node, source.op if source is not None else f"output `{name[:80]}`", reason) from error
     if len(at.shape) != 4:
         at = work.graph.laid(at, identity(len(at.shape)), node)
     return at, name, node

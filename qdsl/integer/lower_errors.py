@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# A graph that contradicts itself may pass ONNX's checker: these are then told at the node where that shows.
+CONTRADICTIONS = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
+
 
 class LoweringError(Exception):
     """A node that has no form in the integer graph. `node` is its name as in the file ("" for what is no node: a graph
