@@ -12,14 +12,21 @@ import numpy as np
 import onnx
 import pytest
 from compile_tools import HEAD, project
-from random_graphs import random_model
+from quantized import Measured, SmallPlan
+from random_graphs import random_decisions, random_model
 from structure_graphs import Net
+from test_predict_random import any_ranges
 
 import qdsl
 from qdsl.capability import load
 from qdsl.diag import QdslError
-from qdsl.graph import from_proto
+from qdsl.graph import from_proto, to_bytes
+from qdsl.integer.lower import lower
+from qdsl.integer.lower_errors import LoweringError
+from qdsl.passes.insert_qdq import InsertQDQ
 from qdsl.passes.pipeline import canonicalise
+from qdsl.predict.edges import edges_of_plan
+from qdsl.predict.rules import judge
 from qdsl.spec.emulated import Memory
 from qdsl.spec.plan import Plan
 from qdsl.targets import target_of
@@ -175,6 +182,32 @@ def test_without_tools_what_the_linker_will_say_decides(
 
 
 # --- what is predicted, and what runs -------------------------------------------------------------------------------
+
+
+def test_what_is_predicted_in_integers_runs_in_integers() -> None:
+    """Random graphs and random decisions: nodes that compute, by the integer graph of the file."""
+    table, judged = load("stm32"), 0
+    for seed in range(30):
+        model = from_proto(random_model(seed))
+        canonicalise(model)
+        view = model.view()
+        if lacks(view, table):
+            continue
+        decided, ranges = random_decisions(view, table, seed), any_ranges(view, seed)
+        edges = edges_of_plan(view, {t.tensor: t for t in decided.tensors}, decided.weights, decided.biases, ranges)
+        predicted = judge(view, edges, table)
+        low, high = ({name: ends[side] for name, ends in ranges.items()} for side in (0, 1))
+        plan = SmallPlan(decided.tensors, decided.weights, decided.biases)
+        InsertQDQ(plan, Measured(low, high)).apply(model)
+        try:
+            real = reality.computed(lower(onnx.load_from_string(to_bytes(model)), "random"))
+        except LoweringError as error:
+            assert "int8 does not hold them" in error.reason, "weights of the random decisions alone"
+            continue
+        wrong = [name for name in real.keys() & predicted.keys() if not reality.agrees(predicted[name], real[name])]
+        assert not [name for name in wrong if predicted[name].runs == "integer"], f"seed {seed}: {wrong}"
+        judged += len(real)
+    assert judged > 30
 
 
 def random_recipes(first: int, count: int, folder: Path) -> Iterator[tuple[int, Path]]:

@@ -130,7 +130,8 @@ class Row:
     `float_output_kernel` runs), "float" (it needs none, and gets none by default) or "none".
     `absorbs` names operators that fold into this row's kernel when they stand between it and its QuantizeLinear;
     `clamps`: they do wherever that one's zero point lies, since the kernel cuts off at any integer. `alone`: the kernel
-    of an activation that nothing absorbs, between a DequantizeLinear and a QuantizeLinear.
+    of an activation that nothing absorbs, between a DequantizeLinear and a QuantizeLinear. `reads_alone`: whether
+    integers come in decides alone, since it writes integers, floats or both, and adds a bias of either.
     `same_type`: activations in and out share one number type. `requires` names further checks of the predictor.
     `runtime_weight`: the type, per tensor, that the runtime itself gives a float constant weight between a quantized
     input and output; None when it leaves it alone. `runtime_scalars`: so it does with a scalar constant on a data port.
@@ -161,6 +162,7 @@ class Row:
     same_type: bool = True
     absorbs: tuple[str, ...] = ()
     clamps: bool = False
+    reads_alone: bool = False
     alone: str = ""
     requires: tuple[str, ...] = ()
     weight_only: WeightOnly | None = None

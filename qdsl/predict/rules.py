@@ -108,6 +108,8 @@ class Judge:
         if miss is not None:
             return self._weight_only(node, row, miss)
         found = self._exit(node, row)
+        if isinstance(found, Miss) and row.reads_alone:
+            found = None
         if isinstance(found, Miss):
             return self._verdict(node, row, found, "")
         miss = self._types(node, row, found.tensor if found else None) or self._bias(node, row, found)
@@ -267,6 +269,8 @@ class Judge:
             return None if "bias_scale" not in row.requires or self._fits(node, row.bias) else _miss("bias_scale")
         if "column_bias" in row.requires and self._by_channel(node, row) and bias_of_rows(node, row, self._view):
             return _miss("column_bias")
+        if row.reads_alone:
+            return None
         stored = found is not None or self._comes_to_quantizer(node)
         if not stored or not self._view.is_constant(node.inputs[row.bias]):
             return _miss("bias_float")
@@ -399,7 +403,8 @@ class Judge:
             return _miss("activation_type", type=read.dtype)
         if not read.fixed or read.granularity is not Granularity.PER_TENSOR:
             return _miss("zero_point" if not read.zero else "computed_scale" if not read.constant else "many_scales")
-        for name in map(self._behind, filter(None, node.outputs) if row.output_quantized else ()):
+        held = filter(None, node.outputs) if row.output_quantized and not row.reads_alone else ()
+        for name in map(self._behind, held):
             written = self._edges.written[name]
             if written.only_quant is None:
                 return _shared(written)

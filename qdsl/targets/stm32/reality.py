@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from qdsl.integer.records import Dequantize, DynamicQuantize, IntegerGraph, Op, Quantize
-from qdsl.spec.plan import Plan
+from qdsl.spec.plan import Plan, Prediction
 from qdsl.targets.results import KernelCount, Mismatch
 
 INTEGER, FLOAT = "integer", "float"
@@ -15,13 +16,23 @@ _INTEGERS = ("int8", "uint8")
 _BETWEEN = (Quantize, Dequantize, DynamicQuantize)
 
 
-def computed(graph: IntegerGraph) -> dict[str, str]:
-    """What each node is part of, by its name in the file: an operator that computes in integers, or in floats. A node
-    of which nothing is left, since it only says how others lie in memory, is not among them."""
-    found: dict[str, str] = {}
+@dataclass(frozen=True, slots=True)
+class Real:
+    """What a node is part of: an operator that computes in integers or in floats; `fused`: it is another node's."""
+
+    runs: str
+    fused: bool
+
+
+def computed(graph: IntegerGraph) -> dict[str, Real]:
+    """By the node's name in the file. A node of which nothing is left, since it only says how others lie in memory, is
+    not among them."""
+    found: dict[str, Real] = {}
     for op in graph.ops:
         if not isinstance(op, _BETWEEN):
-            found.update(dict.fromkeys((op.node, *op.fused), _kind(graph, op)))
+            runs = _kind(graph, op)
+            found.update(dict.fromkeys(op.fused, Real(runs, fused=True)))
+            found[op.node] = Real(runs, fused=False)
     return found
 
 
@@ -31,29 +42,36 @@ def _kind(graph: IntegerGraph, op: Op) -> str:
     return INTEGER if any(tensor.dtype in _INTEGERS for tensor in tensors) else FLOAT
 
 
-def mismatches(plan: Plan, real: Mapping[str, str]) -> tuple[Mismatch, ...]:
-    """Nodes that were to run in integers and do not, and the reverse. A node of which nothing is left agrees with any
-    prediction."""
+def mismatches(plan: Plan, real: Mapping[str, Real]) -> tuple[Mismatch, ...]:
+    """Nodes that were to run in integers and do not, and the reverse."""
     return tuple(_mismatches(plan, real))
 
 
-def _mismatches(plan: Plan, real: Mapping[str, str]) -> Iterator[Mismatch]:
+def _mismatches(plan: Plan, real: Mapping[str, Real]) -> Iterator[Mismatch]:
     for node in plan.nodes:
-        predicted, ran = node.prediction, real.get(node.node)
-        if ran is None or predicted.runs == "moves" or ran == _said(predicted.runs):
-            continue
-        yield Mismatch(node.node, node.op, f"{predicted.runs} ({predicted.kernel})", ran)
+        ran = real.get(node.node)
+        if ran is not None and not agrees(node.prediction, ran):
+            yield Mismatch(node.node, node.op, f"{node.prediction.runs} ({node.prediction.kernel})", ran.runs)
 
 
-def _said(runs: str) -> str:
-    return INTEGER if runs in ("integer", "absorbed") else FLOAT
+def agrees(predicted: Prediction, ran: Real) -> bool:
+    """Whether a node runs as predicted. One that is fused into a kernel computes nothing of its own, in floats as it
+    was to or in that kernel's integers; what folds into a QuantizeLinear is behind floats or integers."""
+    if predicted.runs == INTEGER:
+        return ran.runs == INTEGER
+    if predicted.runs == "absorbed":
+        return ran.runs == INTEGER or predicted.kernel == "QuantizeLinear"
+    return predicted.runs == "moves" or ran.fused or ran.runs == FLOAT
 
 
-def kernels(plan: Plan, real: Mapping[str, str]) -> tuple[KernelCount, ...]:
+def kernels(plan: Plan, real: Mapping[str, Real]) -> tuple[KernelCount, ...]:
     """Per operator of the float model: nodes that were to run in integers, and those that do."""
     there = [node for node in plan.nodes if node.node in real]
     predicted = Counter(node.op for node in there if node.prediction.runs == INTEGER)
-    ran = Counter(node.op for node in there if real[node.node] == INTEGER and node.prediction.runs in (INTEGER, FLOAT))
+    own = (node for node in there if node.prediction.runs in (INTEGER, FLOAT) and not real[node.node].fused)
+    ran = Counter(node.op for node in own if real[node.node].runs == INTEGER)
+    fused = (node for node in there if node.prediction.runs == INTEGER and real[node.node].fused)
+    ran += Counter(node.op for node in fused if real[node.node].runs == INTEGER)
     return tuple(KernelCount(op, predicted[op], ran[op]) for op in sorted(predicted | ran))
 
 

@@ -109,7 +109,7 @@ def _agree(graph: IntegerGraph, expected: NDArray[Any], found: NDArray[Any]) -> 
     """To the bit, but for what floats are summed up to."""
     if expected.tobytes() == found.tobytes():
         return True
-    if all(kind == reality.INTEGER for kind in reality.computed(graph).values()) or expected.dtype != np.float32:
+    if all(real.runs == reality.INTEGER for real in reality.computed(graph).values()) or expected.dtype != np.float32:
         return False
     apart = np.abs(expected.astype(np.float64) - found)
     return bool(np.all(apart <= _FLOAT_STEP * max(1e-30, float(np.abs(expected).max(initial=0)))))
