@@ -68,6 +68,19 @@ def test_the_artifact_is_a_model_and_c_that_answers_as_planned(tmp_path: Path) -
     assert "its integer graph on this machine" in found.budgets[0].source
 
 
+def test_where_tensors_lie_is_told_and_drawn(tmp_path: Path) -> None:
+    result = compiled(tmp_path, "optimize ram")
+    arena = seen(result).arena
+    assert arena is not None and arena.bound <= arena.size
+    said = json.loads(result.targets[0].emitted.manifest.read_text(encoding="utf-8"))["c"]
+    assert said["arena_bytes"] == said["memory"]["size"] == arena.size
+    assert {held["name"] for held in said["memory"]["held"] if held["kind"] == "input"} == {"x"}
+    assert result.report is not None
+    page = result.report.read_text(encoding="utf-8")
+    assert f"{arena.size:,} bytes for {len(arena.steps)} steps" in page
+    assert page.count('class="held ') == len(arena.held)
+
+
 def test_inputs_are_integers_where_that_is_asked(tmp_path: Path) -> None:
     result = compiled(tmp_path, 'io int8; optimize ram; device "nucleo-f446re"')
     folder = result.targets[0].emitted.directory / "c"

@@ -22,6 +22,7 @@ from qdsl.targets.results import Emitted
 from qdsl.targets.stm32.asked import asked
 from qdsl.targets.stm32.making import integer_graph, make_c
 from qdsl.targets.stm32.manifest import about_c
+from qdsl.targets.stm32.memory.picture import picture
 
 C_FOLDER = "c"
 
@@ -59,7 +60,8 @@ def emit(
             return [Path(shutil.move(path, aside / path.name)) for path in paths]
 
         carried = None if as_it_is else provenance
-        return written(directory, model, plan, inputs, about_c(wanted, made.files), write, trace, carried)
+        own = about_c(wanted, made.files, picture(made.graph, made.placed))
+        return written(directory, model, plan, inputs, own, write, trace, carried)
 
 
 def _emptied(folder: Path) -> Path:

@@ -69,6 +69,7 @@ def verify(
     core = on_core(emitted, graph, asked(plan), seen)
     writers = {name: node.name if (node := view.producer(name)) is not None else "" for name in totals}
     real = reality.computed(graph)
+    said = read_c(emitted.manifest)
     return Verification(
         samples=len(seen),
         layer_samples=0,
@@ -82,7 +83,8 @@ def verify(
         unordered=tuple(out.items()),
         emulated=None if isinstance(core, NotHere) else core,
         not_emulated=core.why if isinstance(core, NotHere) else "",
-        memory=memory_on(read_c(emitted.manifest), asked(plan).board),
+        memory=memory_on(said, asked(plan).board),
+        arena=said.memory,
     )
 
 
