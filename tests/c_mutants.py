@@ -58,6 +58,7 @@ MUTANTS = (
     ("binary_fixed.h", "+ p->out_zero", "+ p->out_zero + 1", "Binary"),
     ("binary_fixed.h", "p->low, p->high", "p->low + 1, p->high - 1", "Binary"),
     ("add_fixed.h", "1 << 20", "1 << 19", "Binary"),
+    ("mul_fixed.h", "a * b", "a * (b + 1)", "Binary"),
     ("average_fixed.h", "- p->zero", "- p->zero - 1", "AveragePool"),
     ("average_fixed.h", ": there", ": p->reach * p->kernel", "AveragePool"),
     ("average_fixed.h", "+ p->out_zero", "+ p->out_zero + 1", "AveragePool"),

@@ -11,7 +11,9 @@ import pytest
 from c_mutants import MUTANTS
 from c_zoo import Zoo, placed
 from integer_models import Net, crack_model, crack_pictures
+from kernel_tools import FILES
 
+from qdsl.integer import records as r
 from qdsl.integer.interpret import run as interpret
 from qdsl.integer.layout import stored
 from qdsl.integer.lower import lower
@@ -165,3 +167,29 @@ def test_what_the_compiler_says_is_told(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as caught:
         host.build(tmp_path, tmp_path / "host", cc=str(CC))
     assert "#error broken" in caught.value.stderr
+
+
+def test_more_rows_than_the_tables_hold_are_refused() -> None:
+    zoo = Zoo(1)
+    x = zoo.feed(1, 70_000, 1, 1)
+    zoo.add(r.Table, (x,), zoo.tensor(1, 70_000, 1, 1), np.zeros(256, np.int8))
+    graph = zoo.graph()
+    with pytest.raises(ValueError, match="70000 rows"):
+        call_of(graph.ops[0], graph, Wish())
+
+
+def test_a_reshape_in_place_is_no_step_and_one_elsewhere_is(tmp_path: Path) -> None:
+    zoo = Zoo(1)
+    x = zoo.feed(1, 2, 3, 4)
+    zoo.add(r.Reshape, (x,), zoo.tensor(1, 24, encoding=zoo.its(x)))
+    graph = zoo.graph()
+    (call,) = (call_of(op, graph, Wish()) for op in graph.ops)
+    for at, count in ((0, 0), (32, 1)):
+        where = Placed((Step((call,)),), {x: 0, graph.outputs[0]: at}, (0,), {}, 56, 56)
+        assert len(write_c(graph, where, tmp_path).steps) == count
+
+
+def test_a_mistake_is_planted_in_every_kernel_that_no_other_test_plants_one_in() -> None:
+    planted = {file for file, *_ in MUTANTS}
+    shared = {"common.h", "binary.h"}  # what mistakes in the kernels that use them show
+    assert {path.name for path in KERNELS.glob("*.h")} - planted - shared <= set(FILES)

@@ -11,6 +11,9 @@ from qdsl.integer.records import IntegerGraph, Op
 from qdsl.targets.stm32.c import conv_calls, fixed_calls, move_calls, pool_calls, value_calls
 from qdsl.targets.stm32.c.float_sum_calls import to_floats
 from qdsl.targets.stm32.c.records import Call, Wish
+from qdsl.targets.stm32.c.shapes import rows_of
+
+_HEIGHT, _WINDOW = 0xFFFF, 0xFF  # what struct qdsl_rows and struct qdsl_stage hold
 
 Caller = Callable[[Any, IntegerGraph], Call]
 
@@ -39,7 +42,15 @@ FIXED: Mapping[type[Op], Caller] = {
 
 
 def call_of(op: Op, graph: IntegerGraph, wish: Wish) -> Call:
-    """Raises ValueError for an operator that no kernel computes."""
+    """Raises ValueError for an operator that no kernel computes, or whose rows are more than the tables of C hold."""
+    call = _call_of(op, graph, wish)
+    heights = [rows_of(graph.tensors[name])[0] for name in (*op.inputs, op.output)]
+    if call.rows and (max(heights) > _HEIGHT or max(call.window[:3]) > _WINDOW):
+        raise ValueError(f"{op.node}: {max(heights)} rows, or a window of {call.window[0]}, are too many")
+    return call
+
+
+def _call_of(op: Op, graph: IntegerGraph, wish: Wish) -> Call:
     if isinstance(op, records.Conv | records.Dense) and isinstance(op.to, records.Floats) and len(op.inputs) == 1:
         return to_floats(op, op.to, graph)
     if isinstance(op, records.Conv):

@@ -21,9 +21,11 @@ struct qdsl_binary_fixed_parameters {
 
 typedef int32_t qdsl_combine_fixed(const struct qdsl_binary_fixed_parameters *p, int32_t a, int32_t b);
 
-QDSL_INLINE void qdsl_binary_fixed(const struct qdsl_binary_fixed_parameters *p, const void *const *rows, int8_t *out,
+QDSL_INLINE void qdsl_binary_fixed(const struct qdsl_binary_fixed_parameters *parameters, const void *const *rows, int8_t *out,
                                    qdsl_combine_fixed *combine)
 {
+    /* A copy of the parameters, which no byte that is written can be a part of, stays in registers. */
+    const struct qdsl_binary_fixed_parameters own = *parameters, *p = &own;
     for (int32_t x = 0; x < p->outer; x++) {
         const int8_t *a = (const int8_t *)rows[0] + x * p->a_outer, *b = (const int8_t *)rows[1] + x * p->b_outer;
         for (int32_t c = 0; c < p->inner; c++, a += p->a_inner, b += p->b_inner) {

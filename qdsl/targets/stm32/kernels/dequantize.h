@@ -7,7 +7,7 @@ struct qdsl_dequantize_parameters {
 
 static QDSL_APART void qdsl_dequantize(const void *parameters, const void *const *rows, void *out, void *scratch)
 {
-    const struct qdsl_dequantize_parameters *p = parameters;
+    const struct qdsl_dequantize_parameters own = *(const struct qdsl_dequantize_parameters *)parameters, *p = &own;
     const int8_t *in = rows[0];
     float *to = out;
     (void)scratch;

@@ -7,7 +7,7 @@ struct qdsl_quantize_parameters {
 
 static QDSL_APART void qdsl_quantize(const void *parameters, const void *const *rows, void *out, void *scratch)
 {
-    const struct qdsl_quantize_parameters *p = parameters;
+    const struct qdsl_quantize_parameters own = *(const struct qdsl_quantize_parameters *)parameters, *p = &own;
     const float *in = rows[0];
     int8_t *to = out;
     (void)scratch;

@@ -6,7 +6,7 @@ struct qdsl_table_parameters {
 
 static QDSL_APART void qdsl_table(const void *parameters, const void *const *rows, void *out, void *scratch)
 {
-    const struct qdsl_table_parameters *p = parameters;
+    const struct qdsl_table_parameters own = *(const struct qdsl_table_parameters *)parameters, *p = &own;
     const int8_t *in = rows[0], *values = p->values + 128;
     int8_t *to = out;
     (void)scratch;
