@@ -21,6 +21,7 @@ ANYWHERE = {
     "lowest code": ("whole = whole < low ? low : whole;", "whole = whole <= low ? low + 1 : whole;"),
     "highest code": ("whole = whole > high ? high : whole;", "whole = whole >= high ? high - 1 : whole;"),
     "padding of any window": ("memset(copy, p->x_zero, ", "memset(copy, p->x_zero + 1, "),
+    "padding of rows": ("memset(copy + to, p->x_zero, ", "memset(copy + to, p->x_zero + 1, "),
     "padding by channels": ("memset(scratch, p->x_zero, ", "memset(scratch, p->x_zero + 1, "),
     "padding of strips": ("((uint32_t)p->x_zero & 255u)", "((uint32_t)(p->x_zero + 1) & 255u)"),
     "a window one column to the left": (

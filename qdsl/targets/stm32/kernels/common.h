@@ -20,10 +20,14 @@
 
 /* Functions marked so are compiled on their own whatever calls them, so that their size is known beforehand. */
 #if defined(__GNUC__) && !defined(__clang__)
-#define QDSL_APART __attribute__((noipa, unused))
+#define QDSL_ALONE noipa, unused
 #else
-#define QDSL_APART __attribute__((noinline, unused))
+#define QDSL_ALONE noinline, unused
 #endif
+#define QDSL_APART __attribute__((QDSL_ALONE))
+/* Functions of instructions alone, of whose registers the compiler may know nothing; what they are given they read. */
+#define QDSL_NAKED __attribute__((naked, QDSL_ALONE))
+#define QDSL_UNREAD __attribute__((unused))
 #define QDSL_UNROLLED _Pragma("GCC unroll 8") /* where the count is a constant */
 #define QDSL_INLINE static inline __attribute__((always_inline, unused))
 
@@ -37,6 +41,13 @@ QDSL_INLINE uint32_t qdsl_word(const void *at)
 QDSL_INLINE void qdsl_put_word(void *at, uint32_t word)
 {
     memcpy(at, &word, sizeof word);
+}
+
+QDSL_INLINE int32_t qdsl_half(const void *at)
+{
+    int16_t half;
+    memcpy(&half, at, sizeof half);
+    return half;
 }
 
 QDSL_INLINE void qdsl_put_half(void *at, int32_t half)

@@ -27,18 +27,48 @@ struct qdsl_conv_parameters {
     int32_t high;
 };
 
+/* One row of a window over the border, `count` taps of `channels` int8 from `row`, from `column` on. */
+QDSL_INLINE int8_t *qdsl_copy_taps(const struct qdsl_conv_parameters *p, const int8_t *row, int32_t column,
+                                   int32_t channels, int8_t *copy)
+{
+    for (int32_t k = 0; k < p->kernel; k++, column += p->step, copy += channels) {
+        if (row == NULL || column < 0 || column >= p->width)
+            memset(copy, p->x_zero, (size_t)channels);
+        else
+            memcpy(copy, row + column * p->channels, (size_t)channels);
+    }
+    return copy;
+}
+
+/* As qdsl_copy_taps where all of them lie beside each other. */
+QDSL_INLINE int8_t *qdsl_copy_run(const struct qdsl_conv_parameters *p, const int8_t *row, int32_t column, int8_t *copy)
+{
+    int32_t before = column < 0 ? -column : 0, past = column + p->kernel - p->width, size = p->kernel * p->channels;
+    int32_t from, to;
+    past = row == NULL ? p->kernel : past;
+    from = (before < p->kernel ? before : p->kernel) * p->channels;
+    to = size - (past < 0 ? 0 : past < p->kernel ? past : p->kernel) * p->channels;
+    to = to < from ? from : to;
+    if (from > 0)
+        memset(copy, p->x_zero, (size_t)from);
+    if (to > from)
+        memcpy(copy + from, row + column * p->channels + from, (size_t)(to - from));
+    if (size > to)
+        memset(copy + to, p->x_zero, (size_t)(size - to));
+    return copy + size;
+}
+
 /* A window over the border. */
 static QDSL_APART void qdsl_copy_window(const struct qdsl_conv_parameters *p, const int8_t *const *rows, int32_t column,
                                         int32_t from, int8_t *copy)
 {
     int32_t channels = p->channels / p->groups;
-    for (int32_t i = 0; i < p->reach; i++)
-        for (int32_t k = 0, at = column; k < p->kernel; k++, at += p->step, copy += channels) {
-            if (rows[i] == NULL || at < 0 || at >= p->width)
-                memset(copy, p->x_zero, (size_t)channels);
-            else
-                memcpy(copy, rows[i] + at * p->channels + from, (size_t)channels);
-        }
+    for (int32_t i = 0; i < p->reach; i++) {
+        if (p->length == p->kernel * p->channels)
+            copy = qdsl_copy_run(p, rows[i], column, copy);
+        else
+            copy = qdsl_copy_taps(p, rows[i] == NULL ? NULL : rows[i] + from, column, channels, copy);
+    }
 }
 
 /* Where the window of a pixel lies: `segments` of a row `apart` bytes apart; in rows of the input from `offset` on, or

@@ -7,19 +7,39 @@ QDSL_INLINE int32_t qdsl_group_bytes(const struct qdsl_tile *tile, enum qdsl_sto
 }
 
 #if !QDSL_DSP
+/* A weight of a pair of inputs of four channels. */
+QDSL_INLINE int32_t qdsl_plain_weight(const int8_t *pair, int32_t channel, int32_t input, enum qdsl_stored stored)
+{
+    if (stored == QDSL_WORDS)
+        return qdsl_half(pair + 4 * channel + 2 * input);
+    return pair[4 * (channel / 2) + 2 * input + (channel & 1)];
+}
+
+/* Two channels at a time, whose sums stay in registers. */
 QDSL_INLINE void qdsl_plain_sums(const struct qdsl_tile *tile, const uint32_t *constants, const int8_t *weights,
                                  int32_t *sums, enum qdsl_stored stored)
 {
-    memcpy(sums, constants, 16);
-    memcpy(sums + 4, constants, 16);
-    for (const uint32_t *x = tile->x; x != tile->end; x += 2, weights += stored == QDSL_WORDS ? 16 : 8)
-        for (int32_t i = 0; i < 4; i++) {
-            uint32_t bytes = qdsl_word(weights + 4 * (i / 2)), weight = i & 1 ? qdsl_odd(bytes) : qdsl_even(bytes);
-            if (stored == QDSL_WORDS)
-                weight = qdsl_word(weights + 4 * i);
-            sums[i] = qdsl_smlad(x[0], weight, sums[i]);
-            sums[4 + i] = qdsl_smlad(x[1], weight, sums[4 + i]);
+    QDSL_UNROLLED
+    for (int32_t c = 0; c < 4; c += 2) {
+        const int8_t *pair = weights, *x = (const int8_t *)tile->x, *end = (const int8_t *)tile->end;
+        uint32_t a = constants[c], b = constants[c + 1], second_a = a, second_b = b;
+        for (; x != end; x += 8, pair += stored == QDSL_WORDS ? 16 : 8) {
+            QDSL_UNROLLED
+            for (int32_t i = 0; i < 2; i++) {
+                int32_t first = qdsl_half(x + 2 * i), second = qdsl_half(x + 4 + 2 * i);
+                int32_t weight_a = qdsl_plain_weight(pair, c, i, stored);
+                int32_t weight_b = qdsl_plain_weight(pair, c + 1, i, stored);
+                a += (uint32_t)(first * weight_a);
+                b += (uint32_t)(first * weight_b);
+                second_a += (uint32_t)(second * weight_a);
+                second_b += (uint32_t)(second * weight_b);
+            }
         }
+        sums[c] = (int32_t)a;
+        sums[c + 1] = (int32_t)b;
+        sums[c + 4] = (int32_t)second_a;
+        sums[c + 5] = (int32_t)second_b;
+    }
 }
 
 static QDSL_APART void qdsl_sums_words(const struct qdsl_tile *tile, const uint32_t *constants, const void *weights,

@@ -56,7 +56,7 @@ QDSL_INLINE void qdsl_column(uint32_t *x, uint32_t first, uint32_t second, uint3
 
 #if QDSL_FPU
 #define QDSL_OUTPUTS(name, columns, advance, codes)                                                                    \
-    static __attribute__((naked, noinline, unused)) void name(__attribute__((unused)) const struct qdsl_strip *strip)  \
+    static QDSL_NAKED void name(QDSL_UNREAD const struct qdsl_strip *strip)                                            \
     {                                                                                                                  \
         __asm__("push {r4-r11, lr}\n\t"                                                                                \
                 "vldr s14, [r0, #36]\n\t"                                                                              \
@@ -87,9 +87,9 @@ QDSL_OUTPUTS(qdsl_outputs_2_any, QDSL_STRIP_2, "96", QDSL_CODES_ANY)
 
 /* Sums of four channels of two outputs, [2][4]. */
 #define QDSL_STRIP_SUMS(name, columns)                                                                                 \
-    static __attribute__((naked, noinline, unused)) void name(__attribute__((unused)) const uint32_t *x,               \
-                                                              __attribute__((unused)) const uint32_t *constants,       \
-                                                              __attribute__((unused)) int32_t *sums)                   \
+    static QDSL_NAKED void name(QDSL_UNREAD const uint32_t *x,                                                         \
+                                                              QDSL_UNREAD const uint32_t *constants,                   \
+                                                              QDSL_UNREAD int32_t *sums)                               \
     {                                                                                                                  \
         __asm__("push {r4-r11, lr}\n\t"                                                                                \
                 "push {r2}\n\t"                                                                                        \
@@ -103,10 +103,10 @@ QDSL_STRIP_SUMS(qdsl_strip_sums_1, QDSL_STRIP_1)
 QDSL_STRIP_SUMS(qdsl_strip_sums_2, QDSL_STRIP_2)
 
 /* Columns of three rows, `step` bytes apart, to `x` until `end`. */
-static __attribute__((naked, noinline, unused)) void qdsl_columns(
-    __attribute__((unused)) const int8_t *first, __attribute__((unused)) const int8_t *second,
-    __attribute__((unused)) const int8_t *third, __attribute__((unused)) int32_t step,
-    __attribute__((unused)) uint32_t *x, __attribute__((unused)) const uint32_t *end)
+static QDSL_NAKED void qdsl_columns(
+    QDSL_UNREAD const int8_t *first, QDSL_UNREAD const int8_t *second,
+    QDSL_UNREAD const int8_t *third, QDSL_UNREAD int32_t step,
+    QDSL_UNREAD uint32_t *x, QDSL_UNREAD const uint32_t *end)
 {
     __asm__("push {r4-r11, lr}\n\t"
             "ldr lr, [sp, #36]\n\t"
@@ -143,15 +143,19 @@ static QDSL_APART void qdsl_columns(const int8_t *first, const int8_t *second, c
 QDSL_INLINE void qdsl_plain_strip_sums(const uint32_t *x, const uint32_t *constants, int32_t *sums, int32_t stride)
 {
     const uint32_t *w = constants + 4;
-    memcpy(sums, constants, 16);
-    memcpy(sums + 4, constants, 16);
-    for (int32_t k = 0; k < 3; k++, x += QDSL_COLUMN, w += QDSL_COLUMN)
+    int32_t own[8];
+    memcpy(own, constants, 16);
+    memcpy(own + 4, constants, 16);
+    for (int32_t k = 0; k < 3; k++, x += QDSL_COLUMN, w += QDSL_COLUMN) {
+        QDSL_UNROLLED
         for (int32_t i = 0; i < 8; i++) {
             const uint32_t *at = x + i / 4 * stride * QDSL_COLUMN;
             uint32_t third = at[4 + (i & 1)], weight = w[4 + (i & 1)];
             int32_t product = i & 2 ? qdsl_high(third) * qdsl_high(weight) : qdsl_low(third) * qdsl_low(weight);
-            sums[i] = qdsl_smlad(at[i & 3], w[i & 3], (int32_t)((uint32_t)sums[i] + (uint32_t)product));
+            own[i] = qdsl_smlad(at[i & 3], w[i & 3], (int32_t)((uint32_t)own[i] + (uint32_t)product));
         }
+    }
+    memcpy(sums, own, sizeof own);
 }
 
 static QDSL_APART void qdsl_strip_sums_1(const uint32_t *x, const uint32_t *constants, int32_t *sums)

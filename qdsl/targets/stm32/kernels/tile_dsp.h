@@ -114,7 +114,7 @@
 #if QDSL_FPU
 /* All channels of a tile. Its first 12 words lie on the stack. */
 #define QDSL_FOURS(name, pair, bytes, codes)                                                                           \
-    static __attribute__((naked, noinline, unused)) void name(__attribute__((unused)) const struct qdsl_tile *tile)    \
+    static QDSL_NAKED void name(QDSL_UNREAD const struct qdsl_tile *tile)                                              \
     {                                                                                                                  \
         __asm__("push {r4-r11, lr}\n\t"                                                                                \
                 "ldr lr, [r0, #48]\n\t"                                                                                \
@@ -145,9 +145,9 @@ QDSL_FOURS(qdsl_fours_bytes_any, QDSL_PAIR_BYTES, 60, QDSL_CODES_ANY)
 
 /* Sums of four channels of a tile, [2][4]. */
 #define QDSL_SUMS(name, pair, bytes)                                                                                   \
-    static __attribute__((naked, noinline, unused)) void name(                                                         \
-        __attribute__((unused)) const struct qdsl_tile *tile, __attribute__((unused)) const uint32_t *constants,       \
-        __attribute__((unused)) const void *weights, __attribute__((unused)) int32_t *sums)                            \
+    static QDSL_NAKED void name(                                                                                       \
+        QDSL_UNREAD const struct qdsl_tile *tile, QDSL_UNREAD const uint32_t *constants,                               \
+        QDSL_UNREAD const void *weights, QDSL_UNREAD int32_t *sums)                                                    \
     {                                                                                                                  \
         __asm__("push {r3-r11, lr}\n\t"                                                                                \
                 "mov lr, r2\n\t"                                                                                       \
