@@ -48,6 +48,7 @@ FLOOR = {
     "qdsl.calibrate": 2,
     "qdsl.lock": 2,
     "qdsl.search": 2,
+    "qdsl.stedgeai": 2,
     "qdsl.select": 2,
     "qdsl.predict": 2,
     "qdsl.lang": 1,

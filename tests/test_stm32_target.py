@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from compile_tools import HEAD, project
 from quantized import Measured, SmallPlan
@@ -66,6 +67,12 @@ def test_the_artifact_is_a_model_and_c_that_answers_as_planned(tmp_path: Path) -
     assert told["c"]["arena_bytes"] > 0 and told["rounding"] == "ort" and told["device"] is None
     assert [budget.verdict for budget in found.budgets] == ["holds"]
     assert "its integer graph on this machine" in found.budgets[0].source
+    assert told["stedgeai"] == {"model": "stedgeai/model.onnx", "opset": 17, "refused": []}
+    given, answered = (np.load(directory / "stedgeai" / f"{kind}_1.npy") for kind in ("inputs", "outputs"))
+    session = onnxruntime.InferenceSession(directory / "stedgeai" / "model.onnx", providers=["CPUExecutionProvider"])
+    for one, expected in zip(given, answered, strict=True):
+        (computed, *_) = session.run(None, {session.get_inputs()[0].name: one[None]})
+        assert np.abs(np.asarray(computed)[0] - expected).max() <= 0.05 * np.abs(expected).max()
 
 
 def test_where_tensors_lie_is_told_and_drawn(tmp_path: Path) -> None:

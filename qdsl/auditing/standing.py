@@ -30,6 +30,7 @@ _PASSED = frozenset({Form.PAIR, Form.LONE_QUANTIZE, Form.LONE_DEQUANTIZE, Form.O
 _FLOATS = frozenset({"float32", "float16", "bfloat16", "float64", None})
 ORT = "ort"
 TENSORRT = "tensorrt"
+STM32 = "stm32"
 
 
 def once_per_audit(compute: Callable[[Audited], T]) -> Callable[[Audited], T]:

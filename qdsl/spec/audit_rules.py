@@ -69,6 +69,11 @@ RULES: tuple[str, ...] = (
     "deconvolution_quantized",
     "slow_kernel",
     "weakly_typed_flags",
+    "st_opset",
+    "st_operator",
+    "st_shape",
+    "st_type",
+    "st_attribute",
     "asked_and_absent",
     "not_asked",
 )

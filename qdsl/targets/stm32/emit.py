@@ -1,4 +1,4 @@
-"""Write the artifact for STM32: the quantized model and, of it, C."""
+"""Write the artifact for STM32: the quantized model, C of it, and what ST's own tool is given."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from qdsl.targets.stm32.asked import asked
 from qdsl.targets.stm32.making import integer_graph, make_c
 from qdsl.targets.stm32.manifest import about_c
 from qdsl.targets.stm32.memory.picture import picture
+from qdsl.targets.stm32.st import package as st
 
 C_FOLDER = "c"
 
@@ -37,7 +38,8 @@ def emit(
     provenance: Provenance | None = None,
 ) -> OnnxEmitted:
     """Carry out `plan` on a copy of `model` (canonical, float) and write `<out_dir>/stm32/`: the quantized model, and
-    in `c/` what a Cortex-M computes of it; `model` stays as it is. A file that is measured as it is becomes C, too.
+    in `c/` what a Cortex-M computes of it, in `stedgeai/` what ST's tool is given; `model` stays as it is. A file that
+    is measured as it is becomes C, too.
 
     The manifest comes last: a directory whose manifest matches its files is whole. Raises QdslError: what the inserter
     and the graph raise, `artifact-invalid`, `artifact-write`, `stm32-no-form`.
@@ -53,6 +55,7 @@ def emit(
         graph = integer_graph(onnx.load(paths[0]), plan.recipe, wanted, model.span)
         try:
             made = make_c(graph, wanted, _emptied(directory / C_FOLDER), inputs=inputs, span=model.span)
+            package = st.write_package(directory / st.FOLDER, onnx.load(paths[0]), wanted)
         except OSError as error:
             raise unwritable(directory, error) from None
 
@@ -60,7 +63,8 @@ def emit(
             return [Path(shutil.move(path, aside / path.name)) for path in paths]
 
         carried = None if as_it_is else provenance
-        own = about_c(wanted, made.files, picture(made.graph, made.placed))
+        about = about_c(wanted, made.files, picture(made.graph, made.placed))
+        own = {**about, "stedgeai": _told(package)}
         return written(directory, model, plan, inputs, own, write, trace, carried)
 
 
@@ -71,12 +75,20 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
+def _told(package: st.Package) -> dict[str, object]:
+    """What the manifest says of the file for ST's tool, and of why there is none."""
+    name = None if package.refused else f"{st.FOLDER}/{MODEL_FILE}"
+    refused = [{"rule": each.rule, "message": each.message, "why": each.why} for each in package.refused]
+    return {"model": name, "opset": package.opset, "refused": refused}
+
+
 def publish(emitted: Emitted, directory: Path) -> Emitted:
     """Move an artifact that was emitted elsewhere to `directory`, on the same disk, in the place of what is there.
     Raises QdslError artifact-write."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (emitted.directory / C_FOLDER).replace(_emptied(directory / C_FOLDER))
+        st.publish(emitted.directory / st.FOLDER, directory / st.FOLDER)
     except OSError as error:
         raise unwritable(directory, error) from None
     return onnx_file.publish(emitted, directory)

@@ -23,6 +23,7 @@ from qdsl.spec.scratch import scratch
 from qdsl.spec.words import plain
 from qdsl.targets.agreement import Agreement
 from qdsl.targets.as_written import AsWritten
+from qdsl.targets.onnx_file import unwritable
 from qdsl.targets.results import Emitted, FloatModelError, NotHere, Verification
 from qdsl.targets.stm32 import reality
 from qdsl.targets.stm32.asked import asked
@@ -34,6 +35,7 @@ from qdsl.targets.stm32.making import integer_graph
 from qdsl.targets.stm32.manifest import memory_on, read_c
 from qdsl.targets.stm32.on_core import on_core
 from qdsl.targets.stm32.run import golden as golden_of
+from qdsl.targets.stm32.st import package as st
 
 # Of the largest value of an output: what kernels that compute in floats may differ by, since sums have another order.
 _FLOAT_STEP = 1e-5
@@ -45,13 +47,14 @@ def verify(
 ) -> Verification:
     """Compare what the artifact's integer graph answers with what `model` (canonical, float) does on the first `count`
     samples, and its C, built for this machine where it has a compiler and for an emulated core where that is here, with
-    the integer graph. Raises QdslError artifact-refused, stm32-no-form, artifact-invalid, FloatModelError, and what
-    `on_core` raises."""
+    the integer graph. The samples go beside what ST's tool is given. Raises QdslError artifact-refused, artifact-write,
+    stm32-no-form, artifact-invalid, FloatModelError, and what `on_core` raises."""
     view = model.view()
     out = chosen_rows(view)
     totals = {name: Agreement() for name in dict.fromkeys(view.outputs) if name not in out}
     golden = golden_of(emitted)
     seen: list[Arrays] = []
+    answers: list[Arrays] = []
     with scratch() as folder:
         save(model, folder / "float.onnx")
         floats = AsWritten(folder / "float.onnx", span=emitted.span, fused=True)
@@ -64,6 +67,11 @@ def verify(
             for name, total in totals.items():
                 total.add(expected[name], found[name])
             seen.append(sample.arrays)
+            answers.append(found)
+    try:
+        st.add_samples(emitted.directory / st.FOLDER, asked(plan), seen, answers)
+    except OSError as error:
+        raise unwritable(emitted.directory, error) from None
     graph = integer_graph(onnx.load(emitted.model), plan.recipe, asked(plan), emitted.span)
     _hold_c(graph, Golden(graph, asked(plan).rounding, span=emitted.span), emitted, seen)
     core = on_core(emitted, graph, asked(plan), seen)
