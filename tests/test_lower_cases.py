@@ -50,6 +50,16 @@ def test_a_clip_behind_a_convolution_is_a_clamp(
     assert furthest(proto) == 0
 
 
+def test_two_clips_that_share_nothing_leave_one_value() -> None:
+    net = Small(1, 3, 6, 6)
+    y = net.op("Relu", net.op("Conv", net.pair("x"), net.weight(4, 3, 3, 3)))
+    y = net.op("Clip", y, net.constant(-2.0), net.constant(-1.0))
+    proto = net.proto(net.pair(y, 0.05, 3))
+    conv = only(lower(proto, "small"), Conv)
+    assert (conv.to.low, conv.to.high) == (-17, -17)
+    assert furthest(proto) == 0
+
+
 def test_a_clip_that_somebody_else_reads_before_is_no_clamp() -> None:
     net = Small(1, 3, 6, 6)
     y = net.op("Conv", net.pair("x"), net.weight(4, 3, 3, 3))
@@ -190,11 +200,12 @@ def test_a_stored_bias_in_other_steps_means_what_it_says() -> None:
 
 def test_scales_are_those_of_float32() -> None:
     net = Small(1, 3, 2, 2)
-    y = net.op("Conv", net.pair("x", 0.0123), net.weight(2, 3, 1, 1, scale=[0.0037, 0.0071]))
-    to = only(lower(net.proto(net.pair(y, 0.0219)), "small"), Conv).to
+    y = net.op("Conv", net.pair("x", 0.0018), net.weight(2, 3, 1, 1, scale=[0.0037, 0.0409]))
+    to = only(lower(net.proto(net.pair(y, 0.0457)), "small"), Conv).to
     f = np.float32
     assert isinstance(to, Requantize) and to.scale.dtype == f
-    assert to.scale.tolist() == [float(f(f(f(0.0123) * f(w)) / f(0.0219))) for w in (0.0037, 0.0071)]
+    assert to.scale.tolist() == [float(f(f(f(0.0018) * f(w)) / f(0.0457))) for w in (0.0037, 0.0409)]
+    assert to.scale[1] != f(float(f(0.0018)) * float(f(0.0409)) / float(f(0.0457)))  # rounded twice, not once
 
 
 # --- layout ----------------------------------------------------------------------------------------------------------
@@ -275,14 +286,14 @@ def test_what_only_moves_keeps_integers() -> None:
 @pytest.mark.parametrize("axis", [1, 3])
 def test_splits_and_joins_give_back_what_was(axis: int) -> None:
     net = Small(1, 4, 4, 6)
-    x = net.pair("x", 0.03, 3)
+    x = net.pair(net.op("Conv", net.pair("x"), net.weight(4, 4, 1, 1)), 0.03, 3)
     first = (
         net.op("Split", x, net.constant([1, 1, 2], np.int64), outputs=3, axis=axis)
         if axis == 1
         else net.op("Split", x, net.constant([1, 2, 3], np.int64), outputs=3, axis=axis)
     )
     proto = net.proto(net.pair(net.op("Concat", f"{first}_2", first, f"{first}_1", axis=axis), 0.03, 3))
-    assert kinds(lower(proto, "small")) == {"Quantize": 1, "Slice": 3, "Concat": 1, "Dequantize": 1}
+    assert kinds(lower(proto, "small")) == {"Quantize": 1, "Conv": 1, "Slice": 3, "Concat": 1, "Dequantize": 1}
     assert furthest(proto) == 0
 
 
@@ -309,7 +320,7 @@ def test_nearest_resizes_copy_what_the_runtime_copies(way: str, rounding: str) -
 )
 def test_maxima_over_windows(how: dict[str, Any]) -> None:
     net = Small(1, 3, 7, 8)
-    y = net.op("MaxPool", net.pair("x"), kernel_shape=[3, 2], strides=[2, 3], **how)
+    y = net.op("MaxPool", net.pair("x"), kernel_shape=[4, 3], strides=[2, 3], **how)
     assert furthest(net.proto(net.pair(y))) == 0
 
 

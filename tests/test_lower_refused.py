@@ -180,7 +180,7 @@ def test_graphs_that_were_damaged_are_lowered_or_refused(first: int) -> None:
         except LoweringError as error:
             refused += 1
             assert error.reason
-    assert refused > 10
+    assert refused > 3
 
 
 def test_the_odd_corpus_is_lowered_or_refused(testdata: Path) -> None:
