@@ -7,6 +7,7 @@ of what TensorRT does.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from qdsl.diag import QdslError
 from qdsl.engines.rtx import places
 from qdsl.spec.abilities import DEEDS, Abilities
 from qdsl.targets import TARGETS, probing
+from qdsl.targets.stm32.emulated import installed as cortex_tools
 from qdsl.targets.tensorrt import abilities, installed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -207,3 +209,39 @@ def test_nothing_heavy_is_loaded_here() -> None:
     code = "import sys, qdsl.cli; qdsl.cli.main(['doctor', '--json']); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert not {"onnxruntime", "torch", "ray", "av", "tensorrt_rtx_bindings"} & set(done.stderr.split())
+
+
+def stm32() -> Abilities:
+    (found,) = qdsl.doctor("stm32").targets
+    return found.abilities
+
+
+def test_c_for_a_microcontroller_is_emitted_anywhere_and_says_what_builds_and_runs_it(
+    put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cortex_tools, "place", shutil.which)
+    found = stm32()
+    assert {deed: found[deed].able for deed in ("emit", "check", "build", "run", "measure")} == {
+        "emit": True,
+        "check": False,
+        "build": False,
+        "run": False,
+        "measure": False,
+    }
+    assert "apt-get install" in found["build"].get and "qemu-system-arm" in found["run"].get
+    assert "its integer graph runs on this machine" in found["run"].why
+    for name, says in (("cc", "cc 12"), ("arm-none-eabi-gcc", "gcc 12.2.1"), ("qemu-system-arm", "QEMU 7.2.22")):
+        put(name, f"echo '{says}'")
+    cortex_tools.tools.cache_clear()
+    found = stm32()
+    assert all(found[deed].able for deed in ("check", "build", "run"))
+    assert found["check"].why.startswith("cc 12 ") and "qemu-system-arm 7.2.22" in found["run"].why
+
+
+def test_a_compiler_that_does_not_work_is_broken(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cortex_tools, "place", shutil.which)
+    put("arm-none-eabi-gcc", "echo 'no such library' >&2; exit 1")
+    cortex_tools.tools.cache_clear()
+    found = stm32()
+    assert found["build"].broken and found["run"].broken and "no such library" in found["build"].why
+    assert not qdsl.doctor("stm32").holds

@@ -110,8 +110,11 @@ def test_a_kernel_that_wants_more_says_what() -> None:
 
 def test_a_size_that_is_not_known_is_refused() -> None:
     net = Net()
-    free = net.view(net.conv(net.input("x", "N", 3, 8, 8), 4, name="stem"))
-    assert "the size of the input `x` is not known" in refused(free).headline
+    free = net.view(net.conv(net.input("x", 1, 3, "h", "w"), 4, name="stem"))
+    found = refused(free)
+    assert "the size of the input `x` is not known" in found.headline and "shape [1, N, N, N]" in found.help[0]
+    net = Net()
+    assert plan_of(net.view(net.conv(net.input("x", "batch", 3, 8, 8), 4, name="stem"))), "one sample of so many"
     net = Net()
     pair = net.view(net.conv(net.input("x", 2, 3, 8, 8), 4, name="stem"))
     assert "takes 2 samples at once" in refused(pair).headline

@@ -140,6 +140,18 @@ def test_a_manifest_that_was_changed_is_told(tmp_path: Path) -> None:
         target_of("stm32").runner(found)
 
 
+def test_a_file_that_is_quantized_becomes_c_as_it_is(tmp_path: Path) -> None:
+    first = compiled(tmp_path, rules="").targets[0].emitted.model
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "demo.onnx").write_bytes(first.read_bytes())
+    head = 'recipe demo\nmodel onnx "demo.onnx"\ndata calib from npz "../calib.npz"\nquantize none\ntarget stm32\n'
+    (tmp_path / "again" / "demo.q").write_text(head, encoding="utf-8")
+    result = qdsl.compile(tmp_path / "again" / "demo.q", out=tmp_path / "build2", lock=False)
+    again = result.targets[0].emitted.directory / "c" / "weights.h"
+    assert again.read_bytes() == (first.parent / "c" / "weights.h").read_bytes()
+    assert {count.kernel: count.real for count in seen(result).kernels}["Conv"] == 4
+
+
 def test_what_needs_a_board_is_not_here(tmp_path: Path) -> None:
     target, result = target_of("stm32"), compiled(tmp_path, rules="")
     found = result.targets[0]

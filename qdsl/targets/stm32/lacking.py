@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qdsl.capability import FLOAT, Capability
-from qdsl.graph.view import GraphView, NodeView, TensorView
+from qdsl.graph.integer_operators import says_quantized
+from qdsl.graph.view import GraphView, NodeView
 from qdsl.spec.words import plain
 from qdsl.targets.base import Lack
 from qdsl.targets.lacking import operator
@@ -17,8 +18,10 @@ _SHOWN = 5
 
 
 def lacks(view: GraphView, capability: Capability) -> tuple[Lack, ...]:
-    """Each operator that has no kernel here, once, with why; then sizes that are not known, a batch, an opset."""
-    return (*_operators(view, capability), *_sizes(view), *_opset(view, capability))
+    """Each operator that has no kernel here, once, with why; then sizes that are not known, a batch, an opset. Of a
+    file that is quantized already, which the table's rows do not speak of, making the C tells what has no form."""
+    quantized = any(says_quantized(node.op) for node in view.nodes)
+    return (*(() if quantized else _operators(view, capability)), *_sizes(view), *_opset(view, capability))
 
 
 def _operators(view: GraphView, capability: Capability) -> Iterator[Lack]:
@@ -36,35 +39,22 @@ def _operators(view: GraphView, capability: Capability) -> Iterator[Lack]:
 
 
 def _sizes(view: GraphView) -> Iterator[Lack]:
-    free = [view.tensors[name] for name in view.inputs if not _known(view.tensors[name])]
-    if free:
-        shown = ", ".join(str(1 if index == 0 else "N") for index in range(len(free[0].shape or ()) or 1))
-        cure = f'fix it in the recipe: `input "{plain(free[0].name[:80])}" {{ shape [{shown}] }}`'
-        yield Lack(
-            f"the size of the input `{plain(free[0].name[:80])}` is not known before it runs",
-            "memory is laid out when the C is written: every size has to be known",
-            (cure,),
-        )
-        return
-    unknown = [tensor for tensor in view.tensors.values() if tensor.kind != "constant" and not _known(tensor)]
-    if unknown:
-        yield Lack(
-            f"the size of `{plain(unknown[0].name[:80])}` is not known before it runs",
-            "memory is laid out when the C is written: every size has to be known",
-            ("export the model with fixed sizes, or simplify its shape arithmetic",),
-        )
-        return
+    """Of inputs: what is computed of them follows. A free first dimension counts samples, and there is one."""
     for tensor in (view.tensors[name] for name in view.inputs):
-        if tensor.shape and len(tensor.shape) > 1 and tensor.shape[0] != 1:
+        name, shape = plain(tensor.name[:80]), tensor.shape
+        if shape is None or not all(isinstance(size, int) for size in shape[1:]):
+            shown = ", ".join(["1", *("N" for _ in (shape or ())[1:])])
             yield Lack(
-                f"the input `{plain(tensor.name[:80])}` takes {tensor.shape[0]} samples at once",
+                f"the size of the input `{name}` is not known before it runs",
+                "memory is laid out when the C is written: every size has to be known",
+                (f'fix it in the recipe, N being its sizes: `input "{name}" {{ shape [{shown}] }}`',),
+            )
+        elif len(shape) > 1 and isinstance(shape[0], int) and shape[0] != 1:
+            yield Lack(
+                f"the input `{name}` takes {shape[0]} samples at once",
                 "the C computes one sample per run",
                 ("export the model with a batch of 1",),
             )
-
-
-def _known(tensor: TensorView) -> bool:
-    return tensor.shape is not None and all(isinstance(size, int) for size in tensor.shape)
 
 
 def _opset(view: GraphView, capability: Capability) -> Iterator[Lack]:
