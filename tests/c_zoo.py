@@ -29,6 +29,41 @@ def placed(graph: r.IntegerGraph, wish: Wish | None = None) -> Placed:
     return apart(graph, tuple(call_of(op, graph, wish or Wish()) for op in graph.ops))
 
 
+def by_themselves(graph: r.IntegerGraph, sample: dict[str, np.ndarray]) -> tuple[r.IntegerGraph, dict[str, np.ndarray]]:
+    """The same operators, each with inputs of its own, and their values."""
+    tensors, ops, values = dict(graph.tensors), [], {}
+    for number, op in enumerate(graph.ops):
+        names = tuple(name if name in graph.constants else f"{name}_{number}" for name in op.inputs)
+        for old, new in zip(op.inputs, names, strict=True):
+            if old != new:
+                tensors[new], values[new] = replace(graph.tensors[old], name=new), sample[old]
+        ops.append(replace(op, inputs=names))
+    tensors = {name: each for name, each in tensors.items() if name not in graph.inputs}
+    return replace(graph, inputs=tuple(values), tensors=tensors, ops=tuple(ops)), values
+
+
+def over_inputs(graph: r.IntegerGraph, calls: tuple[Call, ...], *, closer: bool) -> Placed:
+    """Every output over an input of its operator, as far before it as has to be; or, `closer`, over its beginning."""
+    tensors: dict[str, int] = {}
+    at = 0
+    for call in calls:
+        inputs = [name for name in call.op.inputs if name not in graph.constants]
+        distances = dict(zip(call.op.inputs, call.behind, strict=False))
+        shared = next((name for name in inputs if distances.get(name) is not None), None)
+        sizes = {name: -(-nbytes(graph.tensors[name]) // 16) * 16 for name in (*inputs, call.op.output)}
+        tensors[call.op.output] = at
+        end = at + sizes[call.op.output]
+        if shared is not None:
+            tensors[shared] = at if closer else at + -(-(distances[shared] or 0) // 4) * 4
+            end = max(end, -(-(tensors[shared] + sizes[shared]) // 16) * 16)
+        for name in inputs:
+            if name != shared:
+                tensors[name], end = end, end + sizes[name]
+        at = end
+    size = at + max(call.scratch for call in calls)
+    return Placed(tuple(Step((call,)) for call in calls), tensors, (at,) * len(calls), {}, size, size)
+
+
 @dataclass
 class Zoo:
     """A graph as it grows; what no operator reads is an output."""

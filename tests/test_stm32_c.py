@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from c_mutants import MUTANTS
-from c_zoo import Zoo, placed
+from c_zoo import Zoo, by_themselves, over_inputs, placed
 from integer_models import Net, crack_model, crack_pictures
 from kernel_tools import FILES
 
@@ -73,6 +74,24 @@ def test_no_access_is_out_of_bounds_and_nothing_undefined(seed: int, wish: Wish,
     graph = zoo.graph()
     files = write_c(graph, placed(graph, wish), tmp_path)
     assert wrong_nodes(graph, differing(files, graph, [zoo.sample() for _ in range(2)], CHECKED, wish.rounding)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimize", ["speed", "ram"])
+def test_an_output_may_lie_over_an_input_as_far_before_it_as_is_told(
+    optimize: Literal["speed", "ram"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo = Zoo(7).all()
+    graph, sample = by_themselves(zoo.graph(), zoo.sample())
+    calls = tuple(call_of(op, graph, Wish(optimize)) for op in graph.ops)
+    files = write_c(graph, over_inputs(graph, calls, closer=False), tmp_path)
+    assert wrong_nodes(graph, differing(files, graph, [sample], STRICT)) == []
+    closer = over_inputs(graph, calls, closer=True)
+    with pytest.raises(RuntimeError, match="the plan of memory is wrong"):
+        write_c(graph, closer, tmp_path)
+    monkeypatch.setattr("qdsl.targets.stm32.c.writing.check", lambda *_: ())
+    wrong = differing(write_c(graph, closer, tmp_path), graph, [sample], STRICT)
+    assert {"Conv", "Dequantize"} <= {type(op).__name__ for op in graph.ops if op.output in wrong}
 
 
 def in_one(graph: IntegerGraph) -> Placed:
