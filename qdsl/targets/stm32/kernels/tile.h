@@ -86,11 +86,17 @@ QDSL_INLINE int32_t qdsl_channel_code(int32_t sum, const uint32_t *scales, int32
     return qdsl_code(sum, scale, codes);
 }
 
-/* Codes of `count` channels of two pixels from their sums, [2][4]. */
+/* Codes of `count` channels of two pixels from their sums, [2][4]. What is read is held here, since what is written could
+   be it for all that the compiler knows. */
 QDSL_INLINE void qdsl_put_codes(int8_t *const out[2], const int32_t sums[8], const uint32_t *scales, int32_t count,
                                 const struct qdsl_codes *codes, enum qdsl_rounding rounding)
 {
-    for (int32_t i = 0; i < count; i++)
-        for (int32_t pixel = 0; pixel < 2; pixel++)
-            out[pixel][i] = (int8_t)qdsl_channel_code(sums[4 * pixel + i], scales, i, codes, rounding);
+    struct qdsl_codes own = *codes;
+    int8_t *first = out[0], *second = out[1];
+    for (int32_t i = 0; i < count; i++) {
+        int32_t sum = sums[i], other = sums[4 + i];
+        uint32_t scale[2] = {scales[rounding == QDSL_FIXED ? 2 * i : i], scales[rounding == QDSL_FIXED ? 2 * i + 1 : i]};
+        first[i] = (int8_t)qdsl_channel_code(sum, scale, 0, &own, rounding);
+        second[i] = (int8_t)qdsl_channel_code(other, scale, 0, &own, rounding);
+    }
 }
