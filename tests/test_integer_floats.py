@@ -172,7 +172,7 @@ def test_float_averages(counts_pads: bool) -> None:
     )
     close(one(node, AveragePool("n", ("x",), "y", window, counts_pads), X), 1e-6)
     whole = helper.make_node("GlobalAveragePool", ["x"], ["y"])
-    close(one(whole, AveragePool("n", ("x",), "y", None), X), 1e-6)
+    close(one(whole, AveragePool("n", ("x",), "y", None), X), 0)
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS.keys() - {"Swish", "Clip", "GeluTanh"}))

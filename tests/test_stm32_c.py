@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from c_mutants import MUTANTS
 from c_zoo import Zoo, by_themselves, over_inputs, placed
+from float_mutants import DYNAMIC_MUTANTS, FLOAT_MUTANTS
 from integer_models import Net, crack_model, crack_pictures
 from kernel_tools import FILES
 
@@ -209,6 +210,6 @@ def test_a_reshape_in_place_is_no_step_and_one_elsewhere_is(tmp_path: Path) -> N
 
 
 def test_a_mistake_is_planted_in_every_kernel_that_no_other_test_plants_one_in() -> None:
-    planted = {file for file, *_ in MUTANTS}
+    planted = {file for file, *_ in (*MUTANTS, *FLOAT_MUTANTS, *DYNAMIC_MUTANTS)}
     shared = {"common.h", "binary.h"}  # what mistakes in the kernels that use them show
     assert {path.name for path in KERNELS.glob("*.h")} - planted - shared <= set(FILES)

@@ -175,7 +175,8 @@ class AveragePool(Op):
     QLinearAveragePool and QLinearGlobalAveragePool compute them, then clipped:
     - with a window: the values f32((x - x_zero) * x_scale) added in float32, row by row of the window, v;
       rint(f32(f32(f32(v / n) / y_scale) + y_zero));
-    - the whole plane: rint(f32(f32(sum (x - x_zero)) * f32(x_scale / f32(y_scale * n)))) + y_zero."""
+    - the whole plane: rint(f32(f32(sum (x - x_zero)) * f32(x_scale / f32(y_scale * n)))) + y_zero.
+    Floats of the whole plane are added as `qdsl.integer.interpret_pools.plane_mean` says."""
 
     window: Window | None
     counts_pads: bool = False

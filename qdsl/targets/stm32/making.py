@@ -11,14 +11,16 @@ import onnx
 from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.integer.lower import lower
 from qdsl.integer.lower_errors import LoweringError
-from qdsl.integer.records import IntegerGraph
+from qdsl.integer.records import IntegerGraph, Op
 from qdsl.lang.recipe import InputSpec
 from qdsl.targets.stm32.asked import Asked
 from qdsl.targets.stm32.c.calls import call_of
 from qdsl.targets.stm32.c.example import levels_of
 from qdsl.targets.stm32.c.records import Call, Placed, Wish
 from qdsl.targets.stm32.c.writing import CFiles, write_c
-from qdsl.targets.stm32.memory.planning import plan
+from qdsl.targets.stm32.placing import fitted
+
+BESIDE = 9 << 10  # bytes of the largest memory that are no arena: the stack, where there is no other, and what is small
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +48,17 @@ def make_c(
     """Write the C of `graph` into `folder`; `inputs` are the recipe's, for the example beside it. Without a board there
     is room for everything. Raises QdslError stm32-no-form for an operator that no kernel computes."""
     wish = Wish(wanted.optimize, wanted.rounding)
-    room = wanted.board.largest.bytes if wanted.board is not None else None
-    placed = plan(graph, _calls(graph, wish, span), wish, room)
+    room = wanted.board.largest.bytes - BESIDE if wanted.board is not None else None
+    placed = fitted(graph, wish, room, lambda op: _call(op, graph, wish, span))
     levels = levels_of(_spec(graph, inputs), graph.tensors[graph.inputs[0]]) if graph.inputs else None
     return MadeC(graph, placed, write_c(graph, placed, folder, levels=levels))
 
 
-def _calls(graph: IntegerGraph, wish: Wish, span: Span | None) -> list[Call]:
-    found = []
-    for op in graph.ops:
-        try:
-            found.append(call_of(op, graph, wish))
-        except ValueError as error:
-            raise _no_form(f"no C computes `{op.node[:80]}`", str(error), span) from None
-    return found
+def _call(op: Op, graph: IntegerGraph, wish: Wish, span: Span | None) -> Call:
+    try:
+        return call_of(op, graph, wish)
+    except ValueError as error:
+        raise _no_form(f"no C computes `{op.node[:80]}`", str(error), span) from None
 
 
 def _spec(graph: IntegerGraph, specs: Iterable[InputSpec]) -> InputSpec | None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from qdsl.integer.records import Dequantize, DynamicQuantize, IntegerGraph, Op, Quantize
+from qdsl.integer.records import Conv, Dense, Dequantize, DynamicQuantize, IntegerGraph, Op, Quantize
 from qdsl.spec.plan import Plan, Prediction
 from qdsl.targets.results import KernelCount, Mismatch
 
@@ -25,13 +25,14 @@ class Real:
 
 
 def computed(graph: IntegerGraph) -> dict[str, Real]:
-    """By the node's name in the file. A node of which nothing is left, since it only says how others lie in memory, is
-    not among them."""
+    """By the node's name in the file. What is fused into products of what is quantized at run time is done to
+    floats. A node of which nothing is left, since it only says how others lie in memory, is not among them."""
     found: dict[str, Real] = {}
     for op in graph.ops:
         if not isinstance(op, _BETWEEN):
             runs = _kind(graph, op)
-            found.update(dict.fromkeys(op.fused, Real(runs, fused=True)))
+            dynamic = isinstance(op, Conv | Dense) and len(op.inputs) == 2
+            found.update(dict.fromkeys(op.fused, Real(FLOAT if dynamic else runs, fused=True)))
             found[op.node] = Real(runs, fused=False)
     return found
 

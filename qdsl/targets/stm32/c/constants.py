@@ -39,6 +39,8 @@ def parameters(call: Call, index: int, constants: Constants) -> tuple[str, str]:
         if isinstance(value, Constant):
             comment = f"{call.op.node or call.op.output}: {key}"
             text = constants.name_of(value, f"network_{index}_{key}", comment)
+        elif isinstance(value, str):
+            text = value
         elif value is None:
             text = "NULL"
         elif isinstance(value, float):

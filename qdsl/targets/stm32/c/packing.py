@@ -86,7 +86,7 @@ def strip_words(weight: Array, constants: Constant) -> Constant:
     return Constant("uint32_t", np.concatenate([beside[:, :FOUR], words, beside[:, FOUR:]], axis=1))
 
 
-def _per_group(values: Array, groups: int) -> Array:
+def per_group(values: Array, groups: int) -> Array:
     """[groups, Cout / groups up to 4, ...] of [Cout, ...]."""
     parts = values.reshape(groups, -1, *values.shape[1:])
     filled = np.zeros((groups, up(parts.shape[1], FOUR), *parts.shape[2:]), values.dtype)
@@ -109,7 +109,7 @@ def channel_constants(bias: Array, to: Requantize, groups: int, rounding: Litera
         words = np.ascontiguousarray(scale).view(np.uint32).reshape(-1, 1)
     else:
         words = np.array([multiplier(float(one)) for one in scale], np.int32).view(np.uint32)
-    blocks = (_per_group(part, groups) for part in (bias.view(np.uint32).reshape(-1, 1), words))
+    blocks = (per_group(part, groups) for part in (bias.view(np.uint32).reshape(-1, 1), words))
     fours = (block.reshape(-1, FOUR * block.shape[2]) for block in blocks)
     return Constant("uint32_t", np.concatenate(list(fours), axis=1))
 

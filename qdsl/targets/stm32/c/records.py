@@ -41,9 +41,9 @@ class Constant:
 @dataclass(frozen=True, slots=True)
 class Call:
     """How C computes one operator. `kernel` is the C function and `rows` whether it is a row kernel; `struct` is the C
-    type of its parameters, and `parameters` the values of the fields by name, in order: numbers, or constants, to
-    which the field points (None: NULL). `files` are the kernel sources that it needs, of `kernels/`, in the order in
-    which they are included. `scratch` is in bytes.
+    type of its parameters, and `parameters` the values of the fields by name, in order: numbers, the names of C
+    functions, or constants, to which the field points (None: NULL). `files` are the kernel sources that it needs, of
+    `kernels/`, in the order in which they are included. `scratch` is in bytes.
 
     `window` is (rows reached, stride, dilation, padding above) of a row kernel. `behind` is, per input, how many bytes
     before that input the output has to begin at least, where the two share memory; None where they may not."""
@@ -52,7 +52,7 @@ class Call:
     kernel: str
     rows: bool
     struct: str
-    parameters: tuple[tuple[str, int | float | Constant | None], ...]
+    parameters: tuple[tuple[str, int | float | str | Constant | None], ...]
     files: tuple[str, ...]
     scratch: int = 0
     window: tuple[int, int, int, int] = (1, 1, 1, 0)

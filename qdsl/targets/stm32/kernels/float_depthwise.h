@@ -1,0 +1,48 @@
+/* A convolution of float32 of each channel by itself, channels a multiple of 4, at most QDSL_FLOAT_TAPS taps. A row kernel.
+   Weights are [channels / 4][taps][4]; `bias` may be NULL. */
+#define QDSL_FLOAT_TAPS 49
+
+struct qdsl_float_depthwise_parameters {
+    const float *weights;
+    const float *bias;
+    float low;
+    float high;
+    int32_t width;
+    int32_t channels;
+    int32_t out_width;
+    int32_t reach;  /* rows of the window, */
+    int32_t kernel; /* and columns, */
+    int32_t step;   /* so far apart */
+    int32_t stride;
+    int32_t left; /* columns of padding */
+};
+
+static QDSL_APART void qdsl_float_depthwise(const void *parameters, const void *const *rows, void *out, void *scratch)
+{
+    const struct qdsl_float_depthwise_parameters *p = parameters;
+    const float *taps[QDSL_FLOAT_TAPS];
+    uint8_t places[QDSL_FLOAT_TAPS];
+    int32_t count = p->reach * p->kernel;
+    float *to = out;
+    (void)scratch;
+    for (int32_t x = 0; x < p->out_width; x++, to += p->channels) {
+        const float *weights = p->weights;
+        int32_t there = 0;
+        for (int32_t i = 0, place = 0; i < p->reach; i++)
+            for (int32_t k = 0, at = x * p->stride - p->left; k < p->kernel; k++, at += p->step, place++)
+                if (rows[i] != NULL && at >= 0 && at < p->width) {
+                    places[there] = (uint8_t)(4 * place);
+                    taps[there++] = (const float *)rows[i] + at * p->channels;
+                }
+        for (int32_t c = 0; c < p->channels; c += 4, weights += 4 * count) {
+            float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+            for (int32_t tap = 0; tap < there; tap++) {
+                const float *a = taps[tap] + c, *w = weights + places[tap];
+                for (int32_t i = 0; i < 4; i++)
+                    sums[i] = qdsl_more(a[i], w[i], sums[i]);
+            }
+            for (int32_t i = 0; i < 4; i++)
+                to[c + i] = qdsl_within(sums[i] + (p->bias != NULL ? p->bias[c + i] : 0.0f), p->low, p->high);
+        }
+    }
+}
