@@ -77,6 +77,11 @@ NODES: dict[str, tuple[Callable[[Small], str], str, str]] = {
         "ReduceMean",
         "only the mean over all but one axis",
     ),
+    "sums that pass int32": (
+        lambda n: n.pair(n.op("Conv", n.pair("x"), n.weight(2, 4, 1, 1), n.constant([0.0, 1.1e6]))),
+        "Conv",
+        "its sums may reach 2147",
+    ),
     "places of maxima": (
         lambda n: n.op("Cast", n.op("MaxPool", "x", kernel_shape=[2, 2], outputs=2) + "_1", to=1),
         "MaxPool",

@@ -10,7 +10,7 @@ import numpy as np
 
 from qdsl.graph.view import NodeView
 from qdsl.integer.lower_layout import CHANNELS_LAST, Shape, identity
-from qdsl.integer.lower_sums import float_bias, rows
+from qdsl.integer.lower_sums import float_bias, rows, within_int32
 from qdsl.integer.lower_values import Array, At, Const, Packed, Pending, RunInts, RunScale, RunSums, RunZero, Writing
 from qdsl.integer.lower_windows import plane, spatial, window_of
 from qdsl.integer.lower_work import Work
@@ -19,6 +19,7 @@ from qdsl.integer.records import Conv, Dense, DynamicQuantize, Floats
 _INT32 = 6  # TensorProto.INT32
 _FLOAT = 1
 _INT8, _UINT8 = 3, 2
+_UINT8_MOST = 255
 
 Adding = Callable[[Floats, Writing], At]
 
@@ -110,6 +111,7 @@ def conv_integer(work: Work, node: NodeView) -> None:
     at = spatial(work, value.at, node)
     window = window_of(work, node, at.shape, weight.shape[2:])
     kernels = np.ascontiguousarray(weight.transpose(CHANNELS_LAST), np.int8)
+    within_int32(work, node, kernels, None, _UINT8_MOST)
     groups = node.attrs.get("group", 1)
     assert isinstance(groups, int)
 
@@ -126,6 +128,7 @@ def matmul_integer(work: Work, node: NodeView) -> None:
     value, weight, shape = _data(work, node), _weight(work, node), work.shape(node)
     if weight.ndim != 2:
         raise work.no(node, f"its constant has {weight.ndim} axes: only a matrix has a kernel here")
+    within_int32(work, node, weight.T, None, _UINT8_MOST)
     at, matrix = rows(work, node, value.at, np.ascontiguousarray(weight.T, np.int8))
 
     def add(to: Floats, writing: Writing) -> At:

@@ -166,6 +166,16 @@ def product_scale(x: float, weight: Array) -> Array:
     return np.asarray(np.float32(x) * weight, np.float32)
 
 
+def within_int32(work: Work, node: NodeView, weight: Array, bias: Array | None, reach: int) -> Array | None:
+    """`bias`, once it is known that no sum of products with integers of at most `reach` passes int32."""
+    largest = np.abs(weight.reshape(len(weight), -1).astype(np.int64)).sum(axis=1) * reach
+    if bias is not None:
+        largest = largest + np.abs(bias.astype(np.int64))
+    if largest.size and largest.max() > _INT32[1]:
+        raise work.no(node, f"its sums may reach {int(largest.max())}, and int32 ends at {_INT32[1]}")
+    return bias
+
+
 Adding = Callable[[Array | None, Requantize | Floats, Writing, At], None]
 
 
@@ -173,12 +183,13 @@ def _sums(work: Work, node: NodeView, x: Encoding, factor: Factor, out: At, add:
     """A pending operator of integer sums. `out` has shape and order of what it writes, `add` adds the operator."""
     assert factor.scale is not None
     steps, channels, shape = product_scale(x.scale, factor.scale), len(factor.values), work.shape(node)
+    reach = max(_INT8[1] - x.zero, x.zero - _INT8[0])
 
     def ints(encoding: Encoding, writing: Writing) -> At:
         scale = np.asarray(steps / np.float32(encoding.scale), np.float32)
         made = work.graph.tensor(writing.name, out.shape, out.axes, "int8", encoding)
         to = Requantize(scale, int(writing.low), int(writing.high))
-        add(int_bias(factor.bias, steps, channels), to, writing, made)
+        add(within_int32(work, node, factor.values, int_bias(factor.bias, steps, channels), reach), to, writing, made)
         return work.graph.reshaped(made, shape, node.name)
 
     def floats(writing: Writing) -> At:
@@ -186,7 +197,8 @@ def _sums(work: Work, node: NodeView, x: Encoding, factor: Factor, out: At, add:
         stored = isinstance(factor.bias, Packed)
         bias = None if stored else float_bias(factor.bias, channels)
         to = Floats(steps, bias, writing.low, writing.high)
-        add(int_bias(factor.bias, steps, channels) if stored else None, to, writing, made)
+        whole = int_bias(factor.bias, steps, channels) if stored else None
+        add(within_int32(work, node, factor.values, whole, reach), to, writing, made)
         return work.graph.reshaped(made, shape, node.name)
 
     def biased(bias: Const | Packed) -> Pending | None:
