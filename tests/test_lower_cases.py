@@ -379,6 +379,19 @@ def test_integers_at_the_ends() -> None:
     assert np.array_equal(steps.astype(np.float32), fused(proto, floats)[y])
 
 
+def test_an_output_that_is_left_in_floats_stays_so_beside_integers() -> None:
+    """As where the last layer writes its sums as floats."""
+    net = Small(1, 3, 6, 6)
+    y = net.op("Conv", net.pair("x", 0.05, 3), net.weight(4, 3, 3, 3))
+    proto = net.proto(y)
+    graph = lower(proto, "small", "int8")
+    assert (graph.tensors["x"].dtype, graph.tensors[y].dtype) == ("int8", "float32") and kinds(graph) == {"Conv": 1}
+    codes = some_feeds(Small(1, 3, 6, 6, kind=TensorProto.INT8).proto("x"), 0)
+    floats = {"x": ((codes["x"] - np.float32(3)) * np.float32(0.05)).astype(np.float32)}
+    want = fused(proto, floats)[y]
+    assert np.abs(interpreted(graph, codes)[y] - want).max() <= 1e-6 * np.abs(want).max()
+
+
 def test_integers_at_the_ends_of_what_is_moved_there() -> None:
     net = Small(1, 6, 6, 3)
     y = net.pair(net.op("Transpose", "x", perm=[0, 3, 1, 2]), 0.05, 3)

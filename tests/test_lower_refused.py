@@ -161,13 +161,6 @@ def test_an_input_that_is_read_in_floats_cannot_be_integers(reader: str) -> None
     assert error.operator == "input `x`" and error.reason.startswith("it cannot be int8: it is read by")
 
 
-def test_an_output_of_floats_cannot_be_integers() -> None:
-    net = Small(1, 4)
-    y = net.op("Sqrt", net.pair("x"))
-    error = refusal(net.proto(y), io=True)
-    assert error.operator == f"output `{y}`" and error.reason.startswith("it cannot be int8")
-
-
 @pytest.mark.parametrize("first", few_of(range(0, 2000, 40), 1))
 def test_graphs_that_were_damaged_are_lowered_or_refused(first: int) -> None:
     """Links, shapes, attributes, types and operators changed at will: never another exception."""

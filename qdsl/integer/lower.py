@@ -30,7 +30,8 @@ def lower(model: onnx.ModelProto, name: str, io: Literal["int8"] | None = None) 
     The batch is 1: a free first dim of an input is set to that. What is uint8 in the file is int8 here: each integer
     and its zero point less 128, those of inputs and outputs, too; so Add, Mul and means, which have zero points in
     their float32, may differ at ties from what a runtime makes of uint8, by a step. `io` "int8": inputs are what the
-    QuantizeLinear nodes that read them write, outputs what the DequantizeLinear nodes that write them read.
+    QuantizeLinear nodes that read them write, outputs what the DequantizeLinear nodes that write them read; an output
+    that is left in floats stays so.
 
     Raises LoweringError for what has no form there, and QdslError for what is no model (`qdsl.graph.from_proto`)."""
     work = Work(File(model))

@@ -121,10 +121,6 @@ def _lying(work: Work, name: str, integers: bool) -> At:
         return value.at
     if integers and isinstance(value, Of) and not value.steps:
         return value.at
-    if integers:
-        raise LoweringError(
-            "", f"output `{name[:80]}`", "it cannot be int8: no DequantizeLinear of activations writes it"
-        )
     if isinstance(value, Pending):
         return work.written(name, value)
     if isinstance(value, Floats | Of):
