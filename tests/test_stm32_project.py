@@ -95,6 +95,15 @@ def test_the_example_reads_a_picture_and_tells_the_outputs(tmp_path: Path) -> No
     assert subprocess.run(["build/network", short], cwd=tmp_path, capture_output=True, check=False).returncode == 1
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(host.compiler() is None or shutil.which("cmake") is None, reason="no C compiler, or no cmake")
+def test_cmake_builds_the_library_and_the_example(tmp_path: Path) -> None:
+    example(tmp_path)
+    subprocess.run(["cmake", "-S", ".", "-B", "out"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", "out"], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "out" / "libnetwork.a").exists() and (tmp_path / "out" / "example").exists()
+
+
 @pytest.mark.board
 @pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="no arm-none-eabi-gcc")
 def test_the_makefile_builds_for_boards(tmp_path: Path) -> None:

@@ -22,13 +22,14 @@ class Constants:
     _names: dict[tuple[str, bytes], str] = field(default_factory=dict)
 
     def name_of(self, constant: Constant, wanted: str, comment: str) -> str:
-        """The C name of an array: that of an equal one, or `wanted`, which is defined with a comment."""
+        """The C name of an array: that of an equal one, or `wanted`, which is defined with a comment (as `told` gives
+        names)."""
         data = np.ascontiguousarray(constant.values).tobytes()
         key = constant.ctype, data
         if key not in self._names:
             self._names[key] = wanted
             self.sizes[wanted] = len(data)
-            self.text.append(f"/* {told(comment)} */\n{array(wanted, constant)}")
+            self.text.append(f"/* {comment} */\n{array(wanted, constant)}")
         return self._names[key]
 
 
@@ -37,7 +38,7 @@ def parameters(call: Call, index: int, constants: Constants) -> tuple[str, str]:
     fields = []
     for key, value in call.parameters:
         if isinstance(value, Constant):
-            comment = f"{call.op.node or call.op.output}: {key}"
+            comment = f"{told(call.op.node or call.op.output)}: {key}"
             text = constants.name_of(value, f"network_{index}_{key}", comment)
         elif isinstance(value, str):
             text = value
@@ -60,5 +61,5 @@ def stored_inputs(graph: IntegerGraph, calls: tuple[Call, ...], constants: Const
         values = graph.constants[name]
         ctype = "float" if values.dtype == np.float32 else CTYPES[str(values.dtype)]
         constant = Constant(ctype, values)  # type: ignore[arg-type]
-        found[name] = constants.name_of(constant, f"network_constant_{number}", name)
+        found[name] = constants.name_of(constant, f"network_constant_{number}", told(name))
     return found

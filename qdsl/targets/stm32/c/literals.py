@@ -25,7 +25,7 @@ def floating(value: float) -> str:
         return "INFINITY" if value > 0 else "-INFINITY"
     if math.isnan(value):
         raise ValueError("not a number cannot be a constant of a kernel")
-    return f"{value.hex()}f"
+    return re.sub(r"\.?0*p", "p", value.hex()) + "f"
 
 
 def unsigned(value: int) -> str:

@@ -67,7 +67,7 @@ def network_c(tables: Tables, macs: int, digest: str) -> str:
         constants="network_constants" if tables.inputs else "NULL",
         name=quoted(graph.name),
         hash=quoted(digest),
-        macs=macs,
+        macs=min(macs, 2**32 - 1),
     )
     parts = [_HEAD, *(f"{text}\n" for text in tables.parameters)]
     if tables.inputs:

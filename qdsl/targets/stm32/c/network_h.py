@@ -56,7 +56,7 @@ struct network_about {{
     const char *name;
     const char *hash; /* SHA-256 of the kernels, weights and tables, in hexadecimal digits */
     uint32_t arena;   /* bytes, as NETWORK_ARENA_BYTES */
-    uint32_t macs;    /* multiply-accumulates of convolutions and matrices */
+    uint32_t macs;    /* multiply-accumulates of convolutions and matrices, or 2^32 - 1 */
 }};
 
 /* Takes the arena over. Returns 0, or -1 where it is too small or not aligned; before that nothing else works. */

@@ -6,7 +6,7 @@ C of two shapes computes operators (docs/stm32.md):
   input that its window reaches, top first, NULL where they are padding; for an operator of several inputs one row of
   each;
 - a plane kernel computes a whole tensor, `void name(const void *parameters, void *const *at)`: `at` are its inputs,
-  its output, its scratch.
+  its outputs, its scratch.
 Row kernels run alone over a tensor or several in a pipeline, where only the rows that the next one reaches are kept.
 """
 

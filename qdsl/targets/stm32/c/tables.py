@@ -59,7 +59,7 @@ def _add(tables: Tables, step: Step, scratch: int) -> None:
         tables.parameters.append(text)
         tables.files.extend(call.files)
         names.append(name)
-    comment = told(", ".join(call.op.node or call.op.output for call in step.calls))
+    comment = ", ".join(told(call.op.node or call.op.output) for call in step.calls)
     places = f"&network_places[{len(tables.places)}]"
     if not step.calls[0].rows:
         (call,) = step.calls
