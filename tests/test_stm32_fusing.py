@@ -16,7 +16,7 @@ from memory_nets import Net
 from qdsl.targets.stm32.c.records import Placed, Step, Wish
 from qdsl.targets.stm32.c.writing import write_c
 from qdsl.targets.stm32.memory.check import check
-from qdsl.targets.stm32.memory.fusing import links
+from qdsl.targets.stm32.memory.fusing import Costs, links
 from qdsl.targets.stm32.memory.place import place
 from qdsl.targets.stm32.memory.planning import plan
 from qdsl.targets.stm32.memory.rows import behind
@@ -173,6 +173,32 @@ def test_what_others_read_or_the_graph_gives_is_kept() -> None:
     net.outputs += ["c", net.conv(net.conv(d, "e", 16), "f", 4), "e"]
     assert links(net.graph(), net.calls) == (False, False, False, True, False)
     planned(net)
+
+
+def test_what_is_read_as_a_whole_is_kept_as_a_whole() -> None:
+    """One row that every row of another tensor is multiplied by, and a plane kernel."""
+    net = Net()
+    image, small = net.image("image", 8, 8, 4), net.image("small", 1, 1, 4)
+    x = net.conv(image, "x", 4)
+    scale = net.conv(small, "scale", 4, kernel=1)
+    net.tensor("scaled", (1, 8, 8, 4))
+    net.call((x, scale), "scaled", behind=(0, None))
+    net.outputs.append(net.plane([net.plane(["scaled"], "p", (1, 8, 8, 4))], "q", (1, 4)))
+    assert links(net.graph(), net.calls) == (False, False, False, False)
+    planned(net)
+
+
+def test_what_a_step_holds_at_least() -> None:
+    """An output shares memory with an input that nobody reads later, and with no other."""
+    net = Net()
+    image = net.image("image", 4, 4, 4)
+    for name in ("a", "b"):
+        net.tensor(name, (1, 4, 4, 4))
+        net.call((image,), name, behind=(0,), scratch=12)
+    net.outputs.append(net.add("a", "b", "sum"))
+    costs = Costs(net.graph(), net.calls)
+    assert [costs.of(at, at) for at in range(3)] == [64 + 64 + 12, 64 + 64 + 12, 64 + 64]
+    assert costs.outside() == 64
 
 
 def test_a_longer_pipeline_is_found_where_the_shorter_cannot_be_placed() -> None:

@@ -70,6 +70,13 @@ def test_no_plan_is_smaller(problem: Problem) -> None:
     assert holds(problem, arena.addresses)
 
 
+def test_what_shares_memory_is_bounded_by_how_near_it_may_lie() -> None:
+    """An output 8 bytes before one input, or 4 before the other, beside something else."""
+    sizes = {"out": 40, "first": 40, "second": 40, "beside": 24}
+    problem = Problem(tuple(Buffer(name, size, 0, 0) for name, size in sizes.items()), {(0, 1): 8, (0, 2): 4})
+    assert bound_of(problem) == 4 + 40 + 40 + 24 == arrange(problem, Effort(EFFORT)).size
+
+
 def drawn(seed: int, count: int, steps: int) -> Problem:
     """Short-lived buffers of all sizes, some of which may share memory: what a first guess seldom packs best."""
     chance = random.Random(seed)
@@ -91,6 +98,14 @@ def test_guesses_are_improved_and_proven() -> None:
     assert guessed.size > arena.size == arena.bound
     assert holds(problem, arena.addresses)
     assert guessed.bound <= arena.bound
+
+
+@pytest.mark.parametrize("seed", [159, 444, 482, 490])
+def test_where_guesses_are_above_the_best_it_is_found(seed: int) -> None:
+    problem = drawn(seed, 7, 5)
+    arena, least = arrange(problem, Effort(EFFORT)), smallest(problem)
+    assert arrange(problem, Effort(0)).size > least
+    assert (arena.size, arena.bound) == (least, least)
 
 
 def test_without_effort_the_gap_is_told() -> None:

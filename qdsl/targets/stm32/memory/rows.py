@@ -110,6 +110,6 @@ def _distance(graph: IntegerGraph, step: Step, call: Call, name: str, following:
 
 
 def _in_place(graph: IntegerGraph, call: Call, index: int) -> bool:
-    """Whether a row may be written over the row that it is computed of."""
+    """Whether a call of several inputs, one row of each, may write a row over the one that it is computed of."""
     same = row_of(graph.tensors[call.op.inputs[index]]) == row_of(graph.tensors[call.op.output])
-    return same and call.window == (1, 1, 1, 0) and call.behind[index : index + 1] == (0,)
+    return same and call.behind[index : index + 1] == (0,)
