@@ -163,6 +163,21 @@ def test_an_inverted_residual_is_computed_in_place() -> None:
     assert check(net.graph(), replace(placed, tensors={**placed.tensors, "sum": placed.tensors["image"] + 4}))
 
 
+@pytest.mark.parametrize(("distance", "at"), [(None, 0), (16, 0), (0, 4)])
+def test_a_row_over_the_one_that_it_is_computed_of_is_found(distance: int | None, at: int) -> None:
+    """Where the last call may not work in place, or the row begins after the other."""
+    net = Net()
+    image = net.image("image", 1, 4, 4)
+    x = net.conv(image, "x", 4, kernel=1)
+    net.outputs.append(net.add(image, x, "sum"))
+    (first, last), graph = net.calls, net.graph()
+    placed = replace(place(graph, [Step((first, last))]), tensors={"image": 0, "sum": 0})
+    assert not check(graph, placed)
+    changed = Step((first, replace(last, behind=(distance, 0))))
+    wrong = replace(placed, steps=(changed,), tensors={"image": 0, "sum": at}, rings={"x": (64, 1)}, size=80)
+    assert [fault.what for fault in check(graph, wrong)] == ["lies where a row of sum is written"]
+
+
 def test_what_others_read_or_the_graph_gives_is_kept() -> None:
     net = Net()
     image = net.image("image", 8, 8, 4)

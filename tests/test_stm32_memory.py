@@ -217,6 +217,17 @@ def test_scratch_is_nobodys() -> None:
         assert check(net.graph(), replace(placed, scratch=(at,)))
 
 
+def test_scratch_over_what_is_needed_later_is_found() -> None:
+    net = memory_nets.Net()
+    image = net.image("image", 4, 4, 4)
+    kept = net.plane([image], "kept", (1, 64))
+    net.outputs.append(net.plane([net.plane([image], "other", (1, 64), scratch=40), kept], "out", (1, 64)))
+    placed = planned(net)
+    assert not check(net.graph(), placed)
+    over = replace(placed, scratch=(0, placed.tensors["kept"], 0))
+    assert [fault.tensor for fault in check(net.graph(), over)] == ["kept"]
+
+
 def test_what_lies_outside_is_found() -> None:
     net = memory_nets.resnet8()
     placed = planned(net)
