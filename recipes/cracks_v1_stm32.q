@@ -23,11 +23,11 @@ quantize static {
 improve { bias_correct }
 
 target stm32 {
-  device   "STM32H7B3I-DK"
+  device "STM32H7B3I-DK"
   optimize ram
-  io       int8
+  io int8
   require flash <= 242 KB
-  require ram   <= 205 KB
+  require ram <= 205 KB
 }
 
 evaluate classification on val {

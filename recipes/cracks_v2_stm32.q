@@ -23,11 +23,11 @@ quantize static {
 improve { bias_correct }
 
 target stm32 {
-  device   "STM32H7B3I-DK"
+  device "STM32H7B3I-DK"
   optimize ram
-  io       int8
+  io int8
   require flash <= 780 KB
-  require ram   <= 260 KB
+  require ram <= 260 KB
 }
 
 evaluate classification on val {

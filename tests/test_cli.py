@@ -361,8 +361,8 @@ def test_json_of_passes_and_targets(capsys: pytest.CaptureFixture[str]) -> None:
     passes = parsed(capsys, "passes")
     assert [sorted(each) for each in passes] == [["name", "summary"]] * len(passes)
     assert "fold_batchnorm" in [each["name"] for each in passes]
-    ort, tensorrt = parsed(capsys, "targets")
-    assert {"name", "title", "table"} <= set(ort) == set(tensorrt)
+    ort, stm32, tensorrt = parsed(capsys, "targets")
+    assert {"name", "title", "table"} <= set(ort) == set(stm32) == set(tensorrt)
     rows = parsed(capsys, "targets", "ort")
     assert all({"row", "ops", "kind", "kernel", "because"} <= set(row) for row in rows)
     assert "conv" in [row["row"] for row in rows]

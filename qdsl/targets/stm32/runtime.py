@@ -14,7 +14,7 @@ from qdsl.rewrite import Trace
 from qdsl.spec.plan import BiasPlan, Flag, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets.base import Lack, Misread, Refusal
 from qdsl.targets.lowerings import foreseen
-from qdsl.targets.onnx_size import predicted_bytes
+from qdsl.targets.onnx_size import kept_floats, predicted_bytes
 from qdsl.targets.results import Product
 from qdsl.targets.stm32.lacking import lacks
 from qdsl.targets.stm32.predict_dynamic import predict_dynamic
@@ -78,7 +78,8 @@ class Stm32Runtime:
 
             tensors = {tensor.tensor: tensor for tensor in plan.tensors}
             return predicted_dynamic_bytes(view, float_bytes, tensors, weights) + carried
-        return max(0, predicted_bytes(view, float_bytes, plan.tensors, weights, plan.biases)) + carried
+        whole = predicted_bytes(view, float_bytes, plan.tensors, weights, plan.biases)
+        return max(0, whole + kept_floats(view, weights, ())) + carried
 
     def foresees(self, plan: Plan, view: GraphView, capability: Capability) -> Trace:
         return foreseen(view, plan, capability)
