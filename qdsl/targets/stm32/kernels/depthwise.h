@@ -22,15 +22,74 @@ struct qdsl_depthwise_parameters {
     int32_t high;
 };
 
-/* The weights of four channels for two taps. */
-QDSL_INLINE const int8_t *qdsl_weights(const int8_t *at, uint32_t w[4], enum qdsl_stored stored)
-{
-    for (int32_t i = 0; i < 4; i++) {
-        uint32_t word = qdsl_word(at + 4 * (stored == QDSL_WORDS ? i : i / 2));
-        w[i] = stored == QDSL_WORDS ? word : i & 1 ? qdsl_odd(word) : qdsl_even(word);
+#if QDSL_DSP
+/* Sums of four channels, from `channel` on, of the taps that lie at `taps`, two by two until `end`. Sums stay in r0-r3; r4
+   points to taps, r5 is the channel, lr points to weights, which come in r10 and r11. */
+#define QDSL_TWO_WEIGHTS_WORDS                                                                                         \
+    "ldrd r10, r11, [lr], #8\n\t"
+#define QDSL_TWO_WEIGHTS_BYTES                                                                                         \
+    "ldr r11, [lr], #4\n\t"                                                                                            \
+    "sxtb16 r10, r11\n\t"                                                                                              \
+    "sxtb16 r11, r11, ror #8\n\t"
+#define QDSL_TAP_SUMS(name, two_weights)                                                                               \
+    static QDSL_NAKED void name(QDSL_UNREAD const int8_t *const *taps, QDSL_UNREAD const int8_t *const *end,           \
+                                QDSL_UNREAD int32_t channel, QDSL_UNREAD const uint32_t *constants,                    \
+                                QDSL_UNREAD const int8_t *weights, QDSL_UNREAD int32_t *sums)                          \
+    {                                                                                                                  \
+        __asm__("push {r4-r11, lr}\n\t"                                                                                \
+                "ldr lr, [sp, #36]\n\t"                                                                                \
+                "mov r12, r1\n\t"                                                                                      \
+                "mov r4, r0\n\t"                                                                                       \
+                "mov r5, r2\n\t"                                                                                       \
+                "ldm r3, {r0-r3}\n"                                                                                    \
+                "1:\n\t"                                                                                               \
+                "ldrd r6, r7, [r4], #8\n\t"                                                                            \
+                "ldr r6, [r6, r5]\n\t"                                                                                 \
+                "ldr r7, [r7, r5]\n\t" two_weights                                                                     \
+                "pkhbt r8, r6, r7, lsl #16\n\t"                                                                        \
+                "pkhtb r7, r7, r6, asr #16\n\t"                                                                        \
+                "sxtb16 r6, r8\n\t"                                                                                    \
+                "sxtb16 r8, r8, ror #8\n\t"                                                                            \
+                "smlad r0, r6, r10, r0\n\t"                                                                            \
+                "smlad r1, r8, r11, r1\n\t" two_weights                                                                \
+                "sxtb16 r6, r7\n\t"                                                                                    \
+                "sxtb16 r7, r7, ror #8\n\t"                                                                            \
+                "smlad r2, r6, r10, r2\n\t"                                                                            \
+                "smlad r3, r7, r11, r3\n\t"                                                                            \
+                "cmp r4, r12\n\t"                                                                                      \
+                "bne 1b\n\t"                                                                                           \
+                "ldr r8, [sp, #40]\n\t"                                                                                \
+                "stm r8, {r0-r3}\n\t"                                                                                  \
+                "pop {r4-r11, pc}\n\t");                                                                               \
     }
-    return at + (stored == QDSL_WORDS ? 16 : 8);
+QDSL_TAP_SUMS(qdsl_tap_sums_words, QDSL_TWO_WEIGHTS_WORDS)
+QDSL_TAP_SUMS(qdsl_tap_sums_bytes, QDSL_TWO_WEIGHTS_BYTES)
+#else
+QDSL_INLINE void qdsl_plain_tap_sums(const int8_t *const *taps, const int8_t *const *end, int32_t channel,
+                                     const uint32_t *constants, const int8_t *weights, int32_t *sums,
+                                     enum qdsl_stored stored)
+{
+    memcpy(sums, constants, 16);
+    for (; taps != end; taps += 2, weights += stored == QDSL_WORDS ? 16 : 8)
+        for (int32_t i = 0; i < 4; i++) {
+            int32_t first = taps[0][channel + i] * qdsl_plain_weight(weights, i, 0, stored);
+            int32_t second = taps[1][channel + i] * qdsl_plain_weight(weights, i, 1, stored);
+            sums[i] = (int32_t)((uint32_t)sums[i] + (uint32_t)first + (uint32_t)second);
+        }
 }
+
+static QDSL_APART void qdsl_tap_sums_words(const int8_t *const *taps, const int8_t *const *end, int32_t channel,
+                                           const uint32_t *constants, const int8_t *weights, int32_t *sums)
+{
+    qdsl_plain_tap_sums(taps, end, channel, constants, weights, sums, QDSL_WORDS);
+}
+
+static QDSL_APART void qdsl_tap_sums_bytes(const int8_t *const *taps, const int8_t *const *end, int32_t channel,
+                                           const uint32_t *constants, const int8_t *weights, int32_t *sums)
+{
+    qdsl_plain_tap_sums(taps, end, channel, constants, weights, sums, QDSL_BYTES);
+}
+#endif
 
 /* One pixel, whose taps lie at `taps`, two by two until `end`. */
 QDSL_INLINE void qdsl_depthwise_pixel(const struct qdsl_depthwise_parameters *p, const int8_t *const *taps,
@@ -40,20 +99,15 @@ QDSL_INLINE void qdsl_depthwise_pixel(const struct qdsl_depthwise_parameters *p,
     struct qdsl_codes codes = {p->zero, p->low, p->high};
     const int8_t *weights = p->weights;
     const uint32_t *constants = p->constants;
-    for (int32_t c = 0; c < p->channels; c += 4, constants += rounding == QDSL_FIXED ? 12 : 8) {
-        int32_t a[4];
-        memcpy(a, constants, sizeof a);
-        for (const int8_t *const *tap = taps; tap != end; tap += 2) {
-            uint32_t first = qdsl_word(tap[0] + c), second = qdsl_word(tap[1] + c), w[4];
-            uint32_t low = qdsl_lows(first, second), high = qdsl_highs(first, second);
-            weights = qdsl_weights(weights, w, stored);
-            a[0] = qdsl_smlad(qdsl_even(low), w[0], a[0]);
-            a[1] = qdsl_smlad(qdsl_odd(low), w[1], a[1]);
-            a[2] = qdsl_smlad(qdsl_even(high), w[2], a[2]);
-            a[3] = qdsl_smlad(qdsl_odd(high), w[3], a[3]);
-        }
+    int32_t group = (int32_t)(end - taps) * (stored == QDSL_WORDS ? 8 : 4), channels = p->channels;
+    for (int32_t c = 0; c < channels; c += 4, weights += group, constants += rounding == QDSL_FIXED ? 12 : 8) {
+        int32_t sums[4];
+        if (stored == QDSL_WORDS)
+            qdsl_tap_sums_words(taps, end, c, constants, weights, sums);
+        else
+            qdsl_tap_sums_bytes(taps, end, c, constants, weights, sums);
         for (int32_t i = 0; i < 4; i++)
-            out[c + i] = (int8_t)qdsl_channel_code(a[i], constants + 4, i, &codes, rounding);
+            out[c + i] = (int8_t)qdsl_channel_code(sums[i], constants + 4, i, &codes, rounding);
     }
 }
 

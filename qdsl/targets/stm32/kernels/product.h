@@ -7,14 +7,6 @@ QDSL_INLINE int32_t qdsl_group_bytes(const struct qdsl_tile *tile, enum qdsl_sto
 }
 
 #if !QDSL_DSP
-/* A weight of a pair of inputs of four channels. */
-QDSL_INLINE int32_t qdsl_plain_weight(const int8_t *pair, int32_t channel, int32_t input, enum qdsl_stored stored)
-{
-    if (stored == QDSL_WORDS)
-        return qdsl_half(pair + 4 * channel + 2 * input);
-    return pair[4 * (channel / 2) + 2 * input + (channel & 1)];
-}
-
 /* Two channels at a time, whose sums stay in registers. */
 QDSL_INLINE void qdsl_plain_sums(const struct qdsl_tile *tile, const uint32_t *constants, const int8_t *weights,
                                  int32_t *sums, enum qdsl_stored stored)

@@ -72,6 +72,14 @@ QDSL_INLINE uint32_t *qdsl_spread(uint32_t *x, const int8_t *a, const int8_t *b,
     return x;
 }
 
+/* A weight of a pair of inputs of four channels. */
+QDSL_INLINE int32_t qdsl_plain_weight(const int8_t *pair, int32_t channel, int32_t input, enum qdsl_stored stored)
+{
+    if (stored == QDSL_WORDS)
+        return qdsl_half(pair + 4 * channel + 2 * input);
+    return pair[4 * (channel / 2) + 2 * input + (channel & 1)];
+}
+
 /* The code of channel i of four from its sum; `scales` as in constants. */
 QDSL_INLINE int32_t qdsl_channel_code(int32_t sum, const uint32_t *scales, int32_t i, const struct qdsl_codes *codes,
                                  enum qdsl_rounding rounding)
