@@ -45,9 +45,11 @@ from qdsl.findings.arithmetic import arithmetic_findings
 from qdsl.graph import load
 from qdsl.harness import emulators
 from qdsl.harness.engine_checks import EngineCheck
+from qdsl.harness.measurements import BuildFacts, Measurements, ModelFacts
 from qdsl.harness.profiles import BuildProfile, Profile
+from qdsl.harness.st_reports import StReport
 from qdsl.integer.records import Encoding, IntegerGraph, Reshape, Tensor
-from qdsl.measure import building
+from qdsl.measure import building, st_reports
 from qdsl.measure.building import TargetBuilt
 from qdsl.measure.engine_checking import faults
 from qdsl.measure.engines import sorted_out
@@ -56,6 +58,7 @@ from qdsl.provenance.records import KEY
 from qdsl.spec.engine import UNDECIDED
 from qdsl.spec.plan import PLAN_VERSION
 from qdsl.spec.plan_json import from_json, to_json
+from qdsl.stedgeai.told import Told
 from qdsl.targets.ort.emit import emit
 from qdsl.targets.results import Arithmetic, Built, Parting, Verification
 from qdsl.targets.stm32.emulated.building import BuiltC
@@ -997,6 +1000,24 @@ def two_engines(folder: Path) -> object:
     return sorted_out(paths)
 
 
+def two_runs_of_st(folder: Path) -> object:
+    """Reports of ST's tool of two versions, added at once to a build that has an artifact for it."""
+    head = "Parameters : analyze\nmacc : 10\nweights (ro) : 5 B (5 B)\n"
+    paths = [folder / "network_analyze_report.txt", folder / "network_validate_report.txt"]
+    for path, version in zip(paths, ("10.0.0", "4.0.0"), strict=True):
+        path.write_text(f"ST Edge AI Core v{version}\n{head}", encoding="utf-8")
+    facts = BuildFacts("stm32", "static", "", 0, {}, "0" * 64, 0, None, (), None, "", (), (), ())
+    model = ModelFacts("m", 0, 0, 0, 0, 17, 0, None, {})
+    build = Measurements("example", "0" * 64, model, (facts,), (), (), {}, {}, None)
+    return st_reports.taken_in(folder, build, st_reports.sorted_out(paths)[0])
+
+
+def st_overlap(folder: Path) -> None:
+    """A plan of memory of ST's in which two buffers meet."""
+    told = Told("4.0.0", overlaps=("`a` and `b` share 5 bytes in epochs 1 to 2",))
+    raise QdslError(st_reports.overlapping([StReport("example", "stm32", "0" * 64, False, {"f": "0" * 64}, told)]))
+
+
 def device_build(folder: Path) -> None:
     """As `compile --build` tells it."""
     found = TargetBuilt("tensorrt", Built(folder, "trtexec", "A10", 1.0, "`sh commands.sh build` fails"))
@@ -1013,6 +1034,8 @@ CALLS: dict[str, Setup] = {
     "rtx-capability": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", capability="sm87"),
     "engine-choice": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtz"),
     "engine-files": two_engines,
+    "st-files": two_runs_of_st,
+    "st-overlap": st_overlap,
     "engine-otherwise": engine_otherwise,
     "device-build": device_build,
     "engine-layers": lambda folder: qdsl.api.audit(folder / "model.onnx", engine=folder / "layers.json"),

@@ -10,6 +10,7 @@ from qdsl.diag import Diagnostic
 from qdsl.harness.devices import Device
 from qdsl.harness.engines import Engine
 from qdsl.harness.measurements import Measurements
+from qdsl.harness.st_reports import StReport
 from qdsl.measure.pages import write_page
 
 
@@ -17,7 +18,7 @@ from qdsl.measure.pages import write_page
 class ReportResult:
     """`path` is the page; `builds` are the measurements that it shows, in the order of the directories, budgets decided
     by devices where the recipe says so; `devices` what was measured on devices, by build, `engines` what is known of
-    engines that were built elsewhere; `diagnostics` warnings;
+    engines that were built elsewhere, `st_reports` what ST Edge AI Core said of artifacts; `diagnostics` warnings;
     `holds` is False when a `require` is broken (an undecided one does not count as passed, but breaks nothing)."""
 
     path: Path
@@ -25,6 +26,7 @@ class ReportResult:
     devices: tuple[tuple[Device, ...], ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     engines: tuple[tuple[Engine, ...], ...] = ()
+    st_reports: tuple[tuple[StReport, ...], ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -44,12 +46,13 @@ def report(
     directory, where every later report finds them; a broken budget raises nothing: see `ReportResult.holds`. Among
     them may be the files of one TensorRT engine of the build: its layers, its profile, its times, and `build.json`,
     which is found beside them; they are kept as `engines/*.json`. `device` is what to call its GPU, needed where there
-    is no `build.json`.
+    is no `build.json`. Reports of one run of ST Edge AI Core, or the folder that it wrote them to, are kept as
+    `imported/*.json`; they decide nothing.
 
     Written to `out`, by default `report.html` in the one directory, or `comparison.html` in the working directory. The
     same files give the same bytes. Raises ValueError without a directory, for `add` with several, and for `add` that is
     no list; QdslError with all that is wrong with any file: measurements-missing, measurements-file,
-    measurements-other, engine-files, plan-file, image-*, artifact-write.
+    measurements-other, engine-files, st-files, plan-file, image-*, artifact-write.
     """
     if not directories:
         raise ValueError("`report` takes at least one build directory")
@@ -69,4 +72,5 @@ def report(
         tuple(build.devices for build in made.builds),
         made.warnings,
         tuple(build.engines for build in made.builds),
+        tuple(build.st_reports for build in made.builds),
     )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from qdsl.harness.devices import Device
     from qdsl.harness.engines import Engine
     from qdsl.harness.measurements import BuildFacts
+    from qdsl.harness.st_reports import StReport
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +29,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="take in the measurements.json that `python bench.py` wrote on a device, or files of a TensorRT engine "
         "(layers.json, profile.json, times.json, or their folder), and decide the budgets by it (may be repeated; exit "
-        "4 for a broken budget)",
+        "4 for a broken budget); or reports of ST Edge AI Core (network_c_info.json, network_*_report.txt, or their "
+        "folder), which decide nothing",
     )
     parser.add_argument(
         "--device", metavar="NAME", help="with --add: on which GPU the engine is, where no build.json beside says it"
@@ -66,6 +68,8 @@ def _print(result: ReportResult, *, decided: bool) -> None:
             line("device", f"{device.name}   {device.target}, {counts}")
         for engine in (each for found in result.engines for each in found):
             line("engine", f"{engine.name}   {engine.target}, {_engine_words(engine)}")
+        for said in (each for found in result.st_reports for each in found):
+            line("imported", f"{said.name}   {said.target}, {_st_words(said)}")
         for found in result.builds:
             for build in found.builds:
                 print_budgets(build.budgets, build.target if len(found.builds) > 1 else "")
@@ -81,7 +85,27 @@ def _engine_words(found: Engine) -> str:
     return ", ".join(told)
 
 
+def _st_words(found: StReport) -> str:
+    from qdsl.stedgeai.told import FLOAT, INTEGER
+
+    told = found.told
+    figures = (
+        (told.flash, "bytes of flash"),
+        (told.ram, "bytes of RAM"),
+        (told.weights, "bytes of weights"),
+        (told.activations, "bytes of activations"),
+        (told.macc, "MACC"),
+    )
+    said = [f"{value:,} {what}" for value, what in figures if value is not None]
+    if told.nodes:
+        floats = told.counted(FLOAT)
+        said.append(f"{told.counted(INTEGER)} of {len(told.nodes)} nodes in integers, {floats} in floats")
+    return ", ".join(said)
+
+
 def _as_json(result: ReportResult) -> dict[str, Any]:
+    from dataclasses import asdict
+
     from qdsl.cli.output import diagnostic_json
 
     builds = [
@@ -90,8 +114,11 @@ def _as_json(result: ReportResult) -> dict[str, Any]:
             "targets": {build.target: _target(build) for build in found.builds},
             "devices": [_device(device) for device in devices],
             "engines": [_engine(engine) for engine in engines],
+            "st_reports": [{"name": said.name, **asdict(said)} for said in st_reports],
         }
-        for found, devices, engines in zip(result.builds, result.devices, result.engines, strict=True)
+        for found, devices, engines, st_reports in zip(
+            result.builds, result.devices, result.engines, result.st_reports, strict=True
+        )
     ]
     told = [diagnostic_json(each) for each in result.diagnostics]
     return {"path": str(result.path), "holds": result.holds, "builds": builds, "diagnostics": told}

@@ -12,17 +12,19 @@ from qdsl.harness import devices
 from qdsl.harness.devices import Device
 from qdsl.harness.engines import Engine
 from qdsl.harness.measurements import COSTS, BudgetFacts, BuildFacts, Measurements
-from qdsl.measure import engines
+from qdsl.measure import engines, st_reports
 from qdsl.measure.budgets import Name, Reading, cost_readings, decide, worst
 from qdsl.work.writing import write_text
 
 
 def take_in(directory: Path, build: Measurements, paths: Sequence[Path], device: str | None = None) -> None:
-    """Keep the measurements of devices in `devices/` of the build's folder, and an engine in `engines/`, whose GPU is
-    called `device`: all of them, or none. Raises QdslError with all that is wrong with any: measurements-missing,
-    measurements-file, measurements-other, engine-files, artifact-write."""
+    """Keep the measurements of devices in `devices/` of the build's folder, an engine in `engines/`, whose GPU is
+    called `device`, and what ST's tool said in `imported/`: all of them, or none. Raises QdslError with all that is
+    wrong with any: measurements-missing, measurements-file, measurements-other, engine-files, st-files,
+    artifact-write."""
     errors = Diagnostics()
-    brought, others = engines.sorted_out(paths)
+    said, rest = st_reports.sorted_out(paths)
+    brought, others = engines.sorted_out(rest)
     files = {}
     for path in others:
         try:
@@ -33,6 +35,12 @@ def take_in(directory: Path, build: Measurements, paths: Sequence[Path], device:
     if brought is not None:
         try:
             name, text = engines.taken_in(directory, build, brought, device)
+            files[name] = text
+        except QdslError as error:
+            errors.extend(error.diagnostics)
+    if said:
+        try:
+            name, text = st_reports.taken_in(directory, build, said)
             files[name] = text
         except QdslError as error:
             errors.extend(error.diagnostics)

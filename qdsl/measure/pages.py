@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl.diag import Diagnostic, Diagnostics, QdslError
-from qdsl.harness import devices, engines
+from qdsl.harness import devices, engines, st_reports
 from qdsl.measure.devices import decided, take_in
+from qdsl.measure.st_reports import overlapping
 from qdsl.report import Build, load, page
 from qdsl.work.writing import write_text
 
@@ -28,9 +29,9 @@ def write_page(
     folders: Sequence[Path], out: Path | None = None, add: Sequence[Path] = (), device: str | None = None
 ) -> Page:
     """Make the page about the builds in `folders` and write it to `out`, by default into the one folder, or beside the
-    caller. `add` are files of devices and of an engine, whose GPU is called `device`, kept in the first folder from now
-    on. Raises QdslError with all that is wrong with any file: measurements-*, engine-files, plan-file, image-*,
-    artifact-write."""
+    caller. `add` are files of devices, of an engine, whose GPU is called `device`, and of ST's tool, kept in the first
+    folder from now on. Raises QdslError with all that is wrong with any file: measurements-*, engine-files, st-files,
+    plan-file, image-*, artifact-write."""
     builds: list[Build] = []
     errors = Diagnostics()
     for folder in folders:
@@ -49,8 +50,9 @@ def write_page(
 
 
 def _with_devices(folder: Path, build: Build, warnings: Diagnostics) -> Build:
-    """The build with what devices measured of it, and what is known of its engines."""
+    """The build with what devices measured of it, what is known of its engines, and what ST's tool said of it."""
     found, left_out = devices.kept(folder, build.found)
     built, unfit = engines.kept(folder, build.found)
-    warnings.extend((*left_out, *unfit))
-    return replace(build, found=decided(build.found, found, built), devices=found, engines=built)
+    said, foreign = st_reports.kept(folder, build.found)
+    warnings.extend((*left_out, *unfit, *foreign, *overlapping(said)))
+    return replace(build, found=decided(build.found, found, built), devices=found, engines=built, st_reports=said)

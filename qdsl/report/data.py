@@ -16,6 +16,7 @@ from qdsl.harness.pictures import LONGEST
 from qdsl.harness.profiles import Profile
 from qdsl.harness.reading import read, refuse_other, require_same
 from qdsl.harness.results import FLOAT, BuildScores, Evaluation, Key
+from qdsl.harness.st_reports import StReport
 from qdsl.spec.decode import decode, json_data
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import from_data, plan_hash
@@ -38,8 +39,8 @@ class Picture:
 @dataclass(frozen=True, slots=True)
 class Build:
     """One build's folder: what was measured, the plan of each target (none where there is no plan.json), the pictures
-    that are there, what devices measured of its artifacts, the recipe's text ("": not kept), and engines that were
-    built of an artifact elsewhere."""
+    that are there, what devices measured of its artifacts, the recipe's text ("": not kept), engines that were built of
+    an artifact elsewhere, and what ST's tool said of one."""
 
     found: Measurements
     plans: Mapping[str, Plan]
@@ -47,6 +48,7 @@ class Build:
     devices: tuple[Device, ...] = ()
     recipe: str = ""
     engines: tuple[Engine, ...] = ()
+    st_reports: tuple[StReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,11 @@ class Method:
     def engines(self) -> tuple[Engine, ...]:
         """Engines of this artifact."""
         return tuple(found for found in self.build.engines if found.target == self.facts.target)
+
+    @property
+    def st_reports(self) -> tuple[StReport, ...]:
+        """What ST's tool said of it."""
+        return tuple(found for found in self.build.st_reports if found.target == self.facts.target)
 
     @property
     def decisive(self) -> Profile | None:

@@ -19,6 +19,7 @@ from qdsl.report import (
     engines,
     samples,
     speed,
+    st_reports,
     tables,
     words,
 )
@@ -42,6 +43,7 @@ def sections(build: Build, methods: Sequence[Method]) -> list[tuple[str, str, Ht
     """(mark, title, content) of each part, in the order in which people ask."""
     measured = join((devices.part(methods), engines.part(methods)))
     built, on_core, memory = engine_checks.part(methods), emulated.part(methods), arena.part(methods)
+    by_st = st_reports.part(methods)
     return [
         ("summary", "Summary", summary(build, methods)),
         ("accuracy", "Accuracy", accuracy.part(build, methods)),
@@ -49,6 +51,7 @@ def sections(build: Build, methods: Sequence[Method]) -> list[tuple[str, str, Ht
         *([("device", "On the device", measured)] if measured else []),
         *([("core", "On an emulated core", on_core)] if on_core else []),
         *([("memory", "Memory of the core", memory)] if memory else []),
+        *([("stedgeai", "ST's own tool", by_st)] if by_st else []),
         *([("engine", "Engine, built without a GPU", built)] if built else []),
         ("layers", "Layers", _each(methods, depths.part)),
         ("samples", "Samples", odd_samples(build, methods)),

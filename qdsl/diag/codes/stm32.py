@@ -44,6 +44,22 @@ CODES: dict[str, CodeDoc] = {
         "model.onnx is a Conv of a picture of 256 x 256 pixels",
         "compile",
     ),
+    "st-files": CodeDoc(
+        "reports of ST's tool do not tell one run, or are of nothing in the build",
+        "`qdsl report BUILD --add` takes in what ST Edge AI Core wrote of the file in `stedgeai/` of `target stm32`: "
+        "network_c_info.json, network_*_report.txt, network_report.json. They have to be of one run: another version, "
+        "another model or other sizes in one of them mean another one.",
+        "recipe example\n",
+        verb="library",
+    ),
+    "st-overlap": CodeDoc(
+        "two buffers of the memory plan that ST's tool told lie over each other while both are in use",
+        "network_c_info.json says where each buffer lies and from when to when it is needed. What a node writes over "
+        "its own input is meant to be so: its kernel reads ahead. Any other two that meet would spoil each other's "
+        "values, and so would one that ends beyond its pool.",
+        "recipe example\n",
+        verb="library",
+    ),
     "stm32-board": CodeDoc(
         "the device of a `target stm32` is not known",
         "The device says how much flash and RAM there is, at which addresses, how fast the core is and what it can. "
