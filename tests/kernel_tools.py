@@ -48,6 +48,7 @@ SECTIONS {
   end = .; __end__ = .;
 }
 """
+# All run on the machine below, a Cortex-M7, which knows the instructions of the others.
 CORES = {
     "cortex-m7": ("-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-mfloat-abi=hard"),
     "cortex-m4": ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
