@@ -23,8 +23,9 @@ MUTANTS = (
     ("dequantize.h", "p->zero", "p->zero + 1", "Dequantize"),
     ("product_floats.h", "x[c] - p->x_zero", "x[c] - p->x_zero - 1", "Conv Dense"),
     # padding
-    ("maxpool.h", "to[c] = -128", "to[c] = 0", "MaxPool"),
-    ("maxpool.h", "column >= p->width", "column > p->width", "MaxPool"),
+    ("maxpool.h", "0x80808080u", "0", "MaxPool"),
+    ("maxpool.h", "one = -128", "one = 0", "MaxPool"),
+    ("maxpool.h", "p->step < p->width", "p->step <= p->width", "MaxPool"),
     ("average.h", ": there", ": p->reach * p->kernel", "AveragePool"),
     ("average.h", "column < 0", "column < 1", "AveragePool"),
     ("strided.h", "p->fill[byte]", "(uint8_t)(p->fill[byte] + 1)", "Pad"),
@@ -48,7 +49,7 @@ MUTANTS = (
     ("concat.h", "outer * inner", "outer * (inner - 1)", "Concat"),
     ("resize.h", "p->columns[x]", "p->columns[p->width - 1 - x]", "Resize"),
     ("move.h", "i < p->bytes", "i < p->bytes - 1", "Reshape"),
-    ("strided.h", "p->from * size", "(p->from + 1) * size", "Slice Transpose"),
+    ("strided.h", "at[0] + p->from", "at[0] + p->from + 1", "Slice Transpose"),
     # in fixed point
     ("fixed.h", " + (INT64_C(1) << 30)", "", "Binary AveragePool"),
     ("fixed.h", "(mask >> 1) + (value < 0)", "mask", "Binary AveragePool"),

@@ -40,17 +40,39 @@ def _strided(
     out: Tensor,
     fill: NDArray[np.generic] | None = None,
 ) -> Call:
+    """`steps` and `starts` count elements, of the input and of the output."""
+    size = SIZES[out.dtype]
+    axes, piece = joined([(e, i * size, o * size) for e, i, o in zip(extents, *steps, strict=True)], size)
     parameters: tuple[tuple[str, int | Constant | None], ...] = (
-        ("extents", _numbers(extents, 1)),
-        ("in_steps", _numbers(steps[0], 0)),
-        ("out_steps", _numbers(steps[1], 0)),
+        ("extents", _numbers([axis[0] for axis in axes], 1)),
+        ("in_steps", _numbers([axis[1] for axis in axes], 0)),
+        ("out_steps", _numbers([axis[2] for axis in axes], 0)),
         ("fill", None if fill is None else Constant("uint8_t", fill.reshape(1).view(np.uint8))),
+        ("fill_size", size),
         ("fills", 0 if fill is None else prod(out.shape)),
-        ("size", SIZES[out.dtype]),
-        ("from", starts[0]),
-        ("to", starts[1]),
+        ("size", piece),
+        ("from", starts[0] * size),
+        ("to", starts[1] * size),
     )
     return Call(op, "qdsl_strided", False, "qdsl_strided_parameters", parameters, ("strided.h",), behind=(None,))
+
+
+def joined(axes: list[tuple[int, int, int]], size: int) -> tuple[list[tuple[int, int, int]], int]:
+    """Axes (extent, step of the input, of the output, in bytes) with neighbours that are one run as one, and the bytes
+    of a piece, which the innermost ones become a part of where they lie side by side in both. Raises ValueError for
+    more axes than the kernel walks."""
+    found: list[tuple[int, int, int]] = []
+    for extent, read, written in axes:
+        if extent == 1:
+            continue
+        if found and found[-1][1:] == (extent * read, extent * written):
+            extent *= found.pop()[0]
+        found.append((extent, read, written))
+    if found and found[-1][1:] == (size, size):
+        size *= found.pop()[0]
+    if len(found) > AXES:
+        raise ValueError(f"{len(found)} axes that do not lie side by side")
+    return found, size
 
 
 def transpose(op: Transpose, graph: IntegerGraph) -> Call:

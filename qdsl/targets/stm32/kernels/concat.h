@@ -15,8 +15,7 @@ static QDSL_APART void qdsl_concat_from(const struct qdsl_concat_parameters *p, 
             int32_t inner = p->inner[i];
             const int8_t *in = (const int8_t *)inputs[i] + outer * inner;
             if (p->which[i] < 0) {
-                for (int32_t k = 0; k < inner; k++)
-                    out[k] = in[k];
+                memcpy(out, in, (size_t)inner);
             } else {
                 const int8_t *table = p->tables + 256 * p->which[i] + 128;
                 for (int32_t k = 0; k < inner; k++)

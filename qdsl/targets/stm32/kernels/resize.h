@@ -17,8 +17,8 @@ static QDSL_APART void qdsl_resize(const void *parameters, void *const *at)
         const uint8_t *row = (const uint8_t *)at[0] + p->rows[y] * p->row;
         for (int32_t x = 0; x < p->width; x++) {
             const uint8_t *in = row + p->columns[x] * p->pixel;
-            for (int32_t i = 0; i < p->pixel; i++)
-                *out++ = in[i];
+            memcpy(out, in, (size_t)p->pixel);
+            out += p->pixel;
         }
     }
 }
