@@ -84,9 +84,9 @@ static QDSL_APART void qdsl_dynamic_rows(struct qdsl_dynamic *run, const uint8_t
 }
 
 /* The float of a sum, before it is clipped. */
-QDSL_INLINE float qdsl_dynamic_float(int32_t sum, float scale, const float *bias, int32_t c)
+QDSL_INLINE float qdsl_dynamic_float(const int32_t *sums, const float *scale, const float *bias, int32_t c)
 {
-    float value = (float)sum * scale;
+    float value = qdsl_float_of(sums + c) * scale[c];
     return bias != NULL ? value + bias[c] : value;
 }
 
@@ -112,7 +112,7 @@ QDSL_INLINE void qdsl_dynamic_clipped(const struct qdsl_dynamic *run, const int3
     const float *scale = run->scale + channel;
     float low = run->p->low, high = run->p->high;
     QDSL_TWO_BY_TWO(channels, to[c] = qdsl_smaller(
-                                  qdsl_larger(qdsl_dynamic_float(sums[c], scale[c], bias, c), low), high))
+                                  qdsl_larger(qdsl_dynamic_float(sums, scale, bias, c), low), high))
 }
 
 static QDSL_APART void qdsl_dynamic_floats(struct qdsl_dynamic *run, const int32_t *sums, int32_t pixels,
@@ -151,7 +151,7 @@ static QDSL_APART void qdsl_dynamic_range(struct qdsl_dynamic *run, const int32_
         if (p->function != NULL)
             qdsl_range_of(qdsl_dynamic_values(run, sums, channel, channels), channels, &least, &most);
         else {
-            QDSL_TWO_BY_TWO(channels, float value = qdsl_dynamic_float(sums[c], scale[c], bias, c);
+            QDSL_TWO_BY_TWO(channels, float value = qdsl_dynamic_float(sums, scale, bias, c);
                             least = qdsl_smaller(least, value); most = qdsl_larger(most, value))
         }
     run->least = least;
@@ -169,7 +169,7 @@ static QDSL_APART void qdsl_dynamic_codes(struct qdsl_dynamic *run, const int32_
         if (p->function != NULL)
             qdsl_codes_of(qdsl_dynamic_values(run, sums, channel, channels), channels, out_scale, zero, out);
         else {
-            QDSL_TWO_BY_TWO(channels, float value = qdsl_dynamic_float(sums[c], scale[c], bias, c);
+            QDSL_TWO_BY_TWO(channels, float value = qdsl_dynamic_float(sums, scale, bias, c);
                             out[c] = qdsl_unsigned_code(qdsl_smaller(qdsl_larger(value, low), high), out_scale, zero))
         }
 }

@@ -70,19 +70,43 @@ QDSL_ALL_SUMS(qdsl_all_sums_words, qdsl_sums_words, 8)
 QDSL_ALL_SUMS(qdsl_all_sums_bytes, qdsl_sums_bytes, 4)
 #endif
 
-/* A window over the channels from `from` on, the zero point where nothing lies. */
+QDSL_INLINE uint8_t *qdsl_copied(uint8_t *to, const uint8_t *from, int32_t count)
+{
+    for (; count >= 4; count -= 4, to += 4, from += 4)
+        qdsl_put_word(to, qdsl_word(from));
+    for (; count > 0; count--)
+        *to++ = *from++;
+    return to;
+}
+
+/* A window over the channels from `from` on, the zero point where nothing lies: row by row where its columns touch and lie
+   within the input, else tap by tap. */
 static QDSL_APART void qdsl_dynamic_window(const struct qdsl_dynamic *run, const uint8_t *in, int32_t top,
                                            int32_t column, int32_t from, uint8_t *copy)
 {
     const struct qdsl_dynamic_parameters *p = run->p;
-    int32_t channels = p->channels / p->groups;
-    for (int32_t i = 0, y = top; i < p->reach; i++, y += p->down)
-        for (int32_t k = 0, at = column; k < p->kernel; k++, at += p->step, copy += channels) {
-            if (y < 0 || y >= p->height || at < 0 || at >= p->width)
-                memset(copy, run->zero, (size_t)channels);
-            else
-                memcpy(copy, in + (y * p->width + at) * p->channels + from, (size_t)channels);
+    int32_t channels = p->channels / p->groups, across = p->kernel * channels;
+    int32_t whole = p->groups == 1 && p->step == 1 && column >= 0 && column + p->kernel <= p->width;
+    for (int32_t i = 0, y = top; i < p->reach; i++, y += p->down) {
+        const uint8_t *row;
+        if (y < 0 || y >= p->height) {
+            memset(copy, run->zero, (size_t)across);
+            copy += across;
+            continue;
         }
+        row = in + y * p->width * p->channels + from;
+        if (whole) {
+            copy = qdsl_copied(copy, row + column * channels, across);
+        } else {
+            for (int32_t k = 0, at = column; k < p->kernel; k++, at += p->step)
+                if (at < 0 || at >= p->width) {
+                    memset(copy, run->zero, (size_t)channels);
+                    copy += channels;
+                } else {
+                    copy = qdsl_copied(copy, row + at * p->channels, channels);
+                }
+        }
+    }
 }
 
 QDSL_INLINE void qdsl_dynamic_conv(struct qdsl_dynamic *run, const uint8_t *in, int32_t top, uint8_t *out,

@@ -34,18 +34,30 @@ static QDSL_APART void qdsl_float_window(const struct qdsl_float_conv_parameters
         }
 }
 
-/* Four channels of two pixels, whose windows are `depth` floats at `a` and behind. */
-QDSL_INLINE const float *qdsl_float_products(const float *a, int32_t depth, const float *weights, float sums[8])
+/* Four channels of two pixels, whose windows are `depth` floats at `a` and behind: their sums, [2][4]. */
+static QDSL_APART void qdsl_float_products(const float *a, int32_t depth, const float *weights, float *sums)
 {
     const float *b = a + depth;
-    for (int32_t i = 0; i < 8; i++)
-        sums[i] = 0.0f;
-    for (const float *end = b; a != end; a++, b++, weights += 4)
-        for (int32_t i = 0; i < 4; i++) {
-            sums[i] = qdsl_more(a[0], weights[i], sums[i]);
-            sums[4 + i] = qdsl_more(b[0], weights[i], sums[4 + i]);
-        }
-    return weights;
+    float a0 = 0.0f, a1 = 0.0f, a2 = 0.0f, a3 = 0.0f, b0 = 0.0f, b1 = 0.0f, b2 = 0.0f, b3 = 0.0f;
+    for (const float *end = b; a != end; a++, b++, weights += 4) {
+        float first = *a, second = *b, w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
+        a0 = qdsl_more(first, w0, a0);
+        a1 = qdsl_more(first, w1, a1);
+        a2 = qdsl_more(first, w2, a2);
+        a3 = qdsl_more(first, w3, a3);
+        b0 = qdsl_more(second, w0, b0);
+        b1 = qdsl_more(second, w1, b1);
+        b2 = qdsl_more(second, w2, b2);
+        b3 = qdsl_more(second, w3, b3);
+    }
+    sums[0] = a0;
+    sums[1] = a1;
+    sums[2] = a2;
+    sums[3] = a3;
+    sums[4] = b0;
+    sums[5] = b1;
+    sums[6] = b2;
+    sums[7] = b3;
 }
 
 static QDSL_APART void qdsl_float_conv(const void *parameters, const void *const *rows, void *out, void *scratch)
@@ -61,9 +73,9 @@ static QDSL_APART void qdsl_float_conv(const void *parameters, const void *const
             qdsl_float_window(p, (const float *const *)rows, column, group * channels, windows);
             qdsl_float_window(p, (const float *const *)rows, column + two * p->stride, group * channels,
                               windows + depth);
-            for (int32_t c = 0; c < p->out_channels; c += 4) {
+            for (int32_t c = 0; c < p->out_channels; c += 4, weights += 4 * depth) {
                 float sums[8];
-                weights = qdsl_float_products(windows, depth, weights, sums);
+                qdsl_float_products(windows, depth, weights, sums);
                 for (int32_t i = 0; i < 4 && c + i < p->out_channels; i++) {
                     int32_t channel = group * p->out_channels + c + i;
                     float more = p->bias != NULL ? p->bias[channel] : 0.0f;

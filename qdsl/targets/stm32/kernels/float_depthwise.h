@@ -17,6 +17,24 @@ struct qdsl_float_depthwise_parameters {
     int32_t left; /* columns of padding */
 };
 
+/* Four channels from `c` on, over the taps that are there. */
+static QDSL_APART void qdsl_float_taps(const float *const *taps, const uint8_t *places, int32_t there, int32_t c,
+                                       const float *weights, float *sums)
+{
+    float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
+    for (const float *const *end = taps + there; taps != end; taps++, places++) {
+        const float *a = *taps + c, *w = weights + *places;
+        s0 = qdsl_more(a[0], w[0], s0);
+        s1 = qdsl_more(a[1], w[1], s1);
+        s2 = qdsl_more(a[2], w[2], s2);
+        s3 = qdsl_more(a[3], w[3], s3);
+    }
+    sums[0] = s0;
+    sums[1] = s1;
+    sums[2] = s2;
+    sums[3] = s3;
+}
+
 static QDSL_APART void qdsl_float_depthwise(const void *parameters, const void *const *rows, void *out, void *scratch)
 {
     const struct qdsl_float_depthwise_parameters *p = parameters;
@@ -35,12 +53,8 @@ static QDSL_APART void qdsl_float_depthwise(const void *parameters, const void *
                     taps[there++] = (const float *)rows[i] + at * p->channels;
                 }
         for (int32_t c = 0; c < p->channels; c += 4, weights += 4 * count) {
-            float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-            for (int32_t tap = 0; tap < there; tap++) {
-                const float *a = taps[tap] + c, *w = weights + places[tap];
-                for (int32_t i = 0; i < 4; i++)
-                    sums[i] = qdsl_more(a[i], w[i], sums[i]);
-            }
+            float sums[4];
+            qdsl_float_taps(taps, places, there, c, weights, sums);
             for (int32_t i = 0; i < 4; i++)
                 to[c + i] = qdsl_within(sums[i] + (p->bias != NULL ? p->bias[c + i] : 0.0f), p->low, p->high);
         }
