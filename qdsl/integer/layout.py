@@ -16,12 +16,12 @@ def stored(tensor: Tensor, array: NDArray[Any]) -> NDArray[Any]:
     Raises ValueError where type or shape are not the tensor's."""
     if array.ndim != len(tensor.axes):
         raise ValueError(f"{tensor.name}: {array.ndim} axes instead of {len(tensor.axes)}")
-    return checked(tensor, np.ascontiguousarray(array.transpose(tensor.axes)))
+    return checked(tensor, np.asarray(array.transpose(tensor.axes), order="C"))
 
 
 def as_onnx(tensor: Tensor, array: NDArray[Any]) -> NDArray[Any]:
     """What `stored` undoes: `array`, as `tensor` stores it, in the order of ONNX. Raises ValueError likewise."""
-    return np.ascontiguousarray(checked(tensor, array).transpose(np.argsort(tensor.axes)))
+    return np.asarray(checked(tensor, array).transpose(np.argsort(tensor.axes)), order="C")
 
 
 def checked(tensor: Tensor, array: NDArray[Any]) -> NDArray[Any]:

@@ -17,7 +17,7 @@ Numbers = tuple[float, float]
 LINES = ("nearest.h", "floats.h", "float_unary.h", "float_lines.h")
 CURVES = ("nearest.h", "floats.h", "float_unary.h", "float_curves.h")
 POWERS = ("floats.h", "float_exp.h", "float_unary.h", "float_powers.h")
-WAVES = ("float_unary.h", "float_waves.h")
+WAVES = ("floats.h", "float_unary.h", "float_waves.h")
 
 # The kernel sources of each function of `qdsl.integer.functions.FUNCTIONS`.
 FILES: Mapping[str, tuple[str, ...]] = {

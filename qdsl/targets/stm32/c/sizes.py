@@ -86,7 +86,9 @@ def sizes() -> Sizes:
 
 def footprints(tables: Tables) -> tuple[Footprint, ...]:
     """For each core of `sizes()`; none for one on which some kernel of the network was not measured."""
-    kernels = {call.kernel for step in tables.steps for call in step.calls}
+    calls = [call for step in tables.steps for call in step.calls]
+    kernels = {call.kernel for call in calls}
+    kernels |= {value for call in calls for _, value in call.parameters if isinstance(value, str)}
     measured = (core for core, functions in sizes().cores.items() if kernels <= functions.keys())
     return tuple(_footprint(tables, kernels, core) for core in measured)
 

@@ -1,15 +1,15 @@
-/* Sine and cosine, of what lies within 2^30; further out float32 knows no place on the wave. */
+/* Sine and cosine. Within 8192 as exact as float32 is, less further out; from 2^17 on, where float32 has 100 places on a
+   wave, not a number. */
 QDSL_INLINE float qdsl_wave(float x, int32_t quarter)
 {
-    double turns = (double)x * 0.636619772367581343;
-    int32_t whole;
-    float rest, square, value;
-    if (!(turns > -1.0e9 && turns < 1.0e9))
-        return x - x;
-    whole = (int32_t)(turns < 0.0 ? turns - 0.5 : turns + 0.5);
-    rest = (float)((double)x - (double)whole * 1.57079632679489662);
+    float whole, rest, square, value;
+    if (!(x > -131072.0f && x < 131072.0f))
+        return NAN;
+    whole = (x * 0.636619772f + 12582912.0f) - 12582912.0f;
+    /* pi / 2 in three parts, whose products with whole numbers are exact */
+    rest = ((x - whole * 1.5703125f) - whole * 4.83751297e-4f) - whole * 7.54978995e-8f;
     square = rest * rest;
-    quarter = (whole + quarter) & 3;
+    quarter = ((int32_t)whole + quarter) & 3;
     if (quarter & 1) {
         value = 2.48015873e-5f;
         value = value * square - 1.38888889e-3f;
