@@ -1,8 +1,8 @@
-/* A convolution of each channel by itself, channels a multiple of 4. A row kernel: four channels at a time, two taps per
-   product.
+/* A convolution of each channel by itself, channels a multiple of 4. A row kernel: four channels at a time, two taps
+   per product.
 
-   `weights` and `constants` as in tile.h, with taps for inputs, the last of an odd count beside 0.
-   At most QDSL_TAPS taps. Scratch: `channels` bytes, what padding holds. */
+   `weights` and `constants` as in tile.h, with taps for inputs, the last of an odd count beside 0. At most QDSL_TAPS
+   taps. Scratch: `channels` bytes, what padding holds. */
 #define QDSL_TAPS 49
 
 struct qdsl_depthwise_parameters {
@@ -23,8 +23,8 @@ struct qdsl_depthwise_parameters {
 };
 
 #if QDSL_DSP
-/* Sums of four channels, from `channel` on, of the taps that lie at `taps`, two by two until `end`. Sums stay in r0-r3; r4
-   points to taps, r5 is the channel, lr points to weights, which come in r10 and r11. */
+/* Sums of four channels, from `channel` on, of the taps that lie at `taps`, two by two until `end`. Sums stay in r0-r3;
+   r4 points to taps, r5 is the channel, lr points to weights, which come in r10 and r11. */
 #define QDSL_TWO_WEIGHTS_WORDS                                                                                         \
     "ldrd r10, r11, [lr], #8\n\t"
 #define QDSL_TWO_WEIGHTS_BYTES                                                                                         \

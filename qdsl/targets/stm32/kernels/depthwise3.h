@@ -1,8 +1,8 @@
-/* A convolution of each channel by itself with a window of 3 x 3 whose columns touch, stride 1 or 2, channels a multiple of
-   4. A row kernel: strip by strip (strip.h), first its columns as int16, then outputs. `weights` as words are the
-   constants of the strips, one after the other; as bytes 36 of each strip: of each column row 0 and 1 of channels 0 and 1
-   (row 0 of both first), of 2 and 3, row 2 of all four, and `constants` are biases and scales as in tile.h.
-   Scratch: 24 * (stride * (out_width rounded up to 2) - stride + 3) bytes. */
+/* A convolution of each channel by itself with a window of 3 x 3 whose columns touch, stride 1 or 2, channels a
+   multiple of 4. A row kernel: strip by strip (strip.h), first its columns as int16, then outputs. `weights` as
+   words are the constants of the strips, one after the other; as bytes 36 of each strip: of each column row 0 and 1
+   of channels 0 and 1 (row 0 of both first), of 2 and 3, row 2 of all four, and `constants` are biases and scales as
+   in tile.h. Scratch: 24 * (stride * (out_width rounded up to 2) - stride + 3) bytes. */
 struct qdsl_depthwise3_parameters {
     const void *weights;
     const uint32_t *constants;

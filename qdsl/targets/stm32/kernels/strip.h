@@ -1,8 +1,8 @@
 /* Strips of four channels for windows of 3 x 3: what is read, in which order, and two outputs at a time.
 
-   A column is 6 words: the taps of row 0 and 1 of four channels, beside each other; the tap of row 2 of channels 0 and 2,
-   of 1 and 3. The constants of a strip are four biases, three columns of weights, four scales (in fixed point 8 words, of
-   each channel a multiplier and an exponent). */
+   A column is 6 words: the taps of row 0 and 1 of four channels, beside each other; the tap of row 2 of channels 0
+   and 2, of 1 and 3. The constants of a strip are four biases, three columns of weights, four scales (in fixed point
+   8 words, of each channel a multiplier and an exponent). */
 #define QDSL_COLUMN 6
 #define QDSL_STRIP_SCALES 22
 

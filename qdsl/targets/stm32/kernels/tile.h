@@ -24,8 +24,8 @@ typedef void qdsl_product(const struct qdsl_tile *tile);
 enum qdsl_stored { QDSL_WORDS, QDSL_BYTES };
 enum qdsl_rounding { QDSL_FLOAT, QDSL_FIXED };
 
-/* Codes without a sign, as 128 is added: 1.5 * 2^23 + zero + 128, where float32 has steps of 1. What is added to it leaves a
-   whole number in the lower half, ties to even where `zero` is even. */
+/* Codes without a sign, as 128 is added: 1.5 * 2^23 + zero + 128, where float32 has steps of 1. What is added to it
+   leaves a whole number in the lower half, ties to even where `zero` is even. */
 QDSL_INLINE float qdsl_shift(const struct qdsl_codes *codes)
 {
     return 12582912.0f + (float)(codes->zero + 128);
@@ -94,8 +94,8 @@ QDSL_INLINE int32_t qdsl_channel_code(int32_t sum, const uint32_t *scales, int32
     return qdsl_code(sum, scale, codes);
 }
 
-/* Codes of `count` channels of two pixels from their sums, [2][4]. What is read is held here, since what is written could
-   be it for all that the compiler knows. */
+/* Codes of `count` channels of two pixels from their sums, [2][4]. What is read is held here, since what is written
+   could be it for all that the compiler knows. */
 QDSL_INLINE void qdsl_put_codes(int8_t *const out[2], const int32_t sums[8], const uint32_t *scales, int32_t count,
                                 const struct qdsl_codes *codes, enum qdsl_rounding rounding)
 {
@@ -103,7 +103,8 @@ QDSL_INLINE void qdsl_put_codes(int8_t *const out[2], const int32_t sums[8], con
     int8_t *first = out[0], *second = out[1];
     for (int32_t i = 0; i < count; i++) {
         int32_t sum = sums[i], other = sums[4 + i];
-        uint32_t scale[2] = {scales[rounding == QDSL_FIXED ? 2 * i : i], scales[rounding == QDSL_FIXED ? 2 * i + 1 : i]};
+        int32_t at = rounding == QDSL_FIXED ? 2 * i : i, last = rounding == QDSL_FIXED ? at + 1 : at;
+        uint32_t scale[2] = {scales[at], scales[last]};
         first[i] = (int8_t)qdsl_channel_code(sum, scale, 0, &own, rounding);
         second[i] = (int8_t)qdsl_channel_code(other, scale, 0, &own, rounding);
     }

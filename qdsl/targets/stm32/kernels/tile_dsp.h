@@ -1,5 +1,6 @@
-/* The products of tile.h in the instructions of a core with the DSP extension. Sums of four channels of two pixels stay in
-   r0-r3 and r4-r7; for each pair of inputs r8, r9 are the pixels', r10, r11 the weights', r12 and lr point to both. */
+/* The products of tile.h in the instructions of a core with the DSP extension. Sums of four channels of two pixels stay
+   in r0-r3 and r4-r7; for each pair of inputs r8, r9 are the pixels', r10, r11 the weights', r12 and lr point to
+   both. */
 #if QDSL_DSP
 #define QDSL_PAIR_WORDS                                                                                                \
     "ldrd r8, r9, [r12], #8\n\t"                                                                                       \
