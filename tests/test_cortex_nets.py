@@ -19,6 +19,7 @@ from qdsl.integer.records import Dense, Requantize
 from qdsl.spec.emulated import Emulated
 from qdsl.targets.results import NotHere
 from qdsl.targets.stm32.asked import Asked
+from qdsl.targets.stm32.emulated.building import Limits
 from qdsl.targets.stm32.emulated.installed import tools
 from qdsl.targets.stm32.emulated.network import Network, emulated
 from qdsl.targets.stm32.making import make_c
@@ -68,3 +69,12 @@ def test_c_that_computes_otherwise_is_caught(tmp_path: Path, testdata: Path) -> 
     samples = [{"images": picture} for picture in crack_pictures(1)]
     with pytest.raises(QdslError, match="c-differs"):
         emulated(Network(tmp_path / "c", other, files.steps), samples, out=tmp_path / "out")
+
+
+def test_what_is_quantized_at_run_time_fits_the_board_and_answers_the_same(tmp_path: Path, testdata: Path) -> None:
+    made = make_c(lower(crack_model("v1", "dynamic"), "v1"), Asked(optimize="ram"), tmp_path / "c")
+    samples = [{"images": picture} for picture in crack_pictures(2)]
+    network = Network(tmp_path / "c", made.graph, made.files.steps)
+    found = emulated(network, samples, limits=Limits(ram=1 << 20), out=tmp_path / "out")
+    assert not isinstance(found, NotHere), found
+    assert found.outputs == 4 and found.apart <= 1e-6 and found.macs == 40_774_784
