@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from c_zoo import Zoo, placed
+from float_zoo import DynamicZoo, FloatZoo
 from integer_models import Net, crack_model
+from test_stm32_floats import wholly
 
 from qdsl.integer.lower import lower
 from qdsl.integer.records import IntegerGraph
@@ -46,6 +48,19 @@ def check(graph: IntegerGraph, at: Placed, folder: Path, core: str) -> None:
 def test_every_kernel_takes_what_is_told(wish: Wish, tmp_path: Path) -> None:
     graph = Zoo(1).all().graph()
     check(graph, placed(graph, wish), tmp_path, "cortex-m7")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("core", MEASURED)
+@pytest.mark.parametrize(
+    ("zoo", "wish", "twice"),
+    [(FloatZoo(3), Wish("speed"), False), (DynamicZoo(5), Wish("speed"), False), (DynamicZoo(5), Wish("ram"), True)],
+)
+def test_every_kernel_of_floats_takes_what_is_told(
+    zoo: FloatZoo, wish: Wish, twice: bool, core: str, tmp_path: Path
+) -> None:
+    graph = (zoo if zoo.ops else zoo.all()).graph()
+    check(graph, wholly(graph, wish, twice), tmp_path, core)
 
 
 @pytest.mark.parametrize("core", MEASURED)

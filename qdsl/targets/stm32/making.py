@@ -18,6 +18,7 @@ from qdsl.targets.stm32.c.calls import call_of
 from qdsl.targets.stm32.c.example import levels_of
 from qdsl.targets.stm32.c.records import Call, Placed, Wish
 from qdsl.targets.stm32.c.writing import CFiles, write_c
+from qdsl.targets.stm32.emulated.building import Limits
 from qdsl.targets.stm32.placing import fitted
 
 BESIDE = 9 << 10  # bytes of the largest memory that are no arena: the stack, where there is no other, and what is small
@@ -46,10 +47,10 @@ def make_c(
     graph: IntegerGraph, wanted: Asked, folder: Path, *, inputs: Iterable[InputSpec] = (), span: Span | None = None
 ) -> MadeC:
     """Write the C of `graph` into `folder`; `inputs` are the recipe's, for the example beside it. Without a board there
-    is room for everything. Raises QdslError stm32-no-form for an operator that no kernel computes."""
+    is as much room as an emulated one has. Raises QdslError stm32-no-form for an operator that no kernel computes."""
     wish = Wish(wanted.optimize, wanted.rounding)
-    room = wanted.board.largest.bytes - BESIDE if wanted.board is not None else None
-    placed = fitted(graph, wish, room, lambda op: _call(op, graph, wish, span))
+    room = Limits().ram if wanted.board is None else wanted.board.largest.bytes
+    placed = fitted(graph, wish, room - BESIDE, lambda op: _call(op, graph, wish, span))
     levels = levels_of(_spec(graph, inputs), graph.tensors[graph.inputs[0]]) if graph.inputs else None
     return MadeC(graph, placed, write_c(graph, placed, folder, levels=levels))
 
