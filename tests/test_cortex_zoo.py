@@ -22,7 +22,7 @@ from qdsl.targets.stm32.emulated.cores import CORES
 from qdsl.targets.stm32.emulated.installed import tools
 from qdsl.targets.stm32.emulated.running import RanC, run
 
-pytestmark = [pytest.mark.board, pytest.mark.skipif(bool(tools().missing), reason=tools().missing)]
+pytestmark = [pytest.mark.slow, pytest.mark.board, pytest.mark.skipif(bool(tools().missing), reason=tools().missing)]
 
 
 @pytest.mark.parametrize(("core", "rounding"), list(product(CORES, ("ort", "tflite"))))

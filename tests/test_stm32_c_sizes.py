@@ -25,7 +25,7 @@ FOUND = tools()
 MEASURED_BY = sizes().compiler
 BY = f"arm-none-eabi-gcc {FOUND.compiler.version}" if FOUND.compiler else ""
 pytestmark = [
-    pytest.mark.board,
+    *(pytest.mark.slow, pytest.mark.board),
     pytest.mark.skipif(BY != MEASURED_BY, reason=f"sizes are those of {MEASURED_BY}, here is {BY or 'none'}"),
 ]
 

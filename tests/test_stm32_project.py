@@ -104,6 +104,7 @@ def test_cmake_builds_the_library_and_the_example(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "libnetwork.a").exists() and (tmp_path / "out" / "example").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.board
 @pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="no arm-none-eabi-gcc")
 def test_the_makefile_builds_for_boards(tmp_path: Path) -> None:
