@@ -8,10 +8,11 @@ import numpy as np
 from mutant_graph import Graph, Kind
 from mutants_of_numbers import NUMBERS
 from mutants_of_placement import PLACEMENT
+from mutants_of_st import ST
 from mutants_of_tensorrt import TENSORRT, for_tensorrt
 from onnx import ModelProto
 
-KINDS: dict[str, Kind] = {**PLACEMENT, **NUMBERS, **TENSORRT}
+KINDS: dict[str, Kind] = {**PLACEMENT, **NUMBERS, **TENSORRT, **ST}
 
 
 @dataclass(frozen=True)

@@ -121,3 +121,15 @@ def test_of_another_artifact_it_is_left_out(build: Path) -> None:
     (build / "imported" / "cut.json").write_text(path.read_text(encoding="utf-8")[:500], encoding="utf-8")
     result = qdsl.report(build)
     assert [each.code for each in result.diagnostics] == ["device-left-out"] * 2 and result.st_reports == ((),)
+
+
+def test_a_dynamic_build_has_no_file_for_the_tool_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    head = 'recipe demo\nmodel onnx "demo.onnx"\nquantize dynamic { weights 8 bit }\ntarget stm32\n\n'
+    result = qdsl.compile(project(tmp_path, head=head), out=tmp_path / "build", lock=False)
+    folder = result.directory / "stm32"
+    told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["stedgeai"]
+    assert told["model"] is None and {each["rule"] for each in told["refused"]} == {"st_operator"}
+    assert [path.name for path in (folder / "stedgeai").iterdir()] == ["README.md"]
+    assert "DynamicQuantizeLinear" in (folder / "stedgeai" / "README.md").read_text(encoding="utf-8")
+    assert (folder / "c" / "network.c").is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from st_reports import FLAT, VALIDATE_8, Plain, buffer, c_info
 
+from qdsl.harness.st_reports import StReport, document, parsed
 from qdsl.spec.bounds import UnfitError
 from qdsl.stedgeai.brought import C_INFO, TEXT, inside, joined, kind_of
 from qdsl.stedgeai.brought import FLAT as FLAT_KIND
@@ -190,6 +192,7 @@ BROKEN: dict[str, tuple[Callable[[Plain], Any], str]] = {
     "node": (lambda data: data["graphs"][0]["nodes"][1].update(macc="30"), r"graphs\[0\]\.nodes\[1\]\.macc: expected"),
     "graphs": (lambda data: data.update(graphs=[]), r"graphs\[0\]: expected a graph"),
     "time": (lambda data: data["graphs"][0].update(exec_time=[1]), r"graphs\[0\]\.exec_time: expected an object"),
+    "power": (lambda data: data.update(power_estimates={"cpu": 1e30}), "expected a number from -1e"),
     "many": (
         lambda data: data.update(buffers=[buffer(at, 0, 1, 0, 0) for at in range(5000)]),
         "buffers: expected at most 4096",
@@ -239,3 +242,29 @@ def test_a_report_that_is_cut_off_anywhere_raises_nothing_else() -> None:
                 continue
             assert found.version and all(node.macc is None or node.macc >= 0 for node in found.nodes)
             assert all(score.rmse is None or math.isfinite(score.rmse) for score in found.scores)
+
+
+ODD = (None, 0, -1, 1.5, 10**30, "", "x", [], {}, [None], [[]], {"a": 1}, True, " ")
+
+
+def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inside = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [path, *(found for key, value in inside for found in places(value, (*path, key)))]
+
+
+def test_what_is_read_of_a_changed_file_can_be_kept() -> None:
+    draw, base = random.Random(0), c_info(APART)
+    kept = 0
+    for path in draw.choices(places(base)[1:], k=300):
+        data: Any = json.loads(json.dumps(base))
+        inner = data
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = draw.choice(ODD)
+        try:
+            found = StReport("demo", "stm32", "0" * 64, False, {"f": "0" * 64}, read_c_info(json.dumps(data)))
+        except UnfitError:
+            continue
+        kept += 1
+        assert parsed(document(found)) == found and found.name.startswith("ST Edge AI Core")
+    assert 50 < kept < 250

@@ -51,10 +51,11 @@ def document(found: StReport) -> str:
 
 def read(path: Path) -> StReport:
     """Raises QdslError: measurements-missing, measurements-file."""
-    return opened(path, _parsed)
+    return opened(path, parsed)
 
 
-def _parsed(text: str) -> StReport:
+def parsed(text: str) -> StReport:
+    """The same from the file's text. Raises UnfitError."""
     plain = json_data(text)
     if not isinstance(plain, dict) or plain.get("kind") != KIND:
         raise UnfitError("it is nothing that was kept of ST's reports")

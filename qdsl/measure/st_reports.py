@@ -13,7 +13,7 @@ from qdsl.diag import Diagnostic, QdslError, Severity
 from qdsl.harness.engines import model_of
 from qdsl.harness.measurements import Measurements
 from qdsl.harness.reading import opened
-from qdsl.harness.st_reports import TARGET, TOOL, StReport, document, file_name, of_target
+from qdsl.harness.st_reports import TARGET, TOOL, StReport, document, file_name, of_target, parsed
 from qdsl.spec.bounds import UnfitError
 from qdsl.stedgeai.brought import READERS, inside, joined, kind_of
 
@@ -69,7 +69,12 @@ def taken_in(directory: Path, build: Measurements, brought: Sequence[BroughtRepo
         files={each.path.name[:300]: hashlib.sha256(each.text.encode()).hexdigest() for each in brought},
         told=whole,
     )
-    return file_name(found), document(found)
+    text = document(found)
+    try:
+        parsed(text)
+    except UnfitError as error:
+        _refuse(f"{names} say what no network takes: {error}", _CURE)
+    return file_name(found), text
 
 
 def _ordered(brought: Sequence[BroughtReport]) -> list[BroughtReport]:

@@ -13,6 +13,7 @@ from qdsl.stedgeai.kernels import by_formats, by_function
 from qdsl.stedgeai.told import UNKNOWN, Amount, Name, NodeTold, ScoreTold, Told, listed, picked
 
 SCHEMA = "2.0"
+_DEEPEST, _MOST_POWER = 4, 1e18
 _Id = Annotated[int, Whole(-(1 << 31), 1 << 31)]
 _Ids = tuple[_Id, ...]
 
@@ -215,11 +216,11 @@ def _lying(each: _Buffer, where: str) -> Lying | None:
 
 
 def _figures(data: Any, where: str = "", depth: int = 0) -> Iterator[tuple[str, float]]:
-    """The numbers in what 9.0 says of power, by their path: their names say what they are."""
-    if isinstance(data, bool) or depth > 4:
+    """The numbers in what 9.0 says of power, by their path: their names say what they are. Raises UnfitError."""
+    if isinstance(data, bool) or depth > _DEEPEST:
         return
     if isinstance(data, int | float):
-        yield where[:200], float(data)
+        yield where[:200], Number(-_MOST_POWER, _MOST_POWER).read(data)
     elif isinstance(data, dict):
         for name, value in list(data.items())[:100]:
             yield from _figures(value, f"{where}.{name}".removeprefix("."), depth + 1)

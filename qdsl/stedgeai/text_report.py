@@ -136,9 +136,10 @@ def _nodes(lines: Sequence[str]) -> tuple[NodeTold, ...]:
         cell = next((row[key] for key in row if key.startswith("name")), "")
         named = _NAMED.match(cell)
         name, kind = (named[1], named[2]) if named else (cell, "")
-        macc = whole(row["#op"], number + 1) if row["#op"] else None
+        operations = row.get("#op", "")
+        macc = whole(operations, number + 1) if operations else None
         runs = by_operation(row.get("type", ""))
-        found.append(NodeTold(name[:1000], kind[:1000], macc, runs, duration=durations.get(row["c_id"])))
+        found.append(NodeTold(name[:1000], kind[:1000], macc, runs, duration=durations.get(row.get("c_id", ""))))
     return tuple(found)
 
 

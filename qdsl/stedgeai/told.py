@@ -57,7 +57,7 @@ class Told:
     says which buffers lie over each other while both are in use, None where the plan is not told; `in_place` counts
     those that a node writes over what it reads, which is meant to be so."""
 
-    version: Name
+    version: Annotated[str, Text(300, filled=True)]
     command: Name = ""
     series: Name = ""
     model: Name = ""

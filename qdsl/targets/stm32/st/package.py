@@ -135,6 +135,6 @@ That tool is ST's, under ST's licence. It was not run when this was written.
 - `inputs_N.npy` and `outputs_N.npy` are samples of the recipe, and what the integer C in `../c` answers to them, for
   `validate`. They are there once a build was verified.
 
-It writes into `out/`. `qdsl report BUILD --add stm32/stedgeai/out` takes its reports in: flash, RAM and multiplications
-by its own count, what it runs in integers, and what its `validate` measured, beside the figures of the C here.
+It writes into `out/`. `qdsl report BUILD --add BUILD/stm32/stedgeai/out` takes its reports in: flash, RAM and
+multiplications by its own count, what it runs in integers, and what its `validate` measured, beside those of the C.
 {odd}"""
