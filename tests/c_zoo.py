@@ -11,6 +11,7 @@ from qdsl.integer.tables import table_of
 from qdsl.targets.stm32.c.calls import call_of
 from qdsl.targets.stm32.c.records import Call, Placed, Step, Wish
 from qdsl.targets.stm32.c.shapes import nbytes
+from qdsl.targets.stm32.c.tables import written
 
 
 def apart(graph: r.IntegerGraph, calls: tuple[Call, ...]) -> Placed:
@@ -50,15 +51,16 @@ def over_inputs(graph: r.IntegerGraph, calls: tuple[Call, ...], *, closer: bool)
         inputs = [name for name in call.op.inputs if name not in graph.constants]
         distances = dict(zip(call.op.inputs, call.behind, strict=False))
         shared = next((name for name in inputs if distances.get(name) is not None), None)
-        sizes = {name: -(-nbytes(graph.tensors[name]) // 16) * 16 for name in (*inputs, call.op.output)}
+        names = (call.op.output,) if shared is None else (call.op.output, shared)
+        sizes = {name: -(-nbytes(graph.tensors[name]) // 16) * 16 for name in names}
         tensors[call.op.output] = at
         end = at + sizes[call.op.output]
         if shared is not None:
             tensors[shared] = at if closer else at + -(-(distances[shared] or 0) // 4) * 4
             end = max(end, -(-(tensors[shared] + sizes[shared]) // 16) * 16)
-        for name in inputs:
-            if name != shared:
-                tensors[name], end = end, end + sizes[name]
+        beside = (*(name for name in inputs if name != shared), *written(call.op)[1:])
+        for name in beside:
+            tensors[name], end = end, end + -(-nbytes(graph.tensors[name]) // 16) * 16
         at = end
     size = at + max(call.scratch for call in calls)
     return Placed(tuple(Step((call,)) for call in calls), tensors, (at,) * len(calls), {}, size, size)

@@ -80,3 +80,17 @@ def test_nothing_runs_twice_where_there_is_room() -> None:
 def test_floats_that_others_read_are_kept() -> None:
     graph = network(4, 16, 8, 16, skip=True)
     assert [op.node for op, _ in pairs(graph)] == ["c1"]
+
+
+def test_none_is_computed_twice_that_could_be_spared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what each layer takes by itself says nothing: one more by one, then all but those that can be spared."""
+    graph, wish = network(4, 16, 8, 32, 4, 24, 8), Wish("speed")
+    plans = every_plan(graph, wish)
+    monkeypatch.setattr("qdsl.targets.stm32.placing._Fitting._takes", lambda *_: 0)
+    for room in sorted({placed.size for placed in plans}):
+        found = fitted(graph, wish, room)
+        ran = [call.op for step in found.steps for call in step.calls if isinstance(call.op, Twice)]
+        layers = [layer for layer in pairs(graph) if layer[0].output in {op.output for op in ran}]
+        fewer = (with_twice(graph.ops, [other for other in layers if other is not layer]) for layer in layers)
+        assert found.size <= room
+        assert all(plan(graph, [call_of(op, graph, wish) for op in ops], wish).size > room for ops in fewer)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from c_zoo import apart
+from c_zoo import apart, by_themselves, over_inputs
 from float_mutants import DYNAMIC_MUTANTS, FLOAT_MUTANTS, TWICE_MUTANTS
 from float_zoo import DynamicZoo, FloatZoo
 
@@ -67,6 +68,29 @@ def test_what_is_quantized_at_run_time_is_exact(wish: Wish, seed: int, more: tup
         found = off(files, graph, sample, (*STRICT, *more))
         assert [name for name, far in found.items() if far] == []
         assert sum(kernel.endswith("_twice") for step in files.steps for kernel in step.kernels) == 11 * twice
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_outputs_lie_over_inputs_as_far_behind_as_told(twice: bool, tmp_path: Path) -> None:
+    """Each operator alone, with what it reads given: floats, and of what is quantized at run time all or none twice."""
+    zoo = DynamicZoo(7).all()
+    if not twice:
+        zoo.float_sums()
+        zoo.float_values()
+        zoo.float_pools()
+    graph = zoo.graph()
+    expected = interpret(graph, zoo.sample(), every=True)
+    ops = with_twice(graph.ops, tuple(pairs(graph))) if twice else graph.ops
+    alone, values = by_themselves(replace(graph, ops=ops), expected)
+    calls = tuple(call_of(op, alone, Wish()) for op in alone.ops)
+    assert sum(distance is not None and distance > 0 for call in calls for distance in call.behind) >= 10
+    files = write_c(alone, over_inputs(alone, calls, closer=False), tmp_path)
+    program = tmp_path / "host"
+    host.build(tmp_path, program, cc=str(CC), more=("-O0",), trace=True)
+    (steps,) = host.run(program, files, alone, [values], trace=True).steps
+    assert len(steps) == len(calls)
+    for name, array in steps.items():
+        assert np.abs(array.astype(np.float64) - expected[name]).max() <= FLOATS * np.abs(expected[name]).max(), name
 
 
 @pytest.mark.slow

@@ -3,8 +3,8 @@ floats between would take too much.
 
 A layer that runs twice never has its floats in memory, and what else lives at each step does not depend on which others
 do. So a layer whose floats alone take more than there is has to run twice, and where those that have to suffice, no
-choice takes fewer products. Where memory is too broken up for that, further layers are tried by what they cost, one by
-one, then the one that helps most for its products until the plan fits.
+choice takes fewer products. Where memory is too broken up for that, the cheapest further layers are tried one by one;
+then all run twice, and the dearest are spared again while the plan still fits.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from qdsl.targets.stm32.c.records import Call, Placed, Wish
 from qdsl.targets.stm32.memory.fusing import Costs
 from qdsl.targets.stm32.memory.planning import plan
 from qdsl.targets.stm32.memory.tensors import computing
+
+_TRIES = 8  # of layers beside those that have to run twice, one of which may suffice
 
 Layer = tuple[Twice, tuple[Op, ...]]
 Caller = Callable[[Op], Call]
@@ -62,15 +64,18 @@ class _Fitting:
         if found.size <= room:
             return found
         left = sorted((layer for layer in self.layers if layer not in chosen), key=self._cost)
-        for layer in left:
+        for layer in left[:_TRIES]:
             tried = self.placed([*chosen, layer], room)
             if tried.size <= room:
                 return tried
-        while left and found.size > room:
-            plans = [(self.placed([*chosen, layer], room), layer) for layer in left]
-            found, best = min(plans, key=lambda each: (each[0].size - found.size) / max(1, self._cost(each[1])))
-            chosen.append(best)
-            left.remove(best)
+        found = self.placed(self.layers, room)
+        while left and found.size <= room:
+            spared = left.pop()
+            tried = self.placed([*chosen, *left], room)
+            if tried.size <= room:
+                found = tried
+            else:
+                chosen.append(spared)
         return found
 
     def _cost(self, layer: Layer) -> int:

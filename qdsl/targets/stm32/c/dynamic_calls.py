@@ -73,7 +73,7 @@ def _products(op: Conv | Dense, whole: Op, function: Unary | None, graph: Intege
         raise ValueError(
             f"{op.node}: sums of what is quantized at run time become floats, and a bias is added to those"
         )
-    source, out = graph.tensors[op.inputs[0]], graph.tensors[whole.output]
+    source, out = graph.tensors[whole.inputs[0]], graph.tensors[whole.output]
     stored: Stored = "words" if wish.optimize == "speed" else "bytes"
     outs = len(op.weight)
     kernel, weights, groups, own = _weights(op, out, stored)
