@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qdsl.diag import QdslError
-from qdsl.harness.measurements import FILE, Measurements
+from qdsl.harness.measurements import FILE, BudgetFacts, BuildFacts, Measurements
 from qdsl.harness.profiles import BuildProfile
 from qdsl.harness.reading import read
 from qdsl.harness.results import FLOAT, Evaluation, Key
@@ -25,9 +25,13 @@ from qdsl.report import charts
 from qdsl.report.axes import axis
 from qdsl.report.charts import Series, Words
 from qdsl.report.words import NOT_MEASURED
+from qdsl.spec.emulated import Emulated
+from qdsl.targets.stm32 import latency
+from qdsl.targets.stm32.boards import board_named
 
 TARGET = "ort"
 MEBI, KIBI = 1 << 20, 1 << 10
+BOARD = "STM32H7B3I-DK"
 INKS = ("#0069ad", "#c24d00", "#007f5c", "#a6437c", "#8f6100")
 DASHES = ("", "7 3", "2 3", "10 3 2 3", "4 4")
 
@@ -65,18 +69,25 @@ class Known:
             return None
         if self.row.build == FLOAT:
             return self.found.model.bytes
-        return next((build.bytes for build in self.found.builds if build.target == self.target), None)
+        return self.built.bytes if self.built is not None else None
+
+    @property
+    def built(self) -> BuildFacts | None:
+        every = self.found.builds if self.found is not None else ()
+        return next((build for build in every if build.target == self.target), None)
 
     @property
     def target(self) -> str:
         """The target whose build the row is of, or is beside."""
         return TARGET if self.row.build == FLOAT else self.row.build
 
+    @property
+    def budgets(self) -> Sequence[BudgetFacts]:
+        return self.built.budgets if self.built is not None and self.row.build != FLOAT else ()
+
     def verdict(self, metric: str) -> str:
         """What became of the budget on a metric: "holds", "broken", "undecided"; nothing where there is none."""
-        every = self.found.builds if self.found is not None else ()
-        budgets = (budget for build in every if build.target == self.row.build for budget in build.budgets)
-        return next((budget.verdict for budget in budgets if budget.text.startswith(metric)), "")
+        return next((budget.verdict for budget in self.budgets if budget.text.startswith(metric)), "")
 
     def score(self, key: Key) -> str:
         """The figure; behind a build's, how much it lost, with its interval."""
@@ -130,6 +141,44 @@ def _macs(known: Known) -> str:
     return NOT_MEASURED if known.found is None else f"{known.found.model.macs / 1e6:.1f} M"
 
 
+def on_core(title: str, told: Callable[[Emulated], str]) -> Column:
+    """What C did on an emulated core."""
+
+    def cell(known: Known) -> str:
+        found = known.built.emulated if known.built is not None else None
+        return NOT_MEASURED if found is None else told(found)
+
+    return title, cell
+
+
+def _macc(known: Known) -> str:
+    found = known.built.macc if known.built is not None else None
+    return NOT_MEASURED if found is None else f"{found:,}"
+
+
+def _per_mac(found: Emulated) -> str:
+    per = found.instructions_per_mac
+    return NOT_MEASURED if per is None else f"{found.instructions / 1e6:.1f} M ({per:.2f})"
+
+
+def _on_board(known: Known) -> str:
+    """What a run is predicted to take on the board: where it fits, and for integers alone, of which others published
+    figures."""
+    built, board = known.built, board_named(BOARD)
+    if built is None or built.emulated is None:
+        return NOT_MEASURED
+    found = built.emulated
+    if found.flash > board.flash_bytes or found.ram > board.largest.bytes:
+        return "does not fit"
+    times = latency.predicted(board, found.macs) if built.mode == "static" else None
+    return "unknown" if times is None else f"{1e3 * times[0]:.0f} to {1e3 * times[1]:.0f} ms"
+
+
+def _required(known: Known) -> str:
+    """Every budget of the recipe, and what became of it."""
+    return ", ".join(f"{each.text} {each.verdict}" for each in known.budgets) or NOT_MEASURED
+
+
 LATENCY = of_profile("latency", _latency)
 CPU = of_profile("processor", lambda profile: f"{100 * profile.cpu:.0f} %")
 MEMORY = of_profile("memory", _memory)
@@ -151,6 +200,15 @@ CRACKS = (
     Row("V2, float", "cracks_v2_static", FLOAT),
     Row("V2, static", "cracks_v2_static"),
     Row("V2, dynamic", "cracks_v2_dynamic"),
+)
+STM32 = tuple(
+    Row(f"{name}, {build} (`{recipe}.q`)", recipe, "stm32")
+    for name in ("V1", "V2")
+    for build, recipe in (
+        ("float", f"cracks_{name.lower()}_stm32_float"),
+        ("dynamic", f"cracks_{name.lower()}_stm32_dynamic"),
+        ("static", f"cracks_{name.lower()}_stm32"),
+    )
 )
 METU = tuple(
     Row(f"{name}, {build}", f"cracks_metu_{name.lower()}", FLOAT if build == "float" else TARGET, "metu")
@@ -190,6 +248,18 @@ TABLES: Mapping[str, tuple[Sequence[Row], Sequence[Column]]] = {
             scored("F1 of cracks", "f1", "crack", drop=True),
             ("MACC", _macs),
             *(SIZE, LATENCY, MEMORY),
+        ),
+    ),
+    "cracks-device": (
+        STM32,
+        (
+            scored("F1 of cracks", "f1", "crack", drop=True),
+            ("MACC", _macc),
+            on_core("flash", lambda found: f"{found.flash:,}"),
+            on_core("RAM + stack", lambda found: f"{found.ram:,} + {found.stack:,}"),
+            on_core("instructions (per multiplication)", _per_mac),
+            (BOARD, _on_board),
+            ("required", _required),
         ),
     ),
     "cracks-ratio": (

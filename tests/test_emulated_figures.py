@@ -48,7 +48,7 @@ def recipe(folder: Path) -> Path:
 def test_figures_decide_budgets_and_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RAM is what the linker says and the stack that was measured: bounds here are the figures themselves, but for
     flash, which is 676 bytes more, and instructions, one more."""
-    seen(monkeypatch, emulated=FIGURES)
+    seen(monkeypatch, emulated=FIGURES, macc=41_091_156)
     result = qdsl.compile(recipe(tmp_path), out=tmp_path / "build", lock=False)
     budgets = {each.metric: each for each in result.targets[0].budgets}
     assert {name: each.verdict for name, each in budgets.items()} == {
@@ -59,10 +59,17 @@ def test_figures_decide_budgets_and_are_kept(tmp_path: Path, monkeypatch: pytest
     assert "by the linker" in budgets["ram"].source and "424 bytes of it stack" in budgets["ram"].source
     assert "emulated Cortex-M7" in budgets["instructions"].source
     known = reading.read(result.directory / "measurements.json")
-    assert known.builds[0].emulated == FIGURES
+    assert known.builds[0].emulated == FIGURES and known.builds[0].macc == 41_091_156
     page = read(result.report)
     text = " ".join(text for _, text in page.texts)
-    for told in ("39 of 40 values of 20 samples", "within 2e-07", "235,172 bytes", "2.42 per multiplication", "83,020"):
+    for told in (
+        "39 of 40 values of 20 samples",
+        "within 2e-07",
+        "235,172 bytes",
+        "2.42 per multiplication",
+        "83,020",
+        "41,091,156",
+    ):
         assert told in text, told
     assert not page.wrong and FIGURES.label in text
     assert "98.7 M" in text and "424 bytes of it stack" in text
@@ -71,12 +78,16 @@ def test_figures_decide_budgets_and_are_kept(tmp_path: Path, monkeypatch: pytest
 def test_a_build_that_is_measured_again_keeps_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen(monkeypatch, emulated=FIGURES)
+    seen(monkeypatch, emulated=FIGURES, macc=41_091_156)
     path = recipe(tmp_path)
     assert main(["compile", str(path), "--out", str(tmp_path / "build"), "--no-lock"]) == 4
     told = capsys.readouterr().out
     assert "   98,700,000   BROKEN" in told
-    assert "39 of 40 values" in told and "98,700,000 instructions per inference, 2.42 per multiplication" in told
+    assert (
+        "39 of 40 values" in told
+        and "41,091,156 MACC" in told
+        and "98,700,000 instructions per inference, 2.42 per multiplication" in told
+    )
     monkeypatch.undo()
     again = qdsl.evaluate(path, out=tmp_path / "build")
     assert [each.verdict for each in again.budgets["ort"]] == ["broken", "holds", "broken"]

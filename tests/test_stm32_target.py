@@ -34,8 +34,10 @@ from qdsl.targets import target_of
 from qdsl.targets.results import NotHere, Verification
 from qdsl.targets.stm32 import reality
 from qdsl.targets.stm32.asked import Asked
+from qdsl.targets.stm32.boards import board_named
 from qdsl.targets.stm32.c import host
 from qdsl.targets.stm32.lacking import lacks
+from qdsl.targets.stm32.latency import words
 from qdsl.targets.stm32.making import integer_graph
 
 STM32 = HEAD.replace("uint8", "int8").replace("target ort", "target stm32 { @ }")
@@ -172,7 +174,12 @@ def test_a_latency_is_predicted_as_a_range_and_decides_nothing(tmp_path: Path) -
     macs = result.targets[0].plan.totals.macs
     low, high = (1000 * macs * cycles / 280e6 for cycles in (0.9, 2.0))
     assert f"predicted {low:.3g} ms to {high:.3g} ms" in told(result)["latency-predicted"]
-    assert any("0.9 to 2 cycles" in text for text in result.targets[0].plan.open)
+    plan = result.targets[0].plan
+    assert any("0.9 to 2 cycles" in text for text in plan.open)
+    board = board_named("STM32H7B3I-DK")
+    floats = replace(plan.totals, integer_macs=macs - 1)
+    assert words(board, plan) and not words(board, replace(plan, mode="dynamic"))
+    assert not words(board, replace(plan, totals=floats))
     (budget, _) = result.targets[0].budgets
     assert budget.verdict == "undecided"
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from compile_tools import HEAD, ROOT, project
 from test_evaluate import coloured, mean_colour, write
 
 import qdsl
+from qdsl.spec.emulated import Emulated
+from qdsl.targets.results import Verification
+from qdsl.targets.stm32 import verify
 
 SCRIPT = ROOT / "examples" / "studies.py"
 
@@ -126,3 +130,39 @@ def test_every_table_of_the_documentation_is_known() -> None:
     }
     code = SCRIPT.read_text()
     assert named and all(f'"{name}"' in code for name in named)
+
+
+FIGURES = Emulated(
+    label="emulated Cortex-M7 (QEMU mps2-an500), instructions, not cycles",
+    compiler="arm-none-eabi-gcc 12.2.1, QEMU 7.2.22",
+    flash=240_328,
+    ram=151_920,
+    stack=468,
+    instructions=55_356_529,
+    macs=40_774_784,
+    samples=4,
+    outputs=8,
+    exact=8,
+)
+
+
+def test_what_c_did_on_an_emulated_core_are_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is too large for the board has no latency there."""
+    honest = verify.verify
+    monkeypatch.setattr(verify, "verify", lambda *given, **named: replace(honest(*given, **named), emulated=FIGURES))
+    monkeypatch.setattr(verify.host, "compiler", lambda: None)
+    head = HEAD.replace("target ort", "target stm32 { require flash <= 300 KB }").replace("uint8", "int8")
+    found = qdsl.compile(project(tmp_path, head=head), out=tmp_path / "made", lock=False)
+    verified = found.targets[0].verification
+    assert isinstance(verified, Verification) and verified.macc
+    for name, ram in (("cracks_v1_stm32", "151920"), ("cracks_v2_stm32", "1048577")):
+        shutil.copytree(found.directory, tmp_path / "builds" / name)
+        file = tmp_path / "builds" / name / "measurements.json"
+        file.write_text(file.read_text().replace("151920", ram))
+    path = tmp_path / "page.md"
+    path.write_text("<!-- table: cracks-device -->\n<!-- end -->\n")
+    run(tmp_path / "builds", path)
+    rows = [line.strip("| ").split(" | ")[2:] for line in path.read_text().splitlines() if ", static" in line]
+    end = ["55.4 M (1.36)", "131 to 291 ms", "flash <= 300 KB holds"]
+    assert rows[0] == [f"{verified.macc:,}", "240,328", "151,920 + 468", *end]
+    assert rows[1][2] == "1,048,577 + 468" and rows[1][4] == "does not fit"

@@ -108,6 +108,8 @@ def _print_emulated(found: Verification) -> None:
         _print_core(found.emulated)
     elif found.not_emulated:
         line("C", f"NOT RUN on an emulated core: {plain(found.not_emulated)}")
+    if found.macc is not None:
+        line("", f"{found.macc:,} MACC, as ST's tool counts")
 
 
 def _print_core(its: Emulated) -> None:

@@ -96,7 +96,7 @@ class BuildFacts:
     where the error of the outputs comes from, `engine` what an engine that was built of it where it was made computes;
     None where that was not asked; `emulated` what its C did on an emulated core, `not_emulated` why it was not run,
     `arena` where its tensors lie, None where its runtime sees to that;
-    `memory` what the linker was foreseen to make of it."""
+    `memory` what the linker was foreseen to make of it, `macc` what it computes as ST's tool counts."""
 
     target: FileName
     mode: str
@@ -120,6 +120,7 @@ class BuildFacts:
     not_emulated: Annotated[str, SPARE] = ""
     arena: Annotated[Arena | None, SPARE] = None
     memory: Annotated[Memory | None, SPARE] = None
+    macc: Annotated[Count | None, SPARE] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def document(found: Measurements) -> str:
 
 def _facts(found: BuildFacts) -> dict[str, Any]:
     """Some stand there alone where there is something to say."""
-    seldom = ("not_verified", "unordered", "causes", "engine", "emulated", "not_emulated", "arena", "memory")
+    seldom = ("not_verified", "unordered", "causes", "engine", "emulated", "not_emulated", "arena", "memory", "macc")
     return {name: value for name, value in asdict(found).items() if value or name not in seldom}
 
 

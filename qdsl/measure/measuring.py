@@ -329,6 +329,7 @@ def _build_facts(prepared: Prepared, made: Made, block: Target, decided: Sequenc
         not_emulated="" if seen is None else seen.not_emulated,
         arena=None if seen is None else seen.arena,
         memory=None if seen is None else seen.memory,
+        macc=None if seen is None else seen.macc,
     )
 
 

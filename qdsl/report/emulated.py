@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qdsl.harness.measurements import BuildFacts
 from qdsl.report import tables, words
 from qdsl.report.data import Method
 from qdsl.report.html import NOTHING, Html, tag
@@ -41,7 +42,11 @@ def _one(method: Method, label: str) -> Html:
     head = [tag("h3", label)] if label else []
     if found is not None:
         return tag(
-            "div", *head, tag("p", f"{verdict(found)}.", class_="lead"), tables.pairs(_figures(found)), _steps(found)
+            "div",
+            *head,
+            tag("p", f"{verdict(found)}.", class_="lead"),
+            tables.pairs(_figures(method.facts, found)),
+            _steps(found),
         )
     return tag("div", *head, tag("p", f"NOT RUN: {why}.", class_="warning")) if why else NOTHING
 
@@ -53,13 +58,14 @@ def verdict(found: Emulated) -> str:
     return f"{told} equal the integer arithmetic to the bit{rest}"
 
 
-def _figures(found: Emulated) -> list[tuple[str, str]]:
+def _figures(facts: BuildFacts, found: Emulated) -> list[tuple[str, str]]:
     per = found.instructions_per_mac
     ratio = f", {per:.2f} per multiplication" if per is not None else ""
     return [
         ("flash", f"{found.flash:,} bytes, by the linker"),
         ("RAM", f"{found.ram:,} bytes, by the linker, and {found.stack:,} of stack, measured"),
         ("instructions", f"{found.instructions:,} per inference{ratio}"),
+        *([("MACC", f"{facts.macc:,}, as ST's tool counts")] if facts.macc is not None else []),
         ("counted on", found.label),
         ("built by", found.compiler),
     ]

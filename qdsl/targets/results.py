@@ -208,7 +208,7 @@ class Verification:
     `kernels_read` is False where nothing could tell which kernels run, and `unseen` says who could: then nothing is
     known to be as predicted. `emulated` is what its C did on an emulated core, None where there is none or it was
     not run; `not_emulated` says then why. `arena` is where its tensors lie, None where the runtime sees to that,
-    `memory` what the linker will make of that C, where it is foreseen.
+    `memory` what the linker will make of that C, where it is foreseen, `macc` what it computes as ST's tool counts.
     """
 
     samples: int
@@ -230,6 +230,7 @@ class Verification:
     not_emulated: str = ""
     arena: Arena | None = None
     memory: Memory | None = None
+    macc: int | None = None
 
     @property
     def as_predicted(self) -> bool:

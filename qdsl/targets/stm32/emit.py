@@ -10,6 +10,7 @@ import onnx
 
 from qdsl.calibrate import Ranges
 from qdsl.graph import Model, save
+from qdsl.integer.macc import as_converted
 from qdsl.lang.recipe import InputSpec
 from qdsl.provenance.records import Provenance
 from qdsl.rewrite import Trace
@@ -63,7 +64,7 @@ def emit(
             return [Path(shutil.move(path, aside / path.name)) for path in paths]
 
         carried = None if as_it_is else provenance
-        about = about_c(wanted, made.files, picture(made.graph, made.placed))
+        about = about_c(wanted, made.files, as_converted(graph), picture(made.graph, made.placed))
         own = {**about, "stedgeai": _told(package)}
         return written(directory, model, plan, inputs, own, write, trace, carried)
 

@@ -40,14 +40,14 @@ def _too_fast(board: Board, plan: Plan, requires: Iterable[Require]) -> Iterator
             f"{plan.totals.macs:,} multiplications would be {needed:.1f} per cycle, and its instructions "
             f"do {latency.per_cycle(board):g} at most: {latency.milliseconds(least)}"
         )
-        found = latency.words(board, plan.totals)
+        found = latency.words(board, plan)
         cures = ((found,) if found else ()) + ("take a smaller model, or a faster board",)
         yield Diagnostic("latency-impossible", headline, require.span, label, cures)
 
 
 def _predicted(board: Board, block: Target, plan: Plan) -> Iterator[Diagnostic]:
     """What a run will take, which nothing here measures: a note, never a figure that decides."""
-    found = latency.words(board, plan.totals)
+    found = latency.words(board, plan)
     if found:
         label = "a range: run it there to know"
         yield Diagnostic("latency-predicted", found, block.place("device"), label, severity=Severity.NOTE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qdsl.spec.plan import Totals
+from qdsl.spec.plan import Plan
 from qdsl.targets.stm32.boards import Board
 
 CYCLES: Mapping[str, tuple[float, float]] = {"Cortex-M7": (0.9, 2.0), "Cortex-M4": (1.4, 2.0)}
@@ -36,9 +36,12 @@ def per_cycle(board: Board) -> float:
     return _PAIRS if board.dsp else _SINGLE
 
 
-def words(board: Board, totals: Totals) -> str:
-    """The range in words; "" where there is none, and where some multiplications are not known."""
-    found = None if totals.uncounted else predicted(board, totals.macs)
+def words(board: Board, plan: Plan) -> str:
+    """The range in words; "" where there is none, and where some multiplications are not known. What is published is of
+    networks in integers alone."""
+    totals = plan.totals
+    floats = plan.mode == "dynamic" or totals.integer_macs < totals.macs
+    found = None if totals.uncounted or floats else predicted(board, totals.macs)
     if found is None:
         return ""
     low, high = CYCLES[board.core]

@@ -21,13 +21,14 @@ from qdsl.targets.stm32.emulated.fitting import fit
 
 @dataclass(frozen=True, slots=True)
 class MadeC:
-    """What the C was made for, and what it takes; `predicted` is what the linker will make of it, by core, `memory`
-    where its tensors lie."""
+    """What the C was made for, and what it takes; `predicted` is what the linker will make of it, by core, `macc` what
+    it computes as ST counts, `memory` where its tensors lie."""
 
     optimize: Annotated[str, OneOf(("speed", "ram"))]
     io: Annotated[str, OneOf(("int8", "float32"))]
     arena_bytes: Count
     constant_bytes: Count
+    macc: Count
     predicted: Annotated[Mapping[str, Memory], Many(0, 16)]
     memory: Arena
 
@@ -39,8 +40,8 @@ def memory_on(made: MadeC, board: Board | None) -> Memory | None:
     return None if isinstance(found, NotHere) else made.predicted.get(found.core)
 
 
-def about_c(wanted: Asked, files: CFiles, memory: Arena) -> dict[str, Any]:
-    """What a manifest says of the C, and of where its tensors lie."""
+def about_c(wanted: Asked, files: CFiles, macc: int, memory: Arena) -> dict[str, Any]:
+    """What a manifest says of the C, of the multiplications as ST counts them, and of where its tensors lie."""
     steps = [{"nodes": list(step.nodes), "kernels": list(step.kernels), "macs": step.macs} for step in files.steps]
     return {
         "device": wanted.board.name if wanted.board is not None else None,
@@ -53,6 +54,7 @@ def about_c(wanted: Asked, files: CFiles, memory: Arena) -> dict[str, Any]:
             "arena_bytes": files.arena,
             "constant_bytes": files.constants,
             "macs": files.macs,
+            "macc": macc,
             "predicted": {f.core: asdict(Memory(f.flash, f.ram, f.compiler)) for f in files.footprints},
             "steps": steps,
             "memory": asdict(memory),
@@ -73,4 +75,4 @@ def read_c(manifest: Path) -> MadeC:
 
 def _flat(said: Mapping[str, Any]) -> dict[str, Any]:
     own = {key: said[key] for key in ("optimize", "io")}
-    return own | {key: said["c"][key] for key in ("arena_bytes", "constant_bytes", "predicted", "memory")}
+    return own | {key: said["c"][key] for key in ("arena_bytes", "constant_bytes", "macc", "predicted", "memory")}

@@ -59,7 +59,7 @@ class Stm32:
         from qdsl.targets.stm32.latency import words
 
         board = asked(plan).board
-        found = words(board, plan.totals) if board is not None else ""
+        found = words(board, plan) if board is not None else ""
         return (found,) if found else ()
 
     def unfit(

@@ -93,6 +93,7 @@ def verify(
         not_emulated=core.why if isinstance(core, NotHere) else "",
         memory=memory_on(said, asked(plan).board),
         arena=said.memory,
+        macc=said.macc,
     )
 
 

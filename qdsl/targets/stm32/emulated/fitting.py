@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qdsl.targets.results import NotHere
 from qdsl.targets.stm32.boards import Board
-from qdsl.targets.stm32.emulated.building import Limits
+from qdsl.targets.stm32.emulated.building import MOST, Limits
 
 # A Cortex-M33 has the Cortex-M4's instructions and some more, which emitted C does not use.
 _CORES = {"Cortex-M7": "cortex-m7", "Cortex-M4": "cortex-m4", "Cortex-M33": "cortex-m4"}
@@ -21,9 +21,9 @@ class Fit:
 
 
 def fit(board: Board | None) -> Fit | NotHere:
-    """A Cortex-M7 with the memory of an STM32H7B3I-DK where no board is named."""
+    """A Cortex-M7 with as much memory as is emulated where no board is named."""
     if board is None:
-        return Fit("cortex-m7", Limits())
+        return Fit("cortex-m7", Limits(MOST, MOST))
     core = _CORES.get(board.core)
     if core is None:
         return NotHere(f"no {board.core} is emulated with memory enough")
