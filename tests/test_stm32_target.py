@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -247,36 +246,6 @@ def test_what_is_predicted_in_integers_runs_in_integers() -> None:
         assert not [name for name in wrong if predicted[name].runs == "integer"], f"seed {seed}: {wrong}"
         judged += len(real)
     assert judged > 30
-
-
-def random_recipes(first: int, count: int, folder: Path) -> Iterator[tuple[int, Path]]:
-    """Recipes of random models that have kernels for all of their operators."""
-    table, seed = load("stm32"), first
-    while count:
-        seed += 1
-        proto = random_model(seed)
-        model = from_proto(proto)
-        canonicalise(model)
-        if lacks(model.view(), table):
-            continue
-        count -= 1
-        home = folder / str(seed)
-        home.mkdir()
-        onnx.save(proto, home / "demo.onnx")
-        draw = np.random.default_rng(seed)
-        shapes = {name: model.view().tensors[name].shape or () for name in model.view().inputs}
-        drawn = {name: draw.random((4, *shape[1:]), np.float32) for name, shape in shapes.items()}
-        np.savez(home / "calib.npz", **drawn)
-        (home / "demo.q").write_text(STM32.replace("@", ""), encoding="utf-8")
-        yield seed, home / "demo.q"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, 200, 50))
-def test_random_models_compute_as_predicted(first: int, tmp_path: Path) -> None:
-    for seed, recipe in random_recipes(first, 8, tmp_path):
-        result = qdsl.compile(recipe, out=recipe.parent / "build", lock=False)
-        assert not seen(result).mismatches, f"seed {seed}: {seen(result).mismatches}"
 
 
 def test_what_runs_is_read_of_the_graph(tmp_path: Path) -> None:
