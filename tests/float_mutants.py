@@ -31,7 +31,7 @@ DYNAMIC_MUTANTS = (
     ("dynamic_quantize.h", "/ 255.0f", "/ 256.0f", "DynamicQuantize"),
     ("dynamic_quantize.h", "0.0f - least / encoding[0]", "0.5f - least / encoding[0]", "DynamicQuantize"),
     ("dynamic.h", "-run->zero * p->sums[i]", "(1 - run->zero) * p->sums[i]", "Conv Dense"),
-    ("dynamic.h", "value + bias[c] : value", "value : value", "Conv"),
+    ("dynamic.h", "* scale + bias;", "* scale;", "Conv"),
     ("dynamic_conv.h", "memset(copy, run->zero,", "memset(copy, 0,", "Conv"),
     ("dynamic_conv.h", "start + group * padded,", "start,", "Conv"),
     ("dynamic_depthwise.h", "memset(run->own, run->zero,", "memset(run->own, 0,", "Conv"),
@@ -39,5 +39,5 @@ DYNAMIC_MUTANTS = (
 )
 TWICE_MUTANTS = (
     ("dynamic.h", "run.least = qdsl_within(run.least,", "run.least = qdsl_within(-8.0f,", "DynamicQuantize"),
-    ("dynamic.h", "most = qdsl_larger(most, value)", "most = qdsl_larger(value, most + 1.0f)", "DynamicQuantize"),
+    ("dynamic.h", "qdsl_larger(run->most, value)", "qdsl_larger(run->most, value + 1.0f)", "DynamicQuantize"),
 )

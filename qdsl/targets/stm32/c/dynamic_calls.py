@@ -82,7 +82,7 @@ def _products(op: Conv | Dense, whole: Op, function: Unary | None, graph: Intege
         ("weights", weights),
         ("sums", Constant("int32_t", per_group(op.weight.reshape(outs, -1).sum(axis=1, dtype=np.int32), groups))),
         ("scale", Constant("float", _per_channel(op.to.scale, outs))),
-        ("bias", None if op.to.bias is None else Constant("float", _per_channel(op.to.bias, outs))),
+        ("bias", Constant("float", _per_channel(np.zeros(1) if op.to.bias is None else op.to.bias, outs))),
         ("low", float(op.to.low)),
         ("high", float(op.to.high)),
         ("function", name),

@@ -7,7 +7,7 @@ struct qdsl_dynamic_parameters {
     const void *weights;
     const int32_t *sums; /* of the weights of each channel; of each group filled up to 4 */
     const float *scale;
-    const float *bias; /* may be NULL */
+    const float *bias;
     float low;
     float high;
     /* What is done to the floats before their range is taken, or NULL; a row kernel of parameters a, b. */
@@ -37,6 +37,9 @@ struct qdsl_dynamic {
     const struct qdsl_dynamic_parameters *p;
     int32_t *start;
     float *scale;
+    const float *bias;
+    float low;
+    float high;
     int32_t *sums[2];
     float *floats;
     uint32_t *own;
@@ -62,6 +65,9 @@ static QDSL_APART void qdsl_dynamic_begin(struct qdsl_dynamic *run, const struct
 {
     int32_t padded = p->groups * ((p->out_channels / p->groups + 3) & ~3), wide = padded + 4;
     run->p = p;
+    run->bias = p->bias;
+    run->low = p->low;
+    run->high = p->high;
     run->start = scratch;
     run->scale = (float *)scratch + wide;
     run->sums[0] = (int32_t *)scratch + 2 * wide;
@@ -83,48 +89,58 @@ static QDSL_APART void qdsl_dynamic_rows(struct qdsl_dynamic *run, const uint8_t
         row(run, in, y * p->stride_down - p->above, out);
 }
 
-/* The float of a sum, before it is clipped. */
-QDSL_INLINE float qdsl_dynamic_float(const int32_t *sums, const float *scale, const float *bias, int32_t c)
+enum qdsl_ending { QDSL_FLOATS, QDSL_RANGE, QDSL_UNSIGNED };
+
+/* What becomes of one sum, at `to` or in the range; floats are clipped, but for the range: its ends are, in the end. */
+QDSL_INLINE void qdsl_dynamic_one(struct qdsl_dynamic *run, const int32_t *sum, float scale, float bias, uint8_t *to,
+                                  enum qdsl_ending ending)
 {
-    float value = qdsl_float_of(sums + c) * scale[c];
-    return bias != NULL ? value + bias[c] : value;
+    float value = qdsl_float_of(sum) * scale + bias;
+    if (ending == QDSL_RANGE) {
+        run->least = qdsl_smaller(run->least, value);
+        run->most = qdsl_larger(run->most, value);
+        return;
+    }
+    value = qdsl_smaller(qdsl_larger(value, run->low), run->high);
+    if (ending == QDSL_FLOATS)
+        *(float *)(void *)to = value;
+    else
+        *to = qdsl_unsigned_code(value, run->out_scale, run->out_zero);
 }
 
-/* A loop over `count` of what `one` says of c, two at a time. */
-#define QDSL_TWO_BY_TWO(count, one)                                                                                    \
-    for (int32_t c = 0, end = (count) & ~1; c < end; c++) {                                                            \
-        {                                                                                                              \
-            one;                                                                                                       \
-        }                                                                                                              \
-        c++;                                                                                                           \
-        {                                                                                                              \
-            one;                                                                                                       \
-        }                                                                                                              \
-    }                                                                                                                  \
-    if ((count) & 1) {                                                                                                 \
-        int32_t c = (count) - 1;                                                                                       \
-        one;                                                                                                           \
-    }
-
-QDSL_INLINE void qdsl_dynamic_clipped(const struct qdsl_dynamic *run, const int32_t *sums, int32_t channel,
-                                      int32_t channels, const float *bias, float *to)
+/* Four channels of one pixel after the other, then the channels left. */
+QDSL_INLINE void qdsl_dynamic_each(struct qdsl_dynamic *asked, const int32_t *sums, int32_t pixels, int32_t channel,
+                                   int32_t channels, uint8_t *out, enum qdsl_ending ending)
 {
-    const float *scale = run->scale + channel;
-    float low = run->p->low, high = run->p->high;
-    QDSL_TWO_BY_TWO(channels, to[c] = qdsl_smaller(
-                                  qdsl_larger(qdsl_dynamic_float(sums, scale, bias, c), low), high))
+    struct qdsl_dynamic run = *asked;
+    const float *scale = run.scale + channel, *bias = run.bias + channel;
+    int32_t size = ending == QDSL_FLOATS ? 4 : 1, next = run.p->out_channels * size, c = 0;
+    for (; c + 4 <= channels; c += 4) {
+        float s0 = scale[c], s1 = scale[c + 1], s2 = scale[c + 2], s3 = scale[c + 3];
+        float b0 = bias[c], b1 = bias[c + 1], b2 = bias[c + 2], b3 = bias[c + 3];
+        const int32_t *sum = sums + c;
+        uint8_t *to = out + c * size;
+        for (int32_t left = pixels; left > 0; left--, sum += channels, to += next) {
+            qdsl_dynamic_one(&run, sum, s0, b0, to, ending);
+            qdsl_dynamic_one(&run, sum + 1, s1, b1, to + size, ending);
+            qdsl_dynamic_one(&run, sum + 2, s2, b2, to + 2 * size, ending);
+            qdsl_dynamic_one(&run, sum + 3, s3, b3, to + 3 * size, ending);
+        }
+    }
+    for (; c < channels; c++)
+        for (int32_t pixel = 0; pixel < pixels; pixel++)
+            qdsl_dynamic_one(&run, sums + pixel * channels + c, scale[c], bias[c], out + pixel * next + c * size,
+                             ending);
+    if (ending == QDSL_RANGE) {
+        asked->least = run.least;
+        asked->most = run.most;
+    }
 }
 
 static QDSL_APART void qdsl_dynamic_floats(struct qdsl_dynamic *run, const int32_t *sums, int32_t pixels,
                                            int32_t channel, int32_t channels, uint8_t *out)
 {
-    const struct qdsl_dynamic_parameters *p = run->p;
-    float *to = (float *)(void *)out;
-    for (; pixels > 0; pixels--, sums += channels, to += p->out_channels)
-        if (p->bias == NULL)
-            qdsl_dynamic_clipped(run, sums, channel, channels, NULL, to);
-        else
-            qdsl_dynamic_clipped(run, sums, channel, channels, p->bias + channel, to);
+    qdsl_dynamic_each(run, sums, pixels, channel, channels, out, QDSL_FLOATS);
 }
 
 /* What the function makes of the floats of one pixel. */
@@ -139,39 +155,25 @@ static QDSL_APART const float *qdsl_dynamic_values(struct qdsl_dynamic *run, con
     return run->floats;
 }
 
-/* The range of floats; `least` and `most` are clipped in the end, which is the same as each of them. */
 static QDSL_APART void qdsl_dynamic_range(struct qdsl_dynamic *run, const int32_t *sums, int32_t pixels,
                                           int32_t channel, int32_t channels, uint8_t *out)
 {
-    const struct qdsl_dynamic_parameters *p = run->p;
-    const float *scale = run->scale + channel, *bias = p->bias != NULL ? p->bias + channel : NULL;
-    float least = run->least, most = run->most;
-    (void)out;
-    for (; pixels > 0; pixels--, sums += channels)
-        if (p->function != NULL)
-            qdsl_range_of(qdsl_dynamic_values(run, sums, channel, channels), channels, &least, &most);
-        else {
-            QDSL_TWO_BY_TWO(channels, float value = qdsl_dynamic_float(sums, scale, bias, c);
-                            least = qdsl_smaller(least, value); most = qdsl_larger(most, value))
-        }
-    run->least = least;
-    run->most = most;
+    if (run->p->function == NULL)
+        qdsl_dynamic_each(run, sums, pixels, channel, channels, out, QDSL_RANGE);
+    else
+        for (; pixels > 0; pixels--, sums += channels)
+            qdsl_range_of(qdsl_dynamic_values(run, sums, channel, channels), channels, &run->least, &run->most);
 }
 
 static QDSL_APART void qdsl_dynamic_codes(struct qdsl_dynamic *run, const int32_t *sums, int32_t pixels,
                                           int32_t channel, int32_t channels, uint8_t *out)
 {
-    const struct qdsl_dynamic_parameters *p = run->p;
-    const float *scale = run->scale + channel, *bias = p->bias != NULL ? p->bias + channel : NULL;
-    float low = p->low, high = p->high, out_scale = run->out_scale;
-    int32_t zero = run->out_zero;
-    for (; pixels > 0; pixels--, sums += channels, out += p->out_channels)
-        if (p->function != NULL)
-            qdsl_codes_of(qdsl_dynamic_values(run, sums, channel, channels), channels, out_scale, zero, out);
-        else {
-            QDSL_TWO_BY_TWO(channels, float value = qdsl_dynamic_float(sums, scale, bias, c);
-                            out[c] = qdsl_unsigned_code(qdsl_smaller(qdsl_larger(value, low), high), out_scale, zero))
-        }
+    if (run->p->function == NULL)
+        qdsl_dynamic_each(run, sums, pixels, channel, channels, out, QDSL_UNSIGNED);
+    else
+        for (; pixels > 0; pixels--, sums += channels, out += run->p->out_channels)
+            qdsl_codes_of(qdsl_dynamic_values(run, sums, channel, channels), channels, run->out_scale, run->out_zero,
+                          out);
 }
 
 /* at: input, its encoding, output, scratch. */
