@@ -66,9 +66,9 @@ def test_the_makefile_builds_as_what_is_measured() -> None:
     assert {flag for flag in FLAGS if not flag.startswith(("-W", "-std"))} <= set(re.split(r"[\s()]+", cmake))
 
 
-def example(folder: Path) -> tuple[Zoo, str]:
+def example(folder: Path, seed: int = 1) -> tuple[Zoo, str]:
     """An average of a picture, written with what makes a program of it."""
-    zoo = Zoo(1)
+    zoo = Zoo(seed)
     x = zoo.feed(1, 6, 5, 3, encoding=CODES.encoding)
     out = zoo.add(AveragePool, (x,), zoo.tensor(1, 5, 4, 3, encoding=CODES.encoding), Window((2, 2)))
     graph = zoo.graph()
@@ -93,6 +93,60 @@ def test_the_example_reads_a_picture_and_tells_the_outputs(tmp_path: Path) -> No
     short = tmp_path / "short.rgb"
     short.write_bytes(b"\0")
     assert subprocess.run(["build/network", short], cwd=tmp_path, capture_output=True, check=False).returncode == 1
+
+
+# Compiled once for each network, by names of its own.
+ONE_OF_TWO = """
+#include <stdio.h>
+#include "network.h"
+static _Alignas(NETWORK_ALIGNMENT) uint8_t arena[NETWORK_ARENA_BYTES];
+int RUN(void);
+int RUN(void)
+{
+    if (network_init(arena, sizeof arena) != 0)
+        return 1;
+    if (fread(network_input(0)->data, 1, network_input(0)->bytes, stdin) != network_input(0)->bytes)
+        return 1;
+    return network_run() != 0 || fwrite(network_output(0)->data, 1, NETWORK_OUTPUT_0_BYTES, stdout) == 0;
+}
+"""
+BOTH = "int one(void); int two(void); int main(void) { return one() || two(); }"
+
+
+@pytest.mark.skipif(host.compiler() is None, reason="no C compiler")
+def test_two_networks_fit_into_one_program(tmp_path: Path) -> None:
+    cc, objects, fed, expected = str(host.compiler()), [], b"", b""
+    (tmp_path / "run.c").write_text(ONE_OF_TWO)
+    (tmp_path / "both.c").write_text(BOTH)
+    for number, name in enumerate(("one", "two")):
+        zoo, out = example(tmp_path / name, seed=number)
+        sample = zoo.sample()
+        fed += sample[zoo.inputs[0]].tobytes()
+        expected += interpret(zoo.graph(), sample)[out].tobytes()
+        own = [f"-DNETWORK_PREFIX={name}_", f"-DRUN={name}", f"-I{tmp_path / name}", "-std=c11", "-Wall", "-Werror"]
+        for source in (tmp_path / name / "network.c", tmp_path / "run.c"):
+            objects.append(str(tmp_path / f"{name}_{source.stem}.o"))
+            subprocess.run([cc, *own, "-c", str(source), "-o", objects[-1]], check=True)
+    program = str(tmp_path / "both")
+    subprocess.run([cc, str(tmp_path / "both.c"), *objects, "-o", program], check=True)
+    assert subprocess.run([program], input=fed, check=True, capture_output=True).stdout == expected
+
+
+@pytest.mark.skipif(host.compiler() is None, reason="no C compiler")
+def test_flags_that_break_the_rounding_are_refused(tmp_path: Path) -> None:
+    example(tmp_path)
+    words = [str(host.compiler()), "-ffast-math", "-fsyntax-only", str(tmp_path / "network.c")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "-ffast-math rounds otherwise" in done.stderr
+
+
+def test_all_that_is_written_tells_its_licence(tmp_path: Path) -> None:
+    """Numbers beside it are those of a model."""
+    example(tmp_path)
+    own = {path.name: path.read_text(encoding="ascii").splitlines()[0] for path in tmp_path.iterdir()}
+    assert {name for name, line in own.items() if "SPDX-License-Identifier: Apache-2.0" not in line} == {
+        *("README.md", "weights.h", "example.h")
+    }
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from qdsl.targets.stm32.c.shapes import nbytes
 from qdsl.targets.stm32.c.tables import Tables
 
 _HEAD = """\
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Tables: what each kernel is told, where tensors lie in the arena, and what runs in which order. */
 #include <math.h>
 

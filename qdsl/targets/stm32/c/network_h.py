@@ -9,6 +9,7 @@ from qdsl.targets.stm32.c.shapes import nbytes
 ALIGNMENT = 8  # bytes, of the arena
 
 _HEAD = """\
+/* SPDX-License-Identifier: Apache-2.0 */
 /* {name}: five functions run it. There is one network and one arena; nothing is allocated, and no function is called by
    an interrupt while another runs.
 
@@ -19,12 +20,26 @@ _HEAD = """\
    read network_output(0)->data
 
    The arena holds inputs, outputs and everything between. What an input holds is overwritten by network_run, and what
-   an output holds by writing an input. */
+   an output holds by writing an input.
+
+   Two networks in one program need names of their own for the linker: -DNETWORK_PREFIX=crack_ where network.c is
+   compiled and where this file is included makes crack_init of network_init, and so on. A source file can include one
+   network. */
 #ifndef NETWORK_H
 #define NETWORK_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef NETWORK_PREFIX
+#define NETWORK_JOINED(prefix, name) prefix##name
+#define NETWORK_NAMED(prefix, name) NETWORK_JOINED(prefix, name)
+#define network_init NETWORK_NAMED(NETWORK_PREFIX, init)
+#define network_input NETWORK_NAMED(NETWORK_PREFIX, input)
+#define network_output NETWORK_NAMED(NETWORK_PREFIX, output)
+#define network_run NETWORK_NAMED(NETWORK_PREFIX, run)
+#define network_about NETWORK_NAMED(NETWORK_PREFIX, about)
+#endif
 
 #ifdef __cplusplus
 extern "C" {{

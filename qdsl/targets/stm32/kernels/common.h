@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every kernel uses: words of four int8, products of pairs, rounding.
 
    Little-endian. Where the core has the DSP extension its instructions are written out, everywhere else plain C of the
@@ -5,6 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "weights.h is laid out for a little-endian core"
+#endif
+#ifdef __FAST_MATH__
+#error "-ffast-math rounds otherwise than the reference: take it out, and keep the flags of the Makefile"
+#endif
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(QDSL_PLAIN)
 #define QDSL_DSP 1

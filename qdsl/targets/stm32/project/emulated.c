@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the network under QEMU (mps2-an500, mps2-an386), by semihosting: no device, no C library.
  *
  * Reads `inputs` in QEMU's working directory (a file, or a pipe), the bytes of all inputs of one sample after those of another, and writes

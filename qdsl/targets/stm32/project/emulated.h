@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Included before network.c (-include emulated.h) where the instructions of each step are counted. */
 #ifndef EMULATED_H
 #define EMULATED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the network on a computer: host INPUTS OUTPUTS [WANTED TRACES].
  *
  * INPUTS holds the bytes of all inputs of one sample after those of another, OUTPUTS gets those of the outputs likewise.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Included before network.c (-include host.h) where the output of each step is looked at. */
 #ifndef HOST_H
 #define HOST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* An example: what comes from a camera or a file goes into the network, and what it says comes out.
  *
  * On a computer: network FILE.. prints the outputs for each file. A file holds the pixels of a picture of the input's

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Start-up of a Cortex-M without a C library: the vector table, the FPU, .data and .bss, and a painted stack.
  *
  * The linker script (stm32h7b3.ld on the board, mps2.ld under QEMU) says where everything lies. Clocks and caches are
