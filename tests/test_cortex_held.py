@@ -14,7 +14,9 @@ from qdsl.integer.records import Dequantize, Encoding, IntegerGraph, Op, Tensor,
 from qdsl.spec.bounds import UnfitError
 from qdsl.spec.decode import decode, json_data
 from qdsl.spec.emulated import Emulated, EmulatedStep
-from qdsl.targets.stm32.emulated.network import Held, Network, given, held, told
+from qdsl.targets.stm32.emulated.network import Network, held, told
+from qdsl.targets.stm32.golden import given
+from qdsl.targets.stm32.holding import Compared
 
 CODES = Tensor("x", (1, 2, 1, 3), "int8", (0, 2, 3, 1), Encoding(0.5, 3))  # channels last: three channels, two rows
 FIGURES = Emulated(
@@ -60,7 +62,7 @@ def test_integers_are_the_same_to_the_bit_or_the_c_is_wrong() -> None:
     exact = network(Dequantize("dq", ("x",), "y"))
     golden = exact.golden(bytes([3, 4, 5, 6]))
     assert golden == floats(0.0, 0.5, 1.0, 1.5)
-    assert held(exact, [golden] * 3, [golden] * 3) == Held(12, 12, 0.0)
+    assert held(exact, [golden] * 3, [golden] * 3) == Compared(12, 12, 0.0)
     with pytest.raises(QdslError, match=r"c-differs.*1 of 4 values"):
         held(exact, [golden], [floats(0.0, 0.5, 1.0, float(np.nextafter(np.float32(1.5), np.float32(2))))])
     with pytest.raises(QdslError, match=r"c-differs"):  # other bits, though they compare equal

@@ -45,7 +45,7 @@ def differing(
     """The tensors that the C computes otherwise than the interpreter, for some sample: outputs and what steps write."""
     program = files.folder / "host"
     host.build(files.folder, program, cc=str(CC), more=more, trace=True)
-    ran = host.run(program, files, graph, samples, trace=True)
+    ran = host.run(program, graph, samples, files.steps)
     found = set()
     for sample, outputs, steps in zip(samples, ran.outputs, ran.steps, strict=True):
         expected = interpret(graph, sample, every=True, rounding=rounding)

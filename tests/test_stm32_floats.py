@@ -30,7 +30,7 @@ def off(files: CFiles, graph: IntegerGraph, sample: dict[str, np.ndarray], more:
     """How far each tensor that the C writes is from the interpreter's, of the largest value of that."""
     program = files.folder / "host"
     host.build(files.folder, program, cc=str(CC), more=more, trace=True)
-    ran = host.run(program, files, graph, [sample], trace=True)
+    ran = host.run(program, graph, [sample], files.steps)
     expected = interpret(graph, sample, every=True)
     found = {}
     for name, array in {**ran.steps[0], **ran.outputs[0]}.items():
@@ -87,7 +87,7 @@ def test_outputs_lie_over_inputs_as_far_behind_as_told(twice: bool, tmp_path: Pa
     files = write_c(alone, over_inputs(alone, calls, closer=False), tmp_path)
     program = tmp_path / "host"
     host.build(tmp_path, program, cc=str(CC), more=("-O0",), trace=True)
-    (steps,) = host.run(program, files, alone, [values], trace=True).steps
+    (steps,) = host.run(program, alone, [values], files.steps).steps
     assert len(steps) == len(calls)
     for name, array in steps.items():
         assert np.abs(array.astype(np.float64) - expected[name]).max() <= FLOATS * np.abs(expected[name]).max(), name

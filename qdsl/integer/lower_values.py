@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qdsl.integer.lower_layout import Axes, Shape, identity, stored_shape
+from qdsl.integer.lower_layout import Axes, Shape, stored_shape
 from qdsl.integer.records import Encoding
 
 Array = NDArray[Any]
@@ -180,8 +180,3 @@ class Pending:
 
 Value = Const | Packed | Ints | Of | Floats | RunInts | RunScale | RunZero | RunSums | Pending
 Kind = Literal["ints", "floats"]
-
-
-def at_rest(name: str, shape: Shape) -> At:
-    """A tensor in ONNX's own order."""
-    return At(name, shape, identity(len(shape)))

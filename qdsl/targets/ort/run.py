@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import onnx
 from numpy.typing import NDArray
 
-from qdsl.diag import Diagnostic, QdslError, Span
+from qdsl.diag import Span
 from qdsl.graph.sessions import AS_WRITTEN, DEPLOYED, RuntimeRefusesError, Session, Settings, refusals
-from qdsl.spec.bounds import Many, Text, UnfitError
-from qdsl.spec.decode import decode, json_data
+from qdsl.spec.bounds import Many, Text
+from qdsl.targets.manifest_reading import read_manifest
 from qdsl.targets.ort.exact_products import exact_products
 from qdsl.targets.ort.exposing import refused
 
@@ -92,11 +92,8 @@ def run(
 def session_options(manifest: Path) -> dict[str, str]:
     """The session options that an artifact asks for, by name. Raises QdslError (artifact-refused) for a manifest that
     is not as it was written."""
-    try:
-        said = json_data(manifest.read_text(encoding="utf-8", errors="replace"))
-        return dict(decode(_Asked, {"session_options": said["session_options"]}).session_options)
-    except (UnfitError, TypeError, KeyError) as reason:
-        label = str(reason) if isinstance(reason, UnfitError) else "it says nothing of `session_options`"
-        headline = f"the {manifest.name} of the artifact was changed since it was written"
-        cures = ("make the artifact anew: `qdsl compile RECIPE`",)
-        raise QdslError([Diagnostic("artifact-refused", headline, label=label[:300], help=cures)]) from None
+
+    def pick(said: Any) -> Any:
+        return {"session_options": said["session_options"]}
+
+    return dict(read_manifest(manifest, _Asked, pick, "it says nothing of `session_options`").session_options)

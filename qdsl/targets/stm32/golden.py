@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.integer.interpret import run
 from qdsl.integer.layout import as_onnx, stored
-from qdsl.integer.records import IntegerGraph
+from qdsl.integer.records import IntegerGraph, Tensor
 from qdsl.integer.rounding import quantized
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+def given(tensor: Tensor, array: NDArray[Any]) -> NDArray[Any]:
+    """An array in the order of ONNX as `tensor` stores it: uint8 less 128, floats quantized where it has integers.
+    Raises ValueError for another shape or type."""
+    if tensor.dtype == "int8" and array.dtype == np.uint8:
+        array = (array.astype(np.int16) - 128).astype(np.int8)
+    if tensor.encoding is not None and array.dtype.kind == "f":
+        array = quantized(array, tensor.encoding)
+    return stored(tensor, array)
 
 
 class Golden:
@@ -36,8 +47,9 @@ class Golden:
 
     def feeds(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """The inputs as they are stored: floats are quantized where the graph takes integers. Raises likewise."""
+        tensors = self._graph.tensors
         try:
-            return {name: self._stored(name, arrays[name]) for name in self._graph.inputs if name in arrays}
+            return {name: given(tensors[name], arrays[name]) for name in self._graph.inputs if name in arrays}
         except ValueError as error:
             raise self._refused(error) from None
 
@@ -47,12 +59,6 @@ class Golden:
             return run(self._graph, feeds, rounding=self._rounding)
         except ValueError as error:
             raise self._refused(error) from None
-
-    def _stored(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        tensor = self._graph.tensors[name]
-        if tensor.encoding is not None and array.dtype.kind == "f":
-            array = quantized(array, tensor.encoding)
-        return stored(tensor, array)
 
     def _refused(self, error: ValueError) -> QdslError:
         headline = "the integer graph does not take this sample"

@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from qdsl.diag import Diagnostic, QdslError
 from qdsl.spec.arena import Arena
-from qdsl.spec.bounds import Count, Many, OneOf, UnfitError
-from qdsl.spec.decode import decode, json_data
+from qdsl.spec.bounds import Count, Many, OneOf
 from qdsl.spec.emulated import Memory
+from qdsl.targets.manifest_reading import read_manifest
 from qdsl.targets.results import NotHere
 from qdsl.targets.stm32.asked import Asked
 from qdsl.targets.stm32.boards import Board
@@ -64,13 +63,7 @@ def about_c(wanted: Asked, files: CFiles, macc: int, memory: Arena) -> dict[str,
 
 def read_c(manifest: Path) -> MadeC:
     """Raises QdslError artifact-refused for a manifest that is not as it was written."""
-    try:
-        return decode(MadeC, _flat(json_data(manifest.read_text(encoding="utf-8", errors="replace"))))
-    except (UnfitError, TypeError, KeyError) as reason:
-        label = str(reason) if isinstance(reason, UnfitError) else "it does not say what its C takes"
-        headline = f"the {manifest.name} of the artifact was changed since it was written"
-        cures = ("make the artifact anew: `qdsl compile RECIPE`",)
-        raise QdslError([Diagnostic("artifact-refused", headline, label=label[:300], help=cures)]) from None
+    return read_manifest(manifest, MadeC, _flat, "it does not say what its C takes")
 
 
 def _flat(said: Mapping[str, Any]) -> dict[str, Any]:

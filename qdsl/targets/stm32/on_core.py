@@ -10,20 +10,20 @@ from typing import Annotated, Any
 
 from numpy.typing import NDArray
 
-from qdsl.diag import Diagnostic, QdslError
 from qdsl.integer.records import IntegerGraph
-from qdsl.spec.bounds import Count, Many, Text, UnfitError
-from qdsl.spec.decode import decode, json_data
+from qdsl.spec.bounds import Count, Many, Text
 from qdsl.spec.emulated import Emulated
 from qdsl.spec.scratch import scratch
+from qdsl.targets.manifest_reading import read_manifest
 from qdsl.targets.results import Emitted, NotHere
 from qdsl.targets.stm32.asked import Asked
 from qdsl.targets.stm32.emit import C_FOLDER
 from qdsl.targets.stm32.emulated.building import build
 from qdsl.targets.stm32.emulated.fitting import fit
 from qdsl.targets.stm32.emulated.installed import tools
-from qdsl.targets.stm32.emulated.network import Arrays, Network, emulated
+from qdsl.targets.stm32.emulated.network import Network, emulated
 from qdsl.targets.stm32.emulated.session import Session, session
+from qdsl.targets.stm32.golden import Arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,8 @@ def runner(emitted: Emitted, graph: IntegerGraph, wanted: Asked) -> OnCore | Not
 
 
 def _network(emitted: Emitted, graph: IntegerGraph, wanted: Asked) -> Network:
-    try:
-        said = json_data(emitted.manifest.read_text(encoding="utf-8", errors="replace"))
-        steps = decode(_Made, {"steps": said["c"]["steps"]}, "c").steps
-    except (UnfitError, TypeError, KeyError) as reason:
-        label = str(reason) if isinstance(reason, UnfitError) else "it does not say of which steps the C is"
-        headline = f"the {emitted.manifest.name} of the artifact was changed since it was written"
-        cures = ("make the artifact anew: `qdsl compile RECIPE`",)
-        raise QdslError([Diagnostic("artifact-refused", headline, label=label[:300], help=cures)]) from None
-    return Network(emitted.directory / C_FOLDER, graph, steps, wanted.rounding, emitted.span)
+    def pick(said: Any) -> Any:
+        return {"steps": said["c"]["steps"]}
+
+    made = read_manifest(emitted.manifest, _Made, pick, "it does not say of which steps the C is", "c")
+    return Network(emitted.directory / C_FOLDER, graph, made.steps, wanted.rounding, emitted.span)

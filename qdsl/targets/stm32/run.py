@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import onnx
 
-from qdsl.diag import Diagnostic, QdslError
 from qdsl.integer.rounding import Rounding
-from qdsl.spec.bounds import OneOf, Text, UnfitError
-from qdsl.spec.decode import decode, json_data
+from qdsl.spec.bounds import OneOf, Text
 from qdsl.targets.base import Runner
+from qdsl.targets.manifest_reading import read_manifest
 from qdsl.targets.results import Emitted, NotHere
 from qdsl.targets.stm32 import on_core
 from qdsl.targets.stm32.asked import Asked
@@ -58,11 +57,7 @@ def golden(emitted: Emitted) -> Golden:
 
 
 def _made(emitted: Emitted) -> _Made:
-    try:
-        said = json_data(emitted.manifest.read_text(encoding="utf-8", errors="replace"))
-        return decode(_Made, {key: said[key] for key in ("recipe", "device", "io", "rounding")})
-    except (UnfitError, TypeError, KeyError) as reason:
-        label = str(reason) if isinstance(reason, UnfitError) else "it does not say what the C was made for"
-        headline = f"the {emitted.manifest.name} of the artifact was changed since it was written"
-        cures = ("make the artifact anew: `qdsl compile RECIPE`",)
-        raise QdslError([Diagnostic("artifact-refused", headline, label=label[:300], help=cures)]) from None
+    def pick(said: Any) -> Any:
+        return {key: said[key] for key in ("recipe", "device", "io", "rounding")}
+
+    return read_manifest(emitted.manifest, _Made, pick, "it does not say what the C was made for")

@@ -4,14 +4,10 @@ plan."""
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from qdsl.data import Sample
 from qdsl.diag import Diagnostic, QdslError, Span
@@ -28,18 +24,14 @@ from qdsl.targets.results import Emitted, FloatModelError, NotHere, Verification
 from qdsl.targets.stm32 import reality
 from qdsl.targets.stm32.asked import asked
 from qdsl.targets.stm32.c import host
-from qdsl.targets.stm32.c.writing import CFiles
 from qdsl.targets.stm32.emit import C_FOLDER
 from qdsl.targets.stm32.golden import Arrays, Golden
+from qdsl.targets.stm32.holding import compared, holds
 from qdsl.targets.stm32.making import integer_graph
 from qdsl.targets.stm32.manifest import memory_on, read_c
 from qdsl.targets.stm32.on_core import on_core
 from qdsl.targets.stm32.run import golden as golden_of
 from qdsl.targets.stm32.st import package as st
-
-# Of the largest value of an output: what kernels that compute in floats may differ by, since sums have another order.
-_FLOAT_STEP = 1e-5
-NO_STEPS = CFiles(Path(), (), 0, 0, 0, "", (), ())  # what is asked of them: none
 
 
 def verify(
@@ -49,32 +41,18 @@ def verify(
     samples, and its C, built for this machine where it has a compiler and for an emulated core where that is here, with
     the integer graph. The samples go beside what ST's tool is given. Raises QdslError artifact-refused, artifact-write,
     stm32-no-form, artifact-invalid, FloatModelError, and what `on_core` raises."""
-    view = model.view()
+    view, wanted = model.view(), asked(plan)
     out = chosen_rows(view)
     totals = {name: Agreement() for name in dict.fromkeys(view.outputs) if name not in out}
-    golden = golden_of(emitted)
-    seen: list[Arrays] = []
-    answers: list[Arrays] = []
-    with scratch() as folder:
-        save(model, folder / "float.onnx")
-        floats = AsWritten(folder / "float.onnx", span=emitted.span, fused=True)
-        for sample in islice(samples, count):
-            try:
-                expected = floats.run(sample.arrays)
-            except QdslError as error:
-                raise FloatModelError(error.diagnostics) from None
-            found = golden.run(sample.arrays)
-            for name, total in totals.items():
-                total.add(expected[name], found[name])
-            seen.append(sample.arrays)
-            answers.append(found)
+    seen = [sample.arrays for sample in islice(samples, count)]
+    answers = _beside_floats(model, emitted, seen, totals)
     try:
-        st.add_samples(emitted.directory / st.FOLDER, asked(plan), seen, answers)
+        st.add_samples(emitted.directory / st.FOLDER, wanted, seen, answers)
     except OSError as error:
         raise unwritable(emitted.directory, error) from None
-    graph = integer_graph(onnx.load(emitted.model), plan.recipe, asked(plan), emitted.span)
-    _hold_c(graph, Golden(graph, asked(plan).rounding, span=emitted.span), emitted, seen)
-    core = on_core(emitted, graph, asked(plan), seen)
+    graph = integer_graph(onnx.load(emitted.model), plan.recipe, wanted, emitted.span)
+    _hold_c(graph, Golden(graph, wanted.rounding, span=emitted.span), emitted, seen)
+    core = on_core(emitted, graph, wanted, seen)
     writers = {name: node.name if (node := view.producer(name)) is not None else "" for name in totals}
     real = reality.computed(graph)
     said = read_c(emitted.manifest)
@@ -91,10 +69,30 @@ def verify(
         unordered=tuple(out.items()),
         emulated=None if isinstance(core, NotHere) else core,
         not_emulated=core.why if isinstance(core, NotHere) else "",
-        memory=memory_on(said, asked(plan).board),
+        memory=memory_on(said, wanted.board),
         arena=said.memory,
         macc=said.macc,
     )
+
+
+def _beside_floats(
+    model: Model, emitted: Emitted, samples: Iterable[Arrays], totals: Mapping[str, Agreement]
+) -> list[Arrays]:
+    """What the integer graph answers on each sample, added to `totals` beside what the float model does."""
+    golden = golden_of(emitted)
+    answers: list[Arrays] = []
+    with scratch() as folder:
+        save(model, folder / "float.onnx")
+        floats = AsWritten(folder / "float.onnx", span=emitted.span, fused=True)
+        for arrays in samples:
+            try:
+                expected = floats.run(arrays)
+            except QdslError as error:
+                raise FloatModelError(error.diagnostics) from None
+            answers.append(golden.run(arrays))
+            for name, total in totals.items():
+                total.add(expected[name], answers[-1][name])
+    return answers
 
 
 def _hold_c(graph: IntegerGraph, golden: Golden, emitted: Emitted, samples: Sequence[Arrays]) -> None:
@@ -106,29 +104,20 @@ def _hold_c(graph: IntegerGraph, golden: Golden, emitted: Emitted, samples: Sequ
     with scratch() as folder:
         try:
             host.build(emitted.directory / C_FOLDER, folder / "network", cc=cc)
-            ran = host.run(folder / "network", NO_STEPS, graph, feeds).outputs
+            ran = host.run(folder / "network", graph, feeds).outputs
         except (OSError, subprocess.SubprocessError) as error:
             raise _differs("the C does not run on this machine", _told(error), emitted.span) from None
     for number, (sample, outputs) in enumerate(zip(feeds, ran, strict=True), 1):
         for name, expected in golden.run_stored(sample).items():
-            if not _agree(graph, expected, outputs[name]):
+            if not holds(graph, expected, compared(expected, outputs[name])):
                 headline = f"the C computes `{plain(name[:80])}` otherwise than the graph that it was made of"
                 raise _differs(headline, f"first on sample {number}", emitted.span)
 
 
-def _agree(graph: IntegerGraph, expected: NDArray[Any], found: NDArray[Any]) -> bool:
-    """To the bit, but for what floats are summed up to."""
-    if expected.tobytes() == found.tobytes():
-        return True
-    if all(real.runs == reality.INTEGER for real in reality.computed(graph).values()) or expected.dtype != np.float32:
-        return False
-    apart = np.abs(expected.astype(np.float64) - found)
-    return bool(np.all(apart <= _FLOAT_STEP * max(1e-30, float(np.abs(expected).max(initial=0)))))
-
-
 def _told(error: Exception) -> str:
-    said = getattr(error, "stderr", None) or str(error) or type(error).__name__
-    return plain(str(said).strip().splitlines()[0][:300])
+    """The first line of what a compiler or a program said, or of the error."""
+    lines = f"{getattr(error, 'stderr', None) or ''}\n{error}".strip().splitlines()
+    return plain((lines or [type(error).__name__])[0][:300])
 
 
 def _differs(headline: str, label: str, span: Span | None) -> QdslError:

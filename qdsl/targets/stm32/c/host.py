@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from qdsl.integer.records import IntegerGraph, Tensor
 from qdsl.targets.stm32.c.shapes import nbytes
-from qdsl.targets.stm32.c.writing import CFiles
+from qdsl.targets.stm32.c.writing import CStep
 
 PROJECT = Path(__file__).resolve().parent.parent / "project"
 # Without the first two the C is another one: a fused multiplication and addition rounds once instead of twice.
@@ -53,21 +53,22 @@ def build(folder: Path, program: Path, *, cc: str, more: Sequence[str] = (), tra
     return done.stderr
 
 
-def run(program: Path, files: CFiles, graph: IntegerGraph, samples: Sequence[Arrays], *, trace: bool = False) -> Ran:
-    """The outputs for each sample, stored arrays by name; with `trace`, of a program built so, those of each step.
+def run(program: Path, graph: IntegerGraph, samples: Sequence[Arrays], steps: Sequence[CStep] = ()) -> Ran:
+    """The outputs for each sample, stored arrays by name; of a program built with `trace` what `steps`, all of them,
+    wrote, too.
 
     Raises subprocess.CalledProcessError where the program ends otherwise than well."""
     inputs, outputs, wanted, traces = (program.with_suffix(f".{kind}") for kind in ("in", "out", "wanted", "traces"))
     data = (np.ascontiguousarray(sample[name]).tobytes() for sample in samples for name in graph.inputs)
     inputs.write_bytes(b"".join(data))
     words = [str(program), str(inputs), str(outputs)]
-    if trace:
-        table = [(step.at, nbytes(graph.tensors[step.output])) for step in files.steps]
+    if steps:
+        table = [(step.at, nbytes(graph.tensors[step.output])) for step in steps]
         wanted.write_bytes(np.array(table, np.uint32).tobytes())
         words += [str(wanted), str(traces)]
     subprocess.run(words, check=True, capture_output=True, text=True, timeout=SECONDS)
-    names = [step.output for step in files.steps]
-    stepped = _split(traces.read_bytes(), graph, names, len(samples)) if trace else []
+    names = [step.output for step in steps]
+    stepped = _split(traces.read_bytes(), graph, names, len(samples)) if steps else []
     return Ran(_split(outputs.read_bytes(), graph, graph.outputs, len(samples)), stepped)
 
 

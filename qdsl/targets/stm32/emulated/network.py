@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 
 from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.integer.interpret import run as interpret
-from qdsl.integer.layout import as_onnx, stored
-from qdsl.integer.records import Dequantize, DynamicQuantize, IntegerGraph, Reshape, Slice, Tensor, Transpose
-from qdsl.integer.rounding import Rounding, dequantized, quantized
+from qdsl.integer.layout import as_onnx
+from qdsl.integer.records import IntegerGraph, Tensor
+from qdsl.integer.rounding import Rounding, dequantized
 from qdsl.spec.emulated import Emulated, EmulatedStep
 from qdsl.targets.results import NotHere
 from qdsl.targets.stm32.c.shapes import nbytes
 from qdsl.targets.stm32.emulated.building import BuiltC, Limits, build
 from qdsl.targets.stm32.emulated.running import RanC, run
-
-Arrays = Mapping[str, NDArray[Any]]
-FLOATS = 1e-5  # of the largest value: what kernels in float32 may round otherwise
+from qdsl.targets.stm32.golden import Arrays, given
+from qdsl.targets.stm32.holding import Compared, compared, holds
 
 
 class NetworkStep(Protocol):
@@ -83,15 +82,6 @@ class Network:
         }
 
 
-def given(tensor: Tensor, array: NDArray[Any]) -> NDArray[Any]:
-    """An array in the order of ONNX as `tensor` stores it: uint8 less 128, floats quantized where it has integers."""
-    if tensor.dtype == "int8" and array.dtype == np.uint8:
-        array = (array.astype(np.int16) - 128).astype(np.int8)
-    if tensor.dtype == "int8" and array.dtype == np.float32 and tensor.encoding is not None:
-        array = quantized(array, tensor.encoding)
-    return stored(tensor, array)
-
-
 def told(tensor: Tensor, array: NDArray[Any]) -> NDArray[Any]:
     """A stored array in the order of ONNX, in floats where it is quantized."""
     found = as_onnx(tensor, array)
@@ -114,57 +104,34 @@ def emulated(
     stepped = run(built, fed[:1], network.sizes, steps=True)
     if isinstance(stepped, NotHere):
         return stepped
-    compared = held(network, [network.golden(sample) for sample in fed], ran.outputs)
-    return _figures(network, built, ran, stepped, compared)
+    return _figures(
+        network, built, ran, stepped, held(network, [network.golden(sample) for sample in fed], ran.outputs)
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Values of outputs against the interpreter's: how many, how many with the same bits, and how far apart two are at
-    most, as a share of the largest value of their output."""
-
-    values: int
-    exact: int
-    apart: float
-
-
-def held(network: Network, golden: Sequence[bytes], found: Sequence[bytes]) -> Held:
-    """Hold the outputs of some samples against the interpreter's. Where every operator computes integers they are the
-    same to the bit, else within FLOATS. Raises QdslError c-differs where they are not."""
+def held(network: Network, golden: Sequence[bytes], found: Sequence[bytes]) -> Compared:
+    """Hold the outputs of some samples against the interpreter's: of all together how many values there are, how many
+    have the same bits, and how far apart two are at most. Raises QdslError c-differs where they are not."""
     graph, values, exact, apart = network.graph, 0, 0, 0.0
     for one, two in zip(golden, found, strict=True):
         pairs = zip(_arrays(graph, graph.outputs, one), _arrays(graph, graph.outputs, two), strict=True)
         for (name, want), (_, got) in pairs:
-            same = (_bits(want) == _bits(got)).all(axis=-1)
-            off = _apart(want, got)
-            values, exact, apart = values + want.size, exact + int(same.sum()), max(apart, off)
-            if not same.all() and not (_in_floats(graph) and off <= FLOATS):
-                raise _differs(network, name, want.size - int(same.sum()), want.size, off)
-    return Held(values, exact, apart)
+            one_output = compared(want, got)
+            if not holds(graph, want, one_output):
+                raise _differs(network, name, one_output)
+            values, exact = values + one_output.values, exact + one_output.exact
+            apart = max(apart, one_output.apart)
+    return Compared(values, exact, apart)
 
 
-def _differs(network: Network, name: str, wrong: int, values: int, apart: float) -> QdslError:
-    headline = f"the C computes `{name[:80]}` otherwise than the integers of the model: {wrong} of {values} values"
-    note = f"they are {apart:.2g} of the largest value apart at most"
+def _differs(network: Network, name: str, found: Compared) -> QdslError:
+    wrong = f"{found.values - found.exact} of {found.values} values"
+    headline = f"the C computes `{name[:80]}` otherwise than the integers of the model: {wrong}"
+    note = f"they are {found.apart:.2g} of the largest value apart at most"
     return QdslError([Diagnostic("c-differs", headline, network.span, notes=(note,))])
 
 
-def _in_floats(graph: IntegerGraph) -> bool:
-    """Whether something computes in floats: what integers stand for is exact."""
-    ops = (op for op in graph.ops if not isinstance(op, Dequantize | Reshape | Transpose | Slice))
-    return any(graph.tensors[op.output].dtype == "float32" or isinstance(op, DynamicQuantize) for op in ops)
-
-
-def _apart(want: NDArray[Any], got: NDArray[Any]) -> float:
-    if not want.size:
-        return 0.0
-    wide, other = want.astype(np.float64), got.astype(np.float64)
-    largest = float(np.abs(wide).max())
-    off = float(np.abs(wide - other).max())
-    return off / largest if largest else off
-
-
-def _figures(network: Network, built: BuiltC, ran: RanC, stepped: RanC, compared: Held) -> Emulated:
+def _figures(network: Network, built: BuiltC, ran: RanC, stepped: RanC, found: Compared) -> Emulated:
     counted = [one for one in ran.instructions if one is not None] or [round(sum(stepped.steps))]
     return Emulated(
         label=built.core.label,
@@ -175,18 +142,14 @@ def _figures(network: Network, built: BuiltC, ran: RanC, stepped: RanC, compared
         instructions=round(fmean(counted)),
         macs=network.macs,
         samples=len(ran.outputs),
-        outputs=compared.values,
-        exact=compared.exact,
-        apart=compared.apart,
+        outputs=found.values,
+        exact=found.exact,
+        apart=found.apart,
         steps=tuple(
             EmulatedStep(step.nodes, max(0, round(taken)), step.macs)
             for step, taken in zip(network.steps, stepped.steps, strict=True)
         ),
     )
-
-
-def _bits(array: NDArray[Any]) -> NDArray[Any]:
-    return np.frombuffer(array.tobytes(), np.uint8).reshape(array.size, array.itemsize)
 
 
 def _arrays(graph: IntegerGraph, names: Sequence[str], content: bytes) -> Iterator[tuple[str, NDArray[Any]]]:
