@@ -138,7 +138,7 @@ def _clip_bounds(view: GraphView, node: NodeView) -> tuple[float, float]:
             ends.append(float(constant[0]))
         else:
             ends.append(float(written) if isinstance(written, (int, float)) and not name else free)
-    return ends[0], ends[1]
+    return min(ends), ends[1]  # crossed, all is the upper one
 
 
 def _collect(parts: Mapping[Any, Any], make: Callable[[Any], QParams], found: list[Diagnostic]) -> dict[Any, QParams]:

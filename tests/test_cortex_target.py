@@ -160,8 +160,8 @@ def test_each_board_has_a_core_that_stands_in_for_it_or_none() -> None:
     assert set(fits) - set(found) == {"nucleo-f091rc"}
     assert found["stm32h7b3i-dk"] == "cortex-m7" and found["nucleo-h563zi"] == "cortex-m4"
     (own, shared) = (fits[name] for name in ("stm32h7b3i-dk", "nucleo-f446re"))
-    assert isinstance(own, Fit) and own.limits == Limits(2 << 20, 1 << 20, 8 << 10)
-    assert isinstance(shared, Fit) and shared.limits == Limits(512 << 10, 120 << 10, 8 << 10)
+    assert isinstance(own, Fit) and own.limits == Limits(2 << 20, 1 << 20, 8 << 10, "STM32H7B3I-DK")
+    assert isinstance(shared, Fit) and shared.limits == Limits(512 << 10, 120 << 10, 8 << 10, "NUCLEO-F446RE")
 
 
 def test_without_the_tools_the_build_says_so(tmp_path: Path) -> None:

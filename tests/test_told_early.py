@@ -98,8 +98,7 @@ def test_a_missing_model_has_one_code(tmp_path: Path, capsys: pytest.CaptureFixt
     [("1 B", " times the bound"), ("100 GB", "100 % to spare"), ("5 kB", " % over")],
 )
 def test_how_far_a_budget_is_off(bound: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    unit = bound.replace("kB", "KB")
-    recipe = project(tmp_path, f"evaluate fidelity on calib {{ require size <= {unit} }}\n")
+    recipe = project(tmp_path, f"evaluate fidelity on calib {{ require size <= {bound} }}\n")
     main(["compile", str(recipe), "--out", str(tmp_path / "build"), "--no-lock"])
     (line,) = [line for line in capsys.readouterr().out.split("\n") if line.startswith("require")]
     assert told in line, line

@@ -11,6 +11,7 @@ import numpy as np
 
 from qdsl.graph.view import NodeView
 from qdsl.integer.lower_layout import CHANNELS_LAST, Shape, transposed
+from qdsl.integer.lower_quants import encoding_of
 from qdsl.integer.lower_values import Array, At, Const, Floats, Of, Packed, RunScale, RunZero, Value
 from qdsl.integer.lower_windows import spatial
 from qdsl.integer.lower_work import Work, lies, put, quantized
@@ -163,7 +164,7 @@ def pad(work: Work, node: NodeView) -> None:
     if str(node.attrs.get("mode") or "constant") != "constant":
         raise work.no(node, f"only constant padding has a kernel here, not `{node.attrs['mode']}`")
     number = _padding_value(work, node)
-    if isinstance(value, Of) and (value.steps or _code(value, number) is None):
+    if isinstance(value, Of) and (value.steps or _code(work, node, value, number) is None):
         value = Floats(work.floats(node, 0))
         at = value.at
     at = work.graph.ready(at, node.name)
@@ -175,7 +176,7 @@ def pad(work: Work, node: NodeView) -> None:
         return
     if not isinstance(value, Of | Floats):
         raise work.no(node, "it pads integers themselves, not what they stand for")
-    stored = float(number if isinstance(value, Floats) else cast(int, _code(value, number)))
+    stored = float(number if isinstance(value, Floats) else cast(int, _code(work, node, value, number)))
     made = work.graph.like(replace(at, shape=work.shape(node)), node.outputs[0])
     before, after = (tuple(widths[axis][end] for axis in at.axes) for end in (0, 1))
     work.graph.add(Pad(node.name, (at.name,), made.name, before=before, after=after, value=stored))
@@ -193,10 +194,18 @@ def _padding_value(work: Work, node: NodeView) -> float:
     return float(array.reshape(-1)[0])
 
 
-def _code(value: Of, number: float) -> int | None:
-    """The integer that stands for `number` exactly, None where none does."""
+def _code(work: Work, node: NodeView, value: Of, number: float) -> int | None:
+    """The integer that stands for `number`, exactly or for whatever reads what is padded. None where none does."""
     code = quantized(number, value.encoding)
-    return code if np.float32(code - value.encoding.zero) * np.float32(value.encoding.scale) == number else None
+    exact = np.float32(code - value.encoding.zero) * np.float32(value.encoding.scale) == number
+    return code if exact or _quantized_alike(work, node.outputs[0], value) else None
+
+
+def _quantized_alike(work: Work, name: str, value: Of) -> bool:
+    """Whether `name` is read as integers of the encoding of `value` alone."""
+    readers = work.view.users(name)
+    alike = all(each.op == "QuantizeLinear" and encoding_of(work, each)[0] == value.encoding for each in readers)
+    return bool(readers) and alike and not work.view.is_open(name)
 
 
 def _widths(work: Work, node: NodeView, rank: int) -> tuple[tuple[int, int], ...]:

@@ -140,7 +140,8 @@ class Bounds:
     high: float = INFINITE
 
     def clipped(self, low: float, high: float) -> Bounds:
-        """What a Clip leaves of them."""
+        """What a Clip leaves of them: where its ends are crossed, all is its upper one."""
+        low = min(low, high)
         return Bounds(min(max(self.low, low), high), max(min(self.high, high), low))
 
     @property

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from qdsl.spec.bounds import Count, Many, OneOf, Text, Whole
+from qdsl.spec.bounds import Count, Many, OneOf, Whole
 
 KINDS = ("input", "tensor", "output", "ring", "scratch")
-_NAME = Text(1 << 12)
 _MOST = Many(0, 1 << 16)
 
 
@@ -17,7 +16,7 @@ class Held:
     """`size` bytes from `at` on, from step `first` to step `last`: a tensor, a ring of `rows` rows of one, of which a
     pipeline keeps no more, or scratch. Inputs are there before the first step (-1), outputs after the last one."""
 
-    name: Annotated[str, _NAME]
+    name: str
     kind: Annotated[str, OneOf(KINDS)]
     at: Count
     size: Count
@@ -33,7 +32,7 @@ class Arena:
 
     size: Count
     bound: Count
-    steps: Annotated[tuple[Annotated[tuple[Annotated[str, _NAME], ...], Many(1, 1 << 16)], ...], _MOST]
+    steps: Annotated[tuple[Annotated[tuple[str, ...], Many(1, 1 << 16)], ...], _MOST]
     held: Annotated[tuple[Held, ...], _MOST]
 
     def problem(self) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from qdsl.spec.bounds import Count, Many, Number, Sentence, Text
-
-_NAME = Text(1 << 12)
+from qdsl.spec.bounds import Count, Many, Number, Sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,7 @@ class EmulatedStep:
     """One step of the network: the nodes that it computes, its instructions on the first sample and its
     multiplications."""
 
-    nodes: tuple[Annotated[str, _NAME], ...]
+    nodes: tuple[str, ...]
     instructions: Count
     macs: Count
 

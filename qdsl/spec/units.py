@@ -21,6 +21,7 @@ def _table() -> dict[str, UnitInfo]:
         ("bit", "width", 1),
         ("B", "bytes", 1),
         ("KB", "bytes", 10**3),
+        ("kB", "bytes", 10**3),
         ("MB", "bytes", 10**6),
         ("GB", "bytes", 10**9),
         ("KiB", "bytes", 2**10),

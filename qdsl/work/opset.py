@@ -48,7 +48,8 @@ def wanted_opset(recipe: Recipe, view: GraphView) -> Wanted:
 
 def _needed(recipe: Recipe, target: Target, modes: list[Mode], table: Capability) -> int:
     requests = list(_requests(recipe, target, modes))
-    types = [dtype for role, request in requests if (dtype := _stored(role, request, table)) is not None]
+    asked = ((role, dtype) for role, request in requests if (dtype := _stored(role, request, table)) is not None)
+    types = [dtype for role, dtype in asked if not _refused(role, dtype, table)]
     blocks = any(request.granularity is Granularity.PER_BLOCK for _, request in requests)
     dynamic = any(mode.kind == "dynamic" for mode in modes)
     if not table.any_opset:  # every type and form in ONNX's own operators
@@ -71,6 +72,12 @@ def _requests(recipe: Recipe, target: Target, modes: list[Mode]) -> Iterator[tup
         for role, request in (("weight", settings.weights), ("activation", settings.activations)):
             if request is not None:
                 yield role, request
+
+
+def _refused(role: str, dtype: DType, table: Capability) -> bool:
+    """Whether a target does not even read a type: the plan tells so, of the graph as it is."""
+    row = table.type_row(dtype)
+    return row is not None and row.role(role).runs == "no"
 
 
 def _stored(role: str, request: TypeRequest, table: Capability) -> DType | None:

@@ -59,7 +59,7 @@ def _device(block: Target, name: str) -> Iterator[Diagnostic]:
     try:
         board_named(name)
     except BoardError as error:
-        names = error.near or tuple(BOARDS)
+        names = error.near or tuple(board.name for board in BOARDS.values())
         told = ", ".join(f"`{each}`" for each in names)
         cure = f"{'the nearest are' if error.near else 'known are'} {told}"
         yield Diagnostic("stm32-board", str(error), block.place("device"), help=(cure,))

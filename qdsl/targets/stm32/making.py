@@ -13,6 +13,7 @@ from qdsl.integer.lower import lower
 from qdsl.integer.lower_errors import LoweringError
 from qdsl.integer.records import IntegerGraph, Op
 from qdsl.lang.recipe import InputSpec
+from qdsl.spec.words import plain
 from qdsl.targets.stm32.asked import Asked
 from qdsl.targets.stm32.c.calls import call_of
 from qdsl.targets.stm32.c.example import levels_of
@@ -22,6 +23,7 @@ from qdsl.targets.stm32.emulated.building import Limits
 from qdsl.targets.stm32.placing import fitted
 
 BESIDE = 9 << 10  # bytes of the largest memory that are no arena: the stack, where there is no other, and what is small
+MOST = 1 << 29  # bytes of an arena: more than any board has, and few enough for its plan to be replayed here
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ def integer_graph(model: onnx.ModelProto, name: str, wanted: Asked, span: Span |
         return lower(model, name, "int8" if wanted.integers else None)
     except LoweringError as error:
         what = f"{error.operator} `{error.node[:80]}`" if error.node else error.operator
-        raise _no_form(f"no C computes {what}", error.reason, span) from None
+        cure = _OTHERWISE if error.node or not wanted.integers else _NO_INTEGERS
+        raise _no_form(f"no C computes {what}", error.reason, span, cure) from None
 
 
 def make_c(
@@ -51,6 +54,9 @@ def make_c(
     wish = Wish(wanted.optimize, wanted.rounding)
     room = Limits().ram if wanted.board is None else wanted.board.largest.bytes
     placed = fitted(graph, wish, room - BESIDE, lambda op: _call(op, graph, wish, span))
+    if placed.size > MOST:
+        headline = f"no C computes {plain(graph.name[:80])}: its arena takes {placed.size:,} bytes"
+        raise _no_form(headline, f"no arena above {MOST:,} is laid out", span, "take a smaller model or input")
     levels = levels_of(_spec(graph, inputs), graph.tensors[graph.inputs[0]]) if graph.inputs else None
     return MadeC(graph, placed, write_c(graph, placed, folder, levels=levels))
 
@@ -68,6 +74,7 @@ def _spec(graph: IntegerGraph, specs: Iterable[InputSpec]) -> InputSpec | None:
     return by_name.get(graph.inputs[0]) or (by_name.get(None) if len(graph.inputs) == 1 else None)
 
 
+_NO_INTEGERS = 'take `io int8` out, or put a pair there: `place { quantize tensor "NAME" }`'
 _OTHERWISE = "export the model with an operator that has a kernel (docs/targets.md), or cut it before"
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from numpy.typing import NDArray
 
 from qdsl.integer.records import IntegerGraph
-from qdsl.spec.bounds import Count, Many, Text
+from qdsl.spec.bounds import Count, Many
 from qdsl.spec.emulated import Emulated
 from qdsl.spec.scratch import scratch
 from qdsl.targets.manifest_reading import read_manifest
@@ -30,8 +30,8 @@ from qdsl.targets.stm32.golden import Arrays
 class _Step:
     """A step of network.c, as the manifest says it."""
 
-    nodes: tuple[Annotated[str, Text(1 << 12)], ...]
-    kernels: tuple[Annotated[str, Text(1 << 12)], ...]
+    nodes: tuple[str, ...]
+    kernels: tuple[str, ...]
     macs: Count
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 
 import onnx
 
@@ -104,6 +105,9 @@ def _hold_c(graph: IntegerGraph, golden: Golden, emitted: Emitted, samples: Sequ
     with scratch() as folder:
         try:
             host.build(emitted.directory / C_FOLDER, folder / "network", cc=cc)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise _differs(f"{Path(cc).name} does not compile the C", _told(error), emitted.span, _BROKEN) from None
+        try:
             ran = host.run(folder / "network", graph, feeds).outputs
         except (OSError, subprocess.SubprocessError) as error:
             raise _differs("the C does not run on this machine", _told(error), emitted.span) from None
@@ -120,6 +124,9 @@ def _told(error: Exception) -> str:
     return plain((lines or [type(error).__name__])[0][:300])
 
 
-def _differs(headline: str, label: str, span: Span | None) -> QdslError:
-    cures = ("report this with the recipe: no model may make it so",)
-    return QdslError([Diagnostic("artifact-invalid", headline, span, label, cures)])
+_OURS = "report this with the recipe: no model may make it so"
+_BROKEN = "see whether it compiles anything: `qdsl doctor --target stm32`; if it does, report this with the recipe"
+
+
+def _differs(headline: str, label: str, span: Span | None, cure: str = _OURS) -> QdslError:
+    return QdslError([Diagnostic("artifact-invalid", headline, span, label, (cure,))])

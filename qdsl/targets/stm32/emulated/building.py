@@ -26,12 +26,13 @@ _SAID = 300
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bytes of the board's memories that a program may take; those of an STM32H7B3I-DK where nothing else is said. The
-    stack lies beside the RAM."""
+    """Bytes of a board's memories that a program may take; those of an STM32H7B3I-DK where nothing else is said. The
+    stack lies beside the RAM; `board` is its name, "" for none."""
 
     flash: int = 2 << 20
     ram: int = 1 << 20
     stack: int = 8 << 10
+    board: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +154,9 @@ class _Build:
         parts = []
         for region, bytes_over in over.items():
             name, size = names.get(region, (region, 0))
-            parts.append(f"{bytes_over:,} bytes more {name} than its {size:,}" if size else f"{bytes_over:,} in {name}")
-        told = "the board is too small: the program takes " + " and ".join(parts)
+            parts.append(f"{bytes_over:,} bytes more {name} than the {size:,}" if size else f"{bytes_over:,} in {name}")
+        board = self.limits.board
+        told = f"the board is too small: the program takes {' and '.join(parts)} of {board or 'the emulated board'}"
         cure = "`optimize ram` in the target takes less of both; else a smaller model, or a board with more"
         return self._error("c-too-large", told, cure)
 

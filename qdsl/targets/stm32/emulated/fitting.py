@@ -31,4 +31,4 @@ def fit(board: Board | None) -> Fit | NotHere:
         core = "cortex-m7 soft float"
     stack, ram = Limits().stack, board.largest.bytes
     apart = any(bank is not board.largest and bank.bytes >= stack for bank in board.ram)
-    return Fit(core, Limits(board.flash_bytes, ram if apart else ram - stack, stack))
+    return Fit(core, Limits(board.flash_bytes, ram if apart else ram - stack, stack, board.name))
