@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from qdsl.integer.lower import lower
-from qdsl.integer.records import IntegerGraph
+from qdsl.integer.records import IntegerGraph, Op
 
 Array = NDArray[Any]
 
@@ -81,4 +81,10 @@ def furthest(proto: onnx.ModelProto, seeds: Sequence[int] = (0, 1)) -> float:
             assert got[name].shape == array.shape
             floats = array.astype(np.float64)
             found = max(found, float(np.abs(got[name] - floats).max() / max(np.abs(floats).max(), 1e-9)))
+    return found
+
+
+def only(graph: IntegerGraph, kind: type[Op]) -> Any:
+    """The one operator of a kind."""
+    (found,) = (op for op in graph.ops if isinstance(op, kind))
     return found

@@ -19,13 +19,12 @@ from qdsl.targets.stm32.c.packing import (
     up,
     window_order,
 )
-from qdsl.targets.stm32.c.records import Call, Constant, Wish
+from qdsl.targets.stm32.c.records import Call, Constant, Parameters, Wish
+from qdsl.targets.stm32.c.windows import behind, columns_of, seen
 
 TAPS = 49  # QDSL_TAPS of depthwise.h
 NARROW = 32000  # steps of the output, less than what an int16 holds beside a zero point
 PRODUCTS = ("tile.h", "tile_dsp.h", "product.h")
-
-Parameters = tuple[tuple[str, int | float | Constant | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +129,6 @@ def _constants(op: Conv | Dense, site: _Site, groups: int) -> Constant:
     return channel_constants(bias, site.to, groups, site.wish.rounding)
 
 
-def _columns(window: Window) -> Parameters:
-    return (
-        ("reach", window.kernel[0]),
-        ("kernel", window.kernel[1]),
-        ("step", window.dilations[1]),
-        ("stride", window.strides[1]),
-        ("left", window.pads[1]),
-    )
-
-
 def _depthwise(op: Conv, site: _Site) -> Call:
     channels = len(op.weight)
     parameters: Parameters = (
@@ -148,7 +137,7 @@ def _depthwise(op: Conv, site: _Site) -> Call:
         ("width", site.x.shape[2]),
         ("channels", channels),
         ("out_width", site.y.shape[2]),
-        *_columns(op.window),
+        *columns_of(op.window),
         ("x_zero", site.x_zero),
         *site.codes(),
     )
@@ -195,7 +184,7 @@ def _any_window(op: Conv, site: _Site) -> Call:
         ("channels", site.x.shape[3]),
         ("out_width", site.y.shape[2]),
         ("out_channels", outs // op.groups),
-        *_columns(op.window),
+        *columns_of(op.window),
         ("length", length),
         ("x_zero", site.x_zero),
         *site.codes(),
@@ -204,7 +193,6 @@ def _any_window(op: Conv, site: _Site) -> Call:
 
 
 def _rows(op: Conv, site: _Site, kernel: str, parameters: Parameters, files: tuple[str, ...], scratch: int) -> Call:
-    window = op.window
     return Call(
         op,
         site.kernel(kernel, op),
@@ -213,14 +201,6 @@ def _rows(op: Conv, site: _Site, kernel: str, parameters: Parameters, files: tup
         parameters,
         files,
         scratch=scratch,
-        window=(window.kernel[0], window.strides[0], window.dilations[0], window.pads[0]),
-        behind=(rows_behind(site.x, site.y, window),),
+        window=seen(op.window),
+        behind=(behind(op.window, site.x, site.y),),
     )
-
-
-def rows_behind(x: Tensor, y: Tensor, window: Window) -> int:
-    """How many bytes before the input the output has to begin, where rows of [1, H, W, C] are computed one by one: no
-    row is written over one that it or a later one reads."""
-    row, out_row = x.shape[2] * x.shape[3], y.shape[2] * y.shape[3]
-    firsts = (max(0, i * window.strides[0] - window.pads[0]) for i in range(y.shape[1]))
-    return max(0, *((i + 1) * out_row - first * row for i, first in enumerate(firsts)), 0)

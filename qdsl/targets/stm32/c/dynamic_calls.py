@@ -19,17 +19,18 @@ from qdsl.targets.stm32.c.packing import (
     FOUR,
     Stored,
     depthwise_weights,
+    per_channel,
     per_group,
     product_weights,
     strip_bytes,
     tail_order,
     up,
 )
-from qdsl.targets.stm32.c.records import Call, Constant, Wish
-from qdsl.targets.stm32.c.shapes import SIZES, elements, of, rows_of
+from qdsl.targets.stm32.c.records import Call, Constant, Parameters, Wish
+from qdsl.targets.stm32.c.shapes import SIZES, elements, of
+from qdsl.targets.stm32.c.windows import behind
 
 Array = NDArray[Any]
-Parameters = tuple[tuple[str, int | float | str | Constant | None], ...]
 
 FILES = ("nearest.h", "floats.h", "float_unary.h", "dynamic_quantize.h")
 BESIDE = {
@@ -81,8 +82,8 @@ def _products(op: Conv | Dense, whole: Op, function: Unary | None, graph: Intege
     parameters: Parameters = (
         ("weights", weights),
         ("sums", Constant("int32_t", per_group(op.weight.reshape(outs, -1).sum(axis=1, dtype=np.int32), groups))),
-        ("scale", Constant("float", _per_channel(op.to.scale, outs))),
-        ("bias", Constant("float", _per_channel(np.zeros(1) if op.to.bias is None else op.to.bias, outs))),
+        ("scale", per_channel(op.to.scale, outs)),
+        ("bias", per_channel(np.zeros(1) if op.to.bias is None else op.to.bias, outs)),
         ("low", float(op.to.low)),
         ("high", float(op.to.high)),
         ("function", name),
@@ -149,18 +150,12 @@ def _planes(op: Conv | Dense, source: Tensor, out: Tensor) -> Parameters:
     )
 
 
-def _per_channel(values: Array, channels: int) -> Array:
-    return np.broadcast_to(np.asarray(values, np.float32).reshape(-1), (channels,))
-
-
 def _behind(op: Conv | Dense, source: Tensor, out: Tensor) -> int:
     """Row by row of the output, or two vectors at a time."""
     if isinstance(op, Dense):
         grown = out.shape[-1] * SIZES[out.dtype] - source.shape[-1]
         return max(0, (prod(out.shape[:-1]) - 1) * grown)
-    row, (rows, out_row) = rows_of(source)[1], rows_of(out)
-    stride, above = op.window.strides[0], op.window.pads[0]
-    return max(0, *((y + 1) * out_row - max(0, y * stride - above) * row for y in range(rows)))
+    return behind(op.window, source, out)
 
 
 # --- layers that may run twice ---------------------------------------------------------------------------------------

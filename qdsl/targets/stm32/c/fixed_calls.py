@@ -9,10 +9,11 @@ from qdsl.integer.fixed_point import LEFT
 from qdsl.integer.interpret_pools import average_scale
 from qdsl.integer.records import AveragePool, Binary, IntegerGraph
 from qdsl.integer.rounding import multiplier
-from qdsl.targets.stm32.c.pool_calls import behind, bounds, columns, encoding, seen
-from qdsl.targets.stm32.c.records import Call, Constant
-from qdsl.targets.stm32.c.shapes import of
+from qdsl.targets.stm32.c.pool_calls import over_plane
+from qdsl.targets.stm32.c.records import Call, Constant, Parameters
+from qdsl.targets.stm32.c.shapes import bounds, encoding, of
 from qdsl.targets.stm32.c.value_calls import binary, in_place, strides
+from qdsl.targets.stm32.c.windows import behind, over_rows, seen
 
 F32 = np.float32
 
@@ -55,13 +56,13 @@ def fixed_binary(op: Binary, graph: IntegerGraph) -> Call:
 def fixed_average(op: AveragePool, graph: IntegerGraph) -> Call:
     (source,), out = of(graph, op)
     if op.window is None:
-        return _global(op, graph)
+        return over_plane(op, graph, "global_fixed", ("fixed.h",), _multiplied)
     x, y = encoding(source), encoding(out)
     low, high = bounds(op.low, op.high)
     places = op.window.kernel[0] * op.window.kernel[1]
     scales = [multiplier(float(average_scale(x, y, count))) for count in range(1, places + 1)]
     parameters: tuple[tuple[str, int | Constant], ...] = (
-        *columns(op.window, source, out),
+        *over_rows(op.window, source, out),
         ("counted", places if op.counts_pads else 0),
         ("scale", Constant("int32_t", np.array(scales, np.int32))),
         ("zero", x.zero),
@@ -81,21 +82,6 @@ def fixed_average(op: AveragePool, graph: IntegerGraph) -> Call:
     )
 
 
-def _global(op: AveragePool, graph: IntegerGraph) -> Call:
-    (source,), out = of(graph, op)
-    x, y = encoding(source), encoding(out)
-    low, high = bounds(op.low, op.high)
-    pixels = source.shape[1] * source.shape[2]
-    factor, shift = multiplier(float(average_scale(x, y, pixels)))
-    parameters = (
-        ("pixels", pixels),
-        ("channels", out.shape[3]),
-        ("zero", x.zero),
-        ("multiplier", factor),
-        ("shift", shift),
-        ("out_zero", y.zero),
-        ("low", low),
-        ("high", high),
-    )
-    files = ("fixed.h", "global_fixed.h")
-    return Call(op, "qdsl_global_fixed", False, "qdsl_global_fixed_parameters", parameters, files, behind=(0,))
+def _multiplied(scale: float) -> Parameters:
+    factor, shift = multiplier(scale)
+    return (("multiplier", factor), ("shift", shift))

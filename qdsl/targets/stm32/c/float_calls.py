@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from qdsl.integer.records import FloatConv, FloatDense, IntegerGraph, Tensor, Window
 from qdsl.targets.stm32.c.packing import FOUR, up
-from qdsl.targets.stm32.c.pool_calls import behind, seen
-from qdsl.targets.stm32.c.records import Call, Constant
+from qdsl.targets.stm32.c.records import Call, Constant, Parameters
 from qdsl.targets.stm32.c.shapes import of, rows_of
+from qdsl.targets.stm32.c.windows import behind, columns_of, seen
 
 TAPS = 49  # QDSL_FLOAT_TAPS of float_depthwise.h
 FLOAT = 4  # bytes
 
 Array = NDArray[Any]
-Parameters = tuple[tuple[str, int | float | Constant | None], ...]
 
 
 def float_conv(op: FloatConv, graph: IntegerGraph) -> Call:
@@ -111,13 +110,3 @@ def packed(weight: Array, groups: int) -> Constant:
     filled = np.zeros((groups, up(parts.shape[1], FOUR), parts.shape[2]), np.float32)
     filled[:, : parts.shape[1]] = parts
     return Constant("float", filled.reshape(groups, -1, FOUR, parts.shape[2]).transpose(0, 1, 3, 2))
-
-
-def columns_of(window: Window) -> Parameters:
-    return (
-        ("reach", window.kernel[0]),
-        ("kernel", window.kernel[1]),
-        ("step", window.dilations[1]),
-        ("stride", window.strides[1]),
-        ("left", window.pads[1]),
-    )

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from qdsl.integer.records import Conv, Dense, Floats, IntegerGraph, Window
-from qdsl.targets.stm32.c.pool_calls import encoding, seen
+from qdsl.targets.stm32.c.packing import per_channel
 from qdsl.targets.stm32.c.records import Call, Constant
-from qdsl.targets.stm32.c.shapes import of
+from qdsl.targets.stm32.c.shapes import encoding, of
+from qdsl.targets.stm32.c.windows import columns_of, seen
 
 _ONE = Window((1, 1))
 
@@ -26,8 +23,8 @@ def to_floats(op: Conv | Dense, to: Floats, graph: IntegerGraph) -> Call:
     parameters = (
         ("weights", Constant("int8_t", op.weight)),
         ("bias", None if op.bias is None else Constant("int32_t", op.bias)),
-        ("scale", _per_channel(to.scale, outs)),
-        ("more", None if to.bias is None else _per_channel(to.bias, outs)),
+        ("scale", per_channel(to.scale, outs)),
+        ("more", None if to.bias is None else per_channel(to.bias, outs)),
         ("low", float(to.low)),
         ("high", float(to.high)),
         ("width", wide[0]),
@@ -35,11 +32,7 @@ def to_floats(op: Conv | Dense, to: Floats, graph: IntegerGraph) -> Call:
         ("groups", groups),
         ("channels", op.weight.shape[-1]),
         ("out_channels", outs // groups),
-        ("reach", window.kernel[0]),
-        ("kernel", window.kernel[1]),
-        ("stride", window.strides[1]),
-        ("step", window.dilations[1]),
-        ("left", window.pads[1]),
+        *columns_of(window),
         ("x_zero", encoding(source).zero),
     )
     return Call(
@@ -52,7 +45,3 @@ def to_floats(op: Conv | Dense, to: Floats, graph: IntegerGraph) -> Call:
         window=seen(window),
         behind=(None,),
     )
-
-
-def _per_channel(values: NDArray[Any], channels: int) -> Constant:
-    return Constant("float", np.broadcast_to(np.asarray(values, np.float32).reshape(-1), (channels,)))

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from math import inf
 
 from qdsl.integer.records import AveragePool, Binary, IntegerGraph, MaxPool, Softmax, Tensor, Unary, Window
-from qdsl.targets.stm32.c.float_calls import columns_of
-from qdsl.targets.stm32.c.pool_calls import behind, seen
 from qdsl.targets.stm32.c.records import Call
 from qdsl.targets.stm32.c.shapes import elements, of, row_elements
 from qdsl.targets.stm32.c.value_calls import strides
+from qdsl.targets.stm32.c.windows import behind, over_rows, seen
 
 Numbers = tuple[float, float]
 
@@ -108,10 +107,7 @@ def _pool(
 ) -> Call:
     source, out = tensors
     parameters = (
-        ("width", source.shape[2]),
-        ("out_width", out.shape[2]),
-        ("channels", out.shape[3]),
-        *columns_of(window),
+        *over_rows(window, source, out),
         ("counted", counted),
         ("low", float(bounds[0])),
         ("high", float(bounds[1])),

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from qdsl.integer.records import IntegerGraph, Tensor
 from qdsl.targets.stm32.c.shapes import nbytes
-from qdsl.targets.stm32.c.writing import CStep
+from qdsl.targets.stm32.c.writing import PROJECT, CStep
 
-PROJECT = Path(__file__).resolve().parent.parent / "project"
 # Without the first two the C is another one: a fused multiplication and addition rounds once instead of twice.
 FLAGS = ("-std=c11", "-ffp-contract=off", "-O2")
 SECONDS = 300.0

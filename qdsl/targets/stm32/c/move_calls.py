@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from qdsl.integer.records import Concat, IntegerGraph, Op, Pad, Reshape, Resize, Slice, Tensor, Transpose
 from qdsl.integer.tables import requantizing_table
-from qdsl.targets.stm32.c.pool_calls import encoding
 from qdsl.targets.stm32.c.records import Call, Constant
-from qdsl.targets.stm32.c.shapes import SIZES, nbytes, of
+from qdsl.targets.stm32.c.shapes import SIZES, encoding, nbytes, of
 
 AXES = 6
 

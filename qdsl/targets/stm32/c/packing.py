@@ -86,6 +86,11 @@ def strip_words(weight: Array, constants: Constant) -> Constant:
     return Constant("uint32_t", np.concatenate([beside[:, :FOUR], words, beside[:, FOUR:]], axis=1))
 
 
+def per_channel(values: Array, channels: int) -> Constant:
+    """float32 for each channel of a scalar or of one for each."""
+    return Constant("float", np.broadcast_to(np.asarray(values, np.float32).reshape(-1), (channels,)))
+
+
 def per_group(values: Array, groups: int) -> Array:
     """[groups, Cout / groups up to 4, ...] of [Cout, ...]."""
     parts = values.reshape(groups, -1, *values.shape[1:])

@@ -38,6 +38,9 @@ class Constant:
     values: NDArray[Any]
 
 
+Parameters = tuple[tuple[str, int | float | str | Constant | None], ...]  # fields by name, in order
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """How C computes one operator. `kernel` is the C function and `rows` whether it is a row kernel; `struct` is the C
@@ -52,7 +55,7 @@ class Call:
     kernel: str
     rows: bool
     struct: str
-    parameters: tuple[tuple[str, int | float | str | Constant | None], ...]
+    parameters: Parameters
     files: tuple[str, ...]
     scratch: int = 0
     window: tuple[int, int, int, int] = (1, 1, 1, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from qdsl.integer.records import IntegerGraph, Op, Tensor
+from qdsl.integer.records import Encoding, IntegerGraph, Op, Tensor
 
 SIZES = {"int8": 1, "uint8": 1, "int32": 4, "int64": 8, "float32": 4}
 
@@ -32,3 +32,15 @@ def row_elements(tensor: Tensor) -> int:
 def of(graph: IntegerGraph, op: Op) -> tuple[tuple[Tensor, ...], Tensor]:
     """The tensors that an operator reads, and the one that it writes."""
     return tuple(graph.tensors[name] for name in op.inputs), graph.tensors[op.output]
+
+
+def encoding(tensor: Tensor) -> Encoding:
+    """Raises ValueError for a tensor without one."""
+    if tensor.encoding is None:
+        raise ValueError(f"{tensor.name} has no scale and zero point")
+    return tensor.encoding
+
+
+def bounds(low: float, high: float) -> tuple[int, int]:
+    """What an int8 is clipped to."""
+    return int(max(low, -128)), int(min(high, 127))

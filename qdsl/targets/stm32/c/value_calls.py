@@ -12,9 +12,8 @@ from qdsl.integer.records import Binary, Dequantize, IntegerGraph, Quantize, Sof
 from qdsl.integer.rounding import fused
 from qdsl.integer.tables import softmax_exps
 from qdsl.integer.values import Values
-from qdsl.targets.stm32.c.pool_calls import bounds, encoding
 from qdsl.targets.stm32.c.records import Call, Constant
-from qdsl.targets.stm32.c.shapes import elements, of, row_elements
+from qdsl.targets.stm32.c.shapes import bounds, elements, encoding, of, row_elements
 
 F32 = np.float32
 

@@ -11,12 +11,12 @@ from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.spec.bounds import UnfitError
 from qdsl.spec.words import plain
 from qdsl.targets.results import NotHere
+from qdsl.targets.stm32.c.writing import PROJECT
 from qdsl.targets.stm32.emulated.commands import command
 from qdsl.targets.stm32.emulated.cores import CORES, FLAGS, Core
 from qdsl.targets.stm32.emulated.installed import Tools, tools
 from qdsl.targets.stm32.emulated.sections import Layout, read_map
 
-PROJECT = Path(__file__).resolve().parent.parent / "project"
 SECONDS = 300.0  # of one call of the compiler
 MOST = 3 << 20  # bytes of flash, and of RAM, that the emulated boards have for a program
 _OVER = re.compile(r"region `(\w+)' overflowed by (\d+) bytes")
