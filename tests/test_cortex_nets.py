@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from integer_models import Net, crack_model, crack_pictures
+from integer_models import Net, crack_model, crack_pictures, fused_session
 
 from qdsl.diag import QdslError
 from qdsl.integer.lower import lower
@@ -19,9 +19,10 @@ from qdsl.integer.records import Dense, Requantize
 from qdsl.spec.emulated import Emulated
 from qdsl.targets.results import NotHere
 from qdsl.targets.stm32.asked import Asked
-from qdsl.targets.stm32.emulated.building import Limits
+from qdsl.targets.stm32.emulated.building import Limits, build
 from qdsl.targets.stm32.emulated.installed import tools
 from qdsl.targets.stm32.emulated.network import Network, emulated
+from qdsl.targets.stm32.emulated.session import session
 from qdsl.targets.stm32.making import make_c
 
 pytestmark = [pytest.mark.slow, pytest.mark.board, pytest.mark.skipif(bool(tools().missing), reason=tools().missing)]
@@ -78,3 +79,23 @@ def test_what_is_quantized_at_run_time_fits_the_board_and_answers_the_same(tmp_p
     found = emulated(network, samples, limits=Limits(ram=1 << 20), out=tmp_path / "out")
     assert not isinstance(found, NotHere), found
     assert found.outputs == 4 and found.apart <= 1e-6 and found.macs == 40_774_784
+
+
+@pytest.mark.parametrize("net", ["v1", "v2"])
+def test_a_hundred_pictures_are_answered_as_onnx_runtime_answers(net: Net, tmp_path: Path, testdata: Path) -> None:
+    """Every output on the emulated core is that of ONNX Runtime's fused kernels: products of two int8, which every CPU
+    adds up exactly."""
+    proto = crack_model(net, target="stm32")
+    graph = lower(proto, net, "int8")
+    made = make_c(graph, Asked(optimize="ram", integers=True), tmp_path / "c")
+    network = Network(tmp_path / "c", graph, made.files.steps)
+    built, emulator = build(network.folder, tmp_path / "out"), tools().emulator
+    assert not isinstance(built, NotHere) and emulator is not None
+    answer = fused_session(proto)
+    with session(built, emulator, network.sizes) as device:
+        for number, picture in enumerate(crack_pictures(100, net)):
+            feeds = {"images": picture}
+            found = network.taken(device.run(network.sample(feeds)))
+            expected = answer(feeds)
+            assert found.keys() == expected.keys()
+            assert all(np.array_equal(found[name], expected[name]) for name in found), f"picture {number}"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kernel_tools import build, source, tools_absent
+from kernel_tools import KERNELS, Array, Case, Driver, build, source, tools_absent
 from test_kernels import check, some_cases
+
+from qdsl.targets.stm32.c import conv_calls
 
 pytestmark = pytest.mark.slow
 
@@ -65,3 +67,39 @@ def test_a_planted_step_is_seen_on_an_emulated_core(fault: str, tmp_path: Path) 
     driver = build(tmp_path, "cortex-m7", text=source(WITH_INSTRUCTIONS[fault]))
     with pytest.raises(AssertionError, match=r"qdsl_|driver ended"):
         check(driver, some_cases(np.random.default_rng(7), 400))
+
+
+# Which kernels a fault has to show in, each by itself: by its name in KERNELS without `qdsl_`.
+IN_EACH = {
+    "rounding upwards": lambda name: not name.endswith("_fixed"),
+    "rounding in fixed point": lambda name: name.endswith("_fixed"),
+    "zero point of the output": lambda name: True,
+    "lowest code": lambda name: True,
+    "highest code": lambda name: True,
+    "padding of any window": lambda name: name.startswith("conv_"),
+    "padding by channels": lambda name: name.startswith("depthwise_"),
+    "padding of strips": lambda name: name.startswith("depthwise3_"),
+}
+
+
+@pytest.mark.parametrize("fault", IN_EACH)
+def test_a_planted_step_is_seen_in_each_kernel(fault: str, tmp_path: Path) -> None:
+    driver = build(tmp_path, text=source(ANYWHERE[fault]), host=())
+    seen = wrong(driver, some_cases(np.random.default_rng(7), 528))
+    assert {name for name in KERNELS if IN_EACH[fault](name.removeprefix("qdsl_"))} == seen
+
+
+def test_a_zero_point_of_the_input_that_is_off_is_seen_in_each_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies in the bias that is stored, not in the kernel."""
+    honest = conv_calls.folded_bias
+    monkeypatch.setattr(conv_calls, "folded_bias", lambda weight, bias, zero: honest(weight, bias, zero + 1))
+    assert wrong(build(tmp_path, host=()), some_cases(np.random.default_rng(7), 528)) == set(KERNELS)
+
+
+def wrong(driver: Driver, cases: list[tuple[Case, Array]]) -> set[str]:
+    """The kernels that compute a case otherwise than numpy."""
+    ran = driver.run([case for case, _ in cases])
+    pairs = zip(cases, ran, strict=True)
+    return {case.call.kernel for (case, expected), found in pairs if not np.array_equal(found.output, expected)}
