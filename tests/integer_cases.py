@@ -251,7 +251,8 @@ def binary_case(
     node = helper.make_node(kind, ["a_float", "b_float"], ["y_float"])
     feeds = {"a": (codes(draw, *shapes[0]), a), "b": (codes(draw, *shapes[1]), b)}
     lowered: Any = kind.lower()
-    return of_one(node, Binary("n", ("a", "b"), "y", lowered), feeds, y, (f"QLinear{kind}",))
+    fused = f"QLinear{kind}" if kind in ("Add", "Mul") else kind  # the others compute between the pairs, in floats
+    return of_one(node, Binary("n", ("a", "b"), "y", lowered), feeds, y, (fused,))
 
 
 def concat_case(seed: int, inputs: Sequence[Encoding], y: Encoding, sizes: Sequence[int]) -> Case:

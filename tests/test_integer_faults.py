@@ -50,6 +50,8 @@ CASES: dict[str, Callable[[], list[Case]]] = {
     "gemm": lambda: [dense_case(4, rows=20, halves=halves) for halves in (False, True)],
     "matmul": lambda: [dense_case(5, rows=20, gemm=False, halves=halves) for halves in (False, True)],
     "add": lambda: [binary_case(6, "Add", X, X, y, (SPACE, SPACE)) for y in (Y, Encoding(0.25, 5))],
+    "sub": lambda: [binary_case(12, "Sub", X, Encoding(0.25, 1), y, (SPACE, SPACE)) for y in (X, Y)],
+    "div": lambda: [binary_case(13, "Div", X, Encoding(0.25, -128), Encoding(1.0, 2), (SPACE, SPACE))],
     "mul": lambda: [binary_case(7, "Mul", X, Encoding(0.25, 1), Encoding(8.0, 2), (SPACE, SPACE))],
     "concat": lambda: [concat_case(8, [X, Encoding(0.25, 9), Encoding(1.0, 9)], Encoding(0.5, -9), [7, 8, 9])],
     "softmax": lambda: [softmax_case(9, Encoding(0.02, 0), Encoding(y, -128), (9, 30)) for y in (2**-8, 2**-13)],
