@@ -142,16 +142,19 @@ def test_what_is_too_large_for_its_board_is_refused(tmp_path: Path, monkeypatch:
 @pytest.mark.board
 @needs_tools
 def test_c_that_was_changed_is_caught(tmp_path: Path) -> None:
-    """A weight of the artifact's C, another than the one that was emitted: evaluated, it answers otherwise."""
-    result = compiled(tmp_path)
-    weights = result.targets[0].emitted.directory / "c" / "weights.h"
+    """C out of a folder is not run: what others made of it could reach this machine's files from within QEMU."""
+    folder = compiled(tmp_path).targets[0].emitted.directory / "c"
+    weights = folder / "weights.h"
     text = weights.read_text(encoding="ascii")
     head, brace, rest = text.partition("{")
-    weights.write_text(f"{head}{brace}100, {rest.partition(',')[2]}", encoding="ascii")
-    assert weights.read_text(encoding="ascii") != text
-    (before,) = result.targets[0].budgets
-    (after,) = qdsl.evaluate(tmp_path / "demo.q", out=tmp_path / "build").budgets["stm32"]
-    assert after.value != before.value
+    (folder / "stdint.h").write_text("#error read\n", encoding="ascii")
+    assert qdsl.evaluate(tmp_path / "demo.q", out=tmp_path / "build").holds
+    for changed in (f"{head}{brace}100, {rest.partition(',')[2]}", f"{text}/* more */\n", None):
+        weights.unlink() if changed is None else weights.write_text(changed, encoding="ascii")
+        with pytest.raises(QdslError) as caught:
+            qdsl.evaluate(tmp_path / "demo.q", out=tmp_path / "build")
+        (found,) = caught.value.diagnostics
+        assert found.code == "artifact-refused" and "c/weights.h" in found.headline and found.span is not None
 
 
 def test_each_board_has_a_core_that_stands_in_for_it_or_none() -> None:

@@ -6,10 +6,12 @@ import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from numpy.typing import NDArray
 
+from qdsl.diag import Diagnostic, QdslError
 from qdsl.integer.records import IntegerGraph
 from qdsl.spec.bounds import Count, Many
 from qdsl.spec.emulated import Emulated
@@ -24,6 +26,7 @@ from qdsl.targets.stm32.emulated.installed import tools
 from qdsl.targets.stm32.emulated.network import Network, emulated
 from qdsl.targets.stm32.emulated.session import Session, session
 from qdsl.targets.stm32.golden import Arrays
+from qdsl.targets.stm32.making import make_c
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +72,34 @@ class OnCore:
 
 
 def runner(emitted: Emitted, graph: IntegerGraph, wanted: Asked) -> OnCore | NotHere:
-    """Raises QdslError as `on_core`."""
+    """Raises QdslError as `on_core`, and artifact-refused for C that is not what is made of `graph`. A program under
+    QEMU may read and write whatever the user may, so that C out of a folder is never run: what runs is made anew."""
     found, emulator = fit(wanted.board), tools().emulator
     if isinstance(found, NotHere):
         return found
-    network = _network(emitted, graph, wanted)
     with ExitStack() as stack:
-        built = build(network.folder, stack.enter_context(scratch()), found.core, found.limits, span=emitted.span)
+        folder = stack.enter_context(scratch())
+        made = make_c(graph, wanted, folder / C_FOLDER, span=emitted.span)
+        _require_same(made.files.folder, emitted)
+        network = Network(made.files.folder, graph, made.files.steps, wanted.rounding, emitted.span)
+        built = build(network.folder, folder, found.core, found.limits, span=emitted.span)
         if isinstance(built, NotHere) or emulator is None:
             return built if isinstance(built, NotHere) else NotHere(tools().missing)
         device = stack.enter_context(session(built, emulator, network.sizes))
         return OnCore(network, stack.pop_all(), device)
+
+
+def _require_same(anew: Path, emitted: Emitted) -> None:
+    for name in ("network.h", "network.c", "weights.h", "kernels.h"):
+        try:
+            same = (emitted.directory / C_FOLDER / name).read_bytes() == (anew / name).read_bytes()
+        except OSError:
+            same = False
+        if not same:
+            headline = f"the C of the artifact is not what this version makes of its model: {C_FOLDER}/{name}"
+            label = "it was changed since it was written, or another version wrote it"
+            cures = ("make the artifact anew: `qdsl compile RECIPE`",)
+            raise QdslError([Diagnostic("artifact-refused", headline, emitted.span, label, cures)])
 
 
 def _network(emitted: Emitted, graph: IntegerGraph, wanted: Asked) -> Network:

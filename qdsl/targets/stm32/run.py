@@ -27,18 +27,19 @@ class _Made:
     recipe: Annotated[str, Text(300)]
     device: Annotated[str, OneOf(tuple(board.name for board in BOARDS.values()))] | None
     io: Annotated[str, OneOf(("int8", "float32"))]
+    optimize: Annotated[str, OneOf(("speed", "ram"))]
     rounding: Annotated[str, OneOf(("ort", "tflite"))]
 
     @property
     def wanted(self) -> Asked:
         board = board_named(self.device) if self.device is not None else None
         rounding: Rounding = "tflite" if self.rounding == "tflite" else "ort"
-        return Asked(board, rounding=rounding, integers=self.io == "int8")
+        return Asked(board, "ram" if self.optimize == "ram" else "speed", rounding, self.io == "int8")
 
 
 def runner(emitted: Emitted, *, as_written: bool = False) -> Runner:
     """Its C on an emulated core where one is here, else, and `as_written`, its integer graph. Both take and answer
-    floats. Raises QdslError artifact-refused for a manifest that is not as it was written, stm32-no-form, and what
+    floats. Raises QdslError artifact-refused for a manifest or C that is not as it was written, stm32-no-form, and what
     `on_core` raises."""
     if as_written or tools().missing:
         return golden(emitted)
@@ -58,6 +59,6 @@ def golden(emitted: Emitted) -> Golden:
 
 def _made(emitted: Emitted) -> _Made:
     def pick(said: Any) -> Any:
-        return {key: said[key] for key in ("recipe", "device", "io", "rounding")}
+        return {key: said[key] for key in ("recipe", "device", "io", "optimize", "rounding")}
 
     return read_manifest(emitted.manifest, _Made, pick, "it does not say what the C was made for")
