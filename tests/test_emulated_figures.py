@@ -60,6 +60,8 @@ def test_figures_decide_budgets_and_are_kept(tmp_path: Path, monkeypatch: pytest
     assert "emulated Cortex-M7" in budgets["instructions"].source
     known = reading.read(result.directory / "measurements.json")
     assert known.builds[0].emulated == FIGURES and known.builds[0].macc == 41_091_156
+    (later,) = qdsl.report(result.directory).builds[0].builds
+    assert [each.verdict for each in later.budgets] == ["broken", "holds", "broken"]
     page = read(result.report)
     text = " ".join(text for _, text in page.texts)
     for told in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,22 @@ def test_for_a_gpu_it_names_no_threads_and_types_that_the_target_reads(tmp_path:
     photos(tmp_path / "data", "good", "bad")
     text = qdsl.new(model, data=tmp_path / "data", target="tensorrt", out=tmp_path / "second.q").text
     assert "quantize static" in text and "Needs no data" not in text
+
+
+def test_for_a_microcontroller_it_names_what_a_board_asks(tmp_path: Path) -> None:
+    model = picture_net(tmp_path)
+    assert "io int8" not in qdsl.new(model, target="stm32", out=tmp_path / "first.q").text
+    photos(tmp_path / "data", "good", "bad")
+    result = qdsl.new(model, data=tmp_path / "data", target="stm32", out=tmp_path / "second.q")
+    assert result.text == qdsl.fmt(result.text) and "profile" not in result.text
+    block = re.search(r"target stm32 \{\n(.*?)\n\}", result.text, re.DOTALL)
+    assert block is not None
+    taken = re.sub(r"^  # ", "  ", block[1], flags=re.MULTILINE)
+    result.path.write_text(result.text.replace(block[1], taken), encoding="utf-8")
+    assert not qdsl.check(result.path).diagnostics
+    (target,) = load(result.path).recipe.targets
+    assert (target.device, str(target.io and target.io.name)) == ("NUCLEO-F446RE", "int8")
+    assert [require.metric.name for require in target.requires] == ["flash", "ram"]
 
 
 @pytest.mark.parametrize("last", [False, True])

@@ -184,6 +184,19 @@ def test_an_unknown_board_is_told_with_the_nearest() -> None:
     assert found.code == "stm32-board" and "`STM32H7B3I-DK`" in found.help[0]
 
 
+@pytest.mark.parametrize(
+    ("chip", "boards"),
+    [
+        ("STM32F446RE", "`NUCLEO-F446RE`"),
+        ("stm32h743zit6", "`NUCLEO-H743ZI2`"),
+        ("STM32F746", "`NUCLEO-F746ZG`, `STM32F746G-DISCO`"),
+    ],
+)
+def test_a_chip_in_place_of_a_board_is_told_with_the_boards_that_have_it(chip: str, boards: str) -> None:
+    (found,) = problems(f'target stm32 {{ device "{chip}" }}')
+    assert found.help[0] == f"the nearest are {boards}" and "leave `device` out" in found.help[1]
+
+
 def test_every_board_holds_together() -> None:
     assert len(BOARDS) >= 12
     for board in BOARDS.values():

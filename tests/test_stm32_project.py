@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -149,6 +150,22 @@ def test_all_that_is_written_tells_its_licence(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.skipif(host.compiler() is None, reason="no C compiler")
+def test_the_call_that_is_shown_compiles(tmp_path: Path) -> None:
+    example(tmp_path)
+    (shown,) = re.findall(r"```c\n(.*?)```", (tmp_path / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "own.c").write_text(shown + "int main(void) { return classify(0); }\n", encoding="ascii")
+    flags = ("-std=c11", "-Wall", "-Wextra", "-Werror")
+    subprocess.run([str(host.compiler()), *flags, "-c", "own.c"], cwd=tmp_path, check=True)
+    plus = shutil.which("g++")
+    if plus is not None:
+        (tmp_path / "own.cpp").write_text(
+            shown.replace("static _Alignas(NETWORK_ALIGNMENT)", "alignas(NETWORK_ALIGNMENT) static"), encoding="ascii"
+        )
+        flags = ("-std=c++17", "-pedantic", *flags[1:])
+        subprocess.run([plus, *flags, "-c", "own.cpp"], cwd=tmp_path, check=True)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(host.compiler() is None or shutil.which("cmake") is None, reason="no C compiler, or no cmake")
 def test_cmake_builds_the_library_and_the_example(tmp_path: Path) -> None:
@@ -167,7 +184,16 @@ def test_the_makefile_builds_for_boards(tmp_path: Path) -> None:
     assert "warning" not in done.stderr
     assert len(list((tmp_path / "build").glob("network_*.elf"))) == 3
     if shutil.which("qemu-system-arm") is not None:
+        without = subprocess.run(["make", "-s", "run"], cwd=tmp_path, check=False, capture_output=True, text=True)
+        assert without.returncode and "write a file 'inputs' first" in without.stderr
         sample = zoo.sample()
         (tmp_path / "inputs").write_bytes(sample[zoo.inputs[0]].tobytes())
         subprocess.run(["make", "-s", "run"], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+        assert (tmp_path / "outputs").read_bytes() == interpret(zoo.graph(), sample)[out].tobytes()
+        (tmp_path / "outputs").unlink()
+        other = re.findall(r"`make (run .*?)`", (tmp_path / "README.md").read_text(encoding="utf-8"))
+        subprocess.run(["make", "-s", "clean"], cwd=tmp_path, check=True)
+        subprocess.run(
+            ["make", "-s", *shlex.split(other[0])], cwd=tmp_path, check=True, capture_output=True, timeout=60
+        )
         assert (tmp_path / "outputs").read_bytes() == interpret(zoo.graph(), sample)[out].tobytes()

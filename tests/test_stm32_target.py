@@ -97,6 +97,22 @@ def test_inputs_are_integers_where_that_is_asked(tmp_path: Path) -> None:
     assert seen(result).as_predicted
 
 
+def test_integers_for_inputs_without_a_scale_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "dynamic"
+    folder.mkdir()
+    head = STM32.replace("@", "\n  io int8\n")
+    found = re.sub(r"quantize static \{.*?\n\}", "quantize dynamic { weights 8 bit }", head, flags=re.DOTALL)
+    with pytest.raises(QdslError) as raised:
+        qdsl.plan(project(folder, "", head=found))
+    (error,) = raised.value.diagnostics
+    assert error.code == "target-cannot" and "`quantize dynamic`" in error.headline
+    assert error.span is not None and error.span.line == found[: found.index("io int8")].count("\n") + 1
+    with pytest.raises(QdslError) as raised:
+        compiled(tmp_path, "io int8", rules="keep first 1 of op Conv in float32\n")
+    (error,) = raised.value.diagnostics
+    assert error.code == "stm32-no-form" and "input `x`" in error.headline and "take `io int8` out" in error.help[0]
+
+
 def test_in_fixed_point_every_sum_and_product_is_requantized_by_its_rule(tmp_path: Path) -> None:
     result = compiled(tmp_path, "rounding tflite")
     kernels = (result.targets[0].emitted.directory / "c" / "kernels.h").read_text(encoding="ascii")
@@ -217,6 +233,8 @@ def test_without_tools_what_the_linker_will_say_decides(
     flash, ram = result.targets[0].budgets
     assert (flash.verdict, ram.verdict) == ("holds", verdict)
     assert flash.source.startswith("foreseen for arm-none-eabi-gcc") and "without the stack" in ram.source
+    later = qdsl.report(result.directory).builds[0].builds[0].budgets
+    assert [each.verdict for each in later] == ["holds", verdict], "a page that is made later says the same"
 
 
 # --- what is predicted, and what runs -------------------------------------------------------------------------------

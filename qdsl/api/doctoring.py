@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from shutil import which
 
 from qdsl.capability import load
 from qdsl.capability.sums import Cpu
@@ -28,12 +27,6 @@ _EXTRAS = (
     ("av", "video", "`data .. from video`"),
     ("torch", "train", "exporting the models of the examples; no verb needs it"),
 )
-# Programs for microcontrollers. They are told, since people look for them here; no target needs them.
-_PROGRAMS = (
-    ("arm-none-eabi-gcc", "sudo apt install gcc-arm-none-eabi"),
-    ("qemu-system-arm", "sudo apt install qemu-system-arm"),
-)
-_NO_TARGET = "for microcontrollers; no target of qdsl uses it"
 
 
 @dataclass(frozen=True)
@@ -128,9 +121,6 @@ def _extras() -> Iterable[Extra]:
         get = f"pip install '{_DISTRIBUTION}[{extra}]'"
         ability = Ability(True, f"{name} {version}") if version else Ability(False, f"{name} is not installed", get)
         yield Extra(extra, about, ability)
-    for program, get in _PROGRAMS:
-        path = which(program)
-        yield Extra(program, _NO_TARGET, Ability(True, path) if path else Ability(False, "not on the search path", get))
 
 
 def _emulated(cpu: emulators.Cpu) -> Ability:

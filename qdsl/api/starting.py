@@ -22,6 +22,7 @@ from qdsl.lang import format_text, loads, require_complete
 from qdsl.lang.scope import quoted
 from qdsl.measure import evaluating
 from qdsl.plan import gate
+from qdsl.plan.gate import EMITS_C
 from qdsl.spec.words import count
 from qdsl.starter.examples import write_example
 from qdsl.starter.guessing import Found, Picture, data_of, decoding, is_detector, pictures
@@ -232,16 +233,33 @@ def _text(draft: _Draft, prepared: Prepared, found: Found | None, inputs: str, p
         *_data(found, path),
         *_mode(draft.mode, draft.target),
         *_kept(draft, ops),
-        _target(draft.target),
+        _target(draft.target, draft.mode),
         *_evaluation(draft, prepared, found),
     ]
     return "\n".join(parts)
 
 
-def _target(name: str) -> str:
-    """The target's block: what runs on CPUs says on how many threads."""
+def _target(name: str, mode: str) -> str:
+    """The target's block: what runs on CPUs says on how many threads, what is C for which board."""
+    if name in EMITS_C:
+        return _on_board(name, mode)
     on_cpus = load(target_of(name).table).cpus
     return f"target {name} {{ threads auto }}\n" if on_cpus else f"target {name}\n"
+
+
+def _on_board(name: str, mode: str) -> str:
+    """The block with what a board asks, to be taken in."""
+    static = mode in (_STATIC, _STATIC_8)
+    lines = [
+        f"target {name} {{",
+        '  # device "NUCLEO-F446RE"  # its memory, clock and core; docs/stm32.md lists the boards',
+        "  # optimize ram  # the smallest arena; without it the fastest kernels that fit",
+        *(["  # io int8  # inputs and outputs in integers: a quarter of the bytes"] if static else []),
+        "  # require flash <= 256 KiB",
+        "  # require ram <= 96 KiB  # with its stack",
+        "}\n",
+    ]
+    return "\n".join(lines)
 
 
 def _input(shown: Picture, prepared: Prepared, found: Found | None) -> str:
@@ -347,7 +365,7 @@ def _evaluation(draft: _Draft, prepared: Prepared, found: Found | None) -> list[
         *(reads if draft.task == "detection" else []),
         f"  {measures}",
         f"  # {budget}  # a budget: `compile` says whether it holds, and ends with exit code 4 when not",
-        "  # profile latency, memory { runs 100; warmup 10 }",
+        *([] if draft.target in EMITS_C else ["  # profile latency, memory { runs 100; warmup 10 }"]),
         "}",
     ]
 

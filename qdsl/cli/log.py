@@ -11,6 +11,8 @@ from qdsl.cli.engines import print_engine
 from qdsl.cli.measured import line, of, print_budgets, print_evaluation, print_profile
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qdsl.cli.progress import Progress
     from qdsl.measure.events import Event
     from qdsl.spec.emulated import Emulated
@@ -52,7 +54,7 @@ def _print_found(event: Event) -> None:
         if isinstance(found.verification, NotHere):
             line("verify", f"NOT VERIFIED: {plain(found.verification.why)}")
         else:
-            _print_verification(found.verification, as_it_is=found.plan.mode == "none")
+            _print_verification(found.verification, found.emitted.directory, as_it_is=found.plan.mode == "none")
     elif isinstance(found, Check):
         print_check(found)
     elif isinstance(found, EngineCheck):
@@ -80,7 +82,7 @@ def _print_activations(ours: int | None, floats: int | None, target: str) -> Non
         line("memory", f"{of}activations {mebibytes(ours)} at most, {times_smaller(floats, ours)} (from the graph)")
 
 
-def _print_verification(found: Verification, *, as_it_is: bool) -> None:
+def _print_verification(found: Verification, directory: Path, *, as_it_is: bool) -> None:
     from qdsl.spec.words import shortened
 
     if not found.kernels_read and found.unseen:
@@ -89,7 +91,7 @@ def _print_verification(found: Verification, *, as_it_is: bool) -> None:
         _print_kernels(found, as_it_is=as_it_is)
     for number, one in enumerate(found.arithmetic):
         line("" if number else "kernels", f"{one.output}   {_arithmetic(one)}   {of(one.samples, found.source)}")
-    _print_emulated(found)
+    _print_emulated(found, directory)
     for number, (output, why) in enumerate(found.unordered):
         line("" if number else "left out", f"{output}: {why}")
     width = min(max((len(f.tensor) for f in (*found.outputs, *found.worst)), default=0), _WIDEST)
@@ -100,7 +102,7 @@ def _print_verification(found: Verification, *, as_it_is: bool) -> None:
             line("" if number else stage, f"{name:<{width}}   {_fidelity(each)}   {samples}")
 
 
-def _print_emulated(found: Verification) -> None:
+def _print_emulated(found: Verification, directory: Path) -> None:
     """What emitted C did on an emulated core, or why nothing."""
     from qdsl.spec.words import plain
 
@@ -110,6 +112,7 @@ def _print_emulated(found: Verification) -> None:
         line("C", f"NOT RUN on an emulated core: {plain(found.not_emulated)}")
     if found.macc is not None:
         line("", f"{found.macc:,} MACC, as ST's tool counts")
+        line("", f"how it is built and called: {directory / 'c' / 'README.md'}")
 
 
 def _print_core(its: Emulated) -> None:

@@ -25,6 +25,7 @@ FOLDER = "devices"
 _SLUG, _DIGITS = 80, 12
 _ABOVE = "../"  # where the artifact lies, as seen from the bundle
 _CURE = ("measure on the device: `python bench/bench.py`, in a copy of this build's folder of the target",)
+_OR_ST = "or what ST Edge AI Core wrote, or its folder: network_c_info.json, network_*_report.txt"
 _OR_ENGINE = (
     "or add what `sh commands.sh` wrote of a TensorRT engine, or its folder: layers.json, profile.json, times.json"
 )
@@ -91,7 +92,7 @@ class _Stored(Told):
 def read(path: Path) -> Device:
     """What `python bench.py` wrote. Raises QdslError: measurements-missing where there is no file, measurements-file
     where it is something else, cut off, of another format, or holds anything that does not fit."""
-    return opened(path, parsed, (*_CURE, _OR_ENGINE))
+    return opened(path, parsed, (*_CURE, _OR_ENGINE, _OR_ST))
 
 
 def parsed(text: str) -> Device:

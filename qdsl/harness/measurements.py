@@ -27,6 +27,8 @@ FORMAT = 4
 FILE = "measurements.json"
 PICTURES = "pictures"  # the folder of the small pictures, beside the file
 RECIPE = "recipe.txt"  # beside it: the recipe as it was compiled, for people
+LINKED = ("flash", "ram")  # what a linker decides of emitted C, and a run of its stack
+COUNTED = "instructions"  # what a run on an emulated core decides
 COSTS = ("latency", "throughput", "cpu", "memory", "energy")  # what a profile decides
 _QUANTILES = 200  # steps of the distribution of confidences that are kept
 

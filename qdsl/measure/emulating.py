@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from qdsl.harness.measurements import COUNTED, LINKED
 from qdsl.measure.budgets import Name, Reading
 from qdsl.spec.emulated import Emulated, Memory
 
-_DECIDES = ("flash", "ram", "instructions")
+_DECIDES = (*LINKED, COUNTED)
 
 
 def readings(found: Emulated | None, why: str = "", memory: Memory | None = None) -> dict[Name, Reading]:

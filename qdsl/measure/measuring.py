@@ -43,6 +43,7 @@ from qdsl.work.prepared import Prepared, model_prints
 from qdsl.work.writing import write_bytes, write_text
 
 Stage = Callable[[str], Callable[[str, int, int], None]]
+_ON_CORE = "its C on an emulated core"
 _PICTURE = re.compile(r"\d{3}\.jpg")
 
 
@@ -167,7 +168,8 @@ def budgets(prepared: Prepared, standing: Standing, found: Measured) -> tuple[Bu
     }
     block = _block(prepared, standing.target)
     readings |= profiling.readings(found.profiles, block)
-    evaluated = evaluating.readings(found.evaluations, standing.target, target_of(standing.target).runs_as)
+    runs_as = _ON_CORE if standing.emulated is not None else target_of(standing.target).runs_as
+    evaluated = evaluating.readings(found.evaluations, standing.target, runs_as)
     return decide_budgets(prepared.recipe, block, Readings(readings, evaluated))
 
 

@@ -18,7 +18,7 @@ _MEASURE_IT = "to measure it as it is: `quantize none`"
 _KNOWN = frozenset({"size", "macs", "integer_share"})
 _BUILT_ELSEWHERE = frozenset({"tensorrt"})  # targets whose engines the machine makes that runs them
 _LINKED = frozenset({"flash", "ram", "instructions"})
-_EMITS_C = frozenset({"stm32"})
+EMITS_C = frozenset({"stm32"})  # targets whose figures a linker and an emulated core tell, no clock here
 _PROFILED = frozenset({"latency", "throughput", "cpu", "memory", "energy"})
 
 
@@ -109,7 +109,7 @@ def _budgets(
         name = require.metric.name
         if name in _KNOWN or tasks.intersection(own[name]):
             continue
-        if name in _LINKED and block is not None and block.name in _EMITS_C:
+        if name in _LINKED and block is not None and block.name in EMITS_C:
             continue  # a linker tells, or the verdict says that there was none
         if name == "qdq" and block is not None and block.name in _BUILT_ELSEWHERE:
             if checked and device is None:

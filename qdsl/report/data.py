@@ -11,7 +11,17 @@ from qdsl.data.image import picture_size
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.harness.devices import Device
 from qdsl.harness.engines import Engine
-from qdsl.harness.measurements import COSTS, FILE, PICTURES, RECIPE, BudgetFacts, BuildFacts, Measurements
+from qdsl.harness.measurements import (
+    COSTS,
+    COUNTED,
+    FILE,
+    LINKED,
+    PICTURES,
+    RECIPE,
+    BudgetFacts,
+    BuildFacts,
+    Measurements,
+)
 from qdsl.harness.pictures import LONGEST
 from qdsl.harness.profiles import Profile
 from qdsl.harness.reading import read, refuse_other, require_same
@@ -149,6 +159,10 @@ def _measured(found: Measurements, build: BuildFacts, budget: BudgetFacts) -> bo
     """Whether the figure that a budget speaks of is there."""
     if budget.value is None or budget.metric in _STANDING:
         return True
+    if budget.metric in LINKED:
+        return build.emulated is not None or build.memory is not None
+    if budget.metric == COUNTED:
+        return build.emulated is not None
     if budget.form == "holds":
         return build.engine is not None
     if any(each.target == build.target and each.decides for each in found.profiles) and budget.metric in COSTS:

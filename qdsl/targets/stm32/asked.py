@@ -62,4 +62,5 @@ def _device(block: Target, name: str) -> Iterator[Diagnostic]:
         names = error.near or tuple(board.name for board in BOARDS.values())
         told = ", ".join(f"`{each}`" for each in names)
         cure = f"{'the nearest are' if error.near else 'known are'} {told}"
-        yield Diagnostic("stm32-board", str(error), block.place("device"), help=(cure,))
+        own = "for a board of your own leave `device` out, and bound what it has: `require flash <= 512 KiB`"
+        yield Diagnostic("stm32-board", str(error), block.place("device"), help=(cure, own))

@@ -13,6 +13,7 @@ from qdsl.spec.bounds import OneOf, Sentence, Stands, Whole
 from qdsl.spec.decode import decode, require_version, toml_data
 
 _KIB = 1024
+_FAMILY, _CHIP = len("stm32f4"), len("stm32f446re")  # "stm32f446ret6" ends in its package and its temperatures
 _Positive = Annotated[int, Whole(1)]
 
 
@@ -64,7 +65,7 @@ class BoardError(ValueError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"`{name[:60]}` is no STM32 board that is known")
-        self.near = tuple(BOARDS[each].name for each in nearest(_key(name), BOARDS, 3))
+        self.near = _near(_key(name))
 
 
 @cache
@@ -79,6 +80,12 @@ def _key(name: str) -> str:
 
 
 BOARDS = _boards()
+
+
+def _near(key: str) -> tuple[str, ...]:
+    """Of boards with the chip that somebody names in place of a board, as far as the name goes; else by spelling."""
+    chips = [board.name for board in BOARDS.values() if len(key) > _FAMILY and _key(board.part).startswith(key[:_CHIP])]
+    return tuple(chips or (BOARDS[each].name for each in nearest(key, BOARDS, 3)))
 
 
 def board_named(name: str) -> Board:

@@ -16,14 +16,17 @@ from qdsl.targets.stm32.manifest import memory_on, read_c
 
 def unfit(block: Target, plan: Plan, requires: Iterable[Require], emitted: Emitted | None) -> Iterator[Diagnostic]:
     """Memory that the board does not have, at the line of `device`, once it is known what the C takes; a latency that
-    its core cannot reach, at the line that demands it. Nothing for a block without a board."""
+    its core cannot reach, at the line that demands it; integers for inputs that have no scale before it runs."""
+    if block.io is not None and plan.mode == "dynamic":
+        headline = "`io int8` needs scales, and `quantize dynamic` finds those of inputs while the network runs"
+        yield Diagnostic("target-cannot", headline, block.place("io"), help=("take `io` out, or `quantize static`",))
     board = asked(plan).board
     if board is None:
         return
     if not plan.totals.uncounted:
         yield from _too_fast(board, plan, requires)
     if emitted is not None:
-        yield from tuple(_too_large(board, block, emitted)) or _predicted(board, block, plan)
+        yield from tuple(_too_large(board, block, plan, emitted)) or _predicted(board, block, plan)
 
 
 def _too_fast(board: Board, plan: Plan, requires: Iterable[Require]) -> Iterator[Diagnostic]:
@@ -53,14 +56,15 @@ def _predicted(board: Board, block: Target, plan: Plan) -> Iterator[Diagnostic]:
         yield Diagnostic("latency-predicted", found, block.place("device"), label, severity=Severity.NOTE)
 
 
-def _too_large(board: Board, block: Target, emitted: Emitted) -> Iterator[Diagnostic]:
+def _too_large(board: Board, block: Target, plan: Plan, emitted: Emitted) -> Iterator[Diagnostic]:
     made, bank, place = read_c(emitted.manifest), board.largest, block.place("device")
     linked = memory_on(made, board)
     flash, ram = (linked.flash, linked.ram) if linked is not None else (made.constant_bytes, made.arena_bytes)
     smaller = ["write `optimize ram`"] if made.optimize == "speed" else []
     if ram > bank.bytes:
         headline = f"the network takes {ram:,} bytes of RAM, and {board.name} has {bank.bytes:,} in one piece"
-        cures = ["write `io int8`: floats of inputs take four times as much"] if made.io != "int8" else []
+        floats = made.io != "int8" and plan.mode == "static"
+        cures = ["write `io int8`: floats of inputs take four times as much"] if floats else []
         label = f"{bank.name}, from 0x{bank.address:08X} on"
         help = (*smaller, *cures, "take a smaller model or input")
         yield Diagnostic("board-too-small", headline, place, label, help)

@@ -37,7 +37,7 @@ class Stm32:
     def runs_as(self) -> str:
         from qdsl.targets.stm32.emulated.installed import tools
 
-        on_core = "its C on an emulated core (its integer graph for a Cortex-M0)"
+        on_core = "its C on an emulated core, for a Cortex-M0 its integer graph"
         return "its integer graph on this machine" if tools().missing else on_core
 
     @property
