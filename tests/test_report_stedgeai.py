@@ -18,7 +18,8 @@ from qdsl.diag import QdslError
 from qdsl.harness import st_reports
 
 REAL = Path(__file__).parent / "data" / "stedgeai"
-BUDGETS = "require flash <= 1 KiB; require ram <= 1 KiB; require latency <= 1 ms"
+# What the C here holds, and the figures of ST would break.
+BUDGETS = "require flash <= 16 KiB; require ram <= 16 KiB; require latency <= 1 ms"
 
 
 def compiled(folder: Path, target: str) -> Path:
