@@ -28,7 +28,7 @@ from qdsl.rewrite import Trace
 from qdsl.spec.abilities import DEEDS, Abilities, Ability
 from qdsl.spec.plan import BiasPlan, Flag, Plan, Prediction, TensorPlan, WeightPlan
 from qdsl.targets import TARGETS
-from qdsl.targets.base import Lack, Refusal, Runtime, Target
+from qdsl.targets.base import Lack, Refusal, Runner, Runtime, Target
 from qdsl.targets.manifest import manifest
 from qdsl.targets.results import MANIFEST_FILE, Emitted, EmittedFile, NotHere, Product
 
@@ -138,7 +138,9 @@ class Board:
 
     name = "board"
     table = "board"
-    runs_as = ""
+
+    def runs_as(self, runner: Runner | None = None) -> str:
+        return ""
 
     @property
     def runtime(self) -> Runtime:

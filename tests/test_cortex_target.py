@@ -87,7 +87,7 @@ def test_budgets_are_decided_by_the_linker_and_the_counter(tmp_path: Path) -> No
 def test_an_evaluation_is_of_the_outputs_of_the_core(io: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = compiled(tmp_path, io)
     (budget,) = result.targets[0].budgets
-    assert "its C on an emulated core" in budget.source
+    assert "its C on an emulated Cortex-M7 (QEMU mps2-an500)" in budget.source
     monkeypatch.setattr(installed, "place", lambda name: None)
     installed.tools.cache_clear()
     again = qdsl.evaluate(tmp_path / "demo.q", out=tmp_path / "build")

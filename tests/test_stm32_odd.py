@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from qdsl.lang import load
 from qdsl.targets.stm32.asked import Asked, problems_of
 from qdsl.targets.stm32.boards import BOARDS
 from qdsl.targets.stm32.c import host
+from qdsl.targets.stm32.emulated.installed import Tool, Tools
 from qdsl.targets.stm32.making import integer_graph, make_c
 
 RECIPE = """recipe demo
@@ -158,3 +160,15 @@ def test_kilobytes_may_be_spelled_as_si_does(tmp_path: Path) -> None:
     path = project(tmp_path, "evaluate fidelity on calib { require size <= 240 kB }\n")
     (require,) = load(path).recipe.evaluates[0].requires
     assert require.bound is not None and require.bound.base == 240_000
+
+
+def test_a_page_tells_what_answered_when_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, model_of(CONV, w=weights(3, 2, 1, 1)))
+    path.write_text(path.read_text(encoding="utf-8") + "evaluate fidelity on calib\n", encoding="utf-8")
+    qdsl.compile(path, out=tmp_path / "build", lock=False)
+    here = Tools(Tool(Path("cc"), "1"), Tool(Path("qemu"), "1"))  # by then
+    monkeypatch.setattr("qdsl.targets.stm32.emulated.installed.tools", cache(lambda: here))
+    page = tmp_path / "build" / "demo" / "report.html"
+    page.unlink()
+    qdsl.report(tmp_path / "build" / "demo")
+    assert "Answered for stm32: its integer graph on this machine." in page.read_text(encoding="utf-8")

@@ -73,7 +73,6 @@ def print_evaluation(found: Evaluation) -> None:
     """The figures that the recipe names: the float model's, each build's, and how much less that is, with the paired
     bootstrap 95 % interval."""
     from qdsl.cli.output import draws_tables, print_table
-    from qdsl.targets.listing import stand_ins
 
     changed = f", pictures changed: {found.condition}" if found.condition else ""
     title = f"{found.task} on {found.data}, {found.samples} {of(found.samples, '')}{changed}"
@@ -85,10 +84,10 @@ def print_evaluation(found: Evaluation) -> None:
         told = "   ".join(f"drop {100 * d.value:.2f} pp [{100 * d.low:.2f}, {100 * d.high:.2f}]" for d in drops)
         rows.append([str(key), *("-" if value is None else f"{value:.4f}" for value in values), told])
     if draws_tables():
-        print_table(f"evaluate: {'; '.join((title, *stand_ins(names)))}", ["", *names, "95 % interval"], rows)
+        print_table(f"evaluate: {'; '.join((title, *found.stand_ins))}", ["", *names, "95 % interval"], rows)
         return
     line("evaluate", title)
-    for told in stand_ins(names):
+    for told in found.stand_ins:
         line("", told)
     width = max((len(name) for name, *_ in rows), default=0)
     for name, *cells, told in (["", *names, ""], *rows):

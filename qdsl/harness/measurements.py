@@ -199,6 +199,7 @@ def _build(found: BuildScores) -> dict[str, Any]:
         },
         "confidence_quantiles": _quantiles(found.confidences),
         "confusion": found.confusion,
+        **({"instead": found.instead} if found.instead else {}),
     }
 
 

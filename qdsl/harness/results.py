@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from qdsl.spec.bounds import FILE_NAME, Check, Count, Figure, Finite, Keyed, Match, Stands, Via, Whole
+from qdsl.spec.bounds import FILE_NAME, SPARE, Check, Count, Figure, Finite, Keyed, Match, Stands, Via, Whole
 
 FLOAT = "float"  # the name of the float model among the builds
 _CELLS = 256  # the longest side of a class map
@@ -61,13 +61,15 @@ _KeyText = Annotated[Key, Via(str, Key.parse)]
 @dataclass(frozen=True, slots=True)
 class BuildScores:
     """One model's figures: `drops` against the float model (none for itself, and none for fidelity, which compares by
-    itself); `confidences` of its answers, rising; `confusion` counts, rows the truth, where the task has classes."""
+    itself); `confidences` of its answers, rising; `confusion` counts, rows the truth, where the task has classes;
+    `instead` is what answered in its place ("its graph in ONNX Runtime"), "" for itself."""
 
     build: str
     scores: dict[_KeyText, Figure]
     drops: dict[_KeyText, Annotated[Drop, Via(_StoredDrop, _StoredDrop.drop)]]
     confidences: Annotated[tuple[float, ...], Stands("confidence_quantiles"), Via(tuple[Finite, ...], _rising)] = ()
     confusion: Annotated[tuple[tuple[Count, ...], ...], Check(_ragged)] = ()
+    instead: Annotated[str, SPARE] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,12 @@ class Evaluation:
     odd: tuple[Odd, ...] = ()
     condition: str = ""
     statement: str = ""
+
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """What answered in the place of builds, where their own software did not: "tensorrt: its graph in ONNX
+        Runtime, no engine"."""
+        return tuple(f"{build.build}: {build.instead}" for build in self.builds if build.instead)
 
     def of(self, build: str) -> BuildScores:
         """The scores of one build; KeyError when it is not there."""

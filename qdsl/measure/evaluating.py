@@ -119,13 +119,18 @@ def evaluations(
     if not expected:
         return ()
     with _runners(prepared, built, diags, target) as builds:
-        return tuple(_carried_out(one, builds, heard, known) for one in expected)
+        stand_ins = {name: target_of(target or name).runs_as(builds[name]) for name in built if name in builds}
+        return tuple(_carried_out(one, builds, stand_ins, heard, known) for one in expected)
 
 
-def _carried_out(expected: Expected, builds: Mapping[str, Runner], heard: Heard, known: Known) -> Evaluation:
+def _carried_out(
+    expected: Expected, builds: Mapping[str, Runner], stand_ins: Mapping[str, str], heard: Heard, known: Known
+) -> Evaluation:
     changed = f", {expected.condition}" if expected.condition else ""
     name = f"{expected.spec.task} on {expected.data.name}{changed}"
     found = evaluate(expected, builds, lambda done, total: heard(name, done, total))
+    told = (replace(build, instead=stand_ins.get(build.build, "")) for build in found.builds)
+    found = replace(found, builds=tuple(told))
     known(found)
     return found
 
@@ -186,16 +191,15 @@ def _elsewhere(target: str, found: NotHere, span: Span) -> Diagnostic:
     return Diagnostic("evaluate-left-out", headline, span, severity=Severity.WARNING)
 
 
-def readings(evaluated: Sequence[Evaluation], build: str, runs_as: str = "") -> dict[str, dict[Name, Reading]]:
-    """What the evaluations say of one build, for its budgets, by the words of their statements. `runs_as` is what
-    answered in its place, "" for itself."""
+def readings(evaluated: Sequence[Evaluation], build: str) -> dict[str, dict[Name, Reading]]:
+    """What the evaluations say of one build, for its budgets, by the words of their statements."""
     found: dict[str, dict[Name, Reading]] = {}
     for evaluation in (each for each in evaluated if not each.condition):
         if build not in {each.build for each in evaluation.builds}:
             continue
         scores, floats = evaluation.of(build), evaluation.of(FLOAT).scores
         count = "1 sample" if evaluation.samples == 1 else f"{evaluation.samples} samples"
-        source = f"{runs_as or 'measured'}, {count} of {evaluation.data}"
+        source = f"{scores.instead or 'measured'}, {count} of {evaluation.data}"
         for key, value in scores.scores.items():
             drop = scores.drops.get(key)
             reference = floats.get(key) if scores.drops else None

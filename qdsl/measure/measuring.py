@@ -43,7 +43,6 @@ from qdsl.work.prepared import Prepared, model_prints
 from qdsl.work.writing import write_bytes, write_text
 
 Stage = Callable[[str], Callable[[str, int, int], None]]
-_ON_CORE = "its C on an emulated core"
 _PICTURE = re.compile(r"\d{3}\.jpg")
 
 
@@ -168,8 +167,7 @@ def budgets(prepared: Prepared, standing: Standing, found: Measured) -> tuple[Bu
     }
     block = _block(prepared, standing.target)
     readings |= profiling.readings(found.profiles, block)
-    runs_as = _ON_CORE if standing.emulated is not None else target_of(standing.target).runs_as
-    evaluated = evaluating.readings(found.evaluations, standing.target, runs_as)
+    evaluated = evaluating.readings(found.evaluations, standing.target)
     return decide_budgets(prepared.recipe, block, Readings(readings, evaluated))
 
 
@@ -282,7 +280,7 @@ def recipe_hash(recipe: Recipe) -> str:
 def _activations(prepared: Prepared, plan: Plan) -> int | None:
     """What integer kernels write counts with its own width, what runs inside another kernel not at all. Not known of
     software that does not run here: which tensors it keeps, it decides when it builds."""
-    if target_of(plan.target).runs_as:
+    if target_of(plan.target).runs_as():
         return None
     runs = {node.node: node.prediction.runs for node in plan.nodes}
     producer = {tensor.tensor: prepared.view.producer(tensor.tensor) for tensor in plan.tensors}

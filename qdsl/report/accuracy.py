@@ -12,7 +12,6 @@ from qdsl.report.axes import Axis, axis
 from qdsl.report.charts import Bar, Series, Spot, Words, of_style
 from qdsl.report.data import Build, Method, as_they_are, bounds_of, headline, key_of, scores_of
 from qdsl.report.html import Html, tag
-from qdsl.targets.listing import stand_ins
 
 _MEBI = 1 << 20
 _NAMES = 132.0  # width for names beside bars
@@ -58,7 +57,7 @@ def _drop(evaluation: Evaluation, method: Method, key: Key) -> Drop | None:
 def source(evaluation: Evaluation) -> str:
     """Where the figures come from."""
     changed = f", pictures changed: {evaluation.condition}" if evaluation.condition else ""
-    told = "; ".join(stand_ins(build.build for build in evaluation.builds))
+    told = "; ".join(evaluation.stand_ins)
     count = words.count(evaluation.samples, "sample")
     return f"Measured on {count} of {evaluation.data}{changed}.{f' Answered for {told}.' if told else ''}"
 

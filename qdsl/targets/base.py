@@ -207,10 +207,9 @@ class Target(Protocol):
         """The name of its capability table."""
         ...
 
-    @property
-    def runs_as(self) -> str:
-        """What answers in its `runner` where its own software does not ("its graph in ONNX Runtime"); "" where it
-        does."""
+    def runs_as(self, runner: Runner | None = None) -> str:
+        """What answers where its own software does not ("its graph in ONNX Runtime"), in this runner of it or in one
+        that is made here; "" where it does."""
         ...
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from qdsl.capability import Row, load
@@ -27,13 +26,6 @@ def available() -> tuple[TargetInfo, ...]:
         capability = load(table)
         found.append(TargetInfo(name, capability.title, table, capability.evidence))
     return tuple(found)
-
-
-def stand_ins(builds: Iterable[str]) -> tuple[str, ...]:
-    """Of builds by name what answered in their place, where their own software did not: "tensorrt: its graph in ONNX
-    Runtime, no engine"."""
-    known = (name for name in dict.fromkeys(builds) if name in TARGETS)
-    return tuple(f"{name}: {instead}" for name in known if (instead := target_of(name).runs_as))
 
 
 def rows(target: str) -> tuple[Row, ...]:

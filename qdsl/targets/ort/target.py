@@ -27,7 +27,9 @@ class Ort:
 
     name = "ort"
     table = "ort_cpu"
-    runs_as = ""
+
+    def runs_as(self, runner: Runner | None = None) -> str:
+        return ""
 
     @property
     def runtime(self) -> Runtime:

@@ -33,12 +33,11 @@ class Stm32:
     name = "stm32"
     table = "stm32"
 
-    @property
-    def runs_as(self) -> str:
-        from qdsl.targets.stm32.emulated.installed import tools
+    def runs_as(self, runner: Runner | None = None) -> str:
+        from qdsl.targets.stm32.on_core import OnCore
 
-        on_core = "its C on an emulated core, for a Cortex-M0 its integer graph"
-        return "its integer graph on this machine" if tools().missing else on_core
+        core = runner.device.built.core.label.partition(",")[0] if isinstance(runner, OnCore) else ""
+        return f"its C on an {core}" if core else "its integer graph on this machine"
 
     @property
     def runtime(self) -> Runtime:

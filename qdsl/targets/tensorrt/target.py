@@ -31,7 +31,9 @@ class Tensorrt:
 
     name = "tensorrt"
     table = "tensorrt"
-    runs_as = "its graph in ONNX Runtime, no engine"
+
+    def runs_as(self, runner: Runner | None = None) -> str:
+        return "its graph in ONNX Runtime, no engine"
 
     @property
     def runtime(self) -> Runtime:
