@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from tree_copy import Copy
 
 from qdsl.capability.reasons import ALWAYS
 
@@ -22,55 +19,6 @@ PROMISES = dict(
     re.findall(r"^\| an? ([\w ]+?) +\| (\d+) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
 )
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (ROOT / "examples").is_dir(), reason="not a checkout")]
-
-
-@dataclass
-class Copy:
-    """A copy of the tree: `own` are the files that what is added is made of, `touched` those that it changes."""
-
-    path: Path
-    own: list[str] = field(default_factory=list)
-    touched: set[str] = field(default_factory=set)
-
-    def add(self, name: str, text: str) -> None:
-        """A file of its own."""
-        assert not (self.path / name).exists()
-        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.path / name).write_text(dedent(text).lstrip("\n"), encoding="utf-8")
-        self.own.append(name)
-
-    def after(self, name: str, line: str, more: str) -> None:
-        """Put `more` after the one line of a file that reads `line`."""
-        self.replace(name, f"{line}\n", f"{line}\n{more}\n")
-
-    def before(self, name: str, line: str, more: str) -> None:
-        """Put `more` before the one line of a file that reads `line`."""
-        self.replace(name, f"{line}\n", f"{more}{line}\n")
-
-    def replace(self, name: str, text: str, other: str) -> None:
-        """Change the one place of a file that reads `text`."""
-        path = self.path / name
-        whole = path.read_text(encoding="utf-8")
-        assert whole.count(text) == 1, f"{name} has {whole.count(text)} times: {text}"
-        path.write_text(whole.replace(text, other), encoding="utf-8")
-        self.touched.add(name)
-
-    def regenerate(self, name: str, *tests: str) -> None:
-        """Let tests write a file that they compare, one that is made by nobody's hand."""
-        before = (self.path / name).read_bytes() if (self.path / name).exists() else b""
-        self.pytest("--regen", *tests)
-        assert (self.path / name).read_bytes() != before
-        self.touched.add(name)
-
-    def pytest(self, *words: str) -> None:
-        """Run tests of the copy, which have to pass."""
-        done = self.python("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *words)
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-
-    def python(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run Python in the copy, with the copy's package."""
-        env = os.environ | {"PYTHONPATH": str(self.path)}
-        return subprocess.run([sys.executable, *words], cwd=self.path, env=env, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -380,7 +328,67 @@ def a_rule_of_the_audit(copy: Copy) -> tuple[str, ...]:
     return "tests/test_audit_docs.py", "tests/test_floors.py"
 
 
-ADDED = [a_canonical_pass, a_lowering, a_diagnostic, a_keyword, a_verb, a_target, an_operator_row, a_rule_of_the_audit]
+def a_kernel_of_the_c(copy: Copy) -> tuple[str, ...]:
+    """Of an operator that has one, in the place of that."""
+    kernels, calls = "qdsl/targets/stm32/kernels", "qdsl/targets/stm32/c/calls.py"
+    copy.add(
+        f"{kernels}/widen.h",
+        """
+        /* int8 to float32. */
+        struct qdsl_widen_parameters {
+            int32_t count;
+            float scale;
+            int32_t zero;
+        };
+
+        static QDSL_APART void qdsl_widen(const void *parameters, const void *const *rows, void *out, void *scratch)
+        {
+            const struct qdsl_widen_parameters *p = parameters;
+            const int8_t *in = rows[0];
+            float *to = out;
+            (void)scratch;
+            for (int32_t i = 0; i < p->count; i++)
+                to[i] = (float)(in[i] - p->zero) * p->scale;
+        }
+        """,
+    )
+    copy.add(
+        "qdsl/targets/stm32/c/widen_calls.py",
+        '''
+        """The call that makes floats of int8."""
+
+        from __future__ import annotations
+
+        from qdsl.integer.records import Dequantize, IntegerGraph
+        from qdsl.targets.stm32.c.records import Call
+        from qdsl.targets.stm32.c.shapes import elements, encoding, of, row_elements
+
+
+        def widen(op: Dequantize, graph: IntegerGraph) -> Call:
+            (source,), out = of(graph, op)
+            its = encoding(source)
+            parameters = ("count", row_elements(out)), ("scale", float(its.scale)), ("zero", its.zero)
+            far = (3 * elements(source),)
+            return Call(op, "qdsl_widen", True, "qdsl_widen_parameters", parameters, ("widen.h",), behind=far)
+        ''',
+    )
+    imported = "from qdsl.targets.stm32.c.shapes import rows_of"
+    copy.after(calls, imported, "from qdsl.targets.stm32.c.widen_calls import widen")
+    copy.replace(calls, "records.Dequantize: value_calls.dequantize", "records.Dequantize: widen")
+    mutant = '("{}.h", "p->zero", "p->zero + 1", "Dequantize"),'
+    copy.replace("tests/c_mutants.py", mutant.format("dequantize"), mutant.format("widen"))
+    (copy.path / kernels / "dequantize.h").unlink()
+    if shutil.which("arm-none-eabi-gcc") is not None:
+        copy.python("-m", "qdsl.targets.stm32.c.measuring")
+        assert "qdsl_widen" in (copy.path / kernels / "sizes.toml").read_text(encoding="ascii")
+        copy.touched.add(f"{kernels}/sizes.toml")
+    return "tests/test_stm32_c.py", "-m", "", "-k", "computes_what or before_it or planted_in or (mistake and ort)"
+
+
+ADDED = [
+    *(a_canonical_pass, a_lowering, a_diagnostic, a_keyword, a_verb, a_target, an_operator_row, a_rule_of_the_audit),
+    a_kernel_of_the_c,
+]
 
 
 @pytest.mark.parametrize("change", ADDED)
@@ -395,4 +403,4 @@ def test_every_promise_is_kept_by_one_of_these() -> None:
 
 
 def _what(change: Change) -> str:
-    return re.sub(r"^an? ", "", change.__name__.replace("_", " "))
+    return re.sub(r"^an? ", "", change.__name__.replace("_", " ")).replace("of the c", "of the C")
