@@ -172,3 +172,13 @@ def test_a_page_tells_what_answered_when_it_was_measured(tmp_path: Path, monkeyp
     page.unlink()
     qdsl.report(tmp_path / "build" / "demo")
     assert "Answered for stm32: its integer graph on this machine." in page.read_text(encoding="utf-8")
+
+
+def test_verify_says_that_c_is_verified_where_it_is_compiled(tmp_path: Path) -> None:
+    path = written(tmp_path, model_of(CONV, w=weights(3, 2, 1, 1)))
+    qdsl.compile(path, out=tmp_path / "build", lock=False)
+    with pytest.raises(QdslError) as caught:
+        qdsl.verify(tmp_path / "build" / "demo")
+    (found,) = caught.value.diagnostics
+    assert found.code == "verify-nothing" and "when it is compiled" in found.notes[0]
+    assert not any("--no-measure" in each for each in found.help)

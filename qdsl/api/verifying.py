@@ -62,11 +62,11 @@ def verify(
     directory = _directory(Path(build), Path(out), sets or {})
     found = reading.read(directory / FILE)
     reading.require_same(directory, found)
-    tell, elsewhere = listener or silent, [facts for facts in found.builds if facts.not_verified]
-    folders = {f.target: directory / f.target / FOLDER for f in found.builds if f not in elsewhere}
+    tell, elsewhere = listener or silent, {f.target: why for f in found.builds if (why := _left_out(f))}
+    folders = {f.target: directory / f.target / FOLDER for f in found.builds if f.target not in elsewhere}
     _require_bundles(folders, elsewhere)
-    for facts in elsewhere:
-        tell(Event("verify", f"{facts.target} is left out: {plain(facts.not_verified)}"))
+    for target, why in elsewhere.items():
+        tell(Event("verify", f"{target} is left out: {why}"))
     checks = checked(folders, processors, samples, tell)
     return VerifyResult(
         recipe=found.recipe,
@@ -90,9 +90,17 @@ def _directory(build: Path, out: Path, sets: Mapping[str, str]) -> Path:
     return directory
 
 
-def _require_bundles(folders: Mapping[str, Path], elsewhere: Sequence[BuildFacts]) -> None:
+def _left_out(facts: BuildFacts) -> str:
+    """Why an artifact is not run here, "" where it is."""
+    if facts.arena is not None:
+        return "its C is held against its integers when it is compiled, and no bundle runs C"
+    return plain(facts.not_verified)
+
+
+def _require_bundles(folders: Mapping[str, Path], elsewhere: Mapping[str, str]) -> None:
     absent = [folder for folder in folders.values() if not (folder / "bundle.json").is_file()]
     if absent or not folders:
         headline = f"there is nothing to run the artifact on: no `{(absent or [Path(FOLDER)])[0]}`"
-        notes = tuple(f"{facts.target} does not run here: {plain(facts.not_verified)}" for facts in elsewhere)
-        raise QdslError([Diagnostic("verify-nothing", headline, notes=notes)])
+        notes = tuple(f"{target} does not run here: {why}" for target, why in elsewhere.items())
+        cures = () if absent or not elsewhere else ("check while compiling: `qdsl compile RECIPE`",)
+        raise QdslError([Diagnostic("verify-nothing", headline, help=cures, notes=notes)])
