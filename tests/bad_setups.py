@@ -61,6 +61,7 @@ from qdsl.spec.plan_json import from_json, to_json
 from qdsl.stedgeai.told import Told
 from qdsl.targets.ort.emit import emit
 from qdsl.targets.results import Arithmetic, Built, Parting, Verification
+from qdsl.targets.stm32.emulated import cmsis_nn
 from qdsl.targets.stm32.emulated.building import BuiltC
 from qdsl.targets.stm32.emulated.building import build as build_c
 from qdsl.targets.stm32.emulated.cores import CORES
@@ -1029,6 +1030,12 @@ def engine_otherwise(folder: Path) -> None:
     raise QdslError(faults(EngineCheck("tensorrt", "an engine", UNDECIDED, reason="its process died by SIGSEGV")))
 
 
+def no_cmsis_nn(folder: Path) -> None:
+    """A place without a checkout."""
+    with patch.dict(os.environ, {cmsis_nn.PLACE: str(folder)}):
+        cmsis_nn.checkout()
+
+
 CALLS: dict[str, Setup] = {
     "rtx-absent": rtx_absent,
     "rtx-capability": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", capability="sm87"),
@@ -1059,6 +1066,7 @@ CALLS: dict[str, Setup] = {
     "emulator-absent": lambda folder: emulated_by(folder, ""),
     "emulator-failed": lambda folder: emulated_by(folder, "#!/bin/sh\necho no >&2; exit 1\n"),
     "c-invalid": lambda folder: compiled_by(folder, "echo network.c:1:1: error: no >&2; exit 1"),
+    "cmsis-nn-unfit": no_cmsis_nn,
     "c-too-large": lambda folder: compiled_by(folder, 'echo "region \\`FLASH\' overflowed by 8 bytes" >&2; exit 1'),
     "c-differs": lambda folder: held(one_copy(folder), [bytes(4)], [bytes([0, 0, 1, 0])]),
     "emulation-failed": refused_arena,

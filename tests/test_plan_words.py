@@ -111,6 +111,7 @@ CASES: dict[tuple[str, str, int], tuple[str, str, str]] = {
     ("target", "io", 0): ("stm32", "io int8", "optimize speed"),
     ("target", "optimize", 0): ("stm32", "optimize speed", "optimize ram"),
     ("target", "rounding", 0): ("stm32", "rounding ort", "rounding tflite"),
+    ("target", "kernels", 0): ("stm32", "kernels own", "kernels cmsis_nn"),
     ("target", "high_precision", 0): ("tensorrt", "high_precision float16", "high_precision float32"),
     ("evaluate", "output", 0): ("evaluate", 'output "a"', 'output "b"'),
     ("evaluate", "decode", 0): ("detection", "decode yolov8", "decode yolox"),

@@ -22,6 +22,7 @@ from qdsl.lang import loads
 from qdsl.measure.events import Event
 from qdsl.spec.plan import Plan
 from qdsl.targets import target_of
+from qdsl.targets.stm32.asked import Asked, asked
 from qdsl.targets.stm32.boards import BOARDS, board_named
 
 Golden = Callable[[str, str], None]
@@ -148,7 +149,7 @@ def problems(block: str) -> list[Diagnostic]:
     return list(target_of(target.name).problems(target))
 
 
-@pytest.mark.parametrize("word", ["io int8", "optimize ram", "rounding tflite"])
+@pytest.mark.parametrize("word", ["io int8", "optimize ram", "rounding tflite", "kernels cmsis_nn"])
 @pytest.mark.parametrize("target", ["ort", "tensorrt"])
 def test_words_of_the_c_are_refused_elsewhere(target: str, word: str) -> None:
     (found,) = problems(f"target {target} {{\n  {word}\n}}")
@@ -162,6 +163,15 @@ def test_words_of_the_c_are_refused_elsewhere(target: str, word: str) -> None:
 def test_words_of_other_targets_are_refused_here(word: str) -> None:
     (found,) = problems(f"target stm32 {{\n  {word}\n}}")
     assert found.code == "target-cannot" and found.span is not None and found.span.line == 3 and found.help
+
+
+def test_one_rounding_goes_with_the_kernels_of_cmsis_nn() -> None:
+    (found,) = problems("target stm32 {\n  kernels cmsis_nn\n  rounding ort\n}")
+    assert found.code == "target-cannot" and found.span is not None and found.span.line == 4 and found.help
+    assert not problems("target stm32 {\n  kernels cmsis_nn\n  rounding tflite\n}")
+    for block in ("kernels cmsis_nn", "kernels cmsis_nn; rounding tflite"):
+        assert asked(plan_of(residual(), block)) == Asked(rounding="tflite", kernels="cmsis_nn")
+    assert asked(plan_of(residual(), "kernels own")) == Asked()
 
 
 def test_the_plan_carries_what_the_c_is_made_for() -> None:

@@ -119,7 +119,8 @@ def _target(target: Target, words: Origins) -> Fact:
 
 def _of_c(target: Target) -> tuple[tuple[str, str, str], ...]:
     """What a target says of its C: the word, its value, and the usual one."""
-    return ("optimize", target.optimize, "speed"), ("rounding", target.rounding, "ort")
+    settings = ("optimize", target.optimize, "speed"), ("rounding", target.rounding, "ort")
+    return (*settings, ("kernels", target.kernels, "own"))
 
 
 def _allocate(spec: Allocate, words: Origins) -> Fact:

@@ -375,6 +375,7 @@ class Target:
     io: DType | None = None
     optimize: str = "speed"
     rounding: str = "ort"
+    kernels: str = "own"
     high_precision: DType | None = None
     cpus: tuple[str, ...] = ()  # (): any
     exact: str = "weights"

@@ -103,6 +103,7 @@ TABLE: tuple[Row, ...] = (
         "ort|tflite",
         "how the C rounds, for `stm32`: as ONNX Runtime does, or as TFLite",
     ),
+    Row("target", "kernels", "own|cmsis_nn", "what computes products in the C, for `stm32`"),
     Row("target", "high_precision", "float16|float32", "the type of what is not quantized, for `tensorrt`"),
     Row("evaluate", "output", "S ..", "the model outputs to read"),
     Row("evaluate", "decode", "|".join(DECODERS), "how raw outputs become boxes; `boxes`: they are boxes already"),

@@ -11,6 +11,7 @@ _OF_C = {
     "io": "graph inputs and outputs stay float32",
     "optimize": "its kernels are the runtime's own",
     "rounding": "its kernels round as the runtime does",
+    "kernels": "its kernels are the runtime's own",
 }
 
 

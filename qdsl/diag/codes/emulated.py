@@ -14,6 +14,14 @@ CODES: dict[str, CodeDoc] = {
         verb="library",
         cure="compile network.c by hand with the Makefile beside it, which says more; if the C is wrong, report it",
     ),
+    "cmsis-nn-unfit": CodeDoc(
+        "CMSIS-NN at the place that is named does not go with the emitted C",
+        "With `kernels cmsis_nn` in `target stm32` emitted C calls functions of CMSIS-NN, which QDSL_CMSIS_NN names a "
+        "checkout of. Nothing lies there, or its functions take other parameters, or ask for more scratch than the "
+        "arena has for them: those of its sources from October 2022 to 2026 do not.",
+        "recipe example\n",
+        verb="library",
+    ),
     "c-too-large": CodeDoc(
         "the program does not fit into the board's memory",
         "The linker adds up what lies in flash (code, weights, first values) and in RAM (the arena, what is written), "

@@ -51,7 +51,7 @@ def make_c(
 ) -> MadeC:
     """Write the C of `graph` into `folder`; `inputs` are the recipe's, for the example beside it. Without a board there
     is as much room as an emulated one has. Raises QdslError stm32-no-form for an operator that no kernel computes."""
-    wish = Wish(wanted.optimize, wanted.rounding)
+    wish = Wish(wanted.optimize, wanted.rounding, wanted.kernels)
     room = Limits().ram if wanted.board is None else wanted.board.largest.bytes
     placed = fitted(graph, wish, room - BESIDE, lambda op: _call(op, graph, wish, span))
     if placed.size > MOST:

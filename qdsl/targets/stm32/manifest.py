@@ -47,6 +47,7 @@ def about_c(wanted: Asked, files: CFiles, macc: int, memory: Arena) -> dict[str,
         "io": "int8" if wanted.integers else "float32",
         "optimize": wanted.optimize,
         "rounding": wanted.rounding,
+        "kernels": wanted.kernels,
         "c": {
             "files": sorted(files.files),
             "hash": files.hash,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from numpy.typing import NDArray
 
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.integer.records import IntegerGraph
 from qdsl.spec.bounds import Count, Many
 from qdsl.spec.emulated import Emulated
@@ -21,6 +21,7 @@ from qdsl.targets.results import Emitted, NotHere
 from qdsl.targets.stm32.asked import Asked
 from qdsl.targets.stm32.emit import C_FOLDER
 from qdsl.targets.stm32.emulated.building import build
+from qdsl.targets.stm32.emulated.cmsis_nn import Checkout, checkout
 from qdsl.targets.stm32.emulated.fitting import fit
 from qdsl.targets.stm32.emulated.installed import tools
 from qdsl.targets.stm32.emulated.network import Network, emulated
@@ -46,10 +47,12 @@ class _Made:
 def on_core(emitted: Emitted, graph: IntegerGraph, wanted: Asked, samples: Sequence[Arrays]) -> Emulated | NotHere:
     """Build the C of `emitted`, which is of `graph`, for the board that is wanted, and run it on `samples`; on zeros
     where there are none. Raises QdslError artifact-refused, c-invalid, c-too-large, c-differs, emulation-failed."""
-    found = fit(wanted.board)
+    found, library = fit(wanted.board), called(wanted, emitted.span)
     if isinstance(found, NotHere):
         return found
-    network = _network(emitted, graph, wanted)
+    if isinstance(library, NotHere):
+        return library
+    network = _network(emitted, graph, wanted, library)
     with scratch() as folder:
         return emulated(network, samples, found.core, found.limits, out=folder)
 
@@ -74,15 +77,17 @@ class OnCore:
 def runner(emitted: Emitted, graph: IntegerGraph, wanted: Asked) -> OnCore | NotHere:
     """Raises QdslError as `on_core`, and artifact-refused for C that is not what is made of `graph`. A program under
     QEMU may read and write whatever the user may, so that C out of a folder is never run: what runs is made anew."""
-    found, emulator = fit(wanted.board), tools().emulator
+    found, library, emulator = fit(wanted.board), called(wanted, emitted.span), tools().emulator
     if isinstance(found, NotHere):
         return found
+    if isinstance(library, NotHere):
+        return library
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
         made = make_c(graph, wanted, folder / C_FOLDER, span=emitted.span)
         _require_same(made.files.folder, emitted)
-        network = Network(made.files.folder, graph, made.files.steps, wanted.rounding, emitted.span)
-        built = build(network.folder, folder, found.core, found.limits, span=emitted.span)
+        network = Network(made.files.folder, graph, made.files.steps, wanted.rounding, emitted.span, library)
+        built = build(network.folder, folder, found.core, found.limits, span=emitted.span, library=library)
         if isinstance(built, NotHere) or emulator is None:
             return built if isinstance(built, NotHere) else NotHere(tools().missing)
         device = stack.enter_context(session(built, emulator, network.sizes))
@@ -102,9 +107,14 @@ def _require_same(anew: Path, emitted: Emitted) -> None:
             raise QdslError([Diagnostic("artifact-refused", headline, emitted.span, label, cures)])
 
 
-def _network(emitted: Emitted, graph: IntegerGraph, wanted: Asked) -> Network:
+def called(wanted: Asked, span: Span | None) -> Checkout | NotHere | None:
+    """The library that C so made calls; None where it calls none. Raises QdslError cmsis-nn-unfit."""
+    return checkout(span) if wanted.kernels == "cmsis_nn" else None
+
+
+def _network(emitted: Emitted, graph: IntegerGraph, wanted: Asked, library: Checkout | None) -> Network:
     def pick(said: Any) -> Any:
         return {"steps": said["c"]["steps"]}
 
     made = read_manifest(emitted.manifest, _Made, pick, "it does not say of which steps the C is", "c")
-    return Network(emitted.directory / C_FOLDER, graph, made.steps, wanted.rounding, emitted.span)
+    return Network(emitted.directory / C_FOLDER, graph, made.steps, wanted.rounding, emitted.span, library)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import onnx
 
@@ -29,12 +29,14 @@ class _Made:
     io: Annotated[str, OneOf(("int8", "float32"))]
     optimize: Annotated[str, OneOf(("speed", "ram"))]
     rounding: Annotated[str, OneOf(("ort", "tflite"))]
+    kernels: Annotated[str, OneOf(("own", "cmsis_nn"))]
 
     @property
     def wanted(self) -> Asked:
         board = board_named(self.device) if self.device is not None else None
         rounding: Rounding = "tflite" if self.rounding == "tflite" else "ort"
-        return Asked(board, "ram" if self.optimize == "ram" else "speed", rounding, self.io == "int8")
+        kernels: Literal["own", "cmsis_nn"] = "cmsis_nn" if self.kernels == "cmsis_nn" else "own"
+        return Asked(board, "ram" if self.optimize == "ram" else "speed", rounding, kernels, self.io == "int8")
 
 
 def runner(emitted: Emitted, *, as_written: bool = False) -> Runner:
@@ -59,6 +61,6 @@ def golden(emitted: Emitted) -> Golden:
 
 def _made(emitted: Emitted) -> _Made:
     def pick(said: Any) -> Any:
-        return {key: said[key] for key in ("recipe", "device", "io", "optimize", "rounding")}
+        return {key: said[key] for key in ("recipe", "device", "io", "optimize", "rounding", "kernels")}
 
     return read_manifest(emitted.manifest, _Made, pick, "it does not say what the C was made for")

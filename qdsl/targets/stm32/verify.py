@@ -26,11 +26,12 @@ from qdsl.targets.stm32 import reality
 from qdsl.targets.stm32.asked import asked
 from qdsl.targets.stm32.c import host
 from qdsl.targets.stm32.emit import C_FOLDER
+from qdsl.targets.stm32.emulated.cmsis_nn import Checkout
 from qdsl.targets.stm32.golden import Arrays, Golden
 from qdsl.targets.stm32.holding import compared, holds
 from qdsl.targets.stm32.making import integer_graph
 from qdsl.targets.stm32.manifest import memory_on, read_c
-from qdsl.targets.stm32.on_core import on_core
+from qdsl.targets.stm32.on_core import called, on_core
 from qdsl.targets.stm32.run import golden as golden_of
 from qdsl.targets.stm32.st import package as st
 
@@ -41,7 +42,7 @@ def verify(
     """Compare what the artifact's integer graph answers with what `model` (canonical, float) does on the first `count`
     samples, and its C, built for this machine where it has a compiler and for an emulated core where that is here, with
     the integer graph. The samples go beside what ST's tool is given. Raises QdslError artifact-refused, artifact-write,
-    stm32-no-form, artifact-invalid, FloatModelError, and what `on_core` raises."""
+    stm32-no-form, artifact-invalid, cmsis-nn-unfit, FloatModelError, and what `on_core` raises."""
     view, wanted = model.view(), asked(plan)
     out = chosen_rows(view)
     totals = {name: Agreement() for name in dict.fromkeys(view.outputs) if name not in out}
@@ -52,7 +53,9 @@ def verify(
     except OSError as error:
         raise unwritable(emitted.directory, error) from None
     graph = integer_graph(onnx.load(emitted.model), plan.recipe, wanted, emitted.span)
-    _hold_c(graph, Golden(graph, wanted.rounding, span=emitted.span), emitted, seen)
+    library = called(wanted, emitted.span)
+    if not isinstance(library, NotHere):
+        _hold_c(graph, Golden(graph, wanted.rounding, span=emitted.span), emitted, seen, library)
     core = on_core(emitted, graph, wanted, seen)
     writers = {name: node.name if (node := view.producer(name)) is not None else "" for name in totals}
     real = reality.computed(graph)
@@ -96,20 +99,29 @@ def _beside_floats(
     return answers
 
 
-def _hold_c(graph: IntegerGraph, golden: Golden, emitted: Emitted, samples: Sequence[Arrays]) -> None:
-    """Raises QdslError artifact-invalid where the C answers otherwise than the graph it was made of."""
+def _hold_c(
+    graph: IntegerGraph, golden: Golden, emitted: Emitted, samples: Sequence[Arrays], library: Checkout | None
+) -> None:
+    """Raises QdslError artifact-invalid where the C answers otherwise than the graph it was made of, cmsis-nn-unfit
+    where it does not go with the `library` that it calls."""
     cc = host.compiler()
     if cc is None or not samples:
         return
     feeds = [golden.feeds(arrays) for arrays in samples]
     with scratch() as folder:
         try:
-            host.build(emitted.directory / C_FOLDER, folder / "network", cc=cc)
+            linked = [str(library.archive((cc,), folder))] if library else []
+            known = library.include if library else ()
+            host.build(emitted.directory / C_FOLDER, folder / "network", cc=cc, more=known, linked=linked)
         except (OSError, subprocess.SubprocessError) as error:
+            if library is not None:
+                raise library.unfit("the C that calls it is not compiled", _all_told(error)) from None
             raise _differs(f"{Path(cc).name} does not compile the C", _told(error), emitted.span, _BROKEN) from None
         try:
             ran = host.run(folder / "network", graph, feeds).outputs
         except (OSError, subprocess.SubprocessError) as error:
+            if library is not None and getattr(error, "returncode", None) == host.UNFIT:
+                raise library.unfit(_MORE) from None
             raise _differs("the C does not run on this machine", _told(error), emitted.span) from None
     for number, (sample, outputs) in enumerate(zip(feeds, ran, strict=True), 1):
         for name, expected in golden.run_stored(sample).items():
@@ -120,10 +132,15 @@ def _hold_c(graph: IntegerGraph, golden: Golden, emitted: Emitted, samples: Sequ
 
 def _told(error: Exception) -> str:
     """The first line of what a compiler or a program said, or of the error."""
-    lines = f"{getattr(error, 'stderr', None) or ''}\n{error}".strip().splitlines()
+    lines = _all_told(error).splitlines()
     return plain((lines or [type(error).__name__])[0][:300])
 
 
+def _all_told(error: Exception) -> str:
+    return f"{getattr(error, 'stderr', None) or ''}\n{error}".strip()
+
+
+_MORE = "it asks for more scratch than its sources of 2022 to 2026 do, or refuses a layer"
 _OURS = "report this with the recipe: no model may make it so"
 _BROKEN = "see whether it compiles anything: `qdsl doctor --target stm32`; if it does, report this with the recipe"
 

@@ -9,6 +9,7 @@ from typing import Any
 from qdsl.integer import records
 from qdsl.integer.records import IntegerGraph, Op
 from qdsl.targets.stm32.c import (
+    cmsis_calls,
     conv_calls,
     dynamic_calls,
     fixed_calls,
@@ -78,6 +79,10 @@ def _call_of(op: Op, graph: IntegerGraph, wish: Wish) -> Call:
         return dynamic_calls.dynamic_products(op, graph, wish)
     if isinstance(op, records.Conv | records.Dense) and isinstance(op.to, records.Floats) and len(op.inputs) == 1:
         return to_floats(op, op.to, graph)
+    if isinstance(op, records.Conv | records.Dense) and wish.kernels == "cmsis_nn":
+        found = cmsis_calls.cmsis_call(op, graph)
+        if found is not None:
+            return found
     if isinstance(op, records.Conv):
         return conv_calls.conv_call(op, graph, wish)
     if isinstance(op, records.Dense):

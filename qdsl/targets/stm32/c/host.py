@@ -18,6 +18,7 @@ from qdsl.targets.stm32.c.shapes import nbytes
 from qdsl.targets.stm32.c.writing import PROJECT, CStep
 
 # Without the first two the C is another one: a fused multiplication and addition rounds once instead of twice.
+UNFIT = 4  # exit status where a library asks for more scratch than it is given
 FLAGS = ("-std=c11", "-ffp-contract=off", "-O2")
 SECONDS = 300.0
 
@@ -37,13 +38,22 @@ class Ran:
     steps: list[dict[str, NDArray[Any]]]
 
 
-def build(folder: Path, program: Path, *, cc: str, more: Sequence[str] = (), trace: bool = False) -> str:
-    """Compile network.c of `folder` with a frame that reads samples; returns the compiler's warnings.
+def build(
+    folder: Path,
+    program: Path,
+    *,
+    cc: str,
+    more: Sequence[str] = (),
+    trace: bool = False,
+    linked: Sequence[str] = (),
+) -> str:
+    """Compile network.c of `folder` with a frame that reads samples, and what is `linked`; returns the compiler's
+    warnings.
 
     Raises subprocess.CalledProcessError with its text where it refuses."""
     words = [cc, *FLAGS, *more, f"-I{folder}", *(["-include", str(PROJECT / "host.h")] if trace else [])]
     done = subprocess.run(
-        [*words, str(folder / "network.c"), str(PROJECT / "host.c"), "-o", str(program)],
+        [*words, str(folder / "network.c"), str(PROJECT / "host.c"), *linked, "-o", str(program)],
         check=True,
         capture_output=True,
         text=True,

@@ -33,9 +33,9 @@ static const struct qdsl_network network = {{
     NETWORK_OUTPUTS,
 }};
 
-int network_init(void *arena, size_t bytes)
+{needs}int network_init(void *arena, size_t bytes)
 {{
-    return qdsl_init(&network, arena, bytes);
+{asked}    return qdsl_init(&network, arena, bytes);
 }}
 
 struct network_tensor *network_input(unsigned index)
@@ -50,13 +50,23 @@ struct network_tensor *network_output(unsigned index)
 
 int network_run(void)
 {{
-    return qdsl_run(&network);
-}}
+{run}}}
 
 const struct network_about *network_about(void)
 {{
     return network.about;
 }}
+"""
+
+# Where a library computes some of the steps.
+_ASKED = """\
+    if (!qdsl_cmsis_fits(network_needs, sizeof network_needs / sizeof *network_needs))
+        return -2;
+"""
+_RUN = """\
+    qdsl_cmsis_refused = 0;
+    int ran = qdsl_run(&network);
+    return ran == 0 && qdsl_cmsis_refused ? -2 : ran;
 """
 
 
@@ -69,6 +79,9 @@ def network_c(tables: Tables, macs: int, digest: str) -> str:
         name=quoted(graph.name),
         hash=quoted(digest),
         macs=min(macs, 2**32 - 1),
+        needs=_table("const struct qdsl_cmsis_need network_needs", tables.asks) if tables.asks else "",
+        asked=_ASKED if tables.asks else "",
+        run=_RUN if tables.asks else "    return qdsl_run(&network);\n",
     )
     parts = [_HEAD, *(f"{text}\n" for text in tables.parameters)]
     if tables.inputs:

@@ -74,15 +74,16 @@ struct network_about {{
     uint32_t macs;    /* multiply-accumulates of convolutions and matrices, or 2^32 - 1 */
 }};
 
-/* Takes the arena over. Returns 0, or -1 where it is too small or not aligned; before that nothing else works. */
+/* Takes the arena over. Returns 0, or -1 where it is too small or not aligned{more}; before that nothing else works. */
 int network_init(void *arena, size_t bytes);
 
 /* The input or output of this number, NULL if there is none. */
 struct network_tensor *network_input(unsigned index);
 struct network_tensor *network_output(unsigned index);
 
-/* Computes the outputs. Returns 0, or -1 before network_init. Where a macro NETWORK_HOOK(step) is defined before
-   network.c it is called after each step, with its number from 0 to NETWORK_STEPS - 1. */
+/* Computes the outputs. Returns 0, or -1 before network_init{refused}.
+   Where a macro NETWORK_HOOK(step) is defined before network.c it is called after each step, with its number from 0 to
+   NETWORK_STEPS - 1. */
 int network_run(void);
 
 const struct network_about *network_about(void);
@@ -95,7 +96,11 @@ const struct network_about *network_about(void);
 """
 
 
-def network_h(graph: IntegerGraph, arena: int, steps: int) -> str:
+_MORE = ",\n   -2 where CMSIS-NN asks for more scratch than lies in it"
+_REFUSED = ", -2 where CMSIS-NN refuses"
+
+
+def network_h(graph: IntegerGraph, arena: int, steps: int, *, library: bool = False) -> str:
     sizes = [
         f"#define NETWORK_{kind}_{number}_BYTES {nbytes(graph.tensors[name])}u /* {told(name)} */\n"
         for kind, names in (("INPUT", graph.inputs), ("OUTPUT", graph.outputs))
@@ -108,5 +113,7 @@ def network_h(graph: IntegerGraph, arena: int, steps: int) -> str:
         inputs=len(graph.inputs),
         outputs=len(graph.outputs),
         steps=steps,
+        more=_MORE if library else "",
+        refused=_REFUSED if library else "",
         sizes="".join(sizes),
     )

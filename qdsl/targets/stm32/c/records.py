@@ -24,10 +24,12 @@ from qdsl.integer.records import Op
 class Wish:
     """What a recipe asks of the C: `optimize` "speed" stores weights as the fastest kernels read them and fuses rows
     only where memory asks for it, "ram" takes the smallest arena, then the smallest flash; `rounding` "ort" requantizes
-    in float32 as ONNX Runtime does, "tflite" in fixed point (no FPU needed)."""
+    in float32 as ONNX Runtime does, "tflite" in fixed point (no FPU needed); `kernels` "cmsis_nn" calls
+    functions of CMSIS-NN for convolutions and matrices, which go with "tflite"."""
 
     optimize: Literal["speed", "ram"] = "speed"
     rounding: Literal["ort", "tflite"] = "ort"
+    kernels: Literal["own", "cmsis_nn"] = "own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Call:
     `kernels/`, in the order in which they are included. `scratch` is in bytes.
 
     `window` is (rows reached, stride, dilation, padding above) of a row kernel. `behind` is, per input, how many bytes
-    before that input the output has to begin at least, where the two share memory; None where they may not."""
+    before that input the output has to begin at least, where the two share memory; None where they may not. `asks` is a
+    C function of the parameters that tells how many bytes of scratch are needed, where a library decides that."""
 
     op: Op
     kernel: str
@@ -60,6 +63,7 @@ class Call:
     scratch: int = 0
     window: tuple[int, int, int, int] = (1, 1, 1, 0)
     behind: tuple[int | None, ...] = ()
+    asks: str = ""
 
 
 @dataclass(frozen=True, slots=True)

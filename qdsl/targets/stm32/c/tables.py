@@ -18,7 +18,7 @@ CONSTANT = 0x80000000
 class Tables:
     """`steps` are those that run (a reshape in place is none), `files` the kernel sources that they need, `inputs` C
     names of constants read as inputs. `reach` is the most addresses that a kernel is given, `deepest` the most kernels
-    of a pipeline; the others are lines of the tables."""
+    of a pipeline; `asks` is what a library is asked before it runs; the others are lines of the tables."""
 
     graph: IntegerGraph
     placed: Placed
@@ -31,6 +31,7 @@ class Tables:
     stages: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    asks: list[str] = field(default_factory=list)
     reach: int = 1
     deepest: int = 1
 
@@ -59,6 +60,8 @@ def _add(tables: Tables, step: Step, scratch: int) -> None:
         tables.parameters.append(text)
         tables.files.extend(call.files)
         names.append(name)
+        if call.asks:
+            tables.asks.append(f"    {{{call.asks}, &{name}, {call.scratch}}},\n")
     comment = ", ".join(told(call.op.node or call.op.output) for call in step.calls)
     places = f"&network_places[{len(tables.places)}]"
     if not step.calls[0].rows:

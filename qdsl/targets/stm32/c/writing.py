@@ -24,6 +24,7 @@ BESIDE = (
     *("README.md", "Makefile", "CMakeLists.txt", "main.c", "start.c", "stm32h7b3.ld"),
     *("mps2.ld", "emulated.c", "emulated.h", "host.c", "host.h"),
 )
+CMSIS = ("cmsis.mk", "cmsis.cmake")  # where functions of CMSIS-NN are called
 FIRST, LAST = "common.h", "driver.h"  # of kernels.h, whatever is between
 
 
@@ -67,12 +68,12 @@ def write_c(graph: IntegerGraph, placed: Placed, folder: Path, *, levels: Levels
     tables_text = network_c(tables, macs, "")
     digest = hashlib.sha256("\0".join((kernels, weights, tables_text)).encode()).hexdigest()
     files = {
-        "network.h": network_h(graph, placed.size, len(tables.steps)),
+        "network.h": network_h(graph, placed.size, len(tables.steps), library=bool(tables.asks)),
         "network.c": network_c(tables, macs, digest),
         "weights.h": weights,
         "kernels.h": kernels,
         "example.h": example_h(levels),
-        **{name: (PROJECT / name).read_text(encoding="ascii") for name in BESIDE},
+        **{name: (PROJECT / name).read_text(encoding="ascii") for name in (*BESIDE, *(CMSIS if tables.asks else ()))},
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():

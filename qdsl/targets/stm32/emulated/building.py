@@ -12,6 +12,7 @@ from qdsl.spec.bounds import UnfitError
 from qdsl.spec.words import plain
 from qdsl.targets.results import NotHere
 from qdsl.targets.stm32.c.writing import PROJECT
+from qdsl.targets.stm32.emulated.cmsis_nn import Checkout
 from qdsl.targets.stm32.emulated.commands import command
 from qdsl.targets.stm32.emulated.cores import CORES, FLAGS, Core
 from qdsl.targets.stm32.emulated.installed import Tools, tools
@@ -67,13 +68,15 @@ def build(
     *,
     span: Span | None = None,
     found: Tools | None = None,
+    library: Checkout | None = None,
 ) -> BuiltC | NotHere:
-    """Compile network.c of `folder` and link it into `out`, for a core of CORES. `span` is the place in the recipe that
-    the network comes from. Raises QdslError c-invalid, c-too-large."""
+    """Compile network.c of `folder` and link it into `out`, for a core of CORES, with what it calls of `library`.
+    `span` is the place in the recipe that the network comes from. Raises QdslError c-invalid, c-too-large,
+    cmsis-nn-unfit."""
     here = found or tools()
     if here.missing or here.compiler is None:
         return NotHere(here.missing)
-    return _Build(folder.resolve(), out.resolve(), CORES[core], limits or Limits(), here, span).built()
+    return _Build(folder.resolve(), out.resolve(), CORES[core], limits or Limits(), here, span, library).built()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class _Build:
     limits: Limits
     tools: Tools
     span: Span | None
+    library: Checkout | None = None
 
     def built(self) -> BuiltC:
         self.out.mkdir(parents=True, exist_ok=True)
@@ -99,8 +103,9 @@ class _Build:
             said, took = self._compile(source, name, more)
             seconds += took
             warnings += [line for line in said.splitlines() if " warning: " in line and line not in warnings]
-        layout, linked = self._link("network.o", "network.elf")
-        stepped_layout, again = self._link("stepped.o", "stepped.elf")
+        linking = [str(self.library.archive(self._compiler(), self.out))] if self.library else []
+        layout, linked = self._link("network.o", "network.elf", linking)
+        stepped_layout, again = self._link("stepped.o", "stepped.elf", linking)
         compiler = self.tools.compiler
         return BuiltC(
             core=self.core,
@@ -115,10 +120,14 @@ class _Build:
         )
 
     def _compile(self, source: Path, name: str, more: Sequence[str]) -> tuple[str, float]:
-        words = (*self.core.flags, *FLAGS, f"-I{self.folder}", f"-I{PROJECT}", *more, "-c", str(source), "-o", name)
-        return self._gcc(words)
+        known = self.library.include if self.library else ()
+        here = (f"-I{self.folder}", f"-I{PROJECT}", *known)
+        return self._gcc((*self.core.flags, *FLAGS, *here, *more, "-c", str(source), "-o", name))
 
-    def _link(self, network: str, name: str) -> tuple[Layout, float]:
+    def _compiler(self) -> tuple[str, ...]:
+        return str(self.tools.compiler.path if self.tools.compiler else ""), *self.core.flags
+
+    def _link(self, network: str, name: str, more: Sequence[str] = ()) -> tuple[Layout, float]:
         """Flash and RAM of the limits; where the emulated board has less, of it."""
         sizes = (("flash", min(self.limits.flash, MOST)), ("ram", min(self.limits.ram, MOST)))
         defined = (*sizes, ("stack", self.limits.stack))
@@ -128,7 +137,7 @@ class _Build:
                 *self.core.flags,
                 *("-nostartfiles", "-T", str(PROJECT / "mps2.ld"), "-Wl,--gc-sections", f"-Wl,-Map={map_file}"),
                 *(f"-Wl,--defsym={key}_size={value}" for key, value in defined),
-                *("start.o", "emulated.o", network, "-o", name),
+                *("start.o", "emulated.o", network, *more, "-o", name),
             )
         )
         try:
@@ -137,9 +146,8 @@ class _Build:
             raise self._error("c-invalid", f"the linker's map cannot be read: {error}") from None
 
     def _gcc(self, words: Sequence[str]) -> tuple[str, float]:
-        compiler = str(self.tools.compiler.path if self.tools.compiler else "")
         try:
-            done = command((compiler, *words), SECONDS, self.out)
+            done = command((self._compiler()[0], *words), SECONDS, self.out)
         except OSError as error:
             raise self._error("c-invalid", f"arm-none-eabi-gcc does not start: {error.strerror}") from None
         if done.stopped:
@@ -162,6 +170,8 @@ class _Build:
 
     def _invalid(self, said: str) -> QdslError:
         found = _WRONG.search(said)
+        if self.library is not None:
+            return self.library.unfit("the C that calls it is not compiled", said)
         lines = [line for line in said.splitlines() if line.strip()]
         what = (
             f"{Path(found['file']).name}:{found['line']}: {found['what']}"

@@ -13,6 +13,7 @@ _WORDS = {
     10: "network_init or network_run refuses",
     11: "a file was not read or written: there is no room, or a sample ends too early",
     13: "it used all of its stack",
+    14: "CMSIS-NN asks for more scratch than the arena has for it, or refuses",
 }
 _FAULT = 12
 _FAULTS = struct.Struct("<6I")  # CFSR, HFSR, MMFAR, BFAR, stack pointer, program counter

@@ -21,6 +21,7 @@ from qdsl.spec.emulated import Emulated, EmulatedStep
 from qdsl.targets.results import NotHere
 from qdsl.targets.stm32.c.shapes import nbytes
 from qdsl.targets.stm32.emulated.building import BuiltC, Limits, build
+from qdsl.targets.stm32.emulated.cmsis_nn import Checkout
 from qdsl.targets.stm32.emulated.running import RanC, run
 from qdsl.targets.stm32.golden import Arrays, given
 from qdsl.targets.stm32.holding import Compared, compared, holds
@@ -38,13 +39,15 @@ class NetworkStep(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """C in `folder`, of `graph`, in these steps. `span` is the place in the recipe that names the model."""
+    """C in `folder`, of `graph`, in these steps. `span` is the place in the recipe that names the model, `library` what
+    the C calls."""
 
     folder: Path
     graph: IntegerGraph
     steps: Sequence[NetworkStep]
     rounding: Rounding = "ort"
     span: Span | None = None
+    library: Checkout | None = None
 
     @property
     def macs(self) -> int:
@@ -93,8 +96,8 @@ def emulated(
 ) -> Emulated | NotHere:
     """Build the network into `out`, run it on every sample, on zeros where there are none, and hold every output
     against the interpreter's. Raises QdslError artifact-refused, c-invalid, c-too-large, c-differs,
-    emulation-failed."""
-    built = build(network.folder, out, core, limits, span=network.span)
+    cmsis-nn-unfit, emulation-failed."""
+    built = build(network.folder, out, core, limits, span=network.span, library=network.library)
     if isinstance(built, NotHere):
         return built
     fed = tuple(network.sample(arrays) for arrays in samples) or (bytes(network.sizes[0]),)

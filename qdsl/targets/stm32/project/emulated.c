@@ -33,7 +33,7 @@ int main(void);
 #define MPU_BASE REGISTER(0xE000ED9Cu)
 #define MPU_SIZE REGISTER(0xE000EDA0u)
 
-enum { ENDED = 0, REFUSED = 10, FILES = 11, FAULT = 12, STACK = 13 }; /* QEMU's exit status */
+enum { ENDED = 0, REFUSED = 10, FILES = 11, FAULT = 12, STACK = 13, LIBRARY = 14 }; /* QEMU's exit status */
 enum { VERSION = 1 };
 #define TIMES_16(what) what what what what what what what what what what what what what what what what
 
@@ -199,7 +199,7 @@ __attribute__((noinline)) static void run_sample(void) {
     const int refused = network_run();
     const uint32_t taken = now() - at;
     if (refused) {
-        leave(REFUSED);
+        leave(refused == -2 ? LIBRARY : REFUSED);
     }
     counts.wrapped |= TIMER_INTERRUPT;
     const uint32_t used = stack_used();
@@ -221,8 +221,9 @@ int main(void) {
     for (volatile uint8_t *at = arena; at < arena + sizeof arena; at++) {
         *at = 0xA5; /* as if something had run before: nothing of it may matter */
     }
-    if (network_init(arena, sizeof arena) != 0) {
-        leave(REFUSED);
+    const int taken = network_init(arena, sizeof arena);
+    if (taken != 0) {
+        leave(taken == -2 ? LIBRARY : REFUSED);
     }
     inputs = opened("inputs", 1);
     outputs = opened("outputs", 5);

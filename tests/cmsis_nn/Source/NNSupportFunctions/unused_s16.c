@@ -1,0 +1,1 @@
+#error "files of other types are not compiled"
