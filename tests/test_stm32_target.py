@@ -166,7 +166,7 @@ def test_a_file_that_is_quantized_becomes_c_as_it_is(tmp_path: Path) -> None:
     result = qdsl.compile(tmp_path / "again" / "demo.q", out=tmp_path / "build2", lock=False)
     again = result.targets[0].emitted.directory / "c" / "weights.h"
     assert again.read_bytes() == (first.parent / "c" / "weights.h").read_bytes()
-    assert {count.kernel: count.real for count in seen(result).kernels}["Conv"] == 4
+    assert {count.kernel: (count.predicted, count.real) for count in seen(result).kernels}["Conv"] == (4, 4)
 
 
 def test_what_needs_a_board_is_not_here(tmp_path: Path) -> None:
@@ -233,6 +233,9 @@ def test_without_tools_what_the_linker_will_say_decides(
     flash, ram = result.targets[0].budgets
     assert (flash.verdict, ram.verdict) == ("holds", verdict)
     assert flash.source.startswith("foreseen for arm-none-eabi-gcc") and "without the stack" in ram.source
+    helps = [found.help for found in result.diagnostics if found.code == "budget-broken"]
+    assert [len(help) for help in helps] == ([2] if verdict == "broken" else [])
+    assert all("`optimize ram`" in help[0] and "`io int8`" in help[1] for help in helps)
     later = qdsl.report(result.directory).builds[0].builds[0].budgets
     assert [each.verdict for each in later] == ["holds", verdict], "a page that is made later says the same"
 

@@ -10,10 +10,12 @@ from qdsl.advice.trying import Bench, Trial, measured, planned
 from qdsl.diag import Diagnostic, Severity
 from qdsl.findings.cures import Cure
 from qdsl.graph.structure import decode_head
+from qdsl.harness.measurements import LINKED
 from qdsl.lang.quoting import names
 from qdsl.lang.recipe import KeepRule
 from qdsl.lang.vocabulary import METRICS
 from qdsl.measure.budgets import Budget, Name, Reading, Readings, decide_budgets
+from qdsl.plan.gate import EMITS_C
 from qdsl.spec import Granularity
 from qdsl.spec.plan import Plan
 from qdsl.spec.words import count, in_unit, plain, shortened
@@ -147,8 +149,23 @@ def _calibrations(prepared: Prepared, plan: Plan) -> Iterator[Cure]:
 def _told(bench: Bench, budget: Budget, target: str, tried: Sequence[Tried]) -> Diagnostic:
     value = "" if budget.value is None else f": {in_unit(budget.value, budget.unit)}"
     headline = f"`{plain(budget.text)}` is broken on {target}{value}"
-    help, notes = tuple(_help(bench, budget, tried)), tuple(_notes(bench, tried))
+    smaller = _smaller(bench.prepared, budget, target)
+    help, notes = smaller or tuple(_help(bench, budget, tried)), tuple(_notes(bench, tried))
     return Diagnostic("budget-broken", headline, budget.span, help=help, notes=notes, severity=Severity.WARNING)
+
+
+def _smaller(prepared: Prepared, budget: Budget, target: str) -> tuple[str, ...]:
+    """Words of the target's block that make emitted C smaller and do not stand there; what they come to, a linker
+    tells."""
+    block = next((each for each in prepared.recipe.targets if each.name == target), None)
+    if block is None or target not in EMITS_C or budget.metric not in LINKED:
+        return ()
+    mode, found = block.mode or prepared.recipe.mode, []
+    if block.optimize != "ram":
+        found.append("`optimize ram` in the target's block mostly takes less flash and RAM, and more time")
+    if budget.metric == "ram" and block.io is None and mode is not None and mode.kind == "static":
+        found.append("`io int8` there: inputs take a quarter of the bytes")
+    return tuple(found)
 
 
 def _help(bench: Bench, budget: Budget, tried: Sequence[Tried]) -> Iterable[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from qdsl.integer.records import Conv, Dense, Dequantize, DynamicQuantize, IntegerGraph, Op, Quantize
-from qdsl.spec.plan import Plan, Prediction
+from qdsl.spec.plan import AS_IT_IS, Plan, Prediction
 from qdsl.targets.results import KernelCount, Mismatch
 
 INTEGER, FLOAT = "integer", "float"
@@ -67,13 +67,16 @@ def agrees(predicted: Prediction, ran: Real) -> bool:
 
 
 def kernels(plan: Plan, real: Mapping[str, Real]) -> tuple[KernelCount, ...]:
-    """Per operator of the float model: nodes that were to run in integers, and those that do."""
+    """Per operator of the float model: nodes that were to run in integers, of a file that is taken as it is all of
+    them, and those that do."""
     there = [node for node in plan.nodes if node.node in real]
     predicted = Counter(node.op for node in there if node.prediction.runs == INTEGER)
     own = (node for node in there if node.prediction.runs in (INTEGER, FLOAT) and not real[node.node].fused)
     ran = Counter(node.op for node in own if real[node.node].runs == INTEGER)
     fused = (node for node in there if node.prediction.runs == INTEGER and real[node.node].fused)
     ran += Counter(node.op for node in fused if real[node.node].runs == INTEGER)
+    if plan.mode == AS_IT_IS:  # nobody predicted it: of all that there are
+        predicted = Counter(node.op for node in there if node.op in ran)
     return tuple(KernelCount(op, predicted[op], ran[op]) for op in sorted(predicted | ran))
 
 
