@@ -5,6 +5,7 @@ Needs arm-none-eabi-gcc and qemu-system-arm, and the pictures of ../shared/testd
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -99,3 +100,13 @@ def test_a_hundred_pictures_are_answered_as_onnx_runtime_answers(net: Net, tmp_p
             expected = answer(feeds)
             assert found.keys() == expected.keys()
             assert all(np.array_equal(found[name], expected[name]) for name in found), f"picture {number}"
+
+
+@pytest.mark.parametrize("net", ["v1", "v2"])
+def test_c_is_made_built_and_run_once_within_20_seconds(net: Net, tmp_path: Path, testdata: Path) -> None:
+    """Of the processor: a busy machine takes longer."""
+    crack_model(net)
+    before = os.times()
+    found = on_core(net, tmp_path, 1, "cortex-m7", "ram")
+    taken = sum(os.times()[:4]) - sum(before[:4])
+    assert found.exact == found.outputs == 2 and taken < 20

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from compile_tools import HEAD as FILES
-from compile_tools import project
+from compile_tools import ROOT, project
 from plan_tools import branches, planned, residual
 from structure_graphs import Net
 
@@ -260,3 +260,14 @@ def test_one_calibration_serves_three_targets(tmp_path: Path) -> None:
     assert [each.emitted.directory.name for each in result.targets] == ["ort", "tensorrt", "stm32"]
     assert all(each.emitted.model.is_file() for each in result.targets)
     assert passed and passed == sorted(set(passed)), "samples are run once for all of them"
+
+
+def test_the_latency_of_a_study_is_impossible(tmp_path: Path) -> None:
+    """14.8 ms for MobileNetV1 of width 0.25 on an STM32H7B3I-DK would be 9.8 products per cycle."""
+    text = (ROOT / "recipes" / "cracks_v1_stm32.q").read_text(encoding="utf-8").replace("../", f"{ROOT.as_posix()}/")
+    demanded = text.replace("  require ram ", "  require latency <= 14.8 ms\n  require ram ")
+    (tmp_path / "cracks_v1_stm32.q").write_text(demanded, encoding="utf-8")
+    with pytest.raises(QdslError) as raised:
+        qdsl.plan(tmp_path / "cracks_v1_stm32.q")
+    (found,) = raised.value.diagnostics
+    assert found.code == "latency-impossible" and "9.8 per cycle" in found.label and "131 ms to 291 ms" in found.help[0]
