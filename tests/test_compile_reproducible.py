@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from compile_tools import ROOT, cli, environment, project, session, tree
+from compile_tools import HEAD, ROOT, artifacts, cli, environment, project, session, tree
 from PIL import Image
 from seeds import few_of
 
@@ -95,6 +95,23 @@ def test_a_detector_is_the_same_bytes_every_time(tmp_path: Path) -> None:
     assert {name: files for name, files in different.items() if files} == {}
     shutil.move(tmp_path / "a", tmp_path / "b")
     assert same(first, made(tmp_path / "b" / "detector.q", tmp_path / "moved", {}, ())) == []
+
+
+@pytest.mark.slow
+def test_c_for_a_microcontroller_is_the_same_bytes_every_time(tmp_path: Path) -> None:
+    """Of what is measured on an emulated core, too; with the lock, of the artifact."""
+    target = 'target stm32 { device "STM32H7B3I-DK"; optimize ram; io int8 }'
+    head = HEAD.replace("uint8", "int8").replace("target ort", target)
+    recipe = project(tmp_path / "a", head=head)
+    first = made(recipe, tmp_path / "first", {"PYTHONHASHSEED": "0"}, ())
+    moved = project(tmp_path / "elsewhere", head=head)
+    again = made(moved, tmp_path / "again", {"PYTHONHASHSEED": "3"}, ("--workers", "2", "--batch", "3"))
+    assert same(first, again) == []
+    assert {"demo/stm32/c/network.c", "demo/stm32/c/weights.h", "demo/stm32/stedgeai/model.onnx"} <= set(first)
+    qdsl.compile(recipe, out=tmp_path / "locking")
+    locked = cli("compile", recipe, "--out", tmp_path / "locked", "--locked", env={"PYTHONHASHSEED": "5"})
+    assert locked.returncode == 0, locked.stderr
+    assert same(artifacts(tmp_path / "locking"), artifacts(tmp_path / "locked")) == []
 
 
 # --- interrupted ----------------------------------------------------------------------------------------------------

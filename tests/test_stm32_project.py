@@ -175,6 +175,34 @@ def test_cmake_builds_the_library_and_the_example(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "libnetwork.a").exists() and (tmp_path / "out" / "example").exists()
 
 
+TWO_BY_CMAKE = """
+cmake_minimum_required(VERSION 3.13)
+project(firmware C)
+foreach(name one two)
+  set(NETWORK_LIBRARY ${name})
+  set(NETWORK_PREFIX ${name}_)
+  add_subdirectory(${name})
+  add_library(run_${name} OBJECT run.c)
+  target_compile_definitions(run_${name} PRIVATE RUN=${name})
+  target_link_libraries(run_${name} PRIVATE ${name})
+endforeach()
+add_executable(both both.c $<TARGET_OBJECTS:run_one> $<TARGET_OBJECTS:run_two>)
+target_link_libraries(both one two)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(host.compiler() is None or shutil.which("cmake") is None, reason="no C compiler, or no cmake")
+def test_cmake_takes_two_networks(tmp_path: Path) -> None:
+    for number, name in enumerate(("one", "two")):
+        example(tmp_path / name, seed=number)
+    for name, text in (("run.c", ONE_OF_TWO), ("both.c", BOTH), ("CMakeLists.txt", TWO_BY_CMAKE)):
+        (tmp_path / name).write_text(text, encoding="ascii")
+    subprocess.run(["cmake", "-S", ".", "-B", "out"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", "out"], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "out" / "both").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.board
 @pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="no arm-none-eabi-gcc")

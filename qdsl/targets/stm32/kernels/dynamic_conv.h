@@ -26,10 +26,13 @@ struct qdsl_all_sums {
 };
 
 #if QDSL_DSP
+_Static_assert(offsetof(struct qdsl_all_sums, x) == 4 && offsetof(struct qdsl_all_sums, skipped) == 8
+                   && offsetof(struct qdsl_all_sums, end) == 12 && offsetof(struct qdsl_all_sums, sums) == 16
+                   && offsetof(struct qdsl_all_sums, sums_end) == 24 && offsetof(struct qdsl_all_sums, weights) == 28,
+               "where the instructions find it");
 /* Registers as in tile_dsp.h; the first seven words of what is asked lie on the stack. */
 #define QDSL_ALL_SUMS(name, pair, bytes)                                                                               \
-    static __attribute__((naked, noinline, unused)) void name(                                                         \
-        __attribute__((unused)) const struct qdsl_all_sums *asked)                                                     \
+    static QDSL_NAKED void name(QDSL_UNREAD const struct qdsl_all_sums *asked)                                         \
     {                                                                                                                  \
         __asm__("push {r4-r11, lr}\n\t"                                                                                \
                 "ldr lr, [r0, #28]\n\t"                                                                                \

@@ -33,6 +33,10 @@ QDSL_INLINE void qdsl_column(uint32_t *x, uint32_t first, uint32_t second, uint3
 }
 
 #if QDSL_DSP
+_Static_assert(offsetof(struct qdsl_strip, constants) == 4 && offsetof(struct qdsl_strip, end) == 8
+                   && offsetof(struct qdsl_strip, out) == 12 && offsetof(struct qdsl_strip, step) == 16
+                   && offsetof(struct qdsl_strip, packed) == 20 && offsetof(struct qdsl_strip, shift) == 36,
+               "where the instructions find it");
 #define QDSL_STRIP_HALF(offset, a, b, c, d)                                                                            \
     "ldrd r8, r9, [r12, #" offset "]\n\t"                                                                              \
     "smlad " a ", r8, r10, " a "\n\t"                                                                                  \

@@ -2,6 +2,11 @@
    in r0-r3 and r4-r7; for each pair of inputs r8, r9 are the pixels', r10, r11 the weights', r12 and lr point to
    both. */
 #if QDSL_DSP
+_Static_assert(offsetof(struct qdsl_tile, x) == 4 && offsetof(struct qdsl_tile, skipped) == 8
+                   && offsetof(struct qdsl_tile, end) == 12 && offsetof(struct qdsl_tile, out) == 16
+                   && offsetof(struct qdsl_tile, shift) == 28 && offsetof(struct qdsl_tile, packed) == 32
+                   && offsetof(struct qdsl_tile, weights) == 48,
+               "where the instructions find it");
 #define QDSL_PAIR_WORDS                                                                                                \
     "ldrd r8, r9, [r12], #8\n\t"                                                                                       \
     "ldrd r10, r11, [lr], #8\n\t"                                                                                      \
