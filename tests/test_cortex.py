@@ -97,7 +97,10 @@ def test_the_stack_is_that_of_the_network_alone(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_told_with_how_much_is_too_much(tmp_path: Path) -> None:
     table = "const int8_t table[3000] = {1};\n"
     network(tmp_path, ["y[0] = table[x[0]];"], table)
-    for limits, told in ((Limits(flash=2000), "flash than its 2,000"), (Limits(ram=4000), "RAM than its 4,000")):
+    for limits, told in (
+        (Limits(flash=2000), "flash than the 2,000 of the emulated board"),
+        (Limits(ram=4000), "RAM than the 4,000 of the emulated board"),
+    ):
         with pytest.raises(QdslError) as caught:
             build(tmp_path, tmp_path / "out", limits=limits)
         (found,) = caught.value.diagnostics
