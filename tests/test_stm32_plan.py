@@ -19,6 +19,8 @@ from qdsl.describe.render import render
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.view import GraphView
 from qdsl.lang import loads
+from qdsl.lang.examples import example
+from qdsl.lang.vocabulary import TABLE
 from qdsl.measure.events import Event
 from qdsl.spec.plan import Plan
 from qdsl.targets import target_of
@@ -155,6 +157,12 @@ def test_words_of_the_c_are_refused_elsewhere(target: str, word: str) -> None:
     (found,) = problems(f"target {target} {{\n  {word}\n}}")
     assert found.code == "target-cannot" and found.span is not None and found.span.line == 3
     assert not problems(f"target stm32 {{\n  {word}\n}}")
+
+
+@pytest.mark.parametrize("word", ["io", "optimize", "rounding", "device"])
+def test_what_explain_shows_of_a_word_is_taken(word: str) -> None:
+    row = next(row for row in TABLE if (row.block, row.word) == ("target", word))
+    assert not problems(example(row))
 
 
 @pytest.mark.parametrize(

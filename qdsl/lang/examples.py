@@ -72,6 +72,7 @@ _HELD_BY: dict[tuple[str, str], str] = {
     ("data", "ignore"): 'data val from masks "val" {{ {} }}',
     ("target", "high_precision"): "target tensorrt {{ {} }}",
     ("target", "version"): "target tensorrt {{ {} }}",
+    **dict.fromkeys((("target", "io"), ("target", "optimize"), ("target", "rounding")), "target stm32 {{ {} }}"),
 }
 
 # Values as people write them, where those made from the kind of value alone would say little.
@@ -170,10 +171,15 @@ def elsewhere(word: str, but: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+_OF_C = {"flash": "512 KiB", "ram": "96 KiB", "instructions": "20000000"}  # no profile times these
+
+
 def measuring(row: MetricRow) -> str:
     """A statement that holds the metric."""
     if row.measures == "holds":
         return f"target ort {{ require {row.name} {row.qualifiers[0]} }}"
+    if row.name in _OF_C:
+        return f"target stm32 {{ require {row.name} <= {_OF_C[row.name]} }}"
     if not row.tasks:
         return f"evaluate fidelity on val {{ profile {row.name} }}"
     which = ' "person"' if row.whole else ""
