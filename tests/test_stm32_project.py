@@ -175,6 +175,24 @@ def test_cmake_builds_the_library_and_the_example(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "libnetwork.a").exists() and (tmp_path / "out" / "example").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.board
+@pytest.mark.skipif(
+    shutil.which("qemu-system-arm") is None or shutil.which("arm-none-eabi-gcc") is None, reason="tools"
+)
+@pytest.mark.parametrize("level", ["-O1", "-Os", "-O3"])
+def test_every_level_of_optimization_computes_the_same(level: str, tmp_path: Path) -> None:
+    """As somebody's firmware is built."""
+    zoo = Zoo(5).chain()
+    graph, sample = zoo.graph(), zoo.sample()
+    write_c(graph, placed(graph), tmp_path)
+    (tmp_path / "inputs").write_bytes(b"".join(sample[name].tobytes() for name in graph.inputs))
+    flags = " ".join(level if flag == "-O2" else flag for flag in FLAGS)
+    subprocess.run(["make", "-s", "run", f"FLAGS={flags}"], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    expected = interpret(graph, sample)
+    assert (tmp_path / "outputs").read_bytes() == b"".join(expected[name].tobytes() for name in graph.outputs)
+
+
 TWO_BY_CMAKE = """
 cmake_minimum_required(VERSION 3.13)
 project(firmware C)

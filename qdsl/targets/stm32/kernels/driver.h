@@ -1,4 +1,7 @@
-/* What runs the kernels: steps from a table, and pipelines of row kernels that keep only the rows still wanted. */
+/* What runs the kernels: steps from a table, and pipelines of row kernels that keep only the rows still wanted.
+
+   Addresses of rows and tensors are kept as void *, which GCC and Clang let alias pointers to whatever kernels read.
+   Bytes of the arena are written as one type and read as that; words at any address go through memcpy (common.h). */
 typedef void qdsl_row_kernel(const void *parameters, const void *const *rows, void *out, void *scratch);
 typedef void qdsl_plane_kernel(const void *parameters, void *const *at);
 
