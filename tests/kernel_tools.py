@@ -34,7 +34,7 @@ KERNELS = tuple(
     for rounding in roundings
 )
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
-SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZED = ("-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 LINKED = ("--specs=rdimon.specs", "-lc", "-lrdimon")
 HERE = Path(__file__).parent
 STRICT = ("-std=c11", "-ffp-contract=off")
