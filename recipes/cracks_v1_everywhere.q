@@ -19,9 +19,9 @@ quantize static {
   calibrate   minmax on calib
 }
 
-target ort      { threads 1 }
+target ort { threads 1 }
 target tensorrt { device "jetson-orin-nano" }
-target stm32    { device "STM32H7B3I-DK"; optimize ram; io int8; require ram <= 205 KB }
+target stm32 { device "STM32H7B3I-DK"; optimize ram; io int8; require ram <= 205 KB }
 
 evaluate classification on val {
   measure top1, precision "crack", recall "crack", f1 "crack"

@@ -15,10 +15,10 @@ data val from folder "../examples/cracks" { split val; classes ["clean", "crack"
 quantize dynamic { weights int8 symmetric per_channel }
 
 target stm32 {
-  device   "STM32H7B3I-DK"
+  device "STM32H7B3I-DK"
   optimize ram
   require flash <= 820 KB
-  require ram   <= 1 MB
+  require ram <= 1 MB
 }
 
 evaluate classification on val {

@@ -16,7 +16,7 @@ quantize none
 
 target stm32 {
   optimize ram
-  require ram   <= 1 MB
+  require ram <= 1 MB
 }
 
 evaluate classification on val {

@@ -328,16 +328,16 @@ def test_formats_are_written_whole_beside_the_results(
     assert "internal fault" not in capsys.readouterr().err
 
 
-def test_an_audit_for_stm32_says_what_has_no_kernel_there(
+def test_an_audit_for_stm32_says_what_runs_there(
     foreign: Path, plant: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant(finding("conv"))
     result = qdsl.api.audit(foreign, target="stm32")
     (section,) = result.report.sections
-    assert section.table == "stm32" and section.runs["conv"].runs == "float"
+    assert section.table == "stm32" and section.runs["conv"].runs == "integer"
     assert section.standing[0].targets == ("stm32",) and result.fails(Severity.ERROR)
     main(["audit", str(foreign), "--target", "stm32"])
-    assert "0 of 1 Conv in integers" in capsys.readouterr().out
+    assert "1 of 1 Conv in integers" in capsys.readouterr().out
 
 
 def test_every_target_of_a_recipe_has_its_section(foreign: Path, plant: Callable[..., None]) -> None:

@@ -24,12 +24,13 @@ SLOWLY_PLANNED = {
     "steel_orin_rebalanced": (38, 0, 38),
     "steel_orin_percentile": (38, 0, 38),
     "cracks_v2_tensorrt": (53, 0, 53),
+    "cracks_v1_everywhere": (28, 0, 28),
     "yolov8n_tensorrt": (63, 0, 64),
 }
 
 
 def plan_of(name: str) -> Plan:
-    (plan,) = qdsl.plan(RECIPES / f"{name}.q").plans
+    (plan,) = (plan for plan in qdsl.plan(RECIPES / f"{name}.q").plans if plan.target == "tensorrt")
     return plan
 
 
