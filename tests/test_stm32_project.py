@@ -19,10 +19,12 @@ from qdsl.integer.interpret import run as interpret
 from qdsl.integer.records import AveragePool, Encoding, Tensor, Window
 from qdsl.integer.rounding import dequantized, quantized
 from qdsl.lang.recipe import InputSpec, InputStep
+from qdsl.targets.stm32.boards import BOARDS
 from qdsl.targets.stm32.c import host
 from qdsl.targets.stm32.c.example import levels_of
 from qdsl.targets.stm32.c.writing import PROJECT, write_c
 from qdsl.targets.stm32.emulated.cores import CORES, FLAGS
+from qdsl.targets.stm32.emulated.sections import read_map
 
 NOWHERE = Span("recipe.q", 1, 1, 1, 2)
 CODES = Tensor("x", (1, 6, 5, 3), "int8", (0, 2, 3, 1), Encoding(float(np.float32(0.019)), -7))
@@ -243,3 +245,28 @@ def test_the_makefile_builds_for_boards(tmp_path: Path) -> None:
             ["make", "-s", *shlex.split(other[0])], cwd=tmp_path, check=True, capture_output=True, timeout=60
         )
         assert (tmp_path / "outputs").read_bytes() == interpret(zoo.graph(), sample)[out].tobytes()
+
+
+@pytest.mark.board
+@pytest.mark.parametrize("name", sorted(board.name for board in BOARDS.values()))
+def test_a_program_links_for_each_board(name: str, tmp_path: Path) -> None:
+    """With the flags of its core, its code in flash, its arena in the largest memory; on a Cortex-M0 as well."""
+    board, zoo = BOARDS[name.lower()], Zoo(1)
+    x = zoo.feed(1, 6, 5, 3, encoding=CODES.encoding)
+    zoo.add(AveragePool, (x,), zoo.tensor(1, 5, 4, 3, encoding=CODES.encoding), Window((2, 2)))
+    graph = zoo.graph()
+    write_c(graph, placed(graph), tmp_path, levels=levels_of(TURNED, graph.tensors[x]), board=board)
+    done = subprocess.run(["make", "board"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
+    layout = read_map((tmp_path / "build/network_board.elf.map").read_text(encoding="utf-8"))
+    starts = {section.name: section.address for section in layout.sections}
+    inside = range(board.largest.address, board.largest.address + board.largest.bytes)
+    assert starts[".vectors"] == 0x08000000 and starts[".bss"] in inside
+    assert starts[".stack"] in inside or any(bank.name == "DTCM" for bank in board.ram)
+
+
+@pytest.mark.board
+def test_without_a_board_there_is_no_rule_for_one(tmp_path: Path) -> None:
+    example(tmp_path)
+    done = subprocess.run(["make", "board"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "No rule to make target 'board'" in done.stderr

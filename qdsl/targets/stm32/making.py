@@ -58,7 +58,7 @@ def make_c(
         headline = f"no C computes {plain(graph.name[:80])}: its arena takes {placed.size:,} bytes"
         raise _no_form(headline, f"no arena above {MOST:,} is laid out", span, "take a smaller model or input")
     levels = levels_of(_spec(graph, inputs), graph.tensors[graph.inputs[0]]) if graph.inputs else None
-    return MadeC(graph, placed, write_c(graph, placed, folder, levels=levels))
+    return MadeC(graph, placed, write_c(graph, placed, folder, levels=levels, board=wanted.board))
 
 
 def _call(op: Op, graph: IntegerGraph, wish: Wish, span: Span | None) -> Call:

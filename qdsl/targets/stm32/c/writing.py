@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qdsl.integer.records import IntegerGraph
+from qdsl.targets.stm32.boards import Board
+from qdsl.targets.stm32.c.board_files import board_files
 from qdsl.targets.stm32.c.calls import products
 from qdsl.targets.stm32.c.example import Levels, example_h
 from qdsl.targets.stm32.c.network_c import network_c
@@ -19,9 +21,10 @@ from qdsl.targets.stm32.memory.check import check
 
 KERNELS = Path(__file__).resolve().parent.parent / "kernels"
 PROJECT = KERNELS.parent / "project"
+LINKER_SCRIPT = "stm32h7b3.ld"
 # What is written beside the network as it stands.
 BESIDE = (
-    *("README.md", "Makefile", "CMakeLists.txt", "main.c", "start.c", "stm32h7b3.ld"),
+    *("README.md", "Makefile", "CMakeLists.txt", "main.c", "start.c", LINKER_SCRIPT),
     *("mps2.ld", "emulated.c", "emulated.h", "host.c", "host.h"),
 )
 CMSIS = ("cmsis.mk", "cmsis.cmake")  # where functions of CMSIS-NN are called
@@ -55,10 +58,13 @@ class CFiles:
     footprints: tuple[Footprint, ...] = ()
 
 
-def write_c(graph: IntegerGraph, placed: Placed, folder: Path, *, levels: Levels | None = None) -> CFiles:
+def write_c(
+    graph: IntegerGraph, placed: Placed, folder: Path, *, levels: Levels | None = None, board: Board | None = None
+) -> CFiles:
     """Write network.h, network.c, weights.h and kernels.h into `folder`, which is made, and what makes a program of
-    them. `levels` is what the example makes of a pixel (`qdsl.targets.stm32.c.example.levels_of`). Nothing is written
-    of a plan in which anything is lost (RuntimeError): what makes plans has to be mended then."""
+    them. `levels` is what the example makes of a pixel (`qdsl.targets.stm32.c.example.levels_of`), `board` what it is
+    linked for. Nothing is written of a plan in which anything is lost (RuntimeError): what makes plans has to be mended
+    then."""
     for fault in check(graph, placed):
         where = f"at byte {fault.at} of the arena, in step {fault.step}"
         raise RuntimeError(f"the plan of memory is wrong: `{fault.tensor[:80]}` {fault.what}, {where}")
@@ -75,6 +81,8 @@ def write_c(graph: IntegerGraph, placed: Placed, folder: Path, *, levels: Levels
         "example.h": example_h(levels),
         **{name: (PROJECT / name).read_text(encoding="ascii") for name in (*BESIDE, *(CMSIS if tables.asks else ()))},
     }
+    if board is not None:
+        files |= board_files(board, files[LINKER_SCRIPT])
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="ascii")

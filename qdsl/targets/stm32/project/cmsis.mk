@@ -17,12 +17,15 @@ INCLUDES = -isystem $(CMSIS)/Include
 LIBRARY_host = $(OUT)/cmsis_host.a
 LIBRARY_m7 = $(OUT)/cmsis_m7.a
 LIBRARY_m4 = $(OUT)/cmsis_m4.a
+LIBRARY_board = $(OUT)/cmsis_board.a
 COMPILE_host = $(CC)
 COMPILE_m7 = $(ARM)gcc $(M7)
 COMPILE_m4 = $(ARM)gcc $(M4)
+COMPILE_board = $(ARM)gcc $(BOARD)
 ARCHIVE_host = $(AR)
 ARCHIVE_m7 = $(ARM)ar
 ARCHIVE_m4 = $(ARM)ar
+ARCHIVE_board = $(ARM)ar
 
 $(OUT)/cmsis_%.a: | $(OUT)
 	rm -rf $@ $(OUT)/cmsis_$* && mkdir $(OUT)/cmsis_$*
