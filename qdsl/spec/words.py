@@ -27,9 +27,10 @@ def mebibytes(size: int) -> str:
 
 
 def in_unit(value: float, unit: str | None) -> str:
-    """A value in base units, in the unit that its bound is written in; large counts without a fraction."""
+    """A value in base units, in the unit that its bound is written in; counts without a fraction."""
     if unit is None:
-        return f"{value:,.0f}" if abs(value) >= _COUNT else f"{value:.4f}"
+        counted = abs(value) >= _COUNT or (abs(value) > 1 and value == int(value))
+        return f"{value:,.0f}" if counted else f"{value:.4f}"
     if UNITS[unit].measures == "bytes":
         return mebibytes(int(value))
     return f"{value / UNITS[unit].factor:.2f} {unit}"
