@@ -146,7 +146,14 @@ def test_c_that_answers_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytes
 
 def test_without_a_compiler_the_graph_is_verified_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qdsl.targets.stm32.verify.host.compiler", lambda: None)
-    assert seen(compiled(tmp_path)).as_predicted
+    found = seen(compiled(tmp_path))
+    assert found.as_predicted and found.not_emulated.endswith("; it did not run on this machine, either")
+
+
+@pytest.mark.skipif(host.compiler() is None, reason="no C compiler on this machine")
+def test_c_that_ran_on_this_machine_alone_is_told_so(tmp_path: Path) -> None:
+    found = seen(compiled(tmp_path))
+    assert found.not_emulated.endswith("; built for this machine, it answers what its integer graph does")
 
 
 def test_a_manifest_that_was_changed_is_told(tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ def verify(
         raise unwritable(emitted.directory, error) from None
     graph = integer_graph(onnx.load(emitted.model), plan.recipe, wanted, emitted.span)
     library = called(wanted, emitted.span)
-    if not isinstance(library, NotHere):
-        _hold_c(graph, Golden(graph, wanted.rounding, span=emitted.span), emitted, seen, library)
+    golden = Golden(graph, wanted.rounding, span=emitted.span)
+    held = not isinstance(library, NotHere) and _hold_c(graph, golden, emitted, seen, library)
     core = on_core(emitted, graph, wanted, seen)
     writers = {name: node.name if (node := view.producer(name)) is not None else "" for name in totals}
     real = reality.computed(graph)
@@ -72,7 +72,7 @@ def verify(
         kernels_read=True,
         unordered=tuple(out.items()),
         emulated=None if isinstance(core, NotHere) else core,
-        not_emulated=core.why if isinstance(core, NotHere) else "",
+        not_emulated=_unseen(core, held) if isinstance(core, NotHere) else "",
         memory=memory_on(said, wanted.board),
         arena=said.memory,
         macc=said.macc,
@@ -101,12 +101,12 @@ def _beside_floats(
 
 def _hold_c(
     graph: IntegerGraph, golden: Golden, emitted: Emitted, samples: Sequence[Arrays], library: Checkout | None
-) -> None:
-    """Raises QdslError artifact-invalid where the C answers otherwise than the graph it was made of, cmsis-nn-unfit
-    where it does not go with the `library` that it calls."""
+) -> bool:
+    """Whether there was a compiler, and a sample, to hold the C by. Raises QdslError artifact-invalid where it answers
+    otherwise than the graph it was made of, cmsis-nn-unfit where it does not go with the `library` that it calls."""
     cc = host.compiler()
     if cc is None or not samples:
-        return
+        return False
     feeds = [golden.feeds(arrays) for arrays in samples]
     with scratch() as folder:
         try:
@@ -128,6 +128,14 @@ def _hold_c(
             if not holds(graph, expected, compared(expected, outputs[name])):
                 headline = f"the C computes `{plain(name[:80])}` otherwise than the graph that it was made of"
                 raise _differs(headline, f"first on sample {number}", emitted.span)
+    return True
+
+
+def _unseen(core: NotHere, held: bool) -> str:
+    """Why the C did not run on an emulated core, and whether it ran at all."""
+    if not held:
+        return f"{core.why}; it did not run on this machine, either"
+    return f"{core.why}; built for this machine, it answers what its integer graph does"
 
 
 def _told(error: Exception) -> str:
