@@ -23,6 +23,7 @@ FLOOR = {
     "qdsl.steps": 12,
     "qdsl.advice": 11,
     "qdsl.differences": 11,
+    "qdsl.allocate": 10,
     "qdsl.tune": 10,
     "qdsl.findings": 9,
     "qdsl.measure": 9,

@@ -57,6 +57,7 @@ AROUND = {
     "quantize": 'data d from npz "d.npz"\nquantize static {{ {} }}',
     "layers": 'data d from npz "d.npz"\nlayers all {{ {} }}',
     "sensitivity": 'data d from npz "d.npz"\nallocate weights from [int8] {{ sensitivity sqnr on d {{ {} }} }}',
+    "allocate": "allocate layers from [int8] {{ {} }}",
     "improve": "improve {{ {} }}",
     "train": 'data d from npz "d.npz"\ntrain qat on d {{ {} }}',
     "tune": "tune latency {{ {} }}",

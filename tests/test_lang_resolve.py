@@ -124,10 +124,10 @@ def test_budgets(everything: made.Recipe) -> None:
 def test_what_later_steps_execute_is_read_now(everything: made.Recipe) -> None:
     allocate, train = everything.allocate, everything.train
     assert allocate is not None and train is not None and everything.improve is not None
-    assert [str(c) for c in allocate.choices] == ["int8", "int4", "int2"]
+    assert [c.dtype and c.dtype.name for c in allocate.choices] == ["int8", "int4", "int2"]
     assert allocate.sensitivity is not None
     assert allocate.sensitivity.settings == (("take", 64), ("trials", 8), ("epsilon", 0.001))
-    assert [b.metric.name for b in allocate.bounds] == ["size", "latency"]
+    assert [b.require.metric.name for b in allocate.limits] == ["size", "latency"]
     assert (len(allocate.pins), len(allocate.groups), allocate.minimize) == (1, 1, "loss")
     assert dict(train.settings)["optimizer"] == ("sgd", "lr", 0.01, "momentum", 0.9, "weight_decay", 0.0001)
     assert everything.improve.steps == (("equalize", ()), ("bias_correct", ()), ("round", ("adaptive",)))

@@ -16,8 +16,10 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.lock import (
     DataFile,
     Lock,
+    LockedAssignment,
     LockedChoice,
     LockedMeans,
+    LockedOutcome,
     LockedRange,
     cpu_kind,
     parse,
@@ -51,6 +53,8 @@ def ranges(found: dict[str, tuple[list[float], str]]) -> tuple[LockedRange, ...]
 
 numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
 means = st.builds(LockedMeans, names, names, st.lists(numbers, min_size=1, max_size=5).map(tuple))
+given_types = st.builds(LockedAssignment, names, names, names)
+outcomes = st.builds(LockedOutcome, names, names)
 choices = st.builds(LockedChoice, names, names, names, st.booleans(), names)
 
 
@@ -73,6 +77,8 @@ def locks(draw: st.DrawFn) -> Lock:
         settled=draw(counts) if found else 0,
         ranges=found,
         tuned=draw(st.lists(choices, max_size=3, unique_by=lambda c: (c.target, c.alternative, c.node)).map(ordered)),
+        assigned=draw(st.lists(given_types, max_size=3, unique_by=lambda a: (a.target, a.node)).map(sorted).map(tuple)),
+        allocated=draw(st.lists(outcomes, max_size=2, unique_by=lambda o: o.target).map(sorted).map(tuple)),
         means=draw(st.lists(means, max_size=3, unique_by=lambda m: m.tensor).map(lambda found: tuple(sorted(found)))),
     )
 

@@ -37,6 +37,7 @@ AROUND = {
     "sensitivity": HEAD
     + "allocate weights from [int8, int4] {\n"
     + "  sensitivity gradient on calib { @ }\n  minimize loss under size <= 1 MB\n}\n",
+    "allocate": HEAD + "allocate weights from [int8, int4] {\n  @\n  minimize loss under size <= 1 MB\n}\n",
     "improve": HEAD + "improve {\n  @\n}\n",
     "train": HEAD + "train qat on calib {\n  @\n}\n",
     "tune": HEAD + "tune latency {\n  @\n}\n",
@@ -85,6 +86,7 @@ CASES: dict[tuple[str, str, int], tuple[str, str, str]] = {
     ("sensitivity", "take", 0): ("sensitivity", "take 4", "take 5"),
     ("sensitivity", "trials", 0): ("sensitivity", "trials 4", "trials 5"),
     ("sensitivity", "epsilon", 0): ("sensitivity", "epsilon 1e-3", "epsilon 1e-4"),
+    ("allocate", "evaluations", 0): ("allocate", "evaluations 8", "evaluations 9"),
     ("improve", "equalize", 0): ("improve", "equalize", "bias_correct"),
     ("improve", "bias_correct", 0): ("improve", "bias_correct", ""),
     ("improve", "round", 0): ("improve", "round adaptive", "equalize"),
@@ -186,7 +188,7 @@ def test_two_values_give_two_plans_or_a_refusal(key: tuple[str, str, int]) -> No
     around, one, other = CASES[key]
     first, second = outcome(around, one), outcome(around, other)
     if first.startswith(REFUSED):
-        assert key[0] in ("sensitivity", "improve", "train"), first
+        assert key[0] in ("sensitivity", "allocate", "improve", "train"), first
         return
     assert not second.startswith(REFUSED), second
     assert first != second

@@ -38,6 +38,7 @@ STEPS: tuple[Callable[[Job], None], ...] = (
     ranging.occupy,
     ranging.recall,
     ranging.calibrate,
+    ranging.allocate,
     ranging.choose,
     making.emit,
     making.find,

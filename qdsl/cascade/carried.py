@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from qdsl.cascade.rule_words import Origins
+from qdsl.lang.quoting import quoted
 from qdsl.lang.recipe import (
     Allocate,
     Allow,
@@ -12,17 +13,24 @@ from qdsl.lang.recipe import (
     Evaluate,
     EvaluateValue,
     InputSpec,
+    KeepRule,
+    LayersRule,
+    Limit,
     Metric,
+    PlaceRule,
     Profile,
     Recipe,
     Require,
     Target,
     Tune,
+    TypeRequest,
     UsePass,
 )
+from qdsl.lang.selectors import Matching, NameGlob, Selector
 from qdsl.spec.plan import Fact
 
 Setting = tuple[str, str]
+ALLOCATED = "allocate"  # the level of rules that `allocate` gave
 
 
 def carried(recipe: Recipe, target: Target | None) -> tuple[Fact, ...]:
@@ -42,6 +50,7 @@ def _recipe_facts(recipe: Recipe, words: Origins) -> Iterator[Fact]:
     yield from (_evaluate(spec) for spec in recipe.evaluates)
     if recipe.allocate is not None:
         yield _allocate(recipe.allocate, words)
+        yield from _assigned(recipe)
     if recipe.improve is not None:
         yield Fact("improve", "", tuple((name, _join(args)) for name, args in recipe.improve.steps))
     if recipe.train is not None:
@@ -124,16 +133,41 @@ def _of_c(target: Target) -> tuple[tuple[str, str, str], ...]:
 
 
 def _allocate(spec: Allocate, words: Origins) -> Fact:
-    settings: list[Setting] = [("from", dtype.name) for dtype in spec.choices]
+    settings: list[Setting] = [("from", request_text(choice)) for choice in spec.choices]
     if spec.sensitivity is not None:
         settings.append(("sensitivity", f"{spec.sensitivity.method} on {spec.sensitivity.data}"))
         settings += [(name, _text(value)) for name, value in spec.sensitivity.settings]
     if spec.minimize is not None:
         settings.append(("minimize", spec.minimize))
-    settings += _requires(spec.bounds)
+    settings += [("under", limit_text(limit)) for limit in spec.limits]
+    if spec.evaluations is not None:
+        settings.append(("evaluations", str(spec.evaluations)))
     settings += [("pin", f"{words.words(pin.picks.span)} to {pin.dtype}") for pin in spec.pins]
     settings += [("group", words.words(picks.span)) for picks in spec.groups]
     return Fact("allocate", spec.what, tuple(settings))
+
+
+def _assigned(recipe: Recipe) -> Iterator[Fact]:
+    """What `allocate` gave, as the lines that would say it."""
+    for rule in recipe.rules:
+        if rule.level == ALLOCATED and not isinstance(rule, PlaceRule):
+            yield Fact("assigned", "", (("line", _rule_line(rule)),))
+
+
+def _rule_line(rule: LayersRule | KeepRule) -> str:
+    picked = ", ".join(map(_selector, rule.picks.parts))
+    if isinstance(rule, KeepRule):
+        return f"keep {picked} in {rule.dtype}"
+    asked = (("weights", rule.settings.weights), ("activations", rule.settings.activations))
+    settings = (f"{word} {request_text(request)}" for word, request in asked if request is not None)
+    return f"layers {picked} {{ {'; '.join(settings)} }}"
+
+
+def _selector(part: Selector) -> str:
+    if isinstance(part, Matching):
+        return f"matching {quoted(part.pattern)}"
+    assert isinstance(part, NameGlob), "no other is made of names"
+    return ", ".join(quoted(name) for name, _ in part.patterns)
 
 
 def _tune(spec: Tune) -> Fact:
@@ -165,6 +199,24 @@ def requirement_text(require: Require) -> str:
     form = [require.form] if require.form in ("drop", "ratio", "speedup") else []
     bound = [require.comparison or "", str(require.bound)] if require.bound is not None else []
     return " ".join([_metric(require.metric), *form, *bound])
+
+
+def limit_text(limit: Limit) -> str:
+    """What `minimize` keeps to, in the words of the language: `map50 drop <= 1 pp on dev`."""
+    return requirement_text(limit.require) + (f" on {limit.data}" if limit.data is not None else "")
+
+
+def request_text(request: TypeRequest) -> str:
+    """What is asked of a type, in the words of the language: `int4 per_block 32`, `6 bit`."""
+    words = [request.dtype.name if request.dtype is not None else f"{request.bits} bit"]
+    if request.symmetric is not None:
+        words.append("symmetric" if request.symmetric else "affine")
+    if request.granularity is not None:
+        words.append(request.granularity.value)
+    words += [str(request.block)] if request.block is not None else []
+    words += ["reduce_range"] if request.reduce_range else []
+    words += ["storage_only"] if request.storage_only else []
+    return " ".join(words)
 
 
 def _metric(metric: Metric) -> str:

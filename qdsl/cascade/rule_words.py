@@ -26,9 +26,13 @@ class Origins:
         return self._at(f"high_precision {target.high_precision}", target.place("high_precision"))
 
     def of_layers(self, rule: LayersRule, span: Span | None = None) -> Origin:
+        if rule.level == "allocate":
+            return self._at(self.words(rule.span), rule.span)
         return self._at(f"layers {self.words(rule.picks.span)}", span or rule.span)
 
     def of_keep(self, rule: KeepRule) -> Origin:
+        if rule.level == "allocate":
+            return self._at(self.words(rule.span), rule.span)
         return self._at(f"keep {self.words(rule.picks.span)}", rule.span)
 
     def of_place(self, rule: PlaceRule) -> Origin:

@@ -43,6 +43,10 @@ def _facts(lock: Lock) -> Iterator[str]:
     for choice in sorted(lock.tuned):
         taken = "taken" if choice.taken else "left"
         yield f"tuned {choice.target} {choice.alternative} at {choice.node}: {taken}, {choice.evidence}"
+    for outcome in sorted(lock.allocated):
+        yield f"allocated {outcome.target}: {outcome.evidence}"
+    for given in sorted(lock.assigned):
+        yield f"assigned {given.target} {given.node}: {given.choice}"
     for mean in sorted(lock.means):
         digest = sha256(repr(mean.means).encode()).hexdigest()[:_DIGITS]
         yield f"means of {mean.tensor} on {mean.data}: {count(len(mean.means), 'channel')}, {digest}"

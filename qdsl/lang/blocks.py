@@ -18,14 +18,16 @@ from qdsl.lang.recipe import (
     Improve,
     InputSpec,
     InputStep,
+    Limit,
     Pin,
     Profile,
     Require,
     Sensitivity,
     Train,
     Tune,
+    TypeRequest,
 )
-from qdsl.lang.schemes import data_name, dtype
+from qdsl.lang.schemes import data_name, dtype, type_request
 from qdsl.lang.scope import Scope, shown
 from qdsl.lang.values import Plain, fit, table
 from qdsl.lang.vocabulary import ALLOCATED, CORRUPTIONS, MINIMIZED, SENSITIVITIES, SOURCES, TASKS, TRAIN_METHODS, TUNED
@@ -179,24 +181,53 @@ def _evaluate_settings(statement: syntax.Evaluate, scope: Scope) -> tuple[tuple[
 def allocate(statement: syntax.Allocate, picker: Picker, scope: Scope) -> Allocate | None:
     """Automatic mixed precision; None after an error in its header."""
     what = scope.one_of("tensor kind", statement.what, ALLOCATED)
-    choices = [dtype(item, scope) for item in statement.choices.items] if statement.choices else []
-    found = Allocate(what or "", tuple(c for c in choices if c is not None), statement.span)
+    header = replace(statement.span, end_line=statement.span.line, end_column=1 << 20)
+    found = Allocate(what or "", _choices(statement, scope), statement.span, header)
+    for setting, forms in table("allocate", [i for i in statement.body if isinstance(i, syntax.Setting)], scope):
+        got = fit(setting, forms, scope)
+        if got is not None:
+            found = replace(found, evaluations=int(got[0][0]))
     for item in statement.body:
         if isinstance(item, syntax.Setting):
-            known = ("sensitivity", "minimize", "pin", "group")
-            scope.unknown_setting("allocate", item.word, known)
-        elif isinstance(item, syntax.Sensitivity):
+            continue
+        if isinstance(item, syntax.Sensitivity):
             found = replace(found, sensitivity=_sensitivity(item, scope))
         elif isinstance(item, syntax.Minimize):
             goal = scope.one_of("goal", item.what, MINIMIZED)
-            bounds = [require(bound, None, scope) for bound in item.bounds]
-            found = replace(found, minimize=goal, bounds=tuple(b for b in bounds if b is not None))
+            limits = [_limit(each, scope) for each in item.limits]
+            found = replace(found, minimize=goal, limits=tuple(one for one in limits if one is not None))
         elif isinstance(item, syntax.Pin):
             kind, picks = dtype(item.dtype, scope), picker.picks(item.picks)
             found = replace(found, pins=(*found.pins, Pin(picks, kind, item.span))) if kind else found
         else:
             found = replace(found, groups=(*found.groups, picker.picks(item.picks)))
     return found if what else None
+
+
+def _choices(statement: syntax.Allocate, scope: Scope) -> tuple[TypeRequest, ...]:
+    """The types to choose among, each as after `weights`."""
+    if statement.choices is None:
+        return ()
+    if not statement.choices.items:
+        headline = "`allocate` has nothing to choose from"
+        scope.error("setting-value", headline, statement.choices.span, "expected types such as `[int8, int4]`")
+    found = []
+    for item in statement.choices.items:
+        words = item.items if isinstance(item, syntax.Several) else (item,)
+        made = type_request(syntax.Setting(item.span, statement.what, (words,)), "layers", scope)
+        found += [made] if made is not None else []
+    return tuple(found)
+
+
+def _limit(item: syntax.Limit, scope: Scope) -> Limit | None:
+    """A bound; None after an error."""
+    found = require(item.bound, None, scope)
+    if found is None:
+        return None
+    if item.data is None:
+        return Limit(found)
+    name = data_name(item.data, scope)
+    return None if name is None else Limit(found, name)
 
 
 def _sensitivity(item: syntax.Sensitivity, scope: Scope) -> Sensitivity | None:

@@ -132,6 +132,7 @@ _MAKE: dict[str, Callable[[Span, list[Any]], Any]] = {
     "allocate": _with_body(syntax.Allocate),
     "sensitivity": _with_body(syntax.Sensitivity),
     "minimize": lambda span, children: syntax.Minimize(span, children[0], tuple(children[1:])),
+    "limit": _plain(syntax.Limit),
     "pin": _plain(syntax.Pin),
     "group": _plain(syntax.GroupGoal),
     "improve": _with_body(syntax.Improve),

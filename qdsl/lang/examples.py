@@ -56,6 +56,7 @@ AROUND: dict[str, str] = {
     "quantize": "quantize static {{ {} }}",
     "layers": "layers op Conv {{ {} }}",
     "sensitivity": "allocate weights from [int8, int4] {{ sensitivity sqnr on calib {{ {} }} }}",
+    "allocate": "allocate layers from [int8, float32] {{ {}; minimize latency under sqnr >= 30 dB on calib }}",
     "improve": "improve {{ {} }}",
     "train": "train qat on calib {{ {} }}",
     "tune": "tune latency {{ {} }}",

@@ -11,8 +11,13 @@ def names(found: Sequence[str]) -> str | None:
     """Names as a selector reads them: `"a"` or `["a", "b"]`. None for names that no recipe can hold, or too many."""
     if len(found) > _MOST_NAMES or not all(name.isprintable() for name in found):
         return None
-    quoted = [f'"{_escaped(name)}"' for name in found]
-    return quoted[0] if len(quoted) == 1 else f"[{', '.join(quoted)}]"
+    texts = [quoted(name) for name in found]
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+
+
+def quoted(text: str) -> str:
+    """`text` as a string of a recipe."""
+    return f'"{_escaped(text)}"'
 
 
 def _escaped(name: str) -> str:

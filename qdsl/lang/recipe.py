@@ -318,17 +318,28 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """`METRIC <= QUANTITY [on DATA]` of `minimize .. under`: a metric of a task is held on that data."""
+
+    require: Require
+    data: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Allocate:
-    """`allocate weights|activations from [...] { ... }`."""
+    """`allocate weights|activations|layers [from [...]] { ... }`; without `from`, what the target's table has. `header`
+    is its first line. `evaluations` None: not said."""
 
     what: str
-    choices: tuple[DType, ...]
+    choices: tuple[TypeRequest, ...]
     span: Span
+    header: Span
     sensitivity: Sensitivity | None = None
     minimize: str | None = None
-    bounds: tuple[Require, ...] = ()
+    limits: tuple[Limit, ...] = ()
     pins: tuple[Pin, ...] = ()
     groups: tuple[Picks, ...] = ()
+    evaluations: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,9 +281,16 @@ class Sensitivity(Node):
     body: Settings
 
 
+class Limit(Node):
+    """What `minimize` keeps to, and the data that a metric is held on."""
+
+    bound: Bound
+    data: Word | None
+
+
 class Minimize(Node):
     what: Word
-    bounds: tuple[Bound, ...]
+    limits: tuple[Limit, ...]
 
 
 class Pin(Node):

@@ -67,6 +67,7 @@ TABLE: tuple[Row, ...] = (
     Row("sensitivity", "take", "N [seed I]", "so many samples"),
     Row("sensitivity", "trials", "N", "random directions per tensor"),
     Row("sensitivity", "epsilon", "F", "size of a perturbation"),
+    Row("allocate", "evaluations", "N", "at most so many assignments are measured"),
     Row("improve", "equalize", "", "move range between the channels of neighbouring layers"),
     Row("improve", "bias_correct", "", "undo the mean shift of quantized weights"),
     Row("improve", "round", "adaptive", "choose up or down per weight"),
@@ -148,6 +149,7 @@ def rows(block: str) -> dict[str, tuple[Row, ...]]:
 NESTED: dict[str, tuple[str, ...]] = {
     "target": ("quantize", "layers", "keep", "place", "allow", "passes", "profile", "require"),
     "tune": ("require",),
+    "allocate": ("sensitivity", "minimize", "pin", "group"),
     "evaluate": ("measure", "profile", "corrupt", "require"),
 }
 
@@ -164,7 +166,7 @@ PORTS = ("inputs", "outputs", "skip")
 TRAIN_METHODS = ("qat",)
 TUNED = ("latency",)
 SENSITIVITIES = ("gradient", "sqnr", "hessian")
-ALLOCATED = ("weights", "activations")
+ALLOCATED = ("weights", "activations", "layers")
 MINIMIZED = ("loss", "size", "latency", "macs")
 # What `allow` silences: findings of the audit, of which the plan tells `shared_range`, too.
 FINDINGS = tuple(sorted({*RULES, "half_quantized_op", "shared_range"}))

@@ -14,19 +14,34 @@ from qdsl.lock.files import Fingerprints, complete
 from qdsl.lock.machine import cpu_kind, table_hashes, tool_versions
 from qdsl.lock.meaning import Part, meaning
 from qdsl.lock.text import parse, read, render
-from qdsl.lock.types import LOCK_VERSION, DataFile, Lock, LockedChoice, LockedMeans, LockedRange
+from qdsl.lock.types import (
+    LOCK_VERSION,
+    Chosen,
+    DataFile,
+    Lock,
+    LockedAssignment,
+    LockedChoice,
+    LockedMeans,
+    LockedOutcome,
+    LockedRange,
+    chosen,
+)
 
 __all__ = [
     "LOCK_VERSION",
     "Change",
+    "Chosen",
     "DataFile",
     "Fingerprints",
     "Lock",
+    "LockedAssignment",
     "LockedChoice",
     "LockedMeans",
+    "LockedOutcome",
     "LockedRange",
     "Part",
     "cache_changes",
+    "chosen",
     "complete",
     "cpu_kind",
     "data_changes",

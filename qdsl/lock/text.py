@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from qdsl.diag import Diagnostic, QdslError, Span
-from qdsl.lock.types import LOCK_VERSION, DataFile, Lock, LockedChoice, LockedMeans, LockedRange, Named
+from qdsl.lock.types import (
+    LOCK_VERSION,
+    DataFile,
+    Lock,
+    LockedAssignment,
+    LockedChoice,
+    LockedMeans,
+    LockedOutcome,
+    LockedRange,
+    Named,
+)
 from qdsl.lock.words import TOKEN, WordError, count, number, quoted, read_number, sha256, unquoted
 
 LARGEST = 1 << 26
@@ -24,6 +34,7 @@ _MOST_LINES = 1 << 20
 _HEADER = f"qdsl-lock {LOCK_VERSION}"
 _HASHED = ("recipe", "model", "capability", "cache")
 _ABOUT = "# What `qdsl compile` depended on, and the ranges it measured. `qdsl compile --update` writes it anew."
+_VALUES = {"data": 4, "samples": 2, "range": 4, "tuned": 5, "assigned": 3, "allocated": 2}
 _TAKEN = ("left", "taken")
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 
@@ -54,6 +65,10 @@ def _lines(lock: Lock) -> Iterator[str]:
         yield f"range {quoted(found.tensor)} {number(found.low)} {number(found.high)} {quoted(found.method)}"
     for mean in sorted(lock.means):
         yield f"mean {quoted(mean.tensor)} {quoted(mean.data)} {' '.join(map(number, mean.means))}"
+    for outcome in sorted(lock.allocated):
+        yield f"allocated {quoted(outcome.target)} {quoted(outcome.evidence)}"
+    for given in sorted(lock.assigned):
+        yield f"assigned {quoted(given.target)} {quoted(given.node)} {quoted(given.choice)}"
     for choice in sorted(lock.tuned):
         names = f"{quoted(choice.target)} {quoted(choice.alternative)} {quoted(choice.node)}"
         yield f"tuned {names} {_TAKEN[choice.taken]} {quoted(choice.evidence)}"
@@ -122,6 +137,8 @@ class _Reader:
         self.ranges: dict[tuple[str, str], LockedRange] = {}
         self.tuned: dict[tuple[str, str, str], LockedChoice] = {}
         self.means: dict[tuple[str, str], LockedMeans] = {}
+        self.assigned: dict[tuple[str, str], LockedAssignment] = {}
+        self.allocated: dict[str, LockedOutcome] = {}
         self.counts: tuple[int, int] | None = None
 
     def line(self, line: str) -> None:
@@ -133,7 +150,7 @@ class _Reader:
         if kind == "mean":
             self._mean(values)
             return
-        wanted = {"data": 4, "samples": 2, "range": 4, "tuned": 5, **dict.fromkeys(self.named, 2)}.get(kind)
+        wanted = {**_VALUES, **dict.fromkeys(self.named, 2)}.get(kind)
         if wanted is None:
             raise WordError(f"`{kind[:40]}` begins no line of a lock of this version")
         if len(values) != wanted:
@@ -148,6 +165,12 @@ class _Reader:
             self.counts = (count(values[0]), count(values[1]))
         elif kind == "tuned":
             self._tuned(values)
+        elif kind == "assigned":
+            given = LockedAssignment(*map(unquoted, values))
+            self.assigned[given.target, given.node] = given
+        elif kind == "allocated":
+            outcome = LockedOutcome(*map(unquoted, values))
+            self.allocated[outcome.target] = outcome
         else:
             self._range(values)
 
@@ -187,6 +210,8 @@ class _Reader:
             tuned=tuple(sorted(self.tuned.values())),
             means=tuple(sorted(self.means.values())),
             caches=pairs["cache"],
+            assigned=tuple(sorted(self.assigned.values())),
+            allocated=tuple(sorted(self.allocated.values())),
         )
 
 

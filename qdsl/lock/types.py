@@ -53,6 +53,32 @@ class LockedChoice:
     evidence: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LockedAssignment:
+    """What `allocate` gave a node for one target: a type in the words of a recipe."""
+
+    target: str
+    node: str
+    choice: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LockedOutcome:
+    """That `allocate` was carried out for one target, and what showed that its result is good."""
+
+    target: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What measurements of one compilation chose, over all targets."""
+
+    tuned: tuple[LockedChoice, ...] = ()
+    assigned: tuple[LockedAssignment, ...] = ()
+    allocated: tuple[LockedOutcome, ...] = ()
+
+
 Named = tuple[tuple[str, str], ...]
 
 
@@ -74,3 +100,10 @@ class Lock:
     tuned: tuple[LockedChoice, ...] = ()
     means: tuple[LockedMeans, ...] = ()
     caches: Named = ()
+    assigned: tuple[LockedAssignment, ...] = ()
+    allocated: tuple[LockedOutcome, ...] = ()
+
+
+def chosen(lock: Lock) -> Chosen:
+    """What a lock says of choices by measurement."""
+    return Chosen(lock.tuned, lock.assigned, lock.allocated)

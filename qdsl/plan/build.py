@@ -11,7 +11,8 @@ from qdsl.capability import FLOAT, Capability, load
 from qdsl.capability.model import EDGES
 from qdsl.capability.sums import named
 from qdsl.cascade import cascade as cascades
-from qdsl.cascade.carried import carried, requirement_text
+from qdsl.cascade.assigned import assigned_rules
+from qdsl.cascade.carried import carried, limit_text, request_text
 from qdsl.cascade.dynamic_schemes import DynamicSchemes
 from qdsl.cascade.rule_words import Origins
 from qdsl.cascade.schemes import Schemes
@@ -377,8 +378,8 @@ def _open(recipe: Recipe, draft: Draft) -> tuple[str, ...]:
             how = f"{plan.calibration.words} on {plan.calibration.data}"
             observed[how] = observed.get(how, 0) + 1
     found = [f"ranges of {count} tensor{'s' * (count > 1)}: {how}" for how, count in sorted(observed.items())]
-    if recipe.allocate is not None:
-        choices = ", ".join(dtype.name for dtype in recipe.allocate.choices)
-        bounds = ", ".join(requirement_text(bound) for bound in recipe.allocate.bounds)
+    if recipe.allocate is not None and not assigned_rules(recipe):
+        choices = ", ".join(map(request_text, recipe.allocate.choices))
+        bounds = ", ".join(map(limit_text, recipe.allocate.limits))
         found.append(f"widths of {recipe.allocate.what}: from {choices}" + (f" under {bounds}" if bounds else ""))
     return tuple(found)

@@ -17,6 +17,7 @@ from qdsl.targets.base import Lack
 _MEASURE_IT = "to measure it as it is: `quantize none`"
 _KNOWN = frozenset({"size", "macs", "integer_share"})
 _BUILT_ELSEWHERE = frozenset({"tensorrt"})  # targets whose engines the machine makes that runs them
+ALLOCATED: frozenset[str] = frozenset()  # what `allocate` decides so far
 _LINKED = frozenset({"flash", "ram", "instructions"})
 EMITS_C = frozenset({"stm32"})  # targets whose figures a linker and an emulated core tell, no clock here
 _PROFILED = frozenset({"latency", "throughput", "cpu", "memory", "energy"})
@@ -70,9 +71,10 @@ def _absent(recipe: Recipe, target: str, block: Target | None) -> Iterator[Diagn
     foreign = model_absent(recipe)
     if foreign is not None:
         yield foreign
-    for word, statement in (("allocate", recipe.allocate), ("train", recipe.train)):
-        if statement is not None:
-            yield _not_yet(f"`{word}`", statement.span, f"take the `{word}` block out")
+    if recipe.allocate is not None and recipe.allocate.what not in ALLOCATED:
+        yield _not_yet(f"`allocate {recipe.allocate.what}`", recipe.allocate.span, "take the `allocate` block out")
+    if recipe.train is not None:
+        yield _not_yet("`train`", recipe.train.span, "take the `train` block out")
     for step, _ in recipe.improve.steps if recipe.improve is not None else ():
         if recipe.improve is not None and step not in BUILT:
             yield _not_yet(f"`{step}` of `improve`", recipe.improve.span, f"take `{step}` out: `bias_correct` works")

@@ -46,6 +46,9 @@ def facts(
     for choice in lock.tuned:
         if choice.target == target:
             yield Fact(f"{choice.alternative} at {quoted(choice.node)}", "taken" if choice.taken else "left")
+    for given in lock.assigned:
+        if given.target == target:
+            yield Fact(f"allocated at {quoted(given.node)}", given.choice)
 
 
 def marks(found: Iterable[Fact]) -> str:

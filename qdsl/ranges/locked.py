@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qdsl.calibrate import Ranges, Request
-from qdsl.lock import Lock, LockedChoice, LockedMeans, LockedRange
+from qdsl.lock import Chosen, Lock, LockedMeans, LockedRange
 from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.calibrating import requests
 from qdsl.ranges.correcting import wanted, wanted_of
@@ -50,7 +50,7 @@ def recalled(lock: Lock, plans: Sequence[Plan]) -> TargetRanges:
     return TargetRanges(found, lock.samples, lock.settled)
 
 
-def whole(now: Lock, ranges: TargetRanges, plans: Sequence[Plan], tuned: Sequence[LockedChoice]) -> Lock:
+def whole(now: Lock, ranges: TargetRanges, plans: Sequence[Plan], chosen: Chosen) -> Lock:
     """The facts of now with what was measured."""
     rows = {row.key: row for plan in plans for row in _rows(plan, plans, ranges.of(plan.target))}
     means = {pair: ranges.of(plan.target).means[pair[0]] for plan in plans for pair in wanted(plan).items()}
@@ -59,7 +59,9 @@ def whole(now: Lock, ranges: TargetRanges, plans: Sequence[Plan], tuned: Sequenc
         samples=ranges.samples,
         settled=ranges.settled_after,
         ranges=tuple(row for _, row in sorted(rows.items())),
-        tuned=tuple(tuned),
+        tuned=chosen.tuned,
+        assigned=chosen.assigned,
+        allocated=chosen.allocated,
         means=tuple(LockedMeans(t, data, tuple(means[t, data])) for t, data in wanted_of(plans)),
     )
 

@@ -15,7 +15,7 @@ from qdsl import lock as locks
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.lang.recipe import Recipe
-from qdsl.lock import Change, DataFile, Fingerprints, Lock, LockedChoice
+from qdsl.lock import Change, Chosen, DataFile, Fingerprints, Lock
 from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.correcting import channels, wanted_of
 from qdsl.ranges.locked import needed, recalled, whole
@@ -107,9 +107,9 @@ class Pinned:
         return recalled(self.found, plans)
 
     @property
-    def choices(self) -> tuple[LockedChoice, ...]:
-        """What the lock says of alternatives."""
-        return () if self.found is None else self.found.tuned
+    def chosen(self) -> Chosen:
+        """What the lock says of choices by measurement."""
+        return Chosen() if self.found is None else locks.chosen(self.found)
 
     def require_unmoved(self) -> None:
         """Raises QdslError `lock-moved` when a file is no longer what was hashed before it was measured."""
@@ -119,14 +119,14 @@ class Pinned:
         """The datasets whose files are all there: without data, the artifact is compared on none."""
         return {name: dataset for name, dataset in datasets.items() if locks.complete(dataset)}
 
-    def write(self, ranges: TargetRanges, plans: Sequence[Plan], tuned: Sequence[LockedChoice] = ()) -> str:
+    def write(self, ranges: TargetRanges, plans: Sequence[Plan], chosen: Chosen) -> str:
         """Write the lock, if this compilation makes one, and say what was done, "" for nothing to do. `plans` are those
         before any choice: they need every range. Raises QdslError `lock-unwritable`."""
         if self.now is None or self.found is not None:
             return ""
         if not self.whole:
             return f"{self.path.name} is not written: it covers every target of the recipe, and this was not all"
-        made = whole(self.now, ranges, plans, tuned)
+        made = whole(self.now, ranges, plans, chosen)
         try:
             forget_dead(self.path.parent, self.path.name)
             write_text(self.path, locks.render(made))
@@ -141,14 +141,14 @@ class Pinned:
         plans: Sequence[Plan],
         datasets: Mapping[str, Dataset],
         ranges: TargetRanges,
-        tuned: Sequence[LockedChoice],
+        chosen: Chosen,
     ) -> Lock:
         """What the lock says of this build, or would say if it had one: the same whether there is one or not. `ranges`
         and `plans` are as for `write`. Without a lock, this reads every file of the data once. Raises QdslError
         data-missing, data-unreadable."""
         if self.found is not None:
             return self.found
-        return whole(self.now or self._facts(prepared, plans, datasets), ranges, plans, tuned)
+        return whole(self.now or self._facts(prepared, plans, datasets), ranges, plans, chosen)
 
     def _facts(self, prepared: Prepared, plans: Sequence[Plan], datasets: Mapping[str, Dataset]) -> Lock:
         """The world as it is now, as a lock without ranges."""

@@ -20,7 +20,7 @@ from qdsl.harness.measurements import Measurements
 from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang import Loaded
-from qdsl.lock import LockedChoice
+from qdsl.lock import Chosen
 from qdsl.measure.budgets import Budget
 from qdsl.measure.building import TargetBuilt
 from qdsl.measure.events import Event, Listener, silent
@@ -31,6 +31,7 @@ from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.calibrating import Calibrator
 from qdsl.ranges.locking import Pinned, Wish
 from qdsl.spec.plan import Plan
+from qdsl.work.assigned import Given
 from qdsl.work.prepared import Prepared
 
 T = TypeVar("T")
@@ -131,12 +132,14 @@ class Job:
     recalled = Left[TargetRanges | None]("recall")
     # The datasets that can be read from here on: under `--locked` perhaps none.
     datasets = Left[Mapping[str, Dataset]]("recall")
-    # Ranges as measured, and as they are used: less what their readers cut off.
+    # Ranges as measured.
     measured = Left[TargetRanges]("calibrate")
-    ranges = Left[TargetRanges]("calibrate")
+    # Of each target under the types that `allocate` gives, in order; the ranges that these plans use.
+    given = Left[tuple[Given, ...]]("allocate")
+    ranges = Left[TargetRanges]("allocate")
     # Of each target under what measurements choose, and new choices for the lock.
     decided = Left[tuple[Decisions, ...]]("choose")
-    tuned = Left[Sequence[LockedChoice]]("choose")
+    chosen = Left[Chosen]("choose")
     made = Left[tuple[Made, ...]]("emit")
     figures = Left[Measured]("evaluate")
     checks = Left[tuple[Check, ...]]("emulate")

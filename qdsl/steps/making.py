@@ -35,11 +35,11 @@ VERIFY_SAMPLES = 4
 def emit(job: Job) -> None:
     """The artifact of each target, held against the float model, in its folder.
 
-    Needs `loaded`, `pinned`, `prepared`, `planned`, `decided`, `measured`, `ranges`, `datasets`, `tuned`; leaves
+    Needs `loaded`, `pinned`, `prepared`, `planned`, `decided`, `measured`, `ranges`, `datasets`, `chosen`; leaves
     `made`. Raises QdslError artifact-*, and what rewriting and reading samples raise.
     """
     told = job.wishes.provenance != "none"
-    lock = job.pinned.told(job.prepared, job.plans, job.datasets, job.measured, job.tuned) if told else None
+    lock = job.pinned.told(job.prepared, job.plans, job.datasets, job.measured, job.chosen) if told else None
     job.made = tuple(_made(job, each, lock) for each in job.decided)
 
 
@@ -71,9 +71,9 @@ def write(job: Job) -> None:
 def lock(job: Job) -> None:
     """The lock beside the recipe, where this job makes one: ranges as measured, and what was chosen.
 
-    Needs `pinned`, `planned`, `measured`, `tuned`. Raises QdslError lock-unwritable.
+    Needs `pinned`, `planned`, `measured`, `chosen`. Raises QdslError lock-unwritable.
     """
-    if told := job.pinned.write(job.measured, job.plans, job.tuned):
+    if told := job.pinned.write(job.measured, job.plans, job.chosen):
         job.tell(Event("lock", told))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from qdsl import data
 from qdsl.calibrate.session import require_loads
 from qdsl.data import Dataset
@@ -112,7 +114,18 @@ def open_data(job: Job) -> None:
     names = dict.fromkeys(by_dataset(job.plans))
     if recipe.tune is not None and recipe.tune.data is not None:
         names[recipe.tune.data] = None
+    names |= dict.fromkeys(allocated_on(recipe))
     job.opened = job.pinned.open(list(names), opened, job.diags)
+
+
+def allocated_on(recipe: Recipe) -> Iterator[str]:
+    """The datasets that `allocate` looks at."""
+    spec = recipe.allocate
+    if spec is None:
+        return
+    if spec.sensitivity is not None:
+        yield spec.sensitivity.data
+    yield from (limit.data for limit in spec.limits if limit.data is not None)
 
 
 def foresee(job: Job) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from qdsl.allocate import allocating
+from qdsl.lock import Chosen
 from qdsl.measure.events import Event
 from qdsl.plan.cached import shown as cache_words
 from qdsl.ranges.by_target import TargetRanges
@@ -14,6 +16,7 @@ from qdsl.ranges.cut_ranges import cut_note, cut_ranges
 from qdsl.spec.words import count
 from qdsl.steps.job import Job
 from qdsl.tune import choices, tuning
+from qdsl.work.assigned import Given, recalled
 from qdsl.work.occupying import occupied
 from qdsl.work.writing import require_place
 
@@ -39,9 +42,9 @@ def recall(job: Job) -> None:
 
 
 def calibrate(job: Job) -> None:
-    """Ranges and means, from the data unless the lock gave them, less what their readers cut off.
+    """Ranges and means, from the data unless the lock gave them.
 
-    Needs `loaded`, `pinned`, `prepared`, `planned`, `recalled`, `datasets`, `calibrator`; leaves `measured`, `ranges`.
+    Needs `loaded`, `pinned`, `prepared`, `planned`, `recalled`, `datasets`, `calibrator`; leaves `measured`.
     Raises QdslError calibration-*, lock-moved, and what is wrong with samples.
     """
     known = job.recalled
@@ -53,27 +56,58 @@ def calibrate(job: Job) -> None:
         job.tell(Event("calibrate", cache_words(use)))
     planned = {one.plan.target: one for one in job.planned}
     job.measured = known.mapped(lambda target, found: named(found, planned[target].plan))
-    job.ranges = job.measured.mapped(lambda target, found: cut_ranges(job.prepared, planned[target], found))
+
+
+def allocate(job: Job) -> None:
+    """The types that `allocate` gives, from the lock or found within its bounds, and the ranges that the plans under
+    them use: less what their readers cut off.
+
+    Needs `prepared`, `planned`, `measured`, and where the recipe allocates also the lock and the data; leaves `given`,
+    `ranges`. Raises QdslError allocate-*, lock-stale, and what building and running raise.
+    """
+    if job.prepared.recipe.allocate is None:
+        job.given = tuple(Given(job.prepared, each) for each in job.planned)
+    elif job.recalled is not None:
+        known = job.pinned.chosen
+        job.given = tuple(recalled(job.prepared, each, known.assigned, known.allocated) for each in job.planned)
+    else:
+        heard, found = job.stage("allocate"), job.measured
+        job.given = tuple(
+            allocating.allocate(
+                job.prepared, each, found.of(each.plan.target), job.datasets, job.directory, heard, job.diags
+            )
+            for each in job.planned
+        )
+    given = {one.decisions.plan.target: one for one in job.given}
+    job.ranges = job.measured.mapped(
+        lambda target, found: cut_ranges(given[target].prepared, given[target].decisions, found)
+    )
 
 
 def choose(job: Job) -> None:
     """The decisions under what the lock says of alternatives, else under what ranges and timing choose.
 
-    Needs `pinned`, `prepared`, `planned`, `recalled`, `datasets`, `measured`, `ranges`; leaves `decided`, `tuned`.
+    Needs `pinned`, `prepared`, `given`, `recalled`, `datasets`, `measured`, `ranges`; leaves `decided`, `chosen`.
     Raises QdslError tune-data, lock-stale, and what building and running raise.
     """
     if job.recalled is None:
-        heard, ranges = job.stage("tune"), job.ranges
-        given = [(each, ranges.of(each.plan.target), job.datasets) for each in job.planned]
-        found = [tuning.choose(job.prepared, *each, heard) for each in given]
+        heard = job.stage("tune")
+        found = [
+            tuning.choose(one.prepared, one.decisions, job.ranges.of(one.decisions.plan.target), job.datasets, heard)
+            for one in job.given
+        ]
         job.decided = tuple(one.decisions for one in found)
-        job.tuned = [choice for one in found for choice in one.choices]
+        job.chosen = Chosen(
+            tuple(choice for one in found for choice in one.choices),
+            tuple(line for one in job.given for line in one.locked),
+            tuple(one.outcome for one in job.given if one.outcome is not None),
+        )
         if (tune := job.prepared.recipe.tune) is not None:
             job.diags.extend(warning for one in found for warning in one.left_out(tune))
     else:
-        known = job.pinned.choices
-        job.decided = tuple(choices.recall(job.prepared, each, known) for each in job.planned)
-        job.tuned = []
+        known = job.pinned.chosen
+        job.decided = tuple(choices.recall(one.prepared, one.decisions, known.tuned) for one in job.given)
+        job.chosen = known
     job.diags.extend(cut_note(job.decided, job.measured, job.ranges))
 
 

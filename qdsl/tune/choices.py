@@ -14,6 +14,7 @@ from qdsl.plan import Decisions
 from qdsl.plan.gate import find_target
 from qdsl.spec.plan import Choice, Origin
 from qdsl.tune.alternatives import candidates, still_open
+from qdsl.work.assigned import decide_under, under
 from qdsl.work.deciding import decide_one
 from qdsl.work.prepared import Prepared, model_prints
 
@@ -22,10 +23,12 @@ TRIALS = 12
 
 def foreseen(prepared: Prepared, decided: Sequence[Decisions]) -> tuple[Decisions, ...]:
     """The decisions with what a fresh lock says of alternatives, or with those as open where there is none."""
-    found = tuned_before(prepared)
-    if found is not None:
-        return tuple(recall(prepared, each, found) for each in decided)
-    return tuple(with_open(prepared, each) for each in decided)
+    found = fresh_lock(prepared)
+    if found is None:
+        return tuple(with_open(prepared, each) for each in decided)
+    given = ((under(prepared, each.plan.target, found.assigned), each) for each in decided)
+    bases = ((own, decide_under(prepared, own, each)) for own, each in given)
+    return tuple(recall(own, base, found.tuned) for own, base in bases)
 
 
 def trials_of(prepared: Prepared, target: str) -> int:
@@ -72,13 +75,6 @@ def origin_of(prepared: Prepared, decided: Decisions, name: str) -> Origin:
     if name in by_ranges or tune is None:
         return table_alternative(capability.name, name)
     return Origins(prepared.recipe).of_tune(tune, name)
-
-
-def tuned_before(prepared: Prepared) -> tuple[LockedChoice, ...] | None:
-    """What the lock beside the recipe says of alternatives; None where there is none, or recipe or model changed since.
-    Raises QdslError `lock-invalid`."""
-    found = fresh_lock(prepared)
-    return None if found is None else found.tuned
 
 
 def fresh_lock(prepared: Prepared) -> Lock | None:

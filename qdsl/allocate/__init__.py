@@ -1,0 +1,1 @@
+"""`allocate`: types that a bound decides, found by measurement."""

@@ -1,0 +1,67 @@
+"""What `allocate` gave, as rules of the recipe: a plan under them needs to know nothing of how they came about, and as
+text they make the recipe explicit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from qdsl.cascade.carried import ALLOCATED, request_text
+from qdsl.lang.recipe import Allocate, KeepRule, LayersRule, Recipe, Settings, TypeRequest
+from qdsl.lang.selectors import Matching, NameGlob, Picks
+from qdsl.spec import DTYPES
+from qdsl.spec.assigned import Assigned
+
+_WILD = frozenset("*?")
+_KEPT = ("float32", "float16")
+
+
+def with_assigned(recipe: Recipe, given: Iterable[Assigned]) -> Recipe:
+    """`recipe` with a rule for each choice in `given`, behind its own rules and before those of target blocks. Raises
+    ValueError for a choice that the `allocate` statement does not have."""
+    spec = recipe.allocate
+    if spec is None:
+        return recipe
+    plain = tuple(rule for rule in recipe.rules if rule.level != ALLOCATED)
+    return replace(recipe, rules=(*plain, *_rules(spec, given)))
+
+
+def assigned_rules(recipe: Recipe) -> bool:
+    """Whether the recipe has rules that `allocate` gave."""
+    return any(rule.level == ALLOCATED for rule in recipe.rules)
+
+
+def _rules(spec: Allocate, given: Iterable[Assigned]) -> Iterator[LayersRule | KeepRule]:
+    for choice, names in _by_choice(given).items():
+        parts = tuple(_part(spec, name) for name in names)
+        picks = Picks(parts, None, spec.header)
+        if choice in _KEPT:
+            yield KeepRule(picks, DTYPES[choice], spec.header, ALLOCATED)
+        else:
+            yield LayersRule(picks, _settings(spec, request_of(spec, choice)), spec.header, ALLOCATED)
+
+
+def request_of(spec: Allocate, choice: str) -> TypeRequest:
+    """What the words of a choice ask for. Raises ValueError for one that the statement does not have."""
+    known = {request_text(each): each for each in spec.choices}
+    if choice not in known:
+        raise ValueError(f"`{choice}` is none of {', '.join(known)}")
+    return replace(known[choice], span=spec.header, level=ALLOCATED)
+
+
+def _settings(spec: Allocate, request: TypeRequest) -> Settings:
+    return Settings(weights=request) if spec.what == "weights" else Settings(activations=request)
+
+
+def _by_choice(given: Iterable[Assigned]) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for each in sorted(given, key=lambda one: (one.choice, one.node)):
+        found.setdefault(each.choice, []).append(each.node)
+    return found
+
+
+def _part(spec: Allocate, name: str) -> NameGlob | Matching:
+    if _WILD.isdisjoint(name):
+        return NameGlob(((name, spec.header),), spec.header)
+    return Matching(f"^{re.escape(name)}$", spec.header)
