@@ -69,6 +69,7 @@ from qdsl.targets.stm32.emulated.installed import Tool, Tools
 from qdsl.targets.stm32.emulated.network import Network, held
 from qdsl.targets.stm32.emulated.running import run as run_c
 from qdsl.targets.stm32.emulated.sections import Layout
+from qdsl.train.extra import require_torch
 
 ROOT = Path(__file__).resolve().parent.parent
 Setup = Callable[[Path], object]
@@ -1036,6 +1037,27 @@ def no_cmsis_nn(folder: Path) -> None:
         cmsis_nn.checkout()
 
 
+def no_torch(folder: Path) -> None:
+    with patch("qdsl.train.extra.find_spec", lambda name: None):
+        require_torch()
+
+
+def executor_lacks(folder: Path) -> None:
+    pytest.importorskip("torch")
+    from qdsl.train import Executor
+
+    Executor(graph_of([helper.make_node("Hardmax", ["images"], ["y"])], ["y"]))
+
+
+def executor_failed(folder: Path) -> None:
+    pytest.importorskip("torch")
+    from qdsl.train import Executor
+
+    node = helper.make_node("Reshape", ["images", "shape"], ["y"])
+    executor = Executor(graph_of([node], ["y"], constants={"shape": np.array([192], np.int64)}))
+    executor.run({"images": np.zeros((2, 3, 8, 8), np.float32)})
+
+
 CALLS: dict[str, Setup] = {
     "rtx-absent": rtx_absent,
     "rtx-capability": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", capability="sm87"),
@@ -1092,4 +1114,7 @@ CALLS: dict[str, Setup] = {
     "weight-not-finite": lambda folder: emit_with(folder, lambda high: None, weight=float("nan")),
     "model-write": save_below_a_file,
     "lock-moved": data_moves,
+    "torch-absent": no_torch,
+    "executor-lacks": executor_lacks,
+    "executor-failed": executor_failed,
 }

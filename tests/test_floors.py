@@ -39,6 +39,7 @@ FLOOR = {
     "qdsl.engines": 4,
     "qdsl.exporting": 4,
     "qdsl.targets": 4,
+    "qdsl.train": 4,
     "qdsl.cascade": 3,
     "qdsl.finished": 3,
     "qdsl.integer": 3,

@@ -25,7 +25,7 @@ _EXTRAS = (
     ("ray", "distributed", "calibration and sweeps on a Ray cluster"),
     ("fast-sugiyama", "graph", "the drawn graph on the page of an audit"),
     ("av", "video", "`data .. from video`"),
-    ("torch", "train", "exporting the models of the examples; no verb needs it"),
+    ("torch", "train", "running models with gradients, exporting those of the examples"),
 )
 
 
