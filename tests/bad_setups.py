@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from bad_sensitivity import CALLS as OF_SENSITIVITY
 from data_cases import bomb, data_spec, graph_of, picture
 from device_tools import written
 from foreign_files import integer_conv, scaled
@@ -1059,6 +1060,7 @@ def executor_failed(folder: Path) -> None:
 
 
 CALLS: dict[str, Setup] = {
+    **OF_SENSITIVITY,
     "rtx-absent": rtx_absent,
     "rtx-capability": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", capability="sm87"),
     "engine-choice": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtz"),

@@ -27,6 +27,7 @@ FLOOR = {
     "qdsl.tune": 10,
     "qdsl.findings": 9,
     "qdsl.measure": 9,
+    "qdsl.sensitivity": 9,
     "qdsl.auditing": 8,
     "qdsl.ranges": 8,
     "qdsl.starter": 8,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from qdsl.calibrate.fingerprint import model_digest
 from qdsl.describe.explain import Explanation
 from qdsl.describe.explain import explain as explain_decisions
 from qdsl.describe.placements import Placements, placements
@@ -54,12 +55,31 @@ def plan(
 
 @collector_paused()
 def explain(
-    path: str | Path, subject: str, *, target: str | None = None, sets: Mapping[str, str] | None = None
+    path: str | Path,
+    subject: str,
+    *,
+    target: str | None = None,
+    sets: Mapping[str, str] | None = None,
+    out: str | Path = "build",
 ) -> tuple[Explanation, ...]:
-    """Why the node or tensor called `subject` is as it is, once per target. Raises QdslError when there is none."""
+    """Why the node or tensor called `subject` is as it is, once per target; with what quantizing it costs, where a
+    build of this model in `out` has measured that. Raises QdslError when there is none."""
     prepared = prepare(read(path, sets))
     decided = foreseen(prepared, decide_all(prepared, target, Diagnostics()))
-    return tuple(explain_decisions(each, subject) for each in decided)
+    found = [explain_decisions(each, subject) for each in decided]
+    folders = [Path(out) / prepared.recipe.name / each.plan.target for each in decided]
+    rows = zip(found, folders, strict=True)
+    return tuple(replace(each, sensitivity=_measured(prepared, each.name, folder)) for each, folder in rows)
+
+
+def _measured(prepared: Prepared, node: str, folder: Path) -> tuple[str, ...]:
+    """What quantizing a node was measured to cost; nothing where it was not, or of another model."""
+    from qdsl.harness.sensitivity import read_sensitivity  # most recipes measure nothing of it
+
+    found = read_sensitivity(folder)
+    if found is None or found.model != model_digest(prepared.model).hex():
+        return ()
+    return found.told(node)
 
 
 def _lock_of(prepared: Prepared, plans: Sequence[Plan]) -> Path | None:

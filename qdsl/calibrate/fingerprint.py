@@ -16,7 +16,7 @@ def fingerprint(model: Model, asked: Sequence[Sequence[Request]], dataset: Datas
     """SHA-256 over the model, the requests of each who asks, the preprocessing, and each sample's name with its file's
     size, time of last change and identity."""
     digest = hashlib.sha256()
-    digest.update(_model_digest(model))
+    digest.update(model_digest(model))
     parts = [part for requests in asked for part in (*sorted(repr(request) for request in requests), _NEXT)]
     parts += [dataset.source, repr(getattr(dataset.reader, "pipelines", None)), *_samples(dataset)]
     for part in parts:
@@ -24,7 +24,8 @@ def fingerprint(model: Model, asked: Sequence[Sequence[Request]], dataset: Datas
     return digest.hexdigest()
 
 
-def _model_digest(model: Model) -> bytes:
+def model_digest(model: Model) -> bytes:
+    """32 bytes that models share of which nothing differs."""
     if model.constant_bytes <= saving.LARGEST_INLINE:
         return hashlib.sha256(to_bytes(model)).digest()
     digest = hashlib.sha256()

@@ -19,6 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="+", metavar="RECIPE SUBJECT | CODE | RULE | WORD")
     add_sets(parser)
     add_target(parser)
+    parser.add_argument("--out", default="build", help="where `compile` put what it measured (default: build)")
     add_json(parser)
 
 
@@ -42,7 +43,7 @@ def _subject(args: argparse.Namespace) -> int:
     from qdsl.cli.output import print_json
 
     recipe, subject = args.words
-    found = qdsl.api.explain(recipe, subject, target=args.target, sets=dict(args.sets))
+    found = qdsl.api.explain(recipe, subject, target=args.target, sets=dict(args.sets), out=args.out)
     if args.json:
         print_json([dataclasses.asdict(explanation) for explanation in found])
         return 0

@@ -36,7 +36,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """`kind` is "node" or "tensor"; `title` its operator and shape; `steps` in the order in which they are read, a
-    winner after what it overrode; `verdict` what will run; `recipe` whose lines are named without their file."""
+    winner after what it overrode; `verdict` what will run; `recipe` whose lines are named without their file;
+    `sensitivity` what quantizing it was measured to cost."""
 
     name: str
     kind: str
@@ -44,6 +45,7 @@ class Explanation:
     steps: tuple[Step, ...]
     verdict: str
     recipe: str
+    sensitivity: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -60,7 +62,8 @@ class Explanation:
             lines.append(
                 f"  {step.what:<12} {plain(value):<{width}}   {_because(step.origin, self.recipe)}{lost}".rstrip()
             )
-        return "\n".join([*lines, f"  {'runs':<12} {plain(self.verdict)}"]) + "\n"
+        told = [f"  {'sensitivity':<12} {plain(each)}" for each in self.sensitivity]
+        return "\n".join([*lines, f"  {'runs':<12} {plain(self.verdict)}", *told]) + "\n"
 
 
 def explain(decisions: Decisions, name: str) -> Explanation:

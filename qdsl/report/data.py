@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,10 +26,12 @@ from qdsl.harness.pictures import LONGEST
 from qdsl.harness.profiles import Profile
 from qdsl.harness.reading import read, refuse_other, require_same
 from qdsl.harness.results import FLOAT, BuildScores, Evaluation, Key
+from qdsl.harness.sensitivity import read_sensitivity
 from qdsl.harness.st_reports import StReport
 from qdsl.spec.decode import decode, json_data
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import from_data, plan_hash
+from qdsl.spec.sensitivity import Sensitivity
 
 _LARGEST_PLAN = 1 << 28
 _STANDING = ("integer_share", "macs", "size")  # known without a measurement
@@ -50,7 +52,7 @@ class Picture:
 class Build:
     """One build's folder: what was measured, the plan of each target (none where there is no plan.json), the pictures
     that are there, what devices measured of its artifacts, the recipe's text ("": not kept), engines that were built of
-    an artifact elsewhere, and what ST's tool said of one."""
+    an artifact elsewhere, what ST's tool said of one, and by target what quantizing one layer costs."""
 
     found: Measurements
     plans: Mapping[str, Plan]
@@ -59,6 +61,7 @@ class Build:
     recipe: str = ""
     engines: tuple[Engine, ...] = ()
     st_reports: tuple[StReport, ...] = ()
+    sensitivities: Mapping[str, Sensitivity] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,9 @@ def load(directory: Path) -> Build:
     found = replace(found, builds=tuple(_decided(found, build) for build in found.builds))
     pictures = {name: _picture(directory, name) for name in found.pictures}
     there = {name: picture for name, picture in pictures.items() if picture is not None}
-    return Build(found, plans_of(directory, found), there, recipe=_recipe(directory))
+    told = {each.target: read_sensitivity(directory / each.target) for each in found.builds}
+    sensitivities = {target: each for target, each in told.items() if each is not None}
+    return Build(found, plans_of(directory, found), there, recipe=_recipe(directory), sensitivities=sensitivities)
 
 
 def _recipe(directory: Path) -> str:
