@@ -13,6 +13,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from qdsl.calibrate.candidates import Candidate, candidates, least_error
 from qdsl.calibrate.channels import Slices, is_top, names_of, slice_name, top_name
 from qdsl.calibrate.extremes import Entry, Means, Records, span
 from qdsl.calibrate.histogram import BINS, Counts, Distribution, count, from_counts
@@ -103,7 +104,11 @@ class Observations(Placed):
             raise self.error("calibration-parts", f"only {len(self.done)} of {self.total} samples have been seen")
         whole = {name: (records.low, records.high) for name, records in self.records.items()}
         counted = {name: Distribution((from_counts(self.counts[name], *whole[name]),)) for name in ways.sources.counted}
-        found = {request.tensor: self._range(request, ways, whole, counted) for request in ways.requests}
+        tried = {r.tensor: self._tried(r, ways, counted) for r in ways.requests if r.method == "auto"}
+        found = {
+            r.tensor: _ends(tried[r.tensor]) if r.tensor in tried else self._range(r, ways, whole, counted)
+            for r in ways.requests
+        }
         kept = (records for name, records in self.records.items() if not is_top(name))
         settled = max((records.settled(_SETTLED) for records in kept), default=0)
         names = sorted(found)
@@ -116,6 +121,8 @@ class Observations(Placed):
             tuple(sorted(self.flat)),
             self._copies(),
             {(r.tensor, r.axis): self._slices(r, whole) for r in ways.sliced if r.axis is not None},
+            tried=tried,
+            chosen={name: least_error(each).method for name, each in tried.items()},
         )
 
     def _copies(self) -> tuple[tuple[int, int], ...]:
@@ -146,6 +153,10 @@ class Observations(Placed):
         if request.method == "minmax":
             return _within(span(ways.extremes.parts[request.tensor], whole), ends)
         return find(request, ways.sources.distribution(request.tensor, counted).within(*ends))
+
+    def _tried(self, request: Request, ways: Ways, counted: Mapping[str, Distribution]) -> tuple[Candidate, ...]:
+        values = ways.sources.distribution(request.tensor, counted)
+        return candidates(request, values.within(*self._bounds(request)))
 
     def _bounds(self, request: Request) -> tuple[float, float]:
         """What the readers of a tensor tell apart."""
@@ -180,6 +191,12 @@ class Observations(Placed):
         except UnfitError as error:
             headline, label = "this is not a part of a calibration", str(error)[:300]
             raise QdslError([Diagnostic("calibration-parts", headline, at, label)]) from None
+
+
+def _ends(tried: Sequence[Candidate]) -> tuple[float, float]:
+    """The range that costs the tensor's own values least."""
+    best = least_error(tried)
+    return best.low, best.high
 
 
 def _within(found: tuple[float, float], ends: tuple[float, float]) -> tuple[float, float]:

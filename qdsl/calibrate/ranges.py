@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from qdsl.calibrate.candidates import Candidate
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.spec.bounds import Count, UnfitError, Via
 from qdsl.spec.decode import decode, json_data
@@ -23,7 +24,7 @@ class Ranges:
     of the samples that show nothing (a picture of one colour, values that are all one), `copies` those that hold the
     values of an earlier one, with its number, and `channels` ranges (low, high) by tensor and axis, one for each slice
     along it; these three are not written to text. Neither are `means`: the mean of each channel (axis 1) of the tensors
-    whose readers get a corrected bias.
+    whose readers get a corrected bias; nor `tried`: what `auto` chooses from, and took in `chosen`, by tensor.
     """
 
     low: Mapping[str, float]
@@ -35,6 +36,8 @@ class Ranges:
     copies: tuple[tuple[int, int], ...] = ()
     channels: Mapping[tuple[str, int], tuple[tuple[float, float], ...]] = field(default_factory=dict)
     means: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    tried: Mapping[str, tuple[Candidate, ...]] = field(default_factory=dict)
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     def merge(self, other: Ranges) -> Ranges:
         """The ranges of both sets of samples together. Settling is not known of a union: it counts all samples."""
@@ -54,9 +57,15 @@ class Ranges:
         head = f'  "samples": {self.samples},\n  "settled_after": {self.settled_after},\n'
         return "{\n" + head + '  "tensors": {' + (f"\n{body}\n  " if lines else "") + "}\n}\n"
 
+    def how(self, name: str) -> str:
+        """How the range of one tensor was found, and what `auto` took: "auto on calib: mse"; "" where not known."""
+        chosen = f": {self.chosen[name]}" if name in self.chosen else ""
+        return self.methods[name] + chosen if name in self.methods else ""
+
     def row(self, name: str) -> str:
         """What JSON says of one tensor."""
-        method = f", {json.dumps(self.methods[name])}" if name in self.methods else ""
+        words = self.how(name)
+        method = f", {json.dumps(words)}" if words else ""
         return f"[{float(self.low[name])!r}, {float(self.high[name])!r}{method}]"
 
     @staticmethod

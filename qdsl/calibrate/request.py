@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 EXTREMES = ("minmax", "mean_minmax")
-COUNTED = ("entropy", "percentile", "mse")
+COUNTED = ("entropy", "percentile", "mse", "auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The range of `tensor` by `method`: minmax, mean_minmax, entropy, mse, or percentile (with `percentile`, its P).
+    """The range of `tensor` by `method`: minmax, mean_minmax, entropy, mse, percentile (with `percentile`, its P), or
+    auto, which gives those of all methods to choose from.
 
     `symmetric`: values will be stored around 0, or the percentile is one of absolute values. `levels` is the number
     of integers that the scheme has; entropy and mse depend on it. `axis`, counted from 0, asks for one range for each

@@ -108,7 +108,8 @@ class TypeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Calibrate:
-    """`calibrate METHOD [P] [symmetric] [on DATA]`: method is minmax, mean_minmax, entropy, percentile or mse.
+    """`calibrate METHOD [P] [symmetric] [on DATA]`: method is minmax, mean_minmax, entropy, percentile,
+    mse or auto.
 
     `calibrate from cache "FILE"`: method is "cache", `cache` the file as written, `cache_path` resolved against the
     recipe that wrote it."""

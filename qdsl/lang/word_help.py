@@ -83,6 +83,7 @@ _KINDS: tuple[_Kind, ...] = (
             "entropy": "the range whose codes keep the distribution best (Kullback-Leibler)",
             "percentile": "cut so that this share of the values lies inside; `symmetric`: of absolute values",
             "mse": "the range with the least squared error",
+            "auto": "for each tensor the one of these with which its readers compute best",
         },
         {"percentile": " 99.99"},
     ),
@@ -171,7 +172,7 @@ KINDS_OF_VALUES: dict[str, str] = {
     "L": "a level from 1 to 5",
     "LS": "a list of levels",
     "TYPE": "a type such as int8, or `8 bit`, then symmetric|affine, per_tensor|per_channel|per_block N, ..",
-    "METHOD": "minmax|mean_minmax|entropy|mse|percentile P [symmetric]",
+    "METHOD": "minmax|mean_minmax|entropy|mse|percentile P [symmetric]|auto",
 }
 
 

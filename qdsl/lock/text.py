@@ -34,7 +34,7 @@ _MOST_LINES = 1 << 20
 _HEADER = f"qdsl-lock {LOCK_VERSION}"
 _HASHED = ("recipe", "model", "capability", "cache")
 _ABOUT = "# What `qdsl compile` depended on, and the ranges it measured. `qdsl compile --update` writes it anew."
-_VALUES = {"data": 4, "samples": 2, "range": 4, "tuned": 5, "assigned": 3, "allocated": 2}
+_VALUES = {"data": 4, "samples": 2, "tuned": 5, "assigned": 3, "allocated": 2}
 _TAKEN = ("left", "taken")
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 
@@ -62,7 +62,8 @@ def _lines(lock: Lock) -> Iterator[str]:
     if lock.ranges:
         yield f"samples {lock.samples} {lock.settled}"
     for found in sorted(lock.ranges, key=attrgetter("key")):
-        yield f"range {quoted(found.tensor)} {number(found.low)} {number(found.high)} {quoted(found.method)}"
+        chosen = f" {quoted(found.chosen)}" if found.chosen else ""
+        yield f"range {quoted(found.tensor)} {number(found.low)} {number(found.high)} {quoted(found.method)}{chosen}"
     for mean in sorted(lock.means):
         yield f"mean {quoted(mean.tensor)} {quoted(mean.data)} {' '.join(map(number, mean.means))}"
     for outcome in sorted(lock.allocated):
@@ -150,6 +151,9 @@ class _Reader:
         if kind == "mean":
             self._mean(values)
             return
+        if kind == "range":
+            self._range(values)
+            return
         wanted = {**_VALUES, **dict.fromkeys(self.named, 2)}.get(kind)
         if wanted is None:
             raise WordError(f"`{kind[:40]}` begins no line of a lock of this version")
@@ -163,8 +167,6 @@ class _Reader:
             self.data[file.data, file.name] = file
         elif kind == "samples":
             self.counts = (count(values[0]), count(values[1]))
-        elif kind == "tuned":
-            self._tuned(values)
         elif kind == "assigned":
             given = LockedAssignment(*map(unquoted, values))
             self.assigned[given.target, given.node] = given
@@ -172,7 +174,7 @@ class _Reader:
             outcome = LockedOutcome(*map(unquoted, values))
             self.allocated[outcome.target] = outcome
         else:
-            self._range(values)
+            self._tuned(values)
 
     def _mean(self, values: list[str]) -> None:
         if len(values) < 3:
@@ -188,10 +190,12 @@ class _Reader:
         self.tuned[target, alternative, node] = LockedChoice(target, alternative, node, taken, evidence)
 
     def _range(self, values: list[str]) -> None:
+        if len(values) not in (4, 5):
+            raise WordError(f"expected 4 or 5 values after `range`, found {len(values)}")
         low, high = read_number(values[1]), read_number(values[2])
         if low > high:
             raise WordError("the range ends before it begins")
-        found = LockedRange(unquoted(values[0]), low, high, unquoted(values[3]))
+        found = LockedRange(unquoted(values[0]), low, high, *map(unquoted, values[3:]))
         self.ranges[found.key] = found
 
     def lock(self) -> Lock:

@@ -20,12 +20,13 @@ class DataFile:
 @dataclass(frozen=True, slots=True, order=True)
 class LockedRange:
     """The range of one tensor in its real values, and the method that found it ("minmax on calib"). A tensor that the
-    targets of a recipe want by several methods has one for each."""
+    targets of a recipe want by several methods has one for each. `chosen` is what `auto` took ("mse"), else empty."""
 
     tensor: str
     low: float
     high: float
     method: str
+    chosen: str = ""
 
     @property
     def key(self) -> tuple[str, str]:

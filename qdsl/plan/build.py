@@ -56,7 +56,9 @@ from qdsl.provenance.making import foreseen_bytes
 from qdsl.select.selection import Selection
 from qdsl.spec.plan import (
     AS_IT_IS,
+    AUTO,
     PLAN_VERSION,
+    TRIED,
     Choice,
     Count,
     Flag,
@@ -376,6 +378,7 @@ def _open(recipe: Recipe, draft: Draft) -> tuple[str, ...]:
     for plan in draft.tensors.values():
         if plan.observe and plan.calibration.measured:
             how = f"{plan.calibration.words} on {plan.calibration.data}"
+            how += f" (one of {_tried()} for each)" if plan.calibration.method == AUTO else ""
             observed[how] = observed.get(how, 0) + 1
     found = [f"ranges of {count} tensor{'s' * (count > 1)}: {how}" for how, count in sorted(observed.items())]
     if recipe.allocate is not None and not assigned_rules(recipe):
@@ -383,3 +386,8 @@ def _open(recipe: Recipe, draft: Draft) -> tuple[str, ...]:
         bounds = ", ".join(map(limit_text, recipe.allocate.limits))
         found.append(f"widths of {recipe.allocate.what}: from {choices}" + (f" under {bounds}" if bounds else ""))
     return tuple(found)
+
+
+def _tried() -> str:
+    """The methods that `auto` tries, in words."""
+    return ", ".join(method if share is None else f"{method} {share:g}" for method, share in TRIED)

@@ -38,7 +38,7 @@ class TargetRanges:
             return alone
         every = self.by_target.values()
         names = sorted({name for found in every for name in found.low})
-        methods = {name: dict.fromkeys(f.methods[name] for f in every if name in f.methods) for name in names}
+        methods = {name: dict.fromkeys(f.how(name) for f in every if name in f.methods) for name in names}
         return Ranges(
             {name: min(found.low[name] for found in every if name in found.low) for name in names},
             {name: max(found.high[name] for found in every if name in found.high) for name in names},

@@ -206,7 +206,10 @@ def _joined(found: Sequence[Ranges]) -> Ranges:
     high = {name: value for ranges in found for name, value in ranges.high.items()}
     samples = sum(ranges.samples for ranges in found)
     settled = max((ranges.settled_after for ranges in found), default=0)
-    return Ranges(dict(sorted(low.items())), dict(sorted(high.items())), samples, settled)
+    tried = {name: each for ranges in found for name, each in ranges.tried.items()}
+    chosen = {name: each for ranges in found for name, each in ranges.chosen.items()}
+    ends = dict(sorted(low.items())), dict(sorted(high.items()))
+    return Ranges(*ends, samples, settled, tried=tried, chosen=chosen)
 
 
 def named(ranges: Ranges, plan: Plan) -> Ranges:

@@ -14,10 +14,10 @@ from qdsl.lock import Chosen, Lock, LockedMeans, LockedRange
 from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.calibrating import requests
 from qdsl.ranges.correcting import wanted, wanted_of
-from qdsl.spec.plan import Cut, Plan, TensorPlan
+from qdsl.spec.plan import AUTO, Cut, Plan, TensorPlan
 
 Methods = Mapping[str, str]  # by tensor
-_WEIGHING = ("entropy", "percentile", "mse")
+_WEIGHING = ("entropy", "percentile", "mse", "auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ def recalled(lock: Lock, plans: Sequence[Plan]) -> TargetRanges:
         rows = [known[pair] for pair in _methods(plans, lock)[plan.target].items()]
         low, high = {row.tensor: row.low for row in rows}, {row.tensor: row.high for row in rows}
         own = {tensor: means[tensor, data] for tensor, data in wanted(plan).items()}
-        found[plan.target] = Ranges(low, high, lock.samples, lock.settled, means=own)
+        chosen = {row.tensor: row.chosen for row in rows if row.chosen}
+        found[plan.target] = Ranges(low, high, lock.samples, lock.settled, means=own, chosen=chosen)
     return TargetRanges(found, lock.samples, lock.settled)
 
 
@@ -78,7 +79,7 @@ def of_target(lock: Lock, plan: Plan, plans: Sequence[Plan]) -> Lock:
 
 def _rows(plan: Plan, plans: Sequence[Plan], ranges: Ranges) -> Iterator[LockedRange]:
     for tensor, method in _methods(plans)[plan.target].items():
-        yield LockedRange(tensor, ranges.low[tensor], ranges.high[tensor], method)
+        yield LockedRange(tensor, ranges.low[tensor], ranges.high[tensor], method, ranges.chosen.get(tensor, ""))
 
 
 def _methods(plans: Sequence[Plan], lock: Lock | None = None) -> dict[str, Methods]:
@@ -104,15 +105,17 @@ def _told(plan: Plan) -> dict[str, _Told]:
     cuts = {cut.tensor: cut for cut in plan.cuts}
     asked = {request.tensor: request for found in requests(plan).values() for request in found}
     observed = (tensor for tensor in plan.tensors if tensor.tensor in asked)
-    told = {each.tensor: _of(each, cuts.get(each.tensor), asked[each.tensor]) for each in observed}
+    told = {each.tensor: _of(plan, each, cuts.get(each.tensor), asked[each.tensor]) for each in observed}
     return dict(sorted(told.items()))
 
 
-def _of(tensor: TensorPlan, cut: Cut | None, asked: Request) -> _Told:
+def _of(plan: Plan, tensor: TensorPlan, cut: Cut | None, asked: Request) -> _Told:
+    """`auto` tries ranges on what reads the tensor rounded, which is another in each plan."""
     how = tensor.calibration
     share = "" if how.percentile is None else f" {how.percentile!r}"
     start = f"{how.method}{share}{' symmetric' if how.symmetric else ''} on {how.data}"
     scheme, rest = f" for {tensor.scheme}", _cut_words(cut, how.method)
+    scheme += f" of {plan.target}" if how.method == AUTO else ""
     words = f"{start}{scheme if how.method in _WEIGHING else ''}{rest}"
     return _Told(words, f"{start}{scheme}{rest}", (asked.low, asked.high, asked.rows))
 

@@ -17,6 +17,17 @@ PLAN_VERSION = 8
 AS_IT_IS = "none"
 # The methods that give a range without looking at data: by hand, and from a calibration cache.
 FIXED, CACHED = "fixed", "cache"
+# The method that tries others, and those, each with the P of a percentile: of those that do as well the first is taken,
+# so that the widest range comes first.
+AUTO = "auto"
+TRIED: tuple[tuple[str, float | None], ...] = (
+    ("minmax", None),
+    ("percentile", 99.999),
+    ("percentile", 99.99),
+    ("mse", None),
+    ("entropy", None),
+    ("percentile", 99.9),
+)
 # Kernels that read integer weights and multiply floats.
 WIDENING = frozenset({"MatMulNBits", "WeightOnlyGemm"})
 # How the name of a kernel ends that multiplies float8.
@@ -56,8 +67,8 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How a tensor's range is found. method: minmax, mean_minmax, entropy, percentile, mse, fixed or cache (then low
-    and high hold; `cache` names the file) or dynamic (at run time)."""
+    """How a tensor's range is found. method: minmax, mean_minmax, entropy, percentile, mse, auto, fixed or cache
+    (then low and high hold; `cache` names the file) or dynamic (at run time)."""
 
     method: str
     data: str | None = None

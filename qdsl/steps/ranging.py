@@ -11,6 +11,7 @@ from qdsl.measure.events import Event
 from qdsl.plan.cached import shown as cache_words
 from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.calibrating import measure, named
+from qdsl.ranges.choosing import choose_ranges
 from qdsl.ranges.correcting import means_for, measure_means
 from qdsl.ranges.cut_ranges import cut_note, cut_ranges
 from qdsl.spec.words import count
@@ -127,6 +128,7 @@ def _from_data(job: Job) -> TargetRanges:
         batch=effort.batch,
         by=job.calibrator,
     )
+    ranges = choose_ranges(job.prepared, job.plans, job.datasets, ranges, heard)
     means, plans = measure_means(job.prepared, job.plans, job.datasets, heard), {p.target: p for p in job.plans}
     job.pinned.require_unmoved()
     return ranges.mapped(lambda target, found: replace(found, means=means_for(plans[target], means)))

@@ -180,7 +180,7 @@ _NAMES: dict[str, CodeDoc] = {
     ),
     "unknown-method": CodeDoc(
         "`calibrate` with an unknown method",
-        "Methods are minmax, mean_minmax, entropy, percentile and mse.",
+        "Methods are minmax, mean_minmax, entropy, percentile, mse and auto, which tries the others.",
         "quantize static { calibrate min_max }\n",
     ),
     "unknown-target": CodeDoc(
