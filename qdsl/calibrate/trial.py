@@ -21,7 +21,7 @@ from qdsl.data import Dataset, Sample
 from qdsl.graph import Model
 from qdsl.graph.sessions import Session
 from qdsl.graph.view import GraphView
-from qdsl.quant.linear import QParams
+from qdsl.spec import DType
 from qdsl.spec.threads import in_order, processors
 
 _MICROSOFT = "com.microsoft"  # its Q and DQ know 16 bits at any opset
@@ -39,12 +39,21 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """A scale and a zero point to try, for integers of `dtype`, one of STORED."""
+
+    scale: np.float32
+    zero_point: int
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """Tensors that have one scale, each with the places that read it rounded, and the scales to try. `limits` are the
     smallest and largest integer in use."""
 
     readers: Mapping[str, tuple[Place, ...]]
-    options: tuple[QParams, ...]
+    options: tuple[Option, ...]
     limits: tuple[int, int]
 
 
@@ -188,13 +197,13 @@ class _Writer:
             self._after.setdefault(at, []).append(copy)
         return renamed
 
-    def _rounded(self, tensor: str, option: QParams, limits: tuple[int, int], at: int) -> str:
-        scale, zero = float(option.scale), int(option.zero_point)
+    def _rounded(self, tensor: str, option: Option, limits: tuple[int, int], at: int) -> str:
+        scale, zero = float(option.scale), option.zero_point
         source = tensor
         if limits != option.dtype.ends:
             ends = [self._constant(np.float32((end - zero) * scale)) for end in limits]
             source = self._add(at, "Max", self._add(at, "Min", tensor, ends[1]), ends[0])
-        held = (self._constant(np.float32(scale)), self._constant(np.asarray(option.zero_point)))
+        held = (self._constant(option.scale), self._constant(np.asarray(zero, option.dtype.name)))
         codes = self._add(at, "QuantizeLinear", source, *held, domain=_MICROSOFT)
         return self._add(at, "DequantizeLinear", codes, *held, domain=_MICROSOFT)
 
