@@ -35,19 +35,21 @@ def sliced(call: Call) -> Tensor:
 
 
 def _slice(x: Tensor, axis: int, start: int, end: int, step: int) -> Tensor:
-    taken = range(*slice(start, _bound(end, x.shape[axis], step), step).indices(x.shape[axis]))
+    taken = _taken(x.shape[axis], start, end, step)
+    if step == 1:
+        return x.narrow(axis, taken.start, len(taken))
     if step > 0:
-        return (
-            x.narrow(axis, min(taken.start, x.shape[axis]), max(taken.stop - taken.start, 0))
-            if step == 1
-            else (x[(*[slice(None)] * axis, slice(taken.start, taken.stop, step))])
-        )
+        return x[(*[slice(None)] * axis, slice(taken.start, taken.stop, step))]
     return x.index_select(axis, torch.tensor(list(taken), dtype=torch.int64, device=x.device))
 
 
-def _bound(end: int, length: int, step: int) -> int | None:
-    """An end before the first element, which a negative step runs to, is none to Python."""
-    return None if step < 0 and end < -length else end
+def _taken(length: int, start: int, end: int, step: int) -> range:
+    """Negative bounds count from the end; what is still outside is brought inside (Slice-13), which is not what Python
+    does with a start before the first element and a negative step."""
+    start, end = (bound + length if bound < 0 else bound for bound in (start, end))
+    low, high = (0, length) if step > 0 else (-1, length - 1)
+    start = min(max(start, 0), max(high, 0))
+    return range(start, min(max(end, low), high), step) if length else range(0)
 
 
 def gather(call: Call) -> Tensor:
@@ -56,7 +58,7 @@ def gather(call: Call) -> Tensor:
     axis %= x.dim()
     flat = indices.reshape(-1).to(torch.int64)
     taken = x.index_select(axis, torch.where(flat < 0, flat + x.shape[axis], flat))
-    return taken.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return taken.reshape([*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]])
 
 
 def gather_elements(call: Call) -> Tensor:

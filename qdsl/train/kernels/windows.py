@@ -42,7 +42,7 @@ def windows_of(call: Call, spatial: Sequence[int], size: Sequence[int]) -> Windo
     dilation = call.wholes("dilations") or [1] * axes
     extents = [(one - 1) * step + 1 for one, step in zip(size, dilation, strict=True)]
     begin, end = _padding(call, spatial, extents, stride)
-    up = bool(call.whole("ceil_mode", 0)) and call.text("auto_pad", "NOTSET") == "NOTSET"
+    up = bool(call.whole("ceil_mode", 0))
     count = tuple(
         _count(length, extent, step, before, behind, up=up)
         for length, extent, step, before, behind in zip(spatial, extents, stride, begin, end, strict=True)
