@@ -17,7 +17,7 @@ from qdsl.graph import Model
 from qdsl.train.call import Call, Results
 from qdsl.train.lacks import raise_lacks
 from qdsl.train.operation import Operation
-from qdsl.train.pairs import DEQUANTIZE, QUANTIZE, carries
+from qdsl.train.pairs import DEQUANTIZE, QUANTIZE, TAKES_CARRIED, carries
 from qdsl.train.program import Step, program_of, schedule
 from qdsl.train.table import OPERATORS
 from qdsl.train.types import as_tensor, torch_type
@@ -160,7 +160,7 @@ class Executor:
         """Integers as the operation takes them: as floats where it only moves them, in their own type elsewhere."""
         carried = self._program.pairs.carried
         kinds = [carried.get(name) for name in operation.inputs]
-        if not any(kinds):
+        if not any(kinds) or operation.kind in TAKES_CARRIED:
             return inputs
         ports, _ = carries(operation)
         moved = next(

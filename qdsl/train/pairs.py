@@ -13,6 +13,9 @@ from qdsl.train.table import CONTRIB
 QUANTIZE = ("QuantizeLinear", f"{CONTRIB}:QuantizeLinear")
 DEQUANTIZE = ("DequantizeLinear", f"{CONTRIB}:DequantizeLinear")
 _DYNAMIC = "DynamicQuantizeLinear"
+_SUMS = ("MatMulInteger", "ConvInteger")
+# What takes integers as they are carried, although it does more than move them.
+TAKES_CARRIED = (*DEQUANTIZE, *_SUMS, "Cast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,12 @@ def _of_one(scale: object) -> bool:
 def _carry(operation: Operation, carried: dict[str, str], group_of: dict[str, _Group]) -> None:
     ports, first = carries(operation)
     read = [name for port, name in enumerate(operation.inputs) if port in ports and name in carried]
+    for name in operation.inputs:
+        if name in carried and name not in read:  # what is computed of the integers themselves has their unit
+            group_of[name].plain = False
+    if operation.op in _SUMS and any(name in carried for name in operation.inputs):
+        group = _Group(plain=False)
+        carried[operation.outputs[0]], group_of[operation.outputs[0]] = "int32", group
     if not read:
         return
     group = group_of[read[0]]

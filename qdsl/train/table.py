@@ -96,6 +96,8 @@ OPERATORS: dict[str, Operator] = {
     "MaxPool": _row("pools:max_pool", f"{_WINDOW} ceil_mode storage_order"),
     "AveragePool": _row("pools:average_pool", f"{_WINDOW} ceil_mode count_include_pad"),
     "Gemm": _row("products:gemm", "alpha beta transA transB"),
+    "MatMulInteger": _row("products:matmul_integer"),
+    "ConvInteger": _row("products:conv_integer", f"{_WINDOW} group"),
     "Einsum": _row("products:einsum", "equation"),
     **{
         f"Reduce{word}": _row(f"reductions:reduce_{name}", _REDUCED, host=(1,))

@@ -127,11 +127,12 @@ def _spread(call: Call, values: Tensor, x: Tensor) -> Tensor:
 
 
 def dynamic_quantize_linear(call: Call) -> Results:
-    """uint8 over the range that the tensor has, 0 included (DynamicQuantizeLinear-11); no gradient by the scale."""
+    """uint8 over the range that the tensor has, 0 included (DynamicQuantizeLinear-11); no gradient by the scale, and by
+    every value 1: what the rounded zero point cuts off at the ends is half a step at most."""
     x = call.tensor()
     low, high = x.detach().amin().clamp(max=0.0), x.detach().amax().clamp(min=0.0)
     scale = (high - low) / 255.0
     scale = torch.where(scale == 0, torch.ones_like(scale), scale)
     zero = (-low / scale).round().clamp(0, 255)
-    made: Tensor = _Quantize.apply(x, scale, zero, 0, 255, False)  # type: ignore[no-untyped-call]
-    return made, scale, zero.to(torch.uint8)
+    made: Tensor = _Quantize.apply(x, scale, zero, -1, 256, False)  # type: ignore[no-untyped-call]
+    return made + (made.clamp(0, 255) - made).detach(), scale, zero.to(torch.uint8)

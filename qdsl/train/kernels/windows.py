@@ -91,7 +91,11 @@ def covered(x: Tensor, windows: Windows, value: float) -> Tensor:
 
 def conv(call: Call) -> Tensor:
     """Conv of one to three spatial axes."""
-    x, weight, bias = call.tensor(0), call.tensor(1), call.optional(2)
+    return convolved(call, call.tensor(0), call.tensor(1), call.optional(2))
+
+
+def convolved(call: Call, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A convolution as the attributes of a call say."""
     windows = windows_of(call, x.shape[2:], weight.shape[2:])
     group, padding = call.whole("group", 1), list(windows.begin)
     if not windows.symmetric:
