@@ -85,7 +85,8 @@ def test_what_is_written_is_the_weight_in_steps_of_its_blocks(tmp_path: Path) ->
             codes.shape[1],
         )
         back[name] = codes * np.repeat(scale, 32, axis=0)
-        assert np.all(np.abs(back[name] - float_weight) <= np.repeat(scale, 32, axis=0) * 0.5 + 1e-6)
+        near = np.abs(back[name] - float_weight) <= np.repeat(scale, 32, axis=0) * 0.5 + 1e-6
+        assert np.all(near | (codes == 7) | (codes == -8))  # what lies past the ends is cut off
     (node,) = [node for node in made.graph.node if node.name == "w0_DequantizeLinear"]
     assert {a.name: a.i for a in node.attribute} == {"axis": 0, "block_size": 32}
     x = np.random.default_rng(3).standard_normal((1, 8, 128)).astype(np.float32)

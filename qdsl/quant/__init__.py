@@ -6,6 +6,7 @@ Everything follows the ONNX operators QuantizeLinear and DequantizeLinear with f
 """
 
 from qdsl.quant.bias import BIAS_LIMIT, quantize_bias, raise_scale_for_bias
+from qdsl.quant.least_error import few_levels, least_error_scale
 from qdsl.quant.linear import QParams, dequantize, quantize, storage_type
 from qdsl.quant.scales import (
     LARGEST_FLOAT16,
@@ -26,7 +27,9 @@ __all__ = [
     "QParams",
     "QuantizedWeight",
     "dequantize",
+    "few_levels",
     "float16_scales",
+    "least_error_scale",
     "limits",
     "mean_shift",
     "quantize",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.quant.guard import exact, guard_symmetric, guard_unsigned, guarded_limits
+from qdsl.quant.least_error import few_levels, least_error_scale
 from qdsl.quant.linear import FloatArray, IntArray, QParams, quantize
 from qdsl.quant.scales import spread
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
@@ -26,7 +27,8 @@ class QuantizedWeight:
 def weight_parameters(
     weight: NDArray[Any], scheme: Scheme, axis: int | None, name: str = "", guard: Guard = UNGUARDED
 ) -> QParams:
-    """Scale and zero point of `weight` from its own minimum and maximum.
+    """Scale and zero point of `weight` from its own minimum and maximum; under 8 bits with the least squared error, see
+    `qdsl.quant.least_error`.
 
     `axis`: the channel axis (per channel) or the axis that is cut into blocks (per block); None per tensor.
     A channel of zeros takes the largest scale of the others, so that a bias stored with it stays as fine as theirs.
@@ -55,24 +57,30 @@ def weight_parameters(
 
 def _plain_parameters(weight: NDArray[Any], scheme: Scheme, axis: int | None, guard: Guard) -> QParams:
     ends = guarded_limits(scheme, guard)
+    low, high, place, block = _ends(weight, scheme, axis)
+    params = QParams(*spread(low, high, scheme, ends), scheme.dtype, place, block)
+    if few_levels(scheme) and weight.size:
+        params = least_error_scale(weight, params, scheme, ends)
+    empty = (low == 0) & (high == 0)
+    if place is None or not empty.any() or empty.all():
+        return params
+    filled = np.where(empty, params.scale[~empty].max(), params.scale)
+    return QParams(filled, params.zero_point, params.dtype, place, block)
+
+
+def _ends(
+    weight: NDArray[Any], scheme: Scheme, axis: int | None
+) -> tuple[FloatArray, FloatArray, int | None, int | None]:
+    """Minimum and maximum per scale, the axis along which scales follow each other, and the size of a block."""
     if scheme.granularity is Granularity.PER_TENSOR or axis is None:
-        scale, zero = spread(np.min(weight, initial=0.0), np.max(weight, initial=0.0), scheme, ends)
-        return QParams(scale, zero, scheme.dtype)
+        return np.asarray(weight.min(initial=0.0)), np.asarray(weight.max(initial=0.0)), None, None
     axis %= weight.ndim
     if scheme.granularity is Granularity.PER_BLOCK:
         if not scheme.block:
             raise ValueError(f"`{scheme}` does not say how many elements a block has")
-        low, high = _block_ends(weight, axis, scheme.block)
-        block = scheme.block
-    else:
-        others = tuple(i for i in range(weight.ndim) if i != axis)
-        low, high = weight.min(axis=others, initial=0.0), weight.max(axis=others, initial=0.0)
-        block = None
-    scale, zero = spread(low, high, scheme, ends)
-    empty = (low == 0) & (high == 0)
-    if empty.any() and not empty.all():
-        scale = np.where(empty, scale[~empty].max(), scale)
-    return QParams(scale, zero, scheme.dtype, axis, block)
+        return *_block_ends(weight, axis, scheme.block), axis, scheme.block
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    return weight.min(axis=others, initial=0.0), weight.max(axis=others, initial=0.0), axis, None
 
 
 def quantize_weight(weight: NDArray[Any], scheme: Scheme, params: QParams, guard: Guard = UNGUARDED) -> QuantizedWeight:

@@ -1,0 +1,124 @@
+"""Scales of few levels: no other range comes back nearer, and 8 bits are as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from qdsl.quant import (
+    QParams,
+    dequantize,
+    few_levels,
+    least_error_scale,
+    limits,
+    quantize_weight,
+    spread,
+    weight_parameters,
+)
+from qdsl.spec import DTYPES, Granularity, Scheme
+
+PER_TENSOR, PER_CHANNEL, PER_BLOCK = Granularity
+LOW = ["int4", "uint4", "int2", "uint2"]
+weights = hnp.arrays(
+    np.float32, st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 3)), elements=st.floats(-4, 4, width=32)
+)
+
+
+def scheme(name: str, where: Granularity = PER_CHANNEL, **more: Any) -> Scheme:
+    block = 3 if where is PER_BLOCK else None
+    return Scheme(DTYPES[name], name.startswith("int"), where, block, **more)
+
+
+def error(weight: NDArray[Any], of: Scheme, params: QParams) -> NDArray[np.float64]:
+    """Squared error of each value."""
+    back = dequantize(quantize_weight(weight, of, params).values, params)
+    return np.square(weight.astype(np.float64) - back)
+
+
+def normal(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@given(weights, st.sampled_from(LOW), st.sampled_from(Granularity))
+def test_what_holds_every_value_is_never_nearer(weight: NDArray[Any], name: str, where: Granularity) -> None:
+    of = scheme(name, where)
+    axis = None if where is PER_TENSOR else 1
+    found = weight_parameters(weight, of, axis)
+    if where is PER_TENSOR:
+        plain = QParams(*spread(weight.min(), weight.max(), of), of.dtype)
+        worst = error(weight, of, found).sum() - error(weight, of, plain).sum()
+    else:
+        length = 3 if where is PER_BLOCK else 1
+        starts = range(0, weight.shape[1], length)
+        low = np.concatenate([weight[:, at : at + length].min(1, keepdims=True) for at in starts], 1)
+        high = np.concatenate([weight[:, at : at + length].max(1, keepdims=True) for at in starts], 1)
+        if where is PER_CHANNEL:
+            low, high = weight.min(axis=(0, 2)), weight.max(axis=(0, 2))
+        plain = QParams(*spread(low, high, of), of.dtype, 1, 3 if where is PER_BLOCK else None)
+        worst = (error(weight, of, found) - error(weight, of, plain)).sum()
+    assert worst <= 1e-4 * (1 + float(np.abs(weight).max()) ** 2)
+
+
+@pytest.mark.parametrize("name", LOW)
+@pytest.mark.parametrize("seed", range(3))
+def test_no_range_of_a_fine_grid_is_much_nearer(name: str, seed: int) -> None:
+    weight, of = normal(1, 400, seed=seed), scheme(name, PER_TENSOR)
+    found = error(weight, of, weight_parameters(weight, of, None)).sum()
+    low, high = float(weight.min()), float(weight.max())
+    grid = np.linspace(0.1, 1.6, 400)
+    best = min(error(weight, of, QParams(*spread(low * f, high * f, of), of.dtype)).sum() for f in grid)
+    assert found <= 1.06 * best
+
+
+def test_two_bits_come_several_decibels_nearer_and_four_over_one() -> None:
+    weight = normal(16, 300)
+    for name, least in (("int2", 2.0), ("int4", 1.0)):
+        of = scheme(name)
+        low, high = weight.min(axis=1), weight.max(axis=1)
+        plain = error(weight, of, QParams(*spread(low, high, of), of.dtype, 0)).sum()
+        found = error(weight, of, weight_parameters(weight, of, 0)).sum()
+        assert 10 * np.log10(plain / found) > least
+
+
+def test_a_lone_value_is_exact_in_a_signed_type() -> None:
+    """Half of the width in steps of 15 would make 7.5 of it."""
+    weight = np.array([[0.7], [-0.3]], np.float32)
+    of = scheme("int4", PER_BLOCK)
+    assert error(weight, of, weight_parameters(weight, of, 1)).max() < 1e-10
+
+
+@pytest.mark.parametrize("name", LOW)
+def test_scales_are_the_same_however_values_are_looked_at(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight, of = normal(6, 50, 3), scheme(name)
+    whole = weight_parameters(weight, of, 0)
+    monkeypatch.setattr("qdsl.quant.least_error._TOGETHER", 64)
+    parts = weight_parameters(weight, of, 0)
+    assert whole.scale.tobytes() == parts.scale.tobytes()
+    assert whole.zero_point.tobytes() == parts.zero_point.tobytes()
+
+
+def test_eight_bits_hold_every_value() -> None:
+    weight = normal(4, 100)
+    of = scheme("int8")
+    assert not few_levels(of) and few_levels(scheme("int8", emulated_bits=6))
+    assert not few_levels(scheme("float8"))
+    expected, _ = spread(weight.min(axis=1), weight.max(axis=1), of)
+    np.testing.assert_array_equal(weight_parameters(weight, of, 0).scale, expected)
+
+
+def test_integers_keep_to_given_ends_and_zeros_to_their_scale() -> None:
+    weight = normal(3, 40)
+    weight[1] = 0
+    of = scheme("int4")
+    params = weight_parameters(weight, of, 0)
+    assert params.scale[1] == params.scale[[0, 2]].max()
+    plain = QParams(*spread(weight.min(axis=1), weight.max(axis=1), of, (-7, 7)), of.dtype, 0)
+    narrow = least_error_scale(weight, plain, of, (-7, 7))
+    assert narrow.scale[1] == plain.scale[1] and (narrow.scale[[0, 2]] != plain.scale[[0, 2]]).any()
+    assert limits(of) == (-8, 7)
