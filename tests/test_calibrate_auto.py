@@ -19,7 +19,7 @@ from qdsl.calibrate.candidates import candidates, least_error
 from qdsl.calibrate.cones import cone
 from qdsl.calibrate.histogram import BINS, Distribution, count, from_counts
 from qdsl.calibrate.request import Request
-from qdsl.calibrate.trial import Trial, try_out
+from qdsl.calibrate.trial import Option, Trial, try_out
 from qdsl.data import ModelInput
 from qdsl.data import open as open_data
 from qdsl.graph import Model
@@ -60,8 +60,8 @@ def net(folder: Path, w2: Array, x: Array, opset: int = 17) -> tuple[Model, Any]
     )
 
 
-def option(scale: float, zero: int, kind: str = "uint8") -> QParams:
-    return QParams(np.asarray(scale, np.float32), np.asarray(zero, kind), DTYPES[kind])
+def option(scale: float, zero: int, kind: str = "uint8") -> Option:
+    return Option(np.float32(scale), zero, DTYPES[kind])
 
 
 def ranges(folder: Path) -> dict[str, Any]:
@@ -119,13 +119,14 @@ def test_a_trial_finds_the_error_that_numpy_finds(
     trial = Trial({"b": (("second", 0),)}, options, ends)
     (found,) = try_out(model, [trial], {"b", "d"}, range(3), dataset, lambda done, total: None)
 
+    def stored(option: Option) -> Array:
+        params = QParams(np.asarray(option.scale), np.asarray(option.zero_point, kind), option.dtype)
+        return dequantize(quantize(x, params), params)
+
     def gate(b: Array) -> Array:
         return np.asarray(1 / (1 + np.exp(-(b.astype(np.float64) @ w2))))
 
-    expected = [
-        np.square(gate(dequantize(quantize(x, each), each)) - gate(x)).sum() / np.square(gate(x)).sum()
-        for each in options
-    ]
+    expected = [np.square(gate(stored(each)) - gate(x)).sum() / np.square(gate(x)).sum() for each in options]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-12)
 
 

@@ -25,12 +25,7 @@ from qdsl.spec import DType
 from qdsl.spec.threads import in_order, processors
 
 _MICROSOFT = "com.microsoft"  # its Q and DQ know 16 bits at any opset
-STORED = {
-    "uint8": TensorProto.UINT8,
-    "int8": TensorProto.INT8,
-    "uint16": TensorProto.UINT16,
-    "int16": TensorProto.INT16,
-}
+STORED = ("uint8", "int8", "uint16", "int16")
 # Copies of weights that one graph may read; more of them are tried one part after the other.
 _MOST_COPIED = 256 << 20
 _MOST_WORKERS = 4

@@ -14,10 +14,9 @@ import numpy as np
 
 from qdsl.calibrate import Ranges
 from qdsl.calibrate.candidates import Candidate
-from qdsl.calibrate.trial import STORED, Trial, try_out
+from qdsl.calibrate.trial import STORED, Option, Trial, try_out
 from qdsl.data import Dataset
 from qdsl.passes.qdq_parameters import activation_parameters
-from qdsl.quant.linear import QParams
 from qdsl.quant.scales import limits
 from qdsl.ranges.by_target import TargetRanges
 from qdsl.spec.plan import Plan, TensorPlan
@@ -40,7 +39,7 @@ class _Group:
     asked: tuple[str, ...]
     data: str
     methods: tuple[str, ...]
-    options: tuple[QParams, ...]
+    options: tuple[Option, ...]
 
 
 def choose_ranges(
@@ -110,12 +109,13 @@ def _group(prepared: Prepared, group: Sequence[TensorPlan], asked: Sequence[Tens
     for method in (each.method for each in ranges.tried[names[0]]):
         picked = _with(ranges, names, method)
         (params,) = activation_parameters(group, picked, prepared.view, prepared.model).values()
-        options.append((float(params.scale), method, params))
+        option = Option(np.float32(params.scale), int(params.zero_point), params.dtype)
+        options.append((float(option.scale), method, option))
     options.sort(key=lambda option: -option[0])
     kept = [options[0]]
-    for option in options[1:]:
-        if option[0] < kept[-1][0] * (1 - _SAME):
-            kept.append(option)
+    for following in options[1:]:
+        if following[0] < kept[-1][0] * (1 - _SAME):
+            kept.append(following)
     return _Group(tuple(group), names, data, tuple(m for _, m, _ in kept), tuple(p for _, _, p in kept))
 
 
