@@ -29,6 +29,7 @@ from qdsl.diag import Diagnostics, QdslError
 from qdsl.graph import Model, from_proto, to_proto
 from qdsl.graph.sessions import LOADING, Session
 from qdsl.passes.insert_qdq import InsertQDQ
+from qdsl.quant import dequantize, quantize_weight, weight_parameters
 from qdsl.report.data import load
 from qdsl.report.page import page
 from qdsl.sensitivity import measuring
@@ -150,15 +151,13 @@ def test_narrow_weights_of_any_opset_cost_what_they_cost(small: Case) -> None:
         assert losses == sorted(losses) and losses[0] > 0
         (plan,) = unit.choices[1].weights
         weight = small.model.values(plan.tensor)
-        flat = weight.reshape(len(weight), -1)
-        scale = (np.abs(flat).max(axis=1) / 7.5).astype(np.float32)
-        steps = np.clip(np.rint(flat / scale[:, None]), -8, 7) * scale[:, None]
+        params = weight_parameters(weight, plan.scheme, plan.axis, guard=plan.guard)
+        assert params.dtype.name == "int4"
+        steps = dequantize(quantize_weight(weight, plan.scheme, params, plan.guard).values, params)
         proto = to_proto(small.model)
         for constant in proto.graph.initializer:
             if constant.name == plan.tensor:
-                constant.CopyFrom(
-                    onnx.numpy_helper.from_array(steps.reshape(weight.shape).astype(np.float32), plan.tensor)
-                )
+                constant.CopyFrom(onnx.numpy_helper.from_array(steps, plan.tensor))
         assert losses[1] == pytest.approx(noise(exact, ran(proto, small.dataset)), rel=1e-4)
 
 

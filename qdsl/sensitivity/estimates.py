@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qdsl.causes.errors import decibels
+from qdsl.sensitivity.seen import Seen, Sums
 from qdsl.sensitivity.shares import Block
-from qdsl.sensitivity.state import Seen, Sums
 from qdsl.sensitivity.units import Unit
 from qdsl.spec.sensitivity import Row
 

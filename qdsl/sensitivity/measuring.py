@@ -20,14 +20,17 @@ from qdsl.graph import Model
 from qdsl.lang.recipe import DataSpec
 from qdsl.lang.recipe import Sensitivity as Asked
 from qdsl.passes.qdq_parameters import RangesLike
+from qdsl.sensitivity import by_gradients
 from qdsl.sensitivity.costs import rests
 from qdsl.sensitivity.estimates import rows
 from qdsl.sensitivity.networks import networks
+from qdsl.sensitivity.seen import Scores, Seen
 from qdsl.sensitivity.shares import blocks, share_of
 from qdsl.sensitivity.sqnr import run_blocks
 from qdsl.sensitivity.state import State
 from qdsl.sensitivity.units import Unit
 from qdsl.spec.sensitivity import Sensitivity
+from qdsl.spec.words import count
 
 TRIALS, EPSILON = 8, 1e-3
 _STATE = ".sensitivity.state"
@@ -37,13 +40,15 @@ _STATE = ".sensitivity.state"
 class How:
     """How it is measured. `seed` draws samples and directions. `share`: each unit on so many samples (`sqnr` alone;
     None: as many as fit into the stated number of passes over the dataset). `trials` are random directions, `epsilon`
-    is the size of a perturbation."""
+    is the size of a perturbation. `classifier`: whether the loss is that of classes (None: by what the model ends in,
+    and by the labels)."""
 
     method: str = "sqnr"
     seed: int = 0
     share: int | None = None
     trials: int = TRIALS
     epsilon: float = EPSILON
+    classifier: bool | None = None
 
 
 def how(asked: Asked) -> How:
@@ -76,10 +81,12 @@ def measure(
 
     The same for any number of threads. `folder` is where an interrupted measurement leaves what it has, to go on from
     there; a finished one removes it. `heard` is told of samples, done of all. Raises QdslError: sensitivity-outputs,
-    sensitivity-run, sensitivity-not-finite, what the inserter of Q/DQ raises for ranges and weights, and what reading
-    samples raises.
+    sensitivity-run, sensitivity-not-finite, sensitivity-weights, torch-absent, executor-lacks, executor-failed, what
+    the inserter of Q/DQ raises for ranges and weights, and what reading samples raises.
     """
-    return _by_sqnr(model, units, ranges, dataset, how, folder, heard)
+    if how.method == "sqnr":
+        return _by_sqnr(model, units, ranges, dataset, how, folder, heard)
+    return _by_gradients(model, units, ranges, dataset, how, folder, heard)
 
 
 def _by_sqnr(
@@ -99,7 +106,7 @@ def _by_sqnr(
     costs, backs = [rest * count for rest, count in zip(whole, ways, strict=True)], whole
     share = min(len(dataset), how.share or share_of(len(dataset), costs, backs))
     parts = blocks(len(dataset), len(units), share, how.seed)
-    state = State(None if folder is None else folder / _STATE, _key(model, units, ranges, dataset, how, share))
+    state = State(_at(folder), _key(model, units, ranges, dataset, how, share), Seen)
     runs = run_blocks(made, dataset, parts, state, heard)
     found, noise = rows(units, parts, state.seen)
     effort = 2.0 * len(dataset) + sum(
@@ -119,6 +126,52 @@ def _by_sqnr(
         nodes=tuple(unit.nodes for unit in units),
         model=model_digest(model).hex(),
     )
+
+
+def _by_gradients(
+    model: Model,
+    units: Sequence[Unit],
+    ranges: RangesLike,
+    dataset: Dataset,
+    how: How,
+    folder: Path | None,
+    heard: Heard,
+) -> Sensitivity:
+    asked = [unit for unit in units if by_gradients.weights_of([unit])]
+    if not asked:
+        headline = f"`sensitivity {how.method}` speaks of weights alone, and none is quantized"
+        raise model.error("sensitivity-weights", headline)
+    state = State(_at(folder), _key(model, units, ranges, dataset, how), Scores)
+    wish = by_gradients.Wish(how.method, how.seed, how.trials, how.epsilon, how.classifier)
+    task = by_gradients.measure(model, asked, dataset, wish, state, heard)
+    found = by_gradients.rows(model, asked, how.method, state.seen)
+    state.remove()
+    return Sensitivity(
+        how.method,
+        dataset.name,
+        len(dataset),
+        how.seed,
+        found,
+        judged_by=task.judged_by,
+        trials=how.trials,
+        epsilon=how.epsilon if how.method == "gradient" else 0.0,
+        runs=len(dataset) * (how.trials + 1),
+        nodes=tuple(unit.nodes for unit in asked),
+        model=model_digest(model).hex(),
+        notes=_left_out(units, how.method),
+    )
+
+
+def _left_out(units: Sequence[Unit], method: str) -> tuple[str, ...]:
+    """What a method that speaks of weights does not see."""
+    without = sum(not by_gradients.weights_of([unit]) for unit in units)
+    rounded = any(choice.tensors for unit in units for choice in unit.choices)
+    notes = [f"`{method}` speaks of weights alone: what rounding activations costs is not in it"] if rounded else []
+    return (*notes, *([f"{count(without, 'layer')} without weights left out"] if without else []))
+
+
+def _at(folder: Path | None) -> Path | None:
+    return None if folder is None else folder / _STATE
 
 
 def _key(

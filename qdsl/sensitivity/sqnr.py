@@ -6,7 +6,6 @@ a unit alone makes is its share of the whole. It is measured in ONNX Runtime, ev
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,11 +20,11 @@ from qdsl.diag import QdslError
 from qdsl.graph.sessions import AS_WRITTEN, RuntimeRefusesError, Session, Settings
 from qdsl.metrics import FidelitySums
 from qdsl.sensitivity.networks import Network, Networks
+from qdsl.sensitivity.seen import Seen
 from qdsl.sensitivity.shares import Block
-from qdsl.sensitivity.state import Seen, State
+from qdsl.sensitivity.state import SAVE_EVERY, State
 from qdsl.spec.threads import in_order, processors
 
-SAVE_EVERY = 15.0  # seconds
 _MOST_WORKERS = 8
 _LARGEST_CHUNK = 1 << 26  # bytes of networks that are loaded at once
 _SETTINGS = Settings(level=AS_WRITTEN, deterministic=True, patterns=False, arena=False)
@@ -70,11 +69,11 @@ class _Chunk:
         return {("alone", f"{at} {n}") for at, n in self.alone} | {("without", str(at)) for at in self.without}
 
 
-def run_blocks(networks: Networks, dataset: Dataset, blocks: Sequence[Block], state: State, heard: Heard) -> int:
+def run_blocks(networks: Networks, dataset: Dataset, blocks: Sequence[Block], state: State[Seen], heard: Heard) -> int:
     """Measure what `state` has not seen; how many networks ran in all, those of earlier tries among them. Raises
     QdslError sensitivity-run, sensitivity-not-finite, and what reading samples raises."""
     job = _Job(networks, dataset, state)
-    total, done, saved, runs = sum(len(block.samples) for block in blocks), 0, time.monotonic(), 0
+    total, done, runs = sum(len(block.samples) for block in blocks), 0, 0
     try:
         for block in blocks:
             chunks = list(_chunks(networks, block))
@@ -83,9 +82,7 @@ def run_blocks(networks: Networks, dataset: Dataset, blocks: Sequence[Block], st
                 for _ in job.measure(block, chunk):
                     done += place == len(chunks) - 1
                     heard("each layer alone, and without it", done, total)
-                    if time.monotonic() - saved > SAVE_EVERY:
-                        state.save()
-                        saved = time.monotonic()
+                    state.save(after=SAVE_EVERY)
             state.save()
     except BaseException:
         state.save()
@@ -118,7 +115,7 @@ def _chunks(networks: Networks, block: Block) -> Iterator[_Chunk]:
 class _Job:
     networks: Networks
     dataset: Dataset
-    state: State
+    state: State[Seen]
 
     def measure(self, block: Block, chunk: _Chunk) -> Iterator[None]:
         """One step per sample, in order."""
@@ -136,7 +133,7 @@ class _Job:
             return index, self._sample(self.dataset.sample(index), bases, alone, backs)
 
         for index, seen in in_order(work, left, min(_MOST_WORKERS, processors()), ahead=2, name="qdsl-sensitivity"):
-            self.state.add(index, seen)
+            self.state.seen[index] = seen.joined(self.state.seen.get(index))
             yield None
 
     def _known(self, index: int, back: bool, chunk: _Chunk) -> bool:

@@ -22,6 +22,13 @@ CODES: dict[str, CodeDoc] = {
         verb="library",
         cure="look at this sample, and at the weights before this layer",
     ),
+    "sensitivity-weights": CodeDoc(
+        "`sensitivity gradient` or `hessian` where no weight is quantized",
+        "Gradients and curvature are taken with respect to weights, and say nothing of rounded activations.",
+        "recipe example\n",
+        verb="library",
+        cure="measure by running: `sensitivity sqnr`",
+    ),
     "sensitivity-run": CodeDoc(
         "a part of the network does not run",
         "Each layer is measured in the rest of the network from that layer on, in ONNX Runtime, which does not load it "

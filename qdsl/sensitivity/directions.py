@@ -1,0 +1,120 @@
+"""Scores of weights by gradients: of the loss near the weights as they are, and by its curvature there.
+
+`gradient`: the weights are moved by noise of the deviation epsilon / ||W|| each, and the score is the L1 norm of the
+gradient of the loss, its mean over trials. Where the float model's own outputs are what the loss is held against, the
+gradient at the weights themselves is nothing: so near them it tells how steeply the loss rises around.
+
+`hessian`: for a vector v of random signs, v' H v has the trace of H as its mean (Hutchinson; Bekas, Kokiopoulou and
+Saad, 2007). The score is the mean of the diagonal, one weight tensor at a time, all of them from one product H v.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qdsl.sensitivity.losses import Task
+
+if TYPE_CHECKING:
+    from qdsl.train import Executor
+
+Feeds = Mapping[str, NDArray[Any]]
+Directions = Callable[["Executor", Task, Feeds, int, Sequence[str], int, int, float], dict[str, tuple[float, ...]]]
+_SALT = {"gradient": 1, "hessian": 2}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums are added in one order, however many processors there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def gradient(
+    executor: Executor,
+    task: Task,
+    feeds: Feeds,
+    index: int,
+    weights: Sequence[str],
+    seed: int,
+    trials: int,
+    epsilon: float,
+) -> dict[str, tuple[float, ...]]:
+    """The L1 norm of the gradient of each weight on sample `index`, for each trial; NaN and infinity come out as they
+    are."""
+    still = {name: executor.parameters[name].detach() for name in weights}
+    expected = _expected(executor, task, feeds)
+    found: dict[str, list[float]] = {name: [] for name in weights}
+    try:
+        for trial in range(trials):
+            for at, (name, value) in enumerate(still.items()):
+                length = float(value.double().norm())
+                noise = _draw("gradient", seed, index, trial, at).standard_normal(value.numel(), np.float32)
+                moved = torch.from_numpy(noise).reshape(value.shape).to(value)
+                step = epsilon / length if length > 0.0 else 0.0
+                executor.parameters[name] = (value + step * moved).requires_grad_()
+            loss = task.loss(executor.run(feeds, task.wanted), expected, index)
+            slopes = torch.autograd.grad(loss, [executor.parameters[name] for name in weights], allow_unused=True)
+            for name, slope in zip(weights, slopes, strict=True):
+                found[name].append(0.0 if slope is None else float(slope.double().abs().sum()))
+    finally:
+        executor.parameters.update(still)
+    return {name: tuple(values) for name, values in found.items()}
+
+
+def hessian(
+    executor: Executor,
+    task: Task,
+    feeds: Feeds,
+    index: int,
+    weights: Sequence[str],
+    seed: int,
+    trials: int,
+    epsilon: float,
+) -> dict[str, tuple[float, ...]]:
+    """The mean of the diagonal of the Hessian of each weight on sample `index`, as each trial estimates it."""
+    expected = _expected(executor, task, feeds)
+    asked = list(executor.differentiable(weights).values())
+    found: dict[str, list[float]] = {name: [] for name in weights}
+    try:
+        loss = task.loss(executor.run(feeds, task.wanted), expected, index)
+        slopes = _there(torch.autograd.grad(loss, asked, create_graph=True, allow_unused=True), asked)
+        for trial in range(trials):
+            signs = [
+                torch.from_numpy(_draw("hessian", seed, index, trial, at).integers(0, 2, each.numel()) * 2.0 - 1.0)
+                .reshape(each.shape)
+                .to(each)
+                for at, each in enumerate(asked)
+            ]
+            along = torch.stack([(slope * sign).sum() for slope, sign in zip(slopes, signs, strict=True)]).sum()
+            bends = [torch.zeros_like(each) for each in asked]
+            if along.requires_grad:
+                bends = _there(torch.autograd.grad(along, asked, retain_graph=True, allow_unused=True), asked)
+            for name, sign, bend in zip(weights, signs, bends, strict=True):
+                found[name].append(float((sign * bend).double().sum()) / max(1, sign.numel()))
+    finally:
+        executor.differentiable(())
+    return {name: tuple(values) for name, values in found.items()}
+
+
+def _expected(executor: Executor, task: Task, feeds: Feeds) -> dict[str, Tensor]:
+    with torch.no_grad():
+        return {name: each.detach() for name, each in executor.run(feeds, task.wanted).items()}
+
+
+def _there(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.zeros_like(each) if one is None else one for one, each in zip(found, like, strict=True)]
+
+
+def _draw(method: str, *numbers: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([_SALT[method], *numbers])))
