@@ -162,7 +162,7 @@ def relative(values: Limbs, most: int) -> np.ndarray:
 
 def added(values: Limbs, one: Limbs) -> Limbs:
     """Each of the values [limbs, n] plus the one [limbs, 1]."""
-    total = values + one
+    total: np.ndarray = values + one
     for at in range(len(total) - 1, 0, -1):
         total[at - 1] += total[at] >> BITS
         total[at] &= (1 << BITS) - 1
