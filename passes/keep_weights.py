@@ -29,13 +29,16 @@ from qdsl.graph.constants import lazy_of
 from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import add_constant, add_node, remove_node, replace_input
 from qdsl.graph.model import Model
+from qdsl.graph.view import GraphView
 from qdsl.graph.walk import inner, writer
 from qdsl.passes.keep_operators import copy_input
+from qdsl.passes.kept_bytes import kept_bytes
 from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import by_pass
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
 from qdsl.rewrite.sketch import Looked, Sketch
+from qdsl.spec.plan import Plan
 
 _FIRST_OPSET = 13  # scales per axis
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
@@ -68,6 +71,9 @@ class KeepWeights(Lowering):
         changes = Changes()
         deque(_matches(sketch, changes), maxlen=0)
         return Foresight(changes.outcome())
+
+    def saves(self, view: GraphView, plan: Plan, outcome: Outcome) -> int:
+        return -kept_bytes(view, plan, [fired.nodes for fired in outcome.fired])
 
 
 def _matches(model: Looked, changes: Changes) -> Iterator[tuple[gs.Node, gs.Node]]:

@@ -125,6 +125,18 @@ def two_convs(folder: Path) -> None:
     np.savez(folder / "calib.npz", x=np.random.default_rng(1).random((4, 3, 8, 8), dtype=np.float32))
 
 
+def lossless(folder: Path) -> None:
+    """Weights are allocated, and the noise of a layer is no number."""
+    two_convs(folder)
+    (folder / "demo.q").write_text(
+        'recipe demo\nmodel onnx "two_convs.onnx"\ndata calib from npz "calib.npz"\n'
+        "quantize static { calibrate minmax on calib }\ntarget ort\nallocate weights from [int8, int4]\n"
+    )
+    nothing = {name: {"int8": 0.0, "int4 storage_only": float("nan")} for name in ("conv1", "conv2")}
+    with patch("qdsl.allocate.widths.noises", lambda *_: nothing):
+        qdsl.api.compile(folder / "demo.q", out=folder / "build", measure=False)
+
+
 def newer(folder: Path) -> None:
     """The same at an opset that TensorRT 8.6 does not know."""
     two_convs(folder)
@@ -1061,6 +1073,7 @@ def executor_failed(folder: Path) -> None:
 
 CALLS: dict[str, Setup] = {
     **OF_SENSITIVITY,
+    "allocate-loss": lossless,
     "rtx-absent": rtx_absent,
     "rtx-capability": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", capability="sm87"),
     "engine-choice": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtz"),

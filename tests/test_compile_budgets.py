@@ -73,7 +73,7 @@ def test_what_another_device_decides_stays_undecided(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "allocate": ("allocate weights from [int8, int4] { minimize loss under size <= 9 KiB }\n", ["not-yet"]),
+    "allocate": ("allocate layers from [int8, int16] { minimize latency under size <= 9 KiB }\n", ["not-yet"]),
     "improve": ("improve { equalize }\n", ["not-yet"]),
     "train": ("train qat on calib { epochs 1 }\n", ["not-yet"]),
     "tensorrt": ('target tensorrt { version "10.3" }\n', ["target-absent"]),

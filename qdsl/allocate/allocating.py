@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
+from qdsl.allocate import widths
+from qdsl.allocate.task import Heard, Task, Way
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostics
@@ -13,31 +14,8 @@ from qdsl.plan import Decisions
 from qdsl.work.assigned import Given
 from qdsl.work.prepared import Prepared
 
-Heard = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What there is to allocate with: the recipe and its model, the plan without any choice, ranges of every tensor
-    that it quantizes (as measured, not yet cut), the datasets that the recipe's calibration and `allocate` name, and
-    the build's folder, where what was measured so far may be kept. `heard` is told (text, done, of all)."""
-
-    prepared: Prepared
-    decided: Decisions
-    measured: Ranges
-    datasets: Mapping[str, Dataset]
-    directory: Path
-    heard: Heard
-    diags: Diagnostics
-
-    @property
-    def target(self) -> str:
-        return self.decided.plan.target
-
-
-Way = Callable[[Task], Given]
 # By what the statement speaks of: "weights", "activations" or "layers".
-WAYS: dict[str, Way] = {}
+WAYS: dict[str, Way] = {"weights": widths.weights}
 
 
 def allocate(

@@ -15,6 +15,7 @@ from qdsl.spec.assigned import Assigned
 
 _WILD = frozenset("*?")
 _KEPT = ("float32", "float16")
+STORED = "storage_only"
 
 
 def with_assigned(recipe: Recipe, given: Iterable[Assigned]) -> Recipe:
@@ -43,10 +44,14 @@ def _rules(spec: Allocate, given: Iterable[Assigned]) -> Iterator[LayersRule | K
 
 
 def request_of(spec: Allocate, choice: str) -> TypeRequest:
-    """What the words of a choice ask for. Raises ValueError for one that the statement does not have."""
-    known = {request_text(each): each for each in spec.choices}
+    """What the words of a choice ask for: one of the statement's, or a type that a pin names, and the same with
+    `storage_only`. Raises ValueError for any other."""
+    pinned = (TypeRequest(spec.header, pin.dtype) for pin in spec.pins)
+    known = {request_text(each): each for each in (*spec.choices, *pinned)}
+    stored = {f"{words} {STORED}": replace(each, storage_only=True) for words, each in known.items()}
+    known = {**stored, **known}
     if choice not in known:
-        raise ValueError(f"`{choice}` is none of {', '.join(known)}")
+        raise ValueError(f"`{choice}` is none of {', '.join(request_text(each) for each in spec.choices)}")
     return replace(known[choice], span=spec.header, level=ALLOCATED)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qdsl.lang.recipe import Recipe
+from qdsl.lang.recipe import PlaceRule, Recipe
 from qdsl.provenance.recipe_files import recipe_files
 from qdsl.provenance.records import MARK, Content, DataUsed, Provenance
 from qdsl.provenance.stamping import stamp_bytes
@@ -82,7 +82,7 @@ def foreseen_bytes(recipe: Recipe, plan: Plan, cpus: Collection[str]) -> int:
         statements=_NO_HASH,
         model=((plan.model, _NO_HASH),),
         data=data,
-        pinned="0" * (MARK * (len(_pinned(plan)) + len(plan.caches))),
+        pinned="0" * (MARK * (len(_pinned(plan)) + len(plan.caches) + _allocated(recipe))),
         target=plan.target,
         mode=plan.mode,
         cpus=tuple(cpus),
@@ -101,6 +101,13 @@ def _pinned(plan: Plan) -> set[str]:
     """Tensors whose range or means the lock has for this plan."""
     measured = {each.tensor for each in plan.tensors if each.observe and each.calibration.data is not None}
     return measured | {bias.activation for bias in plan.corrections}
+
+
+def _allocated(recipe: Recipe) -> int:
+    """How many nodes have what `allocate` gave them, which the lock has, too."""
+    return sum(
+        len(rule.picks.parts) for rule in recipe.rules if not isinstance(rule, PlaceRule) and rule.level == "allocate"
+    )
 
 
 def _datasets(plan: Plan) -> set[str]:

@@ -43,7 +43,8 @@ def foreseen(view: GraphView, plan: Plan, capability: Capability) -> Trace:
 
 def saved(view: GraphView, plan: Plan, capability: Capability) -> int:
     """Bytes of the file that they save."""
-    if not (plan.halves or plan.half_weights or plan.paired_weights or _foretold(view, plan.target)):
+    stored = any(weight.scheme.storage_only for weight in plan.weights)
+    if not (plan.halves or plan.half_weights or plan.paired_weights or stored or _foretold(view, plan.target)):
         return 0
     return sum(one.saves(view, plan, found.outcome) for one, found in _foresights(view, plan, capability))
 

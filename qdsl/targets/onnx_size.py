@@ -27,6 +27,11 @@ def predicted_bytes(
     )
 
 
+def weight_bytes(view: GraphView, weights: Iterable[WeightPlan], biases: Iterable[BiasPlan]) -> int:
+    """Of `predicted_bytes` what these weights and biases add to the float model or take from it."""
+    return sum([*_weights(view, weights), *_biases(view, biases)])
+
+
 def kept_floats(view: GraphView, weights: Iterable[WeightPlan], halved: Collection[tuple[int, int]]) -> int:
     """Bytes of the constants that stay beside their integers: a node that computes in float, a body or an output reads
     them, too. `halved` are the reads (node, port) that get float16."""

@@ -72,6 +72,9 @@ def _requests(recipe: Recipe, target: Target, modes: list[Mode]) -> Iterator[tup
         for role, request in (("weight", settings.weights), ("activation", settings.activations)):
             if request is not None:
                 yield role, request
+    spec = recipe.allocate
+    if spec is not None and spec.what != "layers":
+        yield from ((spec.what.removesuffix("s"), request) for request in spec.choices)
 
 
 def _refused(role: str, dtype: DType, table: Capability) -> bool:

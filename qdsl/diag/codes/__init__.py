@@ -14,7 +14,7 @@ from qdsl.diag.model import Diagnostic, Severity
 _PARTS = (
     *("lang", "graph", "select", "plan", "data", "target", "lock", "finding", "float16"),
     *("api", "harness", "audit", "diff", "provenance", "tensorrt", "stm32", "engines", "emulated", "train"),
-    "sensitivity",
+    *("sensitivity", "allocate"),
 )
 
 
