@@ -133,7 +133,7 @@ def lossless(folder: Path) -> None:
         "quantize static { calibrate minmax on calib }\ntarget ort\nallocate weights from [int8, int4]\n"
     )
     nothing = {name: {"int8": 0.0, "int4 storage_only": float("nan")} for name in ("conv1", "conv2")}
-    with patch("qdsl.allocate.widths.noises", lambda *_: nothing):
+    with patch("qdsl.allocate.weight_losses.noises", lambda *_: nothing):
         qdsl.api.compile(folder / "demo.q", out=folder / "build", measure=False)
 
 

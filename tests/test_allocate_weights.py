@@ -202,3 +202,20 @@ def test_a_size_below_the_smallest_says_which_that_is(tmp_path: Path, every: dic
 def test_what_cannot_be_done_is_told_at_its_place(tmp_path: Path, text: str, code: str, line: int) -> None:
     found = refused(project(tmp_path, text + "\n"))
     assert (found.code, found.span.line) == (code, len(HEAD.splitlines()) + line)
+
+
+@pytest.mark.parametrize("method", ["sqnr", pytest.param("gradient", marks=SLOW), pytest.param("hessian", marks=SLOW)])
+def test_a_sensitivity_decides_what_is_lost(tmp_path: Path, method: str) -> None:
+    if method != "sqnr":
+        pytest.importorskip("torch")
+    asked = f"  sensitivity {method} on calib {{ take 4 }}\n"
+    recipe = wide(tmp_path, RULES + block("64 KB", asked))
+    result = compiled(recipe)
+    assert size(result) <= 64_000
+    found = {
+        unit["node"]: {each["choice"]: each["loss"] for each in unit["options"]} for unit in recorded(recipe)["units"]
+    }
+    assert all(0 < each["int8"] < each[NARROW] for each in found.values())
+    plain = wide(tmp_path / "plain", RULES + block("64 KB"))
+    compiled(plain)
+    assert [unit["options"] for unit in recorded(plain)["units"]] != [u["options"] for u in recorded(recipe)["units"]]

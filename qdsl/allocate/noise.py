@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from qdsl.allocate.candidates import Choice
+from qdsl.allocate.weight_choices import Choice
 from qdsl.calibrate import Ranges
 from qdsl.calibrate.session import run, session
 from qdsl.data import Sample

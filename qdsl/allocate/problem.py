@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from qdsl.allocate.candidates import Choice
+from qdsl.allocate.weight_choices import Choice
 from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.lang.recipe import Allocate, Pin, Recipe
 from qdsl.plan.context import Context
@@ -37,13 +36,14 @@ def problem_of(
     choices: Sequence[Choice],
     losses: Mapping[str, Mapping[str, float]],
 ) -> Asked:
-    """`losses` are by node and the words of a choice. Raises QdslError for groups and pins that pick nothing here."""
+    """`losses` are by unit (its first node) and the words of a choice. Raises QdslError for groups and pins that pick
+    nothing here."""
     spec = recipe.allocate
     assert spec is not None, "the step has seen to it"
     selection = Selection(context.view, Diagnostics(), dict(recipe.selects))
     pinned = dict(_pinned(spec, selection, choices, nodes))
     units, decides = [], {}
-    for group in _by_tensor(choices, nodes):
+    for group in by_tensor(choices, nodes):
         options = tuple(_options(spec, group, choices, losses, pinned))
         if options:
             units.append(Unit(group[0], options))
@@ -69,7 +69,7 @@ def _options(
         open_ = choice.request in spec.choices or any(pinned.get(node) == choice.words for node in group)
         if not open_ or not _able(choice, group):
             continue
-        yield Option(choice.words, math.fsum(losses[node][choice.words] for node in group), (choice.bytes(group),))
+        yield Option(choice.words, losses[group[0]][choice.words], (choice.bytes(group),))
 
 
 def _able(choice: Choice, group: Sequence[str]) -> bool:
@@ -79,7 +79,7 @@ def _able(choice: Choice, group: Sequence[str]) -> bool:
     return floats or all(choice.weights[node] for node in group)
 
 
-def _by_tensor(choices: Sequence[Choice], nodes: Sequence[str]) -> list[tuple[str, ...]]:
+def by_tensor(choices: Sequence[Choice], nodes: Sequence[str]) -> list[tuple[str, ...]]:
     """The nodes, those together that read one tensor, in graph order."""
     readers: dict[str, list[str]] = {}
     for choice in choices:

@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qdsl.allocate.candidates import Choice, choices, open_nodes, under, without_improving
 from qdsl.allocate.fitting import Fitted, TooSmall, fitted
-from qdsl.allocate.noise import SAMPLES, noises
-from qdsl.allocate.problem import Asked, problem_of
+from qdsl.allocate.problem import Asked, by_tensor, problem_of
 from qdsl.allocate.records import Allocation, written
 from qdsl.allocate.task import Task
+from qdsl.allocate.weight_choices import choices, open_nodes, under, without_improving
+from qdsl.allocate.weight_losses import losses
 from qdsl.cascade.carried import limit_text
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.lang.recipe import Allocate, Limit
 from qdsl.lock import LockedOutcome
-from qdsl.measure import comparing
 from qdsl.plan import Decisions
 from qdsl.provenance.making import foreseen_bytes
 from qdsl.provenance.records import MARK
@@ -43,7 +42,9 @@ def weights(task: Task) -> Given:
     if not nodes:
         raise _error("allocate-nothing", "rules of the recipe decide all weights, so `allocate` has none", spec)
     found = choices(task.prepared, task.decided, nodes)
-    asked = problem_of(task.prepared.recipe, task.decided.context, nodes, found, _losses(task, found))
+    asked = problem_of(
+        task.prepared.recipe, task.decided.context, nodes, found, losses(task, by_tensor(found, nodes), found)
+    )
     if not asked.problem.units:
         raise _error("allocate-nothing", "no choice of `allocate` can be given to any weight", spec)
     with scratch() as folder:
@@ -80,8 +81,12 @@ class _Building:
         return under(bare, self.task.target, self.asked.given(found))[1].plan.totals.predicted_bytes
 
     def emitted(self, found: Assignment) -> int:
-        """Bytes of the file, which is written for it, with what its provenance may take."""
-        own, decided = self.decided(found)
+        """Bytes of the file, which is written for it, with what its provenance may take. One in which `improve` finds
+        nothing to do is told as such only where it is chosen."""
+        try:
+            own, decided = self.decided(found)
+        except QdslError:
+            own, decided = under(without_improving(self.task.prepared), self.task.target, self.asked.given(found))
         self._count += 1
         self.task.heard(f"file {self._count}", 0, 0)
         ranges, folder = cut_ranges(own, decided, self.task.measured), self.folder / str(self._count)
@@ -115,11 +120,6 @@ def _unfit(limit: Limit, spec: Allocate) -> QdslError:
     headline = f"`allocate {spec.what}` cannot keep to `{limit_text(limit)}`"
     cures = ("bound the file: `minimize loss under size <= 1.5 MB`",)
     return QdslError([Diagnostic("allocate-bound", headline, limit.require.span, help=cures)])
-
-
-def _losses(task: Task, found: Sequence[Choice]) -> dict[str, dict[str, float]]:
-    samples, _ = comparing.samples(task.prepared, task.decided.plan, task.datasets, SAMPLES)
-    return noises(task.prepared, task.measured, found, list(samples), task.heard)
 
 
 def _refused(answer: TooSmall | Refusal, spec: Allocate) -> QdslError:

@@ -1,0 +1,44 @@
+"""What each choice of each weight loses: by the recipe's `sensitivity`, else the noise in what its layer writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from qdsl import data
+from qdsl.allocate.noise import SAMPLES, noises
+from qdsl.allocate.task import Task
+from qdsl.allocate.weight_choices import Choice
+from qdsl.measure import comparing
+from qdsl.sensitivity.measuring import how, measure, samples_of
+from qdsl.sensitivity.units import Choice as Way
+from qdsl.sensitivity.units import Unit
+from qdsl.work.prepared import takes
+
+Losses = Mapping[str, Mapping[str, float]]  # by unit (its first node) and the words of a choice
+
+
+def losses(task: Task, units: Sequence[tuple[str, ...]], choices: Sequence[Choice]) -> Losses:
+    """Of units of nodes that take one choice together. Raises QdslError calibration-load, calibration-run,
+    sensitivity-*, torch-absent, and what reading samples raises."""
+    if task.spec.sensitivity is not None:
+        return _measured(task, units, choices)
+    samples, _ = comparing.samples(task.prepared, task.decided.plan, task.datasets, SAMPLES)
+    found = noises(task.prepared, task.measured, choices, list(samples), task.heard)
+    return {unit[0]: {each.words: sum(found[node][each.words] for node in unit) for each in choices} for unit in units}
+
+
+def _measured(task: Task, units: Sequence[tuple[str, ...]], choices: Sequence[Choice]) -> Losses:
+    asked, prepared = task.spec.sensitivity, task.prepared
+    assert asked is not None, "the caller has seen to it"
+    statement = samples_of(asked, prepared.recipe.dataset(asked.data))
+    dataset = data.open(statement, prepared.recipe.inputs, takes(prepared), task.diags)
+    ways = [Unit(nodes, tuple(_way(each, nodes) for each in choices)) for nodes in units]
+    found = measure(prepared.model, ways, task.measured, dataset, how(asked), folder=task.directory, heard=task.heard)
+    told: dict[str, dict[str, float]] = {nodes[0]: dict.fromkeys((c.words for c in choices), 0.0) for nodes in units}
+    for row in found.rows:
+        told[row.unit][row.choice] = row.loss
+    return told
+
+
+def _way(choice: Choice, nodes: Sequence[str]) -> Way:
+    return Way(choice.words, weights=tuple(weight for node in nodes for weight in choice.weights[node]))
