@@ -36,9 +36,9 @@ def scheme(name: str, where: Granularity = PER_CHANNEL, **more: Any) -> Scheme:
 
 
 def error(weight: NDArray[Any], of: Scheme, params: QParams) -> NDArray[np.float64]:
-    """Squared error of each value."""
+    """The cube of the error of each value."""
     back = dequantize(quantize_weight(weight, of, params).values, params)
-    return np.square(weight.astype(np.float64) - back)
+    return np.abs(weight.astype(np.float64) - back) ** 3
 
 
 def normal(*shape: int, seed: int = 0) -> NDArray[np.float32]:
@@ -62,7 +62,7 @@ def test_what_holds_every_value_is_never_nearer(weight: NDArray[Any], name: str,
             low, high = weight.min(axis=(0, 2)), weight.max(axis=(0, 2))
         plain = QParams(*spread(low, high, of), of.dtype, 1, 3 if where is PER_BLOCK else None)
         worst = (error(weight, of, found) - error(weight, of, plain)).sum()
-    assert worst <= 1e-4 * (1 + float(np.abs(weight).max()) ** 2)
+    assert worst <= 1e-3 * (1e-3 + float(np.abs(weight).max()) ** 3)
 
 
 @pytest.mark.parametrize("name", LOW)
@@ -73,17 +73,17 @@ def test_no_range_of_a_fine_grid_is_much_nearer(name: str, seed: int) -> None:
     low, high = float(weight.min()), float(weight.max())
     grid = np.linspace(0.1, 1.6, 400)
     best = min(error(weight, of, QParams(*spread(low * f, high * f, of), of.dtype)).sum() for f in grid)
-    assert found <= 1.06 * best
+    assert found <= 1.1 * best
 
 
-def test_two_bits_come_several_decibels_nearer_and_four_over_one() -> None:
+def test_much_less_is_lost_at_four_bits_and_still_less_at_two() -> None:
     weight = normal(16, 300)
-    for name, least in (("int2", 2.0), ("int4", 1.0)):
+    for name, least in (("int2", 1.8), ("int4", 1.2)):
         of = scheme(name)
         low, high = weight.min(axis=1), weight.max(axis=1)
         plain = error(weight, of, QParams(*spread(low, high, of), of.dtype, 0)).sum()
         found = error(weight, of, weight_parameters(weight, of, 0)).sum()
-        assert 10 * np.log10(plain / found) > least
+        assert plain / found > least
 
 
 def test_a_lone_value_is_exact_in_a_signed_type() -> None:
@@ -108,6 +108,7 @@ def test_eight_bits_hold_every_value() -> None:
     of = scheme("int8")
     assert not few_levels(of) and few_levels(scheme("int8", emulated_bits=6))
     assert not few_levels(scheme("float8"))
+    assert not few_levels(scheme("uint4")) and few_levels(scheme("uint4", PER_TENSOR)) and few_levels(scheme("uint2"))
     expected, _ = spread(weight.min(axis=1), weight.max(axis=1), of)
     np.testing.assert_array_equal(weight_parameters(weight, of, 0).scale, expected)
 

@@ -3,7 +3,8 @@ largest value.
 
 With 16 levels, or 4, a step that reaches the largest weight is several times wider than what the others need: cutting
 off a few costs less than rounding all of them coarsely (Nagel et al. 2021, "A White Paper on Neural Network
-Quantization", section 3.1: the range of least mean squared error).
+Quantization", section 3.1: the range of least mean squared error). Errors count by their cubes here: squares cut off
+too much, since what is large in a weight matters most in what it writes.
 
 Errors are added up in whole numbers, which no order of adding changes: one weight gets one scale on every CPU.
 """
@@ -19,15 +20,15 @@ from numpy.typing import NDArray
 
 from qdsl.quant.linear import FloatArray, IntArray, QParams
 from qdsl.quant.scales import SMALLEST_SCALE, limits, spread
-from qdsl.spec import Scheme
+from qdsl.spec import Granularity, Scheme
 
 # From this width on a range that holds every value is as good: steps are fine, and what is cut off is large.
 FROM_BITS = 8
 # The range that holds every value, times each of these: some wider ones first, down to a sixth.
 FACTORS = tuple(1.2 * 0.9**step for step in range(20))
 _POLISHES = 2
-# Errors are counted in so many parts of the first scale: whole numbers, whose squares add up exactly in float64.
-_PARTS = 1024.0
+# Errors are counted in so many parts of the first scale: whole numbers, whose cubes fit into int64 when added up.
+_PARTS = 256.0
 # Values that are looked at together: what is held at once does not grow with the weight.
 _TOGETHER = 1 << 15
 Rows = NDArray[np.float32]
@@ -35,15 +36,21 @@ Sums = NDArray[np.float64]
 
 
 def few_levels(scheme: Scheme) -> bool:
-    """Whether `scheme` has so few integers that a scale is chosen by the error of all values."""
-    return scheme.dtype.integer and (scheme.emulated_bits or scheme.dtype.bits) < FROM_BITS
+    """Whether `scheme` has so few integers that a scale is chosen by the error of all values.
+
+    Affine ones of 4 bits and more with a scale per channel or block are better off with the range that holds every
+    value: both of its ends are met.
+    """
+    bits = scheme.emulated_bits or scheme.dtype.bits
+    coarse = scheme.symmetric or bits < 4 or scheme.granularity is Granularity.PER_TENSOR
+    return scheme.dtype.integer and bits < FROM_BITS and coarse
 
 
 def least_error_scale(
     weight: NDArray[Any], params: QParams, scheme: Scheme, ends: tuple[int, int] | None = None
 ) -> QParams:
     """`params` of `weight` [any shape, finite], whose scales hold every value, with the scale and zero point of least
-    squared error in their place, tensor by tensor, channel by channel or block by block.
+    error in their place, by the sum of cubes, tensor by tensor, channel by channel or block by block.
 
     Tried are FACTORS of the range, both ends of it alike; then the scale that is best for the integers found,
     sum(w q) / sum(q q). What is not better than `params` leaves them as they are, as zeros do. `ends`: the integers to
@@ -69,7 +76,7 @@ class _Found:
 
     scale: FloatArray
     zero: IntArray
-    error: Sums
+    error: NDArray[np.int64]
 
     def or_better(self, other: _Found) -> _Found:
         better = other.error < self.error
@@ -87,11 +94,11 @@ class _Search:
     unit: Sums
 
     def judged(self, scale: FloatArray, zero: IntArray) -> _Found:
-        """The sum of squared errors per row, in units."""
-        error = np.zeros(len(self.rows))
+        """The sum of the cubes of errors per row, in units."""
+        error = np.zeros(len(self.rows), np.int64)
         for at, values, steps in self._pieces(scale, zero):
             lost = np.rint((values - steps * scale[at, None].astype(np.float64)) / self.unit[at, None])
-            error[at] += np.square(lost, out=lost).sum(axis=1)
+            error[at] += np.abs(lost * lost * lost).astype(np.int64).sum(axis=1)
         return _Found(scale, zero, error)
 
     def fitted(self, found: _Found) -> FloatArray:

@@ -27,7 +27,7 @@ class QuantizedWeight:
 def weight_parameters(
     weight: NDArray[Any], scheme: Scheme, axis: int | None, name: str = "", guard: Guard = UNGUARDED
 ) -> QParams:
-    """Scale and zero point of `weight` from its own minimum and maximum; under 8 bits with the least squared error, see
+    """Scale and zero point of `weight` from its own minimum and maximum; under 8 bits with the least error, see
     `qdsl.quant.least_error`.
 
     `axis`: the channel axis (per channel) or the axis that is cut into blocks (per block); None per tensor.
