@@ -1,4 +1,4 @@
-"""Keep weights that the plan leaves in float out of ONNX Runtime's own quantization.
+"""Keep weights that the plan leaves in float, or stores in 2 bits, out of ONNX Runtime's own quantization.
 
 Between a DequantizeLinear and a QuantizeLinear the runtime itself stores a float weight as int8, per tensor, and a
 float bias as int32 (Conv, ConvTranspose, Gemm, and the MatMul with an addition that it makes a Gemm of). It does so
@@ -9,9 +9,10 @@ that repeats the scale per channel, which writes the same floats in the same tim
 
 or, where there is no channel to repeat it for or the integers are int8 (a pair that the runtime looks for), through a
 Max of one input, which copies.
-Fires for a float32 weight, and for a float bias beside integers that no kernel computes with: in steps as small as
-theirs it may leave int32. Refuses nothing. Guarantees that nodes keep their names and that every float stays
-the same, bit for bit.
+So it does with 2-bit weights of a Conv, for which it has no kernel: the file would not load. These read through a Max.
+Fires for a float32 weight, a 2-bit one of a Conv, and for a float bias beside integers that no kernel computes with: in
+steps as small as theirs it may leave int32. Refuses nothing. Guarantees that nodes keep their names and that every
+float stays the same, bit for bit.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ _BEFORE = ("Pad", *MOVES)
 _BEHIND = ("Relu", "Clip", *MOVES)
 _WITH_CONSTANT = ("Add", "Sub", "Mul", "Div", "BatchNormalization")
 _COMPUTED = ("int8", "uint8")
+_MISTAKEN = ("int2", "uint2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class KeepWeights(Lowering):
         changes = Changes()
         known: dict[tuple[str, int], gs.Variable] = {}
         for node, reader in _matches(model, changes):
-            if not _per_channel(model, node, reader, known):
+            if _two_bits(node) or not _per_channel(model, node, reader, known):
                 copy_input(model, reader, 0, by_pass(self.name))
         model.sort()
         return changes.outcome()
@@ -89,12 +91,20 @@ def _holds_floats(node: gs.Node) -> bool:
     """Whether a product has constants in float that the runtime would store as integers."""
     if not is_op(node, *_CONVOLUTIONS, "Gemm", "MatMul") or len(node.inputs) < 2:
         return False
-    if _is_float32(node.inputs[1]):
+    if _is_float32(node.inputs[1]) or _two_bits(node):
         return True
     if len(node.inputs) < 3 or not _is_float32(node.inputs[2]):
         return False
     pairs = [writer(tensor) for tensor in node.inputs[:2]]
     return all(pair is not None and pair.op == "DequantizeLinear" for pair in pairs) and not all(map(_computed, pairs))
+
+
+def _two_bits(node: gs.Node) -> bool:
+    """Whether a Conv reads a stored weight of 2 bits, which the runtime takes for one of 8."""
+    pair = writer(node.inputs[1]) if node.op == "Conv" else None
+    if pair is None or pair.op != "DequantizeLinear" or not isinstance(pair.inputs[0], gs.Constant):
+        return False
+    return type_name(lazy_of(pair.inputs[0]).element_type) in _MISTAKEN
 
 
 def _computed(pair: gs.Node) -> bool:

@@ -18,11 +18,12 @@ def kept_bytes(view: GraphView, plan: Plan, kept: Iterable[Sequence[str]]) -> in
     """What it adds for each of `kept`: a node, and the one that reads the integers for it (the same, or a Pad). Those
     that read one tensor with as many channels share."""
     planned = {tensor.tensor: tensor for tensor in plan.tensors}
+    copied = {weight.node for weight in plan.weights if weight.scheme.dtype.bits < 4}
     shared: dict[tuple[str, int], list[str]] = {}
     total = 0
     for names in kept:
         node, reader = view.node(names[0]), view.node(names[-1])
-        channels = _repeats(view, node, planned.get(reader.inputs[0]))
+        channels = 0 if node.name in copied else _repeats(view, node, planned.get(reader.inputs[0]))
         if channels:
             shared.setdefault((reader.inputs[0], channels), []).append(reader.name)
         else:

@@ -68,7 +68,8 @@ class RoleTypes:
 @dataclass(frozen=True, slots=True)
 class TypeRow:
     """One number type: what it can do as an activation and as a weight. `alone`: as a weight only beside float
-    activations; the runtime refuses the file otherwise. `even`: a stored constant has an even number of elements.
+    activations; the runtime refuses the file otherwise, but for operators of `apart`, of which a lowering keeps pairs
+    away. `even`: a stored constant has an even number of elements.
     `caution`: where it does not run, of a recipe that names no device."""
 
     dtype: DType
@@ -77,6 +78,7 @@ class TypeRow:
     because: Sentence
     evidence: Sentence
     alone: bool = False
+    apart: tuple[str, ...] = ()
     even: bool = False
     caution: Annotated[str, ASIDE] = ""
 

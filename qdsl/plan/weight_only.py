@@ -120,7 +120,7 @@ def _unsound(context: Context, node: NodeView, weight: WeightPlan, tensors: Mapp
     """Why the runtime would refuse or miscompute the node; "" where it does neither."""
     row, dtype = context.rows[node.index], weight.scheme.dtype
     kind, only = context.capability.type_row(dtype), row.weight_only
-    alone = kind is not None and kind.alone
+    alone = kind is not None and kind.alone and node.op not in kind.apart
     if only is None and not alone:
         return ""
     pairs = [(port, tensors[name]) for port, name in enumerate(node.inputs) if name in tensors]
