@@ -1,4 +1,4 @@
-"""Weights of 4 and 2 bits on disk: packed, read as numpy reads them, of several widths in one file, small as foreseen."""
+"""Weights of 4 and 2 bits on disk: packed, read as numpy reads them, mixed in one file, small as foreseen."""
 
 from __future__ import annotations
 
