@@ -41,7 +41,7 @@ class How:
     """How it is measured. `seed` draws samples and directions. `share`: each unit on so many samples (`sqnr` alone;
     None: as many as fit into the stated number of passes over the dataset). `trials` are random directions, `epsilon`
     is the size of a perturbation. `classifier`: whether the loss is that of classes (None: by what the model ends in,
-    and by the labels)."""
+    and by the labels). `gains`: each unit is put back in float, too (`sqnr` alone)."""
 
     method: str = "sqnr"
     seed: int = 0
@@ -49,6 +49,7 @@ class How:
     trials: int = TRIALS
     epsilon: float = EPSILON
     classifier: bool | None = None
+    gains: bool = True
 
 
 def how(asked: Asked) -> How:
@@ -103,14 +104,15 @@ def _by_sqnr(
         raise model.error("sensitivity-outputs", f"no output of {model.name} can be compared with the float model's")
     whole = rests(model.view(), units)
     ways = [sum(not choice.nothing for choice in unit.choices) for unit in units]
-    costs, backs = [rest * count for rest, count in zip(whole, ways, strict=True)], whole
+    costs = [rest * number for rest, number in zip(whole, ways, strict=True)]
+    backs = whole if how.gains else []
     share = min(len(dataset), how.share or share_of(len(dataset), costs, backs))
-    parts = blocks(len(dataset), len(units), share, how.seed)
+    parts = blocks(len(dataset), len(units), share, how.seed, gains=how.gains)
     state = State(_at(folder), _key(model, units, ranges, dataset, how, share), Seen)
     runs = run_blocks(made, dataset, parts, state, heard)
     found, noise = rows(units, parts, state.seen)
     effort = 2.0 * len(dataset) + sum(
-        len(block.samples) * costs[at] + block.gains * backs[at] for block in parts for at in block.units
+        len(block.samples) * costs[at] + block.gains * whole[at] for block in parts for at in block.units
     )
     state.remove()
     return Sensitivity(

@@ -94,8 +94,8 @@ def networks(model: Model, units: Sequence[Unit], ranges: RangesLike) -> Network
     units = [replace(unit, choices=tuple(map(_wide, unit.choices))) for unit in units]
     every = [choice for unit in units for choice in unit.choices]
     made = upgrade_opset(model.copy(), max(least_opset(_Pieces(c.tensors, c.weights, c.biases)) for c in every))
-    parts, seen = _with_eyes(made)
-    units, swapped = _seeing(units, seen)
+    parts, eyes = _with_eyes(made)
+    units, swapped = _seeing(units, eyes)
     numbered = [(at, n, each) for at, unit in enumerate(units) for n, each in enumerate(unit.choices)]
     packed = list(_packed([each for each in numbered if not each[2].nothing]))
     whole = _together([unit.choices[0] for unit in units], units)
@@ -114,39 +114,50 @@ def networks(model: Model, units: Sequence[Unit], ranges: RangesLike) -> Network
 # --- what is compared -------------------------------------------------------------------------------------------------
 
 
-def _with_eyes(model: Model) -> tuple[tuple[Part, ...], dict[str, str]]:
+@dataclass(frozen=True, slots=True)
+class _Eyes:
+    """By tensor that is compared the node behind it. Of `public` ones, which are graph outputs, a pair is seen where
+    the output reads it; of others always: what chooses from them reads it."""
+
+    nodes: Mapping[str, str]
+    public: frozenset[str]
+
+    def see(self, plan: TensorPlan) -> bool:
+        return plan.tensor in self.nodes and (plan.tensor not in self.public or _OUT in plan.readers)
+
+
+def _with_eyes(model: Model) -> tuple[tuple[Part, ...], _Eyes]:
     """An Identity behind each tensor that is compared, so that its own rounding is seen under a name that no rewrite
-    takes; the parts under these names, and the node by tensor."""
-    parts = parts_of(model.view())
+    takes; the parts under these names."""
+    view = model.view()
+    parts = parts_of(view)
     named, nodes = {}, {}
     for name in dict.fromkeys(part.output for part in parts):
         tensor = model.tensor(name)
         node = add_node(model, "Identity", [tensor], name=f"{_SEEN}.{name}", like=tensor)
         model.graph.outputs.append(node.outputs[0])
         named[name], nodes[name] = node.outputs[0].name, node.name
-    return tuple(replace(part, output=named[part.output]) for part in parts), nodes
+    return tuple(replace(part, output=named[part.output]) for part in parts), _Eyes(nodes, frozenset(view.outputs))
 
 
-def _seeing(units: Sequence[Unit], seen: Mapping[str, str]) -> tuple[tuple[Unit, ...], tuple[frozenset[str], ...]]:
+def _seeing(units: Sequence[Unit], eyes: _Eyes) -> tuple[tuple[Unit, ...], tuple[frozenset[str], ...]]:
     """The units whose pairs on what is compared are read by the Identity behind it, and by node names what changes
     where a unit is quantized. A pair of several units on such a tensor is seen with the first."""
     owner: dict[str, int] = {}
     for at, unit in enumerate(units):
-        for choice in unit.choices:
-            owner |= {each.tensor: owner.get(each.tensor, at) for each in choice.tensors if each.tensor in seen}
-    mine = [{name: seen[name] for name in seen if owner.get(name) == at} for at in range(len(units))]
-    made = tuple(
-        replace(unit, choices=tuple(_shown(each, eyes) for each in unit.choices))
-        for unit, eyes in zip(units, mine, strict=True)
-    )
-    return made, tuple(frozenset((*unit.nodes, *eyes.values())) for unit, eyes in zip(units, mine, strict=True))
+        for plan in (plan for choice in unit.choices for plan in choice.tensors if eyes.see(plan)):
+            owner.setdefault(plan.tensor, at)
+    mine = [frozenset(name for name, whose in owner.items() if whose == at) for at in range(len(units))]
+    pairs = list(zip(units, mine, strict=True))
+    made = (replace(unit, choices=tuple(_shown(c, own, eyes) for c in unit.choices)) for unit, own in pairs)
+    return tuple(made), tuple(frozenset((*unit.nodes, *(eyes.nodes[name] for name in own))) for unit, own in pairs)
 
 
-def _shown(choice: Choice, eyes: Mapping[str, str]) -> Choice:
+def _shown(choice: Choice, own: frozenset[str], eyes: _Eyes) -> Choice:
     tensors = []
     for plan in choice.tensors:
         readers = tuple(reader for reader in plan.readers if reader != _OUT)
-        readers += (Reader(eyes[plan.tensor], 0),) if plan.tensor in eyes else ()
+        readers += (Reader(eyes.nodes[plan.tensor], 0),) if plan.tensor in own and eyes.see(plan) else ()
         tensors += [replace(plan, readers=readers)] if readers else []
     return replace(choice, tensors=tuple(tensors))
 

@@ -16,7 +16,7 @@ import numpy as np
 BUDGET = 6.0
 _WHOLE = 2.0  # passes of everything in float and of everything quantized
 LEAST = 2  # samples of a unit, where there are so many: one shows no spread
-_GAINS = 2  # of the samples of a unit, every so many-th is used to put it back in float
+_GAINS = 3  # of the samples of a unit, one in so many is used to put it back in float
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,24 @@ class Block:
 
 def share_of(samples: int, costs: Sequence[float], backs: Sequence[float], budget: float = BUDGET) -> int:
     """On how many samples each unit can be measured: `costs` are those of all ways of a unit on one sample, `backs` of
-    putting it back in float, in passes through the whole network."""
-    each = sum(costs) + sum(backs) / _GAINS
-    if each <= 0.0:
-        return samples
-    return max(min(LEAST, samples), min(samples, int((budget - _WHOLE) * samples / each)))
+    putting it back in float (none where that is not asked), in passes through the whole network."""
+    ahead, back = sum(costs), sum(backs)
+    fitting = (
+        share
+        for share in range(samples, LEAST, -1)
+        if share * ahead + gains_of(share, samples) * back <= (budget - _WHOLE) * samples
+    )
+    return next(fitting, min(LEAST, samples))
 
 
-def blocks(samples: int, units: int, share: int, seed: int) -> list[Block]:
-    """Every sample in one block, every unit in one group, at least `share` samples in a block."""
+def gains_of(share: int, samples: int) -> int:
+    """On how many samples of its share a unit is put back in float: on all of them where that is every sample."""
+    return share if share == samples else max(min(LEAST, share), share // _GAINS)
+
+
+def blocks(samples: int, units: int, share: int, seed: int, *, gains: bool = True) -> list[Block]:
+    """Every sample in one block, every unit in one group, at least `share` samples in a block; with `gains` or
+    without."""
     count = max(1, min(samples // max(1, share), units))
     draw = np.random.Generator(np.random.PCG64(seed))
     order = [int(each) for each in draw.permutation(samples)]
@@ -47,6 +56,5 @@ def blocks(samples: int, units: int, share: int, seed: int) -> list[Block]:
     for at in range(count):
         mine = sorted(order[at::count])
         group = tuple(range(offset[at], units, count))
-        gains = len(mine) if count == 1 else max(min(LEAST, len(mine)), len(mine) // _GAINS)
-        found.append(Block(tuple(mine), group, gains))
+        found.append(Block(tuple(mine), group, gains_of(len(mine), samples) if gains else 0))
     return found

@@ -100,7 +100,8 @@ def _chunks(networks: Networks, block: Block) -> Iterator[_Chunk]:
     for at in block.units:
         choices = [n for n, each in enumerate(networks.units[at].choices) if not each.nothing]
         alone = {(at, n): networks.alone(at, n) for n in choices}
-        without = {at: networks.without(at)} if not networks.units[at].choices[0].nothing else {}
+        asked = block.gains > 0 and not networks.units[at].choices[0].nothing
+        without = {at: networks.without(at)} if asked else {}
         alone = {key: each for key, each in alone.items() if each.outputs}
         without = {key: each for key, each in without.items() if each.outputs}
         size = sum(len(each.content) for each in (*alone.values(), *without.values()))

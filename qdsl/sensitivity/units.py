@@ -49,8 +49,16 @@ def units_of(plan: Plan, view: GraphView) -> tuple[Unit, ...]:
     grouped: dict[str, list[str]] = {}
     for node in view.nodes:
         grouped.setdefault(owners[node.name], []).append(node.name)
-    made = (Unit(tuple(nodes), (_planned(plan, frozenset(nodes), view), Choice(FLOAT))) for nodes in grouped.values())
+    made = (Unit(tuple(nodes), (planned(plan, frozenset(nodes), view), Choice(FLOAT))) for nodes in grouped.values())
     return tuple(unit for unit in made if not unit.choices[0].nothing)
+
+
+def planned(plan: Plan, nodes: Collection[str], view: GraphView) -> Choice:
+    """What the plan quantizes of these nodes: the pairs that they read, their weights and biases, and the pair on a
+    graph output that one of them writes."""
+    weights = tuple(each for each in plan.weights if each.node in nodes)
+    biases = tuple(replace(each, corrected_on=None) for each in plan.biases if each.node in nodes)
+    return Choice("planned", tuple(_read(plan.tensors, nodes, view)), weights, biases)
 
 
 def with_weights(units: Iterable[Unit], choices: Mapping[str, Callable[[WeightPlan], WeightPlan]]) -> tuple[Unit, ...]:
@@ -87,13 +95,6 @@ def _before(node: NodeView, view: GraphView) -> list[str] | None:
     read = [name for name in node.inputs if name and not view.is_constant(name)]
     writers = [view.producer(name) for name in read]
     return None if any(each is None for each in writers) else [each.name for each in writers if each is not None]
-
-
-def _planned(plan: Plan, nodes: Collection[str], view: GraphView) -> Choice:
-    """What the plan quantizes of these nodes."""
-    weights = tuple(each for each in plan.weights if each.node in nodes)
-    biases = tuple(replace(each, corrected_on=None) for each in plan.biases if each.node in nodes)
-    return Choice("planned", tuple(_read(plan.tensors, nodes, view)), weights, biases)
 
 
 def _read(tensors: Sequence[TensorPlan], nodes: Collection[str], view: GraphView) -> Iterable[TensorPlan]:
