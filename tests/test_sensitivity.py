@@ -28,6 +28,7 @@ from qdsl.data import Dataset
 from qdsl.diag import Diagnostics, QdslError
 from qdsl.graph import Model, from_proto, to_proto
 from qdsl.graph.sessions import LOADING, Session
+from qdsl.harness.sensitivity import keep_sensitivity, place_of
 from qdsl.passes.insert_qdq import InsertQDQ
 from qdsl.quant import dequantize, quantize_weight, weight_parameters
 from qdsl.report.data import load
@@ -41,7 +42,7 @@ from qdsl.sensitivity.units import Choice, Unit, stored_as, units_of, with_weigh
 from qdsl.spec import DTYPES
 from qdsl.spec.bounds import UnfitError
 from qdsl.spec.plan import Plan
-from qdsl.spec.sensitivity import FILE, Row, Sensitivity, from_json, to_json
+from qdsl.spec.sensitivity import Row, Sensitivity, from_json, to_json
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import prepare, read, takes
 
@@ -395,7 +396,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ranges = calibrate.Ranges.from_json((out / "demo" / "ranges.json").read_text())
     opened = data.open(prepared.recipe.dataset("calib"), prepared.recipe.inputs, takes(prepared))
     found = measure(prepared.model, units_of(decided.plan, prepared.view), ranges, opened, How(share=2))
-    (out / "demo" / "ort" / FILE).write_text(to_json(found), encoding="utf-8")
+    assert keep_sensitivity(out / "demo", "ort", found) == place_of(out / "demo", "ort")
     return recipe
 
 
@@ -410,7 +411,7 @@ def test_explain_tells_a_layer_and_what_is_in_it(built: Path) -> None:
 
 
 def test_explain_says_nothing_of_another_model(built: Path) -> None:
-    path = built.parent / "build" / "demo" / "ort" / FILE
+    path = place_of(built.parent / "build" / "demo", "ort")
     text = path.read_text(encoding="utf-8")
     try:
         path.write_text(to_json(replace(from_json(text), model="0" * 64)), encoding="utf-8")
@@ -428,13 +429,13 @@ def test_the_page_has_a_figure_and_a_table_of_it(built: Path) -> None:
     shown = Page(page([load(folder)]))
     assert not shown.wrong
     assert "Which layers are sensitive" in shown.shown and "Sensitivity of layers." in shown.shown
-    found = from_json((folder / "ort" / FILE).read_text(encoding="utf-8"))
+    found = from_json(place_of(folder, "ort").read_text(encoding="utf-8"))
     assert all(unit in shown.shown for unit in found.units)
-    (folder / "ort" / FILE).rename(folder / "aside")
+    place_of(folder, "ort").rename(folder / "aside")
     try:
         assert "Which layers are sensitive" not in Page(page([load(folder)])).shown
     finally:
-        (folder / "aside").rename(folder / "ort" / FILE)
+        (folder / "aside").rename(place_of(folder, "ort"))
 
 
 # --- how well shares tell the order -----------------------------------------------------------------------------------

@@ -67,16 +67,18 @@ def explain(
     prepared = prepare(read(path, sets))
     decided = foreseen(prepared, decide_all(prepared, target, Diagnostics()))
     found = [explain_decisions(each, subject) for each in decided]
-    folders = [Path(out) / prepared.recipe.name / each.plan.target for each in decided]
-    rows = zip(found, folders, strict=True)
-    return tuple(replace(each, sensitivity=_measured(prepared, each.name, folder)) for each, folder in rows)
+    folder = Path(out) / prepared.recipe.name
+    rows = zip(found, decided, strict=True)
+    return tuple(
+        replace(each, sensitivity=_measured(prepared, each.name, folder, one.plan.target)) for each, one in rows
+    )
 
 
-def _measured(prepared: Prepared, node: str, folder: Path) -> tuple[str, ...]:
+def _measured(prepared: Prepared, node: str, folder: Path, target: str) -> tuple[str, ...]:
     """What quantizing a node was measured to cost; nothing where it was not, or of another model."""
     from qdsl.harness.sensitivity import read_sensitivity  # most recipes measure nothing of it
 
-    found = read_sensitivity(folder)
+    found = read_sensitivity(folder, target)
     if found is None or found.model != model_digest(prepared.model).hex():
         return ()
     return found.told(node)

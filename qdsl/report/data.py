@@ -142,7 +142,7 @@ def load(directory: Path) -> Build:
     found = replace(found, builds=tuple(_decided(found, build) for build in found.builds))
     pictures = {name: _picture(directory, name) for name in found.pictures}
     there = {name: picture for name, picture in pictures.items() if picture is not None}
-    told = {each.target: read_sensitivity(directory / each.target) for each in found.builds}
+    told = {each.target: read_sensitivity(directory, each.target) for each in found.builds}
     sensitivities = {target: each for target, each in told.items() if each is not None}
     return Build(found, plans_of(directory, found), there, recipe=_recipe(directory), sensitivities=sensitivities)
 

@@ -11,7 +11,6 @@ from qdsl.spec.bounds import Count, Figure, Many, Number, Sentence, SomeTexts
 from qdsl.spec.decode import decode, json_data, require_version
 
 FORMAT = 1
-FILE = "sensitivity.json"
 METHODS = ("sqnr", "gradient", "hessian")
 FLOAT = "float32"  # the choice that leaves a unit as it is
 _MOST = 1 << 20
