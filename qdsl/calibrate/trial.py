@@ -29,6 +29,8 @@ STORED = ("uint8", "int8", "uint16", "int16")
 # Copies of weights that one graph may read; more of them are tried one part after the other.
 _MOST_COPIED = 256 << 20
 _MOST_WORKERS = 4
+# A channel that hardly varies counts as one that does by so much of what channels do on average.
+_LEAST, _FLAT = 1e-3, 1e-6  # the second of squares, where one value is all that was seen
 Heard = Callable[[int, int], None]
 Floats = NDArray[np.float64]
 
@@ -60,9 +62,10 @@ def try_out(
     dataset: Dataset,
     heard: Heard,
 ) -> list[Floats]:
-    """For each trial the error of each option: the squared error of what is compared over its squares, summed over the
-    tensors that are, on the `samples` (their numbers). `stops` are the tensors that are rounded at all. The same bits
-    whichever threads there are. `heard` is told of samples, done of all. Raises QdslError calibration-load,
+    """For each trial the error of each option on the `samples` (their numbers): the squared error of each channel over
+    how much it varies, mean over channels, summed over the tensors that are compared. A channel is as loud as the
+    weights behind it are small, so that none counts for its size. `stops` are the tensors that are rounded at all. The
+    same bits whichever threads there are. `heard` is told of samples, done of all. Raises QdslError calibration-load,
     calibration-run and those of the dataset."""
     view = model.view()
     cones = [cone(view, trial.readers, stops) for trial in trials]
@@ -72,10 +75,10 @@ def try_out(
     for part in parts:
         made, reads = _loaded(model, view, trials, cones, part)
         names = [name for read in reads for name in read.names]
-        sums = np.zeros(len(names))
+        sums: list[Floats] = [np.zeros(()) for _ in names]
         measured = partial(_measure, made, names, dataset)
         for numbers in in_order(measured, samples, min(_MOST_WORKERS, processors()), name="qdsl-trial"):
-            sums += numbers
+            sums = [before + number for before, number in zip(sums, numbers, strict=True)]
             done += 1
             heard(done, len(parts) * len(samples))
         _add(found, reads, sums)
@@ -90,31 +93,34 @@ def _loaded(
     return session(model, lambda proto: reads.extend(_build(proto, view, trials, cones, part))), reads
 
 
-def _measure(made: Session, names: Sequence[str], dataset: Dataset, index: int) -> Floats:
+def _measure(made: Session, names: Sequence[str], dataset: Dataset, index: int) -> list[Floats]:
     sample: Sample = dataset.sample(index)
-    return np.array([float(value) for value in run(made, names, sample, dataset)])
+    return [np.asarray(value, np.float64) for value in run(made, names, sample, dataset)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Numbers of one compared tensor in one trial: its squares, then the squared error of each option."""
+    """Numbers of one compared tensor in one trial, each by channel: how many values, their sum and squares, then the
+    squared error of each option."""
 
     trial: int
-    squares: str
+    of: tuple[str, str, str]
     errors: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (self.squares, *self.errors)
+        return (*self.of, *self.errors)
 
 
-def _add(found: Sequence[Floats], reads: Sequence[_Read], sums: Floats) -> None:
+def _add(found: Sequence[Floats], reads: Sequence[_Read], sums: Sequence[Floats]) -> None:
     at = 0
     for read in reads:
-        squares, errors = sums[at], sums[at + 1 : at + 1 + len(read.errors)]
-        at += 1 + len(read.errors)
-        if squares > 0:
-            found[read.trial][:] += errors / squares
+        count, total, squares, *errors = sums[at : at + len(read.names)]
+        at += len(read.names)
+        spread = squares - total**2 / np.maximum(count / max(squares.size, 1), 1)
+        spread = np.maximum(spread, max(_LEAST * spread.mean(), _FLAT * squares.mean()))
+        if np.any(spread > 0):
+            found[read.trial][:] += [float(np.mean(error / np.where(spread > 0, spread, np.inf))) for error in errors]
 
 
 def _parts(view: GraphView, trials: Sequence[Trial], cones: Sequence[Cone]) -> Iterator[list[int]]:
@@ -164,7 +170,7 @@ class _Writer:
         if not compared:
             return
         at = max([-1, *(node.index for node in found.nodes), *(self._written(name) for name in trial.readers)])
-        squares = [self._squares(name, at) for name in compared]
+        of = [self._of(name, at) for name in compared]
         errors: list[list[str]] = [[] for _ in compared]
         for option in trial.options:
             rounded = {name: self._rounded(name, option, trial.limits, at) for name in trial.readers}
@@ -172,8 +178,8 @@ class _Writer:
             for place, name in enumerate(compared):
                 off = self._add(at, "Sub", name, rounded[name] if place < len(found.own) else ends[name])
                 errors[place].append(self._squares(off, at, name))
-        for square, each in zip(squares, errors, strict=True):
-            yield _Read(number, square, tuple(each))
+        for figures, each in zip(of, errors, strict=True):
+            yield _Read(number, figures, tuple(each))
 
     def _copied(self, trial: Trial, found: Cone, rounded: Mapping[str, str], at: int) -> dict[str, str]:
         """Copies of the nodes of a cone, reading what is rounded; what each tensor of theirs is called."""
@@ -202,10 +208,25 @@ class _Writer:
         codes = self._add(at, "QuantizeLinear", source, *held, domain=_MICROSOFT)
         return self._add(at, "DequantizeLinear", codes, *held, domain=_MICROSOFT)
 
-    def _squares(self, name: str, at: int, like: str | None = None) -> str:
-        if self.view.tensors[like or name].dtype not in ("float32", None):
+    def _of(self, name: str, at: int) -> tuple[str, str, str]:
+        """How many values a tensor has, and by channel their sum and their squares."""
+        count = self._add(at, "Cast", self._add(at, "Size", name), to=TensorProto.FLOAT)
+        return count, self._reduced("ReduceSum", name, at, name), self._squares(name, at, name)
+
+    def _squares(self, name: str, at: int, like: str) -> str:
+        return self._reduced("ReduceSumSquare", name, at, like)
+
+    def _reduced(self, op: str, name: str, at: int, like: str) -> str:
+        """`name`, a tensor like `like`, reduced to one number for each channel."""
+        tensor = self.view.tensors[like]
+        if tensor.dtype not in ("float32", None):
             name = self._add(at, "Cast", name, to=TensorProto.FLOAT)
-        return self._add(at, "ReduceSumSquare", name, keepdims=0)
+        axes = _others(tensor.shape)
+        if axes is None:
+            return self._add(at, op, name, keepdims=0)
+        if self.view.opset >= (13 if op == "ReduceSum" else 18):
+            return self._add(at, op, name, self._constant(np.asarray(axes, np.int64)), keepdims=0)
+        return self._add(at, op, name, axes=axes, keepdims=0)
 
     def _constant(self, value: NDArray[np.generic] | np.generic) -> str:
         name = self._name()
@@ -239,3 +260,12 @@ class _Writer:
         self.proto.graph.output.extend(helper.make_tensor_value_info(o, TensorProto.FLOAT, []) for o in outputs)
         if not any(each.domain == _MICROSOFT for each in self.proto.opset_import):
             self.proto.opset_import.append(helper.make_opsetid(_MICROSOFT, 1))
+
+
+def _others(shape: Sequence[object] | None) -> list[int] | None:
+    """The axes of a tensor but that of its channels: the second of feature maps, the last of what has fewer; None where
+    nothing tells."""
+    if shape is None or len(shape) < 2:
+        return None
+    channel = 1 if len(shape) > 3 else len(shape) - 1
+    return [axis for axis in range(len(shape)) if axis != channel]
