@@ -18,7 +18,7 @@ from qdsl.train.call import Call, Results
 from qdsl.train.lacks import raise_lacks
 from qdsl.train.operation import Operation
 from qdsl.train.pairs import DEQUANTIZE, QUANTIZE, TAKES_CARRIED, carries
-from qdsl.train.program import Step, program_of, schedule
+from qdsl.train.program import Program, Step, program_of, schedule
 from qdsl.train.table import OPERATORS
 from qdsl.train.types import as_tensor, torch_type
 
@@ -59,12 +59,12 @@ class Executor:
         self._kernels = {one.kind: _kernel(OPERATORS[one.kind].home) for one in self._program.operations}
         self._constants: dict[str, Tensor] = {}
         self.parameters: dict[str, Tensor] = {}
+        deciding = _deciding(self._program)
         for name, value in self._program.constants.items():
             tensor = as_tensor(value.load(), torch_type(self._floats))
-            if tensor.is_floating_point():
-                self.parameters[name] = tensor.to(self._device)
-            else:  # 64 bit integers are shapes and indices: what is computed of them decides what runs
-                self._constants[name] = tensor if tensor.dtype is torch.int64 else tensor.to(self._device)
+            # 64 bit integers are shapes and indices: what is computed of them decides what runs
+            tensor = tensor if name in deciding or tensor.dtype is torch.int64 else tensor.to(self._device)
+            (self.parameters if tensor.is_floating_point() else self._constants)[name] = tensor
         self.scales = self._tied()
         self._plans = lru_cache(_SCHEDULES)(lambda given, wanted: schedule(self._program, given, wanted))
 
@@ -203,6 +203,15 @@ class Executor:
         headline = f"`{operation.name[:80]}` ({operation.op}) does not take what it is given: {said}"
         help = ("give inputs of the model's shapes; a graph may hold for one batch size alone",)
         return QdslError([Diagnostic("executor-failed", headline, self._span, help=help)])
+
+
+def _deciding(program: Program) -> set[str]:
+    """Constants of which numbers are read, and nothing else is computed with."""
+    read: dict[str, bool] = {}
+    for one in program.operations:
+        for port, name in enumerate(one.inputs):
+            read[name] = read.get(name, True) and port in OPERATORS[one.kind].host
+    return {name for name, only in read.items() if only}
 
 
 def _kernel(home: str) -> Kernel:
