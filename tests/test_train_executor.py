@@ -98,6 +98,31 @@ def test_gradients_are_those_of_finite_differences() -> None:
     assert_gradients(loss, {"x": x, **learned})
 
 
+def test_second_derivatives() -> None:
+    """What the Hessian gives for a direction is the difference of gradients along it."""
+    torch = pytest.importorskip("torch")
+    from qdsl.train import Executor
+
+    executor = Executor(net(), double=True)
+    weight, x = executor.differentiable(["w"])["w"], floats(0, 2, 3, 8, 8)
+    direction = torch.from_numpy(floats(5, *weight.shape)).double()
+
+    def gradient(create_graph: bool = False) -> torch.Tensor:
+        y = executor.run({"x": x})["y"]
+        return torch.autograd.grad((y**2).sum(), weight, create_graph=create_graph)[0]
+
+    (found,) = torch.autograd.grad((gradient(create_graph=True) * direction).sum(), weight)
+    ends = []
+    for step in (1e-5, -1e-5):
+        with torch.no_grad():
+            weight += step * direction
+        ends.append(gradient())
+        with torch.no_grad():
+            weight -= step * direction
+    wanted = (ends[0] - ends[1]) / 2e-5
+    assert (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
 def test_a_parameter_may_have_a_history() -> None:
     torch = pytest.importorskip("torch")
     from qdsl.train import Executor

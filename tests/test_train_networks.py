@@ -25,6 +25,7 @@ def test_nothing_is_lacking_for_the_examples(name: str) -> None:
     assert lacking(load(ROOT / "examples" / f"{name}.onnx")) == ()
 
 
+@pytest.mark.slow
 def test_what_real_models_lack(testdata: Path) -> None:
     """Bodies of If, and nothing else."""
     for path in sorted((testdata / "models").glob("*.onnx")):

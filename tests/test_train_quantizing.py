@@ -247,3 +247,20 @@ def test_equal_constants_of_a_pair_are_one_learned_scale() -> None:
     executor.parameters["s"] = torch.tensor(0.2)
     steps = executor.run({"x": floats(0, 5)})["y"] / 0.2
     np.testing.assert_allclose(steps, steps.round(), atol=1e-5)
+
+
+def test_joined_integers_are_one_group() -> None:
+    """Two pairs of one scale whose integers are joined let gradients through as one; with two scales neither does as it
+    is, since what reads the joined integers stretches one of them."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("QuantizeLinear", ["x", "t", "z"], ["b"]),
+        helper.make_node("Concat", ["a", "b"], ["c"], axis=0),
+        helper.make_node("DequantizeLinear", ["c", "s", "z"], ["y"]),
+    ]
+    for other, wanted in ((0.1, 2.0), (0.05, 3.0)):
+        stored = {"s": np.float32(0.1), "t": np.float32(other), "z": np.int8(0)}
+        x = floats(0, 5) / 2
+        model = model_of(nodes, {"x": x}, ["y"], {name: np.asarray(value) for name, value in stored.items()})
+        found, _ = gradient(model, x)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)

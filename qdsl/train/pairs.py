@@ -30,9 +30,10 @@ class Pairs:
 
 @dataclass(slots=True)
 class _Group:
-    """Operations that share integers; `plain` as long as all of them have one scale."""
+    """Operations that share integers; `plain` as long as all of them have one scale. `names` are the tensors."""
 
     operations: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     scales: dict[str, object] = field(default_factory=dict)
     plain: bool = True
 
@@ -62,6 +63,7 @@ def pairs_of(operations: Sequence[Operation], types: Mapping[str, str | None], s
             _join(group, index, operation, scales)
             carried[operation.outputs[0]] = _written_type(operation, types)
             group_of[operation.outputs[0]] = group
+            group.names.append(operation.outputs[0])
         elif operation.kind in DEQUANTIZE:
             if (found := group_of.get(operation.inputs[0])) is not None:
                 _join(found, index, operation, scales)
@@ -108,19 +110,24 @@ def _carry(operation: Operation, carried: dict[str, str], group_of: dict[str, _G
         return
     group = group_of[read[0]]
     for name in read[1:]:
-        _merge(group, group_of[name], group_of)
+        group = _merged(group, group_of[name], group_of)
     for name in operation.outputs[: 1 if first else None]:
         carried[name], group_of[name] = carried[read[0]], group
+        group.names.append(name)
 
 
-def _merge(group: _Group, other: _Group, group_of: dict[str, _Group]) -> None:
-    if group is other:
-        return
-    group.operations += other.operations
-    group.scales.update(other.scales)
-    group.plain &= other.plain
-    other.operations, other.scales = [], {}
-    group_of.update({name: group for name, found in group_of.items() if found is other})
+def _merged(one: _Group, other: _Group, group_of: dict[str, _Group]) -> _Group:
+    """Both as one: the smaller becomes part of the larger, so that many of them stay linear."""
+    if one is other:
+        return one
+    small, large = sorted((one, other), key=lambda group: len(group.names))
+    large.operations += small.operations
+    large.names += small.names
+    large.scales.update(small.scales)
+    large.plain &= small.plain
+    group_of.update(dict.fromkeys(small.names, large))
+    small.operations, small.scales = [], {}
+    return large
 
 
 def _written_type(operation: Operation, types: Mapping[str, str | None]) -> str:
