@@ -82,6 +82,38 @@ def test_batches_of_any_size() -> None:
         assert_same(net(), {"x": floats(batch, batch, 3, 8, 8)})
 
 
+def test_more_samples_than_a_graph_is_written_for() -> None:
+    """A shape that begins with the samples is taken for as many as there are; what would mix them is refused."""
+    torch = pytest.importorskip("torch")
+    from qdsl.train import Executor
+
+    x = floats(0, 1, 4, 3, 2)
+    shapes = {"one": [1, 2, -1], "two": [1, 2, 2, 6], "rows": [-1, 6], "mixed": [4, -1], "bias": [1, 4, 1, 1]}
+    constants = {name: np.array(shape, np.int64) for name, shape in shapes.items()}
+    nodes = {
+        "y": [
+            helper.make_node("Reshape", ["b", "bias"], ["c"]),  # no samples in it
+            helper.make_node("Add", ["x", "c"], ["t"]),
+            helper.make_node("Reshape", ["t", "two"], ["u"]),
+            helper.make_node("Transpose", ["u"], ["v"], perm=[0, 2, 1, 3]),
+            helper.make_node("Reshape", ["v", "one"], ["y"]),
+        ],
+        "z": [helper.make_node("Reshape", ["x", "mixed"], ["z"])],
+        "m": [helper.make_node("ReduceMax", ["x", "first"], ["m"])],
+    }
+    constants |= {"b": floats(1, 4), "first": np.array([0], np.int64)}
+    made = {name: model_of(some, {"x": x}, [name], constants) for name, some in nodes.items()}
+    for name, shape in (("y", (1, 2, 12)), ("m", (1, 4, 3, 2))):
+        made[name].graph.output[0].CopyFrom(helper.make_tensor_value_info(name, 1, shape))
+    three = floats(2, 3, 4, 3, 2)
+    executor = Executor(made["y"])
+    single = [executor.run({"x": three[at : at + 1]})["y"] for at in range(3)]
+    assert torch.equal(executor.run({"x": three})["y"], torch.cat(single))
+    for name, said in (("z", "written for 1 samples, and there are 3"), ("m", "1 rows of 3 samples")):
+        with pytest.raises(QdslError, match=said):
+            Executor(made[name]).run({"x": three})
+
+
 def test_gradients_are_those_of_finite_differences() -> None:
     torch = pytest.importorskip("torch")
     from qdsl.train import Executor

@@ -143,8 +143,8 @@ def test_a_tensor_lives_until_its_last_reader_has_run(monkeypatch: pytest.Monkey
     alive: list[int] = []
     run = Executor._step
 
-    def counted(self: Any, step: Any, values: dict[str, Any]) -> None:
-        run(self, step, values)
+    def counted(self: Any, step: Any, values: dict[str, Any], batch: Any) -> None:
+        run(self, step, values, batch)
         alive.append(len(values))
 
     monkeypatch.setattr(executor.Executor, "_step", counted)

@@ -18,7 +18,7 @@ class Call:
     float. `floats` is the type that float32 is computed in (float32, or float64 for an executor of double
     precision), by its name. Of quantization alone: `carried` the type of the integers that the node writes or reads,
     `straight` whether gradients between are those of values, `learned` whether its scale is learned, `stored` whether
-    it reads a constant."""
+    it reads a constant. `batch`: where more samples run than the graph is written for, both numbers."""
 
     operation: Operation
     inputs: tuple[Tensor | None, ...]
@@ -27,6 +27,7 @@ class Call:
     straight: bool = False
     learned: bool = False
     stored: bool = False
+    batch: tuple[int, int] | None = None
 
     @property
     def opset(self) -> int:

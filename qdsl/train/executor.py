@@ -24,6 +24,7 @@ from qdsl.train.types import as_tensor, torch_type
 
 Kernel: TypeAlias = Callable[[Call], Results]
 Feed: TypeAlias = Tensor | NDArray[Any]
+_Batch: TypeAlias = tuple[int, int] | None  # for how many samples the graph is written, and how many are given
 
 _SCHEDULES = 32  # ways of asking (what is given, what is wanted) whose order of operations is remembered
 _PRECISIONS = {False: "float32", True: "float64"}
@@ -107,13 +108,33 @@ class Executor:
         """
         asked = self.outputs if wanted is None else tuple(wanted)
         values = {name: self._fed(value) for name, value in feeds.items()}
+        batch = self._batch_of(values)
         for step in self._plans(frozenset(values), asked):
-            self._step(step, values)
-        return {name: self._result(name, values) for name in asked}
+            self._step(step, values, batch)
+        found = {name: self._result(name, values) for name in asked}
+        if batch is not None:
+            self._check_samples(found, *batch)
+        return found
 
     def _fed(self, value: Feed) -> Tensor:
         tensor = as_tensor(value, torch_type(self._floats))
         return tensor if tensor.dtype is torch.int64 else tensor.to(self._device)
+
+    def _batch_of(self, values: Mapping[str, Tensor]) -> _Batch:
+        """How many samples the graph is written for and how many are given, where these differ."""
+        written = self._program.batch
+        given = {values[name].shape[0] for name in self.inputs if name in values and values[name].dim()}
+        if written is None or len(given) != 1 or given == {written}:
+            return None
+        return written, given.pop()
+
+    def _check_samples(self, found: Mapping[str, Tensor], written: int, given: int) -> None:
+        """An output of a graph for one batch size begins with its samples: with others, too, or they were mixed."""
+        for name, tensor in found.items():
+            if self._program.firsts.get(name) == written and tensor.shape[:1] != (given,):
+                headline = f"output `{name[:80]}` has {tensor.shape[0]} rows of {given} samples: the graph mixes them"
+                help = (f"give {written} at a time, as the graph is written",)
+                raise QdslError([Diagnostic("executor-failed", headline, self._span, help=help)])
 
     def _result(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
         tensor = self._value(name, values)
@@ -127,10 +148,10 @@ class Executor:
             found = self.parameters.get(name)
         return self._constants[name] if found is None else found
 
-    def _step(self, step: Step, values: dict[str, Tensor]) -> None:
+    def _step(self, step: Step, values: dict[str, Tensor], batch: _Batch) -> None:
         operation = self._program.operations[step.operation]
         try:
-            results = self._kernels[operation.kind](self._call(step.operation, operation, values))
+            results = self._kernels[operation.kind](self._call(step.operation, operation, values, batch))
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             raise self._failed(operation, error) from error
         if isinstance(results, Tensor):
@@ -141,12 +162,13 @@ class Executor:
         for name in step.gone:
             values.pop(name, None)
 
-    def _call(self, index: int, operation: Operation, values: Mapping[str, Tensor]) -> Call:
+    def _call(self, index: int, operation: Operation, values: Mapping[str, Tensor], batch: _Batch) -> Call:
         inputs = [self._value(name, values) if name else None for name in operation.inputs]
         quantizing = operation.kind in QUANTIZE or operation.kind in DEQUANTIZE
         if not quantizing:
             inputs = self._carried(operation, inputs)
-            return Call(operation, self._together(operation, inputs), self._floats)
+            batch = batch if operation.inputs and operation.inputs[0] in self._program.varying else None
+            return Call(operation, self._together(operation, inputs), self._floats, batch=batch)
         pairs, port = self._program.pairs, operation.inputs[0]
         end = operation.outputs[0] if operation.kind in QUANTIZE else port
         if self._learned and (tied := pairs.tied.get(operation.inputs[1])):

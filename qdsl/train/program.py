@@ -21,7 +21,9 @@ from qdsl.train.pairs import DEQUANTIZE, QUANTIZE, Pairs, pairs_of
 @dataclass(frozen=True, slots=True)
 class Program:
     """`operations` in topological order; `constants` by name, not read yet, those of Constant nodes among them;
-    `types` the element type of each tensor as far as it is known."""
+    `types` the element type of each tensor as far as it is known. `batch` is the first dimension that all inputs
+    declare, None where it is free or not the same, `firsts` those of outputs; `varying` are the tensors that are
+    computed of the inputs' values."""
 
     operations: tuple[Operation, ...]
     inputs: tuple[str, ...]
@@ -29,6 +31,9 @@ class Program:
     constants: Mapping[str, Lazy]
     types: Mapping[str, str | None]
     pairs: Pairs
+    batch: int | None
+    firsts: Mapping[str, int]
+    varying: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,24 @@ def program_of(model: Model | ModelProto) -> Program:
         constants,
         types,
         pairs_of(operations, types, scales),
+        _batch(model),
+        {one.name: one.shape[0] for one in model.graph.outputs if one.shape and isinstance(one.shape[0], int)},
+        _varying(model, operations),
     )
+
+
+def _batch(model: Model) -> int | None:
+    firsts = {next(iter(tensor.shape or (None,))) for tensor in model.graph.inputs}
+    first = firsts.pop() if len(firsts) == 1 else None
+    return first if isinstance(first, int) else None
+
+
+def _varying(model: Model, operations: list[Operation]) -> frozenset[str]:
+    found = {tensor.name for tensor in model.graph.inputs}
+    for one in operations:
+        if one.op not in ("Shape", "Size") and not found.isdisjoint(one.inputs):
+            found.update(one.outputs)
+    return frozenset(found - {""})
 
 
 def _stored(node: gs.Node) -> Lazy | None:

@@ -21,7 +21,15 @@ def reshape(call: Call) -> Tensor:
     x, wanted = call.tensor(), call.wholes_or_port("shape", 1) or []
     if not call.whole("allowzero", 0):
         wanted = [x.shape[axis] if dim == 0 else dim for axis, dim in enumerate(wanted)]
-    return x.reshape(wanted)
+    return x.reshape(wanted if call.batch is None else _for_batch(wanted, *call.batch))
+
+
+def _for_batch(wanted: list[int], written: int, given: int) -> list[int]:
+    """The same shape for another number of samples, which come first. Raises ValueError where the first dimension is
+    not that of the samples: they would be mixed."""
+    if not wanted or wanted[0] not in (written, given, -1):
+        raise ValueError(f"the shape {wanted} is written for {written} samples, and there are {given}")
+    return [given if wanted[0] == written else wanted[0], *wanted[1:]]
 
 
 def flatten(call: Call) -> Tensor:
