@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # Passes over all samples that a measurement may come to, its two whole ones and the opening of networks among them.
-BUDGET = 6.0
+BUDGET = 5.0
 _WHOLE = 2.0  # passes of everything in float and of everything quantized
 LEAST = 2  # samples of a unit, where there are so many: one shows no spread
 _GAINS = 3  # of the samples of a unit, one in so many is used to put it back in float
