@@ -216,6 +216,9 @@ def test_a_sensitivity_decides_what_is_lost(tmp_path: Path, method: str) -> None
         unit["node"]: {each["choice"]: each["loss"] for each in unit["options"]} for unit in recorded(recipe)["units"]
     }
     assert all(0 < each["int8"] < each[NARROW] for each in found.values())
+    (told,) = qdsl.explain(recipe, "stem", out=tmp_path / "build")
+    assert len(told.sensitivity) == 2 and f"{method} on calib" in told.sensitivity[0]
+    assert "Which layers are sensitive" in result.report.read_text(encoding="utf-8")
     plain = wide(tmp_path / "plain", RULES + block("64 KB"))
     compiled(plain)
     assert [unit["options"] for unit in recorded(plain)["units"]] != [u["options"] for u in recorded(recipe)["units"]]

@@ -8,6 +8,7 @@ from qdsl import data
 from qdsl.allocate.noise import SAMPLES, noises
 from qdsl.allocate.task import Task
 from qdsl.allocate.weight_choices import Choice
+from qdsl.harness.sensitivity import keep_sensitivity
 from qdsl.measure import comparing
 from qdsl.sensitivity.measuring import how, measure, samples_of
 from qdsl.sensitivity.units import Choice as Way
@@ -34,6 +35,7 @@ def _measured(task: Task, units: Sequence[tuple[str, ...]], choices: Sequence[Ch
     dataset = data.open(statement, prepared.recipe.inputs, takes(prepared), task.diags)
     ways = [Unit(nodes, tuple(_way(each, nodes) for each in choices)) for nodes in units]
     found = measure(prepared.model, ways, task.measured, dataset, how(asked), folder=task.directory, heard=task.heard)
+    keep_sensitivity(task.directory, task.target, found)
     told: dict[str, dict[str, float]] = {nodes[0]: dict.fromkeys((c.words for c in choices), 0.0) for nodes in units}
     for row in found.rows:
         told[row.unit][row.choice] = row.loss
