@@ -104,6 +104,11 @@ ENTRIES = (
         "bring the model to a newer opset of ONNX",
     ),
     Entry(
+        "equalize",
+        "qdsl.passes.equalize:Equalize",
+        "give the channels between two layers weights of alike ranges",
+    ),
+    Entry(
         "insert_qdq",
         "qdsl.passes.insert_qdq:InsertQDQ",
         "store planned weights as integers, write QuantizeLinear and DequantizeLinear on planned tensors",

@@ -242,7 +242,7 @@ def test_what_nothing_here_decides_is_warned_of() -> None:
     "rules",
     [
         "allocate layers from [int8, int16] { minimize latency under size <= 1 MB }\n",
-        "improve { equalize }\n",
+        "improve { round adaptive }\n",
         "train qat on calib { epochs 1 }\n",
         'passes { use "./mine.rule" before quantize }\n',
     ],

@@ -67,7 +67,7 @@ def recured(bench: Bench, plan: Plan, emitted: Emitted, found: Causes, samples: 
 def _floats(bench: Bench, folder: Path, samples: Sequence[Arrays]) -> list[Mapping[str, NDArray[Any]]]:
     path = folder / "float" / "model.onnx"
     path.parent.mkdir()
-    save(bench.prepared.model, path)
+    save(bench.prepared.floats, path)
     runner = reference().float_runner(path, 1, as_written=True, span=bench.prepared.model.span)
     return [runner.run(arrays) for arrays in samples]
 

@@ -66,7 +66,7 @@ def explain(
     build of this model in `out` has measured that. Raises QdslError when there is none."""
     prepared = prepare(read(path, sets))
     decided = foreseen(prepared, decide_all(prepared, target, Diagnostics()))
-    found = [explain_decisions(each, subject) for each in decided]
+    found = [explain_decisions(each, subject, prepared.trace) for each in decided]
     folder = Path(out) / prepared.recipe.name
     rows = zip(found, decided, strict=True)
     return tuple(

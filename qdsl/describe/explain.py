@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from qdsl.capability.model import EDGES
 from qdsl.cascade.cascade import Resolved, Value
+from qdsl.describe.equalized import equalized
 from qdsl.describe.render import place
 from qdsl.diag import Diagnostic, QdslError, nearest
 from qdsl.graph.view import NodeView
@@ -16,6 +17,7 @@ from qdsl.plan import improve
 from qdsl.plan.build import Decisions
 from qdsl.plan.islands import told
 from qdsl.plan.shapes import weight_ports
+from qdsl.rewrite import Trace
 from qdsl.spec.plan import Cut, NodePlan, Origin, TensorPlan
 from qdsl.spec.words import plain, shortened
 
@@ -66,11 +68,17 @@ class Explanation:
         return "\n".join([*lines, f"  {'runs':<12} {plain(self.verdict)}", *told]) + "\n"
 
 
-def explain(decisions: Decisions, name: str) -> Explanation:
-    """The explanation of the node or tensor called `name`. Raises QdslError (unknown-name) with the nearest names."""
+def explain(decisions: Decisions, name: str, trace: Trace | None = None) -> Explanation:
+    """The explanation of the node or tensor called `name`. Raises QdslError (unknown-name) with the nearest names.
+    `trace` is what was done to the model before it was planned."""
     view = decisions.context.view
     if name in view.node_index:
-        return _node(decisions, view.node(name))
+        found = _node(decisions, view.node(name))
+        asked = improve.origin(decisions.context.origins.recipe, decisions.context, "equalize")
+        if asked is None or trace is None:
+            return found
+        told_of = (Step(what, words, asked, won) for what, words, won in equalized(trace, name))
+        return replace(found, steps=(*found.steps, *told_of))
     if name in decisions.context.order:
         return _tensor(decisions, name)
     known = [*view.node_index, *decisions.context.order]

@@ -70,7 +70,7 @@ def _content(
 ) -> Content | None:
     """What goes into the bundle; the float model is written into `folder`, where it runs. Of a file that stays as it is
     the float model's golden outputs are those of its own arithmetic, whatever kernels this machine has."""
-    save(prepared.model, folder / "float.onnx")
+    save(prepared.floats, folder / "float.onnx")
     inputs = [check.prepared(each.samples, list(map(dict, each.steps)), each.dtype) for each in stored]
     rows: Rows = [
         {each.name: array[at, ...] for each, array in zip(stored, inputs, strict=True)} for at in range(len(inputs[0]))

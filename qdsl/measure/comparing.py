@@ -60,15 +60,15 @@ def verified(
     model does not run on, are left out, and inputs drawn in several sizes; where it runs on none of these, the artifact
     is compared on none (see `uncompared`). A file that is measured as it is is compared with nothing."""
     if plan.mode == AS_IT_IS:
-        found = target.verify(prepared.model, emitted, plan, (), count=count)
+        found = target.verify(prepared.floats, emitted, plan, (), count=count)
         return found if isinstance(found, NotHere) else replace(found, outputs=())
     for chosen, source in _tries(prepared, plan, datasets, count):
         try:
-            return target.verify(prepared.model, emitted, plan, chosen, count=count, source=source)
+            return target.verify(prepared.floats, emitted, plan, chosen, count=count, source=source)
         except FloatModelError:
             if requests(plan):
                 raise
-    return target.verify(prepared.model, emitted, plan, (), count=count)
+    return target.verify(prepared.floats, emitted, plan, (), count=count)
 
 
 def uncompared(prepared: Prepared, plan: Plan, found: Verification | NotHere) -> Iterator[Diagnostic]:

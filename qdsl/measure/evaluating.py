@@ -172,7 +172,7 @@ def _runners(
     targets = {name: target or name for name in built}
     with scratch() as folder:
         path = folder / "float.onnx"
-        save(prepared.model, path)
+        save(prepared.floats, path)
         mode = prepared.recipe.mode
         as_written = mode is not None and mode.kind == AS_IT_IS
         builds = {FLOAT: reference().float_runner(path, as_written=as_written, span=prepared.model.span)}

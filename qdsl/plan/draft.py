@@ -45,6 +45,7 @@ def make_draft(
     schemes = {tensor: one.scheme for tensor, one in chosen.items() if one.scheme is not None}
     placement = {tensor: placement[tensor] for tensor in schemes}
     groups = share.by_structure(context, placement, schemes)
+    share.by_shift(context, placement, schemes, groups)
     share.by_request(context, rules, placement, schemes, groups)
     share.by_choice(context, placement, schemes, groups)
     plans = settle_groups(context, _tensor_plans(context, placement, chosen, schemes, groups))

@@ -77,7 +77,7 @@ def _absent(recipe: Recipe, target: str, block: Target | None) -> Iterator[Diagn
         yield _not_yet("`train`", recipe.train.span, "take the `train` block out")
     for step, _ in recipe.improve.steps if recipe.improve is not None else ():
         if recipe.improve is not None and step not in BUILT:
-            yield _not_yet(f"`{step}` of `improve`", recipe.improve.span, f"take `{step}` out: `bias_correct` works")
+            yield _not_yet(f"`{step}` of `improve`", recipe.improve.span, f"take `{step}` out: others work")
     for use in (*recipe.uses, *(block.uses if block else ())):
         yield _not_yet("a rule file in `passes`", use.span, "take this `use` out")
 

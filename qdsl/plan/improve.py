@@ -12,7 +12,7 @@ from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft, float_biases
 from qdsl.spec.plan import BiasPlan, Origin
 
-BUILT = ("bias_correct",)
+BUILT = ("equalize", "bias_correct")
 # Gemm: y = alpha x w + beta b
 _PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0}
 

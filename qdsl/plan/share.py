@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from qdsl.diag import Span
+from qdsl.graph.walk import chain
 from qdsl.lang.recipe import PlaceRule, Port
 from qdsl.lang.selectors import Picks
 from qdsl.plan.context import Context
@@ -49,6 +50,18 @@ def by_structure(context: Context, placement: Placement, schemes: Mapping[str, S
                 groups.join(source, tensor)
                 groups.copies.add(tensor)
     return groups
+
+
+def by_shift(context: Context, placement: Placement, schemes: Mapping[str, Scheme], groups: Groups) -> None:
+    """One scale over what a Clip writes and what comes of it below: Relu(Clip(x) - t), t per channel, as `equalize`
+    writes it. In the steps of the Clip, t is a whole number, and a channel that was zero is zero again."""
+    for node in context.view.nodes:
+        found = chain(context.view, node.inputs[0], "Clip", "Add") if node.op == "Relu" and not node.domain else None
+        if found is None or not context.view.is_constant(found[1].inputs[1]):
+            continue
+        bounded, cut = found[0].outputs[0], node.outputs[0]
+        if bounded in placement and cut in placement and schemes[bounded] == schemes[cut]:
+            groups.join(bounded, cut)
 
 
 def by_request(

@@ -24,6 +24,7 @@ from qdsl.passes.pipeline import canonicalise
 from qdsl.plan.gate import model_absent
 from qdsl.rewrite import Trace, run
 from qdsl.spec.plan import Widened
+from qdsl.work.equalizing import asks_to_equalize, equalize
 from qdsl.work.opset import wanted_opset
 
 
@@ -31,11 +32,13 @@ from qdsl.work.opset import wanted_opset
 class Prepared:
     """A recipe with its model in canonical form. `file_bytes` is the size of the model as given, external data
     included; `canonical_bytes` that of its canonical form; `file_nodes` the nodes it had
-    before canonicalising; `states` what the file system said of the model's files, external data included, when they
-    were read; `widened` what guards of weights were found to cost."""
+    before canonicalising; `floats` the canonical form as the user gave it, which artifacts are held against (`model`
+    itself, unless `improve { equalize }` made other weights of it); `states` what the file system said of the model's
+    files, external data included, when they were read; `widened` what guards of weights were found to cost."""
 
     recipe: Recipe
     model: Model
+    floats: Model
     view: GraphView
     trace: Trace
     file_bytes: int
@@ -60,9 +63,14 @@ def prepare(loaded: Loaded) -> Prepared:
     file_nodes = len(model.graph.nodes)
     file_bytes, states = _bytes_of(model), _states(model)
     trace = _canonical(model, loaded.recipe)
+    floats = model
+    if asks_to_equalize(loaded.recipe):
+        floats = model.copy()
+        trace = Trace((*trace.steps, *equalize(model, loaded.recipe).steps))
     return Prepared(
         recipe=loaded.recipe,
         model=model,
+        floats=floats,
         view=model.view(),
         trace=trace,
         file_bytes=file_bytes,

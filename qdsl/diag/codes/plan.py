@@ -98,6 +98,19 @@ CODES: dict[str, CodeDoc] = {
         setup=_MODEL,
         verb="plan",
     ),
+    "nothing-to-equalize": CodeDoc(
+        summary="`equalize` has no two layers to move range between.",
+        explanation=(
+            "It divides what one Conv, ConvTranspose or Gemm writes per channel, and multiplies the weights of the one "
+            "that reads it. Between them a scale has to pass through: Relu and its leaky forms, Clip at 0 and above, "
+            "pooling, padding with zeros, a Flatten. Nothing else may read the channels (a residual addition, a SiLU, "
+            "a graph output), and channels whose weights span alike ranges are left alone. The notes name the nearest "
+            "misses."
+        ),
+        example=_recipe("improve { equalize }").replace("two_convs.onnx", "model.onnx"),
+        setup="model.onnx is a float Conv that nothing is wrong with",
+        verb="plan",
+    ),
     "dynamic-range": CodeDoc(
         summary="A dynamic build finds its ranges while the model runs.",
         explanation=(
@@ -136,7 +149,7 @@ CODES: dict[str, CodeDoc] = {
             "The language is checked as a whole, so that recipes keep their meaning. What nothing carries out is an "
             "error where it would change the result: it is never passed over."
         ),
-        example=_recipe("improve { equalize }"),
+        example=_recipe('passes { use "./mine.rule" before quantize }'),
         setup=_MODEL,
         verb="compile",
     ),
