@@ -109,6 +109,8 @@ def test_more_samples_than_a_graph_is_written_for() -> None:
     executor = Executor(made["y"])
     single = [executor.run({"x": three[at : at + 1]})["y"] for at in range(3)]
     assert torch.equal(executor.run({"x": three})["y"], torch.cat(single))
+    inside = executor.run({"x": three}, ["t"])  # the same where a tensor within the graph is given
+    assert torch.equal(executor.run(inside)["y"], torch.cat(single))
     for name, said in (("z", "written for 1 samples, and there are 3"), ("m", "1 rows of 3 samples")):
         with pytest.raises(QdslError, match=said):
             Executor(made[name]).run({"x": three})

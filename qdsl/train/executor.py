@@ -122,8 +122,9 @@ class Executor:
 
     def _batch_of(self, values: Mapping[str, Tensor]) -> _Batch:
         """How many samples the graph is written for and how many are given, where these differ."""
-        written = self._program.batch
-        given = {values[name].shape[0] for name in self.inputs if name in values and values[name].dim()}
+        written, firsts = self._program.batch, self._program.firsts
+        named = [name for name in values if name in self._program.varying and firsts.get(name) == written]
+        given = {values[name].shape[0] for name in named if values[name].dim()}
         if written is None or len(given) != 1 or given == {written}:
             return None
         return written, given.pop()
@@ -131,7 +132,9 @@ class Executor:
     def _check_samples(self, found: Mapping[str, Tensor], written: int, given: int) -> None:
         """An output of a graph for one batch size begins with its samples: with others, too, or they were mixed."""
         for name, tensor in found.items():
-            if self._program.firsts.get(name) == written and tensor.shape[:1] != (given,):
+            if name not in self.outputs or self._program.firsts.get(name) != written:
+                continue
+            if tensor.shape[:1] != (given,):
                 headline = f"output `{name[:80]}` has {tensor.shape[0]} rows of {given} samples: the graph mixes them"
                 help = (f"give {written} at a time, as the graph is written",)
                 raise QdslError([Diagnostic("executor-failed", headline, self._span, help=help)])

@@ -22,7 +22,7 @@ from qdsl.train.pairs import DEQUANTIZE, QUANTIZE, Pairs, pairs_of
 class Program:
     """`operations` in topological order; `constants` by name, not read yet, those of Constant nodes among them;
     `types` the element type of each tensor as far as it is known. `batch` is the first dimension that all inputs
-    declare, None where it is free or not the same, `firsts` those of outputs; `varying` are the tensors that are
+    declare, None where it is free or not the same, `firsts` those of all tensors; `varying` are the tensors that are
     computed of the inputs' values."""
 
     operations: tuple[Operation, ...]
@@ -66,7 +66,7 @@ def program_of(model: Model | ModelProto) -> Program:
         types,
         pairs_of(operations, types, scales),
         _batch(model),
-        {one.name: one.shape[0] for one in model.graph.outputs if one.shape and isinstance(one.shape[0], int)},
+        _firsts(model),
         _varying(model, operations),
     )
 
@@ -75,6 +75,11 @@ def _batch(model: Model) -> int | None:
     firsts = {next(iter(tensor.shape or (None,))) for tensor in model.graph.inputs}
     first = firsts.pop() if len(firsts) == 1 else None
     return first if isinstance(first, int) else None
+
+
+def _firsts(model: Model) -> dict[str, int]:
+    tensors = (*model.graph.inputs, *(tensor for node in model.nodes() for tensor in node.outputs))
+    return {one.name: one.shape[0] for one in tensors if one.shape and isinstance(one.shape[0], int)}
 
 
 def _varying(model: Model, operations: list[Operation]) -> frozenset[str]:
