@@ -174,6 +174,9 @@ def test_the_winner_stands_in_ranges_and_lock_and_the_lock_needs_no_data(tmp_pat
     assert {(row.tensor, row.chosen) for row in lock.ranges if row.method == words} == {
         (name, how.removeprefix("auto on calib: ")) for name, (_, _, how) in told.items()
     }
+    (row,) = [row for row in lock.ranges if row.tensor == "t"]
+    (explained,) = qdsl.explain(recipe, "t")
+    assert f"{row.chosen}: [{row.low:.4g}, {row.high:.4g}]" in explained.text
     (tmp_path / "calib.npz").unlink()
     again = qdsl.compile(recipe, out=tmp_path / "build", measure=False, locked=True)
     assert [one.emitted.model.read_bytes() for one in again.targets] == [model]

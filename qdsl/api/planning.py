@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl.calibrate.fingerprint import model_digest
-from qdsl.describe.explain import Explanation
+from qdsl.describe.explain import Explanation, Step
 from qdsl.describe.explain import explain as explain_decisions
 from qdsl.describe.placements import Placements, placements
 from qdsl.diag import Diagnostic, Diagnostics
 from qdsl.findings.loadable import require_loadable
 from qdsl.graph.collector import collector_paused
-from qdsl.spec.plan import Plan
+from qdsl.spec.plan import AUTO, Origin, Plan
 from qdsl.tune.choices import foreseen, fresh_lock
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import Prepared, prepare, read
@@ -70,8 +70,27 @@ def explain(
     folder = Path(out) / prepared.recipe.name
     rows = zip(found, decided, strict=True)
     return tuple(
-        replace(each, sensitivity=_measured(prepared, each.name, folder, one.plan.target)) for each, one in rows
+        replace(
+            each,
+            sensitivity=_measured(prepared, each.name, folder, one.plan.target),
+            steps=(*each.steps, *_chosen(prepared, each.name, one.plan)),
+        )
+        for each, one in rows
     )
+
+
+def _chosen(prepared: Prepared, tensor: str, plan: Plan) -> tuple[Step, ...]:
+    """The method that `auto` took for a tensor, where a fresh lock knows it."""
+    tried = any(each.tensor == tensor and each.calibration.method == AUTO for each in plan.tensors)
+    lock = fresh_lock(prepared) if tried else None
+    if lock is None:
+        return ()
+    from qdsl.ranges.locked import of_target  # it comes with what calibrates
+
+    (found,) = [row for row in of_target(lock, plan, [plan]).ranges if row.tensor == tensor] or (None,)
+    if found is None or not found.chosen:
+        return ()
+    return (Step("chosen", f"{found.chosen}: [{found.low:.4g}, {found.high:.4g}]", Origin("lock"), True),)
 
 
 def _measured(prepared: Prepared, node: str, folder: Path, target: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ up to the next tensors that are rounded, behind their activations.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -75,8 +76,10 @@ def _best(prepared: Prepared, plan: Plan, groups: Sequence[_Group], dataset: Dat
     stops = {tensor.tensor for tensor in plan.tensors}
     errors = try_out(prepared.model, trials, stops, samples, dataset, told) if trials else []
     by_group = {group.members[0].group: error for group, error in zip(tried, errors, strict=True)}
-    heard(f"{how}   {count(len(tried), 'scale')} tried on {count(len(samples), 'sample')}", 0, 0, 0.0)
-    return [group.methods[_pick(by_group.get(group.members[0].group))] for group in groups]
+    best = [group.methods[_pick(by_group.get(group.members[0].group))] for group in groups]
+    taken = ", ".join(f"{method} {number}" for method, number in Counter(best).most_common())
+    heard(f"{how}   tried on {count(len(samples), 'sample')}, taken: {taken}", 0, 0, 0.0)
+    return best
 
 
 def _pick(errors: np.ndarray | None) -> int:
