@@ -76,7 +76,7 @@ def _able(choice: Choice, group: Sequence[str]) -> bool:
     """Whether the target stores the weights so; a float type needs nothing stored."""
     dtype = choice.request.dtype
     floats = dtype is not None and not dtype.quantized
-    return floats or all(choice.weights[node] for node in group)
+    return not choice.refused.keys() & set(group) and (floats or all(choice.weights[node] for node in group))
 
 
 def by_tensor(choices: Sequence[Choice], nodes: Sequence[str]) -> list[tuple[str, ...]]:

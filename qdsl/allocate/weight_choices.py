@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from qdsl.cascade.assigned import STORED, with_assigned
@@ -31,6 +31,7 @@ class Choice:
     request: TypeRequest
     decisions: Decisions
     weights: Mapping[str, tuple[WeightPlan, ...]]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def bytes(self, nodes: Sequence[str]) -> int:
         """What these nodes' weights and biases add to the float model's file, or take from it, with what a lowering
@@ -92,17 +93,33 @@ def _asked(spec: Allocate) -> Iterator[TypeRequest]:
 
 
 def _choice(prepared: Prepared, decided: Decisions, nodes: Sequence[str], request: TypeRequest) -> Choice:
-    words, found = request_text(request), None
+    words, errors = request_text(request), []
     bare = without_improving(prepared)
     stored = () if request.storage_only or not _integers(request) else (f"{words} {STORED}",)
     for each in (words, *stored):
         try:
-            _, made = under(bare, decided.plan.target, [Assigned(node, each) for node in nodes])
-            return Choice(each, request, made, _weights(made, nodes))
+            return _carried(bare, decided.plan.target, nodes, request, each)
         except QdslError as error:
-            found = found or error
-    assert found is not None, "every choice is tried"
-    raise QdslError([_at(prepared, diagnostic, request) for diagnostic in found.diagnostics])
+            errors.append(error)
+    raise QdslError([_at(prepared, diagnostic, request) for diagnostic in errors[0].diagnostics])
+
+
+def _carried(prepared: Prepared, target: str, nodes: Sequence[str], request: TypeRequest, words: str) -> Choice:
+    """The choice on every node but those that the target refuses it for by name. Raises the refusal where none is
+    left, and whatever else is wrong."""
+    left, refused = list(nodes), dict[str, str]()
+    while True:
+        try:
+            _, made = under(prepared, target, [Assigned(node, words) for node in left])
+        except QdslError as error:
+            found = {node: each for each in error.diagnostics for node in left if f"`{node}`" in each.headline}
+            left = [node for node in left if node not in found]
+            refused |= {node: each.label or each.headline for node, each in found.items()}
+            if not found or not left:
+                raise
+            continue
+        weights = _weights(made, left) | dict.fromkeys(refused, ())
+        return Choice(words, request, made, {node: weights[node] for node in nodes}, refused)
 
 
 def _integers(request: TypeRequest) -> bool:
