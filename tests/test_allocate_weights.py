@@ -192,7 +192,7 @@ def test_a_size_below_the_smallest_says_which_that_is(tmp_path: Path, every: dic
     ("text", "code", "line"),
     [
         ("allocate weights from [] { minimize loss under size <= 1 MB }", "setting-value", 1),
-        ("allocate weights from [int8, int2] { minimize loss under size <= 1 MB }", "target-cannot", 1),
+        ("allocate weights from [int8, float8] { minimize loss under size <= 1 MB }", "target-cannot", 1),
         ("allocate weights from [int8] { minimize latency under size <= 1 MB }", "allocate-bound", 1),
         ("allocate weights from [int8] { minimize loss under macs <= 1 }", "allocate-bound", 1),
         ("layers all { weights int8 }\nallocate weights from [int4]", "allocate-nothing", 2),
