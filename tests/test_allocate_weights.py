@@ -222,3 +222,19 @@ def test_a_sensitivity_decides_what_is_lost(tmp_path: Path, method: str) -> None
     plain = wide(tmp_path / "plain", RULES + block("64 KB"))
     compiled(plain)
     assert [unit["options"] for unit in recorded(plain)["units"]] != [u["options"] for u in recorded(recipe)["units"]]
+
+
+def test_the_report_draws_the_frontier(tmp_path: Path) -> None:
+    recipe = wide(tmp_path, RULES + block("64 KB"))
+    compiled(recipe)
+    page = (tmp_path / "build" / "demo" / "report.html").read_text(encoding="utf-8")
+    assert "What a smaller file costs" in page and "3 weights" in page
+
+
+@pytest.mark.slow
+def test_a_parameter_as_the_bound_is_swept(tmp_path: Path) -> None:
+    recipe = wide(tmp_path, "param bytes = 64 KB from [64 KB, 58 KB]\n" + RULES + block("$bytes"))
+    found = qdsl.sweep([recipe], out=tmp_path / "sweep")
+    assert not found.failed
+    sizes = [path.stat().st_size for path in sorted((tmp_path / "sweep").rglob("model.onnx"))]
+    assert len(sizes) == 2 and min(sizes) <= 58_000 and max(sizes) <= 64_000

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qdsl.allocate.fitting import Fitted, TooSmall, fitted
 from qdsl.allocate.problem import Asked, by_tensor, problem_of
-from qdsl.allocate.records import Allocation, written
+from qdsl.allocate.records import record, written
 from qdsl.allocate.task import Task
 from qdsl.allocate.weight_choices import choices, open_nodes, under, without_improving
 from qdsl.allocate.weight_losses import losses
@@ -24,6 +24,7 @@ from qdsl.provenance.records import MARK
 from qdsl.ranges.cut_ranges import cut_ranges
 from qdsl.search import Assignment, Grown, NoOptions, NotFinite, Refusal, Unsolved, frontier
 from qdsl.spec.scratch import scratch
+from qdsl.spec.widths import Allocation
 from qdsl.spec.words import count
 from qdsl.targets import target_of
 from qdsl.work.assigned import Given
@@ -162,4 +163,4 @@ def _evidence(spec: Allocate, asked: Asked, found: Fitted) -> str:
 
 def _record(task: Task, asked: Asked, found: Fitted) -> Allocation:
     whole = frontier(asked.problem, "size")
-    return Allocation.of(task.target, asked.problem, found.assignment, found.offset, whole)
+    return record(task.target, asked.problem, found.assignment, found.offset, whole)

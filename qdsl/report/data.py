@@ -28,10 +28,12 @@ from qdsl.harness.reading import read, refuse_other, require_same
 from qdsl.harness.results import FLOAT, BuildScores, Evaluation, Key
 from qdsl.harness.sensitivity import read_sensitivity
 from qdsl.harness.st_reports import StReport
+from qdsl.harness.widths import read_widths
 from qdsl.spec.decode import decode, json_data
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import from_data, plan_hash
 from qdsl.spec.sensitivity import Sensitivity
+from qdsl.spec.widths import Allocation
 
 _LARGEST_PLAN = 1 << 28
 _STANDING = ("integer_share", "macs", "size")  # known without a measurement
@@ -52,7 +54,8 @@ class Picture:
 class Build:
     """One build's folder: what was measured, the plan of each target (none where there is no plan.json), the pictures
     that are there, what devices measured of its artifacts, the recipe's text ("": not kept), engines that were built of
-    an artifact elsewhere, what ST's tool said of one, and by target what quantizing one layer costs."""
+    an artifact elsewhere, what ST's tool said of one, and by target what quantizing one layer costs
+    and which types of weights were chosen from what."""
 
     found: Measurements
     plans: Mapping[str, Plan]
@@ -62,6 +65,7 @@ class Build:
     engines: tuple[Engine, ...] = ()
     st_reports: tuple[StReport, ...] = ()
     sensitivities: Mapping[str, Sensitivity] = field(default_factory=dict)
+    widths: Mapping[str, Allocation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,14 @@ def load(directory: Path) -> Build:
     there = {name: picture for name, picture in pictures.items() if picture is not None}
     told = {each.target: read_sensitivity(directory, each.target) for each in found.builds}
     sensitivities = {target: each for target, each in told.items() if each is not None}
-    return Build(found, plans_of(directory, found), there, recipe=_recipe(directory), sensitivities=sensitivities)
+    return Build(
+        found,
+        plans_of(directory, found),
+        there,
+        recipe=_recipe(directory),
+        sensitivities=sensitivities,
+        widths=read_widths(directory),
+    )
 
 
 def _recipe(directory: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from qdsl.report import causes, charts, sensitivity, tables, words
+from qdsl.report import causes, charts, frontier, sensitivity, tables, words
 from qdsl.report.axes import Axis, axis
 from qdsl.report.charts import Bar, Words
 from qdsl.report.data import Layer, Method, layers
@@ -30,7 +30,7 @@ def part(method: Method) -> Html:
     drawn = [_shares(method, found)] if any(layer.macs for layer in found) else []
     if measured:
         drawn += [_along(method, measured), _worst(method, measured)]
-    drawn += causes.drawn(method) + sensitivity.drawn(method)
+    drawn += causes.drawn(method) + sensitivity.drawn(method) + frontier.drawn(method)
     told = "Not measured: no layer was compared with the float model's."
     notes = [] if measured else [tag("p", told, class_="missing")]
     notes += [tag("p", each, class_="note") for each in _left_out(method)]
