@@ -31,7 +31,7 @@ from qdsl.search import (
 )
 from qdsl.search import several as several_bounds
 from qdsl.search.several import least
-from qdsl.search.whole import MOST_LOSS, added, falling, to_integer, to_limbs
+from qdsl.search.whole import MOST_LOSS, added, falling, to_integers, to_limbs
 
 # Few distinct numbers, so that equal sums are common, and some that a sum of floats would lose.
 plain = st.sampled_from([0.0, 0.1, 0.2, 0.3, 1 / 3, 1.0, -0.1, 2.0**-70, 1e-9, 3e5])
@@ -309,6 +309,6 @@ def test_what_highs_prints_does_not_reach_standard_output(
 def test_limbs_add_and_compare_as_integers(values: list[int], one: int) -> None:
     limbs = np.concatenate([to_limbs(value, 4) for value in values], axis=1)
     total = added(limbs, to_limbs(one, 4))
-    assert [to_integer(column) for column in total.T] == [value + one for value in values]
+    assert to_integers(total) == [value + one for value in values]
     lowest = [at for at, value in enumerate(values) if all(value < before for before in values[:at])]
     assert falling(total).tolist() == lowest

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qdsl.search.problem import Assignment, Grown, Problem, Refusal
-from qdsl.search.whole import Limbs, Row, Whole, added, falling, limbs_needed, most_loss, to_integer, to_limbs, whole
+from qdsl.search.whole import Limbs, Row, Whole, added, falling, limbs_needed, most_loss, to_integers, to_limbs, whole
 
 MOST_POINTS = 1 << 20
 
@@ -85,7 +85,7 @@ def followed(problem: Problem, asked: Whole, at: int, cap: int, keep: Keep | Non
         if len(costs) > cap:
             return Grown(cap, done)
         stages.append(stage)
-    exact = [to_integer(column) for column in losses.T]
+    exact = to_integers(losses)
     return Frontier(problem, costs, np.array([asked.loss(value) for value in exact]), tuple(rows), tuple(stages))
 
 

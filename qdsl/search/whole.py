@@ -50,7 +50,7 @@ class Whole:
 
     def loss(self, whole: int) -> float:
         """The correctly rounded loss of an exact sum."""
-        return float(whole * self.unit)
+        return (whole * self.unit.numerator) / self.unit.denominator  # Python rounds it once, correctly
 
 
 def whole(problem: Problem) -> Whole | Refusal:
@@ -142,12 +142,12 @@ def to_limbs(value: int, count: int) -> Limbs:
     return np.array([value, *reversed(parts)], np.int64)[:, None]
 
 
-def to_integer(column: np.ndarray) -> int:
-    """The integer of a column of limbs [count]."""
-    value = 0
-    for limb in column.tolist():
-        value = (value << BITS) + limb
-    return value
+def to_integers(values: Limbs) -> list[int]:
+    """The integers of columns of limbs."""
+    found: list[int] = values[0].tolist()
+    for limbs in values[1:]:
+        found = [(high << BITS) + low for high, low in zip(found, limbs.tolist(), strict=True)]
+    return found
 
 
 def relative(values: Limbs, most: int) -> np.ndarray:
