@@ -75,6 +75,7 @@ TRAVELS = ("qdsl.harness.inspected", "qdsl.targets.tensorrt.scripts.verify_engin
 
 # Imports between packages of one floor, each with its reason.
 SIDEWAYS = {
+    ("qdsl.allocate", "qdsl.tune"): "a choice is measured with the common scales that its ranges decide, as it ships",
     ("qdsl.lang", "qdsl.grammars"): "the parser reads the grammar",
     ("qdsl.harness", "qdsl.causes"): "measurements.json holds where the error of an artifact comes from",
     ("qdsl.targets", "qdsl.engines"): "a target says by which engine its artifacts are checked here",

@@ -48,6 +48,7 @@ class Settings:
     entries: Mapping[str, str] = field(default_factory=dict)
     weights: Path | None = None
     optimized: Path | None = None
+    profile: Path | None = None
 
 
 # Whether a model loads, and what types its tensors have.
@@ -90,6 +91,10 @@ class Session:
             found: list[Any] = self._session.run(list(names), {n: arrays[n] for n in self.inputs if n in arrays})
         return found[: len(names)]
 
+    def profiled(self) -> Path:
+        """The file with what was timed so far, where the settings ask for that. Nothing more is timed."""
+        return Path(self._session.end_profiling())
+
     def types(self) -> dict[str, tuple[str, Sequence[int | str | None]]]:
         """The runtime's words for the type of each output, such as `tensor(float)`, and its dims; none for a scalar and
         where even the rank is not known."""
@@ -114,6 +119,8 @@ def options(settings: Settings) -> Any:
     if settings.optimized is not None:
         made.optimized_model_filepath = str(settings.optimized)
         entries |= _WRITTEN_WEIGHTS
+    if settings.profile is not None:
+        made.enable_profiling, made.profile_file_prefix = True, str(settings.profile / "kernels")
     for name, value in entries.items():
         made.add_session_config_entry(name, value)
     return made

@@ -82,7 +82,7 @@ def decide_budgets(recipe: Recipe, target: Target, measured: Readings) -> tuple[
     general = [(r, (spec,)) for spec in recipe.evaluates for r in spec.requires if _key(r) not in own]
     chosen = [*general, *((require, recipe.evaluates) for require in target.requires)]
     chosen.sort(key=lambda pair: (pair[0].span.file, pair[0].span.line, pair[0].span.column))
-    return tuple(_decided(_asked(require, recipe), specs, measured) for require, specs in chosen)
+    return tuple(_decided(asked(require, recipe), specs, measured) for require, specs in chosen)
 
 
 def _decided(budget: Budget, specs: Sequence[Evaluate], measured: Readings) -> Budget:
@@ -147,7 +147,7 @@ def _key(require: Require) -> tuple[str, tuple[str, ...], str]:
     return (require.metric.name, require.metric.qualifiers, require.form)
 
 
-def _asked(require: Require, recipe: Recipe) -> Budget:
+def asked(require: Require, recipe: Recipe) -> Budget:
     """A budget of which nothing is known yet."""
     bound = require.bound
     return Budget(

@@ -17,7 +17,7 @@ from qdsl.targets.base import Lack
 _MEASURE_IT = "to measure it as it is: `quantize none`"
 _KNOWN = frozenset({"size", "macs", "integer_share"})
 _BUILT_ELSEWHERE = frozenset({"tensorrt"})  # targets whose engines the machine makes that runs them
-ALLOCATED = frozenset({"weights"})  # what `allocate` decides so far
+ALLOCATED = frozenset({"weights", "layers"})  # what `allocate` decides so far
 _LINKED = frozenset({"flash", "ram", "instructions"})
 EMITS_C = frozenset({"stm32"})  # targets whose figures a linker and an emulated core tell, no clock here
 _PROFILED = frozenset({"latency", "throughput", "cpu", "memory", "energy"})

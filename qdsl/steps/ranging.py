@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qdsl.allocate import allocating
+from qdsl.allocate.task import Task
 from qdsl.lock import Chosen
 from qdsl.measure.events import Event
 from qdsl.plan.cached import shown as cache_words
@@ -75,7 +76,16 @@ def allocate(job: Job) -> None:
         heard, found = job.stage("allocate"), job.measured
         job.given = tuple(
             allocating.allocate(
-                job.prepared, each, found.of(each.plan.target), job.datasets, job.directory, heard, job.diags
+                Task(
+                    job.prepared,
+                    each,
+                    found.of(each.plan.target),
+                    job.datasets,
+                    job.directory,
+                    heard,
+                    job.diags,
+                    job.wishes.allow_python,
+                )
             )
             for each in job.planned
         )

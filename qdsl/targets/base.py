@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from qdsl.diag import Diagnostic, Span
 from qdsl.spec.abilities import Abilities
-from qdsl.targets.results import Built, Emitted, NotHere, Product, Ran, Verification
+from qdsl.targets.results import Built, Emitted, LayerTimes, NotHere, Product, Ran, Verification
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -176,6 +176,11 @@ class Bench(Protocol):
     def load(self, plan: Plan | None) -> Runner:
         """The build of `plan`, with the options that its artifact asks for; None: the float model. Raises QdslError
         artifact-refused."""
+        ...
+
+    def layers(self, plan: Plan | None, feed: Feed, runs: int) -> LayerTimes:
+        """What each node takes in the build of `plan`, or in the float model, over so many runs on one input. Raises
+        QdslError artifact-refused."""
         ...
 
     def race(self, base: Runner, other: Runner, feed: Feed, blocks: int, heard: Callable[[int], None]) -> Turns:

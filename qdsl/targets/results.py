@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -83,6 +84,17 @@ class Ran:
     runs: str
     kernel: str
     rounded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTimes:
+    """Milliseconds that each node of the float graph takes in a build, the least of some runs, by name; nodes that were
+    fused into others or cost nothing have none. `each_quantize` and `each_dequantize` are those of one element that is
+    turned into an integer or back, None where the build does none worth timing."""
+
+    nodes: Mapping[str, float]
+    each_quantize: float | None = None
+    each_dequantize: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

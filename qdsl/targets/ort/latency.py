@@ -11,9 +11,11 @@ from qdsl.graph import Model, save
 from qdsl.spec.plan import Plan
 from qdsl.targets.base import Feed, Runner, Turns
 from qdsl.targets.ort.emit import quantize
+from qdsl.targets.ort.layer_times import layer_times
 from qdsl.targets.ort.run import OrtRunner
 from qdsl.targets.ort.session import session_options
 from qdsl.targets.racing import race
+from qdsl.targets.results import LayerTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,16 @@ class OrtBench:
         written = save(made, self.folder / "model.onnx")
         try:
             return OrtRunner(what, written[0], entries, self.threads, span=self.model.span)
+        finally:
+            for path in written:
+                path.unlink(missing_ok=True)
+
+    def layers(self, plan: Plan | None, feed: Feed, runs: int) -> LayerTimes:
+        made = self.model if plan is None else quantize(self.model, plan, self.ranges)[0]
+        entries = {} if plan is None else session_options(plan)
+        written = save(made, self.folder / "model.onnx")
+        try:
+            return layer_times(written[0], self.model.view(), entries, self.threads, feed, runs, span=self.model.span)
         finally:
             for path in written:
                 path.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""What groups cost in integers and in float, as a function of the labels: milliseconds where this machine runs the
+target, else a count of what is computed in float."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qdsl.allocate.cut import Costs
+from qdsl.allocate.units import INTEGER, Groups
+from qdsl.targets.results import LayerTimes
+
+_CONVERTS = 4e-7  # milliseconds an element, where no build has shown it
+_TRIFLE = 1e-6  # of a multiplication, for a conversion: of choices that are alike else, the one with fewer
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """By group what it costs in (integers, float), and by element what a conversion does, in (`unit`)."""
+
+    groups: tuple[tuple[float, float], ...]
+    quantize: float
+    dequantize: float
+    unit: str
+
+
+def timed(groups: Groups, integers: LayerTimes, floats: LayerTimes) -> Table:
+    """From what the nodes take in the build with every group in integers, and in the float model."""
+
+    def taken(times: Mapping[str, float], nodes: tuple[str, ...]) -> float:
+        return sum(times.get(name, 0.0) for name in nodes)
+
+    each = tuple((taken(integers.nodes, g.nodes), taken(floats.nodes, g.nodes)) for g in groups.groups)
+    quantize = integers.each_quantize or _CONVERTS
+    return Table(each, quantize, integers.each_dequantize or quantize, "ms")
+
+
+def counted(groups: Groups) -> Table:
+    """Multiplications that run in float, where nothing here tells more."""
+    return Table(tuple((0.0, float(group.macs)) for group in groups.groups), _TRIFLE, _TRIFLE, "MACs in float")
+
+
+def sized(groups: Groups, weights: Mapping[str, int]) -> Table:
+    """Bytes of weights that are stored in float instead of integers; `weights` counts those of a node."""
+    each = tuple((0.0, 3.0 * sum(weights.get(name, 0) for name in group.nodes)) for group in groups.groups)
+    return Table(each, _TRIFLE, _TRIFLE, "bytes more")
+
+
+def costs(groups: Groups, table: Table, share: float = 0.0) -> Costs:
+    """The labels' costs, True for float: what each group takes, and conversions where neighbours differ. `share` is put
+    on each multiplication in float, in the table's unit."""
+    labels = [
+        [of_integers, of_float + share * group.macs]
+        for (of_integers, of_float), group in zip(table.groups, groups.groups, strict=True)
+    ]
+    apart: dict[tuple[int, int], float] = {}
+    either = (table.quantize + table.dequantize) / 2
+    for each in groups.crossings:
+        for reader in each.readers:
+            pair = (each.writer, reader)
+            if min(pair) >= 0:
+                key = (min(pair), max(pair))
+                apart[key] = apart.get(key, 0.0) + either * each.elements
+            elif each.writer >= 0:
+                label = int(reader == INTEGER)
+                labels[each.writer][label] += (table.dequantize, table.quantize)[label] * each.elements
+            else:
+                label = int(each.writer == INTEGER)
+                labels[reader][label] += (table.quantize, table.dequantize)[label] * each.elements
+    return Costs([(one, two) for one, two in labels], apart)

@@ -1,0 +1,88 @@
+"""The estimates that lead the trials: measured times or counts of layers, and what each rounding alone costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qdsl.allocate import costs as tables
+from qdsl.allocate.hull import Estimates as Labels
+from qdsl.allocate.costs import Table
+from qdsl.allocate.evaluating import Evaluator
+from qdsl.allocate.losses import Loss, losses
+from qdsl.allocate.task import Task
+from qdsl.allocate.types import Types
+from qdsl.allocate.units import Groups
+from qdsl.spec.allocation import Estimates, Layer, Rounding
+from qdsl.targets.base import Bench
+from qdsl.targets.results import NotHere
+
+RUNS = 12  # of each build that layers are timed in; the least counts
+
+
+def estimated(task: Task, groups: Groups, types: Types, evaluator: Evaluator) -> tuple[Estimates, str]:
+    """The estimates, and the type that layers have where they are not as `quantize` says. Raises QdslError as building,
+    running and reading samples do."""
+    table, instead = _table(task, groups, types, evaluator)
+    found = losses(task, groups)
+    layers = tuple(
+        Layer(group.name, len(group.nodes), group.macs, *pair)
+        for group, pair in zip(groups.groups, table.groups, strict=True)
+    )
+    roundings = tuple(Rounding(each.noise, each.groups) for each in found)
+    return Estimates(table.unit, layers, roundings, table.quantize, table.dequantize), instead
+
+
+def _table(task: Task, groups: Groups, types: Types, evaluator: Evaluator) -> tuple[Table, str]:
+    """What layers cost, and the type instead: of several the one that costs least where every layer has it, of those of
+    one cost the first that the recipe names."""
+    spec, first = task.spec, next(iter(types.instead))
+    if spec.minimize == "size" or (spec.minimize == "loss" and _bounded(task, "size")):
+        return tables.sized(groups, _weights(task)), first
+    bench = evaluator.bench if spec.minimize == "latency" or _bounded(task, "latency", "throughput") else None
+    if bench is None or isinstance(bench, NotHere):
+        return tables.counted(groups), first
+    return _timed(task, groups, types, bench, evaluator)
+
+
+def _timed(task: Task, groups: Groups, types: Types, bench: Bench, evaluator: Evaluator) -> tuple[Table, str]:
+    task.heard("layers timed", 0, 1 + len(types.instead))
+    integers = bench.layers(task.decided.plan, evaluator.feed, RUNS)
+    found: list[tuple[Table, str]] = []
+    for name, decided in types.instead.items():
+        task.heard("layers timed", 1 + len(found), 1 + len(types.instead))
+        floats = bench.layers(decided.plan if decided is not None else None, evaluator.feed, RUNS)
+        found.append((tables.timed(groups, integers, floats), name))
+    task.heard("layers timed", 1 + len(found), 1 + len(found))
+    return min(found, key=lambda pair: sum(of_float for _, of_float in pair[0].groups))
+
+
+def _bounded(task: Task, *names: str) -> bool:
+    return any(limit.require.metric.name in names for limit in task.spec.limits)
+
+
+def _weights(task: Task) -> dict[str, int]:
+    """By node the numbers that its planned weights hold."""
+    view, found = task.prepared.view, dict.fromkeys((node.name for node in task.prepared.view.nodes), 0)
+    for weight in task.decided.plan.weights:
+        found[weight.node] += view.tensors[weight.tensor].elements or 0
+    return found
+
+
+def labels_of(groups: Groups, estimates: Estimates, pinned: dict[int, bool], share: float = 0.0) -> Labels:
+    """The estimates as costs of labels, with `share` on each multiplication in float."""
+    pairs = tuple((each.in_integers, each.in_float) for each in estimates.layers)
+    table = Table(pairs, estimates.quantize, estimates.dequantize, estimates.unit)
+    found = tuple(Loss(each.noise, each.layers) for each in estimates.roundings)
+    return Labels(tables.costs(groups, table, share), found, pinned)
+
+
+def counted_instead(groups: Groups, estimates: Estimates) -> Estimates:
+    """The same with multiplications in float as the cost."""
+    table = tables.counted(groups)
+    layers = tuple(
+        replace(layer, in_integers=one, in_float=two)
+        for layer, (one, two) in zip(estimates.layers, table.groups, strict=True)
+    )
+    return replace(
+        estimates, unit=table.unit, layers=layers, quantize=table.quantize, dequantize=table.dequantize
+    )

@@ -1,0 +1,136 @@
+"""`allocate layers`: which layers stay as `quantize` says, and which have another type, found by measuring whole builds
+on the data of the bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from qdsl.allocate.hull import Chosen
+from qdsl.allocate.estimating import counted_instead, estimated, labels_of
+from qdsl.allocate.evaluating import Evaluator, by_choice
+from qdsl.allocate.keeping import Kept, kept
+from qdsl.allocate.searching import Search, Shown
+from qdsl.allocate.task import Task
+from qdsl.allocate.told import evidence, nearest, progress, warnings
+from qdsl.allocate.types import Types, assigned, labels, types_of
+from qdsl.allocate.units import Groups, groups_of
+from qdsl.cascade.assigned import with_assigned
+from qdsl.diag import Diagnostic, QdslError
+from qdsl.lock import LockedOutcome
+from qdsl.spec.allocation import Estimates, Trial
+from qdsl.spec.assigned import Assigned
+from qdsl.work.assigned import Given
+from qdsl.work.deciding import decide_one
+
+EVALUATIONS = 60  # where the statement does not say how many
+
+
+def layers(task: Task) -> Given:
+    """The types for one target. Raises QdslError allocate-*, and what building, running and reading samples raise."""
+    _require(task)
+    groups = groups_of(task.decided, task.spec)
+    types = types_of(task, groups)
+    pins = labels(groups, types, task.spec)
+    with Evaluator(task, task.spec.minimize == "latency" or _times(task)) as evaluator:
+        work = _Work(task, groups, types, pins, evaluator, kept(task))
+        return work.given()
+
+
+def _require(task: Task) -> None:
+    spec, mode = task.spec, task.decided.plan.mode
+    if mode != "static":
+        headline = f"`allocate layers` has nothing to choose under `quantize {mode}`"
+        help = ("it belongs to `quantize static`, where layers are in integers or not",)
+        raise QdslError([Diagnostic("allocate-nothing", headline, spec.header, help=help)])
+    if spec.minimize is None:
+        headline = "`allocate layers` does not say what is to be small"
+        help = ("write `minimize latency under METRIC drop <= 1 pp on DATA` into its block",)
+        raise QdslError([Diagnostic("allocate-goal", headline, spec.header, help=help)])
+
+
+def _times(task: Task) -> bool:
+    return any(limit.require.metric.name in ("latency", "throughput") for limit in task.spec.limits)
+
+
+@dataclass
+class _Work:
+    task: Task
+    groups: Groups
+    types: Types
+    pins: Mapping[int, str]
+    evaluator: Evaluator
+    kept: Kept
+    done: int = 0
+
+    def given(self) -> Given:
+        estimates = self._estimates()
+        search = self._search(estimates)
+        best = search.run()
+        if best is None:
+            raise self._none_holds()
+        rows = self._rows(best.chosen)
+        taken = self._trial(rows)
+        if self.kept.found.taken is None or self.kept.found.last is None:
+            self.kept.end(taken, self.evaluator.again(rows))
+        found = self.kept.found
+        self.task.diags.extend(warnings(self.task, found, taken))
+        self.task.heard(f"{self.task.target}   {evidence(found, taken)}", 0, 0)
+        own = replace(self.task.prepared, recipe=with_assigned(self.task.prepared.recipe, rows))
+        outcome = LockedOutcome(self.task.target, evidence(found, taken))
+        return Given(own, decide_one(own, self.task.target), rows, outcome)
+
+    def _estimates(self) -> Estimates:
+        if self.kept.found.estimates is None:
+            self.kept.estimated(*estimated(self.task, self.groups, self.types, self.evaluator))
+        found = self.kept.found.estimates
+        assert found is not None
+        return found
+
+    @property
+    def _instead(self) -> str:
+        return self.kept.found.instead
+
+    def _search(self, estimates: Estimates) -> Search:
+        fixed = {at: kind != self.types.usual for at, kind in self.pins.items()}
+        found = labels_of(self.groups, estimates, fixed)
+        if not set(self.groups.multiplying) - found.best(0.0):
+            # In float everything would be the fastest, which is no quantized build.
+            found = labels_of(self.groups, counted_instead(self.groups, estimates), fixed)
+        return Search(found, self.groups.multiplying, self._measure, reverse=self.task.spec.minimize == "loss")
+
+    def _measure(self, chosen: Chosen) -> Shown | None:
+        most = self.task.spec.evaluations or EVALUATIONS
+        if self.done >= most:
+            return None
+        self.done += 1
+        trial = self._trial(self._rows(chosen))
+        self.task.heard(progress(trial, self.done, most), self.done, most)
+        cost = None
+        if trial.raced is not None and self.task.spec.minimize == "latency":
+            cost = 1.0 / trial.raced.ratio
+        return Shown(chosen, trial.holds, trial.margin, cost)
+
+    def _trial(self, rows: tuple[Assigned, ...]) -> Trial:
+        """A choice measured now, or in a compilation that was interrupted."""
+        known = self.kept.trial(by_choice(rows))
+        if known is None:
+            known = self.evaluator.measure(rows)
+            self.kept.add(known)
+        return known
+
+    def _rows(self, chosen: Chosen) -> tuple[Assigned, ...]:
+        kinds = {at: self.pins.get(at, self._instead) for at in chosen}
+        return assigned(self.groups, kinds)
+
+    def _none_holds(self) -> QdslError:
+        return QdslError(list(_no_bound(self.task, self.kept)))
+
+
+def _no_bound(task: Task, found: Kept) -> Iterator[Diagnostic]:
+    trials = found.found.trials
+    broken = next((limit for limit in task.spec.limits), None)
+    span = broken.require.span if broken is not None else task.spec.header
+    headline = f"no choice of types for {task.target} keeps to the bounds: {len(trials)} were measured"
+    help = ("loosen the bound, or give it what holds: `calibrate mse`, `improve { bias_correct }`",)
+    yield Diagnostic("allocate-bound", headline, span, help=help, notes=nearest(trials))

@@ -1,0 +1,130 @@
+"""The search: choices from estimates, the cheapest that is measured to hold, and then one change after the other as long
+as it holds and evaluations are left. Whoever measures is told nothing of layers, so that a test can stand in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from qdsl.allocate.hull import Chosen, Estimates, hull
+
+
+Measure = Callable[[Chosen], "Shown | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A choice that was measured: whether it holds, how far inside the bounds it is, and what it costs: in the unit of
+    the estimates where it was timed, None where it was not."""
+
+    chosen: Chosen
+    holds: bool
+    margin: float
+    cost: float | None = None
+
+
+@dataclass
+class Search:
+    """One search. `measure` answers None once no evaluation is left; `multiplying` are the groups that changes are made
+    of (the others follow them)."""
+
+    estimates: Estimates
+    multiplying: Sequence[int]
+    measure: Measure
+    reverse: bool = False  # the least loss is wanted, within bounds on what it costs
+    shown: dict[Chosen, Shown] = field(default_factory=dict)
+    spent: bool = False
+
+    def run(self) -> Shown | None:
+        """The best choice that holds; None where none of those tried does."""
+        path = hull(self.estimates)
+        path = path[::-1] if self.reverse else path
+        start = self._first_that_holds(path)
+        if start is None:
+            start = self._most_precise()
+        if start is not None and not self.reverse:
+            self._improve(start)
+        return self.best()
+
+    def best(self) -> Shown | None:
+        """Of what holds the cheapest; of equal ones the one furthest inside the bounds."""
+        held = [each for each in self.shown.values() if each.holds]
+        return min(held, key=lambda each: (self._cost(each), -each.margin, sorted(each.chosen)), default=None)
+
+    def nearest(self) -> Shown | None:
+        """What is least outside the bounds."""
+        return max(self.shown.values(), key=lambda each: (each.margin, -self._cost(each)), default=None)
+
+    def _cost(self, each: Shown) -> float:
+        if self.reverse:
+            return self.estimates.loss(each.chosen)
+        return self.estimates.cost(each.chosen) if each.cost is None else each.cost
+
+    def _try(self, chosen: Chosen) -> Shown | None:
+        """What a choice was measured to do, now or before; None where no evaluation is left."""
+        if chosen not in self.shown:
+            found = None if self.spent else self.measure(chosen)
+            if found is None:
+                self.spent = True
+                return None
+            self.shown[chosen] = found
+        return self.shown[chosen]
+
+    def _first_that_holds(self, path: Sequence[Chosen]) -> Chosen | None:
+        """By bisection: what loses less is taken to hold where more does."""
+        first = self._try(path[0])
+        if first is None or first.holds:
+            return None if first is None else path[0]
+        low, high = 0, len(path)  # what is at `low` does not hold, what is at `high` does, or is past the end
+        while high - low > 1:
+            middle = (low + high) // 2
+            shown = self._try(path[middle])
+            if shown is None:
+                break
+            low, high = (low, middle) if shown.holds else (middle, high)
+        return path[high] if high < len(path) else None
+
+    def _most_precise(self) -> Chosen | None:
+        """Where nothing on the hull holds: the most precise labels of all that may be."""
+        every = frozenset(range(len(self.estimates.costs.labels)))
+        free = every - {at for at, label in self.estimates.fixed.items() if not label}
+        shown = self._try(free)
+        return free if shown is not None and shown.holds else None
+
+    def _improve(self, start: Chosen) -> None:
+        """Put groups into integers again, many at once while that holds, else fewer; what breaks a bound alone stays."""
+        current, barred, size = start, frozenset[int](), None
+        while not self.spent:
+            moves = [move for move in self._moves(current) if move not in barred]
+            if not moves:
+                return
+            size = max(1, len(moves) // 2) if size is None else min(size, len(moves))
+            changed = self._without(current, moves[:size])
+            shown = self._try(changed)
+            if shown is None:
+                return
+            if shown.holds and self._cost(shown) <= self._cost(self.shown[current]):
+                current = changed
+            elif size == 1:
+                barred |= {moves[0]}
+                size = 2
+            else:
+                size = max(1, size // 2)
+
+    def _moves(self, current: Chosen) -> list[int]:
+        """Groups in float that would cost less in integers, by how much less for what they lose."""
+        found = []
+        for group in self.multiplying:
+            if group in current and not self.estimates.fixed.get(group, False):
+                changed = self._without(current, [group])
+                gain = self.estimates.cost(current) - self.estimates.cost(changed)
+                harm = self.estimates.loss(changed) - self.estimates.loss(current)
+                if gain > 0 and changed != current:
+                    found.append((-gain / max(harm, 1e-12), group))
+        return [group for _, group in sorted(found)]
+
+    def _without(self, current: Chosen, groups: Sequence[int]) -> Chosen:
+        """`current` with `groups` in integers, and what does not multiply as it costs least with them."""
+        taken = set(groups)
+        labels = {at: at in current and at not in taken for at in self.multiplying}
+        return self.estimates.best(0.0, labels)

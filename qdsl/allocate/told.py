@@ -1,0 +1,73 @@
+"""What is told of trials and of the one that was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from qdsl.allocate.task import Task
+from qdsl.diag import Diagnostic, Severity
+from qdsl.spec.allocation import Allocation, Held, Raced, Trial
+from qdsl.spec.words import count
+
+
+def progress(trial: Trial, done: int, most: int) -> str:
+    """One trial as it is told while others follow."""
+    return f"{done} of {most}: {words(trial)}"
+
+
+def words(trial: Trial) -> str:
+    """A trial in one line: its bounds, the share in integers, how fast."""
+    if trial.why:
+        return f"cannot be built: {trial.why}"
+    told = [_held(each) for each in trial.held]
+    told.append(f"{trial.integer_share:.0%} of MACs in integers".replace("%", " %"))
+    told += [_raced(trial.raced)] if trial.raced is not None else []
+    return ", ".join(told)
+
+
+def _held(each: Held) -> str:
+    mark = {True: "", False: " (broken)", None: " (not measured)"}[each.holds]
+    of = f" of {each.reference:.4g}" if each.reference is not None else ""
+    ends = f" [{_pp(each.low)}, {_pp(each.high)}]" if each.low is not None and each.high is not None else ""
+    return f"{each.text}: {each.value:.4g}{of}{ends}{mark}"
+
+
+def _pp(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _raced(raced: Raced) -> str:
+    return f"{raced.milliseconds:.3g} ms, {raced.ratio:.2f}x of float [{raced.low:.2f}, {raced.high:.2f}]"
+
+
+def evidence(found: Allocation, taken: Trial) -> str:
+    """What shows that the taken trial is good, for the lock."""
+    last = found.last or taken.raced
+    told = [_held(each) for each in taken.held]
+    told.append(f"{taken.integer_share:.1%} of MACs in integers".replace("%", " %"))
+    told += [_raced(last)] if last is not None else []
+    return f"{', '.join(told)}; {count(len(found.trials), 'evaluation')}"
+
+
+def nearest(trials: Sequence[Trial]) -> tuple[str, ...]:
+    """The trial that is least outside the bounds."""
+    able = [trial for trial in trials if not trial.why]
+    if not able:
+        return tuple(dict.fromkeys(f"cannot be built: {trial.why}" for trial in trials))[:3]
+    best = max(able, key=lambda trial: trial.margin)
+    return (f"the nearest: {words(best)}",)
+
+
+def warnings(task: Task, found: Allocation, taken: Trial) -> Iterator[Diagnostic]:
+    """What whoever asked for a low latency has to know of the result."""
+    if task.spec.minimize != "latency":
+        return
+    last = found.last or taken.raced
+    if last is None:
+        headline = f"latency of {task.target} is not measured here: types are chosen for few multiplications in float"
+        yield Diagnostic("allocate-predicted", headline, task.spec.header, severity=Severity.WARNING)
+    elif last.low <= 1.0:
+        told = _raced(last)
+        headline = f"with the types that hold the bounds {task.target} is not faster than the float model here: {told}"
+        label = "integers save no time on this processor"
+        yield Diagnostic("allocate-slower", headline, task.spec.header, label, severity=Severity.WARNING)

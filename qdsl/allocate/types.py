@@ -1,0 +1,108 @@
+"""The types that `allocate layers` chooses among, on one target: that of `quantize`, and those that others may have
+instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from qdsl.allocate.task import Task
+from qdsl.allocate.units import Groups
+from qdsl.cascade.assigned import with_assigned
+from qdsl.cascade.carried import request_text
+from qdsl.diag import Diagnostic, QdslError, Severity
+from qdsl.lang.recipe import Allocate, TypeRequest
+from qdsl.plan import Decisions
+from qdsl.plan.gate import find_target
+from qdsl.spec.assigned import Assigned
+from qdsl.work.deciding import decide_one
+
+FLOATS = ("float32", "float16")
+_BITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Types:
+    """`usual` is the type that means "as `quantize` says"; `instead` are the others that the target computes in, each
+    with its plan where every layer has it (None: the float model itself)."""
+
+    usual: str
+    instead: Mapping[str, Decisions | None]
+
+
+def types_of(task: Task, groups: Groups) -> Types:
+    """The types of the statement. Those that would only run as another one of them are told and left out. Raises
+    QdslError allocate-types, target-cannot."""
+    spec = task.spec
+    usual = [choice for choice in spec.choices if _bits(choice) == _usual_bits(task)]
+    others = [choice for choice in spec.choices if choice not in usual]
+    if len(usual) != 1:
+        named = "none" if not usual else f"{len(usual)}"
+        headline = f"of the types to choose among {named} is the one of `quantize`, where one has to be"
+        raise _types(spec, headline, f"write `from [int{_usual_bits(task)}, float32]`")
+    instead: dict[str, Decisions | None] = {}
+    for choice in others:
+        name = request_text(choice)
+        plan = _everywhere(task, groups, name)
+        if name in FLOATS or (plan is not None and plan.plan.totals.integer_macs):
+            instead[name] = plan
+        else:
+            task.diags.add(_dominated(task, name))
+    if not instead:
+        raise _types(spec, "there is nothing to choose but the type of `quantize`", "add `float32` to the list")
+    return Types(request_text(usual[0]), instead)
+
+
+def assigned(groups: Groups, chosen: Mapping[int, str]) -> tuple[Assigned, ...]:
+    """The rows for the groups that have another type than the usual one."""
+    return tuple(sorted(Assigned(name, kind) for at, kind in chosen.items() for name in groups.groups[at].nodes))
+
+
+def _bits(choice: TypeRequest) -> int | None:
+    if choice.bits is not None:
+        return choice.bits
+    dtype = choice.dtype
+    return dtype.bits if dtype is not None and dtype.integer else None
+
+
+def _usual_bits(task: Task) -> int:
+    mode = task.decided.context.cascade.mode
+    asked = mode.settings.activations
+    return (_bits(asked) if asked is not None else None) or _BITS
+
+
+def _everywhere(task: Task, groups: Groups, name: str) -> Decisions | None:
+    """The plan with this type in every group; None where that is the float model."""
+    if name == "float32":
+        return None
+    rows = assigned(groups, dict.fromkeys(range(len(groups.groups)), name))
+    own = replace(task.prepared, recipe=with_assigned(task.prepared.recipe, rows))
+    return decide_one(own, task.target)
+
+
+def _dominated(task: Task, name: str) -> Diagnostic:
+    title = task.decided.context.capability.title
+    headline = f"{title} does not multiply in {name}: layers of that type would run in float, and lose more than in float"
+    help = (f"take {name} out of the list: it is left out",)
+    return Diagnostic("allocate-dominated", headline, task.spec.header, help=help, severity=Severity.WARNING)
+
+
+def _types(spec: Allocate, headline: str, *help: str) -> QdslError:
+    return QdslError([Diagnostic("allocate-types", headline, spec.header, help=help)])
+
+
+def device_of(task: Task) -> str | None:
+    block = find_target(task.prepared.recipe, task.target)
+    return block.device if block is not None else None
+
+
+def labels(groups: Groups, types: Types, spec: Allocate) -> dict[int, str]:
+    """The types that pins give, by group. Raises QdslError allocate-pin for others."""
+    known: Sequence[str] = (types.usual, *types.instead)
+    found = {at: group.pinned for at, group in enumerate(groups.groups) if group.pinned is not None}
+    for kind in found.values():
+        if kind not in known:
+            span = next(pin.span for pin in spec.pins if pin.dtype.name == kind)
+            headline = f"`{kind}` is none of the types to choose among"
+            raise QdslError([Diagnostic("allocate-pin", headline, span, help=(f"they are {', '.join(known)}",))])
+    return found

@@ -1,0 +1,138 @@
+"""What `allocate` tried for one target, with what came of it: `allocation-<target>.json` of a build, which an
+interrupted compilation goes on from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Annotated, Any
+
+from qdsl.spec.bounds import Count, Figure, Many, Text
+
+ALLOCATION_VERSION = 1
+_Words = Annotated[str, Text(1 << 16)]
+
+
+def file_name(target: str) -> str:
+    """Of the file for one target."""
+    return f"allocation-{target}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A bound by its words: the `value` of its metric, that of the float model, the share of the bound that is left
+    (negative where it is broken), whether it holds, and the ends of the 95 % interval of a drop; None for what is not
+    known."""
+
+    text: _Words
+    value: Figure
+    reference: Figure | None
+    margin: Figure | None
+    holds: bool | None
+    low: Figure | None = None
+    high: Figure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raced:
+    """Timed in turns with the float model, in milliseconds: `ratio` is how often the build runs while the float model
+    runs once, with its 95 % interval."""
+
+    milliseconds: Figure
+    float_milliseconds: Figure
+    ratio: Figure
+    low: Figure
+    high: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One choice of types, by type the nodes that have it (others are as `quantize` says), built and measured. `why` says
+    why it could not be, "" where it could; then `integer_share` of its `macs` multiply integers, and its file has so
+    many `bytes`."""
+
+    assigned: Annotated[Mapping[str, tuple[_Words, ...]], Many(most=100)]
+    why: _Words = ""
+    held: tuple[Held, ...] = ()
+    integer_share: Figure = 0.0
+    macs: Count = 0
+    bytes: Count = 0
+    raced: Raced | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether every bound is known to hold."""
+        return not self.why and all(each.holds is True for each in self.held)
+
+    @property
+    def margin(self) -> float:
+        """The least share of a bound that is left: where one is broken below 0."""
+        if self.why:
+            return float("-inf")
+        known = [each.margin for each in self.held if each.margin is not None]
+        return min(known, default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Nodes that were decided together, called by the first, and what they cost in integers and in float, in the unit of
+    the whole."""
+
+    node: _Words
+    nodes: Count
+    macs: Count
+    in_integers: Figure
+    in_float: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """What a rounding alone does to the outputs, as noise over signal: gone where all of `layers` (by their place) are
+    in float."""
+
+    noise: Figure
+    layers: tuple[Count, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """What led the trials: costs in `unit`, of layers in graph order and of one element that is converted."""
+
+    unit: _Words
+    layers: tuple[Layer, ...]
+    roundings: tuple[Rounding, ...]
+    quantize: Figure
+    dequantize: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """`key` is over everything that trials depend on. `instead` is the type of what is not as `quantize` says;
+    `estimates` None before they are made; `taken` is the place of the trial that was, None before the end, `last` that
+    one timed for longer."""
+
+    version: int
+    target: _Words
+    what: _Words
+    goal: _Words
+    key: _Words
+    instead: _Words = ""
+    estimates: Estimates | None = None
+    trials: tuple[Trial, ...] = ()
+    taken: int | None = None
+    last: Raced | None = None
+
+
+def text(found: Allocation) -> str:
+    """As it stands in the file: infinities as words, since JSON has none."""
+    return json.dumps(_plain(asdict(found)), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value if not isinstance(value, float) or isfinite(value) else str(value)
