@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qdsl import data
+from qdsl.allocate.task import Task
 from qdsl.cascade.carried import limit_text
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
@@ -15,7 +16,6 @@ from qdsl.harness.tasks.base import require_labels
 from qdsl.harness.tasks.python import loaded
 from qdsl.lang.recipe import Allocate, Evaluate, Limit, Recipe
 from qdsl.lang.vocabulary import METRICS
-from qdsl.allocate.task import Task
 from qdsl.measure.budgets import Reading, asked, decide
 from qdsl.measure.expecting import expect
 from qdsl.work.prepared import takes

@@ -17,9 +17,9 @@ _NEVER = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Of `count` nodes with the labels False and True. `labels` are the costs of (False, True) by node, `apart` those of
-    two nodes with different labels, `unless` pairs of a cost and the nodes that all have to be True to be spared it. All
-    costs are at least 0, in one unit."""
+    """Of `count` nodes with the labels False and True. `labels` are the costs of (False, True) by node, `apart` those
+    of two nodes with different labels, `unless` pairs of a cost and the nodes that all have to be True to be spared it.
+    All costs are at least 0, in one unit."""
 
     labels: Sequence[tuple[float, float]]
     apart: Mapping[tuple[int, int], float] = field(default_factory=dict)
@@ -75,7 +75,8 @@ class _Flow:
             self._room += [room, back]
 
     def fill(self, source: int, sink: int) -> None:
-        """As much flow as fits (Dinic, 1970): shortest ways with room, all of one length at once, until there is none."""
+        """As much flow as fits (Dinic, 1970): shortest ways with room, all of one length at once, until there is
+        none."""
         while True:
             level = self._levels(source)
             if sink not in level:

@@ -12,6 +12,7 @@ from qdsl.allocate.losses import Loss, losses
 from qdsl.allocate.task import Task
 from qdsl.allocate.types import Types
 from qdsl.allocate.units import Groups
+from qdsl.data import Dataset
 from qdsl.spec.allocation import Estimates, Layer, Rounding
 from qdsl.targets.base import Bench
 from qdsl.targets.results import NotHere
@@ -23,13 +24,21 @@ def estimated(task: Task, groups: Groups, types: Types, evaluator: Evaluator) ->
     """The estimates, and the type that layers have where they are not as `quantize` says. Raises QdslError as building,
     running and reading samples do."""
     table, instead = _table(task, groups, types, evaluator)
-    found = losses(task, groups)
+    found = losses(task, groups, _dataset(task, evaluator))
     layers = tuple(
         Layer(group.name, len(group.nodes), group.macs, *pair)
         for group, pair in zip(groups.groups, table.groups, strict=True)
     )
     roundings = tuple(Rounding(each.noise, each.groups) for each in found)
     return Estimates(table.unit, layers, roundings, table.quantize, table.dequantize), instead
+
+
+def _dataset(task: Task, evaluator: Evaluator) -> Dataset:
+    """What `sensitivity` names, else what the bounds are held on, else what calibrates."""
+    spec = task.spec
+    if spec.sensitivity is not None:
+        return task.datasets[spec.sensitivity.data]
+    return next((each.dataset for each, _ in evaluator.expected), next(iter(task.datasets.values())))
 
 
 def _table(task: Task, groups: Groups, types: Types, evaluator: Evaluator) -> tuple[Table, str]:
@@ -83,6 +92,4 @@ def counted_instead(groups: Groups, estimates: Estimates) -> Estimates:
         replace(layer, in_integers=one, in_float=two)
         for layer, (one, two) in zip(estimates.layers, table.groups, strict=True)
     )
-    return replace(
-        estimates, unit=table.unit, layers=layers, quantize=table.quantize, dequantize=table.dequantize
-    )
+    return replace(estimates, unit=table.unit, layers=layers, quantize=table.quantize, dequantize=table.dequantize)

@@ -178,7 +178,8 @@ class Evaluator:
         return Held(found.text, value, of_float, found.margin, found.holds, low, high)
 
     def _floats(self, at: int, expected: Expected) -> _Floats:
-        """The float model's answers, made once; its outputs are kept on disk, since builds may be compared with them."""
+        """The float model's answers, made once; its outputs are kept on disk, since builds may be compared with
+        them."""
         if at not in self._known:
             folder = self._folder / f"float-{at}"
             folder.mkdir()

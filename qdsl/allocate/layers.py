@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from qdsl.allocate.hull import Chosen
+from qdsl.allocate.hull import Estimates as Labels
 from qdsl.allocate.estimating import counted_instead, estimated, labels_of
 from qdsl.allocate.evaluating import Evaluator, by_choice
 from qdsl.allocate.keeping import Kept, kept
@@ -23,6 +24,8 @@ from qdsl.spec.assigned import Assigned
 from qdsl.work.assigned import Given
 from qdsl.work.deciding import decide_one
 
+LEAST_GAIN = 1.05  # of the cheapest choice over float, for time to be what decides
+NO_TIME = "integers save no time here: the choice with most multiplications in them is looked for"
 EVALUATIONS = 60  # where the statement does not say how many
 
 
@@ -62,6 +65,7 @@ class _Work:
     evaluator: Evaluator
     kept: Kept
     done: int = 0
+    by_count: bool = False
 
     def given(self) -> Given:
         estimates = self._estimates()
@@ -94,8 +98,9 @@ class _Work:
     def _search(self, estimates: Estimates) -> Search:
         fixed = {at: kind != self.types.usual for at, kind in self.pins.items()}
         found = labels_of(self.groups, estimates, fixed)
-        if not set(self.groups.multiplying) - found.best(0.0):
-            # In float everything would be the fastest, which is no quantized build.
+        if self.task.spec.minimize == "latency" and not _saves(found):
+            self.by_count = True
+            self.task.heard(f"{self.task.target}   {NO_TIME}", 0, 0)
             found = labels_of(self.groups, counted_instead(self.groups, estimates), fixed)
         return Search(found, self.groups.multiplying, self._measure, reverse=self.task.spec.minimize == "loss")
 
@@ -107,7 +112,7 @@ class _Work:
         trial = self._trial(self._rows(chosen))
         self.task.heard(progress(trial, self.done, most), self.done, most)
         cost = None
-        if trial.raced is not None and self.task.spec.minimize == "latency":
+        if trial.raced is not None and self.task.spec.minimize == "latency" and not self.by_count:
             cost = 1.0 / trial.raced.ratio
         return Shown(chosen, trial.holds, trial.margin, cost)
 
@@ -125,6 +130,14 @@ class _Work:
 
     def _none_holds(self) -> QdslError:
         return QdslError(list(_no_bound(self.task, self.kept)))
+
+
+def _saves(found: Labels) -> bool:
+    """Whether layers in integers save time at all, as far as estimates say: else the fastest choice is next to none in
+    integers, and not what anybody quantizes for."""
+    everything = frozenset(range(len(found.costs.labels)))
+    floats = found.cost(everything - {at for at, label in found.fixed.items() if not label})
+    return found.cost(found.best(0.0)) < floats / LEAST_GAIN
 
 
 def _no_bound(task: Task, found: Kept) -> Iterator[Diagnostic]:

@@ -1,4 +1,5 @@
-"""What it costs the outputs that groups are in integers, estimated: the noise of each rounding alone, over their signal.
+"""What it costs the outputs that groups are in integers, estimated: the noise of each rounding alone, over their
+signal.
 
 Noise of different roundings adds up nearly (it is small, and of no common sign), so that what a choice loses is the sum
 over the roundings that it leaves in. A tensor between two groups is rounded unless both are in float.
@@ -6,29 +7,19 @@ over the roundings that it leaves in. A tensor between two groups is rounded unl
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
-from typing import Any
 
 from qdsl.allocate.task import Task
-from qdsl.allocate.units import FLOAT, INTEGER, Groups
-from qdsl.causes.effects import Bench
-from qdsl.causes.floats import float_weights
-from qdsl.causes.outputs import parts_of
-from qdsl.causes.switching import Switch, switched
-from qdsl.finished.reading import read
-from qdsl.finished.records import Role
-from qdsl.graph import load
-from qdsl.graph.view import GraphView
+from qdsl.allocate.units import Groups
+from qdsl.data import Dataset
+from qdsl.diag import QdslError
 from qdsl.ranges.cut_ranges import cut_ranges
-from qdsl.spec.scratch import scratch
-from qdsl.targets import target_of
+from qdsl.sensitivity.measuring import measure
+from qdsl.sensitivity.units import Choice, Unit, planned
+from qdsl.spec.sensitivity import FLOAT
 
-SAMPLES = 2
-_WORST = 1e6  # of a rounding whose outputs cannot be compared
+_WEIGHTS = "weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,55 +30,41 @@ class Loss:
     groups: tuple[int, ...]
 
 
-def losses(task: Task, groups: Groups, samples: int = SAMPLES) -> tuple[Loss, ...]:
-    """The roundings of the plan without any choice. Raises QdslError as building, running and reading samples do."""
-    prepared, decided = task.prepared, task.decided
-    with scratch() as folder:
-        ranges = cut_ranges(prepared, decided, task.measured)
-        target = target_of(task.target)
-        emitted = target.emit(prepared.model, decided.plan, ranges, folder, inputs=prepared.recipe.inputs)
-        finished = read(load(emitted.model, widen=True))
-        graph = switched(finished, float_weights(finished, prepared.model))
-        parts = parts_of(finished.view)
-        owned = _owned(graph.switches, groups, prepared.view)
-        if not (owned and parts):
-            return ()
-        bench = Bench.of(graph, parts, _samples(task, samples))
-        told = partial(task.heard, "what each rounding alone costs the outputs")
-        found = bench.together(list(owned.values()), told)
-    return tuple(Loss(_noise(each), owner) for owner, each in zip(owned, found, strict=True))
+def losses(task: Task, groups: Groups, dataset: Dataset) -> tuple[Loss, ...]:
+    """The roundings of the plan without any choice, measured on `dataset`; where no output can be compared with the
+    float model's, each as if it cost the same. Raises QdslError as building, running and reading samples do."""
+    prepared, ranges = task.prepared, cut_ranges(task.prepared, task.decided, task.measured)
+    units = {
+        at: unit for at, unit in enumerate(_unit(task, group.nodes) for group in groups.groups) if unit is not None
+    }
+    task.directory.mkdir(parents=True, exist_ok=True)
+    try:
+        found = measure(prepared.model, tuple(units.values()), ranges, dataset, folder=task.directory, heard=task.heard)
+    except QdslError as error:
+        if all(each.code != "sensitivity-outputs" for each in error.diagnostics):
+            raise
+        return tuple(Loss(1.0, (at,)) for at in units)
+    rows = {(row.unit, row.choice): row.loss for row in found.rows}
+    return tuple(loss for at, unit in units.items() for loss in _parts(groups, at, unit, rows))
 
 
-def _samples(task: Task, count: int) -> list[Mapping[str, Any]]:
-    spec = task.spec
-    named = spec.sensitivity.data if spec.sensitivity is not None else None
-    dataset = task.datasets[named] if named is not None else next(iter(task.datasets.values()))
-    return [sample.arrays for sample in islice(dataset, count)]
+def _unit(task: Task, nodes: tuple[str, ...]) -> Unit | None:
+    """Nodes as they are planned, with their weights alone quantized, and in float; None where nothing is quantized."""
+    whole = planned(task.decided.plan, frozenset(nodes), task.prepared.view)
+    if whole.nothing:
+        return None
+    alone = Choice(_WEIGHTS, weights=whole.weights, biases=())
+    ways = (whole, alone) if whole.weights and whole.tensors else (whole,)
+    return Unit(nodes, (*ways, Choice(FLOAT)))
 
 
-def _noise(found: float | None) -> float:
-    """Decibels of signal over noise as noise over signal."""
-    if found is None or found == -math.inf:
-        return _WORST
-    return 0.0 if found == math.inf else min(_WORST, 10 ** (-found / 10))
-
-
-def _owned(switches: Sequence[Switch], groups: Groups, view: GraphView) -> dict[tuple[int, ...], list[Switch]]:
-    """Roundings by the groups that have to be in float to be rid of them; those that stay whatever is chosen are left
-    out."""
-    place = {name: at for at, group in enumerate(groups.groups) for name in group.nodes}
-    around = {each.tensor: (each.writer, *each.readers) for each in groups.crossings}
-    found: dict[tuple[int, ...], list[Switch]] = {}
-    for switch in switches:
-        touched: set[int] = set()
-        for member in switch.members:
-            if switch.role is Role.ACTIVATION:
-                name = member.called if member.called in view.tensors else member.record.tensor
-                writer = view.producer(name)
-                inside = (place.get(writer.name, FLOAT) if writer is not None else FLOAT,)
-                touched.update(around.get(name, inside))
-            else:
-                touched.update(place.get(node, INTEGER) for node, _ in member.readers)
-        if INTEGER not in touched and (owners := tuple(sorted(touched - {FLOAT}))):
-            found.setdefault(owners, []).append(switch)
-    return dict(sorted(found.items()))
+def _parts(groups: Groups, at: int, unit: Unit, rows: dict[tuple[str, str], float]) -> Iterator[Loss]:
+    """What the weights of a group cost, and what the pairs that it reads do: these stay while what writes them is in
+    integers."""
+    whole = rows[unit.name, unit.choices[0].name]
+    weights = rows.get((unit.name, _WEIGHTS), whole if unit.choices[0].weights else 0.0)
+    read = {tensor.tensor for tensor in unit.choices[0].tensors}
+    writers = {each.writer for each in groups.crossings if each.tensor in read and each.writer >= 0}
+    yield Loss(min(weights, whole), (at,))
+    if whole > weights:
+        yield Loss(whole - weights, tuple(sorted({at, *writers})))

@@ -1,5 +1,5 @@
-"""The search: choices from estimates, the cheapest that is measured to hold, and then one change after the other as long
-as it holds and evaluations are left. Whoever measures is told nothing of layers, so that a test can stand in."""
+"""The search: choices from estimates, the cheapest that is measured to hold, and then one change after the other as
+long as it holds and evaluations are left. Whoever measures is told nothing of layers, so that a test can stand in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from qdsl.allocate.hull import Chosen, Estimates, hull
-
 
 Measure = Callable[[Chosen], "Shown | None"]
 
@@ -92,7 +91,8 @@ class Search:
         return free if shown is not None and shown.holds else None
 
     def _improve(self, start: Chosen) -> None:
-        """Put groups into integers again, many at once while that holds, else fewer; what breaks a bound alone stays."""
+        """Put groups into integers again, many at once while that holds, else fewer; what breaks a bound alone
+        stays."""
         current, barred, size = start, frozenset[int](), None
         while not self.spent:
             moves = [move for move in self._moves(current) if move not in barred]

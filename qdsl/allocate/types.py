@@ -82,7 +82,9 @@ def _everywhere(task: Task, groups: Groups, name: str) -> Decisions | None:
 
 def _dominated(task: Task, name: str) -> Diagnostic:
     title = task.decided.context.capability.title
-    headline = f"{title} does not multiply in {name}: layers of that type would run in float, and lose more than in float"
+    headline = (
+        f"{title} does not multiply in {name}: layers of that type would run in float, and lose more than in float"
+    )
     help = (f"take {name} out of the list: it is left out",)
     return Diagnostic("allocate-dominated", headline, task.spec.header, help=help, severity=Severity.WARNING)
 

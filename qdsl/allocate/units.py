@@ -7,12 +7,13 @@ several begin one. What the recipe's rules have decided, and what the target run
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.view import NodeView
-from qdsl.lang.recipe import Allocate, LayersRule, Picks
+from qdsl.lang.recipe import Allocate, LayersRule
+from qdsl.lang.selectors import Picks
 from qdsl.plan import Decisions
 
 FLOAT, INTEGER = -1, -2  # instead of a group: what stays float, what a rule has put into integers
@@ -70,9 +71,7 @@ def groups_of(decided: Decisions, spec: Allocate) -> Groups:
     if not any(work.macs(name) for each in names.values() for name in each):
         raise _nothing(spec)
     pins = _pins(decided, spec, owners)
-    groups = tuple(
-        Group(tuple(nodes), sum(map(work.macs, nodes)), pins.get(owner)) for owner, nodes in names.items()
-    )
+    groups = tuple(Group(tuple(nodes), sum(map(work.macs, nodes)), pins.get(owner)) for owner, nodes in names.items())
     placed = [order.get(owner, owner) for owner in owners]
     return Groups(groups, tuple(_crossings(decided, placed)))
 
@@ -186,9 +185,3 @@ def _nothing(spec: Allocate) -> QdslError:
     headline = "`allocate layers` has nothing to decide: no node that multiplies runs in integers and is free of rules"
     help = ("`qdsl plan` without the block shows why", "`quantize static` puts layers into integers")
     return QdslError([Diagnostic("allocate-nothing", headline, spec.header, help=help)])
-
-
-def macs_of(groups: Groups) -> Mapping[int, int]:
-    return {at: group.macs for at, group in enumerate(groups.groups)}
-
-

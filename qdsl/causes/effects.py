@@ -46,12 +46,6 @@ class Bench:
         base, *errors = self._errors(fixed(self.graph, chosen, on=True), asked, heard)
         return base, errors
 
-    def together(self, chosen: Sequence[Sequence[Switch]], heard: Heard) -> list[float | None]:
-        """The error of the outputs with each group of switches alone quantized, in one run per sample and group."""
-        every = {each.flag: each for group in chosen for each in group}
-        asked = [tuple(each.flag for each in group) for group in chosen]
-        return self._errors(fixed(self.graph, list(every.values()), on=False), asked, heard)
-
     def _errors(self, graph: Switched, asked: Sequence[Sequence[str]], heard: Heard) -> list[float | None]:
         """The error of the outputs for each choice of switches that are on."""
         found: list[float | None] = []

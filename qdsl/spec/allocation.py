@@ -49,9 +49,9 @@ class Raced:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One choice of types, by type the nodes that have it (others are as `quantize` says), built and measured. `why` says
-    why it could not be, "" where it could; then `integer_share` of its `macs` multiply integers, and its file has so
-    many `bytes`."""
+    """One choice of types, by type the nodes that have it (others are as `quantize` says), built and measured. `why`
+    says why it could not be, "" where it could; then `integer_share` of its `macs` multiply integers, and its file has
+    so many `bytes`."""
 
     assigned: Annotated[Mapping[str, tuple[_Words, ...]], Many(most=100)]
     why: _Words = ""
@@ -77,8 +77,8 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Nodes that were decided together, called by the first, and what they cost in integers and in float, in the unit of
-    the whole."""
+    """Nodes that were decided together, called by the first, and what they cost in integers and in float, in the unit
+    of the whole."""
 
     node: _Words
     nodes: Count

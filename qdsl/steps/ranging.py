@@ -15,6 +15,7 @@ from qdsl.ranges.calibrating import measure, named
 from qdsl.ranges.choosing import choose_ranges
 from qdsl.ranges.correcting import means_for, measure_means
 from qdsl.ranges.cut_ranges import cut_note, cut_ranges
+from qdsl.ranges.filling import filled
 from qdsl.spec.words import count
 from qdsl.steps.job import Job
 from qdsl.tune import choices, tuning
@@ -67,13 +68,14 @@ def allocate(job: Job) -> None:
     Needs `prepared`, `planned`, `measured`, and where the recipe allocates also the lock and the data; leaves `given`,
     `ranges`. Raises QdslError allocate-*, lock-stale, and what building and running raise.
     """
+    found = job.measured
     if job.prepared.recipe.allocate is None:
         job.given = tuple(Given(job.prepared, each) for each in job.planned)
     elif job.recalled is not None:
-        known = job.pinned.chosen
+        known, found = job.pinned.chosen, _filled(job)
         job.given = tuple(recalled(job.prepared, each, known.assigned, known.allocated) for each in job.planned)
     else:
-        heard, found = job.stage("allocate"), job.measured
+        heard, found = job.stage("allocate"), _filled(job)
         job.given = tuple(
             allocating.allocate(
                 Task(
@@ -90,9 +92,15 @@ def allocate(job: Job) -> None:
             for each in job.planned
         )
     given = {one.decisions.plan.target: one for one in job.given}
-    job.ranges = job.measured.mapped(
-        lambda target, found: cut_ranges(given[target].prepared, given[target].decisions, found)
+    job.ranges = found.mapped(
+        lambda target, ranges: cut_ranges(given[target].prepared, given[target].decisions, ranges)
     )
+
+
+def _filled(job: Job) -> TargetRanges:
+    """Ranges for plans of other types, too."""
+    planned = {one.plan.target: one.plan for one in job.planned}
+    return job.measured.mapped(lambda target, ranges: filled(planned[target], ranges))
 
 
 def choose(job: Job) -> None:
@@ -119,7 +127,8 @@ def choose(job: Job) -> None:
         known = job.pinned.chosen
         job.decided = tuple(choices.recall(one.prepared, one.decisions, known.tuned) for one in job.given)
         job.chosen = known
-    job.diags.extend(cut_note(job.decided, job.measured, job.ranges))
+    measured = job.measured if job.prepared.recipe.allocate is None else _filled(job)
+    job.diags.extend(cut_note(job.decided, measured, job.ranges))
 
 
 def _from_data(job: Job) -> TargetRanges:

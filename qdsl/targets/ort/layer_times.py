@@ -50,8 +50,8 @@ def layer_times(
     *,
     span: Span | None = None,
 ) -> LayerTimes:
-    """Times of a file made of the float graph `view`, as it is deployed. What the runtime added to change layouts counts
-    with the node that it does so for. Raises QdslError artifact-refused."""
+    """Times of a file made of the float graph `view`, as it is deployed. What the runtime added to change layouts
+    counts with the node that it does so for. Raises QdslError artifact-refused."""
     with scratch() as folder:
         settings = replace(DEPLOYED, threads=threads, entries=entries, profile=folder)
         try:
