@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qdsl.allocate import costs as tables
-from qdsl.allocate.hull import Estimates as Labels
 from qdsl.allocate.costs import Table
 from qdsl.allocate.evaluating import Evaluator
+from qdsl.allocate.hull import Estimates as Labels
 from qdsl.allocate.losses import Loss, losses
 from qdsl.allocate.task import Task
 from qdsl.allocate.types import Types

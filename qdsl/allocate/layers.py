@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from qdsl.allocate.hull import Chosen
-from qdsl.allocate.hull import Estimates as Labels
 from qdsl.allocate.estimating import counted_instead, estimated, labels_of
 from qdsl.allocate.evaluating import Evaluator, by_choice
+from qdsl.allocate.hull import Chosen
+from qdsl.allocate.hull import Estimates as Labels
 from qdsl.allocate.keeping import Kept, kept
 from qdsl.allocate.searching import Search, Shown
 from qdsl.allocate.task import Task

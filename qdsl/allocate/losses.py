@@ -8,7 +8,7 @@ over the roundings that it leaves in. A tensor between two groups is rounded unl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qdsl.allocate.task import Task
 from qdsl.allocate.units import Groups
@@ -19,6 +19,7 @@ from qdsl.sensitivity.measuring import measure
 from qdsl.sensitivity.units import Choice, Unit, planned
 from qdsl.spec.sensitivity import FLOAT
 
+SAMPLES = 8  # that tell layers apart
 _WEIGHTS = "weights"
 
 
@@ -31,15 +32,17 @@ class Loss:
 
 
 def losses(task: Task, groups: Groups, dataset: Dataset) -> tuple[Loss, ...]:
-    """The roundings of the plan without any choice, measured on `dataset`; where no output can be compared with the
-    float model's, each as if it cost the same. Raises QdslError as building, running and reading samples do."""
+    """The roundings of the plan without any choice, measured on the first samples of `dataset`; where no output can be
+    compared with the float model's, each as if it cost the same. Raises QdslError as building, running and reading
+    samples do."""
     prepared, ranges = task.prepared, cut_ranges(task.prepared, task.decided, task.measured)
     units = {
         at: unit for at, unit in enumerate(_unit(task, group.nodes) for group in groups.groups) if unit is not None
     }
+    few = replace(dataset, ids=dataset.ids[:SAMPLES])
     task.directory.mkdir(parents=True, exist_ok=True)
     try:
-        found = measure(prepared.model, tuple(units.values()), ranges, dataset, folder=task.directory, heard=task.heard)
+        found = measure(prepared.model, tuple(units.values()), ranges, few, folder=task.directory, heard=task.heard)
     except QdslError as error:
         if all(each.code != "sensitivity-outputs" for each in error.diagnostics):
             raise

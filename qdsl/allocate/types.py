@@ -43,11 +43,17 @@ def types_of(task: Task, groups: Groups) -> Types:
     instead: dict[str, Decisions | None] = {}
     for choice in others:
         name = request_text(choice)
-        plan = _everywhere(task, groups, name)
+        try:
+            plan = _everywhere(task, groups, name)
+        except QdslError as error:
+            if name in FLOATS:
+                raise
+            task.diags.add(_dominated(task, name, error.diagnostics[0].label or error.diagnostics[0].headline))
+            continue
         if name in FLOATS or (plan is not None and plan.plan.totals.integer_macs):
             instead[name] = plan
         else:
-            task.diags.add(_dominated(task, name))
+            task.diags.add(_dominated(task, name, "such layers would run in float, and lose more than in float"))
     if not instead:
         raise _types(spec, "there is nothing to choose but the type of `quantize`", "add `float32` to the list")
     return Types(request_text(usual[0]), instead)
@@ -80,13 +86,11 @@ def _everywhere(task: Task, groups: Groups, name: str) -> Decisions | None:
     return decide_one(own, task.target)
 
 
-def _dominated(task: Task, name: str) -> Diagnostic:
+def _dominated(task: Task, name: str, why: str) -> Diagnostic:
     title = task.decided.context.capability.title
-    headline = (
-        f"{title} does not multiply in {name}: layers of that type would run in float, and lose more than in float"
-    )
-    help = (f"take {name} out of the list: it is left out",)
-    return Diagnostic("allocate-dominated", headline, task.spec.header, help=help, severity=Severity.WARNING)
+    headline = f"{title} does not multiply in {name}: no layer gets it"
+    help = (f"take {name} out of the list",)
+    return Diagnostic("allocate-dominated", headline, task.spec.header, why, help, severity=Severity.WARNING)
 
 
 def _types(spec: Allocate, headline: str, *help: str) -> QdslError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qdsl import data
+from qdsl.allocate.bounds import require_sound
 from qdsl.calibrate.session import require_loads
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, QdslError
@@ -55,6 +56,7 @@ def read(job: Job) -> None:
     checked = job.examination is not None
     for each in loaded.recipe.targets:
         job.diags.extend(gate(loaded.recipe, each.name, checked=checked) if target in (None, each.name) else ())
+    job.diags.extend(require_sound(loaded.recipe))
     job.diags.raise_errors()
     if checked and TARGET not in _compiled(loaded.recipe, target):
         help = (f"compile a recipe with `target {TARGET}`, or leave `--check` out",)

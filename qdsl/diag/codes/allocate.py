@@ -8,6 +8,10 @@ _HEAD = (
     'recipe example\nmodel onnx "two_convs.onnx"\ndata calib from npz "calib.npz"\n'
     "quantize static { calibrate minmax on calib }\ntarget ort\n"
 )
+_LAYERS = (
+    'recipe example\nmodel onnx "two_convs.onnx"\ndata calib from npz "calib.npz"\ndata dev from npz "calib.npz"\n'
+    "quantize static { calibrate minmax on calib }\ntarget ort\n"
+)
 _SETUP = "two_convs.onnx: conv1, relu, conv2, sub in a row"
 
 CODES = {
@@ -36,8 +40,10 @@ CODES = {
         verb="compile",
     ),
     "allocate-bound": CodeDoc(
-        "`allocate` with a goal or a bound that it cannot work towards",
-        "`allocate weights` and `allocate activations` minimize `loss` under `size <= BYTES`.",
+        "`allocate` with a goal or a bound that it cannot keep or work towards",
+        "`allocate weights` and `allocate activations` minimize `loss` under `size <= BYTES`. `allocate layers` "
+        "measures whole "
+        "builds: where none of those that it tried keeps to every bound, the one nearest to them is shown.",
         _HEAD + "allocate weights from [int8, int4] { minimize latency under size <= 1 MB }\n",
         setup=_SETUP,
         verb="compile",
@@ -48,5 +54,81 @@ CODES = {
         _HEAD + "allocate weights from [int8, int4]\n",
         setup=_SETUP,
         verb="library",
+    ),
+    "allocate-data": CodeDoc(
+        "a bound of `allocate` whose data cannot decide it",
+        "A bound on a metric of a task says on which data it is held. It is not what `evaluate` reports on: of "
+        "many choices that "
+        "are measured on some data, the one that is taken does better there than on any other. What is of the "
+        "whole build, such "
+        "as its size, has no data.",
+        _LAYERS + "evaluate fidelity on dev\nallocate layers from [int8, float32] { minimize macs under mse <= 1 on "
+        "dev }\n",
+        setup=_SETUP,
+        verb="compile",
+    ),
+    "allocate-shared": CodeDoc(
+        "samples that choose are among those that are reported on",
+        "The data of a bound and that of an `evaluate` have samples in common. What was chosen does better on "
+        "samples that chose "
+        "than on any other, and the figures that `evaluate` reports are too good by as much.",
+        _LAYERS + "evaluate fidelity on calib\nallocate layers from [int8, float32] { minimize macs under mse <= 1 "
+        "on dev }\n",
+        setup=_SETUP,
+        verb="compile",
+    ),
+    "allocate-evaluate": CodeDoc(
+        "a bound on a metric, and nothing says how the outputs are read for it",
+        "Detectors and segmentation need to be told how outputs become boxes or maps. The bound is measured as "
+        "the recipe's "
+        "`evaluate` of that task is, on its own data.",
+        _LAYERS + "allocate layers from [int8, float32] { minimize macs under map50 drop <= 1 pp on dev }\n",
+        setup=_SETUP,
+        verb="compile",
+    ),
+    "allocate-goal": CodeDoc(
+        "`allocate layers` without a goal",
+        "Layers in integers cost less and lose more: what is to be small, and which bounds have to hold, only "
+        "the recipe knows.",
+        _LAYERS + "allocate layers from [int8, float32]\n",
+        setup=_SETUP,
+        verb="compile",
+    ),
+    "allocate-types": CodeDoc(
+        "types of `allocate layers` that leave nothing to choose",
+        "One of the types is that of `quantize`, by its bits: layers that have it are as `quantize` says. The "
+        "others are what "
+        "layers may have instead, such as float32.",
+        _LAYERS + "allocate layers from [int8] { minimize macs under mse <= 1 on dev }\n",
+        setup=_SETUP,
+        verb="compile",
+    ),
+    "allocate-dominated": CodeDoc(
+        "a type that the target does not multiply in",
+        "The target stores integers of that type and computes in float behind a conversion: such a layer loses "
+        "more than one in "
+        "float, and takes longer. It is never chosen.",
+        _LAYERS + "allocate layers from [int8, int16, float32] { minimize macs under mse <= 1 on dev }\n",
+        setup=_SETUP,
+        verb="compile",
+    ),
+    "allocate-predicted": CodeDoc(
+        "a latency that this machine cannot decide",
+        "The recipe names a device, or the target's software is not here. Layers in integers are faster there, "
+        "as a rule: types "
+        "are chosen so that as few multiplications as can be are in float, and nothing is claimed of the time.",
+        _LAYERS.replace("target ort", 'target ort { device "a board" }')
+        + "allocate layers from [int8, float32] { minimize latency under mse <= 1 on dev }\n",
+        setup=_SETUP,
+        verb="compile",
+    ),
+    "allocate-slower": CodeDoc(
+        "the types that keep to the bounds save no time",
+        "The build was timed in turns with the float model, and is not faster beyond noise: kernels of integers "
+        "are made for many "
+        "channels, and on processors without dot products of integers (VNNI, Arm's `asimddp`) they are slow.",
+        _LAYERS + "allocate layers from [int8, float32] { minimize latency under mse <= 1 on dev }\n",
+        setup=_SETUP,
+        verb="compile",
     ),
 }

@@ -1,0 +1,252 @@
+"""`allocate layers`: the layers that a bound needs in float, and no others, found by measuring whole builds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from compile_tools import project, tree
+
+import qdsl
+from qdsl.allocate.cut import Costs
+from qdsl.allocate.evaluating import Evaluator
+from qdsl.allocate.hull import Chosen, Estimates, hull
+from qdsl.allocate.losses import Loss
+from qdsl.allocate.searching import Search, Shown
+from qdsl.allocate.units import groups_of
+from qdsl.diag import QdslError
+from qdsl.spec.allocation import Allocation, Held, Trial, text
+from qdsl.spec.assigned import Assigned
+from qdsl.spec.decode import decode, json_data
+from qdsl.work.deciding import decide_one
+from qdsl.work.prepared import prepare, read
+
+HEAD = """recipe demo
+model onnx "demo.onnx"
+data calib from npz "calib.npz"
+data dev from npz "dev.npz"
+quantize static {
+  weights int8 symmetric per_tensor
+  activations uint8 affine per_tensor
+  calibrate minmax on calib
+}
+target ort
+"""
+LINE = "allocate layers from [int8, float32] { minimize macs under sqnr >= 30 dB on dev; evaluations 12 }\n"
+
+# Six layers in a row; the first weight of two of them is so large that 8 bits leave nothing of the others.
+CHAIN = """
+net (float[1, 4, 8, 8] x) => (float[1, 4, 8, 8] y) {
+  [one] a = Conv <kernel_shape = [1, 1]> (x, w1)
+  [two] b = Conv <kernel_shape = [1, 1]> (a, w2)
+  [act] c = Relu (b)
+  [three] d = Conv <kernel_shape = [1, 1]> (c, w3)
+  [four] e = Conv <kernel_shape = [1, 1]> (d, w4)
+  [five] f = Conv <kernel_shape = [1, 1]> (e, w5)
+  [six] y = Conv <kernel_shape = [1, 1]> (f, w6)
+}
+"""
+FRAGILE = {"three", "five"}
+
+
+def chain() -> onnx.ModelProto:
+    """Layers that mix four channels; a fragile one has a fifth of large weights for a channel that is nearly 0."""
+    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {CHAIN}')
+    for number in range(1, 7):
+        values = np.eye(4, dtype=np.float32) + np.random.default_rng(number).uniform(-0.3, 0.3, (4, 4))
+        if number in (3, 5):
+            values[:, 3] = 0
+            values[3, :] = 0
+            values[3, 3] = 200
+        if number in (2, 4):
+            values[3, :] = 0
+            values[3, 3] = 1e-4
+        proto.graph.initializer.append(
+            onnx.numpy_helper.from_array(values.astype(np.float32).reshape(4, 4, 1, 1), f"w{number}")
+        )
+    return proto
+
+
+def recipe_in(folder: Path, line: str = LINE, head: str = HEAD) -> Path:
+    recipe = project(folder, line, head=head, proto=chain())
+    draw = np.random.default_rng(5)
+    np.savez(folder / "dev.npz", x=draw.uniform(0, 1, (5, 4, 8, 8)).astype(np.float32))
+    np.savez(folder / "calib.npz", x=draw.uniform(0, 1, (6, 4, 8, 8)).astype(np.float32))
+    return recipe
+
+
+def compiled(recipe: Path, **more: bool) -> qdsl.CompileResult:
+    return qdsl.compile(recipe, out=recipe.parent / "build", measure=False, **more)
+
+
+def allocation(recipe: Path) -> Allocation:
+    path = recipe.parent / "build" / "demo" / "allocation-ort.json"
+    return decode(Allocation, json_data(path.read_text()))
+
+
+def line_of(count: int, losses: dict[int, float]) -> Estimates:
+    """So many layers in a row: each costs 1 in float, and half as much where a neighbour has another type."""
+    apart = {(at, at + 1): 0.25 for at in range(count - 1)}
+    found = [Loss(noise, (at,)) for at, noise in losses.items()]
+    return Estimates(Costs([(0.0, 1.0)] * count, apart), found, {})
+
+
+class Judge:
+    """Holds where all of `needed` are in float, however the estimates are; counts."""
+
+    def __init__(self, needed: set[int], most: int = 60) -> None:
+        self.needed, self.most, self.asked = needed, most, list[Chosen]()
+
+    def __call__(self, chosen: Chosen) -> Shown | None:
+        if len(self.asked) == self.most:
+            return None
+        self.asked.append(chosen)
+        missing = len(self.needed - chosen)
+        return Shown(chosen, not missing, 0.5 - missing)
+
+
+@pytest.mark.parametrize("needed", [set(), {3}, {1, 6}, {0, 4, 7}])
+def test_the_search_ends_with_what_is_needed(needed: set[int]) -> None:
+    wrong = {at: 1.0 + at / 10 for at in range(8)}  # estimates that know nothing
+    judge = Judge(needed)
+    best = Search(line_of(8, wrong), range(8), judge).run()
+    assert best is not None and best.chosen == needed
+    assert len(judge.asked) == len(set(judge.asked)) <= 40
+
+
+def test_good_estimates_need_few_evaluations() -> None:
+    good = dict.fromkeys(range(60), 1e-4) | {11: 1.0, 40: 0.5}
+    judge = Judge({11, 40})
+    best = Search(line_of(60, good), range(60), judge).run()
+    assert best is not None and best.chosen == {11, 40}
+    assert len(judge.asked) <= 12
+
+
+def test_evaluations_are_not_exceeded_and_what_was_found_stays() -> None:
+    judge = Judge({3, 9, 20, 33}, most=7)
+    search = Search(line_of(40, {at: 1.0 + at / 100 for at in range(40)}), range(40), judge)
+    best = search.run()
+    assert len(judge.asked) == 7
+    assert best is None or best.chosen >= judge.needed
+
+
+def test_what_is_pinned_stays() -> None:
+    estimates = line_of(4, dict.fromkeys(range(4), 1.0))
+    estimates = Estimates(estimates.costs, estimates.losses, {0: True, 3: False})
+    judge = Judge({1})
+    best = Search(estimates, range(4), judge).run()
+    assert best is not None and best.chosen == {0, 1}
+    assert all(0 in each and 3 not in each for each in judge.asked)
+
+
+def test_the_hull_goes_from_cheap_to_precise() -> None:
+    estimates = line_of(6, {0: 0.1, 2: 3.0, 5: 0.7})
+    path = hull(estimates)
+    costs, losses = [[rate(each) for each in path] for rate in (estimates.cost, estimates.loss)]
+    assert costs == sorted(costs) and losses == sorted(losses, reverse=True)
+    assert path[0] == frozenset() and losses[-1] == 0.0
+
+
+def test_groups_are_layers_with_their_activations(tmp_path: Path) -> None:
+    prepared = prepare(read(recipe_in(tmp_path), {}))
+    spec = prepared.recipe.allocate
+    assert spec is not None
+    groups = groups_of(decide_one(prepared, "ort"), spec)
+    assert [group.nodes for group in groups.groups] == [
+        *(("one",), ("two", "act"), ("three",)),
+        *(("four",), ("five",), ("six",)),
+    ]
+
+
+def test_the_fragile_layers_are_found(tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path)
+    result = compiled(recipe)
+    kept = {node.node for node in result.targets[0].plan.nodes if node.prediction.runs == "float"}
+    assert kept == FRAGILE
+    found = allocation(recipe)
+    assert found.taken is not None and found.trials[found.taken].holds
+    assert not next(trial for trial in found.trials if not trial.assigned).holds  # all in integers
+    assert len(found.trials) <= 12
+    again = tree(tmp_path / "build")
+    (tmp_path / "dev.npz").unlink()
+    (tmp_path / "calib.npz").unlink()
+    assert compiled(recipe, locked=True).from_lock
+    model = "demo/ort/model.onnx"
+    assert tree(tmp_path / "build")[model] == again[model]
+
+
+def test_an_interrupted_search_goes_on_and_measures_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = recipe_in(tmp_path / "whole")
+    compiled(whole)
+    measure, asked = Evaluator.measure, []
+
+    def counted(self: Evaluator, assigned: tuple[Assigned, ...]) -> Trial:
+        if len(asked) == 2 and None not in asked:
+            asked.append(None)
+            raise KeyboardInterrupt
+        asked.append(assigned)
+        return measure(self, assigned)
+
+    monkeypatch.setattr(Evaluator, "measure", counted)
+    recipe = recipe_in(tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        compiled(recipe)
+    assert not recipe.with_suffix(".lock").exists()
+    compiled(recipe)
+    tried = [each for each in asked if each is not None]
+    assert len(tried) == len(set(tried)) == len(allocation(whole).trials)
+    model = "build/demo/ort/model.onnx"
+    assert (recipe.parent / model).read_bytes() == (whole.parent / model).read_bytes()
+    assert [trial.assigned for trial in allocation(recipe).trials] == [t.assigned for t in allocation(whole).trials]
+
+
+def test_a_pin_holds_and_a_group_stays_together(tmp_path: Path) -> None:
+    line = LINE.replace("evaluations", 'pin "one" to float32; group op Conv and "f*"; evaluations').replace(
+        "30", "1", 1
+    )
+    line = line.replace('op Conv and "f*"', '"four", "five"')
+    compiled(recipe := recipe_in(tmp_path, line))
+    found = allocation(recipe)
+    assert all("one" in trial.assigned["float32"] for trial in found.trials)
+    assert all(("four" in t.assigned["float32"]) == ("five" in t.assigned["float32"]) for t in found.trials)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "word"),
+    [
+        (LINE.replace(">= 30", ">= 400"), "allocate-bound", "the nearest"),
+        (LINE.replace("on dev", ""), "allocate-data", "on which data"),
+        (LINE.replace("sqnr >= 30 dB", "energy <= 3 J"), "allocate-data", "cannot hold"),
+        (LINE.replace("sqnr >= 30 dB", "size <= 3 MB"), "allocate-data", "whatever the data"),
+        (LINE.replace("[int8, float32]", "[int16, float32]"), "allocate-types", "is the one of `quantize`"),
+        (LINE.replace("evaluations", "pin all to int4; evaluations"), "allocate-pin", "none of the types"),
+        ("keep all in float32\n" + LINE, "", ""),
+        ('keep op Conv in float32\nlayers "x" { activations int8 }\n' + LINE, "", ""),
+    ],
+)
+def test_what_cannot_be_is_told(tmp_path: Path, line: str, code: str, word: str) -> None:
+    with pytest.raises(QdslError) as caught:
+        compiled(recipe_in(tmp_path, line))
+    found = caught.value.diagnostics[0]
+    assert not code or found.code == code
+    assert word in " ".join((found.headline, found.label or "", *found.notes, *found.help))
+    assert not (tmp_path / "demo.lock").exists()
+
+
+def test_other_builds_have_nothing_to_allocate(tmp_path: Path) -> None:
+    head = HEAD[: HEAD.index("quantize")] + "quantize float { weights float16 }\ntarget ort\n"
+    with pytest.raises(QdslError) as caught:
+        compiled(recipe_in(tmp_path, LINE, head))
+    assert "`quantize float`" in caught.value.diagnostics[0].headline
+
+
+def test_infinities_stand_as_words() -> None:
+    held = Held("cosine >= 0.5 on dev", float("inf"), None, None, None)
+    found = Allocation(1, "ort", "layers", "macs", "k", trials=(Trial({"float32": ("a",)}, held=(held,)),))
+    assert decode(Allocation, json_data(text(found))) == found
+    assert json.loads(text(found))["trials"][0]["held"][0]["value"] == "inf"
