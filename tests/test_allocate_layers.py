@@ -78,6 +78,11 @@ def recipe_in(folder: Path, line: str = LINE, head: str = HEAD) -> Path:
     return recipe
 
 
+def with_dev(recipe: Path) -> Path:
+    (recipe.parent / "dev.npz").write_bytes((recipe.parent / "calib.npz").read_bytes())
+    return recipe
+
+
 def compiled(recipe: Path, **more: bool) -> qdsl.CompileResult:
     return qdsl.compile(recipe, out=recipe.parent / "build", measure=False, **more)
 
@@ -241,7 +246,7 @@ def test_what_cannot_be_is_told(tmp_path: Path, line: str, code: str, word: str)
 def test_other_builds_have_nothing_to_allocate(tmp_path: Path) -> None:
     head = HEAD[: HEAD.index("quantize")] + "quantize float { weights float16 }\ntarget ort\n"
     with pytest.raises(QdslError) as caught:
-        compiled(recipe_in(tmp_path, LINE, head))
+        compiled(with_dev(project(tmp_path, LINE, head=head)))
     assert "`quantize float`" in caught.value.diagnostics[0].headline
 
 
