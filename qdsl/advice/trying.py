@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qdsl.calibrate import Ranges
+from qdsl.cascade.assigned import with_assigned
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostics, QdslError
 from qdsl.findings.cures import Cure, changed
@@ -18,6 +19,7 @@ from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.correcting import means_for, measure_means, wanted
 from qdsl.ranges.cut_ranges import cut_ranges
 from qdsl.ranges.recalibrating import Recalibration, Sampled
+from qdsl.spec.assigned import Assigned
 from qdsl.spec.plan import Plan
 from qdsl.spec.scratch import scratch
 from qdsl.targets import target_of
@@ -33,7 +35,8 @@ _EVALUATED = 2  # of the changes that agree best with the float model, so many a
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What changes are tried with: the recipe and its parameters, the ranges as measured and the data of the build, and
-    what it is evaluated on. `heard` is told of samples, done of all."""
+    what it is evaluated on. `heard` is told of samples, done of all. `assigned` is what `allocate` gave, by target:
+    changes are tried with it."""
 
     prepared: Prepared
     sets: Mapping[str, str]
@@ -41,6 +44,7 @@ class Bench:
     datasets: Mapping[str, Dataset]
     expected: Sequence[Expected]
     heard: Callable[[str, int, int], None]
+    assigned: Mapping[str, Sequence[Assigned]] = field(default_factory=dict)
 
     def recalibration(self) -> Recalibration:
         return Recalibration(self.prepared.model, self.ranges, self.datasets, self.heard)
@@ -72,7 +76,8 @@ def planned(bench: Bench, again: Recalibration | None, before: Plan, cure: Cure)
     loaded = changed(cure, bench.prepared, bench.sets)
     if loaded is None:
         return
-    prepared = replace(bench.prepared, recipe=loaded)
+    assigned = bench.assigned.get(before.target, ())
+    prepared = replace(bench.prepared, recipe=with_assigned(loaded, assigned))
     try:
         (decided,) = decide_all(prepared, before.target, Diagnostics())
         sampled = Sampled(bench.ranges.of(before.target), {}) if again is None else again.of(decided.plan)

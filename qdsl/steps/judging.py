@@ -17,6 +17,7 @@ from qdsl.measure.pages import write_page
 from qdsl.plan.gate import find_target
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.steps.job import Job
+from qdsl.steps.ranging import for_any_types
 from qdsl.targets import target_of
 from qdsl.targets.results import NotHere
 
@@ -75,10 +76,11 @@ def examine(job: Job) -> None:
 def trace(job: Job) -> None:
     """Which tensors the error of each artifact comes from, where that is wanted, with cures that were tried.
 
-    Needs `prepared`, `measured`, `datasets`, `made`; leaves `causes`. Raises QdslError artifact-refused, and what is
-    wrong with samples.
+    Needs `prepared`, `planned`, `measured`, `given`, `datasets`, `made`; leaves `causes`. Raises QdslError
+    artifact-refused, and what is wrong with samples.
     """
-    bench = Bench(job.prepared, job.wishes.sets, job.measured, job.datasets, (), job.stage("causes"))
+    assigned = {one.decisions.plan.target: one.assigned for one in job.given}
+    bench = Bench(job.prepared, job.wishes.sets, for_any_types(job), job.datasets, (), job.stage("causes"), assigned)
     wanted = [each for each in job.made if job.wishes.causes and each.seen is not None and each.plan.mode != AS_IT_IS]
     job.causes = {each.plan.target: _causes(bench, each) for each in wanted}
 
@@ -119,12 +121,22 @@ def _budgets(job: Job, made: Made) -> tuple[Budget, ...]:
 def advise(job: Job) -> None:
     """For each broken budget, changes that were tried.
 
-    Needs `prepared`, `measured`, `datasets`, `expected`, `made`, `budgets`; leaves diagnostics alone.
+    Needs `prepared`, `planned`, `measured`, `given`, `datasets`, `expected`, `made`, `budgets`; leaves diagnostics
+    alone.
     """
     pairs = zip(job.made, job.budgets, strict=True)
     builds = [advice.Build(each.plan, each.verification, budgets) for each, budgets in pairs]
-    given = job.wishes.sets, job.measured, job.datasets, job.expected or ()
-    job.diags.extend(advice.advice(Bench(job.prepared, *given, job.stage("try")), builds))
+    assigned = {one.decisions.plan.target: one.assigned for one in job.given}
+    bench = Bench(
+        job.prepared,
+        job.wishes.sets,
+        for_any_types(job),
+        job.datasets,
+        job.expected or (),
+        job.stage("try"),
+        assigned,
+    )
+    job.diags.extend(advice.advice(bench, builds))
 
 
 def build(job: Job) -> None:

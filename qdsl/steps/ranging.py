@@ -68,14 +68,14 @@ def allocate(job: Job) -> None:
     Needs `prepared`, `planned`, `measured`, and where the recipe allocates also the lock and the data; leaves `given`,
     `ranges`. Raises QdslError allocate-*, lock-stale, and what building and running raise.
     """
-    found = job.measured
+    found = for_any_types(job)
     if job.prepared.recipe.allocate is None:
         job.given = tuple(Given(job.prepared, each) for each in job.planned)
     elif job.recalled is not None:
-        known, found = job.pinned.chosen, _filled(job)
+        known = job.pinned.chosen
         job.given = tuple(recalled(job.prepared, each, known.assigned, known.allocated) for each in job.planned)
     else:
-        heard, found = job.stage("allocate"), _filled(job)
+        heard = job.stage("allocate")
         job.given = tuple(
             allocating.allocate(
                 Task(
@@ -97,17 +97,19 @@ def allocate(job: Job) -> None:
     )
 
 
-def _filled(job: Job) -> TargetRanges:
-    """Ranges for plans of other types, too."""
+def for_any_types(job: Job) -> TargetRanges:
+    """The ranges as measured, and where the recipe allocates those that plans of other types may need, too."""
     planned = {one.plan.target: one.plan for one in job.planned}
+    if job.prepared.recipe.allocate is None:
+        return job.measured
     return job.measured.mapped(lambda target, ranges: filled(planned[target], ranges))
 
 
 def choose(job: Job) -> None:
     """The decisions under what the lock says of alternatives, else under what ranges and timing choose.
 
-    Needs `pinned`, `prepared`, `given`, `recalled`, `datasets`, `measured`, `ranges`; leaves `decided`, `chosen`.
-    Raises QdslError tune-data, lock-stale, and what building and running raise.
+    Needs `pinned`, `prepared`, `planned`, `given`, `recalled`, `datasets`, `measured`, `ranges`; leaves `decided`,
+    `chosen`. Raises QdslError tune-data, lock-stale, and what building and running raise.
     """
     if job.recalled is None:
         heard = job.stage("tune")
@@ -127,8 +129,7 @@ def choose(job: Job) -> None:
         known = job.pinned.chosen
         job.decided = tuple(choices.recall(one.prepared, one.decisions, known.tuned) for one in job.given)
         job.chosen = known
-    measured = job.measured if job.prepared.recipe.allocate is None else _filled(job)
-    job.diags.extend(cut_note(job.decided, measured, job.ranges))
+    job.diags.extend(cut_note(job.decided, for_any_types(job), job.ranges))
 
 
 def _from_data(job: Job) -> TargetRanges:
