@@ -255,3 +255,16 @@ def test_infinities_stand_as_words() -> None:
     found = Allocation(1, "ort", "layers", "macs", "k", trials=(Trial({"float32": ("a",)}, held=(held,)),))
     assert decode(Allocation, json_data(text(found))) == found
     assert json.loads(text(found))["trials"][0]["held"][0]["value"] == "inf"
+
+
+def test_a_metric_that_does_not_fall_evenly_is_scanned() -> None:
+    estimates = line_of(8, {at: 4.0**at for at in range(8)})
+    path = hull(estimates)
+    holding = {path[2], path[-1]}
+
+    def measure(chosen: Chosen) -> Shown:
+        return Shown(chosen, chosen in holding, 0.5 if chosen in holding else -0.2)
+
+    without, scanned = (Search(estimates, range(8), measure, scan=scan).run() for scan in (0, 6))
+    assert without is not None and scanned is not None
+    assert scanned.chosen == path[2] != without.chosen

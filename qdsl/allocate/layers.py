@@ -103,7 +103,9 @@ class _Work:
             self.by_count = True
             self.task.heard(f"{self.task.target}   {NO_TIME}", 0, 0)
             found = labels_of(self.groups, counted_instead(self.groups, estimates), fixed)
-        return Search(found, self.groups.multiplying, self._measure, reverse=self.task.spec.minimize == "loss")
+        scan = (self.task.spec.evaluations or EVALUATIONS) // 3
+        reverse = self.task.spec.minimize == "loss"
+        return Search(found, self.groups.multiplying, self._measure, scan=0 if reverse else scan, reverse=reverse)
 
     def _measure(self, chosen: Chosen) -> Shown | None:
         most = self.task.spec.evaluations or EVALUATIONS

@@ -3,11 +3,12 @@ long as it holds and evaluations are left. Whoever measures is told nothing of l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qdsl.allocate.hull import Chosen, Estimates, hull
 
+NEAR = 1.0  # outside the bounds by as much as they are wide
 Measure = Callable[[Chosen], "Shown | None"]
 
 
@@ -30,6 +31,7 @@ class Search:
     estimates: Estimates
     multiplying: Sequence[int]
     measure: Measure
+    scan: int = 0  # evaluations that look for cheaper choices on the hull, beside what bisection found
     reverse: bool = False  # the least loss is wanted, within bounds on what it costs
     shown: dict[Chosen, Shown] = field(default_factory=dict)
     spent: bool = False
@@ -39,6 +41,7 @@ class Search:
         path = hull(self.estimates)
         path = path[::-1] if self.reverse else path
         start = self._first_that_holds(path)
+        start = self._scan(path, start)
         if start is None:
             start = self._most_precise()
         if start is not None and not self.reverse:
@@ -82,6 +85,20 @@ class Search:
                 break
             low, high = (low, middle) if shown.holds else (middle, high)
         return path[high] if high < len(path) else None
+
+    def _scan(self, path: Sequence[Chosen], start: Chosen | None) -> Chosen | None:
+        """A metric on few samples does not fall evenly: cheaper choices whose neighbours are not far outside the bounds
+        may hold. The cheapest of these first, for so many evaluations."""
+        found = len(path) if start is None else path.index(start)
+        for _ in range(self.scan):
+            margins = {at: self.shown[each].margin for at, each in enumerate(path) if each in self.shown}
+            near = (at for at in range(found) if at not in margins and _between(margins, at) >= -NEAR)
+            at = next(near, None)
+            shown = None if at is None else self._try(path[at])
+            if at is None or shown is None:
+                break
+            found = at if shown.holds else found
+        return start if found == len(path) else path[found]
 
     def _most_precise(self) -> Chosen | None:
         """Where nothing on the hull holds: the most precise labels of all that may be."""
@@ -128,3 +145,13 @@ class Search:
         taken = set(groups)
         labels = {at: at in current and at not in taken for at in self.multiplying}
         return self.estimates.best(0.0, labels)
+
+
+def _between(margins: Mapping[int, float], at: int) -> float:
+    """The margin at a place, on the line between the nearest places on both sides where it is known."""
+    before = max((each for each in margins if each < at), default=None)
+    after = min((each for each in margins if each > at), default=None)
+    if before is None or after is None:
+        return margins[before if before is not None else after] if margins else 0.0  # type: ignore[index]
+    share = (at - before) / (after - before)
+    return margins[before] * (1 - share) + margins[after] * share
