@@ -268,3 +268,15 @@ def test_a_metric_that_does_not_fall_evenly_is_scanned() -> None:
     without, scanned = (Search(estimates, range(8), measure, scan=scan).run() for scan in (0, 6))
     assert without is not None and scanned is not None
     assert scanned.chosen == path[2] != without.chosen
+
+
+def test_a_choice_that_nearly_holds_is_mended() -> None:
+    """Two groups that lose little by themselves break the bound together; the first half of all breaks it, too."""
+    losses = dict.fromkeys(range(16), 1.0) | {5: 1.5, 9: 1.4}
+
+    def measure(chosen: Chosen) -> Shown:
+        holds = bool({5, 9} & chosen)
+        return Shown(chosen, holds, 0.5 if holds else -0.3)
+
+    best = Search(line_of(16, losses), range(16), measure).run()
+    assert best is not None and len(best.chosen) == 1 and best.chosen <= {5, 9}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from qdsl.allocate.hull import Chosen, Estimates, hull
 
+MENDS = 5  # of one choice: with so many of its groups in float, doubled each time
 NEAR = 1.0  # outside the bounds by as much as they are wide
 Measure = Callable[[Chosen], "Shown | None"]
 
@@ -35,6 +36,7 @@ class Search:
     reverse: bool = False  # the least loss is wanted, within bounds on what it costs
     shown: dict[Chosen, Shown] = field(default_factory=dict)
     spent: bool = False
+    weight: float = 0.0  # of losses against costs where the search stands: what does not multiply follows by it
 
     def run(self) -> Shown | None:
         """The best choice that holds; None where none of those tried does."""
@@ -44,9 +46,21 @@ class Search:
         start = self._scan(path, start)
         if start is None:
             start = self._most_precise()
+        self.weight = self._slope(path, start)
         if start is not None and not self.reverse:
             self._improve(start)
         return self.best()
+
+    def _slope(self, path: Sequence[Chosen], start: Chosen | None) -> float:
+        """What the hull pays around a place for what it gains."""
+        at = path.index(start) if start is not None and start in path else len(path) - 1
+        pairs = [(path[one], path[one + 1]) for one in (at - 1, at) if 0 <= one < len(path) - 1]
+        for cheap, precise in pairs:
+            gained = self.estimates.loss(cheap) - self.estimates.loss(precise)
+            paid = self.estimates.cost(precise) - self.estimates.cost(cheap)
+            if gained > 0 and paid > 0:
+                return paid / gained
+        return 0.0
 
     def best(self) -> Shown | None:
         """Of what holds the cheapest; of equal ones the one furthest inside the bounds."""
@@ -120,13 +134,46 @@ class Search:
             shown = self._try(changed)
             if shown is None:
                 return
-            if shown.holds and self._cost(shown) <= self._cost(self.shown[current]):
-                current = changed
+            mended = changed if shown.holds else self._mend(changed, shown, self._cost(self.shown[current]))
+            if mended is not None and self._cost(self.shown[mended]) <= self._cost(self.shown[current]):
+                current, barred = mended, barred if mended == changed else frozenset()
             elif size == 1:
                 barred |= {moves[0]}
                 size = 2
             else:
                 size = max(1, size // 2)
+
+    def _mend(self, chosen: Chosen, shown: Shown, most: float) -> Chosen | None:
+        """A choice that is just outside the bounds with those groups in float that lose most for what they cost, one
+        more, two more, four: the first that holds and costs less than `most`; None for none."""
+        if shown.margin < -NEAR:
+            return None
+        worth = self._worth(chosen)
+        for count in (1 << power for power in range(min(MENDS, len(worth).bit_length()))):
+            labels = {at: at in chosen or at in worth[:count] for at in self.multiplying}
+            made = self.estimates.best(self.weight, labels)
+            if self.estimates.cost(made) >= most and not self._timed():
+                return None
+            tried = self._try(made)
+            if tried is None or tried.holds:
+                return None if tried is None else made
+        return None
+
+    def _timed(self) -> bool:
+        return any(each.cost is not None for each in self.shown.values())
+
+    def _worth(self, chosen: Chosen) -> list[int]:
+        """Groups in integers by how much less they lose in float, for what they cost there."""
+        found = []
+        for group in self.multiplying:
+            if group not in chosen and self.estimates.fixed.get(group, True):
+                labels = {at: at in chosen or at == group for at in self.multiplying}
+                made = self.estimates.best(self.weight, labels)
+                paid = self.estimates.cost(made) - self.estimates.cost(chosen)
+                gained = self.estimates.loss(chosen) - self.estimates.loss(made)
+                if gained > 0:
+                    found.append((-gained / max(paid, 1e-12), group))
+        return [group for _, group in sorted(found)]
 
     def _moves(self, current: Chosen) -> list[int]:
         """Groups in float that would cost less in integers, by how much less for what they lose."""
@@ -144,7 +191,7 @@ class Search:
         """`current` with `groups` in integers, and what does not multiply as it costs least with them."""
         taken = set(groups)
         labels = {at: at in current and at not in taken for at in self.multiplying}
-        return self.estimates.best(0.0, labels)
+        return self.estimates.best(self.weight, labels)
 
 
 def _between(margins: Mapping[int, float], at: int) -> float:
