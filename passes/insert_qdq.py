@@ -17,8 +17,8 @@ integers stand for lie inside those bounds whenever the group's range does, so t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,10 +31,10 @@ from qdsl.graph.moves import source
 from qdsl.graph.view import GraphView
 from qdsl.passes.origins import by_line
 from qdsl.passes.pairs import PAIRS_AS_PLANNED
-from qdsl.passes.qdq_parameters import Parameters, PlanLike, RangesLike, WeightKey, parameters, weight_key
+from qdsl.passes.qdq_parameters import Parameters, PlanLike, RangesLike, parameters, weight_key
 from qdsl.quant import QParams, dequantize, limits, mean_shift, quantize, quantize_bias, quantize_weight
 from qdsl.rewrite import Changes, Outcome, PlanFact, Rewrite
-from qdsl.spec import DType
+from qdsl.spec import DType, WeightKey
 from qdsl.spec.opset import least_opset
 from qdsl.spec.plan import BiasPlan, Origin, Reader, TensorPlan, WeightPlan
 
@@ -49,10 +49,12 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class InsertQDQ(Rewrite):
-    """Options: the plan to carry out and the measured ranges."""
+    """Options: the plan to carry out, the measured ranges, and the integers of weights that were chosen otherwise than
+    by rounding each to the nearest."""
 
     plan: PlanLike
     ranges: RangesLike
+    rounded: Mapping[WeightKey, Array] = field(default_factory=dict)
 
     name: ClassVar[str] = "insert_qdq"
     summary: ClassVar[str] = (
@@ -94,6 +96,7 @@ class _Writer:
         self._view = view
         self._found = found
         self._ranges = job.ranges
+        self._rounded = job.rounded
         self._recipe = plan.recipe
         self._group_of = {tensor.tensor: tensor.group for tensor in plan.tensors}
         self._key_at = {(weight.node, weight.port): weight_key(weight, view) for weight in plan.weights}
@@ -106,11 +109,10 @@ class _Writer:
     def weight(self, plan: WeightPlan) -> None:
         key = self._key_at[plan.node, plan.port]
         if key not in self._weights:
-            params, scheme = self._found.weights[key], key.scheme
-            value = self._model.lazy(plan.tensor)
+            params, value = self._found.weights[key], self._model.lazy(plan.tensor)
 
             def compute() -> Array:
-                return quantize_weight(value.load(), scheme, params, key.guard).values
+                return self._integers(key, value.load)
 
             stored = add_deferred(self._model, f"{plan.tensor}_quantized", params.dtype.element, value.shape, compute)
             scale = add_constant(self._model, f"{plan.tensor}_scale", params.scale, "float32")
@@ -152,13 +154,19 @@ class _Writer:
     def _moved(self, plan: BiasPlan, value: Array, key: WeightKey) -> Array:
         """The bias `value` less what the rounded weights add to the mean of each output channel."""
         weight, params = self._model.values(key.tensor), self._found.weights[key]
-        stored = quantize_weight(weight, key.scheme, params, key.guard).values
+        stored = self._integers(key, lambda: weight)
         error = dequantize(stored, params).astype(np.float64) - weight
         node = self._nodes[plan.node]
         if node.op == "Gemm" and not node.attrs.get("transB", 0):
             error = error.T
         shift = mean_shift(error, np.asarray(self._ranges.means[plan.activation], np.float64))
         return np.asarray(value - (shift.reshape(value.shape) if value.size == shift.size else shift))
+
+    def _integers(self, key: WeightKey, value: Callable[[], Array]) -> Array:
+        """What is stored of the weight `key`, whose floats are `value`."""
+        if key in self._rounded:
+            return self._rounded[key]
+        return quantize_weight(value(), key.scheme, self._found.weights[key], key.guard).values
 
     def tensor(self, plan: TensorPlan) -> None:
         tensor = self._model.tensor(plan.tensor)

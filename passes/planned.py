@@ -12,10 +12,10 @@ from typing import Any, Protocol
 from qdsl.graph.moves import source
 from qdsl.graph.view import GraphView
 from qdsl.passes.insert_qdq import CLIPPED, CLIPS_INTEGERS, CONTRIB
-from qdsl.passes.qdq_parameters import WeightKey, weight_key
+from qdsl.passes.qdq_parameters import weight_key
 from qdsl.rewrite import PairsPlan
 from qdsl.rewrite.sketch import Sketch, Slot
-from qdsl.spec import Granularity, Scheme
+from qdsl.spec import Granularity, Scheme, WeightKey
 from qdsl.spec.plan import BiasPlan, TensorPlan, WeightPlan
 
 _BLOCKS_OPSET, _AXES_OPSET, _PAIRS_OPSET = 21, 13, 10

@@ -26,7 +26,7 @@ from qdsl.quant import (
     whole_inverse,
 )
 from qdsl.rewrite import PairsPlan
-from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
+from qdsl.spec import Granularity, Scheme, WeightKey
 from qdsl.spec.plan import FIXED, BiasPlan, TensorPlan, WeightPlan
 
 Array = NDArray[Any]
@@ -60,16 +60,6 @@ class PlanLike(PairsPlan, Protocol):
 
     @property
     def mode(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class WeightKey:
-    """What makes two uses of a constant the same stored integers. `axis` counts from 0."""
-
-    tensor: str
-    scheme: Scheme
-    axis: int | None
-    guard: Guard = UNGUARDED
 
 
 @dataclass(frozen=True, slots=True)

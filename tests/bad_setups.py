@@ -775,6 +775,7 @@ SETUPS: dict[str, Setup] = {
     # locks
     "a lock, and another calib.npz than it was made from": locked(lambda folder: noise(folder, samples=5)),
     "model.onnx and calib.npz, and no lock": beside_conv(noise),
+    "a lock whose weights.npz is gone": locked(lambda folder: (folder / "example.weights.npz").unlink()),
     "a lock with an edited range": locked(edited_range),
     "a folder stands where the lock should be": beside_conv(
         lambda folder: (noise(folder), (folder / "example.lock").mkdir())

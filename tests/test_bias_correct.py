@@ -245,15 +245,6 @@ def test_plan_and_explain_tell_of_it(tmp_path: Path) -> None:
     assert {bias["corrected_on"] for bias in document["biases"]} == {"calib"}
 
 
-@pytest.mark.parametrize("step", ["equalize", "round adaptive"])
-def test_what_is_not_built_is_refused_by_name(step: str, tmp_path: Path) -> None:
-    recipe = project(tmp_path, f"improve {{ bias_correct; {step} }}\n")
-    with pytest.raises(QdslError) as caught:
-        qdsl.compile(recipe, out=tmp_path / "build")
-    (told,) = caught.value.diagnostics
-    assert told.code == "not-yet" and step.split()[0] in told.headline
-
-
 def test_it_is_the_only_difference_in_the_artifact(tmp_path: Path) -> None:
     """Only biases move: every other initializer stays as it is."""
     made = {}

@@ -39,6 +39,7 @@ FLOOR = {
     "qdsl.harness": 5,
     "qdsl.engines": 4,
     "qdsl.exporting": 4,
+    "qdsl.rounding": 4,
     "qdsl.targets": 4,
     "qdsl.train": 4,
     "qdsl.cascade": 3,

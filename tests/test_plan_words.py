@@ -89,7 +89,7 @@ CASES: dict[tuple[str, str, int], tuple[str, str, str]] = {
     ("allocate", "evaluations", 0): ("allocate", "evaluations 8", "evaluations 9"),
     ("improve", "equalize", 0): ("improve", "equalize", "bias_correct"),
     ("improve", "bias_correct", 0): ("improve", "bias_correct", ""),
-    ("improve", "round", 0): ("improve", "round adaptive", "equalize"),
+    ("improve", "round", 0): ("improve", "round adaptive", "bias_correct"),
     ("train", "epochs", 0): ("train", "epochs 1", "epochs 2"),
     ("train", "batch", 0): ("train", "batch 1", "batch 2"),
     ("train", "optimizer", 0): ("train", "optimizer sgd lr 0.1", "optimizer sgd lr 0.2"),
@@ -242,7 +242,6 @@ def test_what_nothing_here_decides_is_warned_of() -> None:
     "rules",
     [
         "allocate layers from [int8, int16] { minimize latency under size <= 1 MB }\n",
-        "improve { round adaptive }\n",
         "train qat on calib { epochs 1 }\n",
         'passes { use "./mine.rule" before quantize }\n',
     ],

@@ -33,6 +33,7 @@ LEAVES = {
     "calibrate": {"measured"},
     "allocate": {"given", "ranges"},
     "choose": {"decided", "chosen"},
+    "round_weights": {"rounded", "carried"},
     "emit": {"made"},
     "evaluate": {"figures"},
     "emulate": {"checks"},

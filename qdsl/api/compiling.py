@@ -40,6 +40,7 @@ STEPS: tuple[Callable[[Job], None], ...] = (
     ranging.calibrate,
     ranging.allocate,
     ranging.choose,
+    ranging.round_weights,
     making.emit,
     making.find,
     making.write,

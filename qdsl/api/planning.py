@@ -66,7 +66,10 @@ def explain(
     build of this model in `out` has measured that. Raises QdslError when there is none."""
     prepared = prepare(read(path, sets))
     decided = foreseen(prepared, decide_all(prepared, target, Diagnostics()))
-    found = [explain_decisions(each, subject, prepared.trace) for each in decided]
+    asks = any(weight.rounded_on is not None for each in decided for weight in each.plan.weights)
+    known = fresh_lock(prepared) if asks else None
+    rounded = () if known is None else known.rounded
+    found = [explain_decisions(each, subject, prepared.trace, rounded) for each in decided]
     folder = Path(out) / prepared.recipe.name
     rows = zip(found, decided, strict=True)
     return tuple(
@@ -114,5 +117,9 @@ def _lock_of(prepared: Prepared, plans: Sequence[Plan]) -> Path | None:
     if not {*needed(plans, found)} <= {locked.key for locked in found.ranges}:
         return None
     if not {*wanted_of(plans)} <= {(locked.tensor, locked.data) for locked in found.means}:
+        return None
+    from qdsl.ranges.rounding import missing
+
+    if missing(plans, prepared.view, found.rounded):
         return None
     return Path(prepared.recipe.path).with_suffix(".lock")

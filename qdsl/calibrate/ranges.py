@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from numpy.typing import NDArray
+
 from qdsl.calibrate.candidates import Candidate
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.spec import WeightKey
 from qdsl.spec.bounds import Count, UnfitError, Via
 from qdsl.spec.decode import decode, json_data
 
@@ -24,7 +27,8 @@ class Ranges:
     of the samples that show nothing (a picture of one colour, values that are all one), `copies` those that hold the
     values of an earlier one, with its number, and `channels` ranges (low, high) by tensor and axis, one for each slice
     along it; these three are not written to text. Neither are `means`: the mean of each channel (axis 1) of the tensors
-    whose readers get a corrected bias; nor `tried`: what `auto` chooses from, and took in `chosen`, by tensor.
+    whose readers get a corrected bias; nor `tried`: what `auto` chooses from, and took in `chosen`, by tensor; nor
+    `rounded`: the integers of weights that `round` chose.
     """
 
     low: Mapping[str, float]
@@ -38,6 +42,7 @@ class Ranges:
     means: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     tried: Mapping[str, tuple[Candidate, ...]] = field(default_factory=dict)
     chosen: Mapping[str, str] = field(default_factory=dict)
+    rounded: Mapping[WeightKey, NDArray[Any]] = field(default_factory=dict, compare=False)
 
     def merge(self, other: Ranges) -> Ranges:
         """The ranges of both sets of samples together. Settling is not known of a union: it counts all samples."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from qdsl.capability.model import EDGES
 from qdsl.cascade.cascade import Resolved, Value
 from qdsl.describe.equalized import equalized
+from qdsl.describe.improved import improved
 from qdsl.describe.render import place
 from qdsl.diag import Diagnostic, QdslError, nearest
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Calibrate, FixedRange, KeepRule, TypeRequest
+from qdsl.lock import LockedWeight
 from qdsl.passes.index import PASSES
-from qdsl.plan import improve
 from qdsl.plan.build import Decisions
+from qdsl.plan.improve import origin
 from qdsl.plan.islands import told
 from qdsl.plan.shapes import weight_ports
 from qdsl.rewrite import Trace
@@ -68,13 +70,15 @@ class Explanation:
         return "\n".join([*lines, f"  {'runs':<12} {plain(self.verdict)}", *told]) + "\n"
 
 
-def explain(decisions: Decisions, name: str, trace: Trace | None = None) -> Explanation:
+def explain(
+    decisions: Decisions, name: str, trace: Trace | None = None, rounded: Sequence[LockedWeight] = ()
+) -> Explanation:
     """The explanation of the node or tensor called `name`. Raises QdslError (unknown-name) with the nearest names.
-    `trace` is what was done to the model before it was planned."""
+    `trace` is what was done to the model before it was planned, `rounded` what a lock has of weights."""
     view = decisions.context.view
     if name in view.node_index:
-        found = _node(decisions, view.node(name))
-        asked = improve.origin(decisions.context.origins.recipe, decisions.context, "equalize")
+        found = _node(decisions, view.node(name), rounded)
+        asked = origin(decisions.context.origins.recipe, decisions.context, "equalize")
         if asked is None or trace is None:
             return found
         told_of = (Step(what, words, asked, won) for what, words, won in equalized(trace, name))
@@ -94,7 +98,7 @@ def explain(decisions: Decisions, name: str, trace: Trace | None = None) -> Expl
     )
 
 
-def _node(decisions: Decisions, node: NodeView) -> Explanation:
+def _node(decisions: Decisions, node: NodeView, rounded: Sequence[LockedWeight]) -> Explanation:
     context = decisions.context
     plan = next(p for p in decisions.plan.nodes if p.node == node.name)
     rules = context.cascade.node_rules[node.index]
@@ -111,7 +115,7 @@ def _node(decisions: Decisions, node: NodeView) -> Explanation:
     steps += _keeps(decisions, node)
     steps += _in_float16(decisions, node)
     steps += _chosen(decisions, node)
-    steps += _corrected(decisions, node)
+    steps += (Step(*told, True) for told in improved(decisions, node, rounded))
     steps += _exact(decisions, node)
     steps += _island(decisions, node)
     steps += _lowered(decisions, node)
@@ -220,15 +224,6 @@ def _chosen(decisions: Decisions, node: NodeView) -> Iterable[Step]:
     for choice in decisions.plan.choices:
         if node.name in choice.nodes:
             yield Step("tuned", choice.evidence, choice.origin, True)
-
-
-def _corrected(decisions: Decisions, node: NodeView) -> Iterable[Step]:
-    """That the node's bias makes up for its rounded weights."""
-    asked = improve.origin(decisions.context.origins.recipe, decisions.context, "bias_correct")
-    for bias in (*decisions.plan.biases, *decisions.plan.float_biases):
-        if bias.node == node.name and asked is not None:
-            held = f"moved by the mean shift of its weights, on {bias.corrected_on}"
-            yield Step("bias", held if bias.corrected_on else "as it is: no calibrated input", asked, True)
 
 
 def _exact(decisions: Decisions, node: NodeView) -> Iterable[Step]:

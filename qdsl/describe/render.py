@@ -65,7 +65,7 @@ def _named_cpus(plan: Plan) -> str:
 
 
 def _open(text: str, lock: str) -> str:
-    if lock and text.startswith(("ranges of ", "biases of ")):
+    if lock and text.startswith(("ranges of ", "biases of ", "weights of ")):
         return f"locked: {text}, from {plain(lock)}"
     return f"open: {text}"
 

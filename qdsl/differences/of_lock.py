@@ -47,6 +47,8 @@ def _facts(lock: Lock) -> Iterator[str]:
         yield f"allocated {outcome.target}: {outcome.evidence}"
     for given in sorted(lock.assigned):
         yield f"assigned {given.target} {given.node}: {given.choice}"
+    for one in sorted(lock.rounded):
+        yield f"rounded {one.target} {one.tensor} {one.scheme}: {one.sha256[:_DIGITS]}"
     for mean in sorted(lock.means):
         digest = sha256(repr(mean.means).encode()).hexdigest()[:_DIGITS]
         yield f"means of {mean.tensor} on {mean.data}: {count(len(mean.means), 'channel')}, {digest}"

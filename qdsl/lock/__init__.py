@@ -24,6 +24,7 @@ from qdsl.lock.types import (
     LockedMeans,
     LockedOutcome,
     LockedRange,
+    LockedWeight,
     chosen,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "LockedMeans",
     "LockedOutcome",
     "LockedRange",
+    "LockedWeight",
     "Part",
     "cache_changes",
     "chosen",

@@ -24,6 +24,7 @@ from qdsl.lock.types import (
     LockedMeans,
     LockedOutcome,
     LockedRange,
+    LockedWeight,
     Named,
 )
 from qdsl.lock.words import TOKEN, WordError, count, number, quoted, read_number, sha256, unquoted
@@ -34,7 +35,7 @@ _MOST_LINES = 1 << 20
 _HEADER = f"qdsl-lock {LOCK_VERSION}"
 _HASHED = ("recipe", "model", "capability", "cache")
 _ABOUT = "# What `qdsl compile` depended on, and the ranges it measured. `qdsl compile --update` writes it anew."
-_VALUES = {"data": 4, "samples": 2, "tuned": 5, "assigned": 3, "allocated": 2}
+_VALUES = {"data": 4, "samples": 2, "tuned": 5, "assigned": 3, "allocated": 2, "rounded": 6}
 _TAKEN = ("left", "taken")
 _CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 
@@ -64,6 +65,9 @@ def _lines(lock: Lock) -> Iterator[str]:
     for found in sorted(lock.ranges, key=attrgetter("key")):
         chosen = f" {quoted(found.chosen)}" if found.chosen else ""
         yield f"range {quoted(found.tensor)} {number(found.low)} {number(found.high)} {quoted(found.method)}{chosen}"
+    for one in sorted(lock.rounded):
+        decibels = f"{number(one.before)} {number(one.after)}"
+        yield f"rounded {quoted(one.target)} {quoted(one.tensor)} {quoted(one.scheme)} {one.sha256} {decibels}"
     for mean in sorted(lock.means):
         yield f"mean {quoted(mean.tensor)} {quoted(mean.data)} {' '.join(map(number, mean.means))}"
     for outcome in sorted(lock.allocated):
@@ -140,6 +144,7 @@ class _Reader:
         self.means: dict[tuple[str, str], LockedMeans] = {}
         self.assigned: dict[tuple[str, str], LockedAssignment] = {}
         self.allocated: dict[str, LockedOutcome] = {}
+        self.rounded: dict[tuple[str, str, str], LockedWeight] = {}
         self.counts: tuple[int, int] | None = None
 
     def line(self, line: str) -> None:
@@ -170,6 +175,8 @@ class _Reader:
         elif kind == "assigned":
             given = LockedAssignment(*map(unquoted, values))
             self.assigned[given.target, given.node] = given
+        elif kind == "rounded":
+            self._rounded(values)
         elif kind == "allocated":
             outcome = LockedOutcome(*map(unquoted, values))
             self.allocated[outcome.target] = outcome
@@ -188,6 +195,11 @@ class _Reader:
         target, alternative, node, evidence = (unquoted(values[at]) for at in (0, 1, 2, 4))
         taken = values[3] == _TAKEN[True]
         self.tuned[target, alternative, node] = LockedChoice(target, alternative, node, taken, evidence)
+
+    def _rounded(self, values: list[str]) -> None:
+        target, tensor, scheme = map(unquoted, values[:3])
+        before, after = map(read_number, values[4:])
+        self.rounded[target, tensor, scheme] = LockedWeight(target, tensor, scheme, sha256(values[3]), before, after)
 
     def _range(self, values: list[str]) -> None:
         if len(values) not in (4, 5):
@@ -216,6 +228,7 @@ class _Reader:
             caches=pairs["cache"],
             assigned=tuple(sorted(self.assigned.values())),
             allocated=tuple(sorted(self.allocated.values())),
+            rounded=tuple(sorted(self.rounded.values())),
         )
 
 

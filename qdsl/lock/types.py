@@ -71,6 +71,20 @@ class LockedOutcome:
     evidence: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LockedWeight:
+    """The integers that `round` chose for one weight of one target: the weight and its scheme in words, the SHA-256 of
+    the integers, which stand in the file beside the lock, and how far what the layer writes lies above what rounding
+    adds, in dB, before and after."""
+
+    target: str
+    tensor: str
+    scheme: str
+    sha256: str
+    before: float
+    after: float
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What measurements of one compilation chose, over all targets."""
@@ -78,6 +92,7 @@ class Chosen:
     tuned: tuple[LockedChoice, ...] = ()
     assigned: tuple[LockedAssignment, ...] = ()
     allocated: tuple[LockedOutcome, ...] = ()
+    rounded: tuple[LockedWeight, ...] = ()
 
 
 Named = tuple[tuple[str, str], ...]
@@ -103,8 +118,9 @@ class Lock:
     caches: Named = ()
     assigned: tuple[LockedAssignment, ...] = ()
     allocated: tuple[LockedOutcome, ...] = ()
+    rounded: tuple[LockedWeight, ...] = ()
 
 
 def chosen(lock: Lock) -> Chosen:
     """What a lock says of choices by measurement."""
-    return Chosen(lock.tuned, lock.assigned, lock.allocated)
+    return Chosen(lock.tuned, lock.assigned, lock.allocated, lock.rounded)

@@ -223,6 +223,7 @@ def _plan(
 ) -> Plan:
     draft = settled.draft
     biases = improve.with_corrections(recipe, context, draft)
+    weights = improve.with_rounding(recipe, context, draft)
     verdicts = with_float16(context, halves, _verdicts(context, settled))
     cut = cuts(context, draft) if draft.tensors else ()
     between = _between(context, settled)
@@ -234,11 +235,11 @@ def _plan(
         mode=context.cascade.mode.kind,
         nodes=verdicts,
         tensors=tuple(sorted(draft.tensors.values(), key=lambda plan: plan.tensor)),
-        weights=tuple(sorted(draft.weights, key=lambda plan: (plan.node, plan.port))),
+        weights=tuple(sorted(weights, key=lambda plan: (plan.node, plan.port))),
         biases=tuple(sorted(biases.stored, key=lambda plan: (plan.node, plan.port))),
         flags=_flags(recipe, block, context, settled, between),
         totals=_totals(context, verdicts, sizes),
-        open=(*_open(recipe, draft), *opened(cut), *improve.opened((*biases.stored, *biases.moved_floats))),
+        open=(*_open(recipe, draft), *opened(cut), *improve.opened((*biases.stored, *biases.moved_floats), weights)),
         facts=carried(recipe, block),
         halves=tuple(halves.nodes.values()),
         half_weights=halves.weights,

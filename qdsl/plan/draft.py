@@ -181,13 +181,17 @@ def _computed(context: Context, scheme: Scheme) -> bool:
 
 
 def float_biases(context: Context, draft: Draft) -> Iterable[BiasPlan]:
-    """The biases that stay float beside integer weights and activations."""
+    """The biases that stay float beside integer weights and activations: those that a target adds as floats, and those
+    of nodes whose weights are only stored as integers."""
+    stored = {(bias.node, bias.port) for bias in draft.biases}
     for weight in draft.weights:
         node = context.view.node(weight.node)
         row = context.rows[node.index]
         bias = row.bias_port(node, context.view)
         through = _first_pair(context, node, row, draft.tensors)
-        if row.float_bias and bias is not None and through is not None and _is_float32(context, node, bias):
+        if bias is None or (node.name, bias) in stored or weight.port not in row.weights:
+            continue
+        if through is not None and _is_float32(context, node, bias):
             yield BiasPlan(node.name, bias, node.inputs[bias], through.tensor, weight.port, weight.origin)
 
 

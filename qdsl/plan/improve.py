@@ -1,7 +1,8 @@
-"""`improve { .. }`: what is made better after calibration, without training. Today the biases."""
+"""`improve { .. }`: what is made better after calibration, without training: biases, and the integers of weights."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -10,9 +11,11 @@ from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Recipe
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft, float_biases
-from qdsl.spec.plan import BiasPlan, Origin
+from qdsl.rounding.layers import roundable
+from qdsl.spec.plan import BiasPlan, Origin, WeightPlan
+from qdsl.spec.words import count
 
-BUILT = ("equalize", "bias_correct")
+BUILT = ("equalize", "bias_correct", "round")
 # Gemm: y = alpha x w + beta b
 _PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0}
 
@@ -49,6 +52,34 @@ def with_corrections(recipe: Recipe, context: Context, draft: Draft) -> Biases:
     return Biases(stored, floats)
 
 
+def with_rounding(recipe: Recipe, context: Context, draft: Draft) -> tuple[WeightPlan, ...]:
+    """The weights of `draft`, those marked whose integers `round` chooses: by the data that calibrates what their node
+    reads, or else that calibrates all of the plan. Raises QdslError `nothing-to-round` where it asks for that and there
+    is none."""
+    if origin(recipe, context, "round") is None or recipe.improve is None:
+        return tuple(draft.weights)
+    data = {tensor.tensor: tensor.calibration.data for tensor in draft.tensors.values()}
+    every = {name for name in data.values() if name is not None}
+    alone = next(iter(every)) if len(every) == 1 else None
+
+    def marked(weight: WeightPlan) -> WeightPlan:
+        if not roundable(context.view, weight):
+            return weight
+        return replace(weight, rounded_on=data.get(context.view.node(weight.node).inputs[0]) or alone)
+
+    found = tuple(map(marked, draft.weights))
+    if not any(weight.rounded_on for weight in found):
+        context.diags.error(
+            "nothing-to-round",
+            "`round adaptive` finds no weight whose integers it could choose",
+            recipe.improve.span,
+            label="it chooses those of Conv, Gemm and MatMul in 8 bits and less, by data that calibrates",
+            help=["use it with `quantize static` and `calibrate ..`, or take it out"],
+        )
+        context.diags.raise_errors()
+    return found
+
+
 def _linear(view: GraphView, bias: BiasPlan) -> bool:
     """Whether the mean of what the node writes follows from the means of its input channels, on axis 1."""
     node = view.node(bias.node)
@@ -65,10 +96,12 @@ def origin(recipe: Recipe, context: Context, step: str) -> Origin | None:
     return context.origins.of_improve(recipe.improve, step)
 
 
-def opened(biases: Iterable[BiasPlan]) -> Iterator[str]:
-    """What data decides of `biases`, in the words of `plan`."""
-    counts: dict[str, int] = {}
-    for bias in biases:
-        if bias.corrected_on is not None:
-            counts[bias.corrected_on] = counts.get(bias.corrected_on, 0) + 1
-    return (f"biases of {n} node{'s' * (n > 1)}: bias_correct on {data}" for data, n in sorted(counts.items()))
+def opened(biases: Iterable[BiasPlan], weights: Iterable[WeightPlan]) -> Iterator[str]:
+    """What data decides of biases and weights, in the words of `plan`."""
+    yield from _counted("weights", "round adaptive", (weight.rounded_on for weight in weights))
+    yield from _counted("biases", "bias_correct", (bias.corrected_on for bias in biases))
+
+
+def _counted(what: str, step: str, data: Iterable[str | None]) -> Iterator[str]:
+    counts = Counter(name for name in data if name is not None)
+    return (f"{what} of {count(n, 'node')}: {step} on {name}" for name, n in sorted(counts.items()))

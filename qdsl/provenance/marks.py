@@ -46,6 +46,9 @@ def facts(
     for choice in lock.tuned:
         if choice.target == target:
             yield Fact(f"{choice.alternative} at {quoted(choice.node)}", "taken" if choice.taken else "left")
+    for one in lock.rounded:
+        if one.target == target:
+            yield Fact(f"integers of {quoted(one.tensor)} {one.scheme}", one.sha256)
     for given in lock.assigned:
         if given.target == target:
             yield Fact(f"allocated at {quoted(given.node)}", given.choice)

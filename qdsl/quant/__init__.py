@@ -7,7 +7,7 @@ Everything follows the ONNX operators QuantizeLinear and DequantizeLinear with f
 
 from qdsl.quant.bias import BIAS_LIMIT, quantize_bias, raise_scale_for_bias
 from qdsl.quant.least_error import few_levels, least_error_scale
-from qdsl.quant.linear import QParams, dequantize, quantize, storage_type
+from qdsl.quant.linear import QParams, dequantize, quantize, spread_over, storage_type
 from qdsl.quant.scales import (
     LARGEST_FLOAT16,
     SMALLEST_SCALE,
@@ -38,6 +38,7 @@ __all__ = [
     "raise_scale_for_bias",
     "scale_zero_point",
     "spread",
+    "spread_over",
     "storage_type",
     "weight_parameters",
     "whole_inverse",

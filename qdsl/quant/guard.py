@@ -50,6 +50,11 @@ def exact(codes: Array, guard: Guard, channel: int | None = None) -> NDArray[np.
     return np.asarray((low >= -most) & (high <= most))
 
 
+def neighbours(values: Array, guard: Guard) -> tuple[Array, Array]:
+    """Both members, [1, pairs] each, of every pair that `guard` speaks of; the last of an odd sum stands beside a 0."""
+    return _pairs(values, guard, None)
+
+
 def guarded_limits(scheme: Scheme, guard: Guard) -> tuple[int, int]:
     """`limits(scheme)`, without the lowest integer of the type where `guard` leaves it out."""
     low, high = limits(scheme)

@@ -68,9 +68,13 @@ def dequantize(q: IntArray, params: QParams) -> FloatArray:
     return np.asarray((q.astype(np.float32) - zero) * scale, np.float32)
 
 
+def spread_over(params: QParams, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
+    """Scale and zero point, as float32, shaped to broadcast against a tensor of `shape`."""
+    return _spread(params.scale, params, shape), _spread(params.zero_point.astype(np.float32), params, shape)
+
+
 def _fit(params: QParams, x: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
-    """Scale and zero point, as float32, shaped to broadcast against `x`."""
-    return _spread(params.scale, params, x.shape), _spread(params.zero_point.astype(np.float32), params, x.shape)
+    return spread_over(params, x.shape)
 
 
 def _spread(values: FloatArray, params: QParams, shape: tuple[int, ...]) -> FloatArray:

@@ -63,6 +63,7 @@ def whole(now: Lock, ranges: TargetRanges, plans: Sequence[Plan], chosen: Chosen
         tuned=chosen.tuned,
         assigned=chosen.assigned,
         allocated=chosen.allocated,
+        rounded=chosen.rounded,
         means=tuple(LockedMeans(t, data, tuple(means[t, data])) for t, data in wanted_of(plans)),
     )
 

@@ -14,11 +14,14 @@ from pathlib import Path
 from qdsl import lock as locks
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
+from qdsl.graph import Model
 from qdsl.lang.recipe import Recipe
 from qdsl.lock import Change, Chosen, DataFile, Fingerprints, Lock
+from qdsl.ranges import rounding, weights_file
 from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.correcting import channels, wanted_of
 from qdsl.ranges.locked import needed, recalled, whole
+from qdsl.ranges.rounding import Weights
 from qdsl.ranges.staleness import SUFFIX, stale
 from qdsl.spec.aside import forget_dead
 from qdsl.spec.plan import Plan
@@ -49,6 +52,7 @@ class Pinned:
         self.recipe = recipe
         self.wish = wish
         self.path = Path(recipe.path).with_suffix(SUFFIX)
+        self.weights = Path(recipe.path).with_suffix(weights_file.SUFFIX)
         self.whole = target is None or len(recipe.targets) == 1
         self.prints = Fingerprints()
         self.found: Lock | None = None
@@ -119,7 +123,13 @@ class Pinned:
         """The datasets whose files are all there: without data, the artifact is compared on none."""
         return {name: dataset for name, dataset in datasets.items() if locks.complete(dataset)}
 
-    def write(self, ranges: TargetRanges, plans: Sequence[Plan], chosen: Chosen) -> str:
+    def rounded(self, plans: Sequence[Plan], models: Sequence[Model]) -> Weights:
+        """The integers that the lock names, for these plans of these float models. Raises QdslError `lock-stale`,
+        `lock-weights`."""
+        span = self.recipe.improve.span if self.recipe.improve is not None else self.recipe.span
+        return rounding.recalled(plans, models, self.chosen.rounded, self.weights, self.path, span)
+
+    def write(self, ranges: TargetRanges, plans: Sequence[Plan], chosen: Chosen, weights: Weights | None = None) -> str:
         """Write the lock, if this compilation makes one, and say what was done, "" for nothing to do. `plans` are those
         before any choice: they need every range. Raises QdslError `lock-unwritable`."""
         if self.now is None or self.found is not None:
@@ -129,11 +139,15 @@ class Pinned:
         made = whole(self.now, ranges, plans, chosen)
         try:
             forget_dead(self.path.parent, self.path.name)
+            if weights is not None and weights.arrays:
+                forget_dead(self.weights.parent, self.weights.name)
+                weights_file.write(self.weights, weights.arrays)
             write_text(self.path, locks.render(made))
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise self._error("lock-unwritable", f"`{self.path.name}` cannot be written: {reason}") from None
-        return f"{self.path}   {count(len(made.ranges), 'range')}"
+        more = f", {count(len(made.rounded), 'weight')} in {self.weights.name}" if made.rounded else ""
+        return f"{self.path}   {count(len(made.ranges), 'range')}{more}"
 
     def told(
         self,

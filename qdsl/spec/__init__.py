@@ -2,7 +2,7 @@
 
 from qdsl.spec.dtypes import DTYPES, DType, dtype_named
 from qdsl.spec.naming import DISTRIBUTION, install_extra
-from qdsl.spec.scheme import UNGUARDED, Granularity, Guard, Scheme
+from qdsl.spec.scheme import UNGUARDED, Granularity, Guard, Scheme, WeightKey
 from qdsl.spec.units import UNITS, Quantity, UnitInfo
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Quantity",
     "Scheme",
     "UnitInfo",
+    "WeightKey",
     "dtype_named",
     "install_extra",
 ]

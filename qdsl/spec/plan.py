@@ -12,7 +12,7 @@ from functools import cached_property
 from qdsl.spec import UNGUARDED, Guard, Scheme
 
 # Goes up with every change of what a plan holds (`tests/test_plan_text.py` keeps watch).
-PLAN_VERSION = 8
+PLAN_VERSION = 9
 # The mode of `quantize none`: the file is the artifact.
 AS_IT_IS = "none"
 # The methods that give a range without looking at data: by hand, and from a calibration cache.
@@ -143,7 +143,8 @@ class TensorPlan:
 @dataclass(frozen=True, slots=True)
 class WeightPlan:
     """A constant input stored as integers with a DQ before its node. `axis` is the channel axis of the stored tensor
-    (None per tensor). `guard` is what its integers keep to on the CPUs that the target names."""
+    (None per tensor). `guard` is what its integers keep to on the CPUs that the target names. `rounded_on` names the
+    dataset by which its integers are chosen (`round adaptive`); None: each is the nearest."""
 
     node: str
     port: int
@@ -152,6 +153,7 @@ class WeightPlan:
     axis: int | None
     origin: Origin
     guard: Guard = UNGUARDED
+    rounded_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,3 +65,20 @@ class Guard:
 
 
 UNGUARDED = Guard()
+
+
+@dataclass(frozen=True, slots=True)
+class WeightKey:
+    """What makes two uses of a constant the same stored integers. `axis` counts from 0."""
+
+    tensor: str
+    scheme: Scheme
+    axis: int | None
+    guard: Guard = UNGUARDED
+
+    @property
+    def how(self) -> str:
+        """All but the tensor in words, for a lock: "int8 symmetric per_channel along 0, pairs 1 2 3"."""
+        along = "" if self.axis is None else f" along {self.axis}"
+        pairs = f", pairs {' '.join(map(str, self.guard.pairs))}" if self.guard.pairs else ""
+        return f"{self.scheme}{along}{pairs}{', without the lowest' if self.guard.lowest else ''}"

@@ -30,6 +30,7 @@ from qdsl.provenance.records import CARRIED
 from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.calibrating import Calibrator
 from qdsl.ranges.locking import Pinned, Wish
+from qdsl.ranges.rounding import Weights
 from qdsl.spec.plan import Plan
 from qdsl.work.assigned import Given
 from qdsl.work.prepared import Prepared
@@ -140,6 +141,9 @@ class Job:
     # Of each target under what measurements choose, and new choices for the lock.
     decided = Left[tuple[Decisions, ...]]("choose")
     chosen = Left[Chosen]("choose")
+    # The integers that `round` chose, and the ranges with them, as they are emitted.
+    rounded = Left[Weights]("round_weights")
+    carried = Left[TargetRanges]("round_weights")
     made = Left[tuple[Made, ...]]("emit")
     figures = Left[Measured]("evaluate")
     checks = Left[tuple[Check, ...]]("emulate")

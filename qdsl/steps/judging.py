@@ -76,11 +76,19 @@ def examine(job: Job) -> None:
 def trace(job: Job) -> None:
     """Which tensors the error of each artifact comes from, where that is wanted, with cures that were tried.
 
-    Needs `prepared`, `planned`, `measured`, `given`, `datasets`, `made`; leaves `causes`. Raises QdslError
+    Needs `prepared`, `planned`, `measured`, `rounded`, `given`, `datasets`, `made`; leaves `causes`. Raises QdslError
     artifact-refused, and what is wrong with samples.
     """
     assigned = {one.decisions.plan.target: one.assigned for one in job.given}
-    bench = Bench(job.prepared, job.wishes.sets, for_any_types(job), job.datasets, (), job.stage("causes"), assigned)
+    bench = Bench(
+        job.prepared,
+        job.wishes.sets,
+        job.rounded.with_them(for_any_types(job)),
+        job.datasets,
+        (),
+        job.stage("causes"),
+        assigned,
+    )
     wanted = [each for each in job.made if job.wishes.causes and each.seen is not None and each.plan.mode != AS_IT_IS]
     job.causes = {each.plan.target: _causes(bench, each) for each in wanted}
 
@@ -121,8 +129,8 @@ def _budgets(job: Job, made: Made) -> tuple[Budget, ...]:
 def advise(job: Job) -> None:
     """For each broken budget, changes that were tried.
 
-    Needs `prepared`, `planned`, `measured`, `given`, `datasets`, `expected`, `made`, `budgets`; leaves diagnostics
-    alone.
+    Needs `prepared`, `planned`, `measured`, `rounded`, `given`, `datasets`, `expected`, `made`, `budgets`; leaves
+    diagnostics alone.
     """
     pairs = zip(job.made, job.budgets, strict=True)
     builds = [advice.Build(each.plan, each.verification, budgets) for each, budgets in pairs]
@@ -130,7 +138,7 @@ def advise(job: Job) -> None:
     bench = Bench(
         job.prepared,
         job.wishes.sets,
-        for_any_types(job),
+        job.rounded.with_them(for_any_types(job)),
         job.datasets,
         job.expected or (),
         job.stage("try"),

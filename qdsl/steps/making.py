@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qdsl.describe.render import choice_words, totals
 from qdsl.diag import Span
 from qdsl.findings.arithmetic import arithmetic_findings
@@ -10,7 +12,7 @@ from qdsl.findings.foreign_sums import inexact_sums
 from qdsl.findings.misread import misread_nodes
 from qdsl.harness.measurements import RECIPE
 from qdsl.lang.recipe import Recipe
-from qdsl.lock import Lock, table_hashes
+from qdsl.lock import Chosen, Lock, table_hashes
 from qdsl.measure import comparing
 from qdsl.measure.events import Event
 from qdsl.measure.measuring import Made
@@ -35,11 +37,11 @@ VERIFY_SAMPLES = 4
 def emit(job: Job) -> None:
     """The artifact of each target, held against the float model, in its folder.
 
-    Needs `loaded`, `pinned`, `prepared`, `planned`, `decided`, `measured`, `ranges`, `datasets`, `chosen`; leaves
-    `made`. Raises QdslError artifact-*, and what rewriting and reading samples raise.
+    Needs `loaded`, `pinned`, `prepared`, `planned`, `decided`, `measured`, `datasets`, `chosen`, `rounded`,
+    `carried`; leaves `made`. Raises QdslError artifact-*, and what rewriting and reading samples raise.
     """
     told = job.wishes.provenance != "none"
-    lock = job.pinned.told(job.prepared, job.plans, job.datasets, job.measured, job.chosen) if told else None
+    lock = job.pinned.told(job.prepared, job.plans, job.datasets, job.measured, chosen(job)) if told else None
     job.made = tuple(_made(job, each, lock) for each in job.decided)
 
 
@@ -71,10 +73,15 @@ def write(job: Job) -> None:
 def lock(job: Job) -> None:
     """The lock beside the recipe, where this job makes one: ranges as measured, and what was chosen.
 
-    Needs `pinned`, `planned`, `measured`, `chosen`. Raises QdslError lock-unwritable.
+    Needs `pinned`, `planned`, `measured`, `chosen`, `rounded`. Raises QdslError lock-unwritable.
     """
-    if told := job.pinned.write(job.measured, job.plans, job.chosen):
+    if told := job.pinned.write(job.measured, job.plans, chosen(job), job.rounded):
         job.tell(Event("lock", told))
+
+
+def chosen(job: Job) -> Chosen:
+    """What a lock has of choices."""
+    return replace(job.chosen, rounded=job.rounded.lines)
 
 
 def _made(job: Job, decided: Decisions, lock: Lock | None) -> Made:
@@ -86,7 +93,7 @@ def _made(job: Job, decided: Decisions, lock: Lock | None) -> Made:
     for choice in plan.choices:
         job.tell(Event("tuned", plain(choice_words(choice, plan.recipe))))
     with aside(directory) as folder:
-        provenance, ranges = _provenance(job, decided, lock), job.ranges.of(plan.target)
+        provenance, ranges = _provenance(job, decided, lock), job.carried.of(plan.target)
         emitted = target.emit(
             prepared.model, plan, ranges, folder, inputs=prepared.recipe.inputs, provenance=provenance
         )

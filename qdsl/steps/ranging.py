@@ -10,6 +10,7 @@ from qdsl.allocate.task import Task
 from qdsl.lock import Chosen
 from qdsl.measure.events import Event
 from qdsl.plan.cached import shown as cache_words
+from qdsl.ranges import rounding
 from qdsl.ranges.by_target import TargetRanges
 from qdsl.ranges.calibrating import measure, named
 from qdsl.ranges.choosing import choose_ranges
@@ -130,6 +131,27 @@ def choose(job: Job) -> None:
         job.decided = tuple(choices.recall(one.prepared, one.decisions, known.tuned) for one in job.given)
         job.chosen = known
     job.diags.extend(cut_note(job.decided, for_any_types(job), job.ranges))
+
+
+def round_weights(job: Job) -> None:
+    """The integers of weights that `round` chooses, from the lock or by the data, and the ranges with them: what is
+    emitted.
+
+    Needs `decided`, `ranges`, and where weights are rounded so also the model, the lock and the data; leaves `rounded`,
+    `carried`. Raises QdslError calibration-*, lock-stale, lock-weights, and what is wrong with
+    samples.
+    """
+    plans = [each.plan for each in job.decided]
+    if not rounding.asked(plans):
+        job.rounded = rounding.Weights()
+    elif job.recalled is not None:
+        models = [one.prepared.model for one in job.given]
+        job.rounded = job.pinned.rounded(plans, models)
+    else:
+        models, heard = [one.prepared.model for one in job.given], job.stage("round")
+        job.rounded = rounding.measured(models, plans, job.ranges, job.datasets, job.directory, heard)
+        job.pinned.require_unmoved()
+    job.carried = job.rounded.with_them(job.ranges)
 
 
 def _from_data(job: Job) -> TargetRanges:

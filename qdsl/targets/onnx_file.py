@@ -85,7 +85,7 @@ def carried_out(model: Model, plan: Plan, ranges: Ranges, lowerings: Sequence[Lo
     `plan` out, then the target's lowerings. Raises QdslError: what the passes raise."""
     quantized = model.copy()
     dynamic = plan.mode == "dynamic"
-    carrying: Pass = QuantizeDynamic(plan) if dynamic else InsertQDQ(plan, ranges)
+    carrying: Pass = QuantizeDynamic(plan) if dynamic else InsertQDQ(plan, ranges, ranges.rounded)
     passes: list[Pass] = [carrying, *lowerings]
     trace = run(passes, quantized, plan=None if dynamic else plan)
     quantized.sweep()

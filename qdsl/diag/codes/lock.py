@@ -21,6 +21,15 @@ CODES: dict[str, CodeDoc] = {
         "compile",
         "`qdsl compile --update` measures anew and rewrites the lock",
     ),
+    "lock-weights": CodeDoc(
+        "the integers that a lock names are not in the file beside it",
+        "`round adaptive` keeps the integers that it chose in `<recipe>.weights.npz` beside the lock, which has the "
+        "hash of each weight's. Both belong into version control together.",
+        _EXAMPLE + "improve { round adaptive }\n",
+        "a lock whose weights.npz is gone",
+        "compile",
+        "take both from version control again, or choose anew: `qdsl compile --update`",
+    ),
     "lock-missing": CodeDoc(
         "`--locked` finds no lock beside the recipe",
         "`--locked` takes every range from `<recipe>.lock` and measures nothing.",

@@ -111,6 +111,17 @@ CODES: dict[str, CodeDoc] = {
         setup="model.onnx is a float Conv that nothing is wrong with",
         verb="plan",
     ),
+    "nothing-to-round": CodeDoc(
+        summary="`round adaptive` has no weight to round.",
+        explanation=(
+            "It chooses the integers of weights of Conv, Gemm and MatMul, of 8 bits and less, so that each layer "
+            "writes what it writes in float for calibration data. `quantize dynamic` has no such data, and "
+            "neither has a recipe whose ranges are all given by hand."
+        ),
+        example=_recipe("improve { round adaptive }").replace("calibrate minmax on calib", "range [-4, 4]"),
+        setup=_MODEL,
+        verb="plan",
+    ),
     "dynamic-range": CodeDoc(
         summary="A dynamic build finds its ranges while the model runs.",
         explanation=(
