@@ -21,6 +21,7 @@ from onnx import ModelProto, numpy_helper
 import qdsl
 from qdsl.cli import main
 from qdsl.diag import QdslError
+from qdsl.harness.rounding import read_rounding
 from qdsl.lock import Lock
 from qdsl.lock import read as read_lock
 from qdsl.measure.events import Event
@@ -33,6 +34,7 @@ from qdsl.rounding.descent import Problem, descend
 from qdsl.rounding.gram import Gram
 from qdsl.rounding.patches import Form
 from qdsl.spec import DTYPES, Granularity, Guard, Scheme, WeightKey
+from qdsl.spec.rounding import from_json, to_json
 
 ROUNDED = "improve { round adaptive }\n"
 INT4 = HEAD.replace("weights int8 symmetric per_channel", "weights int4 symmetric per_channel storage_only")
@@ -422,6 +424,22 @@ def lock_of(recipe: Path) -> Lock:
     found = read_lock(recipe.with_suffix(".lock"))
     assert found is not None
     return found
+
+
+def test_the_report_has_a_table_of_what_was_gained(tmp_path: Path) -> None:
+    recipe = low(tmp_path)
+    result = qdsl.compile(recipe, out=tmp_path / "build", lock=False)
+    found = read_rounding(tmp_path / "build/demo", "ort")
+    assert found is not None and from_json(to_json(found)) == found
+    assert [row.nodes for row in found.rows] == [("stem",), ("inner",), ("left",), ("right",), ("gemm",)]
+    assert all(row.after >= row.before for row in found.rows)
+    page = result.report.read_text(encoding="utf-8")
+    assert "Integers chosen by round" in page
+    assert f"{found.rows[0].after - found.rows[0].before:+.1f} dB" in page
+    recipe.write_text(INT4, encoding="utf-8")
+    plain = qdsl.compile(recipe, out=tmp_path / "build", lock=False)
+    assert not (tmp_path / "build/demo/rounding-ort.json").exists()
+    assert "Integers chosen by round" not in plain.report.read_text(encoding="utf-8")
 
 
 def test_without_data_it_is_refused_at_its_line(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, QdslError, Span
 from qdsl.graph import Model
 from qdsl.graph.view import GraphView
+from qdsl.harness.rounding import place_of
 from qdsl.lock import Change, LockedWeight
 from qdsl.quant import storage_type
 from qdsl.quant.guard import exact, guarded_limits
@@ -25,7 +26,9 @@ from qdsl.rounding.layers import Layer, layers
 from qdsl.rounding.learning import Heard, learn
 from qdsl.spec import WeightKey
 from qdsl.spec.plan import Plan
+from qdsl.spec.rounding import RoundedRow, Rounding, to_json
 from qdsl.spec.words import count
+from qdsl.work.writing import write_text
 
 _FOLDER = ".rounding-"
 
@@ -74,6 +77,23 @@ def measured(
     for place in places:
         shutil.rmtree(place, ignore_errors=True)
     return Weights(codes, tuple(sorted(lines)))
+
+
+def keep(directory: Path, plan: Plan, view: GraphView, lines: Sequence[LockedWeight]) -> None:
+    """What was gained for one target into a build's folder, for its report; nothing is left there of an earlier build.
+    Raises QdslError artifact-write."""
+    known = {(one.tensor, one.scheme): one for one in lines if one.target == plan.target}
+    found = [(layer, known.get((layer.key.tensor, layer.key.how))) for layer in layers(plan, view)] if known else []
+    rows = tuple(
+        RoundedRow(one.tensor, str(layer.key.scheme), layer.nodes, one.before, one.after)
+        for layer, one in found
+        if one is not None
+    )
+    path = place_of(directory, plan.target)
+    if rows:
+        write_text(path, to_json(Rounding(rows)))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def told(lines: Sequence[LockedWeight]) -> str:

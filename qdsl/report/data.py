@@ -26,12 +26,14 @@ from qdsl.harness.pictures import LONGEST
 from qdsl.harness.profiles import Profile
 from qdsl.harness.reading import read, refuse_other, require_same
 from qdsl.harness.results import FLOAT, BuildScores, Evaluation, Key
+from qdsl.harness.rounding import read_rounding
 from qdsl.harness.sensitivity import read_sensitivity
 from qdsl.harness.st_reports import StReport
 from qdsl.harness.widths import read_widths
 from qdsl.spec.decode import decode, json_data
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import from_data, plan_hash
+from qdsl.spec.rounding import Rounding
 from qdsl.spec.sensitivity import Sensitivity
 from qdsl.spec.widths import Allocation
 
@@ -66,6 +68,7 @@ class Build:
     st_reports: tuple[StReport, ...] = ()
     sensitivities: Mapping[str, Sensitivity] = field(default_factory=dict)
     widths: Mapping[str, Allocation] = field(default_factory=dict)
+    roundings: Mapping[str, Rounding] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ def load(directory: Path) -> Build:
     there = {name: picture for name, picture in pictures.items() if picture is not None}
     told = {each.target: read_sensitivity(directory, each.target) for each in found.builds}
     sensitivities = {target: each for target, each in told.items() if each is not None}
+    gained = {each.target: read_rounding(directory, each.target) for each in found.builds}
     return Build(
         found,
         plans_of(directory, found),
@@ -155,6 +159,7 @@ def load(directory: Path) -> Build:
         recipe=_recipe(directory),
         sensitivities=sensitivities,
         widths=read_widths(directory),
+        roundings={target: each for target, each in gained.items() if each is not None},
     )
 
 

@@ -22,6 +22,7 @@ from qdsl.plan.gate import all_requires, find_target, tell_block
 from qdsl.provenance.making import Origins, provenance_of
 from qdsl.provenance.records import Provenance
 from qdsl.ranges.locked import of_target
+from qdsl.ranges.rounding import keep
 from qdsl.spec.plan import AS_IT_IS
 from qdsl.spec.plan_json import plans_json
 from qdsl.spec.words import mebibytes, plain, times_smaller
@@ -61,13 +62,15 @@ def find(job: Job) -> None:
 
 
 def write(job: Job) -> None:
-    """The plans, the ranges and the recipe beside the artifacts.
+    """The plans, the ranges, the recipe and what `round` gained beside the artifacts.
 
-    Needs `loaded`, `decided`, `ranges`. Raises QdslError artifact-write.
+    Needs `loaded`, `prepared`, `decided`, `ranges`, `rounded`. Raises QdslError artifact-write.
     """
     write_text(job.directory / "plan.json", plans_json([decided.plan for decided in job.decided]))
     write_text(job.directory / "ranges.json", job.ranges.to_json())
     write_text(job.directory / RECIPE, recipe_text(job.loaded.recipe))
+    for one in job.decided:
+        keep(job.directory, one.plan, job.prepared.view, job.rounded.lines)
 
 
 def lock(job: Job) -> None:
