@@ -83,6 +83,10 @@ def test_a_width_past_its_type_is_refused() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "of", "scale", "zero"),
     [
+        (-0.8, 0.1, scheme("int4", True), 0.1, 0),
+        (-0.7, 0.7, scheme("int4", True), 0.1, 0),
+        (-0.8, 0.7, scheme("uint4", True), 0.1, 8),
+        (-0.1, 3.1, scheme("int8", True, emulated_bits=6), 0.1, 0),
         (0.0, 2.55, scheme("uint8"), 0.01, 0),
         (0.5, 2.55, scheme("uint8"), 0.01, 0),
         (-2.55, -1.0, scheme("uint8"), 0.01, 255),
@@ -170,15 +174,15 @@ weights = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=4, max_si
 
 
 @given(weights, st.sampled_from([s for s in SCHEMES if s.dtype.bits <= 8]), st.integers(0, 1))
-def test_per_channel_is_per_tensor_on_each_slice(weight: NDArray[Any], of: Scheme, axis: int) -> None:
+def test_each_channel_is_as_if_it_were_alone(weight: NDArray[Any], of: Scheme, axis: int) -> None:
     weight[np.abs(weight) < 1e-3] = 1e-3  # no channel of zeros: those take a neighbour's scale
     split = Scheme(of.dtype, of.symmetric, PER_CHANNEL, None, of.reduce_range, False, of.emulated_bits)
     whole = quantize_weight(weight, split, weight_parameters(weight, split, axis))
     for index in range(weight.shape[axis]):
         part = weight.take([index], axis)
-        alone = quantize_weight(part, of, weight_parameters(part, of, None))
+        alone = quantize_weight(part, split, weight_parameters(part, split, axis))
         np.testing.assert_array_equal(whole.values.take([index], axis), alone.values)
-        assert whole.params.scale[index] == alone.params.scale
+        assert whole.params.scale[index] == alone.params.scale[0]
 
 
 @given(weights, st.integers(1, 4), st.integers(0, 1))
@@ -191,7 +195,7 @@ def test_per_block_is_per_tensor_on_each_block(weight: NDArray[Any], block: int,
     for start in range(0, moved.shape[0], block):
         for rest in np.ndindex(moved.shape[1:]):
             part = moved[(slice(start, start + block), *rest)]
-            alone = quantize_weight(part, plain, weight_parameters(part, plain, None))
+            alone = quantize_weight(part, plain, params_of(min(part.min(), 0), max(part.max(), 0), plain))
             np.testing.assert_array_equal(ints[(slice(start, start + block), *rest)], alone.values)
 
 

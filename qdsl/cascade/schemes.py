@@ -99,12 +99,14 @@ class Schemes:
         return self.capability.widths[role][bits]
 
     def _storage(self, role: str, bits: int) -> DType | None:
-        """The target's type for `bits`: the width itself, or else the next wider one that it computes in."""
-        widths = self.capability.widths[role]
-        if bits in widths:
-            return widths[bits]
+        """The target's type for `bits`: the width itself, or else the next wider one that it computes in. A narrow
+        type of weights makes the file small; one of activations that nothing computes in serves nobody.
+        """
+        widths, executed = self.capability.widths[role], self.capability.executed_types(role)
         wider = [widths[w] for w in sorted(widths) if w > bits]
-        computed = [dtype for dtype in wider if dtype in self.capability.executed_types(role)]
+        computed = [dtype for dtype in wider if dtype in executed]
+        if bits in widths and (role == WEIGHT or widths[bits] in executed or not computed):
+            return widths[bits]
         return next(iter(computed or wider), None)
 
     def _judge(self, role: str, scheme: Scheme, request: TypeRequest) -> None:

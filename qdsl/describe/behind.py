@@ -32,7 +32,7 @@ def quantized_behind(context: Context, tensors: Mapping[str, TensorPlan], node: 
         plan = tensors.get(tensor)
         bare = _bare_readers(context.view, plan, tensor)
         if plan is not None and not bare:
-            return Behind(str(plan.scheme.dtype), tuple(past))
+            return Behind(plan.scheme.width, tuple(past))
         if plan is not None:
             return Behind("", tuple(past), f"{bare[0]}, beside the pair")
         found = _next(context, tensors, tensor)

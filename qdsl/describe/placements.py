@@ -108,7 +108,7 @@ class _Target:
         self._biases = {bias.node for bias in plan.biases}
         self._weights: dict[str, str] = {}
         for weight in plan.weights:
-            told = f"{weight.scheme.dtype} {weight.scheme.granularity.value}"
+            told = f"{weight.scheme.width} {weight.scheme.granularity.value}"
             self._weights.setdefault(weight.node, told)
 
     def placed(self, node: NodeView) -> Placed:
@@ -136,5 +136,5 @@ class _Target:
         for port in self._decisions.context.data_ports(node):
             tensor = self._tensors.get(node.inputs[port])
             paired = tensor is not None and tensor.read_by(node.name, port)
-            kind = str(tensor.scheme.dtype) if paired and tensor is not None else FLOAT32
+            kind = tensor.scheme.width if paired and tensor is not None else FLOAT32
             yield Read(port, kind, skip == port)

@@ -98,7 +98,8 @@ class BuildFacts:
     where the error of the outputs comes from, `engine` what an engine that was built of it where it was made computes;
     None where that was not asked; `emulated` what its C did on an emulated core, `not_emulated` why it was not run,
     `arena` where its tensors lie, None where its runtime sees to that;
-    `memory` what the linker was foreseen to make of it, `macc` what it computes as ST's tool counts."""
+    `memory` what the linker was foreseen to make of it, `macc` what it computes as ST's tool counts; `widths` those
+    that are emulated in wider types ("uint8 as 6 bit (emulated)"), whose time and memory are those of these types."""
 
     target: FileName
     mode: str
@@ -123,6 +124,7 @@ class BuildFacts:
     arena: Annotated[Arena | None, SPARE] = None
     memory: Annotated[Memory | None, SPARE] = None
     macc: Annotated[Count | None, SPARE] = None
+    widths: Annotated[tuple[str, ...], SPARE] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -330,7 +330,13 @@ def _build_facts(prepared: Prepared, made: Made, block: Target, decided: Sequenc
         arena=None if seen is None else seen.arena,
         memory=None if seen is None else seen.memory,
         macc=None if seen is None else seen.macc,
+        widths=_emulated_widths(made.plan),
     )
+
+
+def _emulated_widths(plan: Plan) -> tuple[str, ...]:
+    schemes = [*(weight.scheme for weight in plan.weights), *(tensor.scheme for tensor in plan.tensors)]
+    return tuple(dict.fromkeys(scheme.width for scheme in schemes if scheme.emulated_bits))
 
 
 def budget_facts(decided: Sequence[Budget]) -> tuple[BudgetFacts, ...]:

@@ -48,6 +48,4 @@ def _row(context: Context, name: str) -> str:
 
 
 def _short(weight: WeightPlan) -> str:
-    scheme = weight.scheme
-    width = f"{scheme.emulated_bits} bit in {scheme.dtype}" if scheme.emulated_bits else scheme.dtype.name
-    return f"{width} {scheme.granularity.value}"
+    return f"{weight.scheme.width} {weight.scheme.granularity.value}"

@@ -147,13 +147,11 @@ class Verdicts:
 
 
 def _short(weight: WeightPlan) -> str:
-    scheme = weight.scheme
-    width = f"{scheme.emulated_bits} bit in {scheme.dtype}" if scheme.emulated_bits else scheme.dtype.name
-    return f"{width} {scheme.granularity.value}"
+    return f"{weight.scheme.width} {weight.scheme.granularity.value}"
 
 
 def _types_of(plans: Iterable[TensorPlan]) -> str:
-    return "+".join(dict.fromkeys(plan.scheme.dtype.name for plan in plans))
+    return "+".join(dict.fromkeys(plan.scheme.width for plan in plans))
 
 
 def _origin(weights: list[WeightPlan], writes: list[TensorPlan], reads: list[TensorPlan]) -> Origin:

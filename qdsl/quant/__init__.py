@@ -6,7 +6,7 @@ Everything follows the ONNX operators QuantizeLinear and DequantizeLinear with f
 """
 
 from qdsl.quant.bias import BIAS_LIMIT, quantize_bias, raise_scale_for_bias
-from qdsl.quant.least_error import few_levels, least_error_scale
+from qdsl.quant.least_error import by_least_error, least_error_scale
 from qdsl.quant.linear import QParams, dequantize, quantize, spread_over, storage_type
 from qdsl.quant.scales import (
     LARGEST_FLOAT16,
@@ -26,8 +26,8 @@ __all__ = [
     "SMALLEST_SCALE",
     "QParams",
     "QuantizedWeight",
+    "by_least_error",
     "dequantize",
-    "few_levels",
     "float16_scales",
     "least_error_scale",
     "limits",

@@ -1,10 +1,11 @@
-"""Scales of few levels: those under which integers come back nearest to a weight, in place of those that hold its
-largest value.
+"""Scales of few levels for a whole tensor: those under which integers come back nearest to its values, in place of
+those that hold the largest.
 
-With 16 levels, or 4, a step that reaches the largest weight is several times wider than what the others need: cutting
-off a few costs less than rounding all of them coarsely (Nagel et al. 2021, "A White Paper on Neural Network
-Quantization", section 3.1: the range of least mean squared error). Errors count by their cubes here: squares cut off
-too much, since what is large in a weight matters most in what it writes.
+With 16 levels, or 4, a step that reaches the largest value of all channels is several times wider than what most of
+them need: cutting off a few costs less than rounding all of them coarsely (Nagel et al. 2021, "A White Paper on Neural
+Network Quantization", section 3.1: the range of least mean squared error). Errors count by their cubes here: squares
+cut off too much, since what is large in a weight matters most in what it writes. For the same reason a channel or block
+keeps the range that holds all its values (docs/targets.md has what was measured).
 
 Errors are added up in whole numbers, which no order of adding changes: one weight gets one scale on every CPU.
 """
@@ -24,6 +25,7 @@ from qdsl.spec import Granularity, Scheme
 
 # From this width on a range that holds every value is as good: steps are fine, and what is cut off is large.
 FROM_BITS = 8
+_FEW = 2
 # The range that holds every value, times each of these: some wider ones first, down to a sixth.
 FACTORS = tuple(1.2 * 0.9**step for step in range(20))
 _POLISHES = 2
@@ -35,14 +37,15 @@ Rows = NDArray[np.float32]
 Sums = NDArray[np.float64]
 
 
-def few_levels(scheme: Scheme) -> bool:
-    """Whether `scheme` has so few integers that a scale is chosen by the error of all values.
+def by_least_error(scheme: Scheme) -> bool:
+    """Whether the scale of a weight of `scheme` is chosen by the error of all its values.
 
-    Affine ones of 4 bits and more with a scale per channel or block are better off with the range that holds every
-    value: both of its ends are met.
+    Where one scale is for a whole tensor: the largest value of one channel would set the steps of all. And in 2 bits
+    about a middle, whose 1 step above it would be as wide as the largest value. Channels and blocks are better off with
+    the range that holds every value: few have much to cut off, and what is cut off weighs in what they write.
     """
     bits = scheme.emulated_bits or scheme.dtype.bits
-    coarse = scheme.symmetric or bits < 4 or scheme.granularity is Granularity.PER_TENSOR
+    coarse = scheme.granularity is Granularity.PER_TENSOR or (scheme.symmetric and bits <= _FEW)
     return scheme.dtype.integer and bits < FROM_BITS and coarse
 
 

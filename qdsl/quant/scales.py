@@ -43,8 +43,9 @@ def scale_zero_point(
 ) -> tuple[np.float32, int]:
     """Scale and zero point for values in [low, high], extended to hold 0, which is always exact.
 
-    Symmetric: scale = 2 max(|low|, |high|) / (qmax - qmin), zero point 0, or the middle of an unsigned type.
-    Affine: scale = (high - low) / (qmax - qmin), zero_point = round_half_even(qmin - low / scale).
+    Symmetric: scale = 2 max(|low|, |high|) / (qmax - qmin), zero point 0, or the middle of an unsigned type; under 8
+    bits, where one side has an integer more than the other, max(|low| / (middle - qmin), high / (qmax - middle)): no
+    value saturates. Affine: scale = (high - low) / (qmax - qmin), zero_point = round_half_even(qmin - low / scale).
     Any value of [low, high] then comes back within half a scale. A range that is one point, 0, gives scale 1; a scale
     never falls under SMALLEST_SCALE. With `float16_scales` it is a number of float16, see there.
 
@@ -99,19 +100,32 @@ def spread(
     qmin, qmax = ends or limits(scheme)
     low64 = np.minimum(np.asarray(low, np.float64), 0.0)
     high64 = np.maximum(np.asarray(high, np.float64), 0.0)
-    if scheme.symmetric:
-        high64 = np.maximum(-low64, high64)
-        low64 = -high64
-    width = (high64 - low64) / (qmax - qmin)
+    middle = 0 if scheme.dtype.signed else (qmin + qmax + 1) // 2
+    width = _steps(low64, high64, scheme, (middle - qmin, qmax - middle))
     scale = np.maximum(width, float(SMALLEST_SCALE)).astype(np.float32)
     scale = np.where(width == 0.0, np.float32(1.0), scale)
     scale = float16_scales(scale) if scheme.float16_scales else scale
     if scheme.symmetric:
-        middle = 0 if scheme.dtype.signed else (qmin + qmax + 1) // 2
         zero = np.full(scale.shape, middle)
     else:
         zero = np.clip(np.rint(qmin - low64 / scale.astype(np.float64)), qmin, qmax)
     return np.asarray(scale, np.float32), np.asarray(zero, storage_type(scheme.dtype))
+
+
+def _steps(
+    low: NDArray[np.float64], high: NDArray[np.float64], scheme: Scheme, sides: tuple[float, float]
+) -> NDArray[np.float64]:
+    """The scale of each range. `sides`: how many integers lie below and above the middle.
+
+    Of 16 levels one side has 8 and the other 7: a scale of 2 max / 15 would take half a step off the largest value
+    above the middle, and a channel or block of few values has little else.
+    """
+    below, above = sides
+    if not scheme.symmetric:
+        return np.asarray((high - low) / (below + above))
+    if (scheme.emulated_bits or scheme.dtype.bits) < 8 and min(sides) > 0:
+        return np.maximum(-low / below, high / above)
+    return np.asarray(2 * np.maximum(-low, high) / (below + above))
 
 
 def _draw_in(scale: np.float32, zero: int, ends: tuple[int, int], within: tuple[float, float]) -> np.float32:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.quant.guard import exact, guard_symmetric, guard_unsigned, guarded_limits
-from qdsl.quant.least_error import few_levels, least_error_scale
+from qdsl.quant.least_error import by_least_error, least_error_scale
 from qdsl.quant.linear import FloatArray, IntArray, QParams, quantize
 from qdsl.quant.scales import spread
 from qdsl.spec import UNGUARDED, Granularity, Guard, Scheme
@@ -27,8 +27,8 @@ class QuantizedWeight:
 def weight_parameters(
     weight: NDArray[Any], scheme: Scheme, axis: int | None, name: str = "", guard: Guard = UNGUARDED
 ) -> QParams:
-    """Scale and zero point of `weight` from its own minimum and maximum; under 8 bits with the least error, see
-    `qdsl.quant.least_error`.
+    """Scale and zero point of `weight` from its own minimum and maximum; under 8 bits one scale for all of it
+    is that of least error, see `qdsl.quant.least_error`.
 
     `axis`: the channel axis (per channel) or the axis that is cut into blocks (per block); None per tensor.
     A channel of zeros takes the largest scale of the others, so that a bias stored with it stays as fine as theirs.
@@ -59,7 +59,7 @@ def _plain_parameters(weight: NDArray[Any], scheme: Scheme, axis: int | None, gu
     ends = guarded_limits(scheme, guard)
     low, high, place, block = _ends(weight, scheme, axis)
     params = QParams(*spread(low, high, scheme, ends), scheme.dtype, place, block)
-    if few_levels(scheme) and weight.size:
+    if by_least_error(scheme) and weight.size:
         params = least_error_scale(weight, params, scheme, ends)
     empty = (low == 0) & (high == 0)
     if place is None or not empty.any() or empty.all():

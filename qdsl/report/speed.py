@@ -25,10 +25,19 @@ def part(methods: Sequence[Method]) -> Html:
         parts += [tag("h3", method.label)] if len(methods) > 1 else []
         if not method.profiles:
             parts.append(tag("p", "Not measured: no `profile` was carried out.", class_="missing"))
+            parts += _widths(method)
             continue
+        parts += _widths(method)
         parts += [drawings(method, found) for found in method.profiles]
         parts.append(costs(method.called()))
     return tag("div", *parts)
+
+
+def _widths(method: Method) -> list[Html]:
+    """That time and memory are not those of the widths that were asked for."""
+    told = method.facts.widths
+    said = f"{', '.join(told)}: time and memory are those of the wider type."
+    return [tag("p", said, class_="warning")] if told else []
 
 
 def drawings(method: Method, found: Profile) -> Html:

@@ -36,6 +36,12 @@ class Scheme:
     emulated_bits: int | None = None
     float16_scales: bool = False
 
+    @property
+    def width(self) -> str:
+        """The stored type, and the width that is emulated in it."""
+        emulated = f" as {self.emulated_bits} bit (emulated)" if self.emulated_bits else ""
+        return f"{self.dtype.name}{emulated}"
+
     def __str__(self) -> str:
         words = [self.dtype.name]
         if self.dtype.quantized:
