@@ -125,6 +125,23 @@ def two_convs(folder: Path) -> None:
     np.savez(folder / "calib.npz", x=np.random.default_rng(1).random((4, 3, 8, 8), dtype=np.float32))
 
 
+def clipped(folder: Path) -> None:
+    """Two Convs, the channels between them of ranges from 1 to 8, and bounded by 6."""
+    zero, six = np.float32(0), np.float32(6)
+    weights = {
+        "w": np.float32([1, 2, 4, 8] * 4).reshape(4, 4, 1, 1).swapaxes(0, 1),
+        "v": np.ones((4, 4, 1, 1), np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["c"], name="conv1"),
+        helper.make_node("Clip", ["c", "low", "high"], ["r"], name="clip"),
+        helper.make_node("Conv", ["r", "v"], ["y"], name="conv2"),
+    ]
+    constants = {**weights, "low": zero, "high": six}
+    save(graph_of(nodes, ["y"], shape=(1, 4, 8, 8), constants=constants), folder, "clipped.onnx")
+    np.savez(folder / "calib.npz", images=np.random.default_rng(1).random((4, 4, 8, 8), dtype=np.float32))
+
+
 def lossless(folder: Path) -> None:
     """Weights are allocated, and the noise of a layer is no number."""
     two_convs(folder)
@@ -733,6 +750,7 @@ SETUPS: dict[str, Setup] = {
     "model.onnx is a file of another quantizer with a scale per input channel in a Conv": other_axis,
     **_models(),
     # models that have something to quantize, beside what the words say
+    "clipped.onnx is two Convs with channels of unequal range, and a Clip between them": clipped,
     "model.onnx has another input": beside_conv(noise),
     "a weight of model.onnx is NaN": lambda folder: (save(conv(weight=np.nan), folder), noise(folder)),
     "model.onnx is a Conv of a picture of 256 x 256 pixels": large_picture,

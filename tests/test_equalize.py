@@ -14,6 +14,7 @@ from compile_tools import artifacts, project
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, numpy_helper
+from unequal import unequal
 
 import qdsl
 from qdsl.diag import QdslError
@@ -23,6 +24,8 @@ from qdsl.passes.index import make
 from qdsl.passes.pipeline import canonicalise
 from qdsl.quant.equalizing import FLOOR, Layer, Link, factors
 from qdsl.rewrite import Outcome, run
+from qdsl.steps import opening
+from qdsl.steps.job import Job, Wishes
 from qdsl.work.prepared import prepare, read
 
 EQUALIZED = "improve { equalize }\n"
@@ -207,7 +210,7 @@ def random_net(steps: list[tuple[str, str]], seed: int, ending: str) -> ModelPro
     return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(
     st.lists(st.tuples(LAYERS, BETWEEN), min_size=2, max_size=4), st.integers(0, 2**32), st.sampled_from(["", "pooled"])
 )
@@ -221,6 +224,7 @@ def test_random_nets_compute_what_they_did(steps: list[tuple[str, str]], seed: i
     assert_same(proto, after, 3e-5 if any("Clip" in between for _, between in steps) else 1e-5)
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 6), st.integers(0, 2**32))
 def test_ranges_settle_where_both_sides_are_alike(channels: int, seed: int) -> None:
     draw = np.random.default_rng(seed)
@@ -241,6 +245,7 @@ def rescaled(seed: int = 3) -> ModelProto:
     return random_net(steps, seed, "pooled")
 
 
+@pytest.mark.slow
 def test_weights_of_one_scale_come_back(tmp_path: Path) -> None:
     """Compared with the float model as it was given, the build is far nearer; it runs in the same kernels."""
     levels, kernels = {}, {}
@@ -299,6 +304,30 @@ def test_every_target_plans_it(target: str, tmp_path: Path) -> None:
     assert any(node.node.endswith("_shift") for node in plan.nodes)
 
 
+def test_a_scale_per_channel_behind_a_clip_is_told(tmp_path: Path) -> None:
+    """By a parameter, in a recipe that extends one: the same pairs under one scale per weight are not."""
+    proto = random_net([("plain", "Clip"), ("depthwise", "Relu"), ("plain", "")], 7, "pooled")
+    head = PER_TENSOR.replace("symmetric per_tensor", "symmetric $scales")
+    project(tmp_path, "param scales = per_tensor from [per_tensor, per_channel]\n" + EQUALIZED, head=head, proto=proto)
+    (tmp_path / "child.q").write_text('recipe child\nextends "demo.q"\nimprove { bias_correct }\n')
+    found = {}
+    for scales in ("per_tensor", "per_channel"):
+        (plan,) = qdsl.plan(tmp_path / "child.q", sets={"scales": scales}).plans
+        assert any(node.node.endswith("_shift") for node in plan.nodes)
+        assert {bias.corrected_on for bias in plan.biases} == {"calib"}
+        found[scales] = [flag.nodes for flag in plan.flags if flag.code == "equalize-costs"]
+    assert found == {"per_tensor": [], "per_channel": [("Conv_0",)]}
+
+
+def test_compile_tells_how_many_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, told = project(tmp_path, EQUALIZED, head=PER_TENSOR, proto=rescaled()), []
+    monkeypatch.setattr(opening, "require_loads", lambda _: None)
+    job = Job(Wishes(recipe, tmp_path / "build"), tell=told.append)
+    for step in (opening.require, opening.read, opening.prepare, opening.check):
+        step(job)
+    assert [(event.stage, event.text) for event in told[1:]] == [("equalize", "3 pairs")]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("target", BLOCKS)
 def test_every_target_makes_it(target: str, tmp_path: Path) -> None:
@@ -330,6 +359,7 @@ def test_a_file_that_stays_as_it_is_refuses_it(tmp_path: Path) -> None:
     assert [each.code for each in caught.value.diagnostics] == ["setting-unused"]
 
 
+@pytest.mark.slow
 def test_the_lock_rebuilds_the_same_bytes_and_goes_stale_without_it(tmp_path: Path) -> None:
     recipe = project(tmp_path, "improve { equalize; bias_correct }\n", head=PER_TENSOR, proto=rescaled())
     qdsl.compile(recipe, out=tmp_path / "one", workers=1, measure=False)
@@ -363,71 +393,59 @@ def test_whole_nets_compute_what_they_did(name: str, tolerance: float, testdata:
 MOBILENET = """recipe demo
 model onnx "{model}"
 input {{ resize 224 crop; mean [127.5]; std [127.5] }}
-data calib from images "{images}"
+data calib from images "calib/*"
+data held from images "held/*"
 quantize static {{ weights uint8 symmetric per_tensor; activations uint8 affine per_tensor; calibrate minmax on calib }}
 {improve}
 keep op Softmax in float32
 target ort
-evaluate fidelity on calib {{ measure agreement }}
+evaluate fidelity on held {{ measure agreement }}
 """
+
+
+def halved(folder: Path, images: Path, half: int) -> None:
+    """Every other picture to calibrate on, and the rest."""
+    for name, first in (("calib", half), ("held", 1 - half)):
+        (folder / name).mkdir(parents=True)
+        for file in sorted(images.glob("*.jpg"))[first::2]:
+            (folder / name / file.name).symlink_to(file)
+
+
+def agreement(folder: Path, recipe: str, images: Path) -> float:
+    """The share of pictures, in halves that calibrate and are judged in turn, with the same best class as in float."""
+    shares = []
+    for half in (0, 1):
+        place = folder / str(half)
+        halved(place, images, half)
+        (place / "demo.q").write_text(recipe)
+        made = qdsl.compile(place / "demo.q", out=place / "build", lock=False)
+        assert made.targets[0].verification.as_predicted
+        shares.append(made.evaluations[0].of("ort").scores[Key("agreement")])
+    return float(np.mean(shares))
 
 
 @pytest.mark.slow
 def test_mobilenet_per_tensor_keeps_its_answers(testdata: Path, tmp_path: Path) -> None:
-    """With one scale per weight nothing is left of its answers; 76 % are with both steps, on x86-64 without VNNI."""
+    """With one scale per weight nothing is left of its answers; on pictures that did not calibrate most come back."""
+    model = testdata / "models" / "mobilenet_v1_0.25_224_imagenet_float.onnx"
     found = {}
     for name, improve in (("plain", ""), ("improved", "improve { equalize; bias_correct }")):
-        (tmp_path / name).mkdir()
-        recipe = tmp_path / name / "demo.q"
-        model = testdata / "models" / "mobilenet_v1_0.25_224_imagenet_float.onnx"
-        images = testdata / "images" / "coco_ccby" / "*.jpg"
-        recipe.write_text(MOBILENET.format(model=model, images=images, improve=improve))
-        made = qdsl.compile(recipe, out=tmp_path / name / "build", lock=False)
-        assert made.targets[0].verification.as_predicted
-        (evaluation,) = made.evaluations
-        found[name] = evaluation.of("ort").scores[Key("agreement")]
+        recipe = MOBILENET.format(model=model, improve=improve)
+        found[name] = agreement(tmp_path / name, recipe, testdata / "images" / "coco_ccby")
     assert found["plain"] <= 0.1, found
-    assert found["improved"] >= 0.6, found
+    assert found["improved"] >= 0.5, found
 
 
 UNEQUAL = """recipe demo
-model onnx "demo.onnx"
+model onnx "{model}"
 input {{ resize 96 stretch; rescale 1/255; shape [1, 3, 96, 96] }}
-data calib from images "{images}/coco_ccby/*.jpg"
-data all from images "{images}/*/*.jpg"
+data calib from images "calib/*"
+data held from images "held/*"
 quantize static {{ weights uint8 symmetric per_tensor; activations uint8 affine per_tensor; calibrate minmax on calib }}
 {improve}
 target ort
-evaluate fidelity on all {{ measure agreement }}
+evaluate fidelity on held {{ measure agreement }}
 """
-
-
-def unequal(model: ModelProto, seed: int = 0) -> ModelProto:
-    """The same function: what each Conv writes through a Relu to the next is multiplied, per channel, by a power of two
-    from 1/8 to 8, and the weights that read it are divided by it."""
-    draw, found = np.random.default_rng(seed), onnx.ModelProto()
-    found.CopyFrom(model)
-    values = {each.name: each for each in found.graph.initializer}
-    readers: dict[str, list[Any]] = {}
-    for node in found.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-
-    def scale(name: str, by: Any) -> None:
-        values[name].CopyFrom(numpy_helper.from_array(numpy_helper.to_array(values[name]) * by, name))
-
-    for first in (node for node in found.graph.node if node.op_type == "Conv"):
-        through = readers.get(first.output[0], [])
-        behind = readers.get(through[0].output[0], []) if len(through) == 1 and through[0].op_type == "Relu" else []
-        if len(behind) != 1 or behind[0].op_type != "Conv":
-            continue
-        channels = values[first.input[1]].dims[0]
-        s = np.exp2(draw.integers(-3, 4, channels)).astype(np.float32)
-        scale(first.input[1], s.reshape(-1, 1, 1, 1))
-        scale(first.input[2], s)
-        depthwise = values[behind[0].input[1]].dims[1] == 1
-        scale(behind[0].input[1], 1 / s.reshape((-1, 1, 1, 1) if depthwise else (1, -1, 1, 1)))
-    return found
 
 
 @pytest.mark.slow
@@ -435,13 +453,9 @@ def test_what_channels_of_unequal_range_lose_comes_back(testdata: Path, tmp_path
     """The person detector of MLPerf Tiny with its channels rescaled, one scale per weight."""
     found, before = {}, load(testdata / "models" / "mlperf_vww_96_float.onnx", widen=True)
     canonicalise(before)
-    made = unequal(to_proto(before))
+    onnx.save(unequal(to_proto(before)), tmp_path / "unequal.onnx")
     for name, improve in (("plain", ""), ("improved", "improve { equalize; bias_correct }")):
-        folder = tmp_path / name
-        folder.mkdir()
-        onnx.save(made, folder / "demo.onnx")
-        (folder / "demo.q").write_text(UNEQUAL.format(images=testdata / "images", improve=improve))
-        (evaluation,) = qdsl.compile(folder / "demo.q", out=folder / "build", lock=False).evaluations
-        found[name] = evaluation.of("ort").scores[Key("agreement")]
+        recipe = UNEQUAL.format(model=tmp_path / "unequal.onnx", improve=improve)
+        found[name] = agreement(tmp_path / name, recipe, testdata / "images" / "coco_ccby")
     assert found["plain"] <= 0.97, found
     assert 1 - found["improved"] <= (1 - found["plain"]) / 2, found

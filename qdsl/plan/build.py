@@ -49,6 +49,7 @@ from qdsl.plan.islands import island_flags, islands
 from qdsl.plan.nothing import nothing_quantized
 from qdsl.plan.place import Edit, edits
 from qdsl.plan.settle import Settled, Settling
+from qdsl.plan.shifted import equalize_costs
 from qdsl.plan.slow_weights import slow_types, slow_weights
 from qdsl.plan.unused import Again
 from qdsl.plan.verdicts import REFUSED, Verdicts
@@ -196,7 +197,7 @@ def _flags(
 ) -> tuple[Flag, ...]:
     draft = settled.draft
     found = newer_opset(context) + flags(context, recipe, block, draft.tensors)
-    found += cautions(context, draft.tensors.values(), draft.weights)
+    found += cautions(context, draft.tensors.values(), draft.weights) + equalize_costs(context, recipe, draft.weights)
     if context.cascade.mode.kind == "dynamic":
         return (*found, *slow_types(context, draft.weights))
     slow = slow_weights(context, draft.weights, settled.predictions)

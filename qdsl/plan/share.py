@@ -6,11 +6,11 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from qdsl.diag import Span
-from qdsl.graph.walk import chain
 from qdsl.lang.recipe import PlaceRule, Port
 from qdsl.lang.selectors import Picks
 from qdsl.plan.context import Context
 from qdsl.plan.place import Placement, Slot
+from qdsl.plan.shifted import shifted
 from qdsl.spec import Scheme
 
 
@@ -55,11 +55,8 @@ def by_structure(context: Context, placement: Placement, schemes: Mapping[str, S
 def by_shift(context: Context, placement: Placement, schemes: Mapping[str, Scheme], groups: Groups) -> None:
     """One scale over what a Clip writes and what comes of it below: Relu(Clip(x) - t), t per channel, as `equalize`
     writes it. In the steps of the Clip, t is a whole number, and a channel that was zero is zero again."""
-    for node in context.view.nodes:
-        found = chain(context.view, node.inputs[0], "Clip", "Add") if node.op == "Relu" and not node.domain else None
-        if found is None or not context.view.is_constant(found[1].inputs[1]):
-            continue
-        bounded, cut = found[0].outputs[0], node.outputs[0]
+    for clip, relu in shifted(context.view):
+        bounded, cut = clip.outputs[0], relu.outputs[0]
         if bounded in placement and cut in placement and schemes[bounded] == schemes[cut]:
             groups.join(bounded, cut)
 

@@ -26,6 +26,7 @@ from qdsl.steps.job import Job
 from qdsl.work import prepared
 from qdsl.work.deciding import decide_all
 from qdsl.work.engines import engine
+from qdsl.work.equalizing import equalized_pairs
 from qdsl.work.prepared import Prepared, takes
 
 
@@ -96,6 +97,9 @@ def check(job: Job) -> None:
     require_finite(job.prepared.model)
     require_loads(job.prepared.model)
     job.tell(Event("model", _model_words(job.prepared)))
+    pairs = equalized_pairs(job.prepared.trace)
+    if pairs:
+        job.tell(Event("equalize", count(pairs, "pair")))
 
 
 def open_data(job: Job) -> None:

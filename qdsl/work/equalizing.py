@@ -28,3 +28,8 @@ def equalize(model: Model, recipe: Recipe) -> Trace:
     raise QdslError(
         [Diagnostic("nothing-to-equalize", headline, recipe.improve.span, label, cures, notes=tuple(refused[:3]))]
     )
+
+
+def equalized_pairs(trace: Trace) -> int:
+    """Between how many pairs of layers range was moved."""
+    return sum(len(step.outcome.fired) for step in trace.steps if step.word == "equalize")
