@@ -125,9 +125,9 @@ CODES: dict[str, CodeDoc] = {
     "equalize-costs": CodeDoc(
         summary="`equalize` stands beside weights with a scale per channel, and behind a Clip that costs.",
         explanation=(
-            "Weights with a scale per channel lose nothing by channels of unequal range. Behind a Clip `equalize` gives "
-            "each channel a bound of its own, and what it writes keeps one scale: a channel whose bound is lower gets "
-            "fewer of its levels than before. Take `equalize` out, or give the weights one scale."
+            "Weights with a scale per channel lose nothing by channels of unequal range. Behind a Clip `equalize` "
+            "gives each channel a bound of its own, and what it writes keeps one scale: a channel whose bound is lower "
+            "gets fewer of its levels than before. Take `equalize` out, or give the weights one scale."
         ),
         example=_recipe("improve { equalize }").replace("two_convs.onnx", "clipped.onnx"),
         setup="clipped.onnx is two Convs with channels of unequal range, and a Clip between them",
