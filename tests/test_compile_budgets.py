@@ -73,12 +73,14 @@ def test_what_another_device_decides_stays_undecided(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "allocate": ("allocate layers from [int8, int16] { minimize latency under size <= 9 KiB }\n", ["not-yet"]),
-    "improve": ("improve { round adaptive }\n", ["not-yet"]),
+    "passes": ('passes { use "./mine.rule" before quantize }\n', ["not-yet"]),
     "train": ("train qat on calib { epochs 1 }\n", ["not-yet"]),
     "tensorrt": ('target tensorrt { version "10.3" }\n', ["target-absent"]),
     "stm32": ("target stm32\n", ["target-absent"]),
-    "two at once": ("improve { round adaptive }\ntrain qat on calib { epochs 1 }\n", ["not-yet", "not-yet"]),
+    "two at once": (
+        'passes { use "./mine.rule" before quantize }\ntrain qat on calib { epochs 1 }\n',
+        ["not-yet", "not-yet"],
+    ),
 }
 
 

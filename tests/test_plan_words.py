@@ -241,7 +241,6 @@ def test_what_nothing_here_decides_is_warned_of() -> None:
 @pytest.mark.parametrize(
     "rules",
     [
-        "allocate layers from [int8, int16] { minimize latency under size <= 1 MB }\n",
         "train qat on calib { epochs 1 }\n",
         'passes { use "./mine.rule" before quantize }\n',
     ],
