@@ -84,7 +84,7 @@ def _cures(plan: Plan | None, view: GraphView | None) -> Iterator[str]:
     if mode != "float":
         yield "where size alone counts, `quantize float { weights float16 }` costs no time in integers"
     else:
-        yield "float16 is for size here: this runtime computes most of it in float32; `quantize static` is for speed"
+        yield "a float build is for size: this runtime computes most of it in float32; `quantize static` is for speed"
 
 
 def _small_neighbours(plan: Plan, view: GraphView) -> list[str]:
