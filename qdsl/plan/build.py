@@ -32,7 +32,7 @@ from qdsl.plan.counts import Counter, check_mode
 from qdsl.plan.cuts import cuts, opened
 from qdsl.plan.draft import Draft
 from qdsl.plan.dynamic_verdicts import verdicts as dynamic_verdicts
-from qdsl.plan.flags import cautions, flags, newer_opset
+from qdsl.plan.flags import cautions, equalize_costs, flags, newer_opset
 from qdsl.plan.float16 import Float16Parts
 from qdsl.plan.float16_verdicts import with_float16
 from qdsl.plan.gate import (
@@ -49,7 +49,6 @@ from qdsl.plan.islands import island_flags, islands
 from qdsl.plan.nothing import nothing_quantized
 from qdsl.plan.place import Edit, edits
 from qdsl.plan.settle import Settled, Settling
-from qdsl.plan.shifted import equalize_costs
 from qdsl.plan.slow_weights import slow_types, slow_weights
 from qdsl.plan.unused import Again
 from qdsl.plan.verdicts import REFUSED, Verdicts

@@ -9,12 +9,15 @@ from qdsl.graph.structure import decode_head
 from qdsl.graph.view import GraphView, NodeView
 from qdsl.lang.recipe import Recipe, Target
 from qdsl.plan.context import Context
+from qdsl.plan.share import shifted
 from qdsl.spec import DType
 from qdsl.spec.plan import Flag, TensorPlan, WeightPlan
+from qdsl.spec.words import count
 
 SHARED_RANGE = "shared-range"
 NEWER_OPSET = "newer-opset"
 DEVICE_UNSAID = "device-unsaid"
+EQUALIZE_COSTS = "equalize-costs"
 _PROBABILITIES = frozenset({"Sigmoid", "Softmax", "HardSigmoid"})
 
 
@@ -39,6 +42,28 @@ def cautions(context: Context, tensors: Iterable[TensorPlan], weights: Iterable[
         for kind, nodes in kinds
         if kind is not None and kind.caution
     )
+
+
+def equalize_costs(context: Context, recipe: Recipe, weights: Iterable[WeightPlan]) -> tuple[Flag, ...]:
+    """One flag for the pairs behind a Clip whose weights have a scale per channel on both sides: those lost nothing by
+    unequal ranges, while a channel between whose bound is lower now has fewer of the levels of its one scale."""
+    if recipe.improve is None or "equalize" not in {name for name, _ in recipe.improve.steps}:
+        return ()
+    view, apart = context.view, {weight.node: weight.axis is not None for weight in weights}
+    pairs = ((view.producer(clip.inputs[0]), view.consumers(relu.outputs[0])) for clip, relu in shifted(view))
+    found = tuple(
+        before.name
+        for before, behind in pairs
+        if before is not None and apart.get(before.name) and all(apart.get(node.name, True) for node in behind)
+    )
+    if not found:
+        return ()
+    told = (
+        f"{count(len(found), 'pair')} behind a Clip, the first at {found[0]}: weights with a scale per channel win "
+        "nothing by `equalize`, and the activation between loses"
+    )
+    help = ("take `equalize` out, or write `weights .. per_tensor`",)
+    return (Flag(EQUALIZE_COSTS, told, found, help),)
 
 
 def newer_opset(context: Context) -> tuple[Flag, ...]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from qdsl.diag import Span
+from qdsl.graph.view import GraphView, NodeView
+from qdsl.graph.walk import chain
 from qdsl.lang.recipe import PlaceRule, Port
 from qdsl.lang.selectors import Picks
 from qdsl.plan.context import Context
 from qdsl.plan.place import Placement, Slot
-from qdsl.plan.shifted import shifted
 from qdsl.spec import Scheme
 
 
@@ -50,6 +51,14 @@ def by_structure(context: Context, placement: Placement, schemes: Mapping[str, S
                 groups.join(source, tensor)
                 groups.copies.add(tensor)
     return groups
+
+
+def shifted(view: GraphView) -> Iterator[tuple[NodeView, NodeView]]:
+    """The Clip and the Relu of each Relu(Clip(x) - t), t a constant."""
+    for node in view.nodes:
+        found = chain(view, node.inputs[0], "Clip", "Add") if node.op == "Relu" and not node.domain else None
+        if found is not None and view.is_constant(found[1].inputs[1]):
+            yield found[0], node
 
 
 def by_shift(context: Context, placement: Placement, schemes: Mapping[str, Scheme], groups: Groups) -> None:
