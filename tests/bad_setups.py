@@ -56,6 +56,7 @@ from qdsl.measure.engine_checking import faults
 from qdsl.measure.engines import sorted_out
 from qdsl.measure.slower import slower
 from qdsl.provenance.records import KEY
+from qdsl.search import minimum
 from qdsl.spec.engine import UNDECIDED
 from qdsl.spec.plan import PLAN_VERSION
 from qdsl.spec.plan_json import from_json, to_json
@@ -151,6 +152,18 @@ def lossless(folder: Path) -> None:
     )
     nothing = {name: {"int8": 0.0, "int4 storage_only": float("nan")} for name in ("conv1", "conv2")}
     with patch("qdsl.allocate.weight_losses.noises", lambda *_: nothing):
+        qdsl.api.compile(folder / "demo.q", out=folder / "build", measure=False)
+
+
+def grown(folder: Path) -> None:
+    """Weights are allocated where no frontier may have a point."""
+    two_convs(folder)
+    (folder / "demo.q").write_text(
+        'recipe demo\nmodel onnx "two_convs.onnx"\ndata calib from npz "calib.npz"\n'
+        "quantize static { calibrate minmax on calib }\ntarget ort\n"
+        "allocate weights from [int8, int4] { minimize loss under size <= 1 MB }\n"
+    )
+    with patch("qdsl.allocate.fitting.minimum", partial(minimum, cap=0)):
         qdsl.api.compile(folder / "demo.q", out=folder / "build", measure=False)
 
 
@@ -1092,6 +1105,7 @@ def executor_failed(folder: Path) -> None:
 
 CALLS: dict[str, Setup] = {
     **OF_SENSITIVITY,
+    "allocate-grown": grown,
     "allocate-loss": lossless,
     "rtx-absent": rtx_absent,
     "rtx-capability": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", capability="sm87"),

@@ -3,7 +3,7 @@ on the data of the bounds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from qdsl.allocate.estimating import counted_instead, estimated, labels_of
@@ -13,7 +13,7 @@ from qdsl.allocate.hull import Estimates as Labels
 from qdsl.allocate.keeping import Kept, kept
 from qdsl.allocate.searching import Search, Shown
 from qdsl.allocate.task import Task
-from qdsl.allocate.told import evidence, nearest, progress, warnings
+from qdsl.allocate.told import evidence, no_bound, progress, warnings
 from qdsl.allocate.types import Types, assigned, labels, types_of
 from qdsl.allocate.units import Groups, groups_of
 from qdsl.cascade.assigned import with_assigned
@@ -132,7 +132,7 @@ class _Work:
         return assigned(self.groups, kinds)
 
     def _none_holds(self) -> QdslError:
-        return QdslError(list(_no_bound(self.task, self.kept)))
+        return QdslError(list(no_bound(self.task, self.kept.found.trials)))
 
 
 def _saves(found: Labels) -> bool:
@@ -141,12 +141,3 @@ def _saves(found: Labels) -> bool:
     everything = frozenset(range(len(found.costs.labels)))
     floats = found.cost(everything - {at for at, label in found.fixed.items() if not label})
     return found.cost(found.best(0.0)) < floats / LEAST_GAIN
-
-
-def _no_bound(task: Task, found: Kept) -> Iterator[Diagnostic]:
-    trials = found.found.trials
-    broken = next((limit for limit in task.spec.limits), None)
-    span = broken.require.span if broken is not None else task.spec.header
-    headline = f"no choice of types for {task.target} keeps to the bounds: {len(trials)} were measured"
-    help = ("loosen the bound, or give it what holds: `calibrate mse`, `improve { bias_correct }`",)
-    yield Diagnostic("allocate-bound", headline, span, help=help, notes=nearest(trials))

@@ -71,3 +71,16 @@ def warnings(task: Task, found: Allocation, taken: Trial) -> Iterator[Diagnostic
         headline = f"with the types that hold the bounds {task.target} is not faster than the float model here: {told}"
         label = "integers save no time on this processor"
         yield Diagnostic("allocate-slower", headline, task.spec.header, label, severity=Severity.WARNING)
+
+
+def no_bound(task: Task, trials: Sequence[Trial]) -> Iterator[Diagnostic]:
+    """That none of the trials keeps to every bound, with the nearest."""
+    measured = [limit for limit in task.spec.limits if limit.data is not None] or list(task.spec.limits)
+    span = measured[0].require.span if measured else task.spec.header
+    headline = f"no choice of types for {task.target} keeps to the bounds: {len(trials)} were measured"
+    help = (f"loosen the bound, or {_BETTER.get(task.spec.what, _RANGES)}",)
+    yield Diagnostic("allocate-bound", headline, span, help=help, notes=nearest(trials))
+
+
+_RANGES = "give it what holds: `calibrate mse`, `improve { bias_correct }`"
+_BETTER = {"weights": "offer wider types, or more `evaluations`"}

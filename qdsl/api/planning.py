@@ -40,7 +40,15 @@ def plan(
     prepared = prepare(read(path, sets))
     diags = Diagnostics()
     diags.extend(prepared.warnings)  # told beside the errors, too
-    decided = foreseen(prepared, decide_all(prepared, target, diags))
+    decided = decide_all(prepared, target, diags)
+    if prepared.recipe.allocate is not None:
+        from qdsl.allocate.bounds import require_sound  # it comes with what measures builds
+        from qdsl.allocate.possible import require_possible
+
+        diags.extend(require_sound(prepared.recipe))
+        diags.raise_errors()
+        require_possible(prepared, decided)
+    decided = foreseen(prepared, decided)
     require_loadable(prepared, decided, sets)
     plans = tuple(d.plan for d in decided)
     recipe = prepared.recipe

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from qdsl import data
 from qdsl.allocate.bounds import require_sound
+from qdsl.allocate.possible import require_possible
 from qdsl.calibrate.session import require_loads
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, QdslError
@@ -87,6 +88,7 @@ def plan(job: Job) -> None:
     decided = decide_all(job.prepared, job.wishes.target, job.diags)
     job.planned = tuple(as_it_runs(job.prepared, each) for each in decided)
     require_loadable(job.prepared, job.planned, job.wishes.sets)
+    require_possible(job.prepared, job.planned)
 
 
 def check(job: Job) -> None:

@@ -18,7 +18,8 @@ CODES = {
     "allocate-size": CodeDoc(
         "`allocate` with a bound on the size that no assignment keeps",
         "Even with the choice that takes the fewest bytes for every layer, the file is larger than the bound. What is "
-        "told as the smallest is the file that this would give; scales, biases and the graph itself are part of it.",
+        "told as the smallest is the file that this would give, with `about` where only the plan was looked at; "
+        "scales, biases and the graph itself are part of it.",
         _HEAD + "allocate weights from [int8, int4] { minimize loss under size <= 1 KB }\n",
         setup=_SETUP,
         verb="compile",
@@ -41,9 +42,9 @@ CODES = {
     ),
     "allocate-bound": CodeDoc(
         "`allocate` with a goal or a bound that it cannot keep or work towards",
-        "`allocate weights` and `allocate activations` minimize `loss` under `size <= BYTES`. `allocate layers` "
-        "measures whole "
-        "builds: where none of those that it tried keeps to every bound, the one nearest to them is shown.",
+        "`allocate weights` minimizes `loss` under `size <= BYTES` and bounds on metrics, or `size` under these. Where "
+        "builds are measured for that, and for `allocate layers`, none of those that were tried may keep to every "
+        "bound: then the one nearest to them is shown.",
         _HEAD + "allocate weights from [int8, int4] { minimize latency under size <= 1 MB }\n",
         setup=_SETUP,
         verb="compile",
@@ -52,6 +53,15 @@ CODES = {
         "the loss of a choice is not a finite number",
         "A sensitivity that overflows, or a network that does not compute finite numbers on the samples.",
         _HEAD + "allocate weights from [int8, int4]\n",
+        setup=_SETUP,
+        verb="library",
+    ),
+    "allocate-grown": CodeDoc(
+        "an exact choice of types that is too large to follow",
+        "Assignments whose bytes and losses all differ stay beside each other until 2^20 of them are known: then "
+        "nothing is chosen, rather than something that is not the best. Layers that choose together, and fewer types, "
+        "leave fewer of them.",
+        _HEAD + "allocate weights from [int8, int4] { minimize loss under size <= 1 MB }\n",
         setup=_SETUP,
         verb="library",
     ),

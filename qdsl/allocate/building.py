@@ -1,0 +1,68 @@
+"""Plans and files of assignments of `allocate weights`, and the bytes of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qdsl.allocate.problem import Asked
+from qdsl.allocate.task import Task
+from qdsl.allocate.weight_choices import under, without_improving
+from qdsl.diag import QdslError
+from qdsl.plan import Decisions
+from qdsl.provenance.making import foreseen_bytes
+from qdsl.provenance.records import MARK
+from qdsl.ranges.cut_ranges import cut_ranges
+from qdsl.search import Assignment
+from qdsl.targets import target_of
+from qdsl.work.prepared import Prepared
+
+# What the provenance in a file can be off by beside the marks of means: it is told only once the lock is.
+ROOM = 128
+
+
+@dataclass
+class Building:
+    """Plans and files of assignments, in `folder`; plans are kept."""
+
+    task: Task
+    asked: Asked
+    folder: Path
+    _made: dict[tuple[tuple[str, str], ...], tuple[Prepared, Decisions]] = field(default_factory=dict)
+    _count: int = 0
+
+    def decided(self, found: Assignment) -> tuple[Prepared, Decisions]:
+        """The recipe and the plan under an assignment. Raises what planning raises."""
+        if found.choices not in self._made:
+            self._made[found.choices] = under(self.task.prepared, self.task.target, self.asked.given(found))
+        return self._made[found.choices]
+
+    def foreseen(self, found: Assignment) -> int:
+        """Bytes of the file as the plan says."""
+        bare = without_improving(self.task.prepared)
+        return under(bare, self.task.target, self.asked.given(found))[1].plan.totals.predicted_bytes
+
+    def emitted(self, found: Assignment) -> int:
+        """Bytes of the file, which is written for it, with what its provenance may take. One in which `improve` finds
+        nothing to do is told as such only where it is chosen."""
+        own, decided = self._buildable(found)
+        self._count += 1
+        self.task.heard(f"file {self._count}", 0, 0)
+        ranges, folder = cut_ranges(own, decided, self.task.measured), self.folder / str(self._count)
+        folder.mkdir()
+        made = target_of(self.task.target).emit(own.model, decided.plan, ranges, folder, inputs=own.recipe.inputs)
+        return made.size + self._provenance(own, decided)
+
+    def with_provenance(self, found: Assignment, size: int) -> int:
+        """Bytes of a file that was written for `found` with `size` bytes, as `emitted` counts them."""
+        return size + self._provenance(*self._buildable(found))
+
+    def _buildable(self, found: Assignment) -> tuple[Prepared, Decisions]:
+        try:
+            return self.decided(found)
+        except QdslError:
+            return under(without_improving(self.task.prepared), self.task.target, self.asked.given(found))
+
+    def _provenance(self, own: Prepared, decided: Decisions) -> int:
+        marks = MARK * len(self.task.measured.means)
+        return foreseen_bytes(own.recipe, decided.plan, decided.context.cpus) + marks + ROOM

@@ -1,0 +1,86 @@
+"""`allocate weights` under bounds that only a running build decides: what the exact choice proposes is built and
+measured, within a number of evaluations, and an interrupted compilation goes on from what it measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qdsl.allocate.building import Building
+from qdsl.allocate.evaluating import Evaluator, by_choice
+from qdsl.allocate.fitting import Fitted
+from qdsl.allocate.keeping import Kept
+from qdsl.allocate.problem import SIZE, Asked
+from qdsl.allocate.refining import EVALUATIONS, Measured, Verdict
+from qdsl.allocate.task import Task
+from qdsl.allocate.told import evidence, no_bound, progress
+from qdsl.diag import QdslError
+from qdsl.search import Assignment, Frontier, Refusal, frontier
+from qdsl.spec.allocation import Trial
+
+Choices = tuple[tuple[str, str], ...]
+
+
+@dataclass
+class Holding:
+    """One search; `bound` is what the file may have in bytes, None for no bound on it."""
+
+    task: Task
+    asked: Asked
+    building: Building
+    bound: int | None
+    evaluator: Evaluator
+    kept: Kept
+    _trials: dict[Choices, Trial] = field(default_factory=dict)
+
+    def smallest(self) -> Fitted | Refusal:
+        """The smallest file of those measured that keep to every bound. Raises QdslError allocate-bound where none
+        does, and what building and running raise."""
+        points = frontier(self.asked.problem, SIZE)
+        if not isinstance(points, Frontier):
+            return points
+        search = self._search()
+        return self._taken(search, search.smallest(points))
+
+    def mended(self, start: Fitted) -> Fitted:
+        """The first that keeps to every bound, from the assignment that loses least on by swaps within the size.
+        Raises as `smallest`."""
+        search = self._search()
+
+        def fits(found: Assignment) -> bool:
+            if self.bound is None:
+                return True
+            return found.costs[0] + start.offset <= self.bound and self.building.emitted(found) <= self.bound
+
+        return self._taken(search, search.mended(start.assignment, fits))
+
+    def _search(self) -> Measured:
+        return Measured(self.asked.problem, self._judged, self.task.spec.evaluations or EVALUATIONS)
+
+    def _taken(self, search: Measured, found: Assignment | None) -> Fitted:
+        if found is None:
+            raise QdslError(list(no_bound(self.task, self.kept.found.trials)))
+        self.kept.end(self._trials[found.choices], None)
+        return Fitted(found, search.look(found).size)
+
+    def told(self, found: Assignment) -> str:
+        """What was measured of an assignment, for the lock."""
+        return evidence(self.kept.found, self._trials[found.choices])
+
+    def _judged(self, found: Assignment) -> Verdict:
+        trial = self._trials[found.choices] = self._trial(found)
+        most = self.task.spec.evaluations or EVALUATIONS
+        self.task.heard(progress(trial, len(self._trials), most), len(self._trials), most)
+        if trial.why:
+            return Verdict(False, trial.margin, found.costs[0])
+        size = self.building.with_provenance(found, trial.bytes)
+        left = 0.0 if self.bound is None else (self.bound - size) / max(self.bound, 1)
+        return Verdict(trial.holds and left >= 0.0, min(trial.margin, left) if left < 0.0 else trial.margin, size)
+
+    def _trial(self, found: Assignment) -> Trial:
+        """Measured now, or in a compilation that was interrupted."""
+        rows = self.asked.given(found)
+        known = self.kept.trial(by_choice(rows))
+        if known is None:
+            known = self.evaluator.measure(rows)
+            self.kept.add(known)
+        return known

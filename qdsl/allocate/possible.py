@@ -1,0 +1,70 @@
+"""What is wrong with `allocate weights` that no data is needed to see: types that nothing can have, and a size that
+even the narrowest of them exceed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qdsl.allocate.goals import goal_of, nothing, refused, too_small
+from qdsl.allocate.problem import SIZE, Asked, problem_of
+from qdsl.allocate.weight_choices import Choice, choices, open_nodes, under, without_improving
+from qdsl.allocate.weight_losses import Losses
+from qdsl.diag import Diagnostics, QdslError
+from qdsl.lang.recipe import Allocate
+from qdsl.plan import Decisions
+from qdsl.search import Assignment, minimum
+from qdsl.work.prepared import Prepared
+
+# What plans foresee of a file is off by less (tests/test_emit.py): what is nearer to the bound is decided by the file.
+LEAST = 0.92
+
+
+def require_possible(prepared: Prepared, decided: Sequence[Decisions]) -> None:
+    """Raise QdslError allocate-*, target-cannot for a statement that no data makes possible, for every target at
+    once."""
+    spec = prepared.recipe.allocate
+    if spec is None or spec.what != "weights":
+        return
+    errors = Diagnostics()
+    for each in decided:
+        try:
+            _require(spec, prepared, each)
+        except QdslError as error:
+            errors.extend(found for found in error.diagnostics if found not in errors.sorted())
+    errors.raise_errors()
+
+
+def _require(spec: Allocate, prepared: Prepared, decided: Decisions) -> None:
+    goal = goal_of(spec)
+    nodes = open_to(spec, decided)
+    found = choices(prepared, decided, nodes)
+    none = {node: dict.fromkeys((each.words for each in found), 0.0) for node in nodes}
+    asked = problem_with(prepared, decided, nodes, found, none)
+    if goal.bound is None:
+        return
+    narrowest = minimum(asked.problem, SIZE, {})
+    if not isinstance(narrowest, Assignment):
+        raise refused(narrowest, spec)
+    _, made = under(without_improving(prepared), decided.plan.target, asked.given(narrowest))
+    size = made.plan.totals.predicted_bytes
+    if size * LEAST > goal.bound:
+        raise too_small(spec, size, "about ")
+
+
+def open_to(spec: Allocate, decided: Decisions) -> tuple[str, ...]:
+    """The nodes whose weights are open. Raises QdslError allocate-nothing for none."""
+    nodes = open_nodes(decided.context)
+    if not nodes:
+        raise nothing(spec, "rules of the recipe decide all weights, so `allocate` has none")
+    return nodes
+
+
+def problem_with(
+    prepared: Prepared, decided: Decisions, nodes: Sequence[str], found: Sequence[Choice], losses: Losses
+) -> Asked:
+    """The problem of choice. Raises QdslError allocate-nothing, allocate-pin, and for selectors that pick nothing."""
+    asked = problem_of(prepared.recipe, decided.context, nodes, found, losses)
+    if not asked.problem.units:
+        assert prepared.recipe.allocate is not None, "the caller has seen to it"
+        raise nothing(prepared.recipe.allocate, "no choice of `allocate` can be given to any weight")
+    return asked
