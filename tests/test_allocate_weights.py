@@ -217,10 +217,8 @@ def test_what_cannot_be_done_is_told_at_its_place(tmp_path: Path, text: str, cod
     assert (found.code, found.span.line) == (code, len(HEAD.splitlines()) + line)
 
 
-@pytest.mark.parametrize(
-    "method",
-    [pytest.param("sqnr", marks=SLOW), pytest.param("gradient", marks=SLOW), pytest.param("hessian", marks=SLOW)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["sqnr", "gradient", "hessian"])
 def test_a_sensitivity_decides_what_is_lost(tmp_path: Path, method: str) -> None:
     if method != "sqnr":
         pytest.importorskip("torch")

@@ -15,6 +15,7 @@ from qdsl.provenance.records import MARK
 from qdsl.ranges.cut_ranges import cut_ranges
 from qdsl.search import Assignment
 from qdsl.targets import target_of
+from qdsl.tune.tuning import by_ranges
 from qdsl.work.prepared import Prepared
 
 # What the provenance in a file can be off by beside the marks of means: it is told only once the lock is.
@@ -29,7 +30,7 @@ class Building:
     asked: Asked
     folder: Path
     _made: dict[tuple[tuple[str, str], ...], tuple[Prepared, Decisions]] = field(default_factory=dict)
-    _count: int = 0
+    _sizes: dict[tuple[tuple[str, str], ...], int] = field(default_factory=dict)
 
     def decided(self, found: Assignment) -> tuple[Prepared, Decisions]:
         """The recipe and the plan under an assignment. Raises what planning raises."""
@@ -45,11 +46,16 @@ class Building:
     def emitted(self, found: Assignment) -> int:
         """Bytes of the file, which is written for it, with what its provenance may take. One in which `improve` finds
         nothing to do is told as such only where it is chosen."""
+        if found.choices not in self._sizes:
+            self._sizes[found.choices] = self._written(found)
+            self.task.heard(f"file {len(self._sizes)}", 0, 0)
+        return self._sizes[found.choices]
+
+    def _written(self, found: Assignment) -> int:
         own, decided = self._buildable(found)
-        self._count += 1
-        self.task.heard(f"file {self._count}", 0, 0)
-        ranges, folder = cut_ranges(own, decided, self.task.measured), self.folder / str(self._count)
+        ranges, folder = cut_ranges(own, decided, self.task.measured), self.folder / str(len(self._sizes))
         folder.mkdir()
+        decided, _ = by_ranges(own, decided, ranges)
         made = target_of(self.task.target).emit(own.model, decided.plan, ranges, folder, inputs=own.recipe.inputs)
         return made.size + self._provenance(own, decided)
 
