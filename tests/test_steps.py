@@ -26,7 +26,7 @@ LEAVES = {
     "require": {"calibrator", "processors", "examination"},
     "read": {"loaded", "pinned"},
     "prepare": {"prepared"},
-    "plan": {"planned"},
+    "plan": {"planned", "observed"},
     "open_data": {"opened"},
     "foresee": {"expected"},
     "recall": {"recalled", "datasets"},

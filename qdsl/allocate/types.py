@@ -37,8 +37,8 @@ def types_of(task: Task, groups: Groups) -> Types:
     usual = [choice for choice in spec.choices if _bits(choice) == _usual_bits(task)]
     others = [choice for choice in spec.choices if choice not in usual]
     if len(usual) != 1:
-        named = "none" if not usual else f"{len(usual)}"
-        headline = f"of the types to choose among {named} is the one of `quantize`, where one has to be"
+        named = "none is" if not usual else f"{' and '.join(f'`{request_text(one)}`' for one in usual)} both are"
+        headline = f"of the types to choose among {named} the one of `quantize`, where one has to be"
         raise _types(spec, headline, f"write `from [int{_usual_bits(task)}, float32]`")
     instead: dict[str, Decisions | None] = {}
     for choice in others:

@@ -14,7 +14,7 @@ from qdsl.spec import DTYPES
 from qdsl.spec.assigned import Assigned
 
 _WILD = frozenset("*?")
-_KEPT = ("float32", "float16")
+KEPT = ("float32", "float16")
 STORED = "storage_only"
 
 
@@ -37,7 +37,7 @@ def _rules(spec: Allocate, given: Iterable[Assigned]) -> Iterator[LayersRule | K
     for choice, names in _by_choice(given).items():
         parts = tuple(_part(spec, name) for name in names)
         picks = Picks(parts, None, spec.header)
-        if choice in _KEPT:
+        if choice in KEPT:
             yield KeepRule(picks, DTYPES[choice], spec.header, ALLOCATED)
         else:
             yield LayersRule(picks, _settings(spec, request_of(spec, choice)), spec.header, ALLOCATED)

@@ -206,17 +206,22 @@ def allocate(statement: syntax.Allocate, picker: Picker, scope: Scope) -> Alloca
 
 def _choices(statement: syntax.Allocate, scope: Scope) -> tuple[TypeRequest, ...]:
     """The types to choose among, each as after `weights`."""
+    if statement.choices is None or not statement.choices.items:
+        headline, listed = "`allocate` has nothing to choose from", statement.choices
+        missing = "types such as `[int8, int4]`" if listed else f"`allocate {statement.what.name} from [int8, int4]`"
+        scope.error("setting-value", headline, (listed or statement.what).span, f"expected {missing}")
     if statement.choices is None:
         return ()
-    if not statement.choices.items:
-        headline = "`allocate` has nothing to choose from"
-        scope.error("setting-value", headline, statement.choices.span, "expected types such as `[int8, int4]`")
-    found = []
+    found: dict[TypeRequest, TypeRequest] = {}
     for item in statement.choices.items:
         words = item.items if isinstance(item, syntax.Several) else (item,)
         made = type_request(syntax.Setting(item.span, statement.what, (words,)), "layers", scope)
-        found += [made] if made is not None else []
-    return tuple(found)
+        same = made and replace(made, span=statement.span)
+        if same in found:
+            scope.error("setting-value", "this type stands twice", item.span, "expected each type once")
+        elif made is not None and same is not None:
+            found[same] = made
+    return tuple(found.values())
 
 
 def _limit(item: syntax.Limit, scope: Scope) -> Limit | None:
@@ -238,7 +243,10 @@ def _sensitivity(item: syntax.Sensitivity, scope: Scope) -> Sensitivity | None:
         got = fit(setting, forms, scope)
         if got is None:
             continue
-        plain.append((setting.word.name, got[0][0]))
+        word, value = setting.word.name, got[0][0]
+        if word == "epsilon" and not float(value) > 0:
+            scope.error("setting-value", "`epsilon` is no size", setting.span, "expected a number above 0")
+        plain.append((word, value))
         plain += [("seed", got[0][2])] if len(got[0]) > 1 else []
     return Sensitivity(method, name, tuple(plain), item.span) if method and name else None
 

@@ -328,8 +328,8 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Allocate:
-    """`allocate weights|activations|layers [from [...]] { ... }`; without `from`, what the target's table has. `header`
-    is its first line. `evaluations` None: not said."""
+    """`allocate weights|activations|layers from [...] { ... }`. `header` is its first line. `evaluations` None: not
+    said."""
 
     what: str
     choices: tuple[TypeRequest, ...]

@@ -126,6 +126,8 @@ class Job:
     prepared = Left[Prepared]("prepare")
     # Of each target before any measurement: what the lock covers.
     planned = Left[tuple[Decisions, ...]]("plan")
+    # The plans of these, with all tensors that are calibrated and locked: a choice of `allocate` may need more.
+    observed = Left[tuple[Plan, ...]]("plan")
     opened = Left[Mapping[str, Dataset]]("open_data")
     # What is to be evaluated; None for no measuring at all.
     expected = Left[Sequence[Expected] | None]("foresee")
@@ -173,8 +175,8 @@ class Job:
 
     @property
     def plans(self) -> list[Plan]:
-        """Those before any measurement, by target."""
-        return [decided.plan for decided in self.planned]
+        """Those before any measurement, by target, with all that is calibrated for them."""
+        return list(self.observed)
 
     def stage(self, name: str) -> Callable[[str, int, int], None]:
         """Who hears of the progress of one stage."""

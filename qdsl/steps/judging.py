@@ -76,7 +76,7 @@ def examine(job: Job) -> None:
 def trace(job: Job) -> None:
     """Which tensors the error of each artifact comes from, where that is wanted, with cures that were tried.
 
-    Needs `prepared`, `planned`, `measured`, `rounded`, `given`, `datasets`, `made`; leaves `causes`. Raises QdslError
+    Needs `prepared`, `observed`, `measured`, `rounded`, `given`, `datasets`, `made`; leaves `causes`. Raises QdslError
     artifact-refused, and what is wrong with samples.
     """
     assigned = {one.decisions.plan.target: one.assigned for one in job.given}
@@ -129,7 +129,7 @@ def _budgets(job: Job, made: Made) -> tuple[Budget, ...]:
 def advise(job: Job) -> None:
     """For each broken budget, changes that were tried.
 
-    Needs `prepared`, `planned`, `measured`, `rounded`, `given`, `datasets`, `expected`, `made`, `budgets`; leaves
+    Needs `prepared`, `observed`, `measured`, `rounded`, `given`, `datasets`, `expected`, `made`, `budgets`; leaves
     diagnostics alone.
     """
     pairs = zip(job.made, job.budgets, strict=True)

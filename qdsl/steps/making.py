@@ -38,7 +38,7 @@ VERIFY_SAMPLES = 4
 def emit(job: Job) -> None:
     """The artifact of each target, held against the float model, in its folder.
 
-    Needs `loaded`, `pinned`, `prepared`, `planned`, `decided`, `measured`, `datasets`, `chosen`, `rounded`,
+    Needs `loaded`, `pinned`, `prepared`, `observed`, `decided`, `measured`, `datasets`, `chosen`, `rounded`,
     `carried`; leaves `made`. Raises QdslError artifact-*, and what rewriting and reading samples raise.
     """
     told = job.wishes.provenance != "none"
@@ -76,7 +76,7 @@ def write(job: Job) -> None:
 def lock(job: Job) -> None:
     """The lock beside the recipe, where this job makes one: ranges as measured, and what was chosen.
 
-    Needs `pinned`, `planned`, `measured`, `chosen`, `rounded`. Raises QdslError lock-unwritable.
+    Needs `pinned`, `observed`, `measured`, `chosen`, `rounded`. Raises QdslError lock-unwritable.
     """
     if told := job.pinned.write(job.measured, job.plans, chosen(job), job.rounded):
         job.tell(Event("lock", told))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from qdsl import data
 from qdsl.allocate.bounds import require_sound
+from qdsl.allocate.observing import observed
 from qdsl.allocate.possible import require_possible
 from qdsl.calibrate.session import require_loads
 from qdsl.data import Dataset
@@ -83,12 +84,13 @@ def prepare(job: Job) -> None:
 def plan(job: Job) -> None:
     """What every target is to do, which its software would load.
 
-    Needs `prepared`; leaves `planned`. Raises QdslError with what cannot be planned for any of them.
+    Needs `prepared`; leaves `planned`, `observed`. Raises QdslError with what cannot be planned for any of them.
     """
     decided = decide_all(job.prepared, job.wishes.target, job.diags)
     job.planned = tuple(as_it_runs(job.prepared, each) for each in decided)
     require_loadable(job.prepared, job.planned, job.wishes.sets)
     require_possible(job.prepared, job.planned)
+    job.observed = tuple(observed(job.prepared, each) for each in job.planned)
 
 
 def check(job: Job) -> None:
@@ -107,7 +109,7 @@ def check(job: Job) -> None:
 def open_data(job: Job) -> None:
     """Every dataset that calibration needs; what is wrong with any of them is raised at once.
 
-    Needs `loaded`, `pinned`, `prepared`, `planned`; leaves `opened`. Raises QdslError data-*, image-*, input-*; under
+    Needs `loaded`, `pinned`, `prepared`, `observed`; leaves `opened`. Raises QdslError data-*, image-*, input-*; under
     `--locked` what is not there is told.
     """
     recipe, wanted = job.loaded.recipe, takes(job.prepared)
@@ -139,7 +141,7 @@ def allocated_on(recipe: Recipe) -> Iterator[str]:
 def foresee(job: Job) -> None:
     """What is to be evaluated, looked at as far as that goes before anything is built.
 
-    Needs `prepared`, `planned`; leaves `expected`. Raises QdslError evaluate-*, profile-batch, data-*, python-*.
+    Needs `prepared`, `observed`; leaves `expected`. Raises QdslError evaluate-*, profile-batch, data-*, python-*.
     """
     wishes = job.wishes
     if not wishes.measure:

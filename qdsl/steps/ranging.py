@@ -28,7 +28,7 @@ from qdsl.work.writing import require_place
 def occupy(job: Job) -> None:
     """The build's folder for this process alone, to the end of the job; it and those below can be written.
 
-    Needs `loaded`, `planned`. Raises QdslError artifact-write, before anything is measured for it.
+    Needs `loaded`, `observed`. Raises QdslError artifact-write, before anything is measured for it.
     """
     require_place(job.directory)
     for plan in job.plans:
@@ -39,7 +39,8 @@ def occupy(job: Job) -> None:
 def recall(job: Job) -> None:
     """The ranges of a fresh lock; a stale one is refused.
 
-    Needs `pinned`, `prepared`, `planned`, `opened`; leaves `recalled`, `datasets`. Raises QdslError lock-stale, data-*.
+    Needs `pinned`, `prepared`, `observed`, `opened`; leaves `recalled`, `datasets`. Raises QdslError lock-stale,
+    data-*.
     """
     job.recalled = job.pinned.ranges(job.prepared, job.plans, job.opened, job.diags)
     job.datasets = job.opened if job.recalled is None else job.pinned.readable(job.opened)
@@ -48,7 +49,7 @@ def recall(job: Job) -> None:
 def calibrate(job: Job) -> None:
     """Ranges and means, from the data unless the lock gave them.
 
-    Needs `loaded`, `pinned`, `prepared`, `planned`, `recalled`, `datasets`, `calibrator`; leaves `measured`.
+    Needs `loaded`, `pinned`, `prepared`, `observed`, `recalled`, `datasets`, `calibrator`; leaves `measured`.
     Raises QdslError calibration-*, lock-moved, and what is wrong with samples.
     """
     known = job.recalled
@@ -58,16 +59,16 @@ def calibrate(job: Job) -> None:
         job.tell(Event("lock", f"{count(known.count, 'range')} from {job.pinned.path.name}, nothing to calibrate"))
     for use in dict.fromkeys(use for plan in job.plans for use in plan.caches):
         job.tell(Event("calibrate", cache_words(use)))
-    planned = {one.plan.target: one for one in job.planned}
-    job.measured = known.mapped(lambda target, found: named(found, planned[target].plan))
+    plans = {plan.target: plan for plan in job.plans}
+    job.measured = known.mapped(lambda target, found: named(found, plans[target]))
 
 
 def allocate(job: Job) -> None:
     """The types that `allocate` gives, from the lock or found within its bounds, and the ranges that the plans under
     them use: less what their readers cut off.
 
-    Needs `prepared`, `planned`, `measured`, and where the recipe allocates also the lock and the data; leaves `given`,
-    `ranges`. Raises QdslError allocate-*, lock-stale, and what building and running raise.
+    Needs `prepared`, `planned`, `observed`, `measured`, and where the recipe allocates also the lock and the data;
+    leaves `given`, `ranges`. Raises QdslError allocate-*, lock-stale, and what building and running raise.
     """
     found = for_any_types(job)
     if job.prepared.recipe.allocate is None:
@@ -100,16 +101,16 @@ def allocate(job: Job) -> None:
 
 def for_any_types(job: Job) -> TargetRanges:
     """The ranges as measured, and where the recipe allocates those that plans of other types may need, too."""
-    planned = {one.plan.target: one.plan for one in job.planned}
+    plans = {plan.target: plan for plan in job.plans}
     if job.prepared.recipe.allocate is None:
         return job.measured
-    return job.measured.mapped(lambda target, ranges: filled(planned[target], ranges))
+    return job.measured.mapped(lambda target, ranges: filled(plans[target], ranges))
 
 
 def choose(job: Job) -> None:
     """The decisions under what the lock says of alternatives, else under what ranges and timing choose.
 
-    Needs `pinned`, `prepared`, `planned`, `given`, `recalled`, `datasets`, `measured`, `ranges`; leaves `decided`,
+    Needs `pinned`, `prepared`, `observed`, `given`, `recalled`, `datasets`, `measured`, `ranges`; leaves `decided`,
     `chosen`. Raises QdslError tune-data, lock-stale, and what building and running raise.
     """
     if job.recalled is None:
