@@ -22,7 +22,7 @@ from qdsl.calibrate.request import Request
 from qdsl.calibrate.trial import Option, Trial, try_out
 from qdsl.data import ModelInput
 from qdsl.data import open as open_data
-from qdsl.graph import Model
+from qdsl.graph import Model, from_proto
 from qdsl.graph import load as load_model
 from qdsl.lock import LockedRange, parse, render
 from qdsl.quant.linear import QParams, dequantize, quantize
@@ -105,6 +105,19 @@ def test_a_cone_ends_at_what_is_rounded_next_and_looks_through_the_rest(tmp_path
     moved = cone(view, {"a": (("shape", 0),), "b": (("second", 0),)}, {"a", "b", "d"})
     assert [node.name for node in moved.nodes] == ["second", "gate"]
     assert cone(view, {"x": (("", -1),)}, {"x"}).own == ("x",)
+
+
+def test_a_cone_passes_over_outputs_that_a_node_leaves_out() -> None:
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]>
+        net (float[3, 1, 8] x, float[1, 16, 8] w, float[1, 16, 4] r) => (float[1, 1, 4] y) {
+          [relu] a = Relu (x)
+          [lstm] , h = LSTM <hidden_size = 4> (a, w, r)
+          [end] y = Relu (h)
+        }"""
+    )
+    found = cone(from_proto(proto).view(), {"x": (("relu", 0),)}, {"x"})
+    assert ([node.name for node in found.nodes], found.ends) == (["relu", "lstm", "end"], ("y",))
 
 
 @settings(max_examples=8, deadline=None)

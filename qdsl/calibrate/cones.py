@@ -46,9 +46,7 @@ def cone(view: GraphView, readers: Mapping[str, Iterable[Place]], stops: Collect
         nodes[node.index] = node
         deep = 1 + max((depth.get(name, 0) for name in node.inputs), default=0)
         full = deep >= _DEEPEST or len(nodes) + len(waiting) >= _MOST_NODES
-        for output in (
-            name for name in node.outputs if (name and view.tensors[name].uses) or view.tensors[name].is_output
-        ):
+        for output in (name for name in node.outputs if name and _counts(view, name)):
             behind = view.consumers(output)
             if full or output in stops or view.is_open(output) or not all(_followed(view, each) for each in behind):
                 ends[output] = None
@@ -56,6 +54,10 @@ def cone(view: GraphView, readers: Mapping[str, Iterable[Place]], stops: Collect
             depth[output] = deep
             waiting = sorted({*waiting, *(each.index for each in behind)})
     return Cone(tuple(nodes[index] for index in sorted(nodes)), tuple(ends), tuple(own))
+
+
+def _counts(view: GraphView, name: str) -> bool:
+    return bool(view.tensors[name].uses) or view.tensors[name].is_output
 
 
 def _followed(view: GraphView, node: NodeView) -> bool:
