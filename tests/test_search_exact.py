@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -299,6 +301,18 @@ def test_what_highs_prints_does_not_reach_standard_output(
     assert isinstance(minimum(problem, LOSS, {"size": 10**9, "macs": 10**9}), Assignment)
     os.write(1, b"after\n")
     assert capfd.readouterr().out == "before\nafter\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the C library of the process")
+def test_what_waits_in_a_buffer_of_c_does_not_reach_standard_output_later() -> None:
+    code = (
+        "import ctypes\nfrom qdsl.search.silent import silent\nc = ctypes.CDLL(None)\n"
+        "c.printf(b'before\\n')\nwith silent():\n    c.printf(b'HiGHS says\\n')\nc.printf(b'after\\n')\n"
+    )
+    # without PYTHONUNBUFFERED, which also takes the buffer of C away
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+    assert ran.stdout == "before\nafter\n"
 
 
 @settings(max_examples=30)
