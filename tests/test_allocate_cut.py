@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain, combinations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qdsl.allocate.cut import Costs, least
@@ -24,6 +24,7 @@ def problems(draw: st.DrawFn) -> tuple[Costs, dict[int, bool]]:
 
 
 @given(problems())
+@example((Costs([(0.5, 1.0), (0.0, 3.0)], {}, [(0.5, (0,))]), {}))
 @settings(max_examples=150, deadline=None)
 def test_no_other_labels_cost_less(problem: tuple[Costs, dict[int, bool]]) -> None:
     costs, fixed = problem

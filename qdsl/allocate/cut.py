@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import frexp, ldexp
 
-_SCALE = 1 << 40  # costs become integers of at most so much: sums of them are exact, and equal ones are equal
+# Costs become integers of at most so many bits, by a power of two: sums of them are exact, and what is equal stays so.
+_BITS = 40
 _NEVER = 1 << 62
 
 
@@ -37,12 +39,13 @@ def least(costs: Costs, fixed: Mapping[int, bool]) -> frozenset[int]:
     already."""
     largest = max([1e-30, *(cost for pair in costs.labels for cost in pair), *costs.apart.values()])
     largest = max([largest, *(cost for cost, _ in costs.unless)])
+    _, exponent = frexp(largest)
     count = len(costs.labels)
     flow = _Flow(count + 2 + len(costs.unless))
     source, sink = count, count + 1
 
     def whole(cost: float) -> int:
-        return round(cost / largest * _SCALE)
+        return round(ldexp(cost, _BITS - exponent))
 
     # On the sink's side a node is False: then the arc from the source is cut.
     for node, (false, true) in enumerate(costs.labels):
