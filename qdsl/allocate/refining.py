@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from qdsl.search import Assignment, Frontier, Problem
+from qdsl.search.whole import together
 
 EVALUATIONS = 24  # where the recipe says nothing
 
@@ -115,22 +116,10 @@ def _moved(problem: Problem, of: Assignment) -> Iterator[Assignment]:
     """Every assignment in which one unit, with those tied to it, takes another option."""
     chosen, pinned = dict(of.choices), {unit for unit, _ in problem.pins}
     options = {unit.name: {option.name for option in unit.options} for unit in problem.units}
-    for group in _groups(problem):
+    for group in together(problem):
         if pinned.isdisjoint(group):
             for name in sorted(set.intersection(*(options[unit] for unit in group)) - {chosen[group[0]]}):
                 yield problem.assignment({**chosen, **dict.fromkeys(group, name)})
-
-
-def _groups(problem: Problem) -> list[tuple[str, ...]]:
-    """Units that change together."""
-    first = {unit.name: unit.name for unit in problem.units}
-    for tie in problem.ties:
-        meant = {first[name] for name in tie}
-        first = {name: first[tie[0]] if own in meant else own for name, own in first.items()}
-    groups: dict[str, list[str]] = {}
-    for name, own in first.items():
-        groups.setdefault(own, []).append(name)
-    return [tuple(group) for group in groups.values()]
 
 
 def _changes(of: Assignment, to: Assignment) -> Mapping[str, str]:

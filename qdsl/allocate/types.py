@@ -13,7 +13,6 @@ from qdsl.cascade.carried import request_text
 from qdsl.diag import Diagnostic, QdslError, Severity
 from qdsl.lang.recipe import Allocate, TypeRequest
 from qdsl.plan import Decisions
-from qdsl.plan.gate import find_target
 from qdsl.spec.assigned import Assigned
 from qdsl.work.deciding import decide_one
 
@@ -95,11 +94,6 @@ def _dominated(task: Task, name: str, why: str) -> Diagnostic:
 
 def _types(spec: Allocate, headline: str, *help: str) -> QdslError:
     return QdslError([Diagnostic("allocate-types", headline, spec.header, help=help)])
-
-
-def device_of(task: Task) -> str | None:
-    block = find_target(task.prepared.recipe, task.target)
-    return block.device if block is not None else None
 
 
 def labels(groups: Groups, types: Types, spec: Allocate) -> dict[int, str]:

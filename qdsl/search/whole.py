@@ -64,7 +64,7 @@ def whole(problem: Problem) -> Whole | Refusal:
                 return NotFinite(unit.name, option.name, option.loss)
     scale = max((option.loss.as_integer_ratio()[1] for unit in problem.units for option in unit.options), default=1)
     rows = []
-    for names in _together(problem):
+    for names in together(problem):
         row = _row([units[name] for name in names], {to for name, to in problem.pins if name in names}, scale)
         if not row.choices:
             return NoOptions(names)
@@ -88,7 +88,7 @@ def _check(problem: Problem) -> None:
         raise ValueError("the costs could add up to more than 2^62")
 
 
-def _together(problem: Problem) -> list[tuple[str, ...]]:
+def together(problem: Problem) -> list[tuple[str, ...]]:
     """The units, those that ties connect as one, in the order of the problem."""
     first = {unit.name: unit.name for unit in problem.units}
     for tie in problem.ties:
