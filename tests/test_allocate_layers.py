@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +20,9 @@ from qdsl.allocate.searching import Search, Shown
 from qdsl.allocate.units import groups_of
 from qdsl.diag import QdslError
 from qdsl.spec.allocation import Allocation, Held, Trial, text
+from qdsl.spec.allocation import Estimates as KeptEstimates
 from qdsl.spec.assigned import Assigned
+from qdsl.spec.bounds import UnfitError
 from qdsl.spec.decode import decode, json_data
 from qdsl.work.deciding import decide_one
 from qdsl.work.prepared import prepare, read
@@ -208,6 +211,18 @@ def test_an_interrupted_search_goes_on_and_measures_nothing_twice(
     model = "build/demo/ort/model.onnx"
     assert (recipe.parent / model).read_bytes() == (whole.parent / model).read_bytes()
     assert [trial.assigned for trial in allocation(recipe).trials] == [t.assigned for t in allocation(whole).trials]
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [({"noise": 0.5, "layers": [1]}, "not among them"), ({"noise": -0.5, "layers": [0]}, "expected a number")],
+)
+def test_kept_estimates_that_cannot_be_are_refused(changed: dict[str, Any], word: str) -> None:
+    layer = {"node": "one", "nodes": 1, "macs": 8, "in_integers": 0.0, "in_float": 8.0}
+    held = {"unit": "MACs", "layers": [layer], "roundings": [], "quantize": 0.0, "dequantize": 0.0}
+    assert decode(KeptEstimates, held).layers[0].in_float == 8.0
+    with pytest.raises(UnfitError, match=word):
+        decode(KeptEstimates, {**held, "roundings": [changed]})
 
 
 def test_a_pin_holds_and_a_group_stays_together(tmp_path: Path) -> None:

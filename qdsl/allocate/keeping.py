@@ -15,6 +15,8 @@ from qdsl.spec.bounds import UnfitError
 from qdsl.spec.decode import decode, json_data
 from qdsl.work.writing import recipe_text, write_text
 
+_LARGEST = 1 << 28  # bytes of a file that is read
+
 
 @dataclass
 class Kept:
@@ -45,6 +47,8 @@ def kept(task: Task) -> Kept:
     yet."""
     path, key, spec = task.directory / file_name(task.target), _key(task), task.spec
     try:
+        if path.stat().st_size > _LARGEST:
+            raise UnfitError("it is larger than any that was written")
         found = decode(Allocation, json_data(path.read_text(encoding="utf-8")))
         if found.version == ALLOCATION_VERSION and found.key == key:
             return Kept(path, found)

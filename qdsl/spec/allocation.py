@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Annotated, Any
 
-from qdsl.spec.bounds import Count, Figure, Many, Text
+from qdsl.spec.bounds import Count, Figure, Many, Number, Text
 
 ALLOCATION_VERSION = 1
 _Words = Annotated[str, Text(1 << 16)]
+_Cost = Annotated[float, Number(0.0)]
 
 
 def file_name(target: str) -> str:
@@ -83,8 +84,8 @@ class Layer:
     node: _Words
     nodes: Count
     macs: Count
-    in_integers: Figure
-    in_float: Figure
+    in_integers: _Cost
+    in_float: _Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class Rounding:
     """What a rounding alone does to the outputs, as noise over signal: gone where all of `layers` (by their place) are
     in float."""
 
-    noise: Figure
+    noise: _Cost
     layers: tuple[Count, ...]
 
 
@@ -103,8 +104,13 @@ class Estimates:
     unit: _Words
     layers: tuple[Layer, ...]
     roundings: tuple[Rounding, ...]
-    quantize: Figure
-    dequantize: Figure
+    quantize: _Cost
+    dequantize: _Cost
+
+    def problem(self) -> str:
+        """Why these are no estimates, in words; "" for nothing."""
+        beyond = any(at >= len(self.layers) for each in self.roundings for at in each.layers)
+        return "roundings: one speaks of a layer that is not among them" if beyond else ""
 
 
 @dataclass(frozen=True, slots=True)
