@@ -184,9 +184,9 @@ def test_highs_loses_what_the_recursion_loses(seed: int) -> None:
 def test_54_layers_at_three_widths_are_exact_and_quick() -> None:
     """Far above what it takes on any machine; figures stand in tests/benchmarks."""
     problem = layers(54, 0)
-    began = time.perf_counter()
+    began = time.process_time()
     found = frontier(problem, "size")
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert isinstance(found, Frontier) and len(found) > 1000
     assert (np.diff(found.costs) > 0).all() and (np.diff(found.losses) <= 0).all()
     middle = len(found) // 2
