@@ -12,18 +12,21 @@ import pytest
 from compile_tools import project, tree
 
 import qdsl
+from qdsl.allocate import costs
 from qdsl.allocate.cut import Costs
 from qdsl.allocate.evaluating import Evaluator
 from qdsl.allocate.hull import Chosen, Estimates, hull
 from qdsl.allocate.losses import Loss
 from qdsl.allocate.searching import Search, Shown
-from qdsl.allocate.units import groups_of
+from qdsl.allocate.units import Group, Groups, groups_of
+from qdsl.allocate.weighing import parts_of, weighed
 from qdsl.diag import QdslError
 from qdsl.spec.allocation import Allocation, Held, Trial, text
 from qdsl.spec.allocation import Estimates as KeptEstimates
 from qdsl.spec.assigned import Assigned
 from qdsl.spec.bounds import UnfitError
 from qdsl.spec.decode import decode, json_data
+from qdsl.targets.results import LayerTimes
 from qdsl.work.deciding import decide_one
 from qdsl.work.prepared import prepare, read
 
@@ -178,6 +181,9 @@ def test_the_fragile_layers_are_found(tmp_path: Path) -> None:
     assert found.taken is not None and found.trials[found.taken].holds
     assert not next(trial for trial in found.trials if not trial.assigned).holds  # all in integers
     assert len(found.trials) <= 12
+    assert result.report is not None
+    page = result.report.read_text(encoding="utf-8")
+    assert "What was tried for the types of layers" in page and "What layers in integers cost" in page
     again = tree(tmp_path / "build")
     (tmp_path / "dev.npz").unlink()
     (tmp_path / "calib.npz").unlink()
@@ -295,3 +301,39 @@ def test_a_choice_that_nearly_holds_is_mended() -> None:
 
     best = Search(line_of(16, losses), range(16), measure).run()
     assert best is not None and len(best.chosen) == 1 and best.chosen <= {5, 9}
+
+
+def test_parts_of_the_net_say_how_much_noise_counts() -> None:
+    """Estimates that take the wrong layers to be fragile: the metric falls with two others."""
+    wrong = {at: 2.0 if at < 20 else 0.01 * (1 + at / 100) for at in range(40)}
+    plain, led = Judge({31, 32}), Judge({31, 32})
+    without = Search(line_of(40, wrong), range(40), plain).run()
+    weighed = Search(line_of(40, wrong), range(40), led, parts=8).run()
+    assert without is not None and weighed is not None
+    assert weighed.chosen == {31, 32} and len(led.asked) < len(plain.asked)
+
+
+def test_weights_of_parts_keep_what_all_lose() -> None:
+    estimates = line_of(6, dict.fromkeys(range(6), 1.0))
+    parts = parts_of(estimates, 3)
+    assert [sorted(part) for part in parts] == [[0, 1], [2, 3], [4, 5]]
+    found = weighed(estimates, frozenset(), parts, [0.0, 4.0, -1.0])
+    assert [round(each.noise, 6) for each in found.losses] == [0.5, 0.5, 2.0, 2.0, 0.5, 0.5]
+    assert weighed(estimates, frozenset(), parts, [-1.0, 0.0, 0.0]) is estimates
+
+
+def test_of_choices_that_cost_alike_the_one_furthest_inside_is_taken() -> None:
+    estimates = line_of(3, dict.fromkeys(range(3), 1.0))
+    times = {frozenset[int](): (1.0, 0.1), frozenset({0}): (1.01, 0.9), frozenset({0, 1}): (1.5, 2.0)}
+    shown = {chosen: Shown(chosen, True, margin, cost) for chosen, (cost, margin) in times.items()}
+    best = Search(estimates, range(3), lambda chosen: None, shown=shown).best()
+    assert best is not None and best.chosen == {0}
+
+
+def test_layers_share_what_a_run_takes_beside_its_kernels() -> None:
+    groups = Groups((Group(("one",), 8), Group(("two",), 8)), ())
+    integers = LayerTimes({"one": 1.0, "two": 2.0}, 0.5, None, 4.0)
+    floats = LayerTimes({"one": 4.0, "two": 2.0}, total=6.0)
+    table = costs.timed(groups, integers, floats, (8.0, 9.0))
+    assert table.groups == ((2.0, 6.0), (4.0, 3.0)) and table.quantize == 1.0
+    assert costs.timed(groups, integers, floats).groups == ((1.0, 4.0), (2.0, 2.0))

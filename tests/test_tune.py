@@ -30,7 +30,7 @@ class Clock:
         self.gains = list(gains)
         self.races = 0
 
-    def __call__(self, base: Any, other: Any, feed: Any, blocks: int, heard: Callable[[int], None]) -> Any:
+    def __call__(self, base: Any, other: Any, feed: Any, blocks: int, heard: Callable[[int], None], _: Any) -> Any:
         self.races += 1
         assert base is not other
         base.run(feed), other.run(feed)

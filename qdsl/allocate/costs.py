@@ -24,15 +24,24 @@ class Table:
     unit: str
 
 
-def timed(groups: Groups, integers: LayerTimes, floats: LayerTimes) -> Table:
-    """From what the nodes take in the build with every group in integers, and in the float model."""
+def timed(groups: Groups, integers: LayerTimes, floats: LayerTimes, whole: tuple[float, float] | None = None) -> Table:
+    """From what the nodes take in the build with every group in integers, and in the float model. `whole` are the
+    milliseconds of running either: kernels alone leave out what lies between them, which is more in one than in the
+    other, so that each kernel gets its share of it."""
+    of_integers, of_floats = (1.0, 1.0) if whole is None else (_scale(integers, whole[0]), _scale(floats, whole[1]))
 
-    def taken(times: Mapping[str, float], nodes: tuple[str, ...]) -> float:
-        return sum(times.get(name, 0.0) for name in nodes)
+    def taken(times: Mapping[str, float], nodes: tuple[str, ...], scale: float) -> float:
+        return scale * sum(times.get(name, 0.0) for name in nodes)
 
-    each = tuple((taken(integers.nodes, g.nodes), taken(floats.nodes, g.nodes)) for g in groups.groups)
-    quantize = integers.each_quantize or _CONVERTS
-    return Table(each, quantize, integers.each_dequantize or quantize, "ms")
+    each = tuple(
+        (taken(integers.nodes, g.nodes, of_integers), taken(floats.nodes, g.nodes, of_floats)) for g in groups.groups
+    )
+    quantize = of_integers * (integers.each_quantize or _CONVERTS)
+    return Table(each, quantize, of_integers * integers.each_dequantize if integers.each_dequantize else quantize, "ms")
+
+
+def _scale(times: LayerTimes, whole: float) -> float:
+    return whole / times.total if times.total else 1.0
 
 
 def counted(groups: Groups) -> Table:

@@ -25,8 +25,9 @@ from qdsl.work.assigned import Given
 from qdsl.work.deciding import decide_one
 
 # How much faster than float the cheapest choice has to be for time to decide: less is in reach of noise.
-LEAST_GAIN = 1.15
+LEAST_GAIN = 1.1
 NO_TIME = "integers save no time here: the choice with most multiplications in them is looked for"
+PARTS, SCAN = 5, 3  # of so many evaluations one weighs losses, one looks for cheaper choices
 EVALUATIONS = 60  # where the statement does not say how many
 
 
@@ -103,9 +104,10 @@ class _Work:
             self.by_count = True
             self.task.heard(f"{self.task.target}   {NO_TIME}", 0, 0)
             found = labels_of(self.groups, counted_instead(self.groups, estimates), fixed)
-        scan = (self.task.spec.evaluations or EVALUATIONS) // 3
+        most = self.task.spec.evaluations or EVALUATIONS
         reverse = self.task.spec.minimize == "loss"
-        return Search(found, self.groups.multiplying, self._measure, scan=0 if reverse else scan, reverse=reverse)
+        scan = 0 if reverse else most // SCAN
+        return Search(found, self.groups.multiplying, self._measure, most // PARTS, scan, reverse)
 
     def _measure(self, chosen: Chosen) -> Shown | None:
         most = self.task.spec.evaluations or EVALUATIONS

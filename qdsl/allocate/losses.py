@@ -19,7 +19,7 @@ from qdsl.sensitivity.measuring import measure
 from qdsl.sensitivity.units import Choice, Unit, planned
 from qdsl.spec.sensitivity import FLOAT
 
-SAMPLES = 8  # that tell layers apart
+SAMPLES = 4  # that tell layers apart; what the metric makes of parts of the net is measured beside
 _WEIGHTS = "weights"
 
 

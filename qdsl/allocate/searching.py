@@ -5,9 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 
 from qdsl.allocate.hull import Chosen, Estimates, hull
+from qdsl.allocate.weighing import parts_of, weighed
 
+FEWEST_PARTS = 4  # that tell anything
+NEARLY = 1.02  # times the least cost: costs as little, as far as times tell
 MENDS = 5  # of one choice: with so many of its groups in float, doubled each time
 NEAR = 1.0  # outside the bounds by as much as they are wide
 Measure = Callable[[Chosen], "Shown | None"]
@@ -32,6 +36,7 @@ class Search:
     estimates: Estimates
     multiplying: Sequence[int]
     measure: Measure
+    parts: int = 0  # of the net, each measured in float, to weigh losses by the metric
     scan: int = 0  # evaluations that look for cheaper choices on the hull, beside what bisection found
     reverse: bool = False  # the least loss is wanted, within bounds on what it costs
     shown: dict[Chosen, Shown] = field(default_factory=dict)
@@ -40,6 +45,7 @@ class Search:
 
     def run(self) -> Shown | None:
         """The best choice that holds; None where none of those tried does."""
+        self._weigh()
         path = hull(self.estimates)
         path = path[::-1] if self.reverse else path
         start = self._first_that_holds(path)
@@ -50,6 +56,18 @@ class Search:
         if start is not None and not self.reverse:
             self._improve(start)
         return self.best()
+
+    def _weigh(self) -> None:
+        """Losses weighed by what the bounds' margin gains with one part of the net in float."""
+        base = self.estimates.best(0.0)
+        first = None if self.reverse or self.parts < FEWEST_PARTS else self._try(base)
+        if first is None or first.holds:
+            return
+        parts = parts_of(self.estimates, self.parts)
+        tried = [self._try(base | part) for part in parts]
+        if all(each is not None and isfinite(each.margin) for each in (first, *tried)):
+            gains = [each.margin - first.margin for each in tried if each is not None]
+            self.estimates = weighed(self.estimates, base, parts, gains)
 
     def _slope(self, path: Sequence[Chosen], start: Chosen | None) -> float:
         """What the hull pays around a place for what it gains."""
@@ -63,9 +81,11 @@ class Search:
         return 0.0
 
     def best(self) -> Shown | None:
-        """Of what holds the cheapest; of equal ones the one furthest inside the bounds."""
+        """Of what holds the cheapest; of those that cost nearly as little the one furthest inside the bounds."""
         held = [each for each in self.shown.values() if each.holds]
-        return min(held, key=lambda each: (self._cost(each), -each.margin, sorted(each.chosen)), default=None)
+        least = min(map(self._cost, held), default=0.0)
+        near = [each for each in held if self._cost(each) <= least * NEARLY]
+        return min(near, key=lambda each: (-each.margin, self._cost(each), sorted(each.chosen)), default=None)
 
     def nearest(self) -> Shown | None:
         """What is least outside the bounds."""
@@ -134,8 +154,8 @@ class Search:
             shown = self._try(changed)
             if shown is None:
                 return
-            mended = changed if shown.holds else self._mend(changed, shown, self._cost(self.shown[current]))
-            if mended is not None and self._cost(self.shown[mended]) <= self._cost(self.shown[current]):
+            mended = changed if shown.holds else self._mend(changed, shown, self.estimates.cost(current))
+            if mended is not None and self.estimates.cost(mended) <= self.estimates.cost(current):
                 current, barred = mended, barred if mended == changed else frozenset()
             elif size == 1:
                 barred |= {moves[0]}
@@ -152,15 +172,12 @@ class Search:
         for count in (1 << power for power in range(min(MENDS, len(worth).bit_length()))):
             labels = {at: at in chosen or at in worth[:count] for at in self.multiplying}
             made = self.estimates.best(self.weight, labels)
-            if self.estimates.cost(made) >= most and not self._timed():
+            if self.estimates.cost(made) >= most:
                 return None
             tried = self._try(made)
             if tried is None or tried.holds:
                 return None if tried is None else made
         return None
-
-    def _timed(self) -> bool:
-        return any(each.cost is not None for each in self.shown.values())
 
     def _worth(self, chosen: Chosen) -> list[int]:
         """Groups in integers by how much less they lose in float, for what they cost there."""

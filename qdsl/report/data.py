@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from qdsl.data.image import picture_size
 from qdsl.diag import Diagnostic, QdslError
+from qdsl.harness.allocations import read_allocation
 from qdsl.harness.devices import Device
 from qdsl.harness.engines import Engine
 from qdsl.harness.measurements import (
@@ -30,6 +31,7 @@ from qdsl.harness.rounding import read_rounding
 from qdsl.harness.sensitivity import read_sensitivity
 from qdsl.harness.st_reports import StReport
 from qdsl.harness.widths import read_widths
+from qdsl.spec import allocation
 from qdsl.spec.decode import decode, json_data
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import from_data, plan_hash
@@ -57,7 +59,7 @@ class Build:
     """One build's folder: what was measured, the plan of each target (none where there is no plan.json), the pictures
     that are there, what devices measured of its artifacts, the recipe's text ("": not kept), engines that were built of
     an artifact elsewhere, what ST's tool said of one, and by target what quantizing one layer costs
-    and which types of weights were chosen from what."""
+    and which types of weights and of layers were chosen from what."""
 
     found: Measurements
     plans: Mapping[str, Plan]
@@ -69,6 +71,7 @@ class Build:
     sensitivities: Mapping[str, Sensitivity] = field(default_factory=dict)
     widths: Mapping[str, Allocation] = field(default_factory=dict)
     roundings: Mapping[str, Rounding] = field(default_factory=dict)
+    allocations: Mapping[str, allocation.Allocation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,7 @@ def load(directory: Path) -> Build:
     told = {each.target: read_sensitivity(directory, each.target) for each in found.builds}
     sensitivities = {target: each for target, each in told.items() if each is not None}
     gained = {each.target: read_rounding(directory, each.target) for each in found.builds}
+    tried = {each.target: read_allocation(directory, each.target) for each in found.builds}
     return Build(
         found,
         plans_of(directory, found),
@@ -160,6 +164,7 @@ def load(directory: Path) -> Build:
         sensitivities=sensitivities,
         widths=read_widths(directory),
         roundings={target: each for target, each in gained.items() if each is not None},
+        allocations={target: each for target, each in tried.items() if each is not None},
     )
 
 

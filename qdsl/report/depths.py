@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from qdsl.report import causes, charts, frontier, rounding, sensitivity, tables, words
+from qdsl.report import causes, charts, frontier, rounding, sensitivity, tables, trials, words
 from qdsl.report.axes import Axis, axis
 from qdsl.report.charts import Bar, Words
 from qdsl.report.data import Layer, Method, layers
@@ -30,11 +30,11 @@ def part(method: Method) -> Html:
     drawn = [_shares(method, found)] if any(layer.macs for layer in found) else []
     if measured:
         drawn += [_along(method, measured), _worst(method, measured)]
-    drawn += causes.drawn(method) + sensitivity.drawn(method) + frontier.drawn(method)
+    drawn += causes.drawn(method) + sensitivity.drawn(method) + frontier.drawn(method) + trials.drawn(method)
     told = "Not measured: no layer was compared with the float model's."
     notes = [] if measured else [tag("p", told, class_="missing")]
     notes += [tag("p", each, class_="note") for each in _left_out(method)]
-    more = (causes.listed(method), sensitivity.listed(method), rounding.listed(method))
+    more = (causes.listed(method), sensitivity.listed(method), rounding.listed(method), trials.listed(method))
     return tag("div", tag("div", *drawn, class_="figures"), *notes, *more, _table(method, found))
 
 

@@ -90,11 +90,13 @@ class Ran:
 class LayerTimes:
     """Milliseconds that each node of the float graph takes in a build, the least of some runs, by name; nodes that were
     fused into others or cost nothing have none. `each_quantize` and `each_dequantize` are those of one element that is
-    turned into an integer or back, None where the build does none worth timing."""
+    turned into an integer or back, None where the build does none worth timing. `total` is of all kernels, conversions
+    among them; running the build takes longer."""
 
     nodes: Mapping[str, float]
     each_quantize: float | None = None
     each_dequantize: float | None = None
+    total: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,8 @@ def layer_times(
         owner = None if each.op in _CONVERT else owners.get(each.name)
         if owner is not None:
             nodes[owner] = nodes.get(owner, 0.0) + each.milliseconds
-    return LayerTimes(nodes, *(_each(kernels, op) for op in _CONVERT))
+    quantize, dequantize = (_each(kernels, op) for op in _CONVERT)
+    return LayerTimes(nodes, quantize, dequantize, sum(each.milliseconds for each in kernels))
 
 
 def _kernels(events: Iterable[Mapping[str, Any]]) -> Iterator[_Kernel]:
