@@ -127,7 +127,10 @@ class Pinned:
         """The integers that the lock names, for these plans of these float models. Raises QdslError `lock-stale`,
         `lock-weights`."""
         span = self.recipe.improve.span if self.recipe.improve is not None else self.recipe.span
-        return rounding.recalled(plans, models, self.chosen.rounded, self.weights, self.path, span)
+        found = rounding.recalled(plans, models, self.chosen.rounded, self.weights, self.path, span)
+        if not self.wish.locked:
+            weights_file.forget(self.weights, [one.sha256 for one in self.chosen.rounded])
+        return found
 
     def write(self, ranges: TargetRanges, plans: Sequence[Plan], chosen: Chosen, weights: Weights | None = None) -> str:
         """Write the lock, if this compilation makes one, and say what was done, "" for nothing to do. `plans` are those
@@ -139,10 +142,8 @@ class Pinned:
         made = whole(self.now, ranges, plans, chosen)
         try:
             forget_dead(self.path.parent, self.path.name)
-            if weights is not None and weights.arrays:
-                forget_dead(self.weights.parent, self.weights.name)
-                weights_file.write(self.weights, weights.arrays)
-            write_text(self.path, locks.render(made))
+            with weights_file.replacing(self.weights, [] if weights is None else weights.arrays):
+                write_text(self.path, locks.render(made))
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise self._error("lock-unwritable", f"`{self.path.name}` cannot be written: {reason}") from None
