@@ -271,3 +271,11 @@ def test_a_weight_that_two_nodes_read_needs_other_means_than_the_option() -> Non
 def test_an_unknown_cpu_is_refused_at_its_place() -> None:
     with pytest.raises(QdslError, match="cpu"):
         loads(HEAD + STATIC.format(weights="8 bit", target="cpu haswell"), name="demo.q")
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_near_the_largest_float_get_a_finite_scale() -> None:
+    weight = np.full((2, 4, 1, 1), 3e38, np.float32)
+    params = weight_parameters(weight, scheme("int8"), 0, "w", CONV)
+    assert np.isfinite(params.scale).all()
+    assert exact(quantize_weight(weight, scheme("int8"), params, CONV).values, CONV, 0).all()

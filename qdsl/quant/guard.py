@@ -11,7 +11,7 @@ kernel, the same answer on every CPU.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -26,6 +26,7 @@ SIGNED_PAIR = 128
 UNSIGNED_PAIR = 256
 # Halvings of the interval of a scale, which is 2 % wide: it ends at 0.02 % above the least.
 _HALVINGS = 7
+_LARGEST_SUMMED = float(np.finfo(np.float32).max) / 4  # magnitudes whose sums float32 holds
 Array = NDArray[Any]
 
 
@@ -65,6 +66,9 @@ def guarded_limits(scheme: Scheme, guard: Guard) -> tuple[int, int]:
 def guard_symmetric(weight: Array, params: QParams, guard: Guard) -> QParams:
     """`params` of a signed symmetric weight, the scale of each channel raised as little as the guard asks for."""
     scale = np.atleast_1d(params.scale).copy()
+    if np.abs(weight).max(initial=0.0) > _LARGEST_SUMMED:  # a quarter of everything: powers of two round nothing
+        quarter = guard_symmetric(weight * np.float32(0.25), replace(params, scale=params.scale / 4), guard)
+        return replace(quarter, scale=quarter.scale * 4)
     sums, first, second, owner = _critical(weight, guard, params.axis)
     least = (sums / (SIGNED_PAIR + 1)).astype(np.float32)  # rounding down by almost a half each
     enough = (sums / (SIGNED_PAIR - 1)).astype(np.float32)  # rounding up by a half each
