@@ -14,6 +14,7 @@ from compile_tools import project, tree
 import qdsl
 from qdsl.allocate import costs
 from qdsl.allocate.cut import Costs
+from qdsl.allocate.estimating import undisturbed
 from qdsl.allocate.evaluating import Evaluator
 from qdsl.allocate.hull import Chosen, Estimates, hull
 from qdsl.allocate.losses import Loss
@@ -337,3 +338,21 @@ def test_layers_share_what_a_run_takes_beside_its_kernels() -> None:
     table = costs.timed(groups, integers, floats, (8.0, 9.0))
     assert table.groups == ((2.0, 6.0), (4.0, 3.0)) and table.quantize == 1.0
     assert costs.timed(groups, integers, floats).groups == ((1.0, 4.0), (2.0, 2.0))
+
+
+def test_layers_are_timed_again_while_other_programs_are_in_the_way() -> None:
+    class Busy:
+        def __init__(self) -> None:
+            self.found = [
+                LayerTimes({"one": 9.0, "two": 1.0}, 0.5, None, 11.0),
+                LayerTimes({"one": 2.0, "two": 8.0}, None, 0.7, 10.5),
+                LayerTimes({"one": 1.0, "two": 1.0}, total=2.0),
+            ]
+
+        def layers(self, *_: object) -> LayerTimes:
+            return self.found.pop(0)
+
+    bench = Busy()
+    found = undisturbed(bench, None, {}, 4.0)  # type: ignore[arg-type]
+    assert found == LayerTimes({"one": 2.0, "two": 1.0}, 0.5, 0.7, 3.5)
+    assert len(bench.found) == 1

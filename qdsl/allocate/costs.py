@@ -40,6 +40,18 @@ def timed(groups: Groups, integers: LayerTimes, floats: LayerTimes, whole: tuple
     return Table(each, quantize, of_integers * integers.each_dequantize if integers.each_dequantize else quantize, "ms")
 
 
+def least(one: LayerTimes, other: LayerTimes) -> LayerTimes:
+    """Of two measurements of a build, for each node the one that fewer other programs were in the way of."""
+    nodes = {name: min(taken, other.nodes.get(name, taken)) for name, taken in one.nodes.items()}
+    beside = [each.total - sum(each.nodes.values()) for each in (one, other) if each.total is not None]
+    quantize, dequantize = (
+        min((rate for rate in rates if rate is not None), default=None)
+        for rates in ((one.each_quantize, other.each_quantize), (one.each_dequantize, other.each_dequantize))
+    )
+    total = sum(nodes.values()) + min(beside) if beside else None
+    return LayerTimes(nodes, quantize, dequantize, total)
+
+
 def _scale(times: LayerTimes, whole: float) -> float:
     return whole / times.total if times.total else 1.0
 
