@@ -316,7 +316,8 @@ def test_parts_of_the_net_say_how_much_noise_counts() -> None:
 
 def test_weights_of_parts_keep_what_all_lose() -> None:
     estimates = line_of(6, dict.fromkeys(range(6), 1.0))
-    parts = parts_of(estimates, 3)
+    assert [sorted(part) for part in parts_of(estimates, 3, [0, 3])] == [[0, 1, 2], [3, 4, 5]]
+    parts = parts_of(estimates, 3, range(6))
     assert [sorted(part) for part in parts] == [[0, 1], [2, 3], [4, 5]]
     found = weighed(estimates, frozenset(), parts, [0.0, 4.0, -1.0])
     assert [round(each.noise, 6) for each in found.losses] == [0.5, 0.5, 2.0, 2.0, 0.5, 0.5]

@@ -63,7 +63,7 @@ class Search:
         first = None if self.reverse or self.parts < FEWEST_PARTS else self._try(base)
         if first is None or first.holds:
             return
-        parts = parts_of(self.estimates, self.parts)
+        parts = parts_of(self.estimates, self.parts, self.multiplying)
         tried = [self._try(base | part) for part in parts]
         if all(each is not None and isfinite(each.margin) for each in (first, *tried)):
             gains = [each.margin - first.margin for each in tried if each is not None]

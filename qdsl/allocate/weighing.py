@@ -15,14 +15,17 @@ from qdsl.allocate.hull import Chosen, Estimates
 from qdsl.allocate.losses import Loss
 
 
-def parts_of(estimates: Estimates, count: int) -> list[Chosen]:
-    """Groups in a row, in graph order, in so many parts that cost about alike in float. What is fixed is in none."""
+def parts_of(estimates: Estimates, count: int, multiplying: Sequence[int]) -> list[Chosen]:
+    """Groups in a row, in graph order, in so many parts that cost about alike in float. What does not multiply is with
+    what stands before it: a rounding between both is gone only where both are in float. What is fixed is in none."""
     extra = [max(0.0, of_float - of_integers) for of_integers, of_float in estimates.costs.labels]
     total, done = sum(extra) or 1.0, 0.0
     found: list[set[int]] = [set() for _ in range(count)]
+    starts, part = set(multiplying), 0
     for at, each in enumerate(extra):
+        part = min(count - 1, int(count * (done + each / 2) / total)) if at in starts else part
         if at not in estimates.fixed:
-            found[min(count - 1, int(count * (done + each / 2) / total))].add(at)
+            found[part].add(at)
         done += each
     return [frozenset(part) for part in found if part]
 
