@@ -628,9 +628,10 @@ def test_a_classifier_in_4_bits_keeps_what_it_says(tmp_path: Path) -> None:
     """MobileNetV2 x0.5 on 200 pictures: a point of top-1 lost at most, or a fifth of what the nearest integers lose."""
     drop, sqnr = {}, {}
     for name, improve in (("plain", ""), ("rounded", "improve { bias_correct; round adaptive }")):
-        recipe = tmp_path / f"{name}.q"
+        recipe = tmp_path / name / "cracks.q"
+        recipe.parent.mkdir()
         recipe.write_text(CRACKS.format(examples=ROOT / "examples" / "cracks", improve=improve), encoding="utf-8")
-        result = qdsl.compile(recipe, out=tmp_path / name, lock=False)
+        result = qdsl.compile(recipe, out=recipe.parent / "build", lock=False)
         answers, outputs = result.evaluations
         assert answers.samples == 200
         drop[name] = answers.of(FLOAT).scores[Key("top1")] - answers.of("ort").scores[Key("top1")]
