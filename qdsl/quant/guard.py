@@ -67,8 +67,9 @@ def guard_symmetric(weight: Array, params: QParams, guard: Guard) -> QParams:
     """`params` of a signed symmetric weight, the scale of each channel raised as little as the guard asks for."""
     scale = np.atleast_1d(params.scale).copy()
     if np.abs(weight).max(initial=0.0) > _LARGEST_SUMMED:  # a quarter of everything: powers of two round nothing
-        quarter = guard_symmetric(weight * np.float32(0.25), replace(params, scale=params.scale / 4), guard)
-        return replace(quarter, scale=quarter.scale * 4)
+        finer = replace(params, scale=params.scale * np.float32(0.25))
+        found = guard_symmetric(weight * np.float32(0.25), finer, guard)
+        return replace(found, scale=found.scale * np.float32(4))
     sums, first, second, owner = _critical(weight, guard, params.axis)
     least = (sums / (SIGNED_PAIR + 1)).astype(np.float32)  # rounding down by almost a half each
     enough = (sums / (SIGNED_PAIR - 1)).astype(np.float32)  # rounding up by a half each
