@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Entry:
     """One pass: where its class is, and its summary (the class repeats it; a test compares). `lowers`: the targets for
     which it runs once a plan was carried out. Of a lowering `of_plan` says that the plan is its option, and `foretells`
-    the operators by which it changes what a plan foresees of kernels and bytes: a graph with none of them is planned
-    without it."""
+    the operators by which it changes the kernels that a plan foresees: a graph with none of them is planned without
+    it."""
 
     name: str
     where: str

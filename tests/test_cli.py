@@ -328,7 +328,7 @@ def test_json_of_plan(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json_of_explain(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (found,) = parsed(capsys, "explain", recipe, "gemm")
-    assert set(found) == {"name", "kind", "title", "steps", "verdict", "recipe"}
+    assert set(found) == {"name", "kind", "title", "steps", "verdict", "recipe", "sensitivity"}
     assert (found["name"], found["kind"]) == ("gemm", "node")
     won = [step["origin"]["rule"] for step in found["steps"] if step["won"]]
     assert "keep op Gemm" in won

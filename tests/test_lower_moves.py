@@ -153,7 +153,9 @@ def test_integers_at_the_ends_of_what_is_moved_there() -> None:
 def test_unsigned_integers_are_signed_here() -> None:
     net = Small(1, 6, 6, 3, kind=TensorProto.UINT8)
     y = net.dequantize(net.op("Transpose", "x", perm=[0, 3, 1, 2]), 0.05, 131, np.uint8)
-    y = net.quantize(net.op("Conv", y, net.weight(4, 3, 3, 3, scale=0.001)), 0.02, 121, np.uint8)
+    stored = net.constant(net.draw.integers(-63, 64, (4, 3, 3, 3)), np.int8)  # whose sums saturate on no CPU
+    weight = net.op("DequantizeLinear", stored, net.constant(0.002), net.constant(0, np.int8))
+    y = net.quantize(net.op("Conv", y, weight), 0.02, 121, np.uint8)
     proto = net.proto(y, kind=TensorProto.UINT8)
     graph = lower(proto, "small")
     assert (graph.tensors["x"].dtype, graph.tensors["x"].encoding) == ("int8", Encoding(float(np.float32(0.05)), 3))
