@@ -306,13 +306,13 @@ measure(found.model, found.units, found.ranges, found.dataset, How(share=2), fol
 def test_a_kill_loses_a_block_at_most(tmp_path: Path) -> None:
     """SIGKILL in the middle: what follows ends in the same bytes."""
     words = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)]
-    child = subprocess.Popen(words, env=environment(), cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    while child.stdout.readline().strip() != b"4":
-        assert child.poll() is None
-        time.sleep(0.01)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
+    root = Path(__file__).parent.parent
+    with subprocess.Popen(words, env=environment(), cwd=root, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        while child.stdout.readline().strip() != b"4":
+            assert child.poll() is None
+            time.sleep(0.01)
+        os.kill(child.pid, signal.SIGKILL)
     assert (tmp_path / "state" / measuring._STATE).is_file()
     found = case(tmp_path / "case")
     whole = measure(found.model, found.units, found.ranges, found.dataset, How(share=2))
