@@ -12,6 +12,7 @@ import argparse
 import itertools
 import math
 import resource
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -114,7 +115,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=64)
     parser.add_argument("--types", nargs="*", default=[], help="weights alone in these types, in place of layers")
     parser.add_argument("--full", action="store_true", help="every layer on every picture, too")
-    parser.add_argument("--out", type=Path, default=Path("/tmp/qdsl-sensitivity"), help="where records are kept")
+    kept = Path(tempfile.gettempdir()) / "qdsl-sensitivity"
+    parser.add_argument("--out", type=Path, default=kept, help="where records are kept")
     parser.add_argument("--check", action="store_true", help="exit 1 when the bound is broken")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
