@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from compile_tools import HEAD, project
+from compile_tools import HEAD, project, samples, session
 
 import qdsl
 from qdsl.diag import QdslError
@@ -56,6 +57,23 @@ def test_a_pin_in_float_is_no_reason_to_quantize_nothing(tmp_path: Path) -> None
 def test_the_opset_that_a_pin_needs_is_reached_as_for_a_choice(tmp_path: Path) -> None:
     found = compiled(tmp_path, weights("int8", '  pin "left" to int4\n')).targets[0].plan
     assert {weight.node: weight.scheme.dtype.name for weight in found.weights}["left"] == "int4"
+
+
+@pytest.mark.parametrize("what", ["static", "float"])
+def test_an_answer_in_float_alone_is_the_float_model_and_told(what: str, tmp_path: Path) -> None:
+    """`improve` has nothing to do there, either, and no fault of its own."""
+    stored = "quantize float { weights int8 storage_only }\ntarget ort\n"
+    head = HEAD if what == "static" else HEAD[: HEAD.index("quantize")] + stored
+    more = "improve { bias_correct; round adaptive }\n" if what == "static" else ""
+    found = compiled(tmp_path, more + "allocate weights from [int8, float32]\n", head)
+    assert [each.code for each in found.diagnostics] == ["allocate-float"]
+    (built,) = found.targets
+    made, asked = session(built.emitted.model), session(tmp_path / "demo.onnx")
+    for sample in samples(tmp_path / "demo.q"):
+        assert np.array_equal(*(each.run(None, dict(sample))[0] for each in (made, asked)))
+    assert not built.plan.weights and not built.plan.tensors
+    again = compiled_again(tmp_path)
+    assert again == built.emitted.model.read_bytes()
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "-0.5"])

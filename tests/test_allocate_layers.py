@@ -193,6 +193,13 @@ def test_the_fragile_layers_are_found(tmp_path: Path) -> None:
     assert tree(tmp_path / "build")[model] == again[model]
 
 
+def test_where_everything_has_to_be_in_float_that_is_built_and_told(tmp_path: Path) -> None:
+    found = compiled(recipe_in(tmp_path, LINE.replace("30 dB", "400 dB").replace("12", "9")))
+    assert "allocate-float" in {each.code for each in found.diagnostics}
+    assert not found.targets[0].plan.tensors
+    assert not any(trial.why for trial in allocation(tmp_path / "demo.q").trials)
+
+
 def test_an_interrupted_search_goes_on_and_measures_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,7 +253,7 @@ def test_a_pin_holds_and_a_group_stays_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "word"),
     [
-        (LINE.replace(">= 30", ">= 400"), "allocate-bound", "the nearest"),
+        (LINE.replace(">= 30 dB", "<= -400 dB"), "allocate-bound", "the nearest"),
         (LINE.replace("on dev", ""), "allocate-data", "on which data"),
         (LINE.replace("sqnr >= 30 dB", "energy <= 3 J"), "allocate-data", "cannot hold"),
         (LINE.replace("sqnr >= 30 dB", "size <= 3 MB"), "allocate-data", "whatever the data"),

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from qdsl.allocate.problem import Asked
 from qdsl.allocate.task import Task
-from qdsl.allocate.weight_choices import under, without_improving
-from qdsl.diag import QdslError
+from qdsl.allocate.weight_choices import under
 from qdsl.plan import Decisions
 from qdsl.provenance.making import foreseen_bytes
 from qdsl.provenance.records import MARK
@@ -40,19 +39,17 @@ class Building:
 
     def foreseen(self, found: Assignment) -> int:
         """Bytes of the file as the plan says."""
-        bare = without_improving(self.task.prepared)
-        return under(bare, self.task.target, self.asked.given(found))[1].plan.totals.predicted_bytes
+        return self.decided(found)[1].plan.totals.predicted_bytes
 
     def emitted(self, found: Assignment) -> int:
-        """Bytes of the file, which is written for it, with what its provenance may take. One in which `improve` finds
-        nothing to do is told as such only where it is chosen."""
+        """Bytes of the file, which is written for it, with what its provenance may take."""
         if found.choices not in self._sizes:
             self._sizes[found.choices] = self._written(found)
             self.task.heard(f"file {len(self._sizes)}", 0, 0)
         return self._sizes[found.choices]
 
     def _written(self, found: Assignment) -> int:
-        own, decided = self._buildable(found)
+        own, decided = self.decided(found)
         ranges, folder = cut_ranges(own, decided, self.task.measured), self.folder / str(len(self._sizes))
         folder.mkdir()
         decided, _ = by_ranges(own, decided, ranges)
@@ -61,13 +58,7 @@ class Building:
 
     def with_provenance(self, found: Assignment, size: int) -> int:
         """Bytes of a file that was written for `found` with `size` bytes, as `emitted` counts them."""
-        return size + self._provenance(*self._buildable(found))
-
-    def _buildable(self, found: Assignment) -> tuple[Prepared, Decisions]:
-        try:
-            return self.decided(found)
-        except QdslError:
-            return under(without_improving(self.task.prepared), self.task.target, self.asked.given(found))
+        return size + self._provenance(*self.decided(found))
 
     def _provenance(self, own: Prepared, decided: Decisions) -> int:
         marks = MARK * len(self.task.measured.means)

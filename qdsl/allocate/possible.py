@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from qdsl.allocate.goals import goal_of, nothing, refused, too_small
 from qdsl.allocate.problem import SIZE, Asked, problem_of
-from qdsl.allocate.weight_choices import Choice, choices, open_nodes, under, without_improving
+from qdsl.allocate.weight_choices import Choice, choices, open_nodes, under
 from qdsl.allocate.weight_losses import Losses
 from qdsl.diag import Diagnostics, QdslError
 from qdsl.lang.recipe import Allocate
@@ -45,7 +45,7 @@ def _require(spec: Allocate, prepared: Prepared, decided: Decisions) -> None:
     narrowest = minimum(asked.problem, SIZE, {})
     if not isinstance(narrowest, Assignment):
         raise refused(narrowest, spec)
-    _, made = under(without_improving(prepared), decided.plan.target, asked.given(narrowest))
+    _, made = under(prepared, decided.plan.target, asked.given(narrowest))
     size = made.plan.totals.predicted_bytes
     if size * LEAST > goal.bound:
         raise too_small(spec, size, "about ")

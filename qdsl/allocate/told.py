@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from qdsl.allocate.task import Task
 from qdsl.diag import Diagnostic, Severity
+from qdsl.lang.recipe import Allocate
 from qdsl.spec.allocation import Allocation, Held, Raced, Trial
 from qdsl.spec.words import count
+from qdsl.work.assigned import Given
 
 
 def progress(trial: Trial, done: int, most: int) -> str:
@@ -71,6 +73,17 @@ def warnings(task: Task, found: Allocation, taken: Trial) -> Iterator[Diagnostic
         headline = f"with the types that hold the bounds {task.target} is not faster than the float model here: {told}"
         label = "integers save no time on this processor"
         yield Diagnostic("allocate-slower", headline, task.spec.header, label, severity=Severity.WARNING)
+
+
+def in_float(spec: Allocate, given: Iterable[Given]) -> Iterator[Diagnostic]:
+    """A warning for each target of which nothing is quantized, whatever found that."""
+    for plan in (each.decisions.plan for each in given):
+        if not (plan.tensors or plan.weights or plan.halves or plan.half_weights):
+            headline = f"`allocate` leaves all of {plan.target} in float: nothing of that build is quantized"
+            help = ("float loses least: bound what is to be small, as in `minimize loss under size <= 1.5 MB`",)
+            if any(limit.data is not None for limit in spec.limits):
+                help = ("nothing else that was tried keeps to the bounds: loosen them, or offer more types",)
+            yield Diagnostic("allocate-float", headline, spec.header, help=help, severity=Severity.WARNING)
 
 
 def no_bound(task: Task, trials: Sequence[Trial]) -> Iterator[Diagnostic]:

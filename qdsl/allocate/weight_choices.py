@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from qdsl.cascade.assigned import KEPT, STORED, with_assigned
+from qdsl.cascade.assigned import STORED, with_assigned
 from qdsl.cascade.carried import request_text
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.view import NodeView
@@ -112,8 +112,6 @@ def _carried(prepared: Prepared, target: str, nodes: Sequence[str], request: Typ
         try:
             _, made = under(prepared, target, [Assigned(node, words) for node in left])
         except QdslError as error:
-            if words in KEPT and all(each.code == "nothing-to-quantize" for each in error.diagnostics):
-                return _nothing_stored(prepared, target, request, words, nodes)
             found = {node: each for each in error.diagnostics for node in left if f"`{node}`" in each.headline}
             left = [node for node in left if node not in found]
             refused |= {node: each.label or each.headline for node, each in found.items()}
@@ -122,13 +120,6 @@ def _carried(prepared: Prepared, target: str, nodes: Sequence[str], request: Typ
             continue
         weights = _weights(made, left) | dict.fromkeys(refused, ())
         return Choice(words, request, made, {node: weights[node] for node in nodes}, refused)
-
-
-def _nothing_stored(prepared: Prepared, target: str, request: TypeRequest, words: str, nodes: Sequence[str]) -> Choice:
-    """A float type, which leaves nothing to quantize where every node has it: no reason not to give it some."""
-    decided = decide_one(replace(prepared, recipe=with_assigned(prepared.recipe, ())), target)
-    bare = replace(decided, plan=replace(decided.plan, weights=(), biases=()))
-    return Choice(words, request, bare, dict.fromkeys(nodes, ()))
 
 
 def _integers(request: TypeRequest) -> bool:

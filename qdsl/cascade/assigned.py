@@ -33,6 +33,12 @@ def assigned_rules(recipe: Recipe) -> bool:
     return any(rule.level == ALLOCATED for rule in recipe.rules)
 
 
+def assigned_floats(recipe: Recipe) -> bool:
+    """Whether `allocate` gave float types alone: then a plan that quantizes nothing is an answer, and no fault."""
+    given = [rule for rule in recipe.rules if rule.level == ALLOCATED]
+    return bool(given) and all(isinstance(rule, KeepRule) for rule in given)
+
+
 def _rules(spec: Allocate, given: Iterable[Assigned]) -> Iterator[LayersRule | KeepRule]:
     for choice, names in _by_choice(given).items():
         parts = tuple(_part(spec, name) for name in names)

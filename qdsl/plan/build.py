@@ -11,7 +11,7 @@ from qdsl.capability import FLOAT, Capability, load
 from qdsl.capability.model import EDGES
 from qdsl.capability.sums import named
 from qdsl.cascade import cascade as cascades
-from qdsl.cascade.assigned import assigned_rules
+from qdsl.cascade.assigned import assigned_floats, assigned_rules
 from qdsl.cascade.carried import carried, limit_text, request_text
 from qdsl.cascade.dynamic_schemes import DynamicSchemes
 from qdsl.cascade.rule_words import Origins
@@ -266,7 +266,8 @@ def _check_settled(context: Context, settled: Settled, halves: Float16Parts, aga
     draft = settled.draft
     counts = Counter(context, draft, halves, _reasons(context, settled.refused), again).all()
     float16.check(context, halves)
-    if context.cascade.mode.kind != AS_IT_IS and not (draft.tensors or draft.weights or halves.nodes or halves.weights):
+    some = draft.tensors or draft.weights or halves.nodes or halves.weights
+    if context.cascade.mode.kind != AS_IT_IS and not some and not assigned_floats(context.origins.recipe):
         floats = {node: prediction.because for node, prediction in settled.refused.items()}
         nothing_quantized(context, floats | {node: why for node, (why, _) in halves.refused.items()})
     check_mode(context, draft)

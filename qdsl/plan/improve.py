@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from qdsl.cascade.assigned import assigned_rules
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Recipe
 from qdsl.plan.context import Context
@@ -29,7 +30,7 @@ class Biases(NamedTuple):
 
 def with_corrections(recipe: Recipe, context: Context, draft: Draft) -> Biases:
     """The biases of `draft`, those marked that `bias_correct` moves. Raises QdslError `nothing-to-correct` where it
-    asks for that and there is none."""
+    asks for that and there is none, and not for want of layers that `allocate` put into float."""
     step = origin(recipe, context, "bias_correct")
     if step is None or recipe.improve is None:
         return Biases(draft.biases)
@@ -40,7 +41,7 @@ def with_corrections(recipe: Recipe, context: Context, draft: Draft) -> Biases:
 
     stored = tuple(map(marked, draft.biases))
     floats = tuple(bias for bias in map(marked, float_biases(context, draft)) if bias.corrected_on is not None)
-    if not any(bias.corrected_on for bias in (*stored, *floats)):
+    if not any(bias.corrected_on for bias in (*stored, *floats)) and not assigned_rules(recipe):
         context.diags.error(
             "nothing-to-correct",
             "`bias_correct` finds no bias that it could move",
@@ -55,7 +56,7 @@ def with_corrections(recipe: Recipe, context: Context, draft: Draft) -> Biases:
 def with_rounding(recipe: Recipe, context: Context, draft: Draft) -> tuple[WeightPlan, ...]:
     """The weights of `draft`, those marked whose integers `round` chooses: by the data that calibrates what their node
     reads, or else that calibrates all of the plan. Raises QdslError `nothing-to-round` where it asks for that and there
-    is none."""
+    is none, and not for want of layers that `allocate` put into float."""
     if origin(recipe, context, "round") is None or recipe.improve is None:
         return tuple(draft.weights)
     data = {tensor.tensor: tensor.calibration.data for tensor in draft.tensors.values()}
@@ -68,7 +69,7 @@ def with_rounding(recipe: Recipe, context: Context, draft: Draft) -> tuple[Weigh
         return replace(weight, rounded_on=data.get(context.view.node(weight.node).inputs[0]) or alone)
 
     found = tuple(map(marked, draft.weights))
-    if not any(weight.rounded_on for weight in found):
+    if not any(weight.rounded_on for weight in found) and not assigned_rules(recipe):
         context.diags.error(
             "nothing-to-round",
             "`round adaptive` finds no weight whose integers it could choose",

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from qdsl.allocate import allocating
 from qdsl.allocate.task import Task
+from qdsl.allocate.told import in_float
 from qdsl.lock import Chosen
 from qdsl.measure.events import Event
 from qdsl.plan.cached import shown as cache_words
@@ -93,6 +94,8 @@ def allocate(job: Job) -> None:
             )
             for each in job.planned
         )
+    if (spec := job.prepared.recipe.allocate) is not None:
+        job.diags.extend(in_float(spec, job.given))
     given = {one.decisions.plan.target: one for one in job.given}
     job.ranges = found.mapped(
         lambda target, ranges: cut_ranges(given[target].prepared, given[target].decisions, ranges)

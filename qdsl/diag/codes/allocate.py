@@ -49,6 +49,14 @@ CODES = {
         setup=_SETUP,
         verb="compile",
     ),
+    "allocate-float": CodeDoc(
+        "`allocate` whose answer leaves everything in float",
+        "Float types lose nothing. Where one is offered and no bound asks for anything smaller, or nothing smaller was "
+        "measured to keep to the bounds, every layer has it, and the build holds the float model.",
+        _HEAD + "allocate weights from [int8, float32]\n",
+        setup=_SETUP,
+        verb="compile",
+    ),
     "allocate-loss": CodeDoc(
         "the loss of a choice is not a finite number",
         "A sensitivity that overflows, or a network that does not compute finite numbers on the samples.",
