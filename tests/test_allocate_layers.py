@@ -13,6 +13,7 @@ from compile_tools import project, tree
 
 import qdsl
 from qdsl.allocate import costs
+from qdsl.allocate.bounds import judged
 from qdsl.allocate.cut import Costs
 from qdsl.allocate.estimating import undisturbed
 from qdsl.allocate.evaluating import Evaluator
@@ -22,6 +23,7 @@ from qdsl.allocate.searching import Search, Shown
 from qdsl.allocate.units import Group, Groups, groups_of
 from qdsl.allocate.weighing import parts_of, weighed
 from qdsl.diag import QdslError
+from qdsl.measure.budgets import Reading
 from qdsl.spec.allocation import Allocation, Held, Trial, text
 from qdsl.spec.allocation import Estimates as KeptEstimates
 from qdsl.spec.assigned import Assigned
@@ -257,6 +259,8 @@ def test_a_pin_holds_and_a_group_stays_together(tmp_path: Path) -> None:
         (LINE.replace("on dev", ""), "allocate-data", "on which data"),
         (LINE.replace("sqnr >= 30 dB", "energy <= 3 J"), "allocate-data", "cannot hold"),
         (LINE.replace("sqnr >= 30 dB", "size <= 3 MB"), "allocate-data", "whatever the data"),
+        (LINE.replace("sqnr >= 30 dB", "sqnr drop <= 3 dB"), "allocate-bound", "without `drop`"),
+        (LINE.replace("sqnr >= 30 dB on dev", "integer_share drop <= 1 %"), "allocate-bound", "of its own"),
         (LINE.replace("[int8, float32]", "[int16, float32]"), "allocate-types", "is the one of `quantize`"),
         (LINE.replace("evaluations", "pin all to int4; evaluations"), "allocate-pin", "none of the types"),
         ("keep all in float32\n" + LINE, "", ""),
@@ -270,6 +274,45 @@ def test_what_cannot_be_is_told(tmp_path: Path, line: str, code: str, word: str)
     assert not code or found.code == code
     assert word in " ".join((found.headline, found.label or "", *found.notes, *found.help))
     assert not (tmp_path / "demo.lock").exists()
+
+
+def test_of_a_bound_of_0_the_nearest_is_the_one_that_is_least_above(tmp_path: Path) -> None:
+    line = LINE.replace("sqnr >= 30 dB", "mse <= 0").replace("evaluations", 'pin "one" to int8; evaluations')
+    with pytest.raises(QdslError) as caught:
+        compiled(recipe := recipe_in(tmp_path, line))
+    values = [trial.held[0].value for trial in allocation(recipe).trials]
+    assert len(set(values)) > 1 and 0 < min(values) < values[0]
+    told = caught.value.diagnostics[0].notes[0]
+    assert told.startswith(f"the nearest: mse <= 0 on dev: {min(values):.4g} (broken)")
+    assert [trial.margin for trial in allocation(recipe).trials] == [-value for value in values]
+
+
+@pytest.mark.parametrize(
+    ("bound", "margin"),
+    [
+        ("size <= 0 B", -1.5),  # of the float model's 200
+        ("size <= 600 B", 0.5),
+        ("size ratio <= 0", -1.5),
+        ("size == 200 B", -0.5),
+        ("size != 300 B", 0.0),
+    ],
+)
+def test_how_far_inside_a_bound_a_figure_lies(tmp_path: Path, bound: str, margin: float) -> None:
+    recipe = read(recipe_in(tmp_path, LINE.replace("sqnr >= 30 dB on dev", bound)), {}).recipe
+    assert recipe.allocate is not None
+    (limit,) = recipe.allocate.limits
+    assert judged(recipe, limit, Reading(300.0, 200.0)).margin == margin
+
+
+def test_macs_are_those_in_float_in_a_bound_as_in_the_goal(tmp_path: Path) -> None:
+    line = LINE.replace("minimize macs under sqnr >= 30 dB on dev", "minimize loss under macs ratio <= 40 %")
+    plan = compiled(recipe := recipe_in(tmp_path, line)).targets[0].plan
+    found = allocation(recipe)
+    (taken,) = found.trials[found.taken or 0].held
+    assert taken.value == plan.totals.macs - plan.totals.integer_macs == 2 * plan.totals.macs / 6
+    assert any(not trial.holds for trial in found.trials) and FRAGILE == {
+        node.node for node in plan.nodes if node.prediction.runs == "float"
+    }
 
 
 def test_other_builds_have_nothing_to_allocate(tmp_path: Path) -> None:

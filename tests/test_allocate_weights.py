@@ -209,7 +209,7 @@ def _bytes(headline: str) -> int:
         ("allocate weights from [] { minimize loss under size <= 1 MB }", "setting-value", 1),
         ("allocate weights from [int8, float8] { minimize loss under size <= 1 MB }", "target-cannot", 1),
         ("allocate weights from [int8] { minimize latency under size <= 1 MB }", "allocate-bound", 1),
-        ("allocate weights from [int8] { minimize loss under macs <= 1 }", "allocate-bound", 1),
+        ("allocate weights from [int8] { minimize loss under size >= 1 KB }", "allocate-bound", 1),
         ("allocate weights from [int8] { minimize size under size <= 1 MB }", "allocate-bound", 1),
         ("allocate weights from [int8, int4] { minimize loss under size <= 1 KB }", "allocate-size", 1),
         ("layers all { weights int8 }\nallocate weights from [int4]", "allocate-nothing", 2),

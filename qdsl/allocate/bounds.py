@@ -16,7 +16,7 @@ from qdsl.harness.tasks.base import require_labels
 from qdsl.harness.tasks.python import loaded
 from qdsl.lang.recipe import Allocate, Evaluate, Limit, Recipe
 from qdsl.lang.vocabulary import METRICS
-from qdsl.measure.budgets import Reading, asked, decide
+from qdsl.measure.budgets import Budget, Reading, asked, decide
 from qdsl.measure.expecting import expect
 from qdsl.work.prepared import takes
 
@@ -29,7 +29,8 @@ _WITHOUT_SETTINGS = ("fidelity", "classification")  # tasks that read outputs wi
 @dataclass(frozen=True, slots=True)
 class Figure:
     """What a bound speaks of, measured: the metric's `value` in its own unit, the float model's, and how far inside the
-    bound it lies (negative: outside), in the bound's form. `holds` None: it cannot be told."""
+    bound it lies (negative: outside), in the bound's form, as `spec.allocation.Held` says. `holds` None: it cannot be
+    told."""
 
     text: str
     value: float
@@ -46,7 +47,11 @@ def require_sound(recipe: Recipe) -> Iterator[Diagnostic]:
     reported = {each.data for each in recipe.evaluates}
     for limit in spec.limits:
         name, span, text = limit.require.metric.name, limit.require.span, limit_text(limit)
-        if _TASKS[name] and limit.data is None:
+        if limit.require.form not in ("value", "holds") and (name == "integer_share" or _TASKS[name] == ("fidelity",)):
+            headline = f"`{text}` is never decided: the float model has no `{name}` of its own"
+            help = (f"bound `{name}` itself, without `{limit.require.form}`",)
+            yield Diagnostic("allocate-bound", headline, span, help=help)
+        elif _TASKS[name] and limit.data is None:
             headline = f"`{text}` does not say on which data it is held"
             help = (f"write `{text} on DATA`: other data than `evaluate` reports on",)
             yield Diagnostic("allocate-data", headline, span, help=help)
@@ -135,4 +140,18 @@ def judged(recipe: Recipe, limit: Limit, reading: Reading) -> Figure:
     metric = limit.require.metric
     found = decide(asked(limit.require, recipe), {(metric.name, metric.qualifiers): reading})
     holds = None if found.verdict == "undecided" else found.verdict == "holds"
-    return Figure(limit_text(limit), reading.value, reading.reference, found.margin, holds)
+    return Figure(limit_text(limit), reading.value, reading.reference, _margin(found, reading.reference), holds)
+
+
+def _margin(found: Budget, reference: float | None) -> float | None:
+    """How far inside its bound a figure lies, relative to the bound; of a bound of 0, relative to the float model's
+    figure, or in the unit of a drop or a share. None for a figure that is not known."""
+    value, bound = found.value, found.bound
+    if value is None or bound is None or found.comparison is None:
+        return None
+    if found.comparison in ("==", "!="):
+        left = -abs(value - bound) if found.comparison == "==" else 0.0
+    else:
+        left = bound - value if found.comparison.startswith("<") else value - bound
+    alone = abs(reference or 0.0) if found.form == "value" else 0.0
+    return left / (abs(bound) or alone or 1.0)

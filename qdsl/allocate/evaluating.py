@@ -205,11 +205,11 @@ class Evaluator:
             yield Case(sample, _stored(floats.folder / f"{sample.index}.npz", names))
 
     def _of_build(self, decided: Decisions, emitted: Emitted, share: float) -> Iterator[Held]:
-        """The bounds on what is known of a build without running it."""
+        """The bounds on what is known of a build without running it; `macs` are those in float, as in `minimize`."""
         plan, prepared = decided.plan, self.task.prepared
         known = {
             "size": Reading(float(emitted.size), float(prepared.file_bytes)),
-            "macs": Reading(float(plan.totals.macs), float(plan.totals.macs)),
+            "macs": Reading(float(plan.totals.macs - plan.totals.integer_macs), float(plan.totals.macs)),
             "integer_share": Reading(share),
         }
         for limit in self.task.spec.limits:

@@ -14,7 +14,6 @@ from qdsl.lang.recipe import Allocate, Limit
 from qdsl.search import Grown, NoOptions, NotFinite, Refusal
 
 GOALS = (None, "loss", "size")
-_UNMOVED = frozenset({"macs"})  # whatever the types of weights
 _TIMED = frozenset({"latency", "throughput"})
 
 
@@ -45,8 +44,6 @@ def goal_of(spec: Allocate) -> Goal:
 def _sizes(spec: Allocate) -> Iterator[int]:
     for limit in spec.limits:
         require = limit.require
-        if require.metric.name in _UNMOVED:
-            raise _unfit(limit, spec)
         if require.metric.name != SIZE:
             continue
         if require.form != "value" or require.comparison not in ("<", "<=") or require.bound is None:

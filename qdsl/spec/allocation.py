@@ -24,8 +24,8 @@ def file_name(target: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Held:
     """A bound by its words: the `value` of its metric, that of the float model, the share of the bound that is left
-    (negative where it is broken), whether it holds, and the ends of the 95 % interval of a drop; None for what is not
-    known."""
+    (negative where it is broken; of a bound of 0, the share of the float model's figure, or the drop itself), whether
+    it holds, and the ends of the 95 % interval of a drop; None for what is not known."""
 
     text: _Words
     value: Figure
