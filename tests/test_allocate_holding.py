@@ -42,8 +42,8 @@ def trials(recipe: Path) -> list[dict[str, Any]]:
 
 
 def taken(recipe: Path) -> dict[str, str]:
-    (found,) = json.loads((recipe.parent / "build" / "demo" / "allocation.json").read_text())["targets"]
-    return {unit["node"]: unit["chosen"] for unit in found["units"]}
+    found = json.loads((recipe.parent / "build" / "demo" / "allocation-ort.json").read_text())
+    return {unit["node"]: unit["chosen"] for unit in found["exact"]["units"]}
 
 
 def holds(row: dict[str, Any]) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +231,45 @@ def test_an_interrupted_search_goes_on_and_measures_nothing_twice(
     assert [trial.assigned for trial in allocation(recipe).trials] == [t.assigned for t in allocation(whole).trials]
 
 
+def test_what_was_measured_counts_by_what_files_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy with other times goes on from the same file, to the same bytes; other data starts anew."""
+    recipe = recipe_in(tmp_path / "one")
+    compiled(recipe)
+    other = tmp_path / "two" / "demo.q"
+    shutil.copytree(recipe.parent, other.parent)
+    asked: list[object] = []
+    measure = Evaluator.measure
+    monkeypatch.setattr(Evaluator, "measure", lambda self, rows: (asked.append(rows), measure(self, rows))[1])
+    for name in ("dev.npz", "calib.npz", "demo.onnx"):
+        os.utime(other.parent / name, (10**9, 10**9))
+    other.with_suffix(".lock").unlink()
+    compiled(other)
+    files = [one.parent / "build" / "demo" / "allocation-ort.json" for one in (recipe, other)]
+    assert not asked and files[0].read_bytes() == files[1].read_bytes()
+    np.savez(other.parent / "dev.npz", x=np.random.default_rng(6).uniform(0, 1, (5, 4, 8, 8)).astype(np.float32))
+    other.with_suffix(".lock").unlink()
+    compiled(other)
+    assert len(asked) == len(allocation(other).trials) > 0
+
+
+def test_a_build_from_the_lock_says_what_the_lock_does_and_shows_no_other_search(tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path / "one")
+    first = compiled(recipe)
+    assert first.report is not None
+    said: list[str] = []
+    folder = recipe.parent / "build" / "demo"
+    searched = (folder / "allocation-ort.json").read_bytes()
+    again = qdsl.compile(recipe, out=folder.parent, measure=False, listener=lambda event: said.append(event.text))
+    assert again.from_lock and (folder / "allocation-ort.json").read_bytes() == searched
+    (evidence,) = (text.split(": ", 1)[1] for text in said if text.startswith("ort   types from demo.lock: "))
+    assert evidence == allocation(recipe).evidence
+    other = json.loads(searched) | {"evidence": "sqnr >= 30 dB on dev: 99"}  # what another search left there
+    (folder / "allocation-ort.json").write_text(json.dumps(other))
+    page = compiled(recipe).report.read_text(encoding="utf-8")
+    assert allocation(recipe).trials == () and "What was tried for" not in page
+    assert evidence.replace(">", "&gt;") in page
+
+
 @pytest.mark.parametrize(
     ("changed", "word"),
     [({"noise": 0.5, "layers": [1]}, "not among them"), ({"noise": -0.5, "layers": [0]}, "expected a number")],
@@ -310,9 +351,10 @@ def test_macs_are_those_in_float_in_a_bound_as_in_the_goal(tmp_path: Path) -> No
     found = allocation(recipe)
     (taken,) = found.trials[found.taken or 0].held
     assert taken.value == plan.totals.macs - plan.totals.integer_macs == 2 * plan.totals.macs / 6
-    assert any(not trial.holds for trial in found.trials) and FRAGILE == {
-        node.node for node in plan.nodes if node.prediction.runs == "float"
-    }
+    assert (
+        any(not trial.holds for trial in found.trials)
+        and {node.node for node in plan.nodes if node.prediction.runs == "float"} == FRAGILE
+    )
 
 
 def test_other_builds_have_nothing_to_allocate(tmp_path: Path) -> None:
@@ -324,7 +366,7 @@ def test_other_builds_have_nothing_to_allocate(tmp_path: Path) -> None:
 
 def test_infinities_stand_as_words() -> None:
     held = Held("cosine >= 0.5 on dev", float("inf"), None, None, None)
-    found = Allocation(1, "ort", "layers", "macs", "k", trials=(Trial({"float32": ("a",)}, held=(held,)),))
+    found = Allocation(2, "ort", "layers", "macs", "k", trials=(Trial({"float32": ("a",)}, held=(held,)),))
     assert decode(Allocation, json_data(text(found))) == found
     assert json.loads(text(found))["trials"][0]["held"][0]["value"] == "inf"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qdsl.allocate import layers, widths
+from qdsl.allocate.keeping import kept
 from qdsl.allocate.task import Task, Way
 from qdsl.work.assigned import Given
 
@@ -13,4 +14,6 @@ WAYS: dict[str, Way] = {"weights": widths.weights, "layers": layers.layers}
 def allocate(task: Task) -> Given:
     """The types for one target and the plan under them. Raises QdslError allocate-*, and what building and running
     raise; nothing is written but what a later call goes on from."""
-    return WAYS[task.spec.what](task)
+    given = WAYS[task.spec.what](task)
+    kept(task).settled(given)
+    return given

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from qdsl.diag import QdslError
-from qdsl.harness.widths import read_widths
+from qdsl.allocate.keeping import kept
 from qdsl.search import Assignment, Frontier, Problem, Refusal
-from qdsl.spec.aside import replace_file
-from qdsl.spec.widths import NAME, Allocation, OptionFacts, UnitFacts, to_json
+from qdsl.spec.widths import Allocation, OptionFacts, UnitFacts
 
 if TYPE_CHECKING:
     from qdsl.allocate.task import Task
@@ -35,9 +32,5 @@ def record(target: str, problem: Problem, found: Assignment, offset: int, whole:
 
 
 def written(task: Task, found: Allocation) -> None:
-    """Beside what other targets of the build left there. OSError where that fails."""
-    others: dict[str, Allocation] = {}
-    with suppress(QdslError):
-        others = read_widths(task.directory)
-    kept = tuple(each for target, each in others.items() if target != found.target)
-    replace_file(task.directory / NAME, to_json((*kept, found)).encode())
+    """Beside what was tried for the target. Raises QdslError artifact-write."""
+    kept(task).exact(found)

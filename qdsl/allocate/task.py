@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostics
 from qdsl.lang.recipe import Allocate
+from qdsl.lang.vocabulary import METRICS
+from qdsl.lock import DataFile, Fingerprints
 from qdsl.plan import Decisions
 from qdsl.work.assigned import Given
 from qdsl.work.prepared import Prepared
 
+_TASKS = {row.name: row.tasks for row in METRICS}
 Heard = Callable[[str, int, int], None]
 
 
@@ -31,6 +35,19 @@ class Task:
     heard: Heard
     diags: Diagnostics
     allow_python: bool = False
+
+    @cached_property
+    def contents(self) -> tuple[DataFile, ...]:
+        """What the datasets hold, by hashes, and what those that decide bounds say of their samples. Raises QdslError
+        data-missing, data-unreadable, and what reading labels raises."""
+        prints, found = Fingerprints(), [*self.datasets.values()]
+        files = [file for each in found for file in prints.dataset(each)]
+        return (*files, *(file for each in found if each.name in self._labelled for file in prints.labelled(each)))
+
+    @property
+    def _labelled(self) -> set[str | None]:
+        """The data of bounds whose metrics need labels."""
+        return {limit.data for limit in self.spec.limits if set(_TASKS[limit.require.metric.name]) - {"fidelity"}}
 
     @property
     def target(self) -> str:

@@ -33,17 +33,12 @@ def render(plan: Plan, *, rich: bool = False, narrow: bool = False, lock: str = 
     lines = [_node(plan, node, name, name_width, note_width, rich) for node, name in shown]
     lines += [*_flags(plan), *_islands(plan)]
     lines += [_count(count, plan.recipe) for count in plan.counts if count.passed]
-    lines += [f"allocated: {plain(text)}" for text in _assigned(plan)]
+    lines += [f"allocated: {plain(text)}" for text in plan.assigned]
     lines += [f"tuned: {choice_words(choice, plan.recipe)}" for choice in plan.choices]
     lines += _widened(plan)
     lines += [cache_words(use) for use in plan.caches]
     lines += [_open(plain(text), lock) for text in plan.open]
     return "\n".join([*lines, totals(plan)]) + "\n"
-
-
-def _assigned(plan: Plan) -> list[str]:
-    """What `allocate` gave, as lines of a recipe that would say the same."""
-    return [value for fact in plan.facts if fact.kind == "assigned" for _, value in fact.settings]
 
 
 def _widened(plan: Plan) -> list[str]:

@@ -44,6 +44,17 @@ class Fingerprints:
             for name, path in sorted(paths.items())
         )
 
+    def labelled(self, dataset: Dataset) -> tuple[DataFile, ...]:
+        """What `dataset` says of its samples: the labels of each, and its mask where it has one. Raises what reading
+        labels does, too."""
+        found = []
+        for at, name in enumerate(dataset.ids):
+            mask, labels = dataset.mask(at), repr(dataset.labels(at)).encode()
+            found.append(DataFile(dataset.name, name, 1, hashlib.sha256(labels).hexdigest()))
+            if mask is not None:
+                found.append(DataFile(dataset.name, name, 1, self._sha256(mask, name, dataset.span)))
+        return tuple(found)
+
     def present(self, dataset: Dataset, wanted: Container[str]) -> tuple[DataFile, ...]:
         """The same for those files that are `wanted` and still there."""
         paths, times = _files(dataset)

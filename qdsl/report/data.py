@@ -30,14 +30,12 @@ from qdsl.harness.results import FLOAT, BuildScores, Evaluation, Key
 from qdsl.harness.rounding import read_rounding
 from qdsl.harness.sensitivity import read_sensitivity
 from qdsl.harness.st_reports import StReport
-from qdsl.harness.widths import read_widths
-from qdsl.spec import allocation
+from qdsl.spec.allocation import Allocation
 from qdsl.spec.decode import decode, json_data
 from qdsl.spec.plan import Plan
 from qdsl.spec.plan_json import from_data, plan_hash
 from qdsl.spec.rounding import Rounding
 from qdsl.spec.sensitivity import Sensitivity
-from qdsl.spec.widths import Allocation
 
 _LARGEST_PLAN = 1 << 28
 _STANDING = ("integer_share", "macs", "size")  # known without a measurement
@@ -69,9 +67,8 @@ class Build:
     engines: tuple[Engine, ...] = ()
     st_reports: tuple[StReport, ...] = ()
     sensitivities: Mapping[str, Sensitivity] = field(default_factory=dict)
-    widths: Mapping[str, Allocation] = field(default_factory=dict)
     roundings: Mapping[str, Rounding] = field(default_factory=dict)
-    allocations: Mapping[str, allocation.Allocation] = field(default_factory=dict)
+    allocations: Mapping[str, Allocation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +152,14 @@ def load(directory: Path) -> Build:
     told = {each.target: read_sensitivity(directory, each.target) for each in found.builds}
     sensitivities = {target: each for target, each in told.items() if each is not None}
     gained = {each.target: read_rounding(directory, each.target) for each in found.builds}
-    tried = {each.target: read_allocation(directory, each.target) for each in found.builds}
+    plans = plans_of(directory, found)
+    tried = {target: read_allocation(directory, plan) for target, plan in plans.items()}
     return Build(
         found,
-        plans_of(directory, found),
+        plans,
         there,
         recipe=_recipe(directory),
         sensitivities=sensitivities,
-        widths=read_widths(directory),
         roundings={target: each for target, each in gained.items() if each is not None},
         allocations={target: each for target, each in tried.items() if each is not None},
     )

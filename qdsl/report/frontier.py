@@ -12,7 +12,8 @@ from qdsl.spec.words import count, mebibytes
 
 def drawn(method: Method) -> list[Html]:
     """A chart of the frontier; none where weights were not allocated, or it was not followed to its end."""
-    found = method.build.widths.get(method.facts.target)
+    told = method.build.allocations.get(method.facts.target)
+    found = None if told is None else told.exact
     if found is None or not found.sizes:
         return []
     points = tuple((size / (1 << 20), loss) for size, loss in zip(found.sizes, found.losses, strict=True))

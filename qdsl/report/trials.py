@@ -1,4 +1,4 @@
-"""What `allocate layers` tried: a figure of the choices by the share that stays in integers, and all of them in a
+"""What `allocate` tried by building: a figure of the choices by the share that stays in integers, and all of them in a
 table."""
 
 from __future__ import annotations
@@ -10,32 +10,29 @@ from qdsl.report import charts, tables, words
 from qdsl.report.axes import axis
 from qdsl.report.charts import Series, Words
 from qdsl.report.data import Method
-from qdsl.report.html import NOTHING, Html
+from qdsl.report.html import NOTHING, Html, join, tag
 from qdsl.spec.allocation import Allocation, Held, Raced, Trial
 from qdsl.spec.words import count
 
-_SAME = 1e-9  # of shares
-
 
 def drawn(method: Method) -> list[Html]:
-    """A chart of the first bound's metric; none where layers were not allocated, or nothing was built."""
+    """A chart of the first bound's metric; none where nothing was built for it."""
     found = _found(method)
     return [] if found is None else list(_chart(found))
 
 
 def listed(method: Method) -> Html:
-    """Every choice that was tried; nothing where layers were not allocated."""
-    found = _found(method)
-    return NOTHING if found is None else _table(found)
+    """What the lock says of the types, and every choice that was tried; nothing where nothing was allocated."""
+    told, found = method.build.allocations.get(method.facts.target), _found(method)
+    if told is None:
+        return NOTHING
+    why = tag("p", f"Types of {told.what} by `allocate`: {told.evidence}.", class_="note")
+    return why if found is None else join([why, _table(found)])
 
 
 def _found(method: Method) -> Allocation | None:
-    """What was tried for this very build: a folder may hold what an earlier recipe left."""
-    found, plan = method.build.allocations.get(method.facts.target), method.build.plans.get(method.facts.target)
-    if found is None or found.taken is None or plan is None or not plan.totals.macs:
-        return None
-    share = plan.totals.integer_macs / plan.totals.macs
-    return found if abs(found.trials[found.taken].integer_share - share) < _SAME else None
+    found = method.build.allocations.get(method.facts.target)
+    return None if found is None or found.taken is None or found.taken >= len(found.trials) else found
 
 
 def _chart(found: Allocation) -> Iterator[Html]:
@@ -81,7 +78,7 @@ def _table(found: Allocation) -> Html:
     bounds = tuple(dict.fromkeys(each.text for trial in found.trials for each in trial.held))
     columns = ("choice", *bounds, "in integers", "milliseconds", "of float", "")
     rows = [_row(at, trial, bounds, taken=at == found.taken) for at, trial in enumerate(found.trials)]
-    return tables.table(f"What was tried for the types of layers: {_many(found)}", columns, rows)
+    return tables.table(f"What was tried for the types of {found.what}: {_many(found)}", columns, rows)
 
 
 def _row(at: int, trial: Trial, bounds: Sequence[str], *, taken: bool) -> list[Html]:

@@ -1,5 +1,5 @@
-"""What `allocate` tried for one target, with what came of it: `allocation-<target>.json` of a build, which an
-interrupted compilation goes on from."""
+"""What `allocate` chose from for one target and what it tried, with what came of it: `allocation-<target>.json` of a
+build, which an interrupted compilation goes on from."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Annotated, Any
 
+from qdsl.spec import widths
 from qdsl.spec.bounds import Count, Figure, Many, Number, Text
 
-ALLOCATION_VERSION = 1
+ALLOCATION_VERSION = 2
 _Words = Annotated[str, Text(1 << 16)]
 _Cost = Annotated[float, Number(0.0)]
 
@@ -115,9 +116,10 @@ class Estimates:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """`key` is over everything that trials depend on. `instead` is the type of what is not as `quantize` says;
-    `estimates` None before they are made; `taken` is the place of the trial that was, None before the end, `last` that
-    one timed for longer."""
+    """`key` is over everything that trials depend on, "" where the lock alone told of the end. `instead` is the type of
+    what is not as `quantize` says; `estimates` None before they are made; `taken` is the place of the trial that was,
+    None before the end, `last` that one timed for longer; `exact` the choice that was made without measuring. At the
+    end, `evidence` is what the lock says of it, and `lines` those of a recipe that would give the same types."""
 
     version: int
     target: _Words
@@ -129,6 +131,9 @@ class Allocation:
     trials: tuple[Trial, ...] = ()
     taken: int | None = None
     last: Raced | None = None
+    exact: widths.Allocation | None = None
+    evidence: _Words = ""
+    lines: Annotated[tuple[_Words, ...], Many(most=1 << 20)] = ()
 
 
 def text(found: Allocation) -> str:

@@ -378,3 +378,8 @@ class Plan:
     def corrections(self) -> tuple[BiasPlan, ...]:
         """The biases that `bias_correct` moves, stored as int32 or left float."""
         return tuple(bias for bias in (*self.biases, *self.float_biases) if bias.corrected_on is not None)
+
+    @property
+    def assigned(self) -> tuple[str, ...]:
+        """What `allocate` gave, as lines of a recipe that would say the same."""
+        return tuple(value for fact in self.facts if fact.kind == "assigned" for _, value in fact.settings)

@@ -1,16 +1,12 @@
-"""What `allocate weights` had to choose from and what it chose, as data: `allocation.json` of a build."""
+"""What `allocate weights` had to choose from and what it chose, as data: a part of `allocation-<target>.json`."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated
 
 from qdsl.spec.bounds import Count, Figure, Many, Sentence, Whole
-from qdsl.spec.decode import decode, json_data, require_version
 
-NAME = "allocation.json"
-VERSION = 1
 _MOST = 1 << 21
 Bytes = Annotated[int, Whole(-(1 << 62), 1 << 62)]
 
@@ -46,20 +42,3 @@ class Allocation:
     sizes: Annotated[tuple[Count, ...], Many(0, _MOST)]
     losses: Annotated[tuple[Figure, ...], Many(0, _MOST)]
     incomplete: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    version: int
-    targets: Annotated[tuple[Allocation, ...], Many(0, 100)]
-
-
-def to_json(found: tuple[Allocation, ...]) -> str:
-    """Sorted by target."""
-    rows = [asdict(each) for each in sorted(found, key=lambda each: each.target)]
-    return json.dumps({"version": VERSION, "targets": rows}, indent=1)
-
-
-def from_json(text: str) -> tuple[Allocation, ...]:
-    """What `to_json` wrote. Raises UnfitError for any other text."""
-    return decode(_File, {**require_version(json_data(text), "version", VERSION), "version": VERSION}).targets

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qdsl.allocate import allocating
+from qdsl.allocate.keeping import from_lock
 from qdsl.allocate.task import Task
 from qdsl.allocate.told import in_float
 from qdsl.lock import Chosen
@@ -77,6 +78,8 @@ def allocate(job: Job) -> None:
     elif job.recalled is not None:
         known = job.pinned.chosen
         job.given = tuple(recalled(job.prepared, each, known.assigned, known.allocated) for each in job.planned)
+        for one in job.given:
+            _tell_recalled(job, one)
     else:
         heard = job.stage("allocate")
         job.given = tuple(
@@ -100,6 +103,14 @@ def allocate(job: Job) -> None:
     job.ranges = found.mapped(
         lambda target, ranges: cut_ranges(given[target].prepared, given[target].decisions, ranges)
     )
+
+
+def _tell_recalled(job: Job, given: Given) -> None:
+    """Whose types they are and what showed that they are good: nothing is measured for them again."""
+    spec, outcome = job.prepared.recipe.allocate, given.outcome
+    assert spec is not None and outcome is not None, "the caller and `recalled` have seen to it"
+    from_lock(job.directory, spec, given)
+    job.tell(Event("allocate", f"{outcome.target}   types from {job.pinned.path.name}: {outcome.evidence}"))
 
 
 def for_any_types(job: Job) -> TargetRanges:
