@@ -14,6 +14,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ SUFFIX = ".weights.npz"
 _HEADER = 1 << 10  # bytes of an array's own header, and more
 _LARGEST = 1 << 33
 _MOST = 1 << 30  # bytes of one array that is kept from an older file
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others take memory that they claim
+_KINDS = (np.dtype(np.int8), np.dtype(np.uint8))
 _NAME = re.compile(r"[0-9a-f]{64}\.npy")
 _ABOUT = (1980, 1, 1, 0, 0, 0)  # a zip has no older time
 
@@ -102,8 +105,7 @@ def _old(archive: zipfile.ZipFile | None, name: str) -> bytes | None:
     if archive is None:
         return None
     try:
-        with archive.open(name) as member:
-            data = member.read(_MOST + 1)
+        data = _bytes(archive, name, _MOST)
     except Exception:  # as in `read`
         return None
     whole = len(data) <= _MOST and hashlib.sha256(data).hexdigest() == name.removesuffix(".npy")
@@ -144,11 +146,30 @@ def read(path: Path, wanted: Mapping[str, int]) -> dict[str, NDArray[Any]]:
 def _member(archive: zipfile.ZipFile, name: str, count: int) -> NDArray[Any]:
     most = count + _HEADER
     try:
-        with archive.open(f"{name}.npy") as member:
-            data = member.read(most + 1)
+        data = _bytes(archive, f"{name}.npy", most)
     except KeyError:
         raise WeightsUnfitError(f"it has no integers {name[:12]}") from None
     if len(data) > most or hashlib.sha256(data).hexdigest() != name:
         raise WeightsUnfitError(f"its integers {name[:12]} are not those that were written")
-    found: NDArray[Any] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    return found
+    return _unpacked(data, name, count)
+
+
+def _bytes(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """What `name` holds, cut off behind `most` bytes and one. Raises KeyError, WeightsUnfitError, and what a zip of
+    others may lead to."""
+    member = archive.getinfo(name)
+    if member.compress_type not in _PACKED:
+        raise WeightsUnfitError("it is packed by another method than deflate")
+    with archive.open(member) as file:
+        return file.read(most + 1)
+
+
+def _unpacked(data: bytes, name: str, count: int) -> NDArray[Any]:
+    """The array that `content` wrote: a hash may be of anything, and a header may claim any size."""
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    shape, by_column, kind = np.lib.format.read_array_header_1_0(stream)
+    found: NDArray[Any] = np.frombuffer(data, np.uint8, offset=stream.tell())
+    if version != (1, 0) or by_column or kind not in _KINDS or not found.size == count == prod(shape):
+        raise WeightsUnfitError(f"its integers {name[:12]} have another shape or type")
+    return found.view(kind).reshape(shape)

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from qdsl.quant import QParams, quantize_weight, spread_over
 from qdsl.quant.guard import SIGNED_PAIR, UNSIGNED_PAIR, exact, guarded_limits, neighbours
 from qdsl.rounding.descent import Problem, descend
-from qdsl.rounding.gram import Gram
+from qdsl.rounding.gram import Parted
 from qdsl.rounding.patches import Form
 from qdsl.spec import Guard, WeightKey
 
-# Of the mean square of an input: what pulls each weight towards its own value where the data says nothing.
-_PULL = 0.01
+# What pulls each weight towards its own value, as a part of the mean square of an input: from one under which integers
+# stay near the nearest, to one that leaves all to the data. Each starts at the integers of the one before, which ends
+# lower than any of them from the nearest integers.
+PULLS = (3.0, 1.0, 0.3, 0.1, 0.03)
 _LEAST = 1e-30
 Array = NDArray[Any]
 
@@ -24,7 +26,7 @@ Array = NDArray[Any]
 @dataclass(frozen=True, slots=True)
 class Rounded:
     """`codes`, the integers in the shape of the weight, and how far what the layer writes lies above what rounding adds
-    to it, in dB: with each weight rounded to the nearest, and with these."""
+    to it, in dB, on the patches that were held out: with each weight rounded to the nearest, and with these."""
 
     codes: Array
     before: float
@@ -32,26 +34,47 @@ class Rounded:
 
 
 def choose(
-    key: WeightKey, form: Form, weight: Array, params: QParams, gram: Gram, centre: NDArray[np.float64] | None
+    key: WeightKey, form: Form, weight: Array, params: QParams, patches: Parted, centre: NDArray[np.float64] | None
 ) -> Rounded:
     """Up or down for each element of `weight` at the scales of `params`, within what `key` allows; `centre`, [groups,
-    k], is what a corrected bias takes out of each patch. No row (output channel) writes more error than with each
-    weight rounded to the nearest."""
+    k], is what a corrected bias takes out of each patch. `patches` are used up.
+
+    On patches that were held out the layer writes no more error than with each weight rounded to the nearest: of the
+    integers for each of `PULLS` those are taken that write least there, and where all write more, or none were held
+    out, the nearest.
+    """
     nearest = quantize_weight(weight, key.scheme, params, key.guard).values
     start = form.rows(nearest.astype(np.float64))
-    problem = _problem(key, form, weight, params, gram.about(centre))
+    told = patches.held.count > 0
+    problem = _problem(key, form, weight, params, patches.learned.moments(centre))
+    judge = replace(problem, hessian=patches.held.moments(centre)) if told else problem
     beside = _partners(form, key.guard)
-    if key.guard.pairs and beside is None:
-        found = start  # pairs that are no two inputs of one output: nothing is moved that could saturate
-    else:
-        found = descend(replace(problem, partner=beside), start)
+    # Of pairs that are no two inputs of one output nothing is moved: it could saturate.
+    free = told and not (key.guard.pairs and beside is None)
+    found = _least(replace(problem, partner=beside), judge, start) if free else start
     codes = form.back(found).astype(nearest.dtype)
     assert exact(codes, key.guard, params.axis).all() or not exact(nearest, key.guard, params.axis).all()
-    return Rounded(codes, _decibels(problem, start), _decibels(problem, found))
+    return Rounded(codes, _decibels(judge, start), _decibels(judge, found))
+
+
+def _least(problem: Problem, judge: Problem, start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of `start` and the integers for each pull on `problem`, those of least error for `judge`; pulls weaker than one
+    that made it worse are not tried."""
+    diagonal = np.einsum("gkk->gk", problem.hessian)  # a view
+    squares = diagonal.copy()
+    best, least, at = start, float(judge.error(start).sum()), start
+    for pull in PULLS:
+        diagonal[...] = squares + pull * squares.mean(axis=1, keepdims=True)
+        at = descend(problem, at)
+        error = float(judge.error(at).sum())
+        if error > least:
+            break
+        if error < least:
+            best, least = at, error
+    return best
 
 
 def _problem(key: WeightKey, form: Form, weight: Array, params: QParams, moments: NDArray[np.float64]) -> Problem:
-    pull = _PULL * np.einsum("gkk->gk", moments).mean(axis=1)
     scale, zero = (
         form.rows(np.broadcast_to(each, weight.shape).astype(np.float64)) for each in spread_over(params, weight.shape)
     )
@@ -59,7 +82,7 @@ def _problem(key: WeightKey, form: Form, weight: Array, params: QParams, moments
     low, high = guarded_limits(key.scheme, key.guard)
     exactly = rows / scale + zero
     return Problem(
-        hessian=moments + pull[:, None, None] * np.eye(form.size),
+        hessian=moments,
         weight=rows,
         scale=scale,
         zero=zero,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 # Steps up to the largest value of a sample: squares of 2^17 add up exactly in float64 over 2^19 patches.
 _STEPS = 17
-_COPIES = 3  # the sums, what a sample adds to them, and the problem made of them
+_COPIES = 3  # the sums of the patches that are learned from and of those held out, and one while they are added or used
 Array = NDArray[np.float64]
 
 
@@ -38,18 +38,35 @@ class Gram:
     def add(self, patches: NDArray[Any]) -> None:
         """Take the patches [groups, k, patches] of one sample."""
         whole, step = _whole(patches)
-        self.squares += np.matmul(whole, whole.transpose(0, 2, 1)) * (step * step)
+        products = np.matmul(whole, whole.transpose(0, 2, 1))
+        products *= step * step
+        self.squares += products
         self.sums += whole.sum(axis=2) * step
         self.count += whole.shape[2]
 
-    def about(self, means: Array | None) -> Array:
-        """E[(x - means) (x - means)^T], `means` [groups, k]; None for 0."""
-        moments = self.squares / max(self.count, 1)
-        if means is None:
-            return moments
-        mean = self.sums / max(self.count, 1)
-        crossed = mean[:, :, None] * means[:, None, :]
-        return np.asarray(moments - crossed - crossed.transpose(0, 2, 1) + means[:, :, None] * means[:, None, :])
+    def moments(self, means: Array | None) -> Array:
+        """E[(x - means) (x - means)^T], [groups, k, k], `means` [groups, k]; None for 0. In the memory of `squares`:
+        nothing can be added any more."""
+        moments = self.squares
+        moments /= max(self.count, 1)
+        if means is not None and self.count:
+            mean = self.sums / self.count
+            moments -= mean[:, :, None] * mean[:, None, :]
+            moments += (mean - means)[:, :, None] * (mean - means)[:, None, :]
+        return moments
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """The sums of two parts of the patches of one layer: those that integers are `learned` from, and those `held` out,
+    on which integers are judged."""
+
+    learned: Gram
+    held: Gram
+
+    @classmethod
+    def empty(cls, groups: int, size: int) -> Parted:
+        return cls(Gram.empty(groups, size), Gram.empty(groups, size))
 
 
 def gram_bytes(groups: int, size: int) -> int:

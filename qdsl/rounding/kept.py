@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
-import io
-import json
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
+from math import isfinite, prod
 from pathlib import Path
 
 import numpy as np
 
+from qdsl.quant import storage_type
+from qdsl.quant.guard import exact, guarded_limits
 from qdsl.rounding.choosing import Rounded
+from qdsl.spec import WeightKey
 from qdsl.spec.aside import replace_file
 
-_LARGEST = 1 << 30
+_FIGURES = struct.Struct("<dd")  # before, after
+_DIGEST = 32  # bytes: SHA-256 of all that follows it
 
 
 class Kept:
     """Files below `folder`; None for none. `about` is a hash of all that the choices depend on, but for the weight. A
-    file that cannot be written or read is no reason to fail: it only saves time."""
+    file that cannot be written or read, is damaged or holds what the weight may not have is no reason to fail: it only
+    saves time."""
 
     def __init__(self, folder: Path | None, about: str) -> None:
         self._folder = folder
         self._about = about
 
-    def load(self, name: str, shape: tuple[int, ...]) -> Rounded | None:
-        """What is known of the weight `name`."""
-        path = self._path(name)
-        if path is None:
-            return None
+    def load(self, name: str, key: WeightKey, shape: tuple[int, ...]) -> Rounded | None:
+        """What is known of the weight `key` of `shape`, kept as `name`."""
+        path, kind = self._path(name), storage_type(key.scheme.dtype)
+        size = _DIGEST + _FIGURES.size + prod(shape) * kind.itemsize
         try:
-            if path.stat().st_size > _LARGEST:
+            if path is None or path.stat().st_size != size:
                 return None
-            with path.open("rb") as file:
-                told = json.loads(file.readline(1 << 10))
-                codes = np.lib.format.read_array(file, allow_pickle=False)
-            return Rounded(codes, float(told[0]), float(told[1])) if codes.shape == shape else None
-        except (OSError, ValueError, TypeError, IndexError, EOFError, KeyError):
+            content = path.read_bytes()
+        except OSError:
             return None
+        told = content[_DIGEST:]
+        if len(content) != size or sha256(told).digest() != content[:_DIGEST]:
+            return None
+        before, after = _FIGURES.unpack_from(told)
+        codes = np.frombuffer(told, kind, offset=_FIGURES.size).reshape(shape)
+        low, high = guarded_limits(key.scheme, key.guard)
+        allowed = low <= int(codes.min()) and int(codes.max()) <= high and bool(exact(codes, key.guard).all())
+        return Rounded(codes, before, after) if allowed and isfinite(before) and isfinite(after) else None
 
     def save(self, found: Mapping[str, Rounded]) -> None:
         for name, each in found.items():
             path = self._path(name)
             if path is None:
                 return
-            content = io.BytesIO()
-            content.write(json.dumps([each.before, each.after]).encode() + b"\n")
-            np.lib.format.write_array(content, each.codes, allow_pickle=False)
+            told = _FIGURES.pack(each.before, each.after) + np.ascontiguousarray(each.codes).tobytes()
             with suppress(OSError):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(path, content.getvalue())
+                replace_file(path, sha256(told).digest() + told)
 
     def _path(self, name: str) -> Path | None:
         digest = sha256(f"{self._about}\0{name}".encode("utf-8", "surrogateescape")).hexdigest()
