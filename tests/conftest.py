@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ settings.load_profile("qdsl")
 
 # Tests run side by side: threads of torch beside them do nothing but wait for one another, at full load.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Hundreds of tests start an interpreter: where no byte code is kept, each of them compiles all of qdsl again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = ROOT / "tests" / "goldens"

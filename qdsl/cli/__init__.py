@@ -151,8 +151,8 @@ def whole_parser() -> argparse.ArgumentParser:
 
 
 def _parser(words: Sequence[str], *, every: bool = False) -> tuple[argparse.ArgumentParser, Any]:
-    """The parser and its verbs, with the arguments of only that verb which is asked for: the others cost their summary
-    alone."""
+    """The parser and its verbs: of the verb that is asked for its arguments, of the others their summary, and that only
+    where it can be shown."""
     from qdsl.version import __version__
 
     parser = argparse.ArgumentParser(
@@ -161,7 +161,10 @@ def _parser(words: Sequence[str], *, every: bool = False) -> tuple[argparse.Argu
     parser.add_argument("--version", action="version", version=f"qdsl {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     asked = _asked(words)
+    alone = not every and asked in VERBS and words[0] == asked  # all that follows is read by the verb
     for verb, (summary, *_) in VERBS.items():
+        if alone and verb != asked:
+            continue
         added = verbs.add_parser(verb, help=summary)
         if verb == asked or every:
             module = import_module(f"qdsl.cli.{module_name(verb)}")
