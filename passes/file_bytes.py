@@ -8,7 +8,7 @@ from qdsl.spec.plan import Origin
 # Tag and length of a text or message; the provenance beside its text; the fields of an initializer beside name and
 # data; a dim of it; a float32 number.
 FIELD = 2
-PROVENANCE = 19
+PROVENANCE = 15
 CONSTANT = 10
 DIM = 3
 FLOAT = 4
@@ -29,8 +29,9 @@ def dequantize_bytes(tensor: str, origin: Origin) -> int:
 
 
 def pair_bytes(op: str, name: str, inputs: tuple[str, ...], output: str, origin: Origin) -> int:
-    """A node called after `name`: inputs and a zero point, output, name, operator, domain and provenance."""
-    texts = [*(name + end for end in inputs), ZERO_POINT, name + output, f"{name}_{op}", op, ""]
+    """A node called after `name`: inputs and a zero point, output, name, operator and provenance; ONNX's own domain is
+    not written."""
+    texts = [*(name + end for end in inputs), ZERO_POINT, name + output, f"{name}_{op}", op]
     provenance = FIELD + PROVENANCE + len(str(origin))
     return sum(text_bytes(text) for text in texts) + provenance + FIELD + 1
 

@@ -357,6 +357,19 @@ def test_macs_are_those_in_float_in_a_bound_as_in_the_goal(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("improve", "provenance"), [("improve { round adaptive }\n", "text"), ("", "none")]
+)
+def test_a_size_is_that_of_the_file_that_ships(tmp_path: Path, improve: str, provenance: str) -> None:
+    """With where it comes from, as far as that is told: chosen integers have their marks in it."""
+    recipe = recipe_in(tmp_path, improve + LINE)
+    found = qdsl.compile(recipe, out=recipe.parent / "build", measure=False, provenance=provenance)
+    tried = allocation(recipe)
+    assert tried.taken is not None
+    size = found.targets[0].emitted.size
+    assert tried.trials[tried.taken].bytes == size == found.targets[0].emitted.model.stat().st_size
+
+
 def test_other_builds_have_nothing_to_allocate(tmp_path: Path) -> None:
     head = HEAD[: HEAD.index("quantize")] + "quantize float { weights float16 }\ntarget ort\n"
     with pytest.raises(QdslError) as caught:

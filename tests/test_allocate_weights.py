@@ -100,8 +100,9 @@ def test_the_bound_holds_on_the_file_and_nothing_that_keeps_it_loses_less(
 
 @SLOW
 def test_without_a_bound_everything_takes_what_loses_least(tmp_path: Path) -> None:
-    recipe = project(tmp_path, "allocate weights from [int4, int8]\n")
-    assert types(compiled(recipe)) == dict.fromkeys(LAYERS, "int8")
+    recipe = project(tmp_path, "improve { bias_correct; round adaptive }\nallocate weights from [int4, int8]\n")
+    result = compiled(recipe)
+    assert types(result) == dict.fromkeys(LAYERS, "int8") and recorded(recipe)["size"] == size(result)
     points = recorded(recipe)
     assert points["sizes"] == sorted(points["sizes"]) and points["losses"] == sorted(points["losses"], reverse=True)
     assert points["losses"][-1] == points["loss"]
@@ -146,7 +147,7 @@ def test_the_plan_shows_it_open_then_as_lines(tmp_path: Path) -> None:
         f"widths of weights: from int8, int4 under size <= {bound} B" in t for t in qdsl.plan(recipe).plans[0].open
     )
     result = compiled(recipe)
-    assert size(result) <= bound and set(types(result).values()) == {"int8", "int4"}
+    assert recorded(recipe)["size"] == size(result) <= bound and set(types(result).values()) == {"int8", "int4"}
     after = qdsl.plan(recipe).plans[0]
     assert after == result.targets[0].plan
     lines = [value for fact in after.facts if fact.kind == "assigned" for _, value in fact.settings]
@@ -230,7 +231,7 @@ def test_a_sensitivity_decides_what_is_lost(tmp_path: Path, method: str) -> None
     asked = f"  sensitivity {method} on calib {{ take 4 }}\n"
     recipe = wide(tmp_path, RULES + block("64 KB", asked))
     result = compiled(recipe)
-    assert size(result) <= 64_000
+    assert recorded(recipe)["size"] == size(result) <= 64_000
     found = {
         unit["node"]: {each["choice"]: each["loss"] for each in unit["options"]} for unit in recorded(recipe)["units"]
     }

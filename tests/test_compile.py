@@ -103,7 +103,7 @@ def test_the_model_runs_and_stays_close(compiled: Any) -> None:
 def test_size_and_verification_are_as_predicted(compiled: Any) -> None:
     _, result = compiled
     (target,) = result.targets
-    assert abs(target.emitted.size - target.plan.totals.predicted_bytes) <= 0.05 * target.emitted.size
+    assert abs(target.emitted.size - target.plan.totals.predicted_bytes) <= 64
     assert target.verification.as_predicted
     assert {k.kernel: (k.predicted, k.real) for k in target.verification.kernels}["Conv"] == (4, 4)
     assert [output.tensor for output in target.verification.outputs] == ["y"]

@@ -9,16 +9,11 @@ from qdsl.allocate.problem import Asked
 from qdsl.allocate.task import Task
 from qdsl.allocate.weight_choices import under
 from qdsl.plan import Decisions
-from qdsl.provenance.making import foreseen_bytes
-from qdsl.provenance.records import MARK
 from qdsl.ranges.cut_ranges import cut_ranges
 from qdsl.search import Assignment
 from qdsl.targets import target_of
 from qdsl.tune.tuning import by_ranges
 from qdsl.work.prepared import Prepared
-
-# What the provenance in a file can be off by beside the marks of means: it is told only once the lock is.
-ROOM = 128
 
 
 @dataclass
@@ -42,7 +37,7 @@ class Building:
         return self.decided(found)[1].plan.totals.predicted_bytes
 
     def emitted(self, found: Assignment) -> int:
-        """Bytes of the file, which is written for it, with what its provenance may take."""
+        """Bytes of the file, which is written for it, with what it says of where it comes from."""
         if found.choices not in self._sizes:
             self._sizes[found.choices] = self._written(found)
             self.task.heard(f"file {len(self._sizes)}", 0, 0)
@@ -54,12 +49,4 @@ class Building:
         folder.mkdir()
         decided, _ = by_ranges(own, decided, ranges)
         made = target_of(self.task.target).emit(own.model, decided.plan, ranges, folder, inputs=own.recipe.inputs)
-        return made.size + self._provenance(own, decided)
-
-    def with_provenance(self, found: Assignment, size: int) -> int:
-        """Bytes of a file that was written for `found` with `size` bytes, as `emitted` counts them."""
-        return size + self._provenance(*self.decided(found))
-
-    def _provenance(self, own: Prepared, decided: Decisions) -> int:
-        marks = MARK * len(self.task.measured.means)
-        return foreseen_bytes(own.recipe, decided.plan, decided.context.cpus) + marks + ROOM
+        return made.size + self.task.stamped(decided, self.asked.given(found))

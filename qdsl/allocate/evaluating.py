@@ -115,12 +115,13 @@ class Evaluator:
             return Trial(listed, str(error)[:300])
         totals = decided.plan.totals
         share = totals.integer_macs / totals.macs if totals.macs else 0.0
-        held = [*self._on_data(emitted), *self._of_build(decided, emitted, share)]
+        size = emitted.size + self.task.stamped(decided, assigned)
+        held = [*self._on_data(emitted), *self._of_build(decided, size, share)]
         raced = None
         if self.times and all(each.holds is not False for each in held):
             raced = self.race(emitted, BLOCKS)
             held += self._of_race(raced)
-        return Trial(listed, "", tuple(held), share, totals.macs, emitted.size, raced)
+        return Trial(listed, "", tuple(held), share, totals.macs, size, raced)
 
     def again(self, assigned: Sequence[Assigned]) -> Raced | None:
         """The choice timed once more, for longer."""
@@ -204,11 +205,11 @@ class Evaluator:
         for sample in expected.dataset.prefetch(1):
             yield Case(sample, _stored(floats.folder / f"{sample.index}.npz", names))
 
-    def _of_build(self, decided: Decisions, emitted: Emitted, share: float) -> Iterator[Held]:
+    def _of_build(self, decided: Decisions, size: int, share: float) -> Iterator[Held]:
         """The bounds on what is known of a build without running it; `macs` are those in float, as in `minimize`."""
         plan, prepared = decided.plan, self.task.prepared
         known = {
-            "size": Reading(float(emitted.size), float(prepared.file_bytes)),
+            "size": Reading(float(size), float(prepared.file_bytes)),
             "macs": Reading(float(plan.totals.macs - plan.totals.integer_macs), float(plan.totals.macs)),
             "integer_share": Reading(share),
         }

@@ -76,7 +76,7 @@ class Holding:
         self.task.heard(progress(trial, len(self._trials), most), len(self._trials), most)
         if trial.why:
             return Verdict(False, trial.margin, found.costs[0])
-        size = self.building.with_provenance(found, trial.bytes)
+        size = trial.bytes
         left = 0.0 if self.bound is None else (self.bound - size) / max(self.bound, 1)
         return Verdict(trial.holds and left >= 0.0, min(trial.margin, left) if left < 0.0 else trial.margin, size)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from qdsl.lang.recipe import Allocate
 from qdsl.lang.vocabulary import METRICS
 from qdsl.lock import DataFile, Fingerprints
 from qdsl.plan import Decisions
+from qdsl.spec.assigned import Assigned
 from qdsl.work.assigned import Given
 from qdsl.work.prepared import Prepared
 
@@ -25,7 +26,8 @@ Heard = Callable[[str, int, int], None]
 class Task:
     """What there is to allocate with: the recipe and its model, the plan without any choice, ranges of every tensor
     that it quantizes (as measured, not yet cut), the datasets that the recipe's calibration and `allocate` name, and
-    the build's folder, where what was measured so far may be kept. `heard` is told (text, done, of all)."""
+    the build's folder, where what was measured so far may be kept. `heard` is told (text, done, of all). `stamped` says
+    how many bytes of a plan's file tell where it comes from."""
 
     prepared: Prepared
     decided: Decisions
@@ -34,6 +36,7 @@ class Task:
     directory: Path
     heard: Heard
     diags: Diagnostics
+    stamped: Callable[[Decisions, Sequence[Assigned]], int]
     allow_python: bool = False
 
     @cached_property

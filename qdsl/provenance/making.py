@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qdsl.lock import Lock
 
 _NO_HASH = "0" * 64
+_ENTRY = 6  # bytes of an entry of metadata_props beside its key and value
 # Stand for what a plan does not know: they are as long as most of it is.
 _TABLE = "ort_cpu"
 _TOOLS = tuple((name, "0.00.0") for name in ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "qdsl"))
@@ -72,8 +73,9 @@ def named_sha256(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def foreseen_bytes(recipe: Recipe, plan: Plan, cpus: Collection[str]) -> int:
-    """Bytes that the provenance of `plan` will take in the file, to within a few dozen: what is not known before data
-    is read counts with its usual length, so that a plan does not depend on the versions that are installed."""
+    """Bytes that the provenance of `plan` will take in the file, with what every file tells of its plan, to within a few
+    dozen: what is not known before data is read counts with its usual length, so that a plan does not depend on the
+    versions that are installed."""
     data = tuple(DataUsed(name, 100, 100, _NO_HASH) for name in sorted(_datasets(plan)))
     expected = Provenance(
         recipe=recipe.name,
@@ -82,7 +84,7 @@ def foreseen_bytes(recipe: Recipe, plan: Plan, cpus: Collection[str]) -> int:
         statements=_NO_HASH,
         model=((plan.model, _NO_HASH),),
         data=data,
-        pinned="0" * (MARK * (len(_pinned(plan)) + len(plan.caches) + _allocated(recipe))),
+        pinned="0" * (MARK * (len(_pinned(plan)) + len(plan.caches) + _allocated(recipe) + _improved(plan))),
         target=plan.target,
         mode=plan.mode,
         cpus=tuple(cpus),
@@ -91,7 +93,8 @@ def foreseen_bytes(recipe: Recipe, plan: Plan, cpus: Collection[str]) -> int:
         tools=_TOOLS,
         content=NOT_YET,
     )
-    return len(stamp_bytes(expected))
+    beside = (("qdsl.recipe", recipe.name), ("qdsl.plan_sha256", _NO_HASH), ("qdsl.version", "0.0.0"))
+    return len(stamp_bytes(expected)) + sum(_ENTRY + len(name) + len(value) for name, value in beside)
 
 
 NOT_YET = Content(_NO_HASH, _NO_HASH, _NO_HASH)
@@ -107,6 +110,13 @@ def _allocated(recipe: Recipe) -> int:
     """How many nodes have what `allocate` gave them, which the lock has, too."""
     return sum(
         len(rule.picks.parts) for rule in recipe.rules if not isinstance(rule, PlaceRule) and rule.level == "allocate"
+    )
+
+
+def _improved(plan: Plan) -> int:
+    """How many means and weights with chosen integers the lock has beside ranges."""
+    return len({bias.activation for bias in plan.corrections}) + len(
+        {(weight.tensor, str(weight.scheme)) for weight in plan.weights if weight.rounded_on is not None}
     )
 
 

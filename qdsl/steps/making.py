@@ -12,23 +12,19 @@ from qdsl.findings.foreign_sums import inexact_sums
 from qdsl.findings.misread import misread_nodes
 from qdsl.harness.measurements import RECIPE
 from qdsl.lang.recipe import Recipe
-from qdsl.lock import Chosen, Lock, table_hashes
+from qdsl.lock import Chosen, Lock
 from qdsl.measure import comparing
 from qdsl.measure.events import Event
 from qdsl.measure.measuring import Made
 from qdsl.measure.waiving import note_waivers
 from qdsl.plan import Decisions
 from qdsl.plan.gate import all_requires, find_target, tell_block
-from qdsl.provenance.making import Origins, provenance_of
-from qdsl.provenance.records import Provenance
-from qdsl.ranges.locked import of_target
 from qdsl.ranges.rounding import keep
-from qdsl.spec.plan import AS_IT_IS
 from qdsl.spec.plan_json import plans_json
 from qdsl.spec.words import mebibytes, plain, times_smaller
 from qdsl.steps.job import Job
+from qdsl.steps.stamping import provenance_of_build
 from qdsl.targets import target_of
-from qdsl.targets.manifest import tool_versions
 from qdsl.targets.results import Emitted
 from qdsl.work.writing import aside, recipe_text, write_text
 
@@ -96,7 +92,7 @@ def _made(job: Job, decided: Decisions, lock: Lock | None) -> Made:
     for choice in plan.choices:
         job.tell(Event("tuned", plain(choice_words(choice, plan.recipe))))
     with aside(directory) as folder:
-        provenance, ranges = _provenance(job, decided, lock), job.carried.of(plan.target)
+        provenance, ranges = provenance_of_build(job, decided, lock), job.carried.of(plan.target)
         emitted = target.emit(
             prepared.model, plan, ranges, folder, inputs=prepared.recipe.inputs, provenance=provenance
         )
@@ -110,18 +106,6 @@ def _made(job: Job, decided: Decisions, lock: Lock | None) -> Made:
     made = Made(plan, emitted, verification)
     job.tell(Event(plan.target, _emitted_words(emitted, prepared.file_bytes), found=made))
     return made
-
-
-def _provenance(job: Job, decided: Decisions, lock: Lock | None) -> Provenance | None:
-    """What the file of one target says of where it comes from; None where it is to say nothing."""
-    if lock is None or decided.plan.mode == AS_IT_IS:
-        return None
-    tables, tools = table_hashes([target_of(decided.plan.target).table]), tuple(tool_versions().items())
-    plan = next(plan for plan in job.plans if plan.target == decided.plan.target)
-    origins = Origins(
-        of_target(lock, plan, job.plans), tools, tables, decided.context.cpus, text=job.wishes.provenance == "text"
-    )
-    return provenance_of(job.loaded.recipe, decided.plan, origins)
 
 
 def _emitted_words(emitted: Emitted, float_bytes: int) -> str:

@@ -21,6 +21,7 @@ from qdsl.ranges.cut_ranges import cut_note, cut_ranges
 from qdsl.ranges.filling import filled
 from qdsl.spec.words import count
 from qdsl.steps.job import Job
+from qdsl.steps.stamping import stamped_bytes
 from qdsl.tune import choices, tuning
 from qdsl.work.assigned import Given, recalled
 from qdsl.work.occupying import occupied
@@ -81,7 +82,7 @@ def allocate(job: Job) -> None:
         for one in job.given:
             _tell_recalled(job, one)
     else:
-        heard = job.stage("allocate")
+        heard, stamped = job.stage("allocate"), stamped_bytes(job)
         job.given = tuple(
             allocating.allocate(
                 Task(
@@ -92,6 +93,7 @@ def allocate(job: Job) -> None:
                     job.directory,
                     heard,
                     job.diags,
+                    stamped,
                     job.wishes.allow_python,
                 )
             )

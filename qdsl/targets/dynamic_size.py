@@ -13,7 +13,7 @@ from qdsl.spec.plan import Origin, TensorPlan, WeightPlan
 # dims.
 _FIELD = 2
 _NUMBER = 10
-_PROVENANCE = 19
+_PROVENANCE = 15
 _CONSTANT = 10
 _DIM = 3
 _TYPE = 10
@@ -101,8 +101,8 @@ def _node(op: str, name: str, texts: tuple[str, ...], weight: WeightPlan) -> int
 
 
 def _named(op: str, name: str, texts: tuple[str, ...], origin: Origin) -> int:
-    """A node: inputs and outputs, name, operator, domain and provenance."""
-    return sum(_text(text) for text in (*texts, name, op, "")) + _provenance(origin) + _FIELD + 1
+    """A node: inputs and outputs, name, operator and provenance; ONNX's own domain is not written."""
+    return sum(_text(text) for text in (*texts, name, op)) + _provenance(origin) + _FIELD + 1
 
 
 def _provenance(origin: Origin) -> int:
