@@ -142,7 +142,7 @@ def _repeated(before: tuple[int | str | None, ...], behind: tuple[int | str | No
     if before[1] == behind[1] and (before[0] is not None or prod(map(_one, before[2:])) == 1):
         return 1
     places = [dim for dim in before[2:] if isinstance(dim, int)]
-    known = len(places) == len(before) - 2
+    known = len(places) == len(before) - 2 and 0 not in places
     return prod(places) if known and len(behind) == 2 and behind[1] == before[1] * prod(places) else None
 
 

@@ -39,6 +39,7 @@ from qdsl.rewrite import Changes, Fact, Outcome, Rewrite
 _STEPS = 255  # of 8 bits between 0 and the largest value
 _WORTH = 2.0  # the least ratio of two factors for which channels behind a Clip are shifted: one bit
 _COMPUTED_NOW = 2**20  # bytes of weights in float64; larger ones are deferred
+_BROKEN, _EVEN_NOW = "or those of {} are not finite", "and those of {} are even enough"
 _EVEN = 1.25  # the least ratio for other pairs: ranges closer than that round alike
 
 
@@ -98,7 +99,7 @@ class Equalize(Rewrite):
             scales[id(link.before)] = before._replace(outputs=s, shift=shift)
             scales[id(link.behind)] = behind._replace(inputs=np.repeat(s, link.repeat))
             if link.clip is not None and shift is not None:
-                _bounded_apart(model, link.clip, shift)
+                _bounded_apart(model, link.clip, shift, _rank(link.before))
         for key, node in nodes.items():
             _scale(model, node, scales[key])
         return changes.outcome()
@@ -119,19 +120,25 @@ def _links(model: Model, changes: Changes) -> list[ChannelLink]:
 def _worthwhile(links: list[ChannelLink], changes: Changes) -> list[tuple[ChannelLink, Values]]:
     """Those links that gain by it, with their factors; the others go to `changes`."""
     nodes = {id(node): node for link in links for node in (link.before, link.behind)}
-    at = {key: number for number, key in enumerate(nodes)}
     layers = [layer_of(_Layout.of(node).by_channel(lazy_of(node.inputs[1]).load())) for node in nodes.values()]
+    at = {key: number for number, key in enumerate(nodes)}
+    finite = {key for key, layer in zip(nodes, layers, strict=True) if np.isfinite(layer.largest).all()}
+    links = _kept(links, {id(link) for link in links if {id(link.before), id(link.behind)} <= finite}, changes, _BROKEN)
     while True:
         numbered = [Link(at[id(link.before)], at[id(link.behind)], link.repeat) for link in links]
         solved = [_stepped(link, s) for link, s in zip(links, factors(layers, numbered), strict=True)]
-        kept = [pair for pair in zip(links, solved, strict=True) if _gains(*pair)]
-        if len(kept) == len(links):
-            return kept
-        keep = {id(link) for link, _ in kept}
-        for link in links:
-            if id(link) not in keep:
-                changes.refuse(link.before.name, f"its weights and those of {link.behind.name} are even enough")
-        links = [link for link, _ in kept]
+        pairs = [pair for pair in zip(links, solved, strict=True) if _gains(*pair)]
+        if len(pairs) == len(links):
+            return pairs
+        links = _kept(links, {id(link) for link, _ in pairs}, changes, _EVEN_NOW)
+
+
+def _kept(links: list[ChannelLink], keep: set[int], changes: Changes, reason: str) -> list[ChannelLink]:
+    """Those of `links` in `keep`; the others are refused for the reason."""
+    for link in links:
+        if id(link) not in keep:
+            changes.refuse(link.before.name, f"its weights {reason.format(link.behind.name)}")
+    return [link for link in links if id(link) in keep]
 
 
 def _gains(link: ChannelLink, s: Values) -> bool:
@@ -162,10 +169,14 @@ def _scale(model: Model, node: gs.Node, scales: _Scales) -> None:
     replace_input(model, node, 2, add_constant(model, f"{called}_equalized", moved))
 
 
-def _bounded_apart(model: Model, clip: gs.Node, shift: Values) -> None:
-    """Let channels that were shifted before a Clip come back behind it."""
+def _rank(layer: gs.Node) -> int:
+    """Of what a layer writes: its shape may be unknown."""
+    return 2 if layer.op == "Gemm" else len(lazy_of(layer.inputs[1]).shape)
+
+
+def _bounded_apart(model: Model, clip: gs.Node, shift: Values, rank: int) -> None:
+    """Let channels that were shifted before a Clip, of what has `rank`, come back behind it."""
     written: Any = clip.outputs[0]
-    rank = len(model.view().tensors[written.name].shape or range(4))
     kind = numpy_type(written.dtype) if isinstance(written.dtype, int) else np.dtype(written.dtype or np.float32)
     back = (-shift).reshape(1, -1, *[1] * (rank - 2)).astype(kind)
     low = add_node(model, "Relu", [None], 1, name=f"{clip.name}_low", like=written)

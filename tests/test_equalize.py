@@ -147,6 +147,48 @@ def test_edits_are_counted_and_results_stay(case: Case) -> None:
     assert len(equalized(after)[1].fired) == 0
 
 
+def test_behind_a_clip_of_an_unknown_shape_channels_keep_their_axis() -> None:
+    """Of a signal [batch, channels, length]: a shift with an axis more would be another function."""
+    body = "[one] c = Conv (x, w, b) [clip] r = Clip (c, low, high) [two] y = Conv (r, v)"
+    weights = _W.replace("1, 1]", "1]")
+    text = f"g (float[1, 2, 5] x) => (float[1, 2, 5] y) <{weights}, float low = {{0}}, float high = {{6}}> {{ {body} }}"
+    known = parsed(text)
+    unknown = parsed(text)
+    for each in (*unknown.graph.input, *unknown.graph.output):
+        each.type.tensor_type.ClearField("shape")
+    after, outcome = equalized(unknown)
+    assert len(outcome.fired) == 1
+    (shift,) = (each for each in after.graph.initializer if each.name == "clip_shift")
+    assert list(shift.dims) == [1, 2, 1]
+    after.graph.input[0].CopyFrom(known.graph.input[0])
+    assert_same(known, after)
+
+
+def test_channels_without_values_are_left_alone() -> None:
+    """Of a picture without rows, which no runtime takes."""
+    _, outcome = equalized(
+        parsed(
+            "g (float[1, 2, 0, 2] x) => (float[1, 1] y) <float[2, 2, 1, 1] w = {8, 8, 0.5, 0.5}, float[0, 1] m = {}> "
+            "{ [one] c = Conv (x, w) [flat] f = Flatten (c) [two] y = Gemm (f, m) }"
+        )
+    )
+    assert (len(outcome.fired), len(outcome.refused)) == (0, 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("weight", ["w", "v"])
+@pytest.mark.filterwarnings("error")
+def test_weights_that_are_not_finite_are_left_alone_and_told(weight: str, value: float) -> None:
+    proto = parsed(_CASES[0].text)
+    (held,) = (each for each in proto.graph.initializer if each.name == weight)
+    values = numpy_helper.to_array(held).copy()
+    values.flat[0] = value
+    held.CopyFrom(numpy_helper.from_array(values, weight))
+    _, outcome = equalized(proto)
+    assert not outcome.fired
+    assert [each.reason for each in outcome.refused] == ["its weights or those of two are not finite"]
+
+
 def test_golden(golden: Callable[[str, str], None]) -> None:
     parts = []
     for case in _CASES:
