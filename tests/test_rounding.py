@@ -570,6 +570,31 @@ def test_the_report_has_a_table_of_what_was_gained(tmp_path: Path) -> None:
     assert "Integers chosen by round" not in plain.report.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("stride", "rounded"), [(1, {"one", "two", "three"}), (2, {"three"})])
+def test_a_weight_that_is_read_in_two_ways_keeps_the_nearest_and_the_plan_says_so(
+    stride: int, rounded: set[str], tmp_path: Path
+) -> None:
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[1, 3, 8, 8] x) => (float[1, 3, N, N] y) { '
+        "[one] a = Conv <pads = [1, 1, 1, 1]> (x, w) "
+        f"[two] b = Conv <pads = [1, 1, 1, 1], strides = [{stride}, {stride}]>"
+        " (a, w) [three] y = Conv (b, v) }"
+    )
+    draw = np.random.default_rng(0)
+    for name, size in (("w", 3), ("v", 1)):
+        values = draw.standard_normal((3, 3, size, size)).astype(np.float32)
+        proto.graph.initializer.append(numpy_helper.from_array(values, name))
+    recipe = project(tmp_path, ROUNDED, proto=proto, head=INT4)
+    (plan,) = qdsl.plan(recipe).plans
+    assert {weight.node for weight in plan.weights if weight.rounded_on} == rounded
+    told = [line for line in plan.open if line.endswith("round adaptive on calib")]
+    assert [int(word) for line in told for word in line.split() if word.isdigit()] == [len(rounded)]
+    (said,) = qdsl.explain(recipe, "one")
+    assert ("others read them in another way" in said.text) == ("one" not in rounded)
+    qdsl.compile(recipe, out=tmp_path / "build")
+    assert {one.tensor for one in lock_of(recipe).rounded} == ({"w", "v"} if "one" in rounded else {"v"})
+
+
 def test_without_data_it_is_refused_at_its_line(tmp_path: Path) -> None:
     recipe = project(tmp_path, ROUNDED, head=HEAD.replace("calibrate minmax on calib", "range [-4, 4]"))
     with pytest.raises(QdslError) as caught:

@@ -27,7 +27,7 @@ def _rounded(decisions: Decisions, node: NodeView, known: Sequence[LockedWeight]
         if weight.node != node.name or asked is None:
             continue
         if weight.rounded_on is None:
-            yield "integers", "each the nearest: no data or no kernel to choose them by", asked
+            yield "integers", "each the nearest: nothing to choose them by, or others read them in another way", asked
             continue
         key, target = weight_key(weight, decisions.context.view), decisions.plan.target
         told = f"chosen so that it writes what it does in float, on {weight.rounded_on}"

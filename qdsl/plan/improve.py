@@ -12,7 +12,7 @@ from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import Recipe
 from qdsl.plan.context import Context
 from qdsl.plan.draft import Draft, float_biases
-from qdsl.rounding.layers import roundable
+from qdsl.rounding.layers import agreed, roundable
 from qdsl.spec.plan import BiasPlan, Origin, WeightPlan
 from qdsl.spec.words import count
 
@@ -68,7 +68,7 @@ def with_rounding(recipe: Recipe, context: Context, draft: Draft) -> tuple[Weigh
             return weight
         return replace(weight, rounded_on=data.get(context.view.node(weight.node).inputs[0]) or alone)
 
-    found = tuple(map(marked, draft.weights))
+    found = agreed(map(marked, draft.weights), context.view)
     if not any(weight.rounded_on for weight in found) and not assigned_rules(recipe):
         context.diags.error(
             "nothing-to-round",

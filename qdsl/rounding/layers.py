@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,27 +59,38 @@ def roundable(view: GraphView, weight: WeightPlan) -> bool:
     return gram_bytes(form.groups, form.size) <= LARGEST
 
 
+def agreed(weights: Iterable[WeightPlan], view: GraphView) -> tuple[WeightPlan, ...]:
+    """`weights`, those left to the nearest integers that are stored once and read in two ways, or on two datasets."""
+    found, ways = tuple(weights), dict[WeightKey, set[tuple[Form | None, str | None]]]()
+    for weight in found:
+        way = form_of(view, view.node(weight.node), weight.port), weight.rounded_on
+        ways.setdefault(weight_key(weight, view), set()).add(way)
+    return tuple(
+        weight if len(ways[weight_key(weight, view)]) == 1 else replace(weight, rounded_on=None) for weight in found
+    )
+
+
 def layers(plan: Plan, view: GraphView) -> list[Layer]:
-    """Those that `plan` asks for, in graph order, but for weights that are read in two ways or on two datasets."""
+    """Those that `plan` asks for, in graph order."""
     order = {node.name: number for number, node in enumerate(view.nodes)}
     corrected = {bias.node: bias.activation for bias in plan.corrections}
     uses: dict[WeightKey, list[WeightPlan]] = {}
     for weight in sorted(plan.weights, key=lambda weight: order[weight.node]):
-        uses.setdefault(weight_key(weight, view), []).append(weight)
+        if weight.rounded_on is not None:
+            uses.setdefault(weight_key(weight, view), []).append(weight)
     found = (_layer(key, each, view, corrected) for key, each in uses.items())
     return [layer for layer in found if layer is not None]
 
 
 def _layer(key: WeightKey, uses: list[WeightPlan], view: GraphView, corrected: Mapping[str, str]) -> Layer | None:
-    forms = {form_of(view, view.node(weight.node), weight.port) for weight in uses}
-    data = {weight.rounded_on for weight in uses}
-    form, on = next(iter(forms)), next(iter(data))
-    if len(forms) > 1 or len(data) > 1 or form is None or on is None:
+    """What reads a weight, all alike (`agreed`)."""
+    form, data = form_of(view, view.node(uses[0].node), uses[0].port), uses[0].rounded_on
+    if form is None or data is None:
         return None
     nodes = tuple(weight.node for weight in uses)
     inputs = tuple(view.node(name).inputs[0] for name in nodes)
     # Of several nodes each bias is corrected by itself; the integers are theirs in common, and keep their means.
-    return Layer(key, form, nodes, inputs, on, corrected.get(nodes[0]) if len(nodes) == 1 else None)
+    return Layer(key, form, nodes, inputs, data, corrected.get(nodes[0]) if len(nodes) == 1 else None)
 
 
 def parts(found: Iterable[Layer]) -> Iterator[list[Layer]]:
