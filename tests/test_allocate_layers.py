@@ -357,9 +357,7 @@ def test_macs_are_those_in_float_in_a_bound_as_in_the_goal(tmp_path: Path) -> No
     )
 
 
-@pytest.mark.parametrize(
-    ("improve", "provenance"), [("improve { round adaptive }\n", "text"), ("", "none")]
-)
+@pytest.mark.parametrize(("improve", "provenance"), [("improve { round adaptive }\n", "text"), ("", "none")])
 def test_a_size_is_that_of_the_file_that_ships(tmp_path: Path, improve: str, provenance: str) -> None:
     """With where it comes from, as far as that is told: chosen integers have their marks in it."""
     recipe = recipe_in(tmp_path, improve + LINE)
