@@ -74,8 +74,8 @@ def named_sha256(pairs: Iterable[tuple[str, str]]) -> str:
 
 def foreseen_bytes(recipe: Recipe, plan: Plan, cpus: Collection[str]) -> int:
     """Bytes that the provenance of `plan` will take in the file, with what every file tells of its plan, to within a
-    few dozen: what is not known before data is read counts with its usual length, so that a plan does not depend on the
-    versions that are installed."""
+    few dozen: what is not known before data is read counts with its usual length, so that a plan does not depend on
+    the versions that are installed."""
     data = tuple(DataUsed(name, 100, 100, _NO_HASH) for name in sorted(_datasets(plan)))
     expected = Provenance(
         recipe=recipe.name,

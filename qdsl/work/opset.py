@@ -47,10 +47,9 @@ def wanted_opset(recipe: Recipe, view: GraphView) -> Wanted:
 
 
 def _needed(recipe: Recipe, target: Target, modes: list[Mode], table: Capability) -> int:
-    requests = list(_requests(recipe, target, modes))
-    asked = ((role, dtype) for role, request in requests if (dtype := _stored(role, request, table)) is not None)
-    types = [dtype for role, dtype in asked if not _refused(role, dtype, table)]
-    blocks = any(request.granularity is Granularity.PER_BLOCK for _, request in requests)
+    asked = [(role, request, _stored(role, request, table)) for role, request in _requests(recipe, target, modes)]
+    types = [dtype for role, _, dtype in asked if dtype is not None and not _refused(role, dtype, table)]
+    blocks = any(_in_blocks(role, request, dtype, table) for role, request, dtype in asked)
     dynamic = any(mode.kind == "dynamic" for mode in modes)
     if not table.any_opset:  # every type and form in ONNX's own operators
         return max(table.min_opset, opset_of_types(types, blocks), *(dtype.qdq_opset or 0 for dtype in types))
@@ -82,6 +81,13 @@ def _refused(role: str, dtype: DType, table: Capability) -> bool:
     """Whether a target does not even read a type: the plan tells so, of the graph as it is."""
     row = table.type_row(dtype)
     return row is not None and row.role(role).runs == "no"
+
+
+def _in_blocks(role: str, request: TypeRequest, dtype: DType | None, table: Capability) -> bool:
+    """Whether a request asks for blocks, and the target does not refuse them in that type."""
+    row = None if dtype is None else table.type_row(dtype)
+    able = row is None or Granularity.PER_BLOCK in row.role(role).granularities
+    return request.granularity is Granularity.PER_BLOCK and able
 
 
 def _stored(role: str, request: TypeRequest, table: Capability) -> DType | None:

@@ -62,5 +62,5 @@ def _opset(view: GraphView, capability: Capability) -> Iterator[Lack]:
         yield Lack(
             f"the model has opset {view.opset}, and ST's tool reads up to {capability.max_opset}",
             "beside the C a file for ST Edge AI Core is written",
-            ("export the model with opset 17",),
+            ("export the model with opset 17", "compile what raises it, such as int4 for another target, by itself"),
         )
