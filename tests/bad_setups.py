@@ -56,7 +56,7 @@ from qdsl.measure.engine_checking import faults
 from qdsl.measure.engines import sorted_out
 from qdsl.measure.slower import slower
 from qdsl.provenance.records import KEY
-from qdsl.search import minimum
+from qdsl.search import Unsolved, minimum
 from qdsl.spec.engine import UNDECIDED
 from qdsl.spec.plan import PLAN_VERSION
 from qdsl.spec.plan_json import from_json, to_json
@@ -157,13 +157,22 @@ def lossless(folder: Path) -> None:
 
 def grown(folder: Path) -> None:
     """Weights are allocated where no frontier may have a point."""
+    _allocated_by(folder, partial(minimum, cap=0))
+
+
+def unsolved(folder: Path) -> None:
+    """Weights are allocated, and the solver ends without an answer."""
+    _allocated_by(folder, lambda *_: Unsolved("HiGHS: Node limit reached"))
+
+
+def _allocated_by(folder: Path, choose: Callable[..., object]) -> None:
     two_convs(folder)
     (folder / "demo.q").write_text(
         'recipe demo\nmodel onnx "two_convs.onnx"\ndata calib from npz "calib.npz"\n'
         "quantize static { calibrate minmax on calib }\ntarget ort\n"
         "allocate weights from [int8, int4] { minimize loss under size <= 1 MB }\n"
     )
-    with patch("qdsl.allocate.fitting.minimum", partial(minimum, cap=0)):
+    with patch("qdsl.allocate.fitting.minimum", choose):
         qdsl.api.compile(folder / "demo.q", out=folder / "build", measure=False)
 
 
@@ -1106,6 +1115,7 @@ def executor_failed(folder: Path) -> None:
 CALLS: dict[str, Setup] = {
     **OF_SENSITIVITY,
     "allocate-grown": grown,
+    "allocate-unsolved": unsolved,
     "allocate-loss": lossless,
     "rtx-absent": rtx_absent,
     "rtx-capability": lambda folder: qdsl.api.audit(folder / "model.onnx", engine="rtx", capability="sm87"),

@@ -357,6 +357,13 @@ def test_macs_are_those_in_float_in_a_bound_as_in_the_goal(tmp_path: Path) -> No
     )
 
 
+def test_where_bytes_count_the_smaller_float_type_stands_instead(tmp_path: Path) -> None:
+    line = LINE.replace("[int8, float32]", "[int8, float32, float16]").replace("minimize macs", "minimize size")
+    compiled(recipe := recipe_in(tmp_path, line.replace("evaluations 12", "evaluations 8")))
+    given = {kind for trial in allocation(recipe).trials for kind in trial.assigned}
+    assert given == {"float16"}
+
+
 @pytest.mark.parametrize(("improve", "provenance"), [("improve { round adaptive }\n", "text"), ("", "none")])
 def test_a_size_is_that_of_the_file_that_ships(tmp_path: Path, improve: str, provenance: str) -> None:
     """With where it comes from, as far as that is told: chosen integers have their marks in it."""

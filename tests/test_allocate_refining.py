@@ -84,3 +84,30 @@ def test_steps_keep_ties_and_pins() -> None:
     steps = [*smaller(tied, start), *swapped(tied, start)]
     assert steps and all(dict(each.choices)["u2"] == "narrow" for each in steps)
     assert all(dict(each.choices)["u0"] == dict(each.choices)["u1"] for each in steps)
+
+
+def test_swaps_come_by_loss_and_none_is_missing() -> None:
+    start = PROBLEM.assignment({f"u{at}": "narrow" if at % 2 else "wide" for at in range(8)})
+    found = list(swapped(PROBLEM, start))
+    losses = [each.loss for each in found]
+    assert losses == pytest.approx(sorted(losses), abs=1e-12)
+    dearer, cheaper = range(1, 8, 2), range(0, 8, 2)
+    expected = set()
+    for one in dearer:
+        for two in (None, *cheaper):
+            chosen = {**dict(start.choices), f"u{one}": "wide", **({} if two is None else {f"u{two}": "narrow"})}
+            expected.add(PROBLEM.assignment(chosen))
+    assert set(found) == expected and len(found) == len(expected) == 20
+
+
+def test_of_many_layers_few_swaps_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    units = tuple(Unit(f"u{at}", (Option("wide", 0.0, (20,)), Option("narrow", 1.0 + at, (10,)))) for at in range(300))
+    many = Problem(("size",), units)
+    start = many.assignment({f"u{at}": "narrow" if at % 2 else "wide" for at in range(300)})
+    made: list[object] = []
+    real = Problem.assignment
+    monkeypatch.setattr(Problem, "assignment", lambda self, chosen: (made.append(0), real(self, chosen))[1])
+    steps = swapped(many, start)
+    for _ in range(5):
+        next(steps)
+    assert len(made) <= 300 + 5

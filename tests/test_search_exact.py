@@ -28,6 +28,7 @@ from qdsl.search import (
     Problem,
     Unit,
     Unreachable,
+    Unsolved,
     frontier,
     minimum,
 )
@@ -283,6 +284,14 @@ def test_bounds_that_hold_one_by_one_and_not_together_show_what_is_nearest() -> 
     units = (Unit("w", (Option("a", 0.0, (10, 20)), Option("b", 0.0, (20, 10)), Option("c", 0.0, (14, 13)))),)
     found = minimum(Problem(("size", "macs"), units), LOSS, {"size": 12, "macs": 12})
     assert found == Unreachable(("size", "macs"), Assignment((("w", "c"),), 0.0, (14, 13)))
+
+
+@pytest.mark.parametrize("bounds", [{"bytes": 0, "macs": 0}, {"bytes": 10**9, "macs": 10**9}])
+def test_a_solver_without_an_answer_is_said_so(monkeypatch: pytest.MonkeyPatch, bounds: dict[str, float]) -> None:
+    """Where something keeps the bounds, and where what is nearest to them is asked for."""
+    units = tuple(Unit(name, (Option("a", 1.0, (1, 2)), Option("b", 2.0, (2, 1)))) for name in "xy")
+    monkeypatch.setattr(several_bounds, "_asked", lambda *_: Unsolved("HiGHS: Node limit reached"))
+    assert least(Problem(("bytes", "macs"), units), LOSS, bounds) == Unsolved("HiGHS: Node limit reached")
 
 
 def test_what_highs_prints_does_not_reach_standard_output(

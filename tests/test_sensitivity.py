@@ -367,6 +367,9 @@ def test_text_and_back(small: Case) -> None:
     ranked = found.ranked("planned")
     assert [row.loss for row in ranked] == sorted((row.loss for row in ranked), reverse=True)
     assert found.rank(ranked[2]) == (3, len(small.units))
+    ranks = found.ranks()
+    assert len(ranks) == len(found.rows)
+    assert all((ranks[row.unit, row.choice],) == found.rank(row)[:1] for row in found.rows)
     line = found.told(ranked[0].unit)[0]
     assert line.startswith("alone ") and f"rank 1 of {len(small.units)}, sqnr on calib" in line
 

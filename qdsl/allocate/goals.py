@@ -11,7 +11,7 @@ from qdsl.allocate.problem import SIZE
 from qdsl.cascade.carried import limit_text
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.lang.recipe import Allocate, Limit
-from qdsl.search import Grown, NoOptions, NotFinite, Refusal
+from qdsl.search import Grown, NoOptions, NotFinite, Refusal, Unreachable
 
 GOALS = (None, "loss", "size")
 _TIMED = frozenset({"latency", "throughput"})
@@ -78,7 +78,9 @@ def refused(answer: TooSmall | Refusal, spec: Allocate) -> QdslError:
     if isinstance(answer, Grown):
         headline = f"the exact choice grows beyond what it can follow: {answer}"
         return error("allocate-grown", headline, spec)
-    raise RuntimeError(f"{answer}")
+    if isinstance(answer, Unreachable):
+        return error("allocate-bound", f"{answer}", spec)
+    return error("allocate-unsolved", f"the exact choice was not found: {answer}", spec)
 
 
 def nothing(spec: Allocate, headline: str) -> QdslError:
@@ -99,5 +101,6 @@ _CURES = {
     "allocate-nothing": "take the `allocate` block out, or the rules",
     "allocate-bound": "write `minimize loss under size <= 1.5 MB`",
     "allocate-loss": "look at the samples: what the float model computes of them is not finite",
+    "allocate-unsolved": "bound one cost alone, which needs no solver, or let layers choose together: `group op Gemm`",
     "allocate-grown": "let layers choose together: `group op Gemm`, or offer fewer types",
 }

@@ -7,8 +7,9 @@ not be spent. Every step ends within a number of measurements that is known befo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
 from qdsl.search import Assignment, Frontier, Problem
 from qdsl.search.whole import together
@@ -104,12 +105,27 @@ def smaller(problem: Problem, of: Assignment) -> Iterator[Assignment]:
 
 
 def swapped(problem: Problem, of: Assignment) -> Iterator[Assignment]:
-    """`of` with one unit dearer and another cheaper, and such with one alone changed; the least loss first."""
-    single = list(_moved(problem, of))
+    """`of` with one unit dearer and another cheaper, and such with one dearer alone; the least loss first, as losses
+    add up. One after the other: of n layers there are n^2 pairs, of which a few are looked at."""
+    single = sorted(_moved(problem, of), key=lambda each: (each.loss, each.costs))
+    changed = {each: dict(set(each.choices) - set(of.choices)) for each in single}
     dearer = [each for each in single if each.costs[0] > of.costs[0]]
-    cheaper = [each for each in single if each.costs[0] < of.costs[0]]
-    pairs = [_both(problem, of, one, two) for one in dearer for two in cheaper if not _same(of, one, two)]
-    return iter(sorted([*dearer, *pairs], key=lambda each: (each.loss, each.costs)))
+    cheaper = [of, *(each for each in single if each.costs[0] < of.costs[0])]
+    cheaper.sort(key=lambda each: (each.loss, each.costs))
+    changed[of] = {}
+
+    def waiting(one: int, two: int) -> tuple[float, int, int]:
+        return dearer[one].loss + (cheaper[two].loss - of.loss), one, two
+
+    heap = [waiting(one, 0) for one in range(len(dearer))]
+    heapify(heap)
+    while heap:
+        _, one, two = heappop(heap)
+        if two + 1 < len(cheaper):
+            heappush(heap, waiting(one, two + 1))
+        first, second = changed[dearer[one]], changed[cheaper[two]]
+        if first.keys().isdisjoint(second):
+            yield problem.assignment({**dict(of.choices), **first, **second})
 
 
 def _moved(problem: Problem, of: Assignment) -> Iterator[Assignment]:
@@ -120,15 +136,3 @@ def _moved(problem: Problem, of: Assignment) -> Iterator[Assignment]:
         if pinned.isdisjoint(group):
             for name in sorted(set.intersection(*(options[unit] for unit in group)) - {chosen[group[0]]}):
                 yield problem.assignment({**chosen, **dict.fromkeys(group, name)})
-
-
-def _changes(of: Assignment, to: Assignment) -> Mapping[str, str]:
-    return dict(set(to.choices) - set(of.choices))
-
-
-def _same(of: Assignment, one: Assignment, two: Assignment) -> bool:
-    return not _changes(of, one).keys().isdisjoint(_changes(of, two))
-
-
-def _both(problem: Problem, of: Assignment, one: Assignment, two: Assignment) -> Assignment:
-    return problem.assignment({**dict(of.choices), **_changes(of, one), **_changes(of, two)})

@@ -35,6 +35,8 @@ def types_of(task: Task, groups: Groups) -> Types:
     spec = task.spec
     usual = [choice for choice in spec.choices if _bits(choice) == _usual_bits(task)]
     others = [choice for choice in spec.choices if choice not in usual]
+    if _by_size(spec):
+        others.sort(key=_stored_bits)  # of those that may stand instead, the smallest costs least
     if len(usual) != 1:
         named = "none is" if not usual else f"{' and '.join(f'`{request_text(one)}`' for one in usual)} both are"
         headline = f"of the types to choose among {named} the one of `quantize`, where one has to be"
@@ -68,6 +70,16 @@ def _bits(choice: TypeRequest) -> int | None:
         return choice.bits
     dtype = choice.dtype
     return dtype.bits if dtype is not None and dtype.integer else None
+
+
+def _by_size(spec: Allocate) -> bool:
+    """Whether bytes are what a type costs."""
+    bounded = any(limit.require.metric.name == "size" for limit in spec.limits)
+    return spec.minimize == "size" or (spec.minimize == "loss" and bounded)
+
+
+def _stored_bits(choice: TypeRequest) -> int:
+    return choice.bits or (choice.dtype.bits if choice.dtype is not None else 0)
 
 
 def _usual_bits(task: Task) -> int:

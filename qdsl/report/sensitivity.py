@@ -67,12 +67,12 @@ def _table(found: Sensitivity) -> Html:
     sqnr = found.method == "sqnr"
     columns = ("layer", "as", "rank", "loss", "standard error", *(("alone", "gain in float") if sqnr else ("score",)))
     judged = f", held against {found.judged_by}" if found.judged_by else ""
-    rows = [_row(found, row, sqnr) for row in found.rows if row.choice != FLOAT]
+    ranks = found.ranks()
+    rows = [_row(row, ranks[row.unit, row.choice], sqnr) for row in found.rows if row.choice != FLOAT]
     return tables.table(f"Sensitivity of layers. {_source(found)}{judged}", columns, rows)
 
 
-def _row(found: Sensitivity, row: Row, sqnr: bool) -> list[Html]:
-    rank, _ = found.rank(row)
+def _row(row: Row, rank: int, sqnr: bool) -> list[Html]:
     error = tables.nothing() if row.error is None else tables.figure(row.error, f"{row.error:.2g}")
     score = tables.nothing() if row.score is None else tables.figure(_finite(row.score), f"{row.score:.3g}")
     return [

@@ -47,7 +47,8 @@ def least(problem: Problem, goal: str, bounds: Mapping[str, float]) -> Assignmen
     form = _form(problem, asked)
     alone = [name for name in bounds if _value(problem, best(problem, asked, name), name) > bounds[name]]
     if alone:
-        return Unreachable(tuple(alone), _nearest(problem, form, bounds))
+        nearest = _nearest(problem, form, bounds)
+        return nearest if isinstance(nearest, Unsolved) else Unreachable(tuple(alone), nearest)
     cuts: list[np.ndarray] = []
     for _ in range(MOST_ROUNDS):
         picked = _solved(form, form.vector(goal), bounds, cuts)
@@ -83,6 +84,8 @@ def _broken(problem: Problem, found: Assignment, bounds: Mapping[str, float]) ->
 
 def _none(problem: Problem, form: _Form, bounds: Mapping[str, float]) -> Refusal:
     nearest = _nearest(problem, form, bounds)
+    if isinstance(nearest, Unsolved):
+        return nearest
     broken = _broken(problem, nearest, bounds)
     return Unreachable(broken, nearest) if broken else Unsolved("HiGHS finds no assignment where there is one")
 
@@ -118,7 +121,7 @@ def _solved(
     return _asked(form, objective / most * SCALE, limits, np.ones(len(objective)))
 
 
-def _nearest(problem: Problem, form: _Form, bounds: Mapping[str, float]) -> Assignment:
+def _nearest(problem: Problem, form: _Form, bounds: Mapping[str, float]) -> Assignment | Unsolved:
     """The assignment whose largest excess over a bound, relative to it, is smallest, as HiGHS finds it."""
     from scipy.optimize import LinearConstraint
 
@@ -129,9 +132,9 @@ def _nearest(problem: Problem, form: _Form, bounds: Mapping[str, float]) -> Assi
         row = np.append(form.vector(name) / scale, -1.0)
         limits.append(LinearConstraint(row[None], -np.inf, bound / scale))
     found = _asked(form, np.append(np.zeros(size), 1.0), limits, np.append(np.ones(size), 0))
-    if not isinstance(found, np.ndarray):
-        raise RuntimeError("HiGHS finds no assignment where every one is allowed")
-    return _assignment(problem, form, found)
+    if found is None:
+        return Unsolved("HiGHS finds no assignment where every one is allowed")
+    return found if isinstance(found, Unsolved) else _assignment(problem, form, found)
 
 
 def _asked(

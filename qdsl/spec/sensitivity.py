@@ -99,6 +99,11 @@ class Sensitivity:
         """The units quantized in one way, the most sensitive first; equal ones in graph order."""
         return tuple(sorted((row for row in self.rows if row.choice == choice), key=lambda row: -row.loss))
 
+    def ranks(self) -> dict[tuple[str, str], int]:
+        """Of every row, by its unit and choice, the place among those of the same choice, counted from 1."""
+        ranked = (enumerate(self.ranked(choice), start=1) for choice in self.choices)
+        return {(row.unit, row.choice): place for rows in ranked for place, row in rows}
+
     def rank(self, row: Row) -> tuple[int, int]:
         """The place of a row among those of the same choice, counted from 1, and how many these are."""
         ranked = self.ranked(row.choice)

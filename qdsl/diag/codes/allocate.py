@@ -42,24 +42,25 @@ CODES = {
     ),
     "allocate-bound": CodeDoc(
         "`allocate` with a goal or a bound that it cannot keep or work towards",
-        "`allocate weights` minimizes `loss` under `size <= BYTES` and bounds on metrics, or `size` under these. Where "
-        "builds are measured for that, and for `allocate layers`, none of those that were tried may keep to every "
-        "bound: then the one nearest to them is shown.",
+        "`allocate weights` minimizes `loss` under `size <= BYTES` and bounds on metrics, or `size` under these. "
+        "Where builds are measured for that, and for `allocate layers`, none of those that were tried may keep to "
+        "every bound: then the one nearest to them is shown.",
         _HEAD + "allocate weights from [int8, int4] { minimize latency under size <= 1 MB }\n",
         setup=_SETUP,
         verb="compile",
     ),
     "allocate-float": CodeDoc(
         "`allocate` whose answer leaves everything in float",
-        "Float types lose nothing. Where one is offered and no bound asks for anything smaller, or nothing smaller was "
-        "measured to keep to the bounds, every layer has it, and the build holds the float model.",
+        "Float types lose nothing. Where one is offered and no bound asks for anything smaller, or nothing smaller "
+        "was measured to keep to the bounds, every layer has it, and the build holds the float model.",
         _HEAD + "allocate weights from [int8, float32]\n",
         setup=_SETUP,
         verb="compile",
     ),
     "allocate-loss": CodeDoc(
         "the loss of a choice is not a finite number",
-        "A sensitivity that overflows, or a network that does not compute finite numbers on the samples.",
+        "A sensitivity overflows, or the network does not compute finite numbers on the samples. Look at these first; "
+        "another `sensitivity`, or other data for it, may stay finite.",
         _HEAD + "allocate weights from [int8, int4]\n",
         setup=_SETUP,
         verb="library",
@@ -73,13 +74,20 @@ CODES = {
         setup=_SETUP,
         verb="library",
     ),
+    "allocate-unsolved": CodeDoc(
+        "an exact choice of types under several bounds that the solver did not find",
+        "Several bounds on costs are solved by HiGHS, whose answers are added up in integers again. It may end at its "
+        "limit of nodes, or name assignments that break a bound by less than it can tell: then nothing is chosen. "
+        "One bound needs no solver, and fewer units make it easy.",
+        _HEAD + "allocate weights from [int8, int4] { minimize loss under size <= 1 MB }\n",
+        setup=_SETUP,
+        verb="library",
+    ),
     "allocate-data": CodeDoc(
         "a bound of `allocate` whose data cannot decide it",
-        "A bound on a metric of a task says on which data it is held. It is not what `evaluate` reports on: of "
-        "many choices that "
-        "are measured on some data, the one that is taken does better there than on any other. What is of the "
-        "whole build, such "
-        "as its size, has no data.",
+        "A bound on a metric of a task says on which data it is held. It is not what `evaluate` reports on: of many "
+        "choices that are measured on some data, the one that is taken does better there than on any other. What is "
+        "of the whole build, such as its size, has no data.",
         _LAYERS + "evaluate fidelity on dev\nallocate layers from [int8, float32] { minimize macs under mse <= 1 on "
         "dev }\n",
         setup=_SETUP,
@@ -87,9 +95,8 @@ CODES = {
     ),
     "allocate-shared": CodeDoc(
         "samples that choose are among those that are reported on",
-        "The data of a bound and that of an `evaluate` have samples in common. What was chosen does better on "
-        "samples that chose "
-        "than on any other, and the figures that `evaluate` reports are too good by as much.",
+        "The data of a bound and that of an `evaluate` have samples in common. What was chosen does better on samples "
+        "that chose than on any other, and the figures that `evaluate` reports are too good by as much.",
         _LAYERS + "evaluate fidelity on calib\nallocate layers from [int8, float32] { minimize macs under mse <= 1 "
         "on dev }\n",
         setup=_SETUP,
@@ -97,44 +104,41 @@ CODES = {
     ),
     "allocate-evaluate": CodeDoc(
         "a bound on a metric, and nothing says how the outputs are read for it",
-        "Detectors and segmentation need to be told how outputs become boxes or maps. The bound is measured as "
-        "the recipe's "
-        "`evaluate` of that task is, on its own data.",
+        "Detectors and segmentation need to be told how outputs become boxes or maps. The bound is measured as the "
+        "recipe's `evaluate` of that task is, on its own data.",
         _LAYERS + "allocate layers from [int8, float32] { minimize macs under map50 drop <= 1 pp on dev }\n",
         setup=_SETUP,
         verb="compile",
     ),
     "allocate-goal": CodeDoc(
         "`allocate layers` without a goal",
-        "Layers in integers cost less and lose more: what is to be small, and which bounds have to hold, only "
-        "the recipe knows.",
+        "Layers in integers cost less and lose more: what is to be small, and which bounds have to hold, only the "
+        "recipe knows.",
         _LAYERS + "allocate layers from [int8, float32]\n",
         setup=_SETUP,
         verb="compile",
     ),
     "allocate-types": CodeDoc(
         "types of `allocate layers` that leave nothing to choose",
-        "One of the types is that of `quantize`, by its bits: layers that have it are as `quantize` says. The "
-        "others are what "
-        "layers may have instead, such as float32.",
+        "One of the types is that of `quantize`, by its bits: layers that have it are as `quantize` says. The others "
+        "are what layers may have instead, such as float32.",
         _LAYERS + "allocate layers from [int8] { minimize macs under mse <= 1 on dev }\n",
         setup=_SETUP,
         verb="compile",
     ),
     "allocate-dominated": CodeDoc(
         "a type that the target does not multiply in",
-        "The target stores integers of that type and computes in float behind a conversion: such a layer loses "
-        "more than one in "
-        "float, and takes longer. It is never chosen.",
+        "The target stores integers of that type and computes in float behind a conversion: such a layer loses more "
+        "than one in float, and takes longer. It is never chosen.",
         _LAYERS + "allocate layers from [int8, int16, float32] { minimize macs under mse <= 1 on dev }\n",
         setup=_SETUP,
         verb="compile",
     ),
     "allocate-predicted": CodeDoc(
         "a latency that this machine cannot decide",
-        "The recipe names a device, or the target's software is not here. Layers in integers are faster there, "
-        "as a rule: types "
-        "are chosen so that as few multiplications as can be are in float, and nothing is claimed of the time.",
+        "The recipe names a device, or the target's software is not here. Layers in integers are faster there, as a "
+        "rule: types are chosen so that as few multiplications as can be are in float, and nothing is claimed of the "
+        "time.",
         _LAYERS.replace("target ort", 'target ort { device "a board" }')
         + "allocate layers from [int8, float32] { minimize latency under mse <= 1 on dev }\n",
         setup=_SETUP,
@@ -142,9 +146,9 @@ CODES = {
     ),
     "allocate-slower": CodeDoc(
         "the types that keep to the bounds save no time",
-        "The build was timed in turns with the float model, and is not faster beyond noise: kernels of integers "
-        "are made for many "
-        "channels, and on processors without dot products of integers (VNNI, Arm's `asimddp`) they are slow.",
+        "The build was timed in turns with the float model, and is not faster beyond noise: kernels of integers are "
+        "made for many channels, and on processors without dot products of integers (VNNI, Arm's `asimddp`) they are "
+        "slow.",
         _LAYERS + "allocate layers from [int8, float32] { minimize latency under mse <= 1 on dev }\n",
         setup=_SETUP,
         verb="compile",
