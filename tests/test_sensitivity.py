@@ -20,6 +20,7 @@ import onnx
 import pytest
 from compile_tools import HEAD, environment, project
 from numpy.typing import NDArray
+from pieces import Pieces
 from report_tools import Page
 
 import qdsl
@@ -80,18 +81,6 @@ def widths(units: Sequence[Unit], *names: str) -> tuple[Unit, ...]:
     """The weights of the units in these types."""
     ways = {name: stored_as(lambda scheme, name=name: replace(scheme, dtype=DTYPES[name])) for name in names}  # type: ignore[misc]
     return with_weights(units, ways)
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """Some choices as a plan."""
-
-    tensors: tuple[Any, ...]
-    weights: tuple[Any, ...]
-    biases: tuple[Any, ...]
-    float_biases: tuple[Any, ...] = ()
-    recipe: str = "demo"
-    mode: str = "static"
 
 
 def outputs(case: Case, choices: Sequence[Choice]) -> list[Array]:

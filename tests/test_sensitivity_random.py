@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from pieces import Pieces
 from random_graphs import random_decisions, random_model
 
 from qdsl.calibrate import Request, calibrate
@@ -23,18 +24,6 @@ from qdsl.passes.insert_qdq import InsertQDQ
 from qdsl.passes.pipeline import canonicalise
 from qdsl.sensitivity.measuring import How, measure
 from qdsl.sensitivity.units import Choice, units_of
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """What the inserter reads of a plan."""
-
-    tensors: tuple[Any, ...]
-    weights: tuple[Any, ...]
-    biases: tuple[Any, ...]
-    float_biases: tuple[Any, ...] = ()
-    recipe: str = "random"
-    mode: str = "static"
 
 
 def ran(model: Any, feeds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

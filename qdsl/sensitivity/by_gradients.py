@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,23 +23,13 @@ from qdsl.sensitivity.losses import Task, task_of
 from qdsl.sensitivity.seen import Scores
 from qdsl.sensitivity.state import SAVE_EVERY, State
 from qdsl.sensitivity.units import Unit
+from qdsl.sensitivity.wish import Wish
 from qdsl.spec.plan import WeightPlan
 from qdsl.spec.sensitivity import Row
 from qdsl.train.extra import require_torch
 
 if TYPE_CHECKING:
     from qdsl.train import Executor
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """Which method, with which random directions."""
-
-    method: str
-    seed: int
-    trials: int
-    epsilon: float
-    classifier: bool | None = None
 
 
 def weights_of(units: Sequence[Unit]) -> list[str]:
@@ -69,7 +58,7 @@ def measure(
             for index in range(len(dataset)):
                 if index not in state.seen:
                     sample = dataset.sample(index)
-                    told = scored(executor, task, sample.arrays, index, names, wish.seed, wish.trials, wish.epsilon)
+                    told = scored(directions.Scored(executor, task, sample.arrays, index, names), wish)
                     _require_finite(executor, told, units, sample, dataset)
                     state.seen[index] = Scores(told)
                     state.save(after=SAVE_EVERY)

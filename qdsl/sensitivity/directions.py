@@ -10,8 +10,9 @@ Saad, 2007). The score is the mean of the diagonal, one weight tensor at a time,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,13 +21,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qdsl.sensitivity.losses import Task
+from qdsl.sensitivity.wish import Wish
 
 if TYPE_CHECKING:
     from qdsl.train import Executor
 
 Feeds = Mapping[str, NDArray[Any]]
-Directions = Callable[["Executor", Task, Feeds, int, Sequence[str], int, int, float], dict[str, tuple[float, ...]]]
 _SALT = {"gradient": 1, "hessian": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Sample `index` with its inputs `feeds`, what runs it, what judges it, and the weights that get a score on it."""
+
+    executor: Executor
+    task: Task
+    feeds: Feeds
+    index: int
+    weights: Sequence[str]
+
+    def run(self) -> Mapping[str, Tensor]:
+        return self.executor.run(self.feeds, self.task.wanted)
+
+    def loss(self, expected: Mapping[str, Tensor]) -> Tensor:
+        return self.task.loss(self.run(), expected, self.index)
 
 
 @contextmanager
@@ -40,58 +58,43 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def gradient(
-    executor: Executor,
-    task: Task,
-    feeds: Feeds,
-    index: int,
-    weights: Sequence[str],
-    seed: int,
-    trials: int,
-    epsilon: float,
-) -> dict[str, tuple[float, ...]]:
-    """The L1 norm of the gradient of each weight on sample `index`, for each trial; NaN and infinity come out as they
+def gradient(on: Scored, wish: Wish) -> dict[str, tuple[float, ...]]:
+    """The L1 norm of the gradient of each weight on the sample, for each trial; NaN and infinity come out as they
     are."""
-    still = {name: executor.parameters[name].detach() for name in weights}
-    expected = _expected(executor, task, feeds)
-    found: dict[str, list[float]] = {name: [] for name in weights}
+    executor = on.executor
+    still = {name: executor.parameters[name].detach() for name in on.weights}
+    expected = _expected(on)
+    found: dict[str, list[float]] = {name: [] for name in on.weights}
     try:
-        for trial in range(trials):
+        for trial in range(wish.trials):
             for at, (name, value) in enumerate(still.items()):
                 length = float(value.double().norm())
-                noise = _draw("gradient", seed, index, trial, at).standard_normal(value.numel(), np.float32)
+                noise = _draw("gradient", wish.seed, on.index, trial, at).standard_normal(value.numel(), np.float32)
                 moved = torch.from_numpy(noise).reshape(value.shape).to(value)
-                step = epsilon / length if length > 0.0 else 0.0
+                step = wish.epsilon / length if length > 0.0 else 0.0
                 executor.parameters[name] = (value + step * moved).requires_grad_()
-            loss = task.loss(executor.run(feeds, task.wanted), expected, index)
-            slopes = torch.autograd.grad(loss, [executor.parameters[name] for name in weights], allow_unused=True)
-            for name, slope in zip(weights, slopes, strict=True):
+            slopes = torch.autograd.grad(
+                on.loss(expected), [executor.parameters[name] for name in on.weights], allow_unused=True
+            )
+            for name, slope in zip(on.weights, slopes, strict=True):
                 found[name].append(0.0 if slope is None else float(slope.double().abs().sum()))
     finally:
         executor.parameters.update(still)
     return {name: tuple(values) for name, values in found.items()}
 
 
-def hessian(
-    executor: Executor,
-    task: Task,
-    feeds: Feeds,
-    index: int,
-    weights: Sequence[str],
-    seed: int,
-    trials: int,
-    epsilon: float,
-) -> dict[str, tuple[float, ...]]:
-    """The mean of the diagonal of the Hessian of each weight on sample `index`, as each trial estimates it."""
-    expected = _expected(executor, task, feeds)
-    asked = list(executor.differentiable(weights).values())
-    found: dict[str, list[float]] = {name: [] for name in weights}
+def hessian(on: Scored, wish: Wish) -> dict[str, tuple[float, ...]]:
+    """The mean of the diagonal of the Hessian of each weight on the sample, as each trial estimates it."""
+    expected = _expected(on)
+    asked = list(on.executor.differentiable(on.weights).values())
+    found: dict[str, list[float]] = {name: [] for name in on.weights}
     try:
-        loss = task.loss(executor.run(feeds, task.wanted), expected, index)
-        slopes = _there(torch.autograd.grad(loss, asked, create_graph=True, allow_unused=True), asked)
-        for trial in range(trials):
+        slopes = _there(torch.autograd.grad(on.loss(expected), asked, create_graph=True, allow_unused=True), asked)
+        for trial in range(wish.trials):
             signs = [
-                torch.from_numpy(_draw("hessian", seed, index, trial, at).integers(0, 2, each.numel()) * 2.0 - 1.0)
+                torch.from_numpy(
+                    _draw("hessian", wish.seed, on.index, trial, at).integers(0, 2, each.numel()) * 2.0 - 1.0
+                )
                 .reshape(each.shape)
                 .to(each)
                 for at, each in enumerate(asked)
@@ -100,16 +103,16 @@ def hessian(
             bends = [torch.zeros_like(each) for each in asked]
             if along.requires_grad:
                 bends = _there(torch.autograd.grad(along, asked, retain_graph=True, allow_unused=True), asked)
-            for name, sign, bend in zip(weights, signs, bends, strict=True):
+            for name, sign, bend in zip(on.weights, signs, bends, strict=True):
                 found[name].append(float((sign * bend).double().sum()) / max(1, sign.numel()))
     finally:
-        executor.differentiable(())
+        on.executor.differentiable(())
     return {name: tuple(values) for name, values in found.items()}
 
 
-def _expected(executor: Executor, task: Task, feeds: Feeds) -> dict[str, Tensor]:
+def _expected(on: Scored) -> dict[str, Tensor]:
     with torch.no_grad():
-        return {name: each.detach() for name, each in executor.run(feeds, task.wanted).items()}
+        return {name: each.detach() for name, each in on.run().items()}
 
 
 def _there(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:

@@ -29,6 +29,7 @@ from qdsl.sensitivity.shares import blocks, share_of
 from qdsl.sensitivity.sqnr import run_blocks
 from qdsl.sensitivity.state import State
 from qdsl.sensitivity.units import Unit
+from qdsl.sensitivity.wish import Wish
 from qdsl.spec.sensitivity import Sensitivity
 from qdsl.spec.words import count
 
@@ -144,7 +145,7 @@ def _by_gradients(
         headline = f"`sensitivity {how.method}` speaks of weights alone, and none is quantized"
         raise model.error("sensitivity-weights", headline)
     state = State(_at(folder), _key(model, units, ranges, dataset, how), Scores)
-    wish = by_gradients.Wish(how.method, how.seed, how.trials, how.epsilon, how.classifier)
+    wish = Wish(how.method, how.seed, how.trials, how.epsilon, how.classifier)
     task = by_gradients.measure(model, asked, dataset, wish, state, heard)
     found = by_gradients.rows(model, asked, how.method, state.seen)
     state.remove()
