@@ -16,14 +16,17 @@ import numpy as np
 import onnx
 import pytest
 from compile_tools import HEAD, ROOT, artifacts, cli, environment, project, residual_net, tree
+from data_cases import data_spec
 from PIL import Image
 from seeds import few_of
+from test_data_sources import opened, yolo_tree
 
 import qdsl
 from qdsl.cli import main
 from qdsl.data import Dataset, ModelInput
 from qdsl.data import open as open_data
 from qdsl.diag import Diagnostic, Diagnostics, QdslError
+from qdsl.lock import Fingerprints
 from qdsl.ranges.locking import Pinned, Wish
 from qdsl.work.deciding import decide_all
 from qdsl.work.prepared import prepare, read
@@ -458,3 +461,23 @@ def test_a_shipped_lock_is_fresh(lock: Path) -> None:
 
     ranges = pinned.ranges(prepared, plans, pinned.open(names, opened, Diagnostics()), Diagnostics())
     assert ranges is not None and ranges.count > 0
+
+
+def test_what_labels_and_masks_say_is_told_by_contents(tmp_path: Path) -> None:
+    """For what was measured on them: the same at another time, another where a box or a pixel is."""
+    boxes = opened(data_spec("yolo", yolo_tree(tmp_path), split="train"))
+    before = Fingerprints().labelled(boxes)
+    assert [each.name for each in before] == list(boxes.ids) and before[0].sha256 != before[1].sha256
+    os.utime(tmp_path / "labels/train/1.txt", (10**9, 10**9))
+    assert Fingerprints().labelled(boxes) == before
+    (tmp_path / "labels/train/1.txt").write_text("0 0.5 0.5 0.2 0.5\n")
+    changed = Fingerprints().labelled(opened(data_spec("yolo", tmp_path / "people.yaml", split="train")))
+    assert changed[0] != before[0] and changed[1:] == before[1:]
+    for name, level in (("images/a.png", 9), ("masks/a.png", 1)):
+        (tmp_path / "road" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), level).save(tmp_path / "road" / name)
+    masks = opened(data_spec("masks", tmp_path / "road"))
+    labels, mask = Fingerprints().labelled(masks)
+    Image.new("L", (4, 4), 2).save(tmp_path / "road" / "masks/a.png")
+    again = Fingerprints().labelled(masks)
+    assert again[0] == labels and again[1] != mask
