@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,16 @@ def unsynced() -> Iterator[None]:
     """No test pulls the plug: nothing waits for the disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fewer_resamples() -> Iterator[None]:
+    """What is measured beside float gets its intervals from fewer draws: a thousand take longer than all else that is
+    done with a small network. What intervals are is tested in test_metrics_bootstrap.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("qdsl.harness.evaluate", "qdsl.allocate.evaluating"):
+            patch.setattr(import_module(name), "RESAMPLES", 100)
         yield
 
 

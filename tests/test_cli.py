@@ -398,6 +398,9 @@ def test_every_code_is_explained(code: str, capsys: pytest.CaptureFixture[str]) 
     assert out.startswith(f"{code}: {all_codes()[code].summary}\n")
     assert " ".join(all_codes()[code].explanation.split()) in " ".join(out.split())
     assert max(map(len, out.partition("\nRaised ")[0].splitlines()[2:])) <= 100
+    assert all_codes()[code].setup in out
+    found, out, _ = said(capsys, "explain", code, "--json")
+    assert (found, json.loads(out)["verb"]) == (0, all_codes()[code].verb)
 
 
 def test_an_unknown_code_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

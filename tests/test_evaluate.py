@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from coco_reference import reference
+from conftest import ROOT
 from data_cases import graph_of
 from onnx import ModelProto, helper
 from PIL import Image
@@ -345,3 +347,9 @@ def test_two_evaluations_of_one_task_decide_each_its_own_budgets(
     assert main([*words, "--locked"]) == 0
     assert decided()["top1 >= 40 %"] == [("undecided", None)] and decided()["top1 >= 90 %"] == [("holds", 1.0)]
     assert "not measured: classification on half" in capsys.readouterr().out
+
+
+def test_as_many_resamples_are_drawn_as_the_page_says() -> None:
+    """Of the source: these tests themselves draw fewer."""
+    drawn = re.search(r"^RESAMPLES = (\d+)$", (ROOT / "qdsl/harness/evaluate.py").read_text(encoding="utf-8"), re.M)
+    assert drawn and f"{int(drawn[1]):,} draws of the samples" in (ROOT / "docs/evaluate.md").read_text("utf-8")
