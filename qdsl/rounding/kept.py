@@ -1,9 +1,8 @@
-"""What was chosen so far, on disk: a weight each, so that an interruption costs one pass over the data."""
+"""What was chosen so far, on disk: a weight each, so that an interruption costs a pass over the data and one weight."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
 from math import isfinite, prod
@@ -49,15 +48,15 @@ class Kept:
         allowed = low <= int(codes.min()) and int(codes.max()) <= high and bool(exact(codes, key.guard).all())
         return Rounded(codes, before, after) if allowed and isfinite(before) and isfinite(after) else None
 
-    def save(self, found: Mapping[str, Rounded]) -> None:
-        for name, each in found.items():
-            path = self._path(name)
-            if path is None:
-                return
-            told = _FIGURES.pack(each.before, each.after) + np.ascontiguousarray(each.codes).tobytes()
-            with suppress(OSError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(path, sha256(told).digest() + told)
+    def save(self, name: str, found: Rounded) -> None:
+        """Keep a weight as `name`."""
+        path = self._path(name)
+        if path is None:
+            return
+        told = _FIGURES.pack(found.before, found.after) + np.ascontiguousarray(found.codes).tobytes()
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, sha256(told).digest() + told)
 
     def _path(self, name: str) -> Path | None:
         digest = sha256(f"{self._about}\0{name}".encode("utf-8", "surrogateescape")).hexdigest()

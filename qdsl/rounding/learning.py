@@ -64,19 +64,12 @@ def learn(
         chosen |= {key: each for key, each in known.items() if each is not None}
         for part in parts(layer for layer in own if layer.key not in chosen):
             grams = _grams(model, part, datasets[name], heard)
-            made = {
-                layer.key: choose(
-                    layer.key,
-                    layer.form,
-                    model.values(layer.key.tensor),
-                    given[layer.key],
-                    grams.pop(layer.key),
-                    layer.centre(ranges.means),
-                )
-                for layer in part
-            }
-            kept.save({words[key]: each for key, each in made.items()})
-            chosen |= made
+            for done, layer in enumerate(part, start=1):
+                weight, sums = model.values(layer.key.tensor), grams.pop(layer.key)
+                made = choose(layer.key, layer.form, weight, given[layer.key], sums, layer.centre(ranges.means))
+                kept.save(words[layer.key], made)
+                chosen[layer.key] = made
+                heard("round adaptive, layers", done, len(part))
     return {layer.key: chosen[layer.key] for layer in found}
 
 

@@ -36,6 +36,7 @@ from qdsl.rewrite import run
 TESTDATA = ROOT.parent / "shared" / "testdata"
 KEPT, LEFT, SECONDS = 0.55, 0.5, 1.0
 BOTH = "improve { equalize; bias_correct }"
+ALL = "improve { equalize; bias_correct; round adaptive }"
 RECIPE = """recipe demo
 model onnx "{model}"
 input {{
@@ -68,6 +69,7 @@ KINDS = (
     Kind("per tensor", "per_tensor", ""),
     Kind("per tensor, bias_correct", "per_tensor", "improve { bias_correct }"),
     Kind("per tensor, equalize and bias_correct", "per_tensor", BOTH),
+    Kind("per tensor, all and round adaptive", "per_tensor", ALL),
     Kind("per channel, bias_correct", "per_channel", "improve { bias_correct }"),
     Kind("per channel, equalize and bias_correct", "per_channel", BOTH),
 )
