@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qdsl.graph.view import GraphView
+from qdsl.graph.view import Dim, GraphView
 from qdsl.spec.plan import Origin
 
 # Tag and length of a text or message; the provenance beside its text; the fields of an initializer beside name and
@@ -12,9 +12,8 @@ PROVENANCE = 15
 CONSTANT = 10
 DIM = 3
 FLOAT = 4
-# The fields of a tensor's type beside its dims, and a dim of it.
-_TYPE = 10
-_TYPED_DIM = 5
+# The fields of a tensor's type beside its dims.
+_TYPE = 8
 ZERO_POINT = "zero_point_uint8_127"  # as long as such names are
 
 
@@ -37,9 +36,15 @@ def pair_bytes(op: str, name: str, inputs: tuple[str, ...], output: str, origin:
 
 
 def info_bytes(view: GraphView, tensor: str, end: str) -> int:
-    """The type of a tensor that is called after `tensor` and has its rank."""
-    rank = len(view.tensors[tensor].shape or ())
-    return FIELD + text_bytes(tensor + end) + _TYPE + _TYPED_DIM * rank
+    """The type of a tensor that is called after `tensor` and has its shape."""
+    return FIELD + text_bytes(tensor + end) + _TYPE + sum(map(_dim_bytes, view.tensors[tensor].shape or ()))
+
+
+def _dim_bytes(dim: Dim) -> int:
+    """A number has seven bits to a byte; one that is not known has none."""
+    if dim is None:
+        return FIELD
+    return FIELD + (text_bytes(dim) if isinstance(dim, str) else 1 + max(1, -(-dim.bit_length() // 7)))
 
 
 def text_bytes(text: str) -> int:

@@ -14,7 +14,7 @@ import pytest
 from compile_tools import project, tree
 
 import qdsl
-from qdsl.allocate import costs
+from qdsl.allocate import costs, losses
 from qdsl.allocate.bounds import judged
 from qdsl.allocate.cut import Costs
 from qdsl.allocate.estimating import undisturbed
@@ -219,6 +219,9 @@ def test_an_interrupted_search_goes_on_and_measures_nothing_twice(
         return measure(self, assigned)
 
     monkeypatch.setattr(Evaluator, "measure", counted)
+    estimates: list[object] = []
+    real = losses.measure
+    monkeypatch.setattr(losses, "measure", lambda *a, **more: (estimates.append(a), real(*a, **more))[1])
     recipe = recipe_in(tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
         compiled(recipe)
@@ -226,6 +229,7 @@ def test_an_interrupted_search_goes_on_and_measures_nothing_twice(
     compiled(recipe)
     tried = [each for each in asked if each is not None]
     assert len(tried) == len(set(tried)) == len(allocation(whole).trials)
+    assert len(estimates) == 1
     model = "build/demo/ort/model.onnx"
     assert (recipe.parent / model).read_bytes() == (whole.parent / model).read_bytes()
     assert [trial.assigned for trial in allocation(recipe).trials] == [t.assigned for t in allocation(whole).trials]
@@ -373,6 +377,8 @@ def test_a_size_is_that_of_the_file_that_ships(tmp_path: Path, improve: str, pro
     assert tried.taken is not None
     size = found.targets[0].emitted.size
     assert tried.trials[tried.taken].bytes == size == found.targets[0].emitted.model.stat().st_size
+    predicted = found.targets[0].plan.totals.predicted_bytes
+    assert provenance == "none" or abs(predicted - size) <= 128
 
 
 def test_other_builds_have_nothing_to_allocate(tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ from qdsl.spec import Granularity
 from qdsl.spec.plan import BiasPlan, Plan, TensorPlan, WeightPlan
 
 _AXIS = 13  # bytes of an attribute `axis`
+_NOT_BELOW_ZERO = frozenset({"Relu", "Sigmoid", "HardSigmoid", "Softmax", "Abs", "Exp", "Sqrt", "Softplus", "Clip"})
+_PASSES_ON = frozenset(
+    {"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Flatten", "Reshape", "Transpose", "Squeeze"}
+)
 
 
 def predicted_bytes(
@@ -22,8 +26,14 @@ def predicted_bytes(
 ) -> int:
     """Bytes of the emitted file: each constant at its new width, plus scales, zero points and Q/DQ nodes with their
     names and types, before lowerings. `float_bytes` is the size of the model in canonical form."""
+    tensors = tuple(tensors)
     return float_bytes + sum(
-        [*_weights(view, weights), *_biases(view, biases), *(_tensor(view, plan) for plan in tensors)]
+        [
+            *_weights(view, weights),
+            *_biases(view, biases),
+            *(_tensor(view, plan) for plan in tensors),
+            _zero_points(view, tensors),
+        ]
     )
 
 
@@ -89,6 +99,27 @@ def _tensor(view: GraphView, plan: TensorPlan) -> int:
     total += len(plan.readers) * len("_dequantized")
     scale = 4 + CONSTANT + len(plan.group) + len("_scale")
     return total + (scale if plan.tensor == plan.group else 0)
+
+
+def _zero_points(view: GraphView, tensors: Iterable[TensorPlan]) -> int:
+    """The zero points of tensors, one constant for all that are equal: those of ranges from 0 on are, and those of
+    symmetric types; others are taken to differ."""
+    found: set[tuple[str, str]] = set()
+    for plan in tensors:
+        alike = plan.scheme.symmetric or _from_zero(view, plan.group)
+        found.add((str(plan.scheme.dtype), "" if alike else plan.group))
+    return len(found) * (len(ZERO_POINT) + CONSTANT)
+
+
+def _from_zero(view: GraphView, tensor: str) -> bool:
+    """Whether what writes a tensor, or what writes the input of a node that chooses or averages values, writes nothing
+    below 0."""
+    while (producer := view.tensors[tensor].producer) is not None:
+        node = view.nodes[producer]
+        if node.op not in _PASSES_ON:
+            return node.op in _NOT_BELOW_ZERO
+        tensor = node.inputs[0]
+    return False
 
 
 def _shrunk(view: GraphView, tensor: str, bits: int) -> int:

@@ -84,10 +84,17 @@ def _refused(role: str, dtype: DType, table: Capability) -> bool:
 
 
 def _in_blocks(role: str, request: TypeRequest, dtype: DType | None, table: Capability) -> bool:
-    """Whether a request asks for blocks, and the target does not refuse them in that type."""
+    """Whether a request asks for blocks, and the target takes them in that type: by its row, or in a kernel that reads
+    weights alone as integers."""
+    if request.granularity is not Granularity.PER_BLOCK:
+        return False
     row = None if dtype is None else table.type_row(dtype)
-    able = row is None or Granularity.PER_BLOCK in row.role(role).granularities
-    return request.granularity is Granularity.PER_BLOCK and able
+    alone = (kernel for each in table.rows if (kernel := each.weight_only) is not None and dtype in kernel.types)
+    return (
+        row is None
+        or Granularity.PER_BLOCK in row.role(role).granularities
+        or any(Granularity.PER_BLOCK in kernel.granularities for kernel in alone)
+    )
 
 
 def _stored(role: str, request: TypeRequest, table: Capability) -> DType | None:
