@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from qdsl.work.assigned import Given
 from qdsl.work.deciding import decide_one
 
 GIVEN = (Assigned("left", "float32"), Assigned("inner", "6 bit"), Assigned("right", "6 bit"))
-RULES = "allocate activations from [8 bit, 6 bit, float32] { minimize loss under size <= 1 MB }\n"
+RULES = "allocate weights from [8 bit, 6 bit, float32] { minimize loss under size <= 1 MB }\n"
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +33,7 @@ def always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         own = replace(task.prepared, recipe=with_assigned(task.prepared.recipe, GIVEN))
         return Given(own, decide_one(own, task.target), GIVEN, LockedOutcome(task.target, "as told"))
 
-    monkeypatch.setitem(allocating.WAYS, "activations", way)
-    monkeypatch.setattr(sys.modules["qdsl.plan.gate"], "ALLOCATED", frozenset({"activations"}))
+    monkeypatch.setitem(allocating.WAYS, "weights", way)
 
 
 def compiled(recipe: Path, **more: bool) -> qdsl.CompileResult:
@@ -45,12 +43,12 @@ def compiled(recipe: Path, **more: bool) -> qdsl.CompileResult:
 def test_a_plan_is_open_before_and_explicit_after(tmp_path: Path) -> None:
     recipe = project(tmp_path, RULES)
     before = qdsl.plan(recipe).plans[0]
-    assert "widths of activations: from 8 bit, 6 bit, float32 under size <= 1 MB" in before.open
+    assert "widths of weights: from 8 bit, 6 bit, float32 under size <= 1 MB" in before.open
     after = compiled(recipe).targets[0].plan
     assert qdsl.plan(recipe).plans[0] == after
     text = render(after)
     assert 'allocated: keep "left" in float32\n' in text
-    assert 'allocated: layers "inner", "right" { activations 6 bit }\n' in text
+    assert 'allocated: layers "inner", "right" { weights 6 bit }\n' in text
     assert "widths of" not in text
 
 
@@ -61,7 +59,7 @@ def test_the_lines_say_the_same_in_a_recipe_without_allocate(tmp_path: Path) -> 
     plain = qdsl.plan(project(tmp_path / "plain", "\n".join(lines) + "\n")).plans[0]
 
     def schemes(plan: qdsl.Plan) -> list[tuple[str, str]]:
-        return [(each.tensor, str(each.scheme)) for each in plan.tensors]
+        return [(each.node, str(each.scheme)) for each in plan.weights]
 
     assert schemes(plain) == schemes(found)
     assert [node.mark for node in plain.nodes] == [node.mark for node in found.nodes]
@@ -72,9 +70,9 @@ def test_explain_names_the_statement(tmp_path: Path) -> None:
     compiled(recipe)
     line = recipe.read_text().split("\n").index(RULES.strip()) + 1
     (told,) = qdsl.explain(recipe, "inner")
-    (step,) = (step for step in told.steps if step.what == "activations" and step.won)
-    assert (step.value, step.origin.line) == ("uint8 affine per_tensor as 6 bit (emulated)", line)
-    assert step.origin.rule.startswith("allocate activations from [8 bit, 6 bit, float32]")
+    (step,) = (step for step in told.steps if step.what == "weights" and step.won)
+    assert (step.value, step.origin.line) == ("int8 symmetric per_channel as 6 bit (emulated)", line)
+    assert step.origin.rule.startswith("allocate weights from [8 bit, 6 bit, float32]")
 
 
 def test_a_lock_stands_for_it_to_the_byte(tmp_path: Path) -> None:

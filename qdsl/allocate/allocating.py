@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from qdsl.allocate import layers, widths
+from qdsl.allocate import activations, layers, widths
 from qdsl.allocate.keeping import kept
 from qdsl.allocate.task import Task, Way
 from qdsl.work.assigned import Given
 
 # By what the statement speaks of: "weights", "activations" or "layers".
-WAYS: dict[str, Way] = {"weights": widths.weights, "layers": layers.layers}
+WAYS: dict[str, Way] = {
+    "weights": widths.weights,
+    "activations": activations.activations,
+    "layers": layers.layers,
+}
 
 
 def allocate(task: Task) -> Given:

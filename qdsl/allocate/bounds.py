@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qdsl import data
 from qdsl.allocate.task import Task
+from qdsl.allocate.width_costs import MEASURES
 from qdsl.cascade.carried import limit_text
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
@@ -23,6 +24,14 @@ from qdsl.work.prepared import takes
 _TASKS = {row.name: row.tasks for row in METRICS}
 # What is known of a build without any data.
 FIGURES = frozenset({"size", "latency", "throughput", "macs", "integer_share"})
+# By what `allocate` speaks of the figures that it can hold where no data decides: an emulated width leaves file and
+# time as they are.
+_HELD = {"activations": frozenset(MEASURES)}
+_GOALS = {
+    "weights": ("loss", "size"),
+    "layers": ("loss", "size", "latency", "macs"),
+    "activations": ("loss", *MEASURES),
+}
 _WITHOUT_SETTINGS = ("fidelity", "classification")  # tasks that read outputs without being told how
 
 
@@ -44,7 +53,9 @@ def require_sound(recipe: Recipe) -> Iterator[Diagnostic]:
     spec = recipe.allocate
     if spec is None:
         return
+    yield from _goals(spec)
     reported = {each.data for each in recipe.evaluates}
+    figures = _HELD.get(spec.what, FIGURES)
     for limit in spec.limits:
         name, span, text = limit.require.metric.name, limit.require.span, limit_text(limit)
         if limit.require.form not in ("value", "holds") and (name == "integer_share" or _TASKS[name] == ("fidelity",)):
@@ -59,9 +70,9 @@ def require_sound(recipe: Recipe) -> Iterator[Diagnostic]:
             headline = f"`{limit.data}` would choose the types, and `evaluate` report on it"
             help = ("name data of its own: figures on data that chose are better than those to come",)
             yield Diagnostic("allocate-data", headline, span, help=help)
-        elif not _TASKS[name] and name not in FIGURES:
-            headline = f"`allocate` cannot hold a bound on `{name}`"
-            known = ", ".join(f"`{each}`" for each in sorted(FIGURES))
+        elif not _TASKS[name] and name not in figures:
+            headline = f"`allocate {spec.what}` cannot hold a bound on `{name}`"
+            known = ", ".join(f"`{each}`" for each in sorted(figures))
             yield Diagnostic("allocate-data", headline, span, help=(f"it holds metrics of tasks, and {known}",))
         elif limit.data is not None and not _TASKS[name]:
             headline = f"`{name}` is of the whole build, whatever the data"
@@ -71,6 +82,18 @@ def require_sound(recipe: Recipe) -> Iterator[Diagnostic]:
             task = _TASKS[name][-1]
             help = (f"write `evaluate {task} on OTHER {{ .. }}`: its settings hold here, too",)
             yield Diagnostic("allocate-evaluate", headline, span, help=help)
+
+
+def _goals(spec: Allocate) -> Iterator[Diagnostic]:
+    known, asked = _GOALS[spec.what], spec.sensitivity
+    if spec.minimize is not None and spec.minimize not in known:
+        headline = f"`allocate {spec.what}` does not minimize {spec.minimize}"
+        help = (f"it minimizes {', '.join(f'`{each}`' for each in known)}",)
+        yield Diagnostic("allocate-bound", headline, spec.header, help=help)
+    if spec.what == "activations" and asked is not None and asked.method != "sqnr":
+        headline = f"`sensitivity {asked.method}` speaks of weights alone, and `allocate activations` decides none"
+        help = (f"write `sensitivity sqnr on {asked.data}`",)
+        yield Diagnostic("sensitivity-weights", headline, asked.span, help=help)
 
 
 def _evaluated(recipe: Recipe, limit: Limit) -> Evaluate | None:

@@ -29,6 +29,7 @@ from qdsl.measure.budgets import Reading
 from qdsl.metrics import paired_intervals
 from qdsl.plan import Decisions
 from qdsl.plan.gate import find_target
+from qdsl.predict.bits import FLOAT_BITS, bit_operations, mean_bits
 from qdsl.ranges.correcting import wanted
 from qdsl.ranges.cut_ranges import cut_ranges
 from qdsl.search import compare
@@ -212,12 +213,22 @@ class Evaluator:
             "size": Reading(float(size), float(prepared.file_bytes)),
             "macs": Reading(float(plan.totals.macs - plan.totals.integer_macs), float(plan.totals.macs)),
             "integer_share": Reading(share),
+            **self._of_widths(decided),
         }
         for limit in self.task.spec.limits:
             reading = known.get(limit.require.metric.name)
             if reading is not None:
                 found = judged(prepared.recipe, limit, reading)
                 yield Held(found.text, reading.value, reading.reference, found.margin, found.holds)
+
+    def _of_widths(self, decided: Decisions) -> dict[str, Reading]:
+        asked = {limit.require.metric.name for limit in self.task.spec.limits}
+        if asked.isdisjoint(("activation_bits", "bops")):
+            return {}
+        plan, view = decided.plan, decided.context.view
+        bits, operations = mean_bits(plan, view, decided.context.folded), bit_operations(plan, view)
+        found = {"activation_bits": (bits, FLOAT_BITS), "bops": (operations, plan.totals.macs * FLOAT_BITS**2)}
+        return {name: Reading(float(one), float(of)) for name, (one, of) in found.items() if one is not None}
 
     def race(self, emitted: Emitted, blocks: int) -> Raced | None:
         """A build timed in turns with the float model; None where that cannot be done here."""

@@ -1,5 +1,5 @@
-"""What is wrong with `allocate weights` that no data is needed to see: types that nothing can have, and a size that
-even the narrowest of them exceed."""
+"""What is wrong with `allocate weights` and `allocate activations` that no data is needed to see: types that nothing
+can have, and a cost that even the narrowest of them exceed."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from qdsl.allocate.goals import goal_of, nothing, refused, too_small
 from qdsl.allocate.problem import SIZE, Asked, problem_of
 from qdsl.allocate.weight_choices import Choice, choices, open_nodes, under
 from qdsl.allocate.weight_losses import Losses
-from qdsl.diag import Diagnostics, QdslError
+from qdsl.allocate.width_problem import Choosing, choosing
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.lang.recipe import Allocate
 from qdsl.plan import Decisions
 from qdsl.search import Assignment, minimum
+from qdsl.spec.plan import AUTO
 from qdsl.work.prepared import Prepared
 
 # What plans foresee of a file is off by less (tests/test_emit.py): what is nearer to the bound is decided by the file.
 LEAST = 0.92
+BY_LEVELS = frozenset({"mse", "entropy", AUTO})  # methods whose range depends on the number of levels
 
 
 def require_possible(prepared: Prepared, decided: Sequence[Decisions]) -> None:
     """Raise QdslError allocate-*, target-cannot for a statement that no data makes possible, for every target at
     once."""
     spec = prepared.recipe.allocate
-    if spec is None or spec.what != "weights":
+    if spec is None or spec.what not in _LOOKS:
         return
     errors = Diagnostics()
     for each in decided:
         try:
-            _require(spec, prepared, each)
+            _LOOKS[spec.what](spec, prepared, each)
         except QdslError as error:
             errors.extend(found for found in error.diagnostics if found not in errors.sorted())
     errors.raise_errors()
 
 
-def _require(spec: Allocate, prepared: Prepared, decided: Decisions) -> None:
+def _weights(spec: Allocate, prepared: Prepared, decided: Decisions) -> None:
     goal = goal_of(spec)
     nodes = open_to(spec, decided)
     found = choices(prepared, decided, nodes)
@@ -49,6 +52,27 @@ def _require(spec: Allocate, prepared: Prepared, decided: Decisions) -> None:
     size = made.plan.totals.predicted_bytes
     if size * LEAST > goal.bound:
         raise too_small(spec, size, "about ")
+
+
+def _activations(spec: Allocate, prepared: Prepared, decided: Decisions) -> None:
+    chosen = choosing(prepared, decided)
+    chosen.require_possible()
+    _require_one_range(spec, chosen)
+
+
+def _require_one_range(spec: Allocate, chosen: Choosing) -> None:
+    """Raise QdslError allocate-ranges where a range depends on the number of levels: it would have to be measured for
+    each width."""
+    ours = {name for members in chosen.widths.units.values() for name in members}
+    plans = (plan for width in chosen.widths.choices for name, plan in width.tensors.items() if name in ours)
+    method = next((plan.calibration for plan in plans if plan.calibration.method in BY_LEVELS), None)
+    if method is not None:
+        headline = f"`calibrate {method.words}` finds ranges for one width, and `allocate activations` chooses it"
+        help = ("write `calibrate minmax` or `calibrate percentile 99.99`, whose ranges hold for every width",)
+        raise QdslError([Diagnostic("allocate-ranges", headline, spec.header, help=help)])
+
+
+_LOOKS = {"weights": _weights, "activations": _activations}
 
 
 def open_to(spec: Allocate, decided: Decisions) -> tuple[str, ...]:

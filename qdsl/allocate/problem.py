@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from qdsl.allocate.weight_choices import Choice
+from qdsl.allocate.weight_choices import Choice, pins
 from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.lang.recipe import Allocate, Pin, Recipe
 from qdsl.plan.context import Context
@@ -18,14 +18,15 @@ SIZE = "size"
 
 @dataclass(frozen=True)
 class Asked:
-    """The problem, and by unit the nodes that it decides."""
+    """The problem, and the nodes (of activations the tensors) that a unit decides where it takes the choice of these
+    words."""
 
     problem: Problem
-    nodes: Mapping[str, tuple[str, ...]]
+    decides: Callable[[str, str], tuple[str, ...]]
 
     def given(self, found: Assignment) -> tuple[Assigned, ...]:
         """What an assignment gives each node."""
-        pairs = ((node, choice) for unit, choice in found.choices for node in self.nodes[unit])
+        pairs = ((node, choice) for unit, choice in found.choices for node in self.decides(unit, choice))
         return tuple(sorted(Assigned(node, choice) for node, choice in pairs))
 
 
@@ -54,7 +55,8 @@ def problem_of(
     )
     pins = tuple((owner[node], words) for node, words in pinned.items() if node in owner)
     selection.diags.raise_errors()
-    return Asked(Problem((SIZE,), tuple(units), tuple(tie for tie in ties if tie), pins), decides)
+    problem = Problem((SIZE,), tuple(units), tuple(tie for tie in ties if tie), pins)
+    return Asked(problem, lambda unit, words: decides[unit])
 
 
 def _options(
@@ -113,7 +115,7 @@ def _pinned(
 
 
 def _words_of(choices: Sequence[Choice], pin: Pin) -> str:
-    return next(choice.words for choice in choices if choice.request.dtype == pin.dtype)
+    return next(choice.words for choice in choices if pins(pin, choice.request))
 
 
 def _grouped(spec: Allocate, selection: Selection, nodes: Sequence[str]) -> Iterator[list[str]]:

@@ -1,4 +1,4 @@
-"""What `allocate weights` chose, and the whole frontier, into the build's folder."""
+"""What an exact choice took, and the whole frontier, into the build's folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def record(target: str, problem: Problem, found: Assignment, offset: int, whole: Frontier | Refusal) -> Allocation:
-    """Of one target; `offset` is what the file has beside the sum over its layers."""
+    """Of one target; `offset` is what there is beside the sum over the units."""
     chosen = dict(found.choices)
     units = tuple(
         UnitFacts(unit.name, chosen[unit.name], tuple(OptionFacts(o.name, o.loss, o.costs[0]) for o in unit.options))

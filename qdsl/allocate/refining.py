@@ -20,7 +20,7 @@ EVALUATIONS = 24  # where the recipe says nothing
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a measured build says: whether every bound holds, how much of the tightest is left (negative: broken), and
-    the bytes of its file."""
+    what it costs (the bytes of its file)."""
 
     holds: bool
     margin: float

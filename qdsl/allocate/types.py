@@ -114,7 +114,7 @@ def labels(groups: Groups, types: Types, spec: Allocate) -> dict[int, str]:
     found = {at: group.pinned for at, group in enumerate(groups.groups) if group.pinned is not None}
     for kind in found.values():
         if kind not in known:
-            span = next(pin.span for pin in spec.pins if pin.dtype.name == kind)
+            span = next(pin.span for pin in spec.pins if request_text(pin.request) == kind)
             headline = f"`{kind}` is none of the types to choose among"
             raise QdslError([Diagnostic("allocate-pin", headline, span, help=(f"they are {', '.join(known)}",))])
     return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from qdsl.cascade.carried import request_text
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Allocate, LayersRule
@@ -160,9 +161,10 @@ def _pins(decided: Decisions, spec: Allocate, owners: Sequence[int]) -> dict[int
         nodes = _picked(decided, pin.picks)
         owned = {owners[node] for node in nodes if owners[node] >= 0}
         for owner in sorted(owned):
-            if found.setdefault(owner, pin.dtype.name) != pin.dtype.name:
+            kind = request_text(pin.request)
+            if found.setdefault(owner, kind) != kind:
                 name = decided.context.view.nodes[owner].name
-                headline = f"`{name[:80]}` is pinned to {found[owner]} and to {pin.dtype.name}"
+                headline = f"`{name[:80]}` is pinned to {found[owner]} and to {kind}"
                 raise QdslError([Diagnostic("allocate-pin", headline, pin.span, help=("take one of both out",))])
     return found
 

@@ -10,7 +10,7 @@ from qdsl.cascade.assigned import STORED, with_assigned
 from qdsl.cascade.carried import request_text
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph.view import NodeView
-from qdsl.lang.recipe import Allocate, TypeRequest
+from qdsl.lang.recipe import Allocate, Pin, TypeRequest
 from qdsl.passes.keep_weights import KeepWeights
 from qdsl.passes.kept_bytes import kept_bytes
 from qdsl.plan import Decisions
@@ -82,14 +82,19 @@ def choices(prepared: Prepared, decided: Decisions, nodes: Sequence[str]) -> tup
     `storage_only` by itself. Raises QdslError, at the place of the choice, for one that cannot be carried out."""
     spec = prepared.recipe.allocate
     assert spec is not None, "the step has seen to it"
-    asked = {request_text(each): each for each in _asked(spec)}
+    asked = {request_text(each): each for each in requests(spec)}
     return tuple(_choice(prepared, decided, nodes, request) for request in asked.values())
 
 
-def _asked(spec: Allocate) -> Iterator[TypeRequest]:
+def requests(spec: Allocate) -> Iterator[TypeRequest]:
+    """What the statement names: its types, then those of its pins."""
     yield from spec.choices
-    types = {each.dtype for each in spec.choices}
-    yield from (TypeRequest(pin.span, pin.dtype) for pin in spec.pins if pin.dtype not in types)
+    yield from (pin.request for pin in spec.pins if not any(pins(pin, each) for each in spec.choices))
+
+
+def pins(pin: Pin, choice: TypeRequest) -> bool:
+    """Whether a pin means that choice: it says no more than the type or the width of it."""
+    return (pin.request.dtype, pin.request.bits) == (choice.dtype, choice.bits)
 
 
 def _choice(prepared: Prepared, decided: Decisions, nodes: Sequence[str], request: TypeRequest) -> Choice:
@@ -101,7 +106,7 @@ def _choice(prepared: Prepared, decided: Decisions, nodes: Sequence[str], reques
             return _carried(bare, decided.plan.target, nodes, request, each)
         except QdslError as error:
             errors.append(error)
-    raise QdslError([_at(prepared, diagnostic, request) for diagnostic in errors[0].diagnostics])
+    raise QdslError([at_choice(prepared, diagnostic, request) for diagnostic in errors[0].diagnostics])
 
 
 def _carried(prepared: Prepared, target: str, nodes: Sequence[str], request: TypeRequest, words: str) -> Choice:
@@ -126,7 +131,7 @@ def _integers(request: TypeRequest) -> bool:
     return request.dtype is None or request.dtype.quantized
 
 
-def _at(prepared: Prepared, found: Diagnostic, request: TypeRequest) -> Diagnostic:
+def at_choice(prepared: Prepared, found: Diagnostic, request: TypeRequest) -> Diagnostic:
     """What is wrong with a rule that `allocate` made is wrong with the choice."""
     spec = prepared.recipe.allocate
     return replace(found, span=request.span) if spec is not None and found.span == spec.header else found

@@ -9,7 +9,7 @@ from qdsl.allocate.building import Building
 from qdsl.allocate.evaluating import Evaluator
 from qdsl.allocate.fitting import Fitted, fitted
 from qdsl.allocate.goals import Goal, goal_of, refused
-from qdsl.allocate.holding import Holding
+from qdsl.allocate.holding import FileSize, Holding
 from qdsl.allocate.keeping import kept
 from qdsl.allocate.possible import open_to, problem_with
 from qdsl.allocate.problem import SIZE, Asked, by_tensor
@@ -53,7 +53,7 @@ def _exact(task: Task, asked: Asked, building: Building, goal: Goal) -> tuple[Fi
 def _measured(task: Task, asked: Asked, building: Building, goal: Goal) -> tuple[Fitted, str]:
     """With what was measured of it."""
     with Evaluator(task, goal.timed) as evaluator:
-        holding = Holding(task, asked, building, goal.bound, evaluator, kept(task))
+        holding = Holding(task, asked, FileSize(building, goal.bound), evaluator, kept(task))
         if goal.smallest:
             answer = holding.smallest()
         else:

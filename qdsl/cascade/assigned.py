@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from qdsl.cascade.carried import ALLOCATED, request_text
 from qdsl.lang.recipe import Allocate, KeepRule, LayersRule, Recipe, Settings, TypeRequest
-from qdsl.lang.selectors import Matching, NameGlob, Picks
+from qdsl.lang.selectors import Matching, NameGlob, Picks, TensorGlob
 from qdsl.spec import DTYPES
 from qdsl.spec.assigned import Assigned
 
 _WILD = frozenset("*?")
+TENSORS = "activations"  # of what `allocate` speaks where it gives types to tensors, not to nodes
 KEPT = ("float32", "float16")
 STORED = "storage_only"
 
@@ -52,7 +53,7 @@ def _rules(spec: Allocate, given: Iterable[Assigned]) -> Iterator[LayersRule | K
 def request_of(spec: Allocate, choice: str) -> TypeRequest:
     """What the words of a choice ask for: one of the statement's, or a type that a pin names, and the same with
     `storage_only`. Raises ValueError for any other."""
-    pinned = (TypeRequest(spec.header, pin.dtype) for pin in spec.pins)
+    pinned = (pin.request for pin in spec.pins)
     known = {request_text(each): each for each in (*spec.choices, *pinned)}
     stored = {f"{words} {STORED}": replace(each, storage_only=True) for words, each in known.items()}
     known = {**stored, **known}
@@ -72,7 +73,14 @@ def _by_choice(given: Iterable[Assigned]) -> Mapping[str, list[str]]:
     return found
 
 
-def _part(spec: Allocate, name: str) -> NameGlob | Matching:
+def nameable(name: str) -> bool:
+    """Whether a selector of a tensor's name means it alone: no way is known to write one with a wildcard in it."""
+    return _WILD.isdisjoint(name)
+
+
+def _part(spec: Allocate, name: str) -> NameGlob | Matching | TensorGlob:
+    if spec.what == TENSORS:
+        return TensorGlob(((name, spec.header),), spec.header)
     if _WILD.isdisjoint(name):
         return NameGlob(((name, spec.header),), spec.header)
     return Matching(f"^{re.escape(name)}$", spec.header)

@@ -26,7 +26,7 @@ from qdsl.lang.recipe import (
     TypeRequest,
     UsePass,
 )
-from qdsl.lang.selectors import Matching, NameGlob, Selector
+from qdsl.lang.selectors import Matching, NameGlob, Selector, TensorGlob
 from qdsl.spec.plan import Fact
 
 Setting = tuple[str, str]
@@ -142,7 +142,7 @@ def _allocate(spec: Allocate, words: Origins) -> Fact:
     settings += [("under", limit_text(limit)) for limit in spec.limits]
     if spec.evaluations is not None:
         settings.append(("evaluations", str(spec.evaluations)))
-    settings += [("pin", f"{words.words(pin.picks.span)} to {pin.dtype}") for pin in spec.pins]
+    settings += [("pin", f"{words.words(pin.picks.span)} to {request_text(pin.request)}") for pin in spec.pins]
     settings += [("group", words.words(picks.span)) for picks in spec.groups]
     return Fact("allocate", spec.what, tuple(settings))
 
@@ -166,8 +166,9 @@ def _rule_line(rule: LayersRule | KeepRule) -> str:
 def _selector(part: Selector) -> str:
     if isinstance(part, Matching):
         return f"matching {quoted(part.pattern)}"
-    assert isinstance(part, NameGlob), "no other is made of names"
-    return ", ".join(quoted(name) for name, _ in part.patterns)
+    assert isinstance(part, NameGlob | TensorGlob), "no other is made of names"
+    names = ", ".join(quoted(name) for name, _ in part.patterns)
+    return f"tensor {names}" if isinstance(part, TensorGlob) else names
 
 
 def _tune(spec: Tune) -> Fact:

@@ -27,7 +27,7 @@ from qdsl.lang.recipe import (
     Tune,
     TypeRequest,
 )
-from qdsl.lang.schemes import data_name, dtype, type_request
+from qdsl.lang.schemes import data_name, type_request
 from qdsl.lang.scope import Scope, shown
 from qdsl.lang.values import Plain, fit, table
 from qdsl.lang.vocabulary import ALLOCATED, CORRUPTIONS, MINIMIZED, SENSITIVITIES, SOURCES, TASKS, TRAIN_METHODS, TUNED
@@ -197,8 +197,9 @@ def allocate(statement: syntax.Allocate, picker: Picker, scope: Scope) -> Alloca
             limits = [_limit(each, scope) for each in item.limits]
             found = replace(found, minimize=goal, limits=tuple(one for one in limits if one is not None))
         elif isinstance(item, syntax.Pin):
-            kind, picks = dtype(item.dtype, scope), picker.picks(item.picks)
-            found = replace(found, pins=(*found.pins, Pin(picks, kind, item.span))) if kind else found
+            asked = type_request(syntax.Setting(item.span, statement.what, ((item.dtype,),)), "layers", scope)
+            picks = picker.picks(item.picks)
+            found = replace(found, pins=(*found.pins, Pin(picks, asked, item.span))) if asked else found
         else:
             found = replace(found, groups=(*found.groups, picker.picks(item.picks)))
     return found if what else None

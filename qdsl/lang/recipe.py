@@ -311,10 +311,10 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """`pin X to TYPE` of an `allocate` block."""
+    """`pin X to TYPE` of an `allocate` block: a type by name, or a width."""
 
     picks: Picks
-    dtype: DType
+    request: TypeRequest
     span: Span
 
 

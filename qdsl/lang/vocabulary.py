@@ -167,7 +167,7 @@ TRAIN_METHODS = ("qat",)
 TUNED = ("latency",)
 SENSITIVITIES = ("gradient", "sqnr", "hessian")
 ALLOCATED = ("weights", "activations", "layers")
-MINIMIZED = ("loss", "size", "latency", "macs")
+MINIMIZED = ("loss", "size", "latency", "macs", "activation_bits", "bops")
 # What `allow` silences: findings of the audit, of which the plan tells `shared_range`, too.
 FINDINGS = tuple(sorted({*RULES, "half_quantized_op", "shared_range"}))
 STAGES = ("canonicalise", "equalize", "calibrate", "quantize", "emit")
@@ -232,6 +232,8 @@ METRICS: tuple[MetricRow, ...] = (
     MetricRow("power", (), "watts", (), "mean power"),
     MetricRow("macs", (), "number", (), "multiplications and additions per run"),
     MetricRow("integer_share", (), "ratio", (), "the share of those that runs in integers"),
+    MetricRow("activation_bits", (), "number", (), "bits of a quantized activation, the mean over their elements"),
+    MetricRow("bops", (), "number", (), "bit operations: each multiplication times the bits of both factors"),
     MetricRow("qdq", (), "holds", ("survives",), "what was planned in integers computes in them"),
 )
 

@@ -17,7 +17,6 @@ from qdsl.targets.base import Lack
 _MEASURE_IT = "to measure it as it is: `quantize none`"
 _KNOWN = frozenset({"size", "macs", "integer_share"})
 _BUILT_ELSEWHERE = frozenset({"tensorrt"})  # targets whose engines the machine makes that runs them
-ALLOCATED = frozenset({"weights", "layers"})  # what `allocate` decides so far
 _LINKED = frozenset({"flash", "ram", "instructions"})
 EMITS_C = frozenset({"stm32"})  # targets whose figures a linker and an emulated core tell, no clock here
 _PROFILED = frozenset({"latency", "throughput", "cpu", "memory", "energy"})
@@ -71,8 +70,6 @@ def _absent(recipe: Recipe, target: str, block: Target | None) -> Iterator[Diagn
     foreign = model_absent(recipe)
     if foreign is not None:
         yield foreign
-    if recipe.allocate is not None and recipe.allocate.what not in ALLOCATED:
-        yield _not_yet(f"`allocate {recipe.allocate.what}`", recipe.allocate.span, "take the `allocate` block out")
     if recipe.train is not None:
         yield _not_yet("`train`", recipe.train.span, "take the `train` block out")
     for step, _ in recipe.improve.steps if recipe.improve is not None else ():

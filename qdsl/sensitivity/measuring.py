@@ -126,7 +126,7 @@ def _by_sqnr(
         outputs_db=decibels(noise),
         runs=runs,
         effort=round(effort, 3),
-        nodes=tuple(unit.nodes for unit in units),
+        nodes=tuple(unit.members for unit in units),
         model=model_digest(model).hex(),
     )
 

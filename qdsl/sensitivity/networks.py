@@ -97,7 +97,7 @@ def networks(model: Model, units: Sequence[Unit], ranges: RangesLike) -> Network
     parts, eyes = _with_eyes(made)
     units, swapped = _seeing(units, eyes)
     numbered = [(at, n, each) for at, unit in enumerate(units) for n, each in enumerate(unit.choices)]
-    packed = list(_packed([each for each in numbered if not each[2].nothing]))
+    packed = list(_packed([each for each in numbered if not each[2].nothing], units))
     whole = _together([unit.choices[0] for unit in units], units)
     sheets: dict[tuple[int, int], Written] = {}
     for chosen in packed:
@@ -198,19 +198,22 @@ def _quantized(model: Model, pieces: _Pieces, ranges: RangesLike) -> Written:
     return Written.of(made)
 
 
-def _packed(choices: Sequence[tuple[int, int, Choice]]) -> Iterator[list[tuple[int, int, Choice]]]:
-    """The choices in as few graphs as their order allows: none with a unit twice, or a tensor in two ways."""
+def _packed(
+    choices: Sequence[tuple[int, int, Choice]], units: Sequence[Unit]
+) -> Iterator[list[tuple[int, int, Choice]]]:
+    """The choices in as few graphs as their order allows: none with a node of two choices, or a tensor in two ways."""
     left = list(choices)
     while left:
         taken: list[tuple[int, int, Choice]] = []
-        units: set[int] = set()
+        used: set[str] = set()
         ways: dict[str, TensorPlan] = {}
         for each in left:
             at, _, choice = each
-            if at in units or any(not _alike(ways.get(plan.group), plan) for plan in choice.tensors):
+            mine = {*units[at].members, *units[at].nodes}
+            if used & mine or any(not _alike(ways.get(plan.group), plan) for plan in choice.tensors):
                 continue
             taken.append(each)
-            units.add(at)
+            used |= mine
             ways |= {plan.group: plan for plan in choice.tensors}
         yield taken
         left = [each for each in left if each not in taken]

@@ -30,14 +30,23 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class Unit:
     """Nodes that are quantized together, in graph order, called by the first of them. No node is in two units. The
-    first choice is the one that the others are put back against."""
+    first choice is the one that the others are put back against.
+
+    Where `tensors` are named, the unit is these, called by the first of them, and `nodes` are all that read them
+    through a pair: then a node may be in several units, and no unit can be put back in float by itself."""
 
     nodes: tuple[str, ...]
     choices: tuple[Choice, ...]
+    tensors: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        return self.nodes[0]
+        return self.members[0]
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """What is quantized together: nodes, or tensors."""
+        return self.tensors or self.nodes
 
 
 def units_of(plan: Plan, view: GraphView) -> tuple[Unit, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from qdsl.cascade.assigned import with_assigned
+from qdsl.cascade.assigned import TENSORS, with_assigned
 from qdsl.diag import Diagnostic, QdslError
 from qdsl.lock import LockedAssignment, LockedOutcome
 from qdsl.plan import Decisions
@@ -36,9 +36,11 @@ def under(prepared: Prepared, target: str, known: Iterable[LockedAssignment]) ->
     given = [Assigned(each.node, each.choice) for each in known if each.target == target]
     if not given:
         return prepared
-    lost = next((each.node for each in given if each.node not in prepared.view.node_index), None)
+    tensors = prepared.recipe.allocate is not None and prepared.recipe.allocate.what == TENSORS
+    there = set(prepared.view.tensors) if tensors else set(prepared.view.node_index)
+    lost = next((each.node for each in given if each.node not in there), None)
     if lost is not None:
-        raise _stale(prepared, f"there is no node `{lost[:200]}`")
+        raise _stale(prepared, f"there is no {'tensor' if tensors else 'node'} `{lost[:200]}`")
     try:
         return replace(prepared, recipe=with_assigned(prepared.recipe, given))
     except ValueError as error:

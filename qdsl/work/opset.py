@@ -73,7 +73,7 @@ def _requests(recipe: Recipe, target: Target, modes: list[Mode]) -> Iterator[tup
                 yield role, request
     spec = recipe.allocate
     if spec is not None and spec.what != "layers":
-        pinned = (TypeRequest(pin.span, pin.dtype) for pin in spec.pins)
+        pinned = (pin.request for pin in spec.pins)
         yield from ((spec.what.removesuffix("s"), request) for request in (*spec.choices, *pinned))
 
 

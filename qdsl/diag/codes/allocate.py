@@ -24,10 +24,37 @@ CODES = {
         setup=_SETUP,
         verb="compile",
     ),
+    "allocate-width": CodeDoc(
+        "`allocate activations` with a bound on a cost that no choice of widths keeps",
+        "Even with the narrowest width for every activation, `activation_bits` or `bops` exceed the bound. What rules "
+        "decide, and what pins do, counts with the widths that it has.",
+        _HEAD + "allocate activations from [8 bit, 6 bit] { minimize loss under activation_bits <= 5 }\n",
+        setup=_SETUP,
+        verb="compile",
+    ),
+    "allocate-shape": CodeDoc(
+        "what widths of activations cost is not known",
+        "`activation_bits` is a mean over elements, and `bops` count multiplications: with free dimensions neither is "
+        "known. A free batch counts as 1.",
+        'recipe example\nmodel onnx "free.onnx"\ndata calib from npz "calib.npz"\n'
+        "quantize static { calibrate minmax on calib }\ntarget ort\n"
+        "allocate activations from [8 bit, 6 bit] { minimize loss under activation_bits <= 7 }\n",
+        setup="free.onnx: a Conv on a picture of any size",
+        verb="plan",
+    ),
+    "allocate-ranges": CodeDoc(
+        "`allocate activations` beside a calibration whose ranges depend on the width",
+        "`mse`, `entropy` and `auto` look for the range that loses least in a number of levels, and that number is "
+        "what `allocate activations` chooses. The ranges of `minmax` and of a percentile hold for every width.",
+        _HEAD.replace("minmax", "mse") + "allocate activations from [8 bit, 6 bit]\n",
+        setup=_SETUP,
+        verb="compile",
+    ),
     "allocate-nothing": CodeDoc(
         "`allocate` without anything to decide",
-        "`allocate` decides weights that no `layers` or `keep` rule speaks of. Either rules speak of all of them, or "
-        "no choice can be given to those that are left, or to a group of nodes that take one choice together.",
+        "`allocate` decides weights, or activations that are quantized, of which no `layers` or `keep` rule speaks. "
+        "Either rules speak of all of them, or no choice can be given to those that are left, or to a group of nodes "
+        "that take one choice together.",
         _HEAD
         + "layers all { weights int8 }\nallocate weights from [int8, int4] { minimize loss under size <= 1 MB }\n",
         setup=_SETUP,
@@ -35,7 +62,8 @@ CODES = {
     ),
     "allocate-pin": CodeDoc(
         "`pin` or `group` that reaches nothing that `allocate` decides",
-        "What a `layers` or `keep` rule decides, and nodes without weights, are not for `allocate` to decide.",
+        "What a `layers` or `keep` rule decides is not for `allocate` to decide; nor are nodes without weights, and "
+        "activations that are not quantized.",
         _HEAD + "allocate weights from [int8, int4] {\n  pin op Relu to int8\n  minimize loss under size <= 1 MB\n}\n",
         setup=_SETUP,
         verb="compile",
@@ -119,9 +147,11 @@ CODES = {
         verb="compile",
     ),
     "allocate-types": CodeDoc(
-        "types of `allocate layers` that leave nothing to choose",
-        "One of the types is that of `quantize`, by its bits: layers that have it are as `quantize` says. The others "
-        "are what layers may have instead, such as float32.",
+        "types of `allocate` that leave nothing to choose, or that cannot stand beside each other",
+        "Of `allocate layers` one of the types is that of `quantize`, by its bits: layers that have it are as "
+        "`quantize` says. The others are what layers may have instead, such as float32. The types of "
+        "`allocate activations` differ in the width alone, since kernels read and write one type: `8 bit` and "
+        "`6 bit`, which is emulated in it.",
         _LAYERS + "allocate layers from [int8] { minimize macs under mse <= 1 on dev }\n",
         setup=_SETUP,
         verb="compile",
