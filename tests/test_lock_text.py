@@ -94,9 +94,9 @@ def _reads_back(lock: Lock) -> None:
     assert all(line.isprintable() for line in text.split("\n"))
 
 
-test_what_is_written_reads_back = settings(max_examples=80)(given(locks())(_reads_back))
+test_what_is_written_reads_back = settings(max_examples=40)(given(locks())(_reads_back))
 test_what_is_written_of_many_locks_reads_back = pytest.mark.slow(
-    settings(max_examples=600)(given(locks())(_reads_back))
+    settings(max_examples=250)(given(locks())(_reads_back))
 )
 
 
