@@ -196,6 +196,40 @@ def test_it_belongs_to_static_builds(tmp_path: Path, mode: str) -> None:
     assert [each.code for each in caught.value.diagnostics] == ["allocate-nothing"]
 
 
+def test_no_width_is_emulated_in_c(tmp_path: Path) -> None:
+    head = OWN.replace("uint8 affine", "int8 symmetric").replace("target ort", "target stm32")
+    recipe = project(tmp_path, "allocate activations from [int8, 6 bit symmetric]\n", head=head)
+    np.savez(tmp_path / "dev.npz", x=np.zeros((1, 3, 8, 8), np.float32))
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(recipe)
+    assert [each.code for each in caught.value.diagnostics] == ["allocate-types"]
+    assert "the C for stm32" in caught.value.diagnostics[0].headline
+
+
+@pytest.mark.slow
+def test_a_percentile_of_the_lock_is_known_to_the_plan(tmp_path: Path) -> None:
+    head = OWN.replace("minmax", "percentile 99.9")
+    recipe = project(tmp_path, line("loss under activation_bits <= 6"), head=head)
+    np.savez(tmp_path / "dev.npz", x=np.zeros((1, 3, 8, 8), np.float32))
+    compiled(recipe)
+    assert qdsl.plan(recipe).lock == recipe.with_suffix(".lock")
+
+
+@pytest.mark.slow
+def test_both_costs_are_bounded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("scipy")
+    recipe = recipe_in(tmp_path, line("loss under activation_bits <= 7, bops ratio <= 5 %"))
+    compiled(recipe)
+    found = record(recipe)["exact"]
+    assert found["measure"] == "activation_bits" and found["size"] <= 7 * found["each"]
+    assert "bops " in recipe.with_suffix(".lock").read_text()
+    monkeypatch.setattr("qdsl.allocate.width_goals.find_spec", lambda name: None)
+    recipe.with_suffix(".lock").unlink()
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(recipe)
+    assert "which takes scipy" in caught.value.diagnostics[0].headline
+
+
 def test_a_product_of_two_activations_is_no_sum(tmp_path: Path) -> None:
     proto = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["": 17]> net (float[1, 3, 8, 8] x) => (float[1, 4, 8, 8] y) {'

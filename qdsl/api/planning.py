@@ -122,7 +122,11 @@ def _lock_of(prepared: Prepared, plans: Sequence[Plan]) -> Path | None:
     from qdsl.ranges.correcting import wanted_of  # these come with what calibrates
     from qdsl.ranges.locked import needed
 
-    if not {*needed(plans, found)} <= {locked.key for locked in found.ranges}:
+    spec = prepared.recipe.allocate
+    if spec is not None and spec.what == "activations":  # methods are told with a width, which was chosen afterwards
+        if not {tensor for tensor, _ in needed(plans, found)} <= {locked.tensor for locked in found.ranges}:
+            return None
+    elif not {*needed(plans, found)} <= {locked.key for locked in found.ranges}:
         return None
     if not {*wanted_of(plans)} <= {(locked.tensor, locked.data) for locked in found.means}:
         return None
