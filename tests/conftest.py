@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -60,6 +61,25 @@ def fewer_resamples() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("qdsl.harness.evaluate", "qdsl.allocate.evaluating"):
             patch.setattr(import_module(name), "RESAMPLES", 100)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """A session that is opened without options starts a thread for every core, which waits for work at full load: a run
+    takes nearly twice the CPU, and other tests wait for it."""
+    import onnxruntime
+
+    opened = onnxruntime.InferenceSession.__init__
+
+    def alone(self: Any, model: Any, sess_options: Any = None, *args: Any, **more: Any) -> None:
+        if sess_options is None:
+            sess_options = onnxruntime.SessionOptions()
+            sess_options.intra_op_num_threads = 1
+        opened(self, model, sess_options, *args, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxruntime.InferenceSession, "__init__", alone)
         yield
 
 

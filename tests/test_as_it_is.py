@@ -175,6 +175,7 @@ REAL = {
 def fused(model: Path, folder: Path) -> int:
     """The QLinearConv that ONNX Runtime makes of a file."""
     options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
     options.optimized_model_filepath = str(folder / "optimized.onnx")
     options.log_severity_level = 4
     ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])

@@ -84,6 +84,7 @@ def mended(model: Model, *rewrites: str, waived: str = "") -> Mended:
 def as_written(proto: onnx.ModelProto | bytes | str, feeds: dict[str, NDArray[np.float32]]) -> Arrays:
     """The outputs with every node run by itself, products of integers added exactly on any CPU."""
     options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     found = onnx.load(proto) if isinstance(proto, str) else proto
     found = onnx.load_from_string(found) if isinstance(found, bytes) else found
@@ -354,6 +355,7 @@ def test_what_is_mended_in_files_of_others_runs_in_integers(
 
 def integer_kernels(file: Path, folder: Path) -> set[str]:
     options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
     options.optimized_model_filepath = str(folder / "optimized.onnx")
     options.log_severity_level = 4
     ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

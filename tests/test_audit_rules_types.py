@@ -42,6 +42,7 @@ def rules_of(model: ModelProto) -> dict[str, set[str]]:
 def runs(model: ModelProto) -> str:
     """ "loads and runs", "fails" when it runs, or "is refused" as it is loaded: what onnxruntime makes of a file."""
     options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
     options.log_severity_level = 4
     try:
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -76,6 +76,7 @@ def means(proto: ModelProto, names: dict[str, str], data: np.ndarray[Any, Any]) 
     public = {info.name for info in copy.graph.output}
     copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names.values() if name not in public)
     options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     run = ort.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
     found = [run.run(list(names.values()), {"x": row[None]}) for row in data]

@@ -122,6 +122,7 @@ def parsed(text: str) -> ModelProto:
 
 def outputs(proto: ModelProto, seed: int = 0, scale: float = 1.0) -> list[Any]:
     options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
     options.log_severity_level = 4
     run = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     draw, found = np.random.default_rng(seed), []

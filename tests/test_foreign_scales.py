@@ -41,6 +41,7 @@ CASES: dict[str, tuple[str, Any, dict[str, Any], str]] = {
 def answers(model: onnx.ModelProto, **entries: str) -> Any:
     """With the optimizations of the runtime, or (`as_written`) without."""
     options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
     if entries.pop("as_written", ""):
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -105,6 +105,7 @@ def test_the_copy_changes_no_float(tmp_path: Path) -> None:
     values = {}
     for level in ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL"):
         options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
         options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
         session = ort.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
         drawn = np.random.default_rng(1).normal(size=(1, 4, 8, 8)).astype(np.float32)

@@ -67,6 +67,7 @@ def answers(path: Path, optimized: bool, *more: str) -> list[np.ndarray[Any, Any
     model = onnx.load(path)
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in more)
     options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
     if not optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     run = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

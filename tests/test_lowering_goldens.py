@@ -47,6 +47,7 @@ def lowered(name: str, model: Model) -> Outcome:
 
 def outputs(model: Model) -> list[np.ndarray]:
     options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     session = ort.InferenceSession(to_bytes(model), options, providers=["CPUExecutionProvider"])

@@ -78,6 +78,7 @@ def compiled(folder: Path, proto: onnx.ModelProto, head: str = STATIC) -> Target
 
 def outputs(data: bytes) -> np.ndarray:
     options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
     options.log_severity_level = 4
     feed = np.random.default_rng(3).standard_normal((1, 3, 8, 8)).astype(np.float32)
     return np.asarray(ort.InferenceSession(data, options).run(None, {"x": feed})[0])

@@ -138,6 +138,7 @@ def test_it_computes_what_the_same_numbers_in_float32_compute(made: Any) -> None
 
 def run(proto: ModelProto, x: np.ndarray[Any, Any]) -> Any:
     options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {"x": x})
