@@ -41,8 +41,8 @@ def width_goal(spec: Allocate) -> WidthGoal:
     names = dict.fromkeys(limit.require.metric.name for limit in limits)
     if len(names) > 1 and find_spec("scipy") is None:
         headline = f"{' and '.join(f'`{name}`' for name in names)} are bounded at once, which takes scipy"
-        cures = ("pip install 'qdsl-compiler[search]'", "bound one of them")
-        raise QdslError([Diagnostic("allocate-bound", headline, spec.header, help=cures)])
+        ways = ("pip install 'qdsl-compiler[search]'", "bound one of them")
+        raise QdslError([Diagnostic("allocate-bound", headline, spec.header, help=ways)])
     measures = (spec.minimize,) if smallest and spec.minimize else tuple(names) or (ACTIVATION_BITS,)
     return WidthGoal(measures, limits, smallest, measured)
 
