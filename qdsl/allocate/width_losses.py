@@ -20,8 +20,8 @@ from qdsl.sensitivity.units import Choice, Unit
 from qdsl.spec.plan import WeightPlan
 from qdsl.work.prepared import takes
 
-# On so many samples each unit is measured. On the few that fit into five passes over the data (2 of 16, with 30 units of
-# 3 widths) estimates were too rough: the choice for a crack classifier lost more than one width for all.
+# On so many samples each unit is measured. On the few that fit into five passes over the data (2 of 16, with 30 units
+# of 3 widths) estimates were too rough: the choice for a crack classifier lost more than one width for all.
 SAMPLES = 16
 Losses = Mapping[str, Mapping[str, float]]  # by unit and the words of a choice
 
