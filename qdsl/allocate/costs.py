@@ -67,13 +67,9 @@ def sized(groups: Groups, weights: Mapping[str, int]) -> Table:
     return Table(each, _TRIFLE, _TRIFLE, "bytes more")
 
 
-def costs(groups: Groups, table: Table, share: float = 0.0) -> Costs:
-    """The labels' costs, True for float: what each group takes, and conversions where neighbours differ. `share` is put
-    on each multiplication in float, in the table's unit."""
-    labels = [
-        [of_integers, of_float + share * group.macs]
-        for (of_integers, of_float), group in zip(table.groups, groups.groups, strict=True)
-    ]
+def costs(groups: Groups, table: Table) -> Costs:
+    """The labels' costs, True for float: what each group takes, and conversions where neighbours differ."""
+    labels = [list(pair) for pair in table.groups]
     apart: dict[tuple[int, int], float] = {}
     either = (table.quantize + table.dequantize) / 2
     for each in groups.crossings:

@@ -20,6 +20,7 @@ from qdsl.targets.results import LayerTimes, NotHere
 
 BLOCKS = 7  # of the two builds in turns; the least counts
 RUNS = 24  # of each build that layers are timed in; the least counts
+COUNTED = "ms, and as many for all multiplications in float"
 TIMES = 6  # that so many runs are timed, at most, where other programs were in the way
 
 
@@ -100,19 +101,16 @@ def _weights(task: Task) -> dict[str, int]:
     return found
 
 
-def labels_of(groups: Groups, estimates: Estimates, pinned: dict[int, bool], share: float = 0.0) -> Labels:
-    """The estimates as costs of labels, with `share` on each multiplication in float."""
+def labels_of(groups: Groups, estimates: Estimates, pinned: dict[int, bool]) -> Labels:
+    """The estimates as costs of labels."""
     pairs = tuple((each.in_integers, each.in_float) for each in estimates.layers)
     table = Table(pairs, estimates.quantize, estimates.dequantize, estimates.unit)
     found = tuple(Loss(each.noise, each.layers) for each in estimates.roundings)
-    return Labels(tables.costs(groups, table, share), found, pinned)
+    return Labels(tables.costs(groups, table), found, pinned)
 
 
-def counted_instead(groups: Groups, estimates: Estimates) -> Estimates:
-    """The same with multiplications in float as the cost."""
-    table = tables.counted(groups)
-    layers = tuple(
-        replace(layer, in_integers=one, in_float=two)
-        for layer, (one, two) in zip(estimates.layers, table.groups, strict=True)
-    )
-    return replace(estimates, unit=table.unit, layers=layers, quantize=table.quantize, dequantize=table.dequantize)
+def with_counts(estimates: Estimates) -> Estimates:
+    """The same with as much again on multiplications in float as all of them take there."""
+    share = sum(layer.in_float for layer in estimates.layers) / (sum(layer.macs for layer in estimates.layers) or 1)
+    layers = tuple(replace(each, in_float=each.in_float + share * each.macs) for each in estimates.layers)
+    return replace(estimates, unit=COUNTED, layers=layers)

@@ -124,6 +124,13 @@ class Evaluator:
             held += self._of_race(raced)
         return Trial(listed, "", tuple(held), share, totals.macs, size, raced)
 
+    def gain(self, assigned: Sequence[Assigned]) -> Raced | None:
+        """The choice timed, whatever its bounds are; None where it cannot be built, or timed here."""
+        try:
+            return self.race(self._built(assigned)[1], BLOCKS)
+        except _CannotError:
+            return None
+
     def again(self, assigned: Sequence[Assigned]) -> Raced | None:
         """The choice timed once more, for longer."""
         return self.race(self._built(assigned)[1], LAST_BLOCKS) if self.times else None
@@ -176,8 +183,16 @@ class Evaluator:
         if expected.spec.task != "fidelity":
             of_float = floats.scores.get(key)
         found = judged(self.task.prepared.recipe, limit, Reading(value, of_float))
-        low, high = _interval(expected, key, floats.answers, answers) if found.holds else (None, None)
-        return Held(found.text, value, of_float, found.margin, found.holds, low, high)
+        low, high = _interval(expected, key, floats.answers, answers)
+        ends: tuple[float, ...] = ()
+        if of_float is not None and low is not None and high is not None:
+            ends = (of_float - high, of_float - low)
+        elif metric.name == "agreement":
+            ends = wilson(value, len(answers))
+        margins = [judged(self.task.prepared.recipe, limit, Reading(end, of_float)).margin for end in ends]
+        known = [margin for margin in margins if margin is not None]
+        spread = (max(known) - min(known)) / 2 if known else 0.0
+        return Held(found.text, value, of_float, found.margin, found.holds, low, high, spread)
 
     def _floats(self, at: int, expected: Expected) -> _Floats:
         """The float model's answers, made once; its outputs are kept on disk, since builds may be compared with
@@ -272,6 +287,14 @@ def by_choice(assigned: Iterable[Assigned]) -> dict[str, tuple[str, ...]]:
 def _stored(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as stored:
         return {name: stored[f"arr_{at}"] for at, name in enumerate(names)}
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `count` samples (Wilson, 1927)."""
+    square = 1.96**2 / count
+    middle = (share + square / 2) / (1 + square)
+    half = math.sqrt(max(0.0, share * (1 - share)) * square + square**2 / 4) / (1 + square)
+    return middle - half, middle + half
 
 
 def _interval(

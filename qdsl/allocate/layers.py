@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from qdsl.allocate.estimating import counted_instead, estimated, labels_of
+from qdsl.allocate.estimating import COUNTED, estimated, labels_of, with_counts
 from qdsl.allocate.evaluating import Evaluator, by_choice
 from qdsl.allocate.hull import Chosen
-from qdsl.allocate.hull import Estimates as Labels
 from qdsl.allocate.keeping import Kept, kept
 from qdsl.allocate.searching import Search, Shown
 from qdsl.allocate.task import Task
@@ -26,7 +25,7 @@ from qdsl.work.deciding import decide_one
 
 # How much faster than float the cheapest choice has to be for time to decide: less is in reach of noise.
 LEAST_GAIN = 1.1
-NO_TIME = "integers save no time here: the choice with most multiplications in them is looked for"
+NO_TIME = "integers save no time here: multiplications in float count as much again as they take"
 PARTS, SCAN = 5, 3  # of so many evaluations one weighs losses, one looks for cheaper choices
 EVALUATIONS = 60  # where the statement does not say how many
 
@@ -67,7 +66,6 @@ class _Work:
     evaluator: Evaluator
     kept: Kept
     done: int = 0
-    by_count: bool = False
 
     def given(self) -> Given:
         estimates = self._estimates()
@@ -88,22 +86,38 @@ class _Work:
 
     def _estimates(self) -> Estimates:
         if self.kept.found.estimates is None:
-            self.kept.estimated(*estimated(self.task, self.groups, self.types, self.evaluator))
-        found = self.kept.found.estimates
-        assert found is not None
-        return found
+            found, instead = estimated(self.task, self.groups, self.types, self.evaluator)
+            if self.task.spec.minimize == "latency" and found.unit == "ms" and not self._saves(found, instead):
+                self.task.heard(f"{self.task.target}   {NO_TIME}", 0, 0)
+                found = with_counts(found)
+            self.kept.estimated(found, instead)
+        known = self.kept.found.estimates
+        assert known is not None
+        return known
+
+    def _saves(self, estimates: Estimates, instead: str) -> bool:
+        """Whether layers in integers save time at all, by the estimates and as timed with the fastest choice and with
+        everything in integers: else the fastest choice is next to none in integers, and not what anybody quantizes
+        for."""
+        found = labels_of(self.groups, estimates, self._fixed)
+        everything = frozenset(range(len(found.costs.labels)))
+        floats = found.cost(everything - {at for at, label in found.fixed.items() if not label})
+        if found.cost(found.best(0.0)) >= floats / LEAST_GAIN:
+            return False
+        pinned = frozenset(at for at, label in found.fixed.items() if label)
+        raced = [self.evaluator.gain(self._rows(each, instead)) for each in (found.best(0.0), pinned)]
+        return any(each is None or each.low > 1.0 for each in raced)
+
+    @property
+    def _fixed(self) -> dict[int, bool]:
+        return {at: kind != self.types.usual for at, kind in self.pins.items()}
 
     @property
     def _instead(self) -> str:
         return self.kept.found.instead
 
     def _search(self, estimates: Estimates) -> Search:
-        fixed = {at: kind != self.types.usual for at, kind in self.pins.items()}
-        found = labels_of(self.groups, estimates, fixed)
-        if self.task.spec.minimize == "latency" and not _saves(found):
-            self.by_count = True
-            self.task.heard(f"{self.task.target}   {NO_TIME}", 0, 0)
-            found = labels_of(self.groups, counted_instead(self.groups, estimates), fixed)
+        found = labels_of(self.groups, estimates, self._fixed)
         most = self.task.spec.evaluations or EVALUATIONS
         reverse = self.task.spec.minimize == "loss"
         scan = 0 if reverse else most // SCAN
@@ -117,9 +131,15 @@ class _Work:
         trial = self._trial(self._rows(chosen))
         self.task.heard(progress(trial, self.done, most), self.done, most)
         cost = None
-        if trial.raced is not None and self.task.spec.minimize == "latency" and not self.by_count:
+        if trial.raced is not None and self._by_time:
             cost = 1.0 / trial.raced.ratio
-        return Shown(chosen, trial.holds, trial.margin, cost)
+        return Shown(chosen, trial.holds, trial.margin, cost, trial.spread)
+
+    @property
+    def _by_time(self) -> bool:
+        """Whether times decide which choice is the cheapest."""
+        found = self.kept.found.estimates
+        return self.task.spec.minimize == "latency" and found is not None and found.unit != COUNTED
 
     def _trial(self, rows: tuple[Assigned, ...]) -> Trial:
         """A choice measured now, or in a compilation that was interrupted."""
@@ -129,17 +149,9 @@ class _Work:
             self.kept.add(known)
         return known
 
-    def _rows(self, chosen: Chosen) -> tuple[Assigned, ...]:
-        kinds = {at: self.pins.get(at, self._instead) for at in chosen}
+    def _rows(self, chosen: Chosen, instead: str = "") -> tuple[Assigned, ...]:
+        kinds = {at: self.pins.get(at, instead or self._instead) for at in chosen}
         return assigned(self.groups, kinds)
 
     def _none_holds(self) -> QdslError:
         return QdslError(list(no_bound(self.task, self.kept.found.trials)))
-
-
-def _saves(found: Labels) -> bool:
-    """Whether layers in integers save time at all, as far as estimates say: else the fastest choice is next to none in
-    integers, and not what anybody quantizes for."""
-    everything = frozenset(range(len(found.costs.labels)))
-    floats = found.cost(everything - {at for at, label in found.fixed.items() if not label})
-    return found.cost(found.best(0.0)) < floats / LEAST_GAIN

@@ -8,24 +8,33 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from qdsl.allocate.hull import Chosen, Estimates, hull
+from qdsl.allocate.smoothing import Falling, falling
 from qdsl.allocate.weighing import parts_of, weighed
 
 FEWEST_PARTS = 4  # that tell anything
 NEARLY = 1.02  # times the least cost: costs as little, as far as times tell
 MENDS = 5  # of one choice: with so many of its groups in float, doubled each time
 NEAR = 1.0  # outside the bounds by as much as they are wide
+TELLS = 4.0  # times its 95 % interval that a margin is: then the margins of parts of the net differ by more than chance
 Measure = Callable[[Chosen], "Shown | None"]
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A choice that was measured: whether it holds, how far inside the bounds it is, and what it costs: in the unit of
-    the estimates where it was timed, None where it was not."""
+    """A choice that was measured: whether it holds, how far inside the bounds it is, what it costs (in the unit of the
+    estimates where it was timed, None where it was not), and by how much the margin may be chance: half its 95 %
+    interval."""
 
     chosen: Chosen
     holds: bool
     margin: float
     cost: float | None = None
+    spread: float = 0.0
+
+    @property
+    def sure(self) -> bool:
+        """Whether other samples would say the same."""
+        return abs(self.margin) >= self.spread
 
 
 @dataclass
@@ -61,7 +70,7 @@ class Search:
         """Losses weighed by what the bounds' margin gains with one part of the net in float."""
         base = self.estimates.best(0.0)
         first = None if self.reverse or self.parts < FEWEST_PARTS else self._try(base)
-        if first is None or first.holds:
+        if first is None or first.holds or -first.margin < TELLS * first.spread:
             return
         parts = parts_of(self.estimates, self.parts, self.multiplying)
         tried = [self._try(base | part) for part in parts]
@@ -81,11 +90,26 @@ class Search:
         return 0.0
 
     def best(self) -> Shown | None:
-        """Of what holds the cheapest; of those that cost nearly as little the one furthest inside the bounds."""
-        held = [each for each in self.shown.values() if each.holds]
-        least = min(map(self._cost, held), default=0.0)
-        near = [each for each in held if self._cost(each) <= least * NEARLY]
-        return min(near, key=lambda each: (-each.margin, self._cost(each), sorted(each.chosen)), default=None)
+        """Of what holds the cheapest; of those that cost nearly as little the one furthest inside the bounds. Where
+        all that holds may do so by chance alone, the one of which most is expected."""
+        fit, held = self._fit(), [each for each in self.shown.values() if each.holds]
+        good = [each for each in held if self._good(each, fit)]
+        if not good:
+            return max(held, key=lambda each: (self._expected(each, fit), -self._cost(each)), default=None)
+        least = min(map(self._cost, good))
+        near = [each for each in good if self._cost(each) <= least * NEARLY]
+        return min(near, key=lambda each: (-self._expected(each, fit), self._cost(each), sorted(each.chosen)))
+
+    def _fit(self) -> Falling:
+        return falling((self.estimates.loss(each.chosen), each.margin) for each in self.shown.values())
+
+    def _expected(self, each: Shown, fit: Falling) -> float:
+        """The margin as measured, where that is sure, else what all that was measured lets expect."""
+        return each.margin if self.reverse or each.sure else fit.at(self.estimates.loss(each.chosen))
+
+    def _good(self, each: Shown, fit: Falling | None = None) -> bool:
+        """Whether it holds, and not by chance."""
+        return each.holds and self._expected(each, self._fit() if fit is None else fit) >= 0.0
 
     def nearest(self) -> Shown | None:
         """What is least outside the bounds."""
@@ -121,8 +145,10 @@ class Search:
         return path[high] if high < len(path) else None
 
     def _scan(self, path: Sequence[Chosen], start: Chosen | None) -> Chosen | None:
-        """A metric on few samples does not fall evenly: cheaper choices whose neighbours are not far outside the bounds
-        may hold. The cheapest of these first, for so many evaluations."""
+        """A metric does not fall evenly: cheaper choices whose neighbours are not far outside the bounds may hold. The
+        cheapest of these first, for so many evaluations."""
+        if self.scan and not all(each.sure for each in self.shown.values()):
+            return self._around(path)
         found = len(path) if start is None else path.index(start)
         for _ in range(self.scan):
             margins = {at: self.shown[each].margin for at, each in enumerate(path) if each in self.shown}
@@ -134,12 +160,26 @@ class Search:
             found = at if shown.holds else found
         return start if found == len(path) else path[found]
 
+    def _around(self, path: Sequence[Chosen]) -> Chosen | None:
+        """Where chance decides whether a choice holds, many near the bounds are measured, so that the mean of all says
+        where they are crossed: those first that are nearest to where it seems to be by then."""
+        losses = [self.estimates.loss(each) for each in path]
+        for _ in range(self.scan):
+            fit = self._fit()
+            crossing = next((at for at, loss in enumerate(losses) if fit.at(loss) >= 0.0), len(path) - 1)
+            left = [at for at, each in enumerate(path) if each not in self.shown]
+            at = min(left, key=lambda each: (abs(each - crossing), -each), default=None)
+            if at is None or self._try(path[at]) is None:
+                break
+        fit = self._fit()
+        return next((each for each in path if each in self.shown and self._good(self.shown[each], fit)), None)
+
     def _most_precise(self) -> Chosen | None:
         """Where nothing on the hull holds: the most precise labels of all that may be."""
         every = frozenset(range(len(self.estimates.costs.labels)))
         free = every - {at for at, label in self.estimates.fixed.items() if not label}
         shown = self._try(free)
-        return free if shown is not None and shown.holds else None
+        return free if shown is not None and self._good(shown) else None
 
     def _improve(self, start: Chosen) -> None:
         """Put groups into integers again, many at once while that holds, else fewer; what breaks a bound alone
@@ -154,7 +194,7 @@ class Search:
             shown = self._try(changed)
             if shown is None:
                 return
-            mended = changed if shown.holds else self._mend(changed, shown, self.estimates.cost(current))
+            mended = changed if self._good(shown) else self._mend(changed, shown, self.estimates.cost(current))
             if mended is not None and self.estimates.cost(mended) <= self.estimates.cost(current):
                 current, barred = mended, barred if mended == changed else frozenset()
             elif size == 1:
@@ -175,7 +215,7 @@ class Search:
             if self.estimates.cost(made) >= most:
                 return None
             tried = self._try(made)
-            if tried is None or tried.holds:
+            if tried is None or self._good(tried):
                 return None if tried is None else made
         return None
 

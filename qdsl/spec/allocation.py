@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from qdsl.spec import widths
 from qdsl.spec.bounds import Count, Figure, Many, Number, Text
 
-ALLOCATION_VERSION = 2
+ALLOCATION_VERSION = 3
 _Words = Annotated[str, Text(1 << 16)]
 _Cost = Annotated[float, Number(0.0)]
 
@@ -26,7 +26,8 @@ def file_name(target: str) -> str:
 class Held:
     """A bound by its words: the `value` of its metric, that of the float model, the share of the bound that is left
     (negative where it is broken; of a bound of 0, the share of the float model's figure, or the drop itself), whether
-    it holds, and the ends of the 95 % interval of a drop; None for what is not known."""
+    it holds, and the ends of the 95 % interval of a drop; None for what is not known. `spread` is half of what the
+    margin is wide at 95 %: 0 where it is no matter of which samples were drawn."""
 
     text: _Words
     value: Figure
@@ -35,6 +36,7 @@ class Held:
     holds: bool | None
     low: Figure | None = None
     high: Figure | None = None
+    spread: Figure = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,12 @@ class Trial:
             return float("-inf")
         known = [each.margin for each in self.held if each.margin is not None]
         return min(known, default=0.0)
+
+    @property
+    def spread(self) -> float:
+        """By how much the margin may be chance: that of the bound with the least."""
+        known = [(each.margin, each.spread) for each in self.held if each.margin is not None]
+        return min(known, default=(0.0, 0.0))[1]
 
 
 @dataclass(frozen=True, slots=True)
