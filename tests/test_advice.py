@@ -125,6 +125,7 @@ def test_a_dataset_that_keeps_growing_says_so(tmp_path: Path) -> None:
 CLIPPED = HEAD.replace("minmax on calib", "percentile 80 on calib")
 
 
+@pytest.mark.slow
 def test_other_calibrations_are_tried_and_come_out_as_told(tmp_path: Path) -> None:
     recipe = project(tmp_path / "a", "evaluate fidelity on calib { require sqnr >= 25 dB }\n", head=CLIPPED)
     result = compiled(recipe)
@@ -170,6 +171,7 @@ def test_one_pass_answers_for_every_method_that_counts(tmp_path: Path, monkeypat
     assert sum(bool(found & {"percentile", "entropy", "mse"}) for found in passes) == 1
 
 
+@pytest.mark.slow
 def test_without_the_samples_it_says_that_it_could_not_try(tmp_path: Path) -> None:
     rest = 'data val from npz "val.npz"\nevaluate fidelity on val { require sqnr >= 120 dB }\n'
     recipe = project(tmp_path, rest)

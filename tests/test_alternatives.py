@@ -79,6 +79,7 @@ def test_ranges_of_one_reader_are_free() -> None:
     assert ("cat1",) in settled(view, b=0.95, a=1.0)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.dictionaries(st.sampled_from(["a", "b", "c", "d", "cat1", "cat2"]), st.floats(0.01, 10), min_size=6))
 def test_what_others_read_keeps_its_steps(highs: dict[str, float]) -> None:

@@ -26,6 +26,7 @@ def python(program: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "before", few_of(["", "from qdsl.plan import decide\n", "import qdsl.spec.plan\n", "import qdsl.cli\n"], 2)
 )

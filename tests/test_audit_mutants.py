@@ -106,6 +106,7 @@ def test_there_are_many_kinds_and_each_rule_has_one() -> None:
     assert len({kind.rule for kind in KINDS.values()}) >= 25
 
 
+@pytest.mark.slow
 def test_every_kind_is_found_in_a_small_model(tmp_path: Path) -> None:
     model = compiled(project(tmp_path, head=HEAD, proto=float_net()), tmp_path / "build")
     assert [each for target in ("ort", "tensorrt") for each in false_alarms(model, target)] == []

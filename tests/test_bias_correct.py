@@ -231,6 +231,7 @@ def test_a_lock_from_before_is_stale(tmp_path: Path) -> None:
     assert told.code == "lock-stale" and "improve" in told.headline
 
 
+@pytest.mark.slow
 def test_plan_and_explain_tell_of_it(tmp_path: Path) -> None:
     recipe = project(tmp_path, IMPROVED + 'keep "gemm" in float32\n')
     (plan,) = qdsl.plan(recipe).plans

@@ -60,6 +60,7 @@ def moved(folder: Path, to: Path) -> Path:
     return to / "bench"
 
 
+@pytest.mark.slow
 def test_a_copied_bundle_finds_what_was_found_here(tmp_path: Path) -> None:
     coloured(tmp_path)
     weights = np.eye(3)[::-1].copy()
@@ -80,6 +81,7 @@ def test_a_copied_bundle_finds_what_was_found_here(tmp_path: Path) -> None:
     assert "p50" in told and "written:" in told
 
 
+@pytest.mark.slow
 def test_a_device_is_held_against_the_arithmetic_of_the_graph(tmp_path: Path) -> None:
     """What the goldens say is what the file says, whatever the kernels of the machine that compiled make of it."""
     folder, result = bundle_of(project(tmp_path, "evaluate fidelity on calib\n"))
@@ -158,6 +160,7 @@ def test_fused_kernels_are_counted_there(tmp_path: Path) -> None:
     assert found["scores"] is None and result.targets[0].verification.as_predicted
 
 
+@pytest.mark.slow
 def test_detection_is_scored_there_as_here(tmp_path: Path) -> None:
     rows = np.zeros((1, 6, 9))
     rows[0, :4, 0], rows[0, 4:, 0] = (2, 4, 4, 4), (0.9, 0.1)
@@ -171,6 +174,7 @@ def test_detection_is_scored_there_as_here(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_segmentation_is_scored_there_as_here(tmp_path: Path) -> None:
     path = write(tmp_path, segmenter(), "segmentation on val", masked(tmp_path, 5))
     folder, result = bundle_of(path)
@@ -179,6 +183,7 @@ def test_segmentation_is_scored_there_as_here(tmp_path: Path) -> None:
         assert found["scores"]["ort"][name] == pytest.approx(result.evaluations[0].of("ort").scores[Key(name)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["../model.onnx", "float.onnx", "samples.npz", "bundle.json", "scoring.py"])
 def test_a_file_of_another_bundle_is_noticed(name: str, tmp_path: Path) -> None:
     coloured(tmp_path, count=1)
@@ -189,6 +194,7 @@ def test_a_file_of_another_bundle_is_noticed(name: str, tmp_path: Path) -> None:
     assert not found and told.startswith("bench.py: ") and (name in told or "bundle" in told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", ["3, 4", "3, N", "", "N"])
 def test_samples_are_fed_whole_whatever_their_shape(dims: str, tmp_path: Path) -> None:
     """A first dimension that is no batch, a free one, none at all."""
@@ -210,6 +216,7 @@ def test_samples_are_fed_whole_whatever_their_shape(dims: str, tmp_path: Path) -
     assert len(found["profile"]["builds"]["ort"]["seconds"]) == 4
 
 
+@pytest.mark.slow
 def test_the_same_build_gives_the_same_bundle(tmp_path: Path) -> None:
     coloured(tmp_path, count=2)
     path = write(tmp_path, mean_colour(), "classification on val", 'folder "photos"')

@@ -79,6 +79,7 @@ def test_every_slice_has_the_range_numpy_finds_in_any_order_and_parts(
     assert found == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_channels_of_a_graph(method: str, tmp_path: Path) -> None:
     samples = noise(5, 3, 32, 32)

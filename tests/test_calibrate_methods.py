@@ -115,6 +115,7 @@ def divergence(values: np.ndarray[Any, Any], threshold: float, levels: int, bins
     return float(sum(a * np.log(a / b) for a, b in zip(p, q, strict=True) if a > 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outliers", [(), (20.0,), tuple(np.linspace(8, 30, 40))])
 def test_entropy_is_as_good_as_brute_force(outliers: tuple[float, ...]) -> None:
     values = np.abs(normal(200_000, *outliers))

@@ -451,6 +451,7 @@ def _audited(tmp_path: Path, *more: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.slow
 def test_audit_tells_causes_in_words(tmp_path: Path) -> None:
     code, text = _audited(tmp_path)
     assert code == 0

@@ -33,6 +33,7 @@ def test_the_planted_range_is_first_with_a_line_that_was_tried(built: Path) -> N
     assert first.cure.gain_db > 5
 
 
+@pytest.mark.slow
 def test_the_line_keeps_its_word(built: Path) -> None:
     """Added to the recipe, a build with it is as much nearer to float as was told."""
     (before,) = read(built / "measurements.json").builds

@@ -236,6 +236,7 @@ def test_ctrl_c_exits_130(recipe: Path, capsys: pytest.CaptureFixture[str], monk
     assert said(capsys, "plan", recipe) == (130, "", "interrupted\n")
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     program = f"{sys.executable} -m qdsl plan recipes/yolov8n_static.q | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
@@ -247,6 +248,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said(recipe: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():

@@ -79,6 +79,7 @@ evaluate fidelity on other { measure sqnr; profile latency { runs 2; warmup 0 };
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["compile", "evaluate"])
 def test_each_evaluation_is_shown_before_the_next_begins(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -115,6 +116,7 @@ def test_budgets_are_shown_before_cures_are_tried(
     assert "BROKEN" in seen[0] and "report" not in stages(seen[0])
 
 
+@pytest.mark.slow
 def test_a_reader_behind_a_pipe_sees_lines_at_once(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "qdsl", "compile", str(project(tmp_path, RULES)), "--out", str(tmp_path / "build")]
     with subprocess.Popen(

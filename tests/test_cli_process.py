@@ -69,12 +69,14 @@ def test_with_nobody_to_tell_the_exit_code_tells(recipe: Path) -> None:
     assert shell(f"{QDSL} compile r.q <&- >&- 2>&-", recipe.parent).returncode == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_does_not_stop_the_work(recipe: Path) -> None:
     done = shell(f"{QDSL} compile r.q 2>&1 | head -1; echo ${{PIPESTATUS[0]}}", recipe.parent)
     assert done.stdout.splitlines()[1:] == ["0"] and done.stderr == ""
     assert built(recipe.parent)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize(
     "line", ["plan r.q >/dev/full", "check no.q 2>/dev/full", "--help >/dev/full", "plan r.q >/dev/full 2>/dev/full"]
@@ -90,6 +92,7 @@ def test_a_name_that_is_no_utf8_is_printed_with_escapes(recipe: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "d\\udcff/r.q: fine\n", "")
 
 
+@pytest.mark.slow
 def test_a_folder_that_the_runtime_cannot_name_is_refused(recipe: Path) -> None:
     done = shell(f"{QDSL} compile r.q --out $'d\\xff'", recipe.parent)
     assert done.returncode == 1
@@ -112,6 +115,7 @@ def test_ctrl_c_while_the_command_is_loaded_leaves_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0.15, 0.3, 0.6, 1.0, 1.5])
 def test_ctrl_c_at_any_moment_ends_with_130(after: float, recipe: Path) -> None:
     words = [sys.executable, "-m", "qdsl", "compile", "r.q"]

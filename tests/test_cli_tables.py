@@ -24,6 +24,7 @@ def told(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_wide_terminal_has_a_row_per_build_and_a_narrow_one_a_column(
     assert ["speed-up", "2.64x"] in rows[80]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 160])
 def test_the_latencies_of_a_real_run_are_whole(
     width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -169,6 +169,7 @@ def test_only_one_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert compiled(recipe, "--target", "ort") == 0
 
 
+@pytest.mark.slow
 def test_the_installed_command_exits_alike(tmp_path: Path) -> None:
     recipe = project(tmp_path, "evaluate fidelity on calib { require size <= 5 KiB }\n")
     done = cli("compile", recipe, "--out", tmp_path / "build")

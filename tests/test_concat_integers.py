@@ -234,6 +234,7 @@ def _lowered(data: bytes, names: tuple[str, ...]) -> tuple[bytes, int]:
     return to_bytes(model), trace.counts.get("concat_integers", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of(range(9000, 9600, 100), 1))
 def test_random_graphs_run_as_predicted_and_answer_the_same(first: int) -> None:
     others = tuple(name for name in lowerings.of_graphs("ort") if name != "concat_integers")
@@ -381,6 +382,7 @@ def test_widths_that_no_type_has(width: str, tmp_path: Path) -> None:
     assert {"a", "b", "c", "m"} <= {each.tensor for each in found.layers}
 
 
+@pytest.mark.slow
 def test_a_detector_whose_concats_share_scales(tmp_path: Path) -> None:
     model = qdsl.graph.load(DATA / "yolov8_tiny_torchscript.onnx")
     canonicalise(model)

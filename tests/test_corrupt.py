@@ -63,6 +63,7 @@ def test_what_there_is_not_is_refused(kind: str, severity: int) -> None:
         Corruption(kind, severity)
 
 
+@pytest.mark.slow
 def test_every_kind_and_severity_is_evaluated_beside_the_clean_pictures(tmp_path: Path) -> None:
     coloured(tmp_path, count=4)
     wanted = "classification on val { corrupt { noise; jpeg; severity [1, 5] }; require top1 >= 0.5 }"

@@ -400,6 +400,7 @@ def test_what_shares_a_scale_keeps_what_the_others_need(tmp_path: Path) -> None:
     assert any(np.isclose(float(scale), step) for scale in scales.values() if scale.ndim == 0)
 
 
+@pytest.mark.slow
 def test_plan_and_explain_say_it(tmp_path: Path) -> None:
     recipe = convs(tmp_path, "SiLU")
     said = cli("plan", recipe).stdout
@@ -435,6 +436,7 @@ def test_ranges_that_were_cut_are_counted_among_those_that_may_be(cut: int, able
     assert _of(cut, able) == told
 
 
+@pytest.mark.slow
 def test_compile_counts_what_plan_counts(tmp_path: Path) -> None:
     recipe, _ = attention(tmp_path, MASKS["times the lowest float"])
     (count,) = re.findall(r"open: ranges of (\d+) tensors?: may be cut", cli("plan", recipe).stdout)

@@ -202,6 +202,7 @@ def test_boxes_without_any_label_file(tmp_path: Path) -> None:
     assert told(recipe(tmp_path, 'yolo "people.yaml" { split train }', evaluate=evaluate)) == {"evaluate-labels"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "code"), [(6, None), (7, "evaluate-classes"), (4, "evaluate-shape")])
 def test_what_only_a_run_shows_is_told_before_anything_is_calibrated(
     tmp_path: Path, channels: int, code: str | None

@@ -383,6 +383,7 @@ def test_a_file_without_permission_is_a_diagnostic(tmp_path: Path) -> None:
         use(data_spec("images", tmp_path / "photos"))
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_bent_pictures_decode_or_give_a_diagnostic(

@@ -279,6 +279,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: str = "") ->
     return folder
 
 
+@pytest.mark.slow
 def test_a_recipe_at_a_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = scratch(tmp_path, monkeypatch)
     recipe = folder / "recipes" / "demo.q"
@@ -385,6 +386,7 @@ def set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
     return folder, path
 
 
+@pytest.mark.slow
 def test_git_diff_shows_what_a_line_of_a_recipe_changes(set_up: tuple[Path, str]) -> None:
     folder, path = set_up
     recipe = folder / "recipes" / "demo.q"

@@ -71,6 +71,7 @@ def test_a_detector_that_finds_nothing_is_said() -> None:
     assert told([], "detection", {Key("map50"): 0.4}) == []
 
 
+@pytest.mark.slow
 def test_the_order_that_is_named_is_right(tmp_path: Path) -> None:
     """Written into the recipe, it makes the same model right."""
     coloured(tmp_path, 16)

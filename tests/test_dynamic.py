@@ -311,6 +311,7 @@ def test_the_bytes_do_not_depend_on_the_process(tmp_path: Path) -> None:
     assert trees[0] == trees[1]
 
 
+@pytest.mark.slow
 def test_the_command_line_speaks_of_it(tmp_path: Path) -> None:
     made = recipe(tmp_path, everything("int8"))
     shown = cli("plan", made)

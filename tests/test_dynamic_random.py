@@ -117,6 +117,7 @@ def test_convolutions(first: int, tmp_path: Path) -> None:
     assert integer > CHUNK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of(range(0, GRAPHS, CHUNK), 3))
 def test_products(first: int, tmp_path: Path) -> None:
     integer = 0

@@ -161,6 +161,7 @@ def test_float_weights_are_gone_and_the_size_is_as_predicted(tmp_path: Path) -> 
     assert made.size < 0.6 * len(to_bytes(model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", few_of(["mlperf_resnet8_float", "FastestDet", "yolox_nano"], 2))
 def test_the_size_of_real_models_is_near_the_prediction(name: str, testdata: Path, tmp_path: Path) -> None:
     model = load(testdata / "models" / f"{name}.onnx")

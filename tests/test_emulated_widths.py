@@ -29,6 +29,7 @@ def _carried_out(seed: int, width: str) -> tuple[Plan, bytes]:
     return plan, to_bytes(quantized)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("first", few_of(range(0, 40, 10), 1))
 def test_prediction_is_reality(width: str, first: int) -> None:
@@ -46,6 +47,7 @@ def test_prediction_is_reality(width: str, first: int) -> None:
     assert integers > 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_integers_keep_to_their_width(width: str) -> None:
     """Values three times as large as those measured are cut off at the ends of the width."""

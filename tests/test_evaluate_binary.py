@@ -44,6 +44,7 @@ def lit(folder: Path) -> str:
     return 'folder "photos" { classes ["dark", "bright"] }'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("squash", ["", "Sigmoid"])
 def test_one_score_tells_two_classes_apart(squash: str, tmp_path: Path) -> None:
     path = write(tmp_path, brightness(squash), "classification on val", lit(tmp_path))

@@ -97,6 +97,7 @@ def test_names_and_numbers_pair_one_to_one(tmp_path: Path, classes: str) -> None
     assert refused(write(tmp_path, boxes_model(FOUND), "detection on val", data)).code == "setting-value"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", few_of(["yolov8", "python", "guessed", "boxes"], 2))
 def test_boxes_of_other_classes_are_neither_right_nor_wrong(tmp_path: Path, head: str, monkeypatch: Any) -> None:
     """One person per picture, found; with all five classes counting, the car would be a false alarm."""
@@ -134,6 +135,7 @@ def boxes(outputs, height, width):
 """
 
 
+@pytest.mark.slow
 def test_the_300_boxes_kept_are_of_the_classes_that_count(tmp_path: Path) -> None:
     """400 boxes of a class that does not count score more than the only one that does."""
     rows = np.zeros((1, 9, 410))
@@ -144,6 +146,7 @@ def test_the_300_boxes_kept_are_of_the_classes_that_count(tmp_path: Path) -> Non
     assert scored(write(tmp_path, boxes_model(rows), "detection on val { decode yolov8 }", data))[Key("map50")] > 0.99
 
 
+@pytest.mark.slow
 def test_every_picture_stays_and_what_does_not_count_is_said(tmp_path: Path) -> None:
     data = yolo_data(tmp_path, LABELS).replace("}", f'; classes ["dog"] as [{DOG}] }}')
     path = write(tmp_path, boxes_model(FOUND), "detection on val { decode yolov8 }", data)
@@ -200,6 +203,7 @@ def test_labels_past_the_last_class_are_told_before_anything_is_measured(tmp_pat
     assert not (tmp_path / "build").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_a_segmenter_is_held_to_the_classes_of_the_data(tmp_path: Path, layout: str) -> None:
     model = segmenter()

@@ -124,6 +124,7 @@ def test_a_model_for_several_pictures_at_once_is_told_by_plan(tmp_path: Path) ->
     assert any("export the model with batch 1 instead of 4" in " ".join(each.help) for each in found)
 
 
+@pytest.mark.slow
 def test_scores_are_what_the_graph_makes_them(tmp_path: Path) -> None:
     """Logits where no sigmoid stands at the end: both models find the same."""
     shares = np.array([[[0.9, 0.05], [0.2, 0.1]]])
@@ -138,6 +139,7 @@ def test_scores_are_what_the_graph_makes_them(tmp_path: Path) -> None:
     assert found[0] == pytest.approx(found[1], rel=1e-5) and max(found[0]) == pytest.approx(0.9, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("logits", [True, False])
 def test_a_sigmoid_behind_the_boxes_says_nothing_of_the_scores(tmp_path: Path, logits: bool) -> None:
     """DETR's boxes are fractions by a Sigmoid, its scores logits."""
@@ -184,6 +186,7 @@ def own(folder: Path, function: str) -> Path:
     return write(folder, model_of({"y": rows}), words, yolo_data(folder, LABELS[:1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["table", "final"])
 def test_a_recipe_may_bring_its_own_decoding(function: str, tmp_path: Path) -> None:
     path = own(tmp_path, function)

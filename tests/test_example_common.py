@@ -110,6 +110,7 @@ def fitted(folder: Path, items: Items, *words: str, average: bool = True) -> dic
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", [False, True])
 def test_interrupted_training_ends_with_the_same_weights(average: bool, tmp_path: Path) -> None:
     whole = fitted(tmp_path, Items(), average=average)

@@ -83,6 +83,7 @@ def test_cracks_can_be_seen() -> None:
     assert np.array_equal(plain, surfaces.take(surface, 1))  # neither taking nor cracking a copy changed it
 
 
+@pytest.mark.slow
 def test_every_mark_draws_on_a_surface_and_stays_in_range() -> None:
     concrete, marks, surfaces = load("concrete"), load("marks"), load("surfaces")
     for mark in sorted(set(marks.MARKS), key=lambda m: m.__name__):

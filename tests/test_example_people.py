@@ -147,6 +147,7 @@ def test_assignment_stays_inside_the_boxes_and_skips_padding() -> None:
     assert float(found.scores[~found.positive].sum()) == 0 < float(found.scores.sum())
 
 
+@pytest.mark.slow
 def test_a_few_steps_of_training_lower_the_loss() -> None:
     torch = pytest.importorskip("torch", reason="torch trains")
     loss, model, train, training = load("loss"), load("model"), load("train"), shared("training")

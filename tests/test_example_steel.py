@@ -128,6 +128,7 @@ def test_clean_scenes_can_be_thinned_out(tmp_path: Path) -> None:
     assert kinds == [plates.kind_of("train", i) for i in shown]
 
 
+@pytest.mark.slow
 def test_every_mark_is_faint_and_every_defect_covers_what_it_changes() -> None:
     strip, marks, defects = load("strip"), load("marks"), load("defects")
     assert tuple(defects.DEFECTS) == defects.CLASSES == CLASSES
@@ -229,6 +230,7 @@ def test_boxes_go_to_the_stride_of_their_size_and_padding_to_none() -> None:
     assert not loss.assign(points.T, strides, none)[0].any()
 
 
+@pytest.mark.slow
 def test_a_few_steps_of_training_lower_the_loss() -> None:
     torch = pytest.importorskip("torch", reason="torch trains")
     loss, model, train, training = load("loss"), load("model"), load("train"), shared("training")
@@ -258,6 +260,7 @@ def test_clean_pictures_alone_give_a_loss_without_boxes() -> None:
     assert parts["box"] == 0 < parts["class"] and np.isfinite(float(value.detach()))
 
 
+@pytest.mark.slow
 def test_training_sees_every_class_equally_often() -> None:
     pytest.importorskip("torch", reason="train.py imports torch")
     train = load("train")

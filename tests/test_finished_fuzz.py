@@ -77,6 +77,7 @@ def nonsense(rng: random.Random) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=domains, ir_version=10)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("first", few_of(range(0, 6000, 300), 1))
 def test_nonsense(first: int) -> None:

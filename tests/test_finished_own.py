@@ -163,6 +163,7 @@ def ranges_of(view: GraphView, seed: int = 0) -> Ranges:
     return Ranges(low, {name: float(draw.uniform(0.5, 4)) for name in view.tensors}, 1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of(range(0, 300, 30), 1))
 def test_random_decisions(first: int) -> None:
     looked = 0
@@ -210,6 +211,7 @@ def test_static_builds(name: str) -> None:
 REWRITING = {"hard_activations", "concat_integers", "softmax_last", "channels_last"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of(range(500, 600, 20), 1))
 def test_random_plans(first: int) -> None:
     looked = 0
@@ -225,6 +227,7 @@ def test_random_plans(first: int) -> None:
     assert looked > 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", few_of(EXPORTS, 1), ids=lambda path: path.stem)
 def test_a_detector(path: Path) -> None:
     model = load(path)

@@ -151,6 +151,7 @@ def test_other_opsets_are_refused(opset: int) -> None:
         qdsl.graph.from_proto(parse("g (float[4] x) => (float[4] y) { y = Relu (x) }", opset))
 
 
+@pytest.mark.slow
 def test_a_reversed_graph_is_sorted_without_recursion() -> None:
     nodes = [helper.make_node("Relu", [f"t{i}"], [f"t{i + 1}"], name=f"n{i}") for i in range(5000)]
     inputs, outputs = ([helper.make_tensor_value_info(name, 1, [4])] for name in ("t0", "t5000"))

@@ -150,6 +150,7 @@ def test_other_models_keep_their_types(widen: bool, tmp_path: Path) -> None:
     assert model.view().tensors["h"].dtype == "float16"
 
 
+@pytest.mark.slow
 def test_the_lock_knows_the_file_beside_it(tmp_path: Path) -> None:
     recipe, _ = net(tmp_path)
     halved(tmp_path / "model.onnx", TensorProto.FLOAT16, external=True)

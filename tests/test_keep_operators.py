@@ -41,6 +41,7 @@ def kept_at_random(seed: int) -> tuple[Model, Plan | None, tuple[str, ...]]:
         return model, None, names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of(range(0, 240, 40), 1))
 def test_kept_nodes_run_in_float_as_predicted(first: int, tmp_path: Path) -> None:
     apart = 0

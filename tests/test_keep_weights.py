@@ -184,6 +184,7 @@ def _lowered(model: Model, plan: SmallPlan, seed: int) -> tuple[bytes, bytes]:
     return data, qdsl.graph.to_bytes(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of(range(5000, 5160, 20), 3))
 def test_float_weights_run_in_float_as_predicted(first: int) -> None:
     kept = fired = 0
@@ -277,6 +278,7 @@ _RULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", _RULES)
 def test_recipes_that_leave_products_in_float(words: str) -> None:
     """Every other Conv, ConvTranspose and Gemm in float: it runs so, and on its own weights."""

@@ -397,6 +397,7 @@ def test_the_old_lock_survives_a_kill(number: int, tmp_path: Path) -> None:
     assert (tmp_path / "demo.lock").read_bytes() != before
 
 
+@pytest.mark.slow
 def test_a_kill_while_the_lock_is_written_leaves_the_old_one(recipe: Path) -> None:
     before = (recipe.parent / "demo.lock").read_bytes()
     rewrite(recipe, "keep op Gemm in float32\n", "")

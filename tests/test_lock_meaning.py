@@ -74,6 +74,7 @@ def test_comments_and_empty_lines_say_nothing(inserted: list[tuple[int, str]]) -
     assert said("\n".join(lines)) == said(WHOLE)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_trailing_comments_and_more_spaces_say_nothing(data: st.DataObject) -> None:

@@ -44,6 +44,7 @@ def check(net: Net, target: Target, count: int) -> None:
         assert np.array_equal(got["logits"], want["logits"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["v1", pytest.param("v2", marks=SLOW)])
 def test_static_classifiers_answer_what_fused_kernels_answer(net: Net) -> None:
     check(net, "ort", 2)

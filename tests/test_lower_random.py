@@ -44,6 +44,7 @@ def supported(proto: onnx.ModelProto) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of(range(0, 600, 12), 1))
 def test_planned_graphs_answer_what_fused_kernels_answer(first: int) -> None:
     tried = 0
@@ -56,6 +57,7 @@ def test_planned_graphs_answer_what_fused_kernels_answer(first: int) -> None:
     assert tried > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of(range(0, 600, 25), 1))
 def test_pairs_wherever_they_stand_mean_what_the_file_says(first: int) -> None:
     """Kernels that ONNX Runtime fuses answer so, or, where it makes integers of float weights itself, its nodes do. A

@@ -105,6 +105,7 @@ def on_random_decisions(first: int, count: int) -> Iterator[Trace]:
         yield real
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of((0, 100, 200), 1))
 def test_what_is_foreseen_on_random_decisions_is_what_happens(first: int) -> None:
     fired, refused = seen(on_random_decisions(first, 100))
@@ -165,6 +166,7 @@ def on_plans(rules: str, head: str, first: int, count: int) -> Iterator[Trace]:
             yield emitted(model, plan, f"seed {seed}", seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", RULES)
 def test_what_is_foreseen_of_static_plans_is_what_happens(rules: str) -> None:
     fired, _ = seen(on_plans(rules, "static", 500, 24))
@@ -180,6 +182,7 @@ def test_what_is_foreseen_of_static_plans_is_what_happens(rules: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", [head for head in HEADS if head != "static"])
 def test_what_is_foreseen_of_other_plans_is_what_happens(head: str) -> None:
     assert list(on_plans("", head, 700, 16))
@@ -212,6 +215,7 @@ def test_nothing_is_foreseen_of_a_file_that_stays_as_it_is() -> None:
 EXPORTS = sorted(DATA.glob("yolov8_tiny_*.onnx"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXPORTS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("rules", ["", "keep decode_head in float32\n", "keep decode_head in float16\n"])
 @pytest.mark.parametrize("head", few_of(["static", "int8", "dynamic"], 1))
@@ -305,6 +309,7 @@ def differences(model: Model, plan: Plan) -> Iterator[tuple[str, int, int, int]]
             yield one.name, said, before - len(to_bytes(copy)), before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rules", "head"), [("shared", "static"), ("kept", "static"), ("", "float16"), ("", "weights")]
 )

@@ -116,6 +116,7 @@ def brute_force(pictures: list[Picture]) -> float:
     return best
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32), levels=st.sampled_from([3, 50]))
 def test_the_operating_point_has_the_best_mean_f1(seed: int, levels: int) -> None:

@@ -25,6 +25,7 @@ def measured(scores: np.ndarray, labels: np.ndarray) -> ClassificationMetrics:
     return classification_metrics([guesses(scores, labels)])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(seed=SEEDS, count=st.integers(1, 40), classes=st.integers(3, 12), levels=st.sampled_from([3, 20, 100_000]))
 def test_random_scores_are_measured_as_by_scikit_learn(seed: int, count: int, classes: int, levels: int) -> None:

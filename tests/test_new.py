@@ -180,6 +180,7 @@ def test_the_example_is_trained_and_loses_little(tmp_path: Path) -> None:
     assert next(value for key, value in floats.items() if key.metric == "top1") > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cracks", "people", "steel"])
 def test_an_example_of_the_repository_is_copied_with_its_recipes(name: str, tmp_path: Path) -> None:
     result = qdsl.new(example=name, out=tmp_path / "own")
@@ -224,6 +225,7 @@ def test_what_a_killed_process_left_of_an_example_goes(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["people/yolov8n.onnx", "steel/steel.onnx", "cracks/mobilenet_v1_025.onnx"])
 def test_the_examples_of_the_repository(model: str, tmp_path: Path) -> None:
     path = ROOT / "examples" / model

@@ -366,6 +366,7 @@ def _carried_out(path: Path, rules: str, monkeypatch: pytest.MonkeyPatch) -> tup
     return plan, before, after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", few_of(EXPORTS, 1), ids=[path.stem for path in EXPORTS])
 def test_detectors_own_heads(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, before, after = _carried_out(path, "keep decode_head in float32\n", monkeypatch)

@@ -210,6 +210,7 @@ def test_lowering_moves_no_node_between_integers_and_float(
         assert not all(kept[1:4])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTS)
 def test_a_kept_decode_head_is_lowered(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     others = tuple(name for name in lowerings_for("ort") if name != "channels_last")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnxruntime as ort
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -195,6 +196,7 @@ def _results(data: bytes) -> list[np.ndarray]:
     return list(ort.InferenceSession(data, options).run(None, {"x": x}))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(STEPS, st.integers(0, 2**16), st.sampled_from([9, 11, 13, 17, 21]), st.sets(st.integers(0, 13), max_size=3))
 def test_the_pipeline_changes_no_result(

@@ -221,6 +221,7 @@ _PLANS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(_PLANS)
 def test_any_plan_survives_json(plan: Plan) -> None:
@@ -260,6 +261,7 @@ def test_the_hash_follows_the_content() -> None:
     assert plan_hash(plan) != plan_hash(replace(plan, recipe="other"))
 
 
+@pytest.mark.slow
 def test_the_plan_does_not_depend_on_the_hash_seed() -> None:
     program = (
         "import sys; sys.path[:0] = ['tests', '.']\n"

@@ -111,6 +111,7 @@ def test_the_plan_alone_predicts_what_runs(first: int) -> None:
     assert judged > 5 * CHUNK
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of(range(1000, 1000 + GRAPHS // 2, CHUNK), 3))
 def test_measured_ranges_make_it_exact(first: int) -> None:
     for seed in range(first, first + CHUNK):
@@ -123,6 +124,7 @@ def test_measured_ranges_make_it_exact(first: int) -> None:
         assert not found, f"seed {seed}:\n" + "\n".join(found)
 
 
+@pytest.mark.slow
 def test_ranges_only_add_integers() -> None:
     """What the plan alone promises holds whatever the data: ranges turn floats into integers, never the reverse."""
     for seed in range(2000, 2150):
@@ -132,6 +134,7 @@ def test_ranges_only_add_integers() -> None:
         assert not lost, f"seed {seed}: {lost}"
 
 
+@pytest.mark.slow
 def test_the_random_graphs_reach_every_verdict() -> None:
     seen = {(p.runs, p.kernel) for seed in range(GRAPHS) for p in predicted(*planned(seed)[1:]).values()}
     assert {runs for runs, _ in seen} == {"integer", "float", "absorbed"}

@@ -137,6 +137,7 @@ def shown(result: CompileResult | MeasureResult) -> str:
     return html.unescape(result.report.read_text())
 
 
+@pytest.mark.slow
 def test_figures_of_both_are_called_theirs_and_an_engines_decide(
     tmp_path: Path, stand: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:

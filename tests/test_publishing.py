@@ -47,6 +47,7 @@ def test_a_refused_artifact_leaves_the_build_that_is_there(tmp_path: Path, monke
     assert files(tmp_path / "build") == before
 
 
+@pytest.mark.slow
 def test_a_build_leaves_nothing_beside_itself(tmp_path: Path) -> None:
     recipe = project(tmp_path, "evaluate fidelity on calib { require sqnr >= 200 dB }\n")
     result = qdsl.compile(recipe, out=tmp_path / "build")

@@ -185,6 +185,7 @@ def test_each_channel_is_as_if_it_were_alone(weight: NDArray[Any], of: Scheme, a
         assert whole.params.scale[index] == alone.params.scale[0]
 
 
+@pytest.mark.slow
 @given(weights, st.integers(1, 4), st.integers(0, 1))
 def test_per_block_is_per_tensor_on_each_block(weight: NDArray[Any], block: int, axis: int) -> None:
     weight[np.abs(weight) < 1e-3] = 1e-3

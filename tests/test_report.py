@@ -225,6 +225,7 @@ def test_values_that_are_infinite_are_words(copied: Path) -> None:
     assert not [value for value in coordinates if "nan" in value or "inf" in value]
 
 
+@pytest.mark.slow
 def test_a_broken_budget_still_leaves_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     coloured(tmp_path)
     path = write(tmp_path, tilted(), "classification on val { require top1 >= 0.99 }", COLOURS, STEPS)
@@ -279,6 +280,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["classified", "detected", "parted"])
 def test_no_value_is_taken_on_trust(kind: str, request: pytest.FixtureRequest) -> None:
     text = (request.getfixturevalue(kind) / "measurements.json").read_text(encoding="utf-8")
@@ -524,6 +526,7 @@ def opening(path: Path) -> str:
     return unescape(found[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rules", "says"),
     [
@@ -550,6 +553,7 @@ def test_the_page_opens_with_what_to_do(rules: str, says: str, tmp_path: Path) -
     assert says in opening(result.report)
 
 
+@pytest.mark.slow
 def test_a_comparison_opens_with_which_to_take(tmp_path: Path) -> None:
     rules = "evaluate fidelity on calib {{ require sqnr >= {} dB }}\n"
     one = qdsl.compile(project(tmp_path / "a", rules.format(1)), out=tmp_path / "a" / "build", lock=False).directory

@@ -692,6 +692,7 @@ def check_stopped(recipe: Path, old: bytes, clean: Path) -> None:
     assert [path.name for path in folder.glob(".*")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", [False, True])
 def test_stopped_at_the_lock_it_and_its_file_go_together(
     written: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

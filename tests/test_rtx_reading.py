@@ -182,6 +182,7 @@ def stood_in(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch, seconds
     return examine(pair(), seconds=seconds, at=Place(Path(sys.executable), ("-I", "-S")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ENDS)
 def test_a_process_that_fails_leaves_it_undecided(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = stood_in(script, tmp_path, monkeypatch, seconds=1 if "sleep" in script else 60).seen

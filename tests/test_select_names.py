@@ -117,12 +117,14 @@ def require_the_same(pattern: str, texts: list[str]) -> None:
         assert found.search(text) is (oracle.search(text) is not None), (pattern, text)
 
 
+@pytest.mark.slow
 @given(st.recursive(ATOMS, _combine, max_leaves=6), st.lists(TEXTS, max_size=5))
 @settings(max_examples=400, deadline=None)
 def test_what_is_built_of_the_language_means_what_it_means_in_python(pattern: str, texts: list[str]) -> None:
     require_the_same(pattern, ["", "\n", *texts])
 
 
+@pytest.mark.slow
 @given(st.text("a1b()[]{}|*+?^$\\-,:.dDwSAZn0&~é \n", max_size=12), st.lists(TEXTS, max_size=3))
 @settings(max_examples=1000, deadline=None)
 def test_any_pattern_means_what_it_means_in_python_or_is_refused(pattern: str, texts: list[str]) -> None:

@@ -37,6 +37,7 @@ def built(recipe: Path, **settings: object) -> tuple[bytes, dict[str, bytes]]:
     return result.lock.read_bytes(), artifacts(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", few_of(METHODS, 1))
 def test_any_number_of_processes_gives_the_same_lock(method: str, tmp_path: Path) -> None:
     recipe = project(tmp_path, "", head=HEAD.replace("calibrate minmax", f"calibrate {method}"))
@@ -69,6 +70,7 @@ def test_a_killed_process_loses_nothing(recipe: Path, monkeypatch: pytest.Monkey
     assert len(killed) == 2, "each shard's first process"
 
 
+@pytest.mark.slow
 def test_a_shard_that_fails_is_told_with_its_reason(recipe: Path) -> None:
     samples = np.random.default_rng(0).random((6, 3, 8, 8), dtype=np.float32)
     samples[3, 0, 0, 0] = np.nan

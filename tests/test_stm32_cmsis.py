@@ -93,6 +93,7 @@ def held(zoo: Zoo, files: CFiles, found: Path) -> None:
         assert [name for name, array in steps.items() if array.tobytes() != expected[name].tobytes()] == []
 
 
+@pytest.mark.slow
 @needs_cc
 def test_every_sum_is_that_of_the_fixed_point(tmp_path: Path) -> None:
     zoo = sums(1)
@@ -104,6 +105,7 @@ def test_every_sum_is_that_of_the_fixed_point(tmp_path: Path) -> None:
     held(zoo, files, program(files, tmp_path / "out"))
 
 
+@pytest.mark.slow
 @needs_cc
 def test_layers_that_its_functions_do_not_take_are_computed_here(tmp_path: Path) -> None:
     zoo = edges()

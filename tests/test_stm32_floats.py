@@ -56,6 +56,7 @@ def test_floats_are_within_their_tolerance(more: tuple[str, ...], tmp_path: Path
     assert [op.node for op in graph.ops if not found[op.output] <= FLOATS] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wish", "seed"), [(Wish("speed"), 5), (Wish("ram"), 6)])
 @pytest.mark.parametrize("more", [("-O0",), SANE])
 def test_what_is_quantized_at_run_time_is_exact(wish: Wish, seed: int, more: tuple[str, ...], tmp_path: Path) -> None:
@@ -70,6 +71,7 @@ def test_what_is_quantized_at_run_time_is_exact(wish: Wish, seed: int, more: tup
         assert sum(kernel.endswith("_twice") for step in files.steps for kernel in step.kernels) == 11 * twice
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("twice", [False, True])
 def test_outputs_lie_over_inputs_as_far_behind_as_told(twice: bool, tmp_path: Path) -> None:
     """Each operator alone, with what it reads given: floats, and of what is quantized at run time all or none twice."""

@@ -120,6 +120,7 @@ def test_in_fixed_point_every_sum_and_product_is_requantized_by_its_rule(tmp_pat
     assert seen(result).as_predicted
 
 
+@pytest.mark.slow
 def test_what_an_earlier_build_left_is_gone(tmp_path: Path) -> None:
     folder = compiled(tmp_path).targets[0].emitted.directory / "c"
     (folder / "stale.h").write_text("", encoding="ascii")
@@ -164,6 +165,7 @@ def test_a_manifest_that_was_changed_is_told(tmp_path: Path) -> None:
         target_of("stm32").runner(found)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_quantized_becomes_c_as_it_is(tmp_path: Path) -> None:
     first = compiled(tmp_path, rules="").targets[0].emitted.model
     (tmp_path / "again").mkdir()
@@ -230,6 +232,7 @@ def test_a_board_without_the_memory_is_an_error_with_both_numbers(tmp_path: Path
     assert not (tmp_path / "build" / "demo" / "stm32").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bound", "verdict"), [("100 KB", "undecided"), ("1 B", "broken")])
 def test_without_tools_what_the_linker_will_say_decides(
     bound: str, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -148,12 +148,14 @@ def test_weights_are_stored_and_right(op: str, scheme: str, tmp_path: Path) -> N
     assert (first.mark, first.note) == ("+", f"{words[0]} {words[1]}   stored only, computes in float")
 
 
+@pytest.mark.slow
 def test_nothing_is_stored_without_the_word(tmp_path: Path) -> None:
     recipe = stored(tmp_path, "LSTM", "int8 per_channel")
     recipe.write_text(recipe.read_text().replace(" storage_only", ""))
     assert "nothing-to-quantize" in cli("plan", recipe).stderr
 
 
+@pytest.mark.slow
 def test_explain_and_rules_reach_it(tmp_path: Path) -> None:
     recipe = stored(tmp_path, "Gather", "int8 per_channel")
     assert "int8 symmetric per_channel storage_only" in cli("explain", recipe, "n").stdout

@@ -74,6 +74,7 @@ def views(draw: st.DrawFn) -> GraphView:
     return GraphView(tuple(nodes), tensors, ("in",), (), 17, small, "odd.onnx")
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(views())
 def test_every_predicate_answers_about_any_graph(view: GraphView) -> None:

@@ -83,6 +83,7 @@ def test_cells_come_from_measurements(builds: Path) -> None:
     assert text.startswith("before\n") and "\nbetween\n" in text and "old" not in text and "onnxruntime 1" in text
 
 
+@pytest.mark.slow
 def test_what_became_of_a_budget_is_a_cell(tmp_path: Path) -> None:
     """Of the target that the row is of."""
     block = 'target tensorrt { device "jetson-orin-nano"; require latency <= 14 ms; require memory <= 180 MB }'
@@ -96,6 +97,7 @@ def test_what_became_of_a_budget_is_a_cell(tmp_path: Path) -> None:
     assert rows[0][-2:] == ["undecided", "undecided"]
 
 
+@pytest.mark.slow
 def test_a_measurement_that_is_gone_reads_not_measured(builds: Path) -> None:
     path = page(builds)
     path.write_text(path.read_text().replace("old", "| V1, float | 0.969 |"))
@@ -104,6 +106,7 @@ def test_a_measurement_that_is_gone_reads_not_measured(builds: Path) -> None:
     assert {cell for row in cells(path).values() for cell in row} == {"not measured"}
 
 
+@pytest.mark.slow
 def test_a_damaged_measurement_changes_nothing(builds: Path) -> None:
     path = page(builds)
     file = builds / "cracks_v1_static" / "measurements.json"
@@ -113,6 +116,7 @@ def test_a_damaged_measurement_changes_nothing(builds: Path) -> None:
     assert path.read_text() == before
 
 
+@pytest.mark.slow
 def test_figures_are_images(builds: Path) -> None:
     run(builds, "--figures", builds / "figures")
     names = {file.name for file in (builds / "figures").iterdir()}
@@ -146,6 +150,7 @@ FIGURES = Emulated(
 )
 
 
+@pytest.mark.slow
 def test_what_c_did_on_an_emulated_core_are_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what is too large for the board has no latency there."""
     honest = verify.verify

@@ -44,6 +44,7 @@ def statuses(recipe: Path) -> list[str]:
     return [cell.status for cell in swept(recipe, sets={"bits": "int8"}).cells]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fixed", few_of([{"scheme": "affine"}, {}, {"scheme": "affine", "bits": "uint8"}], 1))
 def test_every_combination_is_a_cell_and_a_fixed_parameter_no_dimension(fixed: dict[str, str], tmp_path: Path) -> None:
     recipe = project(tmp_path, RULES + SCHEMES + EVALUATE, head=BOTH)

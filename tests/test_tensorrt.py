@@ -208,6 +208,7 @@ def test_names_that_no_shell_and_no_cache_holds(tmp_path: Path) -> None:
     assert "lacks the scale of 2 tensors" in (folder / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_figures_say_that_no_engine_answered(tmp_path: Path) -> None:
     rules = "evaluate fidelity on calib { measure sqnr; require sqnr >= 10 dB }\n"
     shown = cli("compile", project(tmp_path, rules, head=TARGET), "--out", tmp_path / "build", "--no-lock")
@@ -218,6 +219,7 @@ def test_figures_say_that_no_engine_answered(tmp_path: Path) -> None:
     assert "Answered for tensorrt: its graph in ONNX Runtime, no engine" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["static { calibrate minmax on calib }", "none"])
 def test_operators_of_onnxruntime_alone_are_refused_before_anything_is_made(mode: str, tmp_path: Path) -> None:
     """TensorRT's parser finds no plugin of that name."""

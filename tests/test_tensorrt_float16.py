@@ -282,6 +282,7 @@ def test_types_that_do_not_agree_are_not_written(tmp_path: Path, monkeypatch: py
 # ---- random graphs ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of(range(0, 120, 12), 1))
 def test_random_graphs_mix_three_types_that_agree(first: int, tmp_path: Path) -> None:
     """Of nodes drawn to stay float32: what is written is what is foreseen, and ONNX Runtime takes it."""

@@ -20,6 +20,7 @@ EXAMPLES = ("cracks/mobilenet_v1_025", "cracks/mobilenet_v2_050", "people/yolov8
 WITH_BODIES = "silero_vad_16k_op15"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_nothing_is_lacking_for_the_examples(name: str) -> None:
     assert lacking(load(ROOT / "examples" / f"{name}.onnx")) == ()

@@ -110,6 +110,7 @@ def test_a_recipe_stands_for_its_build(made: Path, tmp_path: Path, capsys: pytes
     assert "error[measurements-missing]" in (err := capsys.readouterr().err) and f"qdsl compile {recipe}" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("edit", "code", "words"),
     [
