@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ MIB = 1024
 def examined(file: Path, name: str, folder: Path, build: str) -> dict[str, Any]:
     """The outcome for one file, taken in a process of its own: a crash or endless work is an outcome as well."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["odd_corpus"])
+    # Before Python 3.12.4 the server does not get sys.path, finds nothing to preload and does not tell: then each
+    # process imports everything anew.
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(str, sys.path))
+    context.set_forkserver_preload(["odd_corpus_ready"])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=report, args=(file, name, folder, theirs, build))
     process.start()
