@@ -364,8 +364,10 @@ def test_macs_are_those_in_float_in_a_bound_as_in_the_goal(tmp_path: Path) -> No
 def test_where_bytes_count_the_smaller_float_type_stands_instead(tmp_path: Path) -> None:
     line = LINE.replace("[int8, float32]", "[int8, float32, float16]").replace("minimize macs", "minimize size")
     compiled(recipe := recipe_in(tmp_path, line.replace("evaluations 12", "evaluations 8")))
-    given = {kind for trial in allocation(recipe).trials for kind in trial.assigned}
-    assert given == {"float16"}
+    found = allocation(recipe)
+    assert {kind for trial in found.trials for kind in trial.assigned} == {"float16"}
+    assert found.estimates is not None
+    assert {layer.in_float for layer in found.estimates.layers} == {16.0}  # a byte more of each number
 
 
 @pytest.mark.parametrize(("improve", "provenance"), [("improve { round adaptive }\n", "text"), ("", "none")])

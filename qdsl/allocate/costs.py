@@ -61,9 +61,9 @@ def counted(groups: Groups) -> Table:
     return Table(tuple((0.0, float(group.macs)) for group in groups.groups), _TRIFLE, _TRIFLE, "MACs in float")
 
 
-def sized(groups: Groups, weights: Mapping[str, int]) -> Table:
-    """Bytes of weights that are stored in float instead of integers; `weights` counts those of a node."""
-    each = tuple((0.0, 3.0 * sum(weights.get(name, 0) for name in group.nodes)) for group in groups.groups)
+def sized(groups: Groups, more: Mapping[str, float]) -> Table:
+    """Bytes that weights take more where they are not as `quantize` says; `more` has those of a node."""
+    each = tuple((0.0, max(0.0, sum(more.get(name, 0.0) for name in group.nodes))) for group in groups.groups)
     return Table(each, _TRIFLE, _TRIFLE, "bytes more")
 
 

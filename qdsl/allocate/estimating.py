@@ -13,7 +13,9 @@ from qdsl.allocate.task import Task
 from qdsl.allocate.types import Types
 from qdsl.allocate.units import Groups
 from qdsl.data import Dataset
+from qdsl.plan import Decisions
 from qdsl.spec.allocation import Estimates, Layer, Rounding
+from qdsl.spec.dtypes import dtype_named
 from qdsl.spec.plan import Plan
 from qdsl.targets.base import Bench, Feed
 from qdsl.targets.results import LayerTimes, NotHere
@@ -50,7 +52,7 @@ def _table(task: Task, groups: Groups, types: Types, evaluator: Evaluator) -> tu
     one cost the first that the recipe names."""
     spec, first = task.spec, next(iter(types.instead))
     if spec.minimize == "size" or (spec.minimize == "loss" and _bounded(task, "size")):
-        return tables.sized(groups, _weights(task)), first
+        return tables.sized(groups, _bytes_more(task, first, types.instead[first])), first
     bench = evaluator.bench if spec.minimize == "latency" or _bounded(task, "latency", "throughput") else None
     if bench is None or isinstance(bench, NotHere):
         return tables.counted(groups), first
@@ -93,11 +95,15 @@ def _bounded(task: Task, *names: str) -> bool:
     return any(limit.require.metric.name in names for limit in task.spec.limits)
 
 
-def _weights(task: Task) -> dict[str, int]:
-    """By node the numbers that its planned weights hold."""
-    view, found = task.prepared.view, dict.fromkeys((node.name for node in task.prepared.view.nodes), 0)
+def _bytes_more(task: Task, instead: str, decided: Decisions | None) -> dict[str, float]:
+    """By node what its weights take more where layers are `instead`, as `decided` has it (None: in the float model)."""
+    view, found = task.prepared.view, dict.fromkeys((node.name for node in task.prepared.view.nodes), 0.0)
+    others = (
+        {} if decided is None else {(each.node, each.port): each.scheme.dtype.bits for each in decided.plan.weights}
+    )
     for weight in task.decided.plan.weights:
-        found[weight.node] += view.tensors[weight.tensor].elements or 0
+        bits = others.get((weight.node, weight.port), dtype_named(instead).bits) - weight.scheme.dtype.bits
+        found[weight.node] += bits * (view.tensors[weight.tensor].elements or 0) / 8
     return found
 
 
