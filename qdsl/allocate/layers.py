@@ -25,7 +25,7 @@ from qdsl.work.deciding import decide_one
 
 # How much faster than float the cheapest choice has to be for time to decide: less is in reach of noise.
 LEAST_GAIN = 1.1
-NO_TIME = "integers save no time here: multiplications in float count as much again as they take"
+NO_TIME = "integers save no time here: that few multiplications are in float counts more than time"
 PARTS, SCAN = 5, 3  # of so many evaluations one weighs losses, one looks for cheaper choices
 EVALUATIONS = 60  # where the statement does not say how many
 
