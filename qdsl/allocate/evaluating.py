@@ -188,7 +188,7 @@ class Evaluator:
         if of_float is not None and low is not None and high is not None:
             ends = (of_float - high, of_float - low)
         elif metric.name == "agreement":
-            ends = wilson(value, len(answers))
+            low, high = ends = wilson(value, len(answers))
         margins = [judged(self.task.prepared.recipe, limit, Reading(end, of_float)).margin for end in ends]
         known = [margin for margin in margins if margin is not None]
         spread = (max(known) - min(known)) / 2 if known else 0.0

@@ -26,8 +26,8 @@ def file_name(target: str) -> str:
 class Held:
     """A bound by its words: the `value` of its metric, that of the float model, the share of the bound that is left
     (negative where it is broken; of a bound of 0, the share of the float model's figure, or the drop itself), whether
-    it holds, and the ends of the 95 % interval of a drop; None for what is not known. `spread` is half of what the
-    margin is wide at 95 %: 0 where it is no matter of which samples were drawn."""
+    it holds, and the ends of the 95 % interval of a drop, or of an agreement itself; None for what is not known.
+    `spread` is half of what the margin is wide at 95 %: 0 where it is no matter of which samples were drawn."""
 
     text: _Words
     value: Figure
