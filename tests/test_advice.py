@@ -88,6 +88,7 @@ def test_size_is_cured_by_narrower_weights(tmp_path: Path) -> None:
     assert bool(told(result)) is not result.holds
 
 
+@pytest.mark.slow
 def test_time_is_left_to_tuning(tmp_path: Path) -> None:
     rest = "evaluate fidelity on calib { profile latency { runs 2; warmup 0 }; require latency <= 1 ns }\n"
     (warning,) = told(compiled(project(tmp_path, rest)))
@@ -139,6 +140,7 @@ def test_other_calibrations_are_tried_and_come_out_as_told(tmp_path: Path) -> No
     assert after.holds and f"{figure(after):.2f} dB" in warning.help[0]
 
 
+@pytest.mark.slow
 def test_where_a_base_says_how_to_calibrate_a_rule_is_told(tmp_path: Path) -> None:
     base = project(tmp_path, head=CLIPPED)
     recipe = base.with_name("child.q")
@@ -147,6 +149,7 @@ def test_where_a_base_says_how_to_calibrate_a_rule_is_told(tmp_path: Path) -> No
     assert any("`layers all { calibrate minmax on calib }`" in note for note in warning.notes)
 
 
+@pytest.mark.slow
 def test_few_of_many_samples_are_looked_at_again_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recalibrating, "MOST", 3)
     recipe = project(tmp_path, "evaluate fidelity on calib { require sqnr >= 25 dB }\n", head=CLIPPED)
@@ -154,6 +157,7 @@ def test_few_of_many_samples_are_looked_at_again_and_told(tmp_path: Path, monkey
     assert "with ranges from 3 of 6 samples of calib" in warning.help[0]
 
 
+@pytest.mark.slow
 def test_one_pass_answers_for_every_method_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[set[str]] = []
     observe = calibrate.observe
@@ -182,6 +186,7 @@ def test_without_the_samples_it_says_that_it_could_not_try(tmp_path: Path) -> No
     assert any("not tried: `calibrate entropy on calib` on line 7, since the samples" in note for note in warning.notes)
 
 
+@pytest.mark.slow
 def test_the_float_model_is_evaluated_once_for_all_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluated: list[list[str]] = []
     evaluate = evaluating.evaluate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain, combinations
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ def problems(draw: st.DrawFn) -> tuple[Costs, dict[int, bool]]:
     return Costs(labels, apart, unless), draw(st.dictionaries(node, st.booleans(), max_size=2))
 
 
+@pytest.mark.slow
 @given(problems())
 @example((Costs([(0.5, 1.0), (0.0, 3.0)], {}, [(0.5, (0,))]), {}))
 @settings(max_examples=150, deadline=None)

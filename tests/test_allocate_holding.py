@@ -50,6 +50,7 @@ def holds(row: dict[str, Any]) -> bool:
     return not row["why"] and all(each["holds"] for each in row["held"])
 
 
+@pytest.mark.slow
 def test_the_smallest_that_was_measured_to_hold_is_taken_and_nothing_is_measured_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,6 +177,7 @@ def test_groups_are_layers_with_their_activations(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_fragile_layers_are_found(tmp_path: Path) -> None:
     recipe = recipe_in(tmp_path)
     result = compiled(recipe)
@@ -197,6 +198,7 @@ def test_the_fragile_layers_are_found(tmp_path: Path) -> None:
     assert tree(tmp_path / "build")[model] == again[model]
 
 
+@pytest.mark.slow
 def test_where_everything_has_to_be_in_float_that_is_built_and_told(tmp_path: Path) -> None:
     found = compiled(recipe_in(tmp_path, LINE.replace("30 dB", "400 dB").replace("12", "9")))
     assert "allocate-float" in {each.code for each in found.diagnostics}
@@ -204,6 +206,7 @@ def test_where_everything_has_to_be_in_float_that_is_built_and_told(tmp_path: Pa
     assert not any(trial.why for trial in allocation(tmp_path / "demo.q").trials)
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on_and_measures_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +238,7 @@ def test_an_interrupted_search_goes_on_and_measures_nothing_twice(
     assert [trial.assigned for trial in allocation(recipe).trials] == [t.assigned for t in allocation(whole).trials]
 
 
+@pytest.mark.slow
 def test_what_was_measured_counts_by_what_files_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy with other times goes on from the same file, to the same bytes; other data starts anew."""
     recipe = recipe_in(tmp_path / "one")
@@ -256,6 +260,7 @@ def test_what_was_measured_counts_by_what_files_hold(tmp_path: Path, monkeypatch
     assert len(asked) == len(allocation(other).trials) > 0
 
 
+@pytest.mark.slow
 def test_a_build_from_the_lock_says_what_the_lock_does_and_shows_no_other_search(tmp_path: Path) -> None:
     recipe = recipe_in(tmp_path / "one")
     first = compiled(recipe)
@@ -422,6 +427,7 @@ def test_a_choice_that_nearly_holds_is_mended() -> None:
     assert best is not None and len(best.chosen) == 1 and best.chosen <= {5, 9}
 
 
+@pytest.mark.slow
 def test_parts_of_the_net_say_how_much_noise_counts() -> None:
     """Estimates that take the wrong layers to be fragile: the metric falls with two others."""
     wrong = {at: 2.0 if at < 20 else 0.01 * (1 + at / 100) for at in range(40)}

@@ -68,6 +68,7 @@ def lucky(seed: int, spread: float) -> tuple[float, float]:
     return true_margin(estimates, best.chosen), estimates.cost(best.chosen)
 
 
+@pytest.mark.slow
 def test_a_bound_that_holds_by_chance_is_not_taken() -> None:
     """Of sixty choices measured with noise as wide as the bound, the cheapest that seems to hold is far outside."""
     trusting, careful = ([lucky(seed, spread)[0] for seed in range(12)] for spread in (0.0, 2 * CHANCE))
@@ -76,6 +77,7 @@ def test_a_bound_that_holds_by_chance_is_not_taken() -> None:
     assert sum(lucky(seed, 2 * CHANCE)[1] for seed in range(12)) / 12 < 25  # 15 layers in float are needed
 
 
+@pytest.mark.slow
 def test_parts_are_not_measured_where_chance_is_larger() -> None:
     estimates, asked = chain(40), list[Chosen]()
 

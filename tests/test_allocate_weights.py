@@ -140,6 +140,7 @@ def _noise(*shape: int) -> Any:
     return np.random.default_rng(2).standard_normal(shape).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_the_plan_shows_it_open_then_as_lines(tmp_path: Path) -> None:
     bound = 58_000
     recipe = wide(tmp_path, RULES + block(f"{bound} B"))

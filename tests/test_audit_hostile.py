@@ -122,6 +122,7 @@ def looked_at(proto: ModelProto, folder: Path, *, every: bool = False) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_spoilt_files_are_told_or_refused(tmp_path: Path) -> None:
     dice = random.Random(7)

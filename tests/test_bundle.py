@@ -119,6 +119,7 @@ def test_a_bundle_is_checked_without_a_clock(script: list[str], tmp_path: Path) 
         assert "emulated (cortex-a76, qemu 7.2)" in done.stdout and "predicted" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_cannot_run_without_optimizations_is_told(tmp_path: Path) -> None:
     folder, _ = bundle_of(project(tmp_path, "evaluate fidelity on calib\n"))
     worker = folder / "worker.py"
@@ -150,6 +151,7 @@ def test_agreement(found: Any, wanted: Any, decibels: float | None, error: float
     assert told["max_error"] == pytest.approx(error, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_fused_kernels_are_counted_there(tmp_path: Path) -> None:
     folder, result = bundle_of(project(tmp_path, "evaluate fidelity on calib\n"))
     found, _ = run(folder)

@@ -109,6 +109,7 @@ def test_both_kinds_in_one_pass_change_nothing_in_each_other(tmp_path: Path) -> 
     assert len(both.channels["images", 1]) == 3
 
 
+@pytest.mark.slow
 def test_the_same_for_any_workers_batch_and_shards_and_after_an_interruption(tmp_path: Path) -> None:
     model, dataset = from_proto(small_net()), rows(tmp_path, noise(7, 3, 32, 32))
     asked = [request(method, 1, name) for method, name in zip(METHODS, ("c1", "a", "c2", "p", "cat"), strict=True)]

@@ -43,6 +43,7 @@ def normal(size: int, *extra: float) -> np.ndarray[Any, Any]:
     return np.r_[np.random.default_rng(4).normal(size=size), extra].astype(np.float32)
 
 
+@pytest.mark.slow
 @given(FLOATS, st.integers(0, 200))
 def test_counts_of_parts_add_up_to_those_of_the_whole(values: np.ndarray[Any, Any], at: int) -> None:
     parts = counted(values[:at]) + counted(values[at:][::-1])
@@ -50,6 +51,7 @@ def test_counts_of_parts_add_up_to_those_of_the_whole(values: np.ndarray[Any, An
     assert parts.sum() == values.size
 
 
+@pytest.mark.slow
 @given(FLOATS)
 def test_every_value_lies_in_its_bin(values: np.ndarray[Any, Any]) -> None:
     (bins,) = distribution(values).parts

@@ -58,6 +58,7 @@ def test_shards_merge_to_the_whole(dataset: Any, whole: str, shards: int) -> Non
     assert [part.to_json() for part in parts] == texts
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(order=st.permutations(range(6)), cut=st.integers(1, 5))
 def test_merging_is_associative_and_commutative(dataset: Any, order: list[int], cut: int) -> None:

@@ -37,6 +37,7 @@ def stages(text: str) -> list[str]:
     return [word for word in dict.fromkeys(found) if word in STAGES]
 
 
+@pytest.mark.slow
 def test_the_whole_log_stands_on_stdout_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compile", str(project(tmp_path, RULES)), "--out", str(tmp_path / "build")]) == 0
     told = capsys.readouterr()
@@ -46,6 +47,7 @@ def test_the_whole_log_stands_on_stdout_in_order(tmp_path: Path, capsys: pytest.
     assert stages(told.err) == []
 
 
+@pytest.mark.slow
 def test_with_json_stdout_holds_one_document_and_the_stages_go_to_stderr(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,6 +57,7 @@ def test_with_json_stdout_holds_one_document_and_the_stages_go_to_stderr(
     assert stages(told.err)[:2] == ["model", "calibrate"]
 
 
+@pytest.mark.slow
 def test_verification_is_shown_before_the_evaluation_begins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +105,7 @@ def test_each_evaluation_is_shown_before_the_next_begins(
     assert stages(rest)[0] == "evaluate" and "fidelity on other, 3 samples" in rest and "on calib" not in rest
 
 
+@pytest.mark.slow
 def test_budgets_are_shown_before_cures_are_tried(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def test_undecided_is_shown_and_counts_only_when_strict(tmp_path: Path, capsys: 
     assert compiled(recipe, "--strict") == 4
 
 
+@pytest.mark.slow
 def test_what_is_evaluated_and_profiled_is_decided(tmp_path: Path) -> None:
     result = qdsl.compile(project(tmp_path, EVALUATE), out=tmp_path / "build")
     assert not result.diagnostics
@@ -63,6 +64,7 @@ def test_what_is_evaluated_and_profiled_is_decided(tmp_path: Path) -> None:
     assert profile.runs == 3 and [build.build for build in profile.builds] == ["float", "ort"]
 
 
+@pytest.mark.slow
 def test_what_another_device_decides_stays_undecided(tmp_path: Path) -> None:
     head = HEAD.replace("target ort", 'target ort { device "a board" }')
     result = qdsl.compile(project(tmp_path, EVALUATE, head=head), out=tmp_path / "build")

@@ -167,6 +167,7 @@ def test_each_board_has_a_core_that_stands_in_for_it_or_none() -> None:
     assert isinstance(shared, Fit) and shared.limits == Limits(512 << 10, 120 << 10, 8 << 10, "NUCLEO-F446RE")
 
 
+@pytest.mark.slow
 def test_without_the_tools_the_build_says_so(tmp_path: Path) -> None:
     result = compiled(tmp_path, "require instructions <= 1000000")
     told = seen(result).not_emulated

@@ -99,6 +99,7 @@ def test_without_the_tools_nothing_is_done_and_it_is_said_how_to_have_them(
         tools.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_program_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     child = program(tmp_path / "child", "sleep 0.5; touch late")
     parent = program(tmp_path / "parent", f"echo begun; {child} & wait")

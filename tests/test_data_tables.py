@@ -272,6 +272,7 @@ def test_what_is_no_video_by_its_name_is_not_opened(tmp_path: Path, name: str) -
         opened(data_spec("video", tmp_path / name))
 
 
+@pytest.mark.slow
 @given(st.data())
 @settings(max_examples=40, deadline=None)
 def test_bent_videos_read_or_give_a_diagnostic(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:

@@ -153,6 +153,7 @@ def test_any_text_as_yaml_parses_or_gives_a_diagnostic(text: str) -> None:
             assert {d.code for d in error.diagnostics} == {"data-yaml"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

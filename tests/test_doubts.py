@@ -250,6 +250,7 @@ def test_rows_behind_a_suppression_are_left_out_and_said(tmp_path: Path) -> None
     assert any("NonMaxSuppression (nms1)" in each for each in note.notes)
 
 
+@pytest.mark.slow
 def test_verify_leaves_rows_behind_a_suppression_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What they are chosen from is compared in their place; so on the device, whose goldens lack them."""
     np.savez(tmp_path / "val.npz", images=np.random.default_rng(1).random((4, 3, 8, 8), np.float32))

@@ -44,6 +44,7 @@ def convolutions(draw: st.DrawFn) -> dict[str, Any]:
     return {"attrs": attrs, "kernel": kernel, "size": size, "channels": channels, "bias": draw(st.booleans())}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(convolutions(), st.integers(0, 1 << 16), st.sampled_from(WEIGHTS), st.integers(1, 2))
 def test_conv(case: dict[str, Any], seed: int, weights: str, batch: int) -> None:
@@ -57,6 +58,7 @@ def test_conv(case: dict[str, Any], seed: int, weights: str, batch: int) -> None
     assert error < CLOSE
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(
     st.tuples(st.booleans(), st.booleans()),
@@ -78,6 +80,7 @@ def test_gemm(
     assert error < CLOSE
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from([(4,), (3, 4), (2, 3, 4), (2, 2, 3, 4)]),

@@ -109,6 +109,7 @@ def _answers(proto: onnx.ModelProto, path: Path) -> None:
         assert np.isfinite(got).all() or not np.isfinite(expected).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of(range(0, GRAPHS, CHUNK), 3))
 def test_convolutions(first: int, tmp_path: Path) -> None:
     integer = 0

@@ -157,6 +157,7 @@ def test_every_picture_stays_and_what_does_not_count_is_said(tmp_path: Path) -> 
     assert f"boxes of the model's classes {DOG} (`dog`)" in notes["evaluate-reads"]
 
 
+@pytest.mark.slow
 def test_a_classifier_is_held_to_the_classes_of_the_data(tmp_path: Path) -> None:
     coloured(tmp_path)
     weights = np.zeros((5, 3), np.float32)

@@ -121,6 +121,7 @@ def test_interrupted_training_ends_with_the_same_weights(average: bool, tmp_path
     assert all(bool((whole[name] == again[name]).all()) for name in whole) and whole.keys() == again.keys()
 
 
+@pytest.mark.slow
 def test_the_average_is_what_is_written(tmp_path: Path) -> None:
     last, mean = (fitted(tmp_path, Items(), average=average) for average in (False, True))
     assert any(bool((last[name] != mean[name]).any()) for name in last)

@@ -65,6 +65,7 @@ def test_generator_makes_the_committed_scenes_again() -> None:
         assert np.abs(stored - made).mean() < 2.5
 
 
+@pytest.mark.slow
 def test_a_scene_does_not_depend_on_its_neighbours() -> None:
     scenes = load("scenes")
     alone = scenes.make_scene(3, "train", 5)

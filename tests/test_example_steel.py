@@ -84,6 +84,7 @@ def test_labels_are_boxes_inside_the_picture(split: str) -> None:
     assert found[:, 3:5].min() >= 8 / 320 - 2e-6
 
 
+@pytest.mark.slow
 def test_defects_are_outside_of_what_clean_strip_shows() -> None:
     """The point of the study: ranges measured on clean strip cut defects off."""
     lows, highs = [], []

@@ -369,6 +369,7 @@ def test_the_reasons_for_files_of_others_are_reached() -> None:
     } <= said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", few_of(range(0, GRAPHS, CHUNK), 1))
 def test_files_of_onnxruntimes_quantizer(first: int, tmp_path: Path) -> None:
     nodes = 0

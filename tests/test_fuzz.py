@@ -66,6 +66,7 @@ def outcomes(seed: int, rounds: int, path: Path) -> tuple[Counter[str], list[str
     return found, faults
 
 
+@pytest.mark.slow
 def test_a_few_damaged_models(tmp_path: Path) -> None:
     found, faults = outcomes(7, 60, tmp_path / "fuzz.onnx")
     assert not faults

@@ -41,6 +41,7 @@ def _outcome(data: bytes, path: Path) -> str:
     return "model"
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(SEEDS), st.data())
 def test_any_truncation_or_change_of_bytes_is_survived(
@@ -153,6 +154,7 @@ print("peak", next(line.split()[1] for line in lines if line.startswith("VmHWM")
 """
 
 
+@pytest.mark.slow
 def test_every_odd_model_loads_or_is_explained(testdata: Path) -> None:
     root = Path(__file__).parent.parent
     found = subprocess.run(

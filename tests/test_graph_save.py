@@ -213,6 +213,7 @@ def _env() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
 
 
+@pytest.mark.slow
 def test_two_gigabytes_are_viewed_and_canonicalised_in_little_memory(tmp_path: Path) -> None:
     _big_model(tmp_path / "m.onnx")
     assert _peak_mb(str(tmp_path / "m.onnx")) < 1000

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, NodeProto, numpy_helper
@@ -83,6 +84,7 @@ def within_half_a_scale(after: Quantized, stored: str, dequantize: NodeProto, va
     assert np.all(error <= (0.50001 + rounding) * steps)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000))
 def test_random_decisions_are_carried_out_exactly(seed: int) -> None:

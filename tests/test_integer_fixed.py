@@ -47,6 +47,7 @@ def test_sums_and_products(told: dict[str, Any]) -> None:
     assert np.array_equal(run(graph, feeds, rounding="tflite")["y"], int8(told["y"]))
 
 
+@pytest.mark.slow
 @given(st.floats(2**-30, 2**3, width=32), st.lists(st.integers(-(2**26), 2**26), min_size=1, max_size=20))
 def test_two_roundings(scale: float, sums: list[int]) -> None:
     """Each is off by a half at most."""

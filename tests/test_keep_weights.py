@@ -217,6 +217,7 @@ def _distance(one: list[np.ndarray], other: list[np.ndarray]) -> float:
     return max(float(np.sqrt(((a - b) ** 2).mean()) / (np.sqrt((a**2).mean()) + 1e-6)) for a, b in pairs)
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_the_graph_as_it_is_written() -> None:
     """All optimizations or none: the same but for the last bits, and values that lie between two steps."""
     changed = 0

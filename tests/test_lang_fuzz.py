@@ -133,6 +133,7 @@ def test_ten_thousand_damaged_recipes(tmp_path: Path) -> None:
             raise AssertionError(f"seed {seed}, turn {turn}: {text!r}") from fault
 
 
+@pytest.mark.slow
 def test_a_few_damaged_recipes(tmp_path: Path) -> None:
     rng = random.Random(20)
     for _ in range(400):

@@ -446,6 +446,7 @@ def test_every_method_is_taken_from_the_lock_to_the_bit(method: str, tmp_path: P
 # ---- what ships ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lock", sorted((ROOT / "recipes").glob("*.lock")), ids=lambda path: path.stem)
 def test_a_shipped_lock_is_fresh(lock: Path) -> None:
     """After a change of its recipe, model or data: `qdsl compile --update`, and commit the lock."""

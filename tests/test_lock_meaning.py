@@ -63,6 +63,7 @@ def test_formatting_says_the_same() -> None:
     assert format_text(WHOLE, "whole.q") != WHOLE
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, WHOLE.count("\n") - 1), st.sampled_from(["# word", "", "  # 1 pp"])), max_size=6)

@@ -6,6 +6,7 @@ from itertools import permutations
 from math import prod
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def stored(array: np.ndarray, axes: tuple[int, ...]) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @given(lying(), st.data())
 @FEW
 def test_a_reshaped_order_is_the_same_bytes_and_none_is_missed(

@@ -57,6 +57,7 @@ def test_a_hundred_pictures(net: Net, target: Target) -> None:
     check(net, target, 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["v1", pytest.param("v2", marks=SLOW)])
 def test_dynamic_classifiers_answer_the_same_within_the_rounding_of_float32(net: Net) -> None:
     proto = crack_model(net, "dynamic")

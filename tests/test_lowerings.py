@@ -188,6 +188,7 @@ def test_what_is_foreseen_of_other_plans_is_what_happens(head: str) -> None:
     assert list(on_plans("", head, 700, 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS)
 def test_what_is_foreseen_on_the_cases_of_passes_is_what_happens(head: str) -> None:
     planned_for = 0

@@ -117,6 +117,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bomb", few_of(BOMBS, 2))
 def test_a_small_file_cannot_ask_for_much_memory(bomb: str, tmp_path: Path) -> None:
     proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {GROWN % BOMBS[bomb]}')

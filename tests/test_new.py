@@ -209,6 +209,7 @@ def test_without_the_repository_it_is_told_where_an_example_stands(
     assert qdsl.new(example="cracks", out=tmp_path / "own").path == tmp_path / "own/cracks_v1_static.q"
 
 
+@pytest.mark.slow
 def test_an_example_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*words: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -237,6 +238,7 @@ def test_the_examples_of_the_repository(model: str, tmp_path: Path) -> None:
     assert head is (task == "detection") and f"evaluate {task} on val" in result.text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MODELS.is_dir(), reason="no folder of public models")
 @pytest.mark.parametrize("model", sorted(MODELS.glob("*.onnx")), ids=lambda path: path.stem)
 def test_public_models_get_a_recipe_that_plans(model: Path, tmp_path: Path) -> None:

@@ -175,6 +175,7 @@ def test_constants_grow_in_sum_and_not_step_by_step() -> None:
     assert model.constant_bytes < 2**24 + 2**20
 
 
+@pytest.mark.slow
 def test_the_work_of_deferred_constants_is_bounded_too() -> None:
     """Each step reads the one before twice, and each is computed when it is read: work doubles, size does not."""
     steps = " ".join(f"a{i} = Neg (c{i}) b{i} = Abs (c{i}) c{i + 1} = Add (a{i}, b{i})" for i in range(40))

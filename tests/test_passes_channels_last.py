@@ -382,6 +382,7 @@ def test_detectors_own_heads(path: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert len(moved) == 7 and {real[name] for name in moved} == {"absorbed"}
 
 
+@pytest.mark.slow
 def test_a_head_in_integers_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     _, before, after = _carried_out(EXPORTS[0], "", monkeypatch)
     assert qdsl.graph.to_bytes(before) == qdsl.graph.to_bytes(after)

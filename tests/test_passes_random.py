@@ -214,6 +214,7 @@ def test_the_pipeline_changes_no_result(
     assert [fact.__name__ for fact in (*ALWAYS, *promised) if offenders(model, fact)] == []
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(STEPS, st.integers(0, 2**16), st.permutations([name for name in PASSES if name in CANONICAL]))
 def test_passes_agree_in_any_order(steps: list[tuple[str, int, int]], seed: int, order: list[str]) -> None:
@@ -225,6 +226,7 @@ def test_passes_agree_in_any_order(steps: list[tuple[str, int, int]], seed: int,
     np.testing.assert_allclose(after[0], before[0], rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(before[0]).max())))
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(STEPS, st.integers(0, 2**16), st.randoms(use_true_random=False))
 def test_the_order_of_nodes_in_the_file_does_not_matter_for_results(

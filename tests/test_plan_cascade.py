@@ -228,6 +228,7 @@ _DISJOINT = (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.permutations(_DISJOINT))
 def test_the_order_of_rules_on_disjoint_nodes_changes_nothing(rules: list[str]) -> None:

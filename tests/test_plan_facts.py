@@ -148,6 +148,7 @@ def test_without_a_plan_there_is_nothing_to_check() -> None:
     run([Careless("side")], model)
 
 
+@pytest.mark.slow
 def test_random_plans_are_carried_out_as_planned() -> None:
     carried_out = 0
     for seed in range(150):

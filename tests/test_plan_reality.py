@@ -71,6 +71,7 @@ def test_prediction_is_reality(seed: int, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolov8_tiny_torchscript.onnx", "yolov8_tiny_dynamo.onnx"])
 def test_the_predicted_size_is_near(name: str, tmp_path: Path) -> None:
     model = load(DATA / name)

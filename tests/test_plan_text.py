@@ -277,6 +277,7 @@ def test_the_plan_does_not_depend_on_the_hash_seed() -> None:
     assert len(seen) == 1
 
 
+@pytest.mark.slow
 def test_planning_loads_no_runtime() -> None:
     program = (
         "import sys; sys.path[:0] = ['tests', '.']\n"

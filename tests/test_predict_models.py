@@ -54,6 +54,7 @@ def difference(plan: Plan, real: Reality) -> dict[str, tuple[str, str]]:
     return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
 
 
+@pytest.mark.slow
 def test_the_detector_with_its_decoding_in_float() -> None:
     model, plan = planned(DETECTOR, RECIPE + "keep decode_head in float32\n")
     real = really(model, plan, counts=True)
@@ -65,6 +66,7 @@ def test_the_detector_with_its_decoding_in_float() -> None:
     assert runs["Conv", "float"] == 1
 
 
+@pytest.mark.slow
 def test_the_detector_in_signed_integers_is_mostly_float() -> None:
     """An int8 tensor with several readers stays int8, and its Conv float: SiLU makes that nearly all of them."""
     model, plan = planned(DETECTOR, RECIPE.replace("activations 8 bit", "activations int8"))
@@ -73,6 +75,7 @@ def test_the_detector_in_signed_integers_is_mostly_float() -> None:
     assert real.op_counts["QLinearConv"] == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

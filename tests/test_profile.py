@@ -102,6 +102,7 @@ def test_the_script_needs_nothing_of_qdsl(model: Path, tmp_path: Path) -> None:
     assert [len(line["seconds"]) for line in lines[1:]] == [4, 2]
 
 
+@pytest.mark.slow
 def test_budgets_on_latency_are_decided_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rules = (
         "evaluate fidelity on calib {\n  profile latency { runs 4; warmup 1; threads 1 }\n"
@@ -128,6 +129,7 @@ def test_budgets_on_latency_are_decided_here(tmp_path: Path, capsys: pytest.Capt
     assert "(measured here, 4 runs)" in shown
 
 
+@pytest.mark.slow
 def test_a_budget_alone_asks_for_a_profile(tmp_path: Path) -> None:
     head = HEAD.replace("target ort", "target ort { require throughput >= 1 fps }")
     result = qdsl.compile(project(tmp_path, head=head), out=tmp_path / "build")
@@ -135,6 +137,7 @@ def test_a_budget_alone_asks_for_a_profile(tmp_path: Path) -> None:
     assert [budget.verdict for budget in result.targets[0].budgets] == ["holds"]
 
 
+@pytest.mark.slow
 def test_an_input_may_have_any_name(tmp_path: Path) -> None:
     path = project(tmp_path, "evaluate fidelity on calib { profile latency { runs 2 } }\n")
     renamed = onnx.load(tmp_path / "demo.onnx")

@@ -175,6 +175,7 @@ def test_figures_of_both_are_called_theirs_and_an_engines_decide(
     assert [(each.text, each.verdict) for each in facts.budgets] == [(LATENCY, "undecided")], "its figure is gone"
 
 
+@pytest.mark.slow
 def test_figures_of_cuda_alone_are_shown_and_decide_nothing(tmp_path: Path, stand: Stand) -> None:
     stand(engine="TensorrtExecutionProvider")
     result = compiled(tmp_path)

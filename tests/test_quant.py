@@ -173,6 +173,7 @@ def test_within_leaves_a_symmetric_scheme_alone() -> None:
 weights = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=4, max_side=5), elements=floats(-1e3, 1e3))
 
 
+@pytest.mark.slow
 @given(weights, st.sampled_from([s for s in SCHEMES if s.dtype.bits <= 8]), st.integers(0, 1))
 def test_each_channel_is_as_if_it_were_alone(weight: NDArray[Any], of: Scheme, axis: int) -> None:
     weight[np.abs(weight) < 1e-3] = 1e-3  # no channel of zeros: those take a neighbour's scale

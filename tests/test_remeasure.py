@@ -59,6 +59,7 @@ def test_artifacts_are_left_alone(recipe: Path) -> None:
     assert before == [(folder / name).stat().st_mtime_ns for name in names]
 
 
+@pytest.mark.slow
 def test_each_verb_keeps_what_the_other_found(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(recipe.parent / "build")]
     assert main(["profile", str(recipe), *out, "--runs", "3", "--warmup", "1", "--threads", "1"]) == 0

@@ -70,6 +70,7 @@ def test_every_step_of_the_workflow_passes(reviewed: Path) -> None:
     assert json.loads((reviewed / "demo.sarif").read_text())["version"] == "2.1.0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["format", "check", "plan"])
 def test_the_workflow_stops_at_what_is_wrong(reviewed: Path, name: str) -> None:
     recipe = reviewed / "recipes" / "demo.q"

@@ -642,6 +642,7 @@ def test_values_that_are_not_finite_name_tensor_and_sample(tmp_path: Path) -> No
     assert told.code == "calibration-non-finite" and "sample" in told.headline
 
 
+@pytest.mark.slow
 def test_the_artifact_comes_nearer_to_the_float_network(tmp_path: Path) -> None:
     """On data of its own: the small network in 4 bits, plain and rounded so."""
     error = {}

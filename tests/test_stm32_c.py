@@ -101,6 +101,7 @@ def in_one(graph: IntegerGraph) -> Placed:
     return place(graph, [Step((first,)), Step(tuple(calls)), Step((last,))])
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_keeps_few_rows_computes_the_same(tmp_path: Path) -> None:
     zoo = Zoo(5).chain()
     graph = zoo.graph()

@@ -227,6 +227,7 @@ def test_without_a_checkout_the_c_is_written_and_not_run(tmp_path: Path, monkeyp
     assert {budget.verdict for budget in result.targets[0].budgets} == {"holds"}
 
 
+@pytest.mark.slow
 @needs_cc
 def test_with_a_checkout_it_is_held_against_the_fixed_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[host.Ran] = []

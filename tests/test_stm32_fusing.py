@@ -240,6 +240,7 @@ def test_speed_fuses_what_the_board_asks_for(room: int, calls: int) -> None:
     assert in_pipelines(placed.steps) == calls
 
 
+@pytest.mark.slow
 def test_where_nothing_fits_the_smallest_is_told() -> None:
     net = memory_nets.mobilenet_v1()
     placed = planned(net, SPEED, 100_000)

@@ -255,6 +255,7 @@ def test_plan_explain_and_check_speak_of_it(tmp_path: Path, capsys: pytest.Captu
     assert "Conv(int8)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_one_calibration_serves_three_targets(tmp_path: Path) -> None:
     head = FILES.replace("target ort", "target ort\ntarget tensorrt { quantize static { activations int8 symmetric } }")
     recipe = project(tmp_path, head=head + "target stm32 { quantize static { activations int8 affine } }\n")

@@ -53,6 +53,7 @@ def seen(result: qdsl.CompileResult) -> Verification:
     return found
 
 
+@pytest.mark.slow
 def test_the_artifact_is_a_model_and_c_that_answers_as_planned(tmp_path: Path) -> None:
     result = compiled(tmp_path)
     (found,) = result.targets
@@ -76,6 +77,7 @@ def test_the_artifact_is_a_model_and_c_that_answers_as_planned(tmp_path: Path) -
         assert np.abs(np.asarray(computed)[0] - expected).max() <= 0.05 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_where_tensors_lie_is_told_and_drawn(tmp_path: Path) -> None:
     result = compiled(tmp_path, "optimize ram")
     arena = seen(result).arena
@@ -89,6 +91,7 @@ def test_where_tensors_lie_is_told_and_drawn(tmp_path: Path) -> None:
     assert page.count('class="held ') == len(arena.held)
 
 
+@pytest.mark.slow
 def test_inputs_are_integers_where_that_is_asked(tmp_path: Path) -> None:
     result = compiled(tmp_path, 'io int8; optimize ram; device "nucleo-f446re"')
     folder = result.targets[0].emitted.directory / "c"
@@ -113,6 +116,7 @@ def test_integers_for_inputs_without_a_scale_are_refused(tmp_path: Path) -> None
     assert error.code == "stm32-no-form" and "input `x`" in error.headline and "take `io int8` out" in error.help[0]
 
 
+@pytest.mark.slow
 def test_in_fixed_point_every_sum_and_product_is_requantized_by_its_rule(tmp_path: Path) -> None:
     result = compiled(tmp_path, "rounding tflite")
     kernels = (result.targets[0].emitted.directory / "c" / "kernels.h").read_text(encoding="ascii")
@@ -128,6 +132,7 @@ def test_what_an_earlier_build_left_is_gone(tmp_path: Path) -> None:
     assert not (folder / "stale.h").exists()
 
 
+@pytest.mark.slow
 def test_c_that_answers_otherwise_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = host.run
 
@@ -151,12 +156,14 @@ def test_without_a_compiler_the_graph_is_verified_alone(tmp_path: Path, monkeypa
     assert found.as_predicted and found.not_emulated.endswith("; it did not run on this machine, either")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(host.compiler() is None, reason="no C compiler on this machine")
 def test_c_that_ran_on_this_machine_alone_is_told_so(tmp_path: Path) -> None:
     found = seen(compiled(tmp_path))
     assert found.not_emulated.endswith("; built for this machine, it answers what its integer graph does")
 
 
+@pytest.mark.slow
 def test_a_manifest_that_was_changed_is_told(tmp_path: Path) -> None:
     found = compiled(tmp_path).targets[0].emitted
     text = found.manifest.read_text(encoding="utf-8").replace('"rounding": "ort"', '"rounding": "odd"')
@@ -178,6 +185,7 @@ def test_a_file_that_is_quantized_becomes_c_as_it_is(tmp_path: Path) -> None:
     assert {count.kernel: (count.predicted, count.real) for count in seen(result).kernels}["Conv"] == (4, 4)
 
 
+@pytest.mark.slow
 def test_what_needs_a_board_is_not_here(tmp_path: Path) -> None:
     target, result = target_of("stm32"), compiled(tmp_path, rules="")
     found = result.targets[0]
@@ -193,6 +201,7 @@ def told(result: qdsl.CompileResult) -> dict[str, str]:
     return {found.code: found.headline for found in result.diagnostics}
 
 
+@pytest.mark.slow
 def test_a_latency_is_predicted_as_a_range_and_decides_nothing(tmp_path: Path) -> None:
     result = compiled(tmp_path, 'device "STM32H7B3I-DK"; require latency <= 1 s')
     macs = result.targets[0].plan.totals.macs
@@ -253,6 +262,7 @@ def test_without_tools_what_the_linker_will_say_decides(
 # --- what is predicted, and what runs -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_predicted_in_integers_runs_in_integers() -> None:
     """Random graphs and random decisions: nodes that compute, by the integer graph of the file."""
     table, judged = load("stm32"), 0
@@ -279,6 +289,7 @@ def test_what_is_predicted_in_integers_runs_in_integers() -> None:
     assert judged > 30
 
 
+@pytest.mark.slow
 def test_what_runs_is_read_of_the_graph(tmp_path: Path) -> None:
     """A plan that says otherwise is found out."""
     result = compiled(tmp_path, rules="")

@@ -71,6 +71,7 @@ def cells(path: Path) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
+@pytest.mark.slow
 def test_cells_come_from_measurements(builds: Path) -> None:
     path = page(builds)
     run(builds, path)

@@ -200,6 +200,7 @@ def test_however_the_work_is_cut_the_lock_is_the_same(words: dict[str, int], tmp
     assert decided(cut) == decided(whole)
 
 
+@pytest.mark.slow
 def test_means_are_of_the_data_that_a_target_calibrates_on(tmp_path: Path) -> None:
     """`bias_correct` for two targets, on data of their own."""
     rest = 'data other from npz "other.npz"\nimprove { bias_correct }\n'

@@ -126,6 +126,7 @@ def test_rules_of_a_recipe_change_edges(tmp_path: Path) -> None:
     assert ("add", 1) not in found and ("pool", 0) in found and ("left", 0) not in found and ("right", 0) in found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "why"),
     [

@@ -82,6 +82,7 @@ def test_clips() -> None:
 REDUCTIONS = ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum", "LogSumExp")
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     st.sampled_from(REDUCTIONS),

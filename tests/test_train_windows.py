@@ -43,6 +43,7 @@ def runs(attributes: dict[str, Any]) -> bool:
     return not same or not (apart or max(attributes.get("dilations", [1])) > 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.data(), st.integers(1, 3), st.integers(1, 2), st.booleans())
 def test_convolutions(data: st.DataObject, axes: int, group: int, biased: bool) -> None:
@@ -56,6 +57,7 @@ def test_convolutions(data: st.DataObject, axes: int, group: int, biased: bool) 
     assert_same(model_of([node], {"x": x}, ["y"], {name: values[name] for name in names[1:]}), {"x": x})
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.data(), st.integers(1, 2), st.integers(1, 2), st.sampled_from(("pads", "shape", *WORDS[1:])))
 def test_transposed_convolutions(data: st.DataObject, axes: int, group: int, way: str) -> None:

@@ -77,6 +77,7 @@ def test_what_helps_is_taken_and_the_climb_ends_where_nothing_helps(
     assert '"stem" taken "1.20x [1.20, 1.20], 10 to 8.333 ms, 21 blocks, 1 thread"' in lines[2]
 
 
+@pytest.mark.slow
 def test_a_fresh_lock_times_nothing_and_gives_the_same_bytes(tmp_path: Path, clock: Callable[..., Clock]) -> None:
     clock(1.2, 1.0)
     recipe = project(tmp_path, TUNE)
@@ -91,6 +92,7 @@ def test_a_fresh_lock_times_nothing_and_gives_the_same_bytes(tmp_path: Path, clo
     assert chosen(locked) == chosen(again) == {"stem_float": ("stem", "relu1")}
 
 
+@pytest.mark.slow
 def test_update_times_anew(tmp_path: Path, clock: Callable[..., Clock]) -> None:
     clock(1.2, 1.0)
     recipe = project(tmp_path, TUNE)
@@ -101,6 +103,7 @@ def test_update_times_anew(tmp_path: Path, clock: Callable[..., Clock]) -> None:
     assert [line.split('"')[5] for line in tuned_lines(recipe)] == ["relu1", "stem"]
 
 
+@pytest.mark.slow
 def test_another_tune_makes_the_lock_stale(tmp_path: Path, clock: Callable[..., Clock]) -> None:
     clock(1.2)
     recipe = project(tmp_path, TUNE)
@@ -123,6 +126,7 @@ def test_trials_bound_what_is_built(tmp_path: Path, clock: Callable[..., Clock])
     assert made.races == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bound", "told"),
     [("require sqnr >= 90 dB", "sqnr of y is"), ("require sqnr drop <= -60 dB", "sqnr of y drops by")],
@@ -145,6 +149,7 @@ def test_an_output_that_is_not_there_is_named(tmp_path: Path) -> None:
         assert [d.code for d in caught.value.diagnostics] == ["unknown-name"]
 
 
+@pytest.mark.slow
 def test_plan_and_explain_show_the_choice_with_its_line(tmp_path: Path, clock: Callable[..., Clock]) -> None:
     clock(1.2, 1.0)
     recipe = project(tmp_path, TUNE)
@@ -169,6 +174,7 @@ def test_a_device_elsewhere_decides_its_own_latency(tmp_path: Path, clock: Calla
     assert any(d.code == "undecided" and "tune latency" in d.headline for d in result.diagnostics)
 
 
+@pytest.mark.slow
 def test_a_choice_without_a_place_is_stale(tmp_path: Path, clock: Callable[..., Clock]) -> None:
     clock(1.2)
     recipe = project(tmp_path, TUNE)
@@ -210,6 +216,7 @@ def test_nothing_to_try_is_said(tmp_path: Path, clock: Callable[..., Clock]) -> 
     assert [e.text for e in heard if e.stage == "tune"] == ["no alternative has a place here, nothing to time"]
 
 
+@pytest.mark.slow
 def test_data_of_its_own_counts_in_the_lock(tmp_path: Path, clock: Callable[..., Clock]) -> None:
     clock(1.2)
     recipe = project(tmp_path, 'data more from npz "more.npz"\n' + TUNE.replace("latency", "latency on more"))
@@ -218,6 +225,7 @@ def test_data_of_its_own_counts_in_the_lock(tmp_path: Path, clock: Callable[...,
     assert 'data "more" "more.npz" 6 ' in recipe.with_suffix(".lock").read_text()
 
 
+@pytest.mark.slow
 def test_progress_is_told(tmp_path: Path, clock: Callable[..., Clock]) -> None:
     clock(1.2, 1.0)
     heard: list[Any] = []

@@ -79,6 +79,7 @@ def test_names_of_a_file_end_no_cell_of_the_table(recipe: Path) -> None:
     assert {line.replace("\\|", "").count("|") for line in lines} == {6, 3}
 
 
+@pytest.mark.slow
 def test_both_are_compiled_from_one_calibration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each tensor is measured once, whoever asks for it; lines of the log name their target."""
     recipe = project(tmp_path, head=MEASURED)

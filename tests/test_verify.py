@@ -86,6 +86,7 @@ def codes(error: pytest.ExceptionInfo[QdslError]) -> list[str]:
 # ---- here ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_build_is_verified_here(build: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = tree(build)
     assert main(["verify", str(build), "--strict"]) == 0
@@ -204,6 +205,7 @@ def test_a_file_beside_itself_is_only_rounded_where_its_sums_are_exact(
 # ---- as another processor --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pretended")
 def test_results_of_an_emulator_are_labelled(build: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(build), "--on", "haswell,", "haswell"]) == 0
@@ -215,6 +217,7 @@ def test_results_of_an_emulator_are_labelled(build: Path, capsys: pytest.Capture
     assert check.emulated and check.environment["emulator"] == "haswell, qemu 9.1" and check.samples == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pretended")
 def test_findings_say_where(build: Path) -> None:
     change(build, other_goldens)
@@ -222,6 +225,7 @@ def test_findings_say_where(build: Path) -> None:
     assert found.code == "computes-otherwise" and "emulated (haswell, qemu 9.1)" in found.headline
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pretended")
 @pytest.mark.parametrize("measured", [True, False])
 def test_compile_verifies_as_a_step(measured: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -302,6 +306,7 @@ def test_a_foreign_python_needs_its_packages(tmp_path: Path, monkeypatch: pytest
     emulators.require([foreign])
 
 
+@pytest.mark.slow
 def test_fetching_needs_its_tools(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "qdsl.harness.get_emulators", str(tmp_path / "here")]
     environment = dict(os.environ, PATH=str(tmp_path), PYTHONPATH=str(Path(qdsl.__file__).parent.parent))

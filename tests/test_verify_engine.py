@@ -75,6 +75,7 @@ def test_q_of_the_boundary_are_not_counted_among_those_that_stand_alone() -> Non
     assert len(found.standalone) == 9 and found.boundary == ("QuantizeLinear_2",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [QAT, RESIDUAL, MOBILENET])
 def test_a_layer_in_floats_is_one_dropped_node(name: str) -> None:
     plain = real(name)
@@ -84,6 +85,7 @@ def test_a_layer_in_floats_is_one_dropped_node(name: str) -> None:
         assert verdicts(in_floats(plain, node), manifest) == {**before, node: "DROPPED"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [QAT, RESIDUAL, MOBILENET])
 def test_a_layer_that_is_missing_is_one_unknown_node(name: str) -> None:
     plain = real(name)
@@ -347,6 +349,7 @@ def test_what_is_no_manifest_is_told_as_that(text: str, words: str) -> None:
         verify_engine.read_manifest(text)
 
 
+@pytest.mark.slow
 def test_any_value_anywhere_is_an_answer_or_told() -> None:
     """On copies of a real dump, with values put where others stood: nothing but WrongInputError is raised."""
     rng, told = random.Random(3), Counter[str]()
@@ -362,6 +365,7 @@ def test_any_value_anywhere_is_an_answer_or_told() -> None:
     assert set(told) == {"told", "True", "False"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_reading_takes_time_linear_in_the_file() -> None:
     """Of 1 MB each, which by pairs of characters would be a trillion steps."""
@@ -374,6 +378,7 @@ def test_reading_takes_time_linear_in_the_file() -> None:
         read_profile(f"{entry}\n]")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(30)
 def test_judging_takes_time_linear_in_the_layers() -> None:
     many = 12_000

@@ -84,6 +84,7 @@ def test_biases_run_as_planned(bias: tuple[int, ...], way: str, tmp_path: Path) 
     assert (first.mark == "!" and "one bias per column" in first.note) is rows
 
 
+@pytest.mark.slow
 def test_a_vector_alone_has_a_reason(tmp_path: Path) -> None:
     nodes = [node("MatMul", ["x", "B"], ["y"], "first")]
     recipe = made(tmp_path, "stored per block", nodes, {"B": np.full(16, 0.3, np.float32)}, (4, 8, 16))
@@ -92,6 +93,7 @@ def test_a_vector_alone_has_a_reason(tmp_path: Path) -> None:
     assert "error[nothing-to-quantize]" in said.stderr and "first: a vector has no blocks of its own" in said.stderr
 
 
+@pytest.mark.slow
 def test_a_gemm_alone_has_a_reason(tmp_path: Path) -> None:
     nodes = [node("Gemm", ["x", "B", "x"], ["y"], "first", beta=2.0)]
     constants = {"B": np.full((4, 4), 0.3, np.float32)}
@@ -156,6 +158,7 @@ def test_sizes_are_tried_until_the_model_runs(tmp_path: Path) -> None:
     assert compiled(recipe).targets[0].verification.samples == VERIFY_SAMPLES
 
 
+@pytest.mark.slow
 def test_what_cannot_be_drawn_is_told_with_a_cure(tmp_path: Path) -> None:
     nodes = [node("Reshape", ["x", "all"], ["r"], "rows"), node("MatMul", ["r", "w"], ["y"], "first")]
     constants = {"all": np.array([1, 100, 16]), "w": np.full((16, 32), 0.5, np.float32)}
