@@ -116,16 +116,14 @@ def test_each_step_reads_what_it_says_it_needs(tmp_path: Path) -> None:
     assert reads == {step.__name__: lines_of(step, "needs") for step in STEPS}
 
 
-@pytest.mark.parametrize("number", range(1, len(STEPS)), ids=NAMES[1:])
-def test_a_step_cannot_run_before_what_it_needs_is_there(number: int, tmp_path: Path) -> None:
-    recipe, step = recipe_in(tmp_path), STEPS[number]
-    with job_of(recipe) as job:
-        for earlier in STEPS[:number]:
-            earlier(job)
-        for name in lines_of(step, "needs") - RECALLED.get(step.__name__, set()):
-            others = {each: value for each, value in job.left.items() if each != name}
-            with Job(job.wishes, left=others) as less, pytest.raises(OrderError, match=f"`{name}` is what the step"):
-                step(less)
+def test_a_step_cannot_run_before_what_it_needs_is_there(tmp_path: Path) -> None:
+    with job_of(recipe_in(tmp_path)) as job:
+        for step in STEPS:
+            for name in lines_of(step, "needs") - RECALLED.get(step.__name__, set()):
+                less = Job(job.wishes, left={each: value for each, value in job.left.items() if each != name})
+                with less, pytest.raises(OrderError, match=f"`{name}` is what the step"):
+                    step(less)
+            step(job)
 
 
 def test_what_is_left_says_by_whom() -> None:
@@ -141,16 +139,22 @@ def test_nothing_is_left_twice(tmp_path: Path) -> None:
             STEPS[0](job)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What compiling without a stop leaves."""
+    recipe = recipe_in(tmp_path_factory.mktemp("whole"))
+    qdsl.compile(recipe, out=recipe.parent / "build")
+    return on_disk(recipe)
+
+
 @pytest.mark.parametrize(
     "stopped",
     [pytest.param(n, marks=[] if n % 3 == 1 else pytest.mark.slow) for n in range(len(STEPS) + 1)],
     ids=["at_once", *NAMES],
 )
 def test_stopped_after_any_step_and_run_again_it_gives_the_same_bytes(
-    stopped: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stopped: int, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = recipe_in(tmp_path / "whole")
-    qdsl.compile(whole, out=whole.parent / "build")
     recipe = recipe_in(tmp_path / "stopped")
 
     def stop(job: Job) -> None:
@@ -166,14 +170,12 @@ def test_stopped_after_any_step_and_run_again_it_gives_the_same_bytes(
     result = qdsl.compile(recipe, out=recipe.parent / "build", listener=heard.append)
     assert result.from_lock == known
     assert any(event.stage == "calibrate" for event in heard) != known, "what is in the lock is not measured again"
-    assert on_disk(recipe) == on_disk(whole)
+    assert on_disk(recipe) == whole
 
 
 def test_a_calibration_stopped_in_the_middle_goes_on_from_what_it_saw(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = recipe_in(tmp_path / "whole")
-    qdsl.compile(whole, out=whole.parent / "build")
     recipe = recipe_in(tmp_path / "stopped")
     monkeypatch.setattr("qdsl.calibrate.running.SAVE_EVERY", 0.0)
 
@@ -193,7 +195,7 @@ def test_a_calibration_stopped_in_the_middle_goes_on_from_what_it_saw(
         for step in STEPS:
             step(job)
     assert seen[0] > 2, "the first samples are not seen again"
-    assert on_disk(recipe) == on_disk(whole)
+    assert on_disk(recipe) == whole
 
 
 def test_the_folder_is_held_until_the_job_ends(tmp_path: Path) -> None:
