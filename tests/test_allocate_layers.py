@@ -326,6 +326,15 @@ def test_what_cannot_be_is_told(tmp_path: Path, line: str, code: str, word: str)
     assert not (tmp_path / "demo.lock").exists()
 
 
+def test_what_other_rules_lose_is_told_where_no_layer_is_left_to_blame(tmp_path: Path) -> None:
+    line = LINE.replace(">= 30 dB", ">= 300 dB") + 'place { quantize tensor "x" }\n'
+    with pytest.raises(QdslError) as caught:
+        compiled(recipe_in(tmp_path, line))
+    (found,) = caught.value.diagnostics
+    assert found.code == "allocate-bound" and "with every layer in float" in found.notes[1]
+    assert "(broken), 0 % of MACs in integers" in found.notes[1]
+
+
 def test_of_a_bound_of_0_the_nearest_is_the_one_that_is_least_above(tmp_path: Path) -> None:
     line = LINE.replace("sqnr >= 30 dB", "mse <= 0").replace("evaluations", 'pin "one" to int8; evaluations')
     with pytest.raises(QdslError) as caught:

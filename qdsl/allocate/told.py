@@ -92,7 +92,14 @@ def no_bound(task: Task, trials: Sequence[Trial]) -> Iterator[Diagnostic]:
     span = measured[0].require.span if measured else task.spec.header
     headline = f"no choice of types for {task.target} keeps to the bounds: {len(trials)} were measured"
     help = (f"loosen the bound, or {_BETTER.get(task.spec.what, _RANGES)}",)
-    yield Diagnostic("allocate-bound", headline, span, help=help, notes=nearest(trials))
+    yield Diagnostic("allocate-bound", headline, span, help=help, notes=(*nearest(trials), *_beside(trials)))
+
+
+def _beside(trials: Sequence[Trial]) -> Iterator[str]:
+    """Where no multiplication in integers is left, what other rules of the recipe quantize breaks the bound."""
+    floats = next((each for each in trials if not each.why and each.macs and not each.integer_share), None)
+    if floats is not None:
+        yield f"with every layer in float, what other rules quantize still costs it: {words(floats)}"
 
 
 _RANGES = "give it what holds: `calibrate mse`, `improve { bias_correct }`"
