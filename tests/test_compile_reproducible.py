@@ -72,17 +72,24 @@ def same(first: Mapping[str, bytes], other: Mapping[str, bytes]) -> list[str]:
     return sorted(name for name in first.keys() | other.keys() if first.get(name) != other.get(name))
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+    """A small recipe, and what one compilation of it made."""
+    folder = tmp_path_factory.mktemp("small")
+    recipe = project(folder / "a")
+    return recipe, made(recipe, folder / "first", {"PYTHONHASHSEED": "0"}, ())
+
+
 @pytest.mark.parametrize("variant", few_of(VARIANTS, 1))
-def test_small_compiles_are_the_same_bytes(variant: str, tmp_path: Path) -> None:
-    recipe = project(tmp_path / "a")
-    first = made(recipe, tmp_path / "first", {"PYTHONHASHSEED": "0"}, ())
+def test_small_compiles_are_the_same_bytes(variant: str, small: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
+    recipe, first = small
     assert same(first, made(recipe, tmp_path / "second", *VARIANTS[variant])) == []
     assert {"demo/ort/model.onnx", "demo/ort/bench/bundle.json", "demo/plan.json", "demo/report.html"} <= set(first)
 
 
 @pytest.mark.slow
-def test_another_directory_gives_the_same_bytes(tmp_path: Path) -> None:
-    first = made(project(tmp_path / "a"), tmp_path / "first", {}, ())
+def test_another_directory_gives_the_same_bytes(small: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
+    _, first = small
     moved = project(tmp_path / "elsewhere" / "deeper")
     assert same(first, made(moved, tmp_path / "elsewhere" / "out", {}, ())) == []
 
