@@ -95,3 +95,9 @@ def test_parts_are_not_measured_where_chance_is_larger() -> None:
 @pytest.mark.parametrize(("share", "count", "low", "high"), [(0.9, 10, 0.596, 0.982), (1.0, 16, 0.806, 1.0)])
 def test_shares_of_few_samples_are_uncertain(share: float, count: int, low: float, high: float) -> None:
     assert wilson(share, count) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_an_agreement_that_is_not_known_has_no_interval() -> None:
+    assert all(math.isnan(end) for end in wilson(math.nan, 4))
+    fit = falling([(1.0, math.nan), (2.0, 1.0)])
+    assert fit.at(1.0) == 1.0

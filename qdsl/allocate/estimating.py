@@ -15,7 +15,7 @@ from qdsl.allocate.units import Groups
 from qdsl.data import Dataset
 from qdsl.plan import Decisions
 from qdsl.spec.allocation import Estimates, Layer, Rounding
-from qdsl.spec.dtypes import dtype_named
+from qdsl.spec.dtypes import DTYPES
 from qdsl.spec.plan import Plan
 from qdsl.targets.base import Bench, Feed
 from qdsl.targets.results import LayerTimes, NotHere
@@ -99,11 +99,11 @@ def _bounded(task: Task, *names: str) -> bool:
 def _bytes_more(task: Task, instead: str, decided: Decisions | None) -> dict[str, float]:
     """By node what its weights take more where layers are `instead`, as `decided` has it (None: in the float model)."""
     view, found = task.prepared.view, dict.fromkeys((node.name for node in task.prepared.view.nodes), 0.0)
-    others = (
-        {} if decided is None else {(each.node, each.port): each.scheme.dtype.bits for each in decided.plan.weights}
-    )
+    stored = () if decided is None else decided.plan.weights
+    others = {(each.node, each.port): each.scheme.dtype.bits for each in stored}
+    floats = DTYPES["float16" if instead == "float16" else "float32"].bits  # a width (`16 bit`) names no type
     for weight in task.decided.plan.weights:
-        bits = others.get((weight.node, weight.port), dtype_named(instead).bits) - weight.scheme.dtype.bits
+        bits = others.get((weight.node, weight.port), floats) - weight.scheme.dtype.bits
         found[weight.node] += bits * (view.tensors[weight.tensor].elements or 0) / 8
     return found
 
@@ -118,8 +118,7 @@ def labels_of(groups: Groups, estimates: Estimates, pinned: dict[int, bool]) -> 
 
 def with_counts(estimates: Estimates) -> Estimates:
     """The same with multiplications in float counted beside milliseconds, each as `COUNT` times its part of all."""
-    share = (
-        COUNT * sum(layer.in_float for layer in estimates.layers) / (sum(layer.macs for layer in estimates.layers) or 1)
-    )
+    taken, macs = sum(each.in_float for each in estimates.layers), sum(each.macs for each in estimates.layers)
+    share = COUNT * taken / (macs or 1)
     layers = tuple(replace(each, in_float=each.in_float + share * each.macs) for each in estimates.layers)
     return replace(estimates, unit=COUNTED, layers=layers)

@@ -187,10 +187,10 @@ class Evaluator:
         ends: tuple[float, ...] = ()
         if of_float is not None and low is not None and high is not None:
             ends = (of_float - high, of_float - low)
-        elif metric.name == "agreement":
+        elif metric.name == "agreement" and math.isfinite(value):
             low, high = ends = wilson(value, len(answers))
         margins = [judged(self.task.prepared.recipe, limit, Reading(end, of_float)).margin for end in ends]
-        known = [margin for margin in margins if margin is not None]
+        known = [margin for margin in margins if margin is not None and math.isfinite(margin)]
         spread = (max(known) - min(known)) / 2 if known else 0.0
         return Held(found.text, value, of_float, found.margin, found.holds, low, high, spread)
 
