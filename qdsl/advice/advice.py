@@ -14,8 +14,9 @@ from qdsl.harness.measurements import LINKED
 from qdsl.lang.quoting import names
 from qdsl.lang.recipe import KeepRule
 from qdsl.lang.vocabulary import METRICS
+from qdsl.measure import widths
 from qdsl.measure.budgets import Budget, Name, Reading, Readings, decide_budgets
-from qdsl.plan.gate import EMITS_C
+from qdsl.plan.gate import EMITS_C, WIDTHS
 from qdsl.spec import Granularity
 from qdsl.spec.plan import Plan
 from qdsl.spec.words import count, in_unit, plain, shortened
@@ -149,7 +150,7 @@ def _calibrations(prepared: Prepared, plan: Plan) -> Iterator[Cure]:
 def _told(bench: Bench, budget: Budget, target: str, tried: Sequence[Tried]) -> Diagnostic:
     value = "" if budget.value is None else f": {in_unit(budget.value, budget.unit)}"
     headline = f"`{plain(budget.text)}` is broken on {target}{value}"
-    smaller = _smaller(bench.prepared, budget, target)
+    smaller = _smaller(bench.prepared, budget, target) or _narrower(bench.prepared, budget, target)
     help, notes = smaller or tuple(_help(bench, budget, tried)), tuple(_notes(bench, tried))
     return Diagnostic("budget-broken", headline, budget.span, help=help, notes=notes, severity=Severity.WARNING)
 
@@ -166,6 +167,12 @@ def _smaller(prepared: Prepared, budget: Budget, target: str) -> tuple[str, ...]
     if budget.metric == "ram" and block.io is None and mode is not None and mode.kind == "static":
         found.append("`io int8` there: inputs take a quarter of the bytes")
     return tuple(found)
+
+
+def _narrower(prepared: Prepared, budget: Budget, target: str) -> tuple[str, ...]:
+    """How widths are chosen within a budget on them."""
+    block = next((each for each in prepared.recipe.targets if each.name == target), None)
+    return widths.cures(prepared.recipe, block, budget) if block is not None and budget.metric in WIDTHS else ()
 
 
 def _help(bench: Bench, budget: Budget, tried: Sequence[Tried]) -> Iterable[str]:

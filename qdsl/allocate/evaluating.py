@@ -25,11 +25,12 @@ from qdsl.harness.evaluate import RESAMPLES
 from qdsl.harness.results import Key
 from qdsl.harness.tasks import Case, Expected, task_for
 from qdsl.lang.recipe import Limit
+from qdsl.measure import widths
 from qdsl.measure.budgets import Reading
 from qdsl.metrics import paired_intervals
 from qdsl.plan import Decisions
-from qdsl.plan.gate import find_target
-from qdsl.predict.bits import FLOAT_BITS, bit_operations, mean_bits
+from qdsl.plan.gate import WIDTHS, find_target
+from qdsl.predict.bits import bits
 from qdsl.ranges.correcting import wanted
 from qdsl.ranges.cut_ranges import cut_ranges
 from qdsl.search import compare
@@ -237,13 +238,11 @@ class Evaluator:
                 yield Held(found.text, reading.value, reading.reference, found.margin, found.holds)
 
     def _of_widths(self, decided: Decisions) -> dict[str, Reading]:
-        asked = {limit.require.metric.name for limit in self.task.spec.limits}
-        if asked.isdisjoint(("activation_bits", "bops")):
+        if WIDTHS.isdisjoint(limit.require.metric.name for limit in self.task.spec.limits):
             return {}
-        plan, view = decided.plan, decided.context.view
-        bits, operations = mean_bits(plan, view, decided.context.folded), bit_operations(plan, view)
-        found = {"activation_bits": (bits, FLOAT_BITS), "bops": (operations, plan.totals.macs * FLOAT_BITS**2)}
-        return {name: Reading(float(one), float(of)) for name, (one, of) in found.items() if one is not None}
+        plan, context = decided.plan, decided.context
+        found = widths.readings(bits(plan, context.view, context.folded), plan.totals.macs, "")
+        return {name: reading for (name, _), reading in found.items() if not math.isnan(reading.value)}
 
     def race(self, emitted: Emitted, blocks: int) -> Raced | None:
         """A build timed in turns with the float model; None where that cannot be done here."""

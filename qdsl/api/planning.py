@@ -13,6 +13,7 @@ from qdsl.describe.placements import Placements, placements
 from qdsl.diag import Diagnostic, Diagnostics
 from qdsl.findings.loadable import require_loadable
 from qdsl.graph.collector import collector_paused
+from qdsl.plan.gate import WIDTHS, all_requires
 from qdsl.spec.plan import AUTO, Origin, Plan
 from qdsl.tune.choices import foreseen, fresh_lock
 from qdsl.work.deciding import decide_all
@@ -52,6 +53,10 @@ def plan(
     require_loadable(prepared, decided, sets)
     plans = tuple(d.plan for d in decided)
     recipe = prepared.recipe
+    if any(require.metric.name in WIDTHS for each in recipe.targets for require in all_requires(recipe, each)):
+        from qdsl.measure import widths  # it comes with what measures
+
+        diags.extend(widths.foreseen(prepared, decided))
     profiled = any(each.profile is not None or each.requires for each in recipe.targets)
     if profiled or recipe.evaluates or any(t.calibration.data for each in plans for t in each.tensors if t.observe):
         from qdsl.measure import expecting  # it comes with the metrics

@@ -19,6 +19,7 @@ from qdsl.measure.engine_checking import surviving
 from qdsl.measure.events import Event, Listener, silent
 from qdsl.measure.measuring import Measured, Standing
 from qdsl.measure.pages import write_page
+from qdsl.predict.bits import Bits
 from qdsl.report.data import plans_of
 from qdsl.targets.results import MANIFEST_FILE, Emitted, EmittedFile
 from qdsl.work.occupying import occupied
@@ -186,7 +187,9 @@ def _written(job: _Job, measured: Measured) -> MeasureResult:
     for build in job.found.builds:
         model = job.found.model
         counts = model.macs, model.uncounted, build.integer_macs, build.mismatches
-        standing = Standing(build.target, build.bytes, *counts, build.emulated, build.not_emulated, build.memory)
+        bits = Bits(build.activation_bits, build.bops)
+        emulated = build.emulated, build.not_emulated, build.memory
+        standing = Standing(build.target, build.bytes, *counts, *emulated, bits)
         known = measuring.budgets(job.prepared, standing, measured)
         decided = tuple(surviving(each, build.engine, build.device) for each in known)
         budgets[build.target] = decided

@@ -99,7 +99,9 @@ class BuildFacts:
     None where that was not asked; `emulated` what its C did on an emulated core, `not_emulated` why it was not run,
     `arena` where its tensors lie, None where its runtime sees to that;
     `memory` what the linker was foreseen to make of it, `macc` what it computes as ST's tool counts; `widths` those
-    that are emulated in wider types ("uint8 as 6 bit (emulated)"), whose time and memory are those of these types."""
+    that are emulated in wider types ("uint8 as 6 bit (emulated)"), whose time and memory are those of these types;
+    `activation_bits` and `bops` are what all widths come to, the mean over the elements of quantized activations and
+    bit operations, None where that is not known."""
 
     target: FileName
     mode: str
@@ -125,6 +127,8 @@ class BuildFacts:
     memory: Annotated[Memory | None, SPARE] = None
     macc: Annotated[Count | None, SPARE] = None
     widths: Annotated[tuple[str, ...], SPARE] = ()
+    activation_bits: Annotated[float | None, SPARE] = None
+    bops: Annotated[Count | None, SPARE] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,10 @@ def document(found: Measurements) -> str:
 
 def _facts(found: BuildFacts) -> dict[str, Any]:
     """Some stand there alone where there is something to say."""
-    seldom = ("not_verified", "unordered", "causes", "engine", "emulated", "not_emulated", "arena", "memory", "macc")
+    seldom = (
+        *("not_verified", "unordered", "causes", "engine", "emulated", "not_emulated", "arena", "memory", "macc"),
+        *("activation_bits", "bops"),
+    )
     return {name: value for name, value in asdict(found).items() if value or name not in seldom}
 
 

@@ -31,9 +31,10 @@ from qdsl.harness.profiles import Profile
 from qdsl.harness.tasks import Expected
 from qdsl.lang.recipe import Recipe, Target
 from qdsl.lock import Fingerprints, meaning
-from qdsl.measure import asking, emulating, evaluating, profiling
+from qdsl.measure import asking, emulating, evaluating, profiling, widths
 from qdsl.measure.budgets import Budget, Name, Reading, Readings, decide_budgets
 from qdsl.measure.doubts import guessing
+from qdsl.predict.bits import UNKNOWN, Bits
 from qdsl.spec.emulated import Emulated, Memory
 from qdsl.spec.plan import Plan, Totals
 from qdsl.spec.plan_json import plan_hash
@@ -48,11 +49,13 @@ _PICTURE = re.compile(r"\d{3}\.jpg")
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What was emitted for one target, and verified, where it runs here."""
+    """What was emitted for one target, and verified, where it runs here; `bits` is what its widths come to, as it
+    runs."""
 
     plan: Plan
     emitted: Emitted
     verification: Verification | NotHere
+    bits: Bits = UNKNOWN
 
     @property
     def seen(self) -> Verification | None:
@@ -65,7 +68,7 @@ class Standing:
     """What is known of an artifact without timing it: its bytes, the multiplications of a run (those of `uncounted`
     nodes are not known), how many of them are of integers, and how many nodes run otherwise than predicted (None:
     nothing told what runs); what its C did on an emulated core, or why that was not run; what
-    the linker was foreseen to make of it."""
+    the linker was foreseen to make of it; what its widths come to."""
 
     target: str
     size: int
@@ -76,13 +79,14 @@ class Standing:
     emulated: Emulated | None = None
     not_emulated: str = ""
     memory: Memory | None = None
+    bits: Bits = UNKNOWN
 
     @staticmethod
     def of(made: Made) -> Standing:
         totals, seen = made.plan.totals, made.seen
         emulated = (None, "", None) if seen is None else (seen.emulated, seen.not_emulated, seen.memory)
         counts = totals.macs, totals.uncounted, integer_macs(made), mismatches(made)
-        return Standing(made.plan.target, made.emitted.size, *counts, *emulated)
+        return Standing(made.plan.target, made.emitted.size, *counts, *emulated, made.bits)
 
 
 def integer_macs(made: Made) -> int:
@@ -93,6 +97,15 @@ def integer_macs(made: Made) -> int:
         node, runs = nodes[miss.node], miss.real.startswith("integer")
         found += (node.macs or 0) * (int(runs) - int(node.in_integers))
     return found
+
+
+def otherwise(plan: Plan, found: Verification | NotHere) -> frozenset[str]:
+    """The nodes that multiply something else than was planned, as far as anything told what runs: floats instead of
+    integers, or integers instead of floats."""
+    if isinstance(found, NotHere):
+        return frozenset()
+    planned = {node.node: node.in_integers for node in plan.nodes}
+    return frozenset(miss.node for miss in found.mismatches if miss.real.startswith("integer") != planned[miss.node])
 
 
 def mismatches(made: Made) -> int | None:
@@ -163,6 +176,7 @@ def budgets(prepared: Prepared, standing: Standing, found: Measured) -> tuple[Bu
     readings: dict[Name, Reading] = {
         ("size", ()): Reading(float(standing.size), float(max(1, prepared.file_bytes))),
         **_multiplied(standing),
+        **widths.readings(standing.bits, standing.macs, _told(standing.mismatches)),
         **emulating.readings(standing.emulated, standing.not_emulated, standing.memory),
     }
     block = _block(prepared, standing.target)
@@ -189,6 +203,11 @@ def _share(predicted: float, mismatches: int | None) -> Reading:
     if mismatches is None:
         return Reading(math.nan, source=f"predicted {100 * predicted:.1f} %, not verified")
     return Reading(predicted, source=_seen(mismatches))
+
+
+def _told(mismatches: int | None) -> str:
+    """Who told what runs."""
+    return "by the plan, not verified" if mismatches is None else _seen(mismatches)
 
 
 def _seen(mismatches: int) -> str:
@@ -331,6 +350,8 @@ def _build_facts(prepared: Prepared, made: Made, block: Target, decided: Sequenc
         memory=None if seen is None else seen.memory,
         macc=None if seen is None else seen.macc,
         widths=_emulated_widths(made.plan),
+        activation_bits=made.bits.activation,
+        bops=made.bits.operations,
     )
 
 

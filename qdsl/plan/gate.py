@@ -15,7 +15,8 @@ from qdsl.targets import TARGETS, target_of
 from qdsl.targets.base import Lack
 
 _MEASURE_IT = "to measure it as it is: `quantize none`"
-_KNOWN = frozenset({"size", "macs", "integer_share"})
+WIDTHS = frozenset({"activation_bits", "bops"})
+_KNOWN = frozenset({"size", "macs", "integer_share"}) | WIDTHS
 _BUILT_ELSEWHERE = frozenset({"tensorrt"})  # targets whose engines the machine makes that runs them
 _LINKED = frozenset({"flash", "ram", "instructions"})
 EMITS_C = frozenset({"stm32"})  # targets whose figures a linker and an emulated core tell, no clock here

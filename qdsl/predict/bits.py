@@ -16,7 +16,7 @@ from fractions import Fraction
 from qdsl.graph.view import GraphView
 from qdsl.predict.macs_shapes import size
 from qdsl.spec import Scheme
-from qdsl.spec.plan import Plan
+from qdsl.spec.plan import AS_IT_IS, Plan
 
 FLOAT_BITS, HALF_BITS = 32, 16
 Factor = str | int  # a tensor that is read through a pair, or the bits of what has no such tensor
@@ -34,6 +34,18 @@ class Product:
     other: Factor
 
 
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """What the widths of a plan come to: the bits of a quantized `activation`, the mean over all elements, and bit
+    `operations`. None: not known."""
+
+    activation: float | None = None
+    operations: int | None = None
+
+
+UNKNOWN = Bits()
+
+
 def bits_of(scheme: Scheme) -> int:
     """The width of a scheme: the one that is emulated, where one is."""
     return scheme.emulated_bits or scheme.dtype.bits
@@ -46,16 +58,17 @@ def stored(tensors: Collection[str], folded: Folded) -> tuple[str, ...]:
     return tuple(name for name in sorted(tensors) if folded(name) not in tensors)
 
 
-def products(plan: Plan, view: GraphView) -> Iterator[Product]:
+def products(plan: Plan, view: GraphView, otherwise: Collection[str] = ()) -> Iterator[Product]:
     """The multiplications of a plan with what their factors are. What computes in float counts 32 bits a factor, or
-    16."""
+    16. Of the nodes that run `otherwise` those that were to multiply integers multiply floats, and the other way
+    round."""
     tensors = {each.tensor: each for each in plan.tensors}
     weights = {(each.node, each.port): bits_of(each.scheme) for each in plan.weights}
     halves = {each.node for each in plan.halves if each.writes}
     for node in plan.nodes:
         if node.macs == 0:
             continue
-        if not node.in_integers:
+        if node.in_integers == (node.node in otherwise):
             floats = HALF_BITS if node.node in halves else FLOAT_BITS
             yield Product(node.node, node.macs, floats, floats)
             continue
@@ -80,13 +93,21 @@ def mean_bits(plan: Plan, view: GraphView, folded: Folded) -> float | None:
     return float(Fraction(total, sum(known)))
 
 
-def bit_operations(plan: Plan, view: GraphView) -> int | None:
-    """The BOPs of a plan; None where the multiplications of a node are not known."""
+def bit_operations(plan: Plan, view: GraphView, otherwise: Collection[str] = ()) -> int | None:
+    """The BOPs of a plan; None where the multiplications of a node are not known. `otherwise` is as in `products`."""
     widths = {each.tensor: bits_of(each.scheme) for each in plan.tensors}
     total = 0
-    for each in products(plan, view):
+    for each in products(plan, view, otherwise):
         if each.macs is None:
             return None
         one, other = (widths[f] if isinstance(f, str) else f for f in (each.one, each.other))
         total += each.macs * one * other
     return total
+
+
+def bits(plan: Plan, view: GraphView, folded: Folded, otherwise: Collection[str] = ()) -> Bits:
+    """What the widths of a plan come to; nothing is known of a file that stays as it is, since no width of it was
+    planned. `otherwise` is as in `products`."""
+    if plan.mode == AS_IT_IS:
+        return UNKNOWN
+    return Bits(mean_bits(plan, view, folded), bit_operations(plan, view, otherwise))

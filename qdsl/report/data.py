@@ -38,7 +38,7 @@ from qdsl.spec.rounding import Rounding
 from qdsl.spec.sensitivity import Sensitivity
 
 _LARGEST_PLAN = 1 << 28
-_STANDING = ("integer_share", "macs", "size")  # known without a measurement
+_STANDING = ("activation_bits", "bops", "integer_share", "macs", "size")  # known without a measurement
 _LARGEST_PICTURE = 1 << 20
 _LARGEST_RECIPE = 1 << 21
 

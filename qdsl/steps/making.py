@@ -13,12 +13,13 @@ from qdsl.findings.misread import misread_nodes
 from qdsl.harness.measurements import RECIPE
 from qdsl.lang.recipe import Recipe
 from qdsl.lock import Chosen, Lock
-from qdsl.measure import comparing
+from qdsl.measure import comparing, measuring
 from qdsl.measure.events import Event
 from qdsl.measure.measuring import Made
 from qdsl.measure.waiving import note_waivers
 from qdsl.plan import Decisions
 from qdsl.plan.gate import all_requires, find_target, tell_block
+from qdsl.predict.bits import bits
 from qdsl.ranges.rounding import keep
 from qdsl.spec.plan_json import plans_json
 from qdsl.spec.words import mebibytes, plain, times_smaller
@@ -103,7 +104,8 @@ def _made(job: Job, decided: Decisions, lock: Lock | None) -> Made:
         verification = comparing.verified(target, prepared, emitted, plan, job.datasets, VERIFY_SAMPLES)
         emitted = target.publish(emitted, directory)
     job.diags.extend(comparing.uncompared(prepared, plan, verification))
-    made = Made(plan, emitted, verification)
+    context, found = decided.context, measuring.otherwise(plan, verification)
+    made = Made(plan, emitted, verification, bits(plan, context.view, context.folded, found))
     job.tell(Event(plan.target, _emitted_words(emitted, prepared.file_bytes), found=made))
     return made
 

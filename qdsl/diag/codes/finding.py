@@ -176,7 +176,8 @@ target ort
             "with the ranges of this build, and held against the float model on a few samples; the two best, and the "
             "best that calibrates by another method, are evaluated on the same data. Ranges by another method come "
             "from 64 samples at most, spread over the data, and the line says from how many. The notes hold what came "
-            "of each change. For size and the share in integers the plan decides. Nothing of it is kept."
+            "of each change. For size and the share in integers the plan decides. Nothing of it is kept. Budgets on "
+            "widths (`activation_bits`, `bops`) are told by `plan`, too."
         ),
         example=_recipe() + "evaluate fidelity on calib { require sqnr >= 200 dB }\n",
         setup="model.onnx and calib.npz",
