@@ -25,6 +25,7 @@ from qdsl.allocate.searching import Search, Shown
 from qdsl.allocate.units import Group, Groups, groups_of
 from qdsl.allocate.weighing import parts_of, weighed
 from qdsl.diag import QdslError
+from qdsl.harness.sensitivity import read_sensitivity
 from qdsl.measure.budgets import Reading
 from qdsl.spec.allocation import Allocation, Held, Trial, text
 from qdsl.spec.allocation import Estimates as KeptEstimates
@@ -236,6 +237,32 @@ def test_an_interrupted_search_goes_on_and_measures_nothing_twice(
     model = "build/demo/ort/model.onnx"
     assert (recipe.parent / model).read_bytes() == (whole.parent / model).read_bytes()
     assert [trial.assigned for trial in allocation(recipe).trials] == [t.assigned for t in allocation(whole).trials]
+
+
+def test_a_sensitivity_is_measured_as_it_says_and_kept(tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path, LINE.replace("{ minimize", "{ sensitivity sqnr on calib { take 5 seed 3 }; minimize"))
+    result = compiled(recipe)
+    found = read_sensitivity(tmp_path / "build" / "demo", "ort")
+    assert found is not None and (found.method, found.data, found.samples, found.seed) == ("sqnr", "calib", 5, 3)
+    assert found.units == ("one", "two", "three", "four", "five", "six")
+    estimates = allocation(recipe).estimates
+    assert estimates is not None
+    alone = {min(row.loss for row in found.of(unit) if row.choice in ("planned", "weights")) for unit in found.units}
+    assert alone <= {each.noise for each in estimates.roundings}  # what is shown led the search
+    (told,) = qdsl.explain(recipe, "act", out=tmp_path / "build")
+    assert [line.partition(":")[0] for line in told.sensitivity] == ["planned", "weights"]
+    assert all("sqnr on calib" in line for line in told.sensitivity)
+    assert "Which layers are sensitive" in result.report.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("method", ["gradient", "hessian"])
+def test_a_sensitivity_of_weights_alone_is_refused(tmp_path: Path, method: str) -> None:
+    recipe = recipe_in(tmp_path, LINE.replace("{ minimize", f"{{ sensitivity {method} on calib; minimize"))
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(recipe)
+    (found,) = caught.value.diagnostics
+    assert found.code == "sensitivity-weights" and found.span is not None
+    assert found.span.line == len(HEAD.splitlines()) + 1
 
 
 @pytest.mark.slow

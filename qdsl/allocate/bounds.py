@@ -90,8 +90,9 @@ def _goals(spec: Allocate) -> Iterator[Diagnostic]:
         headline = f"`allocate {spec.what}` does not minimize {spec.minimize}"
         help = (f"it minimizes {', '.join(f'`{each}`' for each in known)}",)
         yield Diagnostic("allocate-bound", headline, spec.header, help=help)
-    if spec.what == "activations" and asked is not None and asked.method != "sqnr":
-        headline = f"`sensitivity {asked.method}` speaks of weights alone, and `allocate activations` decides none"
+    if spec.what != "weights" and asked is not None and asked.method != "sqnr":
+        decided = "decides none" if spec.what == "activations" else "decides activations, too"
+        headline = f"`sensitivity {asked.method}` speaks of weights alone, and `allocate {spec.what}` {decided}"
         help = (f"write `sensitivity sqnr on {asked.data}`",)
         yield Diagnostic("sensitivity-weights", headline, asked.span, help=help)
 

@@ -41,10 +41,7 @@ def estimated(task: Task, groups: Groups, types: Types, evaluator: Evaluator) ->
 
 
 def _dataset(task: Task, evaluator: Evaluator) -> Dataset:
-    """What `sensitivity` names, else what the bounds are held on, else what calibrates."""
-    spec = task.spec
-    if spec.sensitivity is not None:
-        return task.datasets[spec.sensitivity.data]
+    """What the bounds are held on, else what calibrates."""
     return next((each.dataset for each, _ in evaluator.expected), next(iter(task.datasets.values())))
 
 

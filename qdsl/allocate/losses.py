@@ -14,8 +14,9 @@ from qdsl.allocate.task import Task
 from qdsl.allocate.units import Groups
 from qdsl.data import Dataset
 from qdsl.diag import QdslError
+from qdsl.harness.sensitivity import keep_sensitivity
 from qdsl.ranges.cut_ranges import cut_ranges
-from qdsl.sensitivity.measuring import measure
+from qdsl.sensitivity.measuring import How, how, measure
 from qdsl.sensitivity.units import Choice, Unit, planned
 from qdsl.spec.sensitivity import FLOAT
 
@@ -32,21 +33,27 @@ class Loss:
 
 
 def losses(task: Task, groups: Groups, dataset: Dataset) -> tuple[Loss, ...]:
-    """The roundings of the plan without any choice, measured on the first samples of `dataset`; where no output can be
-    compared with the float model's, each as if it cost the same. Raises QdslError as building, running and reading
-    samples do."""
+    """The roundings of the plan without any choice, measured on what `sensitivity` names, which is kept for the report,
+    else on the first samples of `dataset`; where no output can be compared with the float model's, each as if it cost
+    the same. Raises QdslError as building, running and reading samples do."""
     prepared, ranges = task.prepared, cut_ranges(task.prepared, task.decided, task.measured)
     units = {
         at: unit for at, unit in enumerate(_unit(task, group.nodes) for group in groups.groups) if unit is not None
     }
-    few = replace(dataset, ids=dataset.ids[:SAMPLES])
+    asked = task.spec.sensitivity
+    way = How() if asked is None else how(asked)
+    named = task.sampled()
+    named = replace(dataset, ids=dataset.ids[:SAMPLES]) if named is None else named
     task.directory.mkdir(parents=True, exist_ok=True)
+    heard = task.heard
     try:
-        found = measure(prepared.model, tuple(units.values()), ranges, few, folder=task.directory, heard=task.heard)
+        found = measure(prepared.model, tuple(units.values()), ranges, named, way, folder=task.directory, heard=heard)
     except QdslError as error:
         if all(each.code != "sensitivity-outputs" for each in error.diagnostics):
             raise
         return tuple(Loss(1.0, (at,)) for at in units)
+    if asked is not None:
+        keep_sensitivity(task.directory, task.target, found)
     rows = {(row.unit, row.choice): row.loss for row in found.rows}
     return tuple(loss for at, unit in units.items() for loss in _parts(groups, at, unit, rows))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from qdsl import data
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostics
@@ -14,9 +15,10 @@ from qdsl.lang.recipe import Allocate
 from qdsl.lang.vocabulary import METRICS
 from qdsl.lock import DataFile, Fingerprints
 from qdsl.plan import Decisions
+from qdsl.sensitivity.measuring import samples_of
 from qdsl.spec.assigned import Assigned
 from qdsl.work.assigned import Given
-from qdsl.work.prepared import Prepared
+from qdsl.work.prepared import Prepared, takes
 
 _TASKS = {row.name: row.tasks for row in METRICS}
 Heard = Callable[[str, int, int], None]
@@ -51,6 +53,15 @@ class Task:
     def _labelled(self) -> set[str | None]:
         """The data of bounds whose metrics need labels."""
         return {limit.data for limit in self.spec.limits if set(_TASKS[limit.require.metric.name]) - {"fidelity"}}
+
+    def sampled(self) -> Dataset | None:
+        """The samples that `sensitivity` names, with its own `take`; None without it. Raises QdslError data-*, as
+        opening a dataset does."""
+        asked, recipe = self.spec.sensitivity, self.prepared.recipe
+        if asked is None:
+            return None
+        statement = samples_of(asked, recipe.dataset(asked.data))
+        return data.open(statement, recipe.inputs, takes(self.prepared), self.diags)
 
     @property
     def target(self) -> str:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qdsl import data
 from qdsl.allocate.noise import SAMPLES, noises
 from qdsl.allocate.task import Task
 from qdsl.allocate.weight_choices import Choice
+from qdsl.data import Dataset
 from qdsl.harness.sensitivity import keep_sensitivity
 from qdsl.measure import comparing
-from qdsl.sensitivity.measuring import how, measure, samples_of
+from qdsl.sensitivity.measuring import How, how, measure
 from qdsl.sensitivity.units import Choice as Way
 from qdsl.sensitivity.units import Unit
-from qdsl.work.prepared import takes
 
 Losses = Mapping[str, Mapping[str, float]]  # by unit (its first node) and the words of a choice
 
@@ -21,20 +20,19 @@ Losses = Mapping[str, Mapping[str, float]]  # by unit (its first node) and the w
 def losses(task: Task, units: Sequence[tuple[str, ...]], choices: Sequence[Choice]) -> Losses:
     """Of units of nodes that take one choice together. Raises QdslError calibration-load, calibration-run,
     sensitivity-*, torch-absent, and what reading samples raises."""
-    if task.spec.sensitivity is not None:
-        return _measured(task, units, choices)
+    asked, named = task.spec.sensitivity, task.sampled()
+    if asked is not None and named is not None:
+        return _measured(task, how(asked), named, units, choices)
     samples, _ = comparing.samples(task.prepared, task.decided.plan, task.datasets, SAMPLES)
     found = noises(task.prepared, task.measured, choices, list(samples), task.heard)
     return {unit[0]: {each.words: sum(found[node][each.words] for node in unit) for each in choices} for unit in units}
 
 
-def _measured(task: Task, units: Sequence[tuple[str, ...]], choices: Sequence[Choice]) -> Losses:
-    asked, prepared = task.spec.sensitivity, task.prepared
-    assert asked is not None, "the caller has seen to it"
-    statement = samples_of(asked, prepared.recipe.dataset(asked.data))
-    dataset = data.open(statement, prepared.recipe.inputs, takes(prepared), task.diags)
-    ways = [Unit(nodes, tuple(_way(each, nodes) for each in choices)) for nodes in units]
-    found = measure(prepared.model, ways, task.measured, dataset, how(asked), folder=task.directory, heard=task.heard)
+def _measured(
+    task: Task, way: How, dataset: Dataset, units: Sequence[tuple[str, ...]], choices: Sequence[Choice]
+) -> Losses:
+    ways, model = [Unit(nodes, tuple(_way(each, nodes) for each in choices)) for nodes in units], task.prepared.model
+    found = measure(model, ways, task.measured, dataset, way, folder=task.directory, heard=task.heard)
     keep_sensitivity(task.directory, task.target, found)
     told: dict[str, dict[str, float]] = {nodes[0]: dict.fromkeys((c.words for c in choices), 0.0) for nodes in units}
     for row in found.rows:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from qdsl import data
 from qdsl.allocate.task import Task
 from qdsl.allocate.tensors import Width, Widths
 from qdsl.calibrate import Ranges
@@ -15,10 +14,9 @@ from qdsl.diag import Diagnostic, QdslError
 from qdsl.harness.sensitivity import keep_sensitivity
 from qdsl.ranges.calibrating import by_dataset
 from qdsl.ranges.cut_ranges import cut_ranges
-from qdsl.sensitivity.measuring import How, how, measure, samples_of
+from qdsl.sensitivity.measuring import How, how, measure
 from qdsl.sensitivity.units import Choice, Unit
 from qdsl.spec.plan import WeightPlan
-from qdsl.work.prepared import takes
 
 # On so many samples each unit is measured. On the few that fit into five passes over the data (2 of 16, with 30 units
 # of 3 widths) estimates were too rough: the choice for a crack classifier lost more than one width for all.
@@ -30,7 +28,8 @@ def losses(task: Task, found: Widths) -> Losses:
     """The noise of the outputs over their signal, one unit alone quantized. Raises QdslError allocate-data,
     sensitivity-*, and what reading samples raises."""
     asked, ranges = task.spec.sensitivity, _ranges(task, found)
-    dataset, way = (_first(task), How()) if asked is None else (_named(task), how(asked))
+    named, way = task.sampled(), How() if asked is None else how(asked)
+    dataset = _first(task) if named is None else named
     units = [_unit(members, found) for members in found.units.values()]
     way = replace(way, gains=False, share=SAMPLES)
     task.directory.mkdir(parents=True, exist_ok=True)
@@ -53,13 +52,6 @@ def _first(task: Task) -> Dataset:
         raise QdslError([Diagnostic("allocate-data", headline, task.spec.header, help=help)])
     dataset = task.datasets[name]
     return replace(dataset, ids=dataset.ids[:SAMPLES])
-
-
-def _named(task: Task) -> Dataset:
-    asked, prepared = task.spec.sensitivity, task.prepared
-    assert asked is not None, "the caller has seen to it"
-    statement = samples_of(asked, prepared.recipe.dataset(asked.data))
-    return data.open(statement, prepared.recipe.inputs, takes(prepared), task.diags)
 
 
 def _ranges(task: Task, found: Widths) -> Ranges:

@@ -24,7 +24,8 @@ CODES: dict[str, CodeDoc] = {
     ),
     "sensitivity-weights": CodeDoc(
         "`sensitivity gradient` or `hessian` where no weight is quantized",
-        "Gradients and curvature are taken with respect to weights, and say nothing of rounded activations.",
+        "Gradients and curvature are taken with respect to weights, and say nothing of rounded activations: `allocate "
+        "layers` and `allocate activations` need what these cost, too.",
         "recipe example\n",
         verb="library",
         cure="measure by running: `sensitivity sqnr`",
