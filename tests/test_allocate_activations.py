@@ -216,18 +216,13 @@ def test_a_percentile_of_the_lock_is_known_to_the_plan(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_both_costs_are_bounded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_costs_are_bounded_at_once(tmp_path: Path) -> None:
     pytest.importorskip("scipy")
     recipe = recipe_in(tmp_path, line("loss under activation_bits <= 7, bops ratio <= 5 %"))
     compiled(recipe)
     found = record(recipe)["exact"]
     assert found["measure"] == "activation_bits" and found["size"] <= 7 * found["each"]
     assert "bops " in recipe.with_suffix(".lock").read_text()
-    monkeypatch.setattr("qdsl.allocate.width_goals.find_spec", lambda name: None)
-    recipe.with_suffix(".lock").unlink()
-    with pytest.raises(QdslError) as caught:
-        qdsl.plan(recipe)
-    assert "which takes scipy" in caught.value.diagnostics[0].headline
 
 
 def test_a_product_of_two_activations_is_no_sum(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.util import find_spec
 
 from qdsl.allocate.goals import refused
 from qdsl.allocate.width_costs import ACTIVATION_BITS, MEASURES, Costs
@@ -39,10 +38,6 @@ def width_goal(spec: Allocate) -> WidthGoal:
     for limit in limits:
         _require_upper(limit)
     names = dict.fromkeys(limit.require.metric.name for limit in limits)
-    if len(names) > 1 and find_spec("scipy") is None:
-        headline = f"{' and '.join(f'`{name}`' for name in names)} are bounded at once, which takes scipy"
-        ways = ("pip install 'qdsl-compiler[search]'", "bound one of them")
-        raise QdslError([Diagnostic("allocate-bound", headline, spec.header, help=ways)])
     measures = (spec.minimize,) if smallest and spec.minimize else tuple(names) or (ACTIVATION_BITS,)
     return WidthGoal(measures, limits, smallest, measured)
 

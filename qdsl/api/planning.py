@@ -42,17 +42,20 @@ def plan(
     diags = Diagnostics()
     diags.extend(prepared.warnings)  # told beside the errors, too
     decided = decide_all(prepared, target, diags)
-    if prepared.recipe.allocate is not None:
+    recipe = prepared.recipe
+    if recipe.allocate is not None:
         from qdsl.allocate.bounds import require_sound  # it comes with what measures builds
+        from qdsl.allocate.extras import missing, require_there
         from qdsl.allocate.possible import require_possible
 
-        diags.extend(require_sound(prepared.recipe))
+        diags.extend(require_sound(recipe))
         diags.raise_errors()
+        if any(missing(recipe.allocate)) and fresh_lock(prepared) is None:
+            require_there(recipe.allocate)
         require_possible(prepared, decided)
     decided = foreseen(prepared, decided)
     require_loadable(prepared, decided, sets)
     plans = tuple(d.plan for d in decided)
-    recipe = prepared.recipe
     if any(require.metric.name in WIDTHS for each in recipe.targets for require in all_requires(recipe, each)):
         from qdsl.measure import widths  # it comes with what measures
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qdsl.allocate import allocating
+from qdsl.allocate.extras import require_there
 from qdsl.allocate.keeping import from_lock
 from qdsl.allocate.task import Task
 from qdsl.allocate.told import in_float
@@ -40,12 +41,14 @@ def occupy(job: Job) -> None:
 
 
 def recall(job: Job) -> None:
-    """The ranges of a fresh lock; a stale one is refused.
+    """The ranges of a fresh lock; a stale one is refused. Without one what chooses types has to be installed.
 
     Needs `pinned`, `prepared`, `observed`, `opened`; leaves `recalled`, `datasets`. Raises QdslError lock-stale,
-    data-*.
+    data-*, allocate-bound, torch-absent.
     """
     job.recalled = job.pinned.ranges(job.prepared, job.plans, job.opened, job.diags)
+    if job.recalled is None:
+        require_there(job.prepared.recipe.allocate)
     job.datasets = job.opened if job.recalled is None else job.pinned.readable(job.opened)
 
 
