@@ -202,8 +202,9 @@ def test_no_width_is_emulated_in_c(tmp_path: Path) -> None:
     np.savez(tmp_path / "dev.npz", x=np.zeros((1, 3, 8, 8), np.float32))
     with pytest.raises(QdslError) as caught:
         qdsl.plan(recipe)
-    assert [each.code for each in caught.value.diagnostics] == ["allocate-types"]
-    assert "the C for stm32" in caught.value.diagnostics[0].headline
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.headline) == ("target-cannot", "STM32 does not compute with 6 bit activations")
+    assert found.span is not None and found.span.line == len(head.splitlines()) + 1
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ from qdsl.lang.recipe import Allocate, TypeRequest
 from qdsl.lang.selectors import Picks
 from qdsl.plan import Decisions
 from qdsl.plan.context import Context
-from qdsl.plan.gate import EMITS_C
 from qdsl.predict.bits import stored
 from qdsl.select.selection import Selection
 from qdsl.spec.assigned import Assigned
@@ -62,7 +61,6 @@ def widths(prepared: Prepared, decided: Decisions) -> Widths:
         raise nothing(spec, "no activation is quantized that rules leave open, so `allocate` has none")
     choices = tuple(_width(prepared, decided, free, request) for request in _requests(spec))
     _require_alike(spec, choices)
-    _require_emitted(decided.plan.target, choices)
     return Widths(choices, _units(choices, free))
 
 
@@ -162,18 +160,6 @@ def _require_alike(spec: Allocate, choices: Sequence[Width]) -> None:
             headline = f"with `{other.words}` other tensors are quantized than with `{first.words}`"
             help = (f"take {other.words} out of the list",)
             raise QdslError([Diagnostic("allocate-types", headline, other.request.span, help=help)])
-
-
-def _require_emitted(target: str, choices: Sequence[Width]) -> None:
-    """Raise QdslError allocate-types where a width is emulated by a Clip that no kernel of the C computes."""
-    if target not in EMITS_C:
-        return
-    for width in choices:
-        if any(tensor.scheme.emulated_bits for tensor in width.tensors.values()):
-            headline = f"the C for {target} computes no activations of `{width.words}`"
-            help = ("allocate for `target ort`: its builds have the same numbers",)
-            label = "no type has it, and none is emulated there"
-            raise QdslError([Diagnostic("allocate-types", headline, width.request.span, label, help)])
 
 
 def _units(choices: Sequence[Width], free: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -121,6 +121,7 @@ class Capability:
     `paired_weights`: it reads no stored int8, but floats behind a Q of their own.
     `half_scales`: Q and DQ whose scale is float16 run as others do, from opset 19 on.
     `any_opset`: the domain whose Q and DQ it takes in a file of an opset that lacks a type or a form ("": none).
+    `not_emulated`: why it has no activations of a width that no type has: where a Clip keeps to it, "".
     `signed_spread_max_opset`: from the next opset on it refuses a file in which it spreads a signed pair.
     """
 
@@ -150,6 +151,7 @@ class Capability:
     paired_weights: bool = False
     half_scales: bool = False
     any_opset: str = ""
+    not_emulated: str = ""
     dynamic: tuple[Dynamic, ...] = ()
     cpus: Annotated[tuple[Cpu, ...], Stands("cpu")] = ()
     sums: tuple[Sums, ...] = ()

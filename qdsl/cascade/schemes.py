@@ -113,6 +113,10 @@ class Schemes:
         deferred = self.floats is not None or self.capability.stands_alone(scheme.dtype)
         if role == WEIGHT and deferred and not self.capability.unread(role, scheme):
             return  # whether it runs is a matter of each node
+        lacking = self.capability.not_emulated if role == ACTIVATION and scheme.emulated_bits else ""
+        if lacking:
+            self._refuse(role, f"{scheme.emulated_bits} bit", lacking, request.span)
+            return
         verdict = self.capability.accepts(role, scheme)
         if verdict.executed or (verdict.storable and scheme.storage_only):
             return

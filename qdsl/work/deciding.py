@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from qdsl.capability import Capability, load
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.graph import upgrade_opset
 from qdsl.graph.collector import collector_paused
 from qdsl.graph.validity import invalid
 from qdsl.plan import Decisions, decide
+from qdsl.plan.gate import find_target
 from qdsl.spec.opset import least_opset
 from qdsl.spec.plan import Choice, Plan
+from qdsl.targets import TARGETS, target_of
 from qdsl.work.float16_losses import float16_losses
+from qdsl.work.opset import raising
 from qdsl.work.prepared import Prepared
 from qdsl.work.widening import with_widened
 
@@ -45,6 +49,7 @@ def decide_one(
     prepared: Prepared, target: str, *, diags: Diagnostics | None = None, choices: tuple[Choice, ...] = ()
 ) -> Decisions:
     """Decide for one target, under the alternatives that measurements chose."""
+    beyond = _beyond(prepared, target)
     made = decide(
         prepared.recipe,
         prepared.view,
@@ -52,9 +57,38 @@ def decide_one(
         float_bytes=prepared.file_bytes,
         canonical_bytes=prepared.canonical_bytes,
         diags=Diagnostics() if diags is None else diags,
+        capability=beyond,
         choices=choices,
     )
+    if beyond is not None:
+        raise QdslError([_too_new(prepared, made.context.capability.title, target)])
     return replace(made, plan=with_widened(prepared, made.plan))
+
+
+def _beyond(prepared: Prepared, target: str) -> Capability | None:
+    """The table of a target that takes the model as it is, and not as another target made the recipe raise it, as if it
+    took that, too: what is wrong with the target's own types is told first. None where nothing is in the way."""
+    recipe, opset = prepared.recipe, prepared.view.opset
+    if opset <= prepared.file_opset or target not in TARGETS:
+        return None
+    backend = target_of(target)
+    table = backend.fitted(load(backend.table), find_target(recipe, target))
+    if not prepared.file_opset <= table.max_opset < opset:
+        return None
+    newer = replace(table, max_opset=opset)
+    lacks = backend.runtime.lacks
+    return newer if {*lacks(prepared.view, table)} - {*lacks(prepared.view, newer)} else None
+
+
+def _too_new(prepared: Prepared, title: str, target: str) -> Diagnostic:
+    recipe, opset = prepared.recipe, prepared.view.opset
+    most = load(target_of(target).table).max_opset
+    found = raising(recipe, most)
+    what = f"`{found.words}` of `target {found.target}`" if found is not None else "another target"
+    headline = f"{title} reads models up to opset {most}, and {what} raises this one to {opset}"
+    label = "one model serves all targets of a recipe"
+    cures = (f"write a recipe for `target {target}` alone: the model has opset {prepared.file_opset}",)
+    return Diagnostic("target-cannot", headline, found.span if found is not None else recipe.span, label, cures)
 
 
 def _targets(prepared: Prepared, only: str | None) -> tuple[str, ...]:

@@ -7,12 +7,14 @@ plan speaks of the graph that is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from qdsl.capability import FLOAT, Capability, load
+from qdsl.cascade.carried import request_text
 from qdsl.cascade.cascade import all_rules
+from qdsl.diag import Span
 from qdsl.graph.view import GraphView
 from qdsl.lang.recipe import KeepRule, LayersRule, Mode, Recipe, Target, TypeRequest
 from qdsl.spec import DType, Granularity
@@ -47,13 +49,42 @@ def wanted_opset(recipe: Recipe, view: GraphView) -> Wanted:
 
 
 def _needed(recipe: Recipe, target: Target, modes: list[Mode], table: Capability) -> int:
-    asked = [(role, request, _stored(role, request, table)) for role, request in _requests(recipe, target, modes)]
+    needed = _needed_of(_requests(recipe, target, modes), table)
+    if not table.any_opset:
+        return max(table.min_opset, needed)
+    return max(DYNAMIC_OPSET if any(mode.kind == "dynamic" for mode in modes) else QDQ_OPSET, needed)
+
+
+def _needed_of(requests: Iterable[tuple[str, TypeRequest]], table: Capability) -> int:
+    """What the types of these requests need; without a domain of its own the runtime takes every type and form in
+    ONNX's operators."""
+    asked = [(role, request, _stored(role, request, table)) for role, request in requests]
     types = [dtype for role, _, dtype in asked if dtype is not None and not _refused(role, dtype, table)]
     blocks = any(_in_blocks(role, request, dtype, table) for role, request, dtype in asked)
-    dynamic = any(mode.kind == "dynamic" for mode in modes)
-    if not table.any_opset:  # every type and form in ONNX's own operators
-        return max(table.min_opset, opset_of_types(types, blocks), *(dtype.qdq_opset or 0 for dtype in types))
-    return max(DYNAMIC_OPSET if dynamic else QDQ_OPSET, opset_of_types(types, blocks))
+    own = () if table.any_opset else (dtype.qdq_opset or 0 for dtype in types)
+    return max(QDQ_OPSET, opset_of_types(types, blocks), *own)
+
+
+class Raising(NamedTuple):
+    """A type that needs an opset ("weights int4 per_block 32"), where it stands, and for which target."""
+
+    words: str
+    span: Span
+    target: str
+
+
+def raising(recipe: Recipe, opset: int) -> Raising | None:
+    """The first type of a recipe that needs a model of more than that opset; None where none does."""
+    for target in recipe.targets:
+        if target.name not in TARGETS:
+            continue
+        backend = target_of(target.name)
+        table = backend.fitted(load(backend.table), target)
+        modes = [mode for mode in (target.mode or recipe.mode,) if mode is not None]
+        for role, request in _requests(recipe, target, modes):
+            if _needed_of([(role, request)], table) > opset:
+                return Raising(f"{role}s {request_text(request)}", request.span, target.name)
+    return None
 
 
 def _asks_float16(recipe: Recipe, target: Target, modes: list[Mode]) -> bool:

@@ -34,7 +34,8 @@ class Prepared:
     included; `canonical_bytes` that of its canonical form; `file_nodes` the nodes it had
     before canonicalising; `floats` the canonical form as the user gave it, which artifacts are held against (`model`
     itself, unless `improve { equalize }` made other weights of it); `states` what the file system said of the model's
-    files, external data included, when they were read; `widened` what guards of weights were found to cost."""
+    files, external data included, when they were read; `widened` what guards of weights were found to cost;
+    `file_opset` is that of the model before the recipe raised it."""
 
     recipe: Recipe
     model: Model
@@ -44,6 +45,7 @@ class Prepared:
     file_bytes: int
     canonical_bytes: int
     file_nodes: int
+    file_opset: int
     warnings: tuple[Diagnostic, ...]
     states: Mapping[Path, FileState] = field(default_factory=dict)
     widened: dict[tuple[object, ...], Widened | None] = field(default_factory=dict, repr=False, compare=False)
@@ -62,7 +64,9 @@ def prepare(loaded: Loaded) -> Prepared:
     model = load_model(loaded.recipe)
     file_nodes = len(model.graph.nodes)
     file_bytes, states = _bytes_of(model), _states(model)
-    trace = _canonical(model, loaded.recipe)
+    canonical = canonicalise(model)
+    file_opset = model.opset
+    trace = _raised(model, loaded.recipe, canonical)
     floats = model
     if asks_to_equalize(loaded.recipe):
         floats = model.copy()
@@ -76,15 +80,16 @@ def prepare(loaded: Loaded) -> Prepared:
         file_bytes=file_bytes,
         canonical_bytes=written_bytes(model),
         file_nodes=file_nodes,
+        file_opset=file_opset,
         warnings=(*loaded.diagnostics, *model.diagnostics),
         states=states,
     )
 
 
-def _canonical(model: Model, recipe: Recipe) -> Trace:
-    """Canonical form, at an opset that serves the recipe where the model can be raised to it. One that serves no more
+def _raised(model: Model, recipe: Recipe, canonical: Trace) -> Trace:
+    """The canonical model at an opset that serves the recipe where it can be raised to it. One that serves no more
     than speed may be out of reach: the plan says what stays float for it. One that is needed is an error there."""
-    steps = [*canonicalise(model).steps]
+    steps = [*canonical.steps]
     wanted = wanted_opset(recipe, model.view())
     for opset in dict.fromkeys((wanted.gained, wanted.needed)):
         if model.opset < opset:
