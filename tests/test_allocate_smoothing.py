@@ -92,7 +92,9 @@ def test_parts_are_not_measured_where_chance_is_larger() -> None:
     assert search.estimates.losses is before
 
 
-@pytest.mark.parametrize(("share", "count", "low", "high"), [(0.9, 10, 0.596, 0.982), (1.0, 16, 0.806, 1.0)])
+@pytest.mark.parametrize(
+    ("share", "count", "low", "high"), [(0.9, 10, 0.596, 0.982), (1.0, 16, 0.806, 1.0), (0.0, 0, 0.0, 1.0)]
+)
 def test_shares_of_few_samples_are_uncertain(share: float, count: int, low: float, high: float) -> None:
     assert wilson(share, count) == pytest.approx((low, high), abs=1e-3)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qdsl.allocate import whole
 from qdsl.allocate.bounds import expected_of, judged, tell_shared
 from qdsl.allocate.task import Task
 from qdsl.cascade.assigned import with_assigned
@@ -25,12 +26,10 @@ from qdsl.harness.evaluate import RESAMPLES
 from qdsl.harness.results import Key
 from qdsl.harness.tasks import Case, Expected, task_for
 from qdsl.lang.recipe import Limit
-from qdsl.measure import widths
 from qdsl.measure.budgets import Reading
 from qdsl.metrics import paired_intervals
 from qdsl.plan import Decisions
-from qdsl.plan.gate import WIDTHS, find_target
-from qdsl.predict.bits import bits
+from qdsl.plan.gate import find_target
 from qdsl.ranges.correcting import wanted
 from qdsl.ranges.cut_ranges import cut_ranges
 from qdsl.search import compare
@@ -118,7 +117,7 @@ class Evaluator:
         totals = decided.plan.totals
         share = totals.integer_macs / totals.macs if totals.macs else 0.0
         size = emitted.size + self.task.stamped(decided, assigned)
-        held = [*self._on_data(emitted), *self._of_build(decided, size, share)]
+        held = [*self._on_data(emitted), *whole.held(self.task.prepared, decided, size)]
         raced = None
         if self.times and all(each.holds is not False for each in held):
             raced = self.race(emitted, BLOCKS)
@@ -222,28 +221,6 @@ class Evaluator:
         for sample in expected.dataset.prefetch(1):
             yield Case(sample, _stored(floats.folder / f"{sample.index}.npz", names))
 
-    def _of_build(self, decided: Decisions, size: int, share: float) -> Iterator[Held]:
-        """The bounds on what is known of a build without running it; `macs` are those in float, as in `minimize`."""
-        plan, prepared = decided.plan, self.task.prepared
-        known = {
-            "size": Reading(float(size), float(prepared.file_bytes)),
-            "macs": Reading(float(plan.totals.macs - plan.totals.integer_macs), float(plan.totals.macs)),
-            "integer_share": Reading(share),
-            **self._of_widths(decided),
-        }
-        for limit in self.task.spec.limits:
-            reading = known.get(limit.require.metric.name)
-            if reading is not None:
-                found = judged(prepared.recipe, limit, reading)
-                yield Held(found.text, reading.value, reading.reference, found.margin, found.holds)
-
-    def _of_widths(self, decided: Decisions) -> dict[str, Reading]:
-        if WIDTHS.isdisjoint(limit.require.metric.name for limit in self.task.spec.limits):
-            return {}
-        plan, context = decided.plan, decided.context
-        found = widths.readings(bits(plan, context.view, context.folded), plan.totals.macs, "")
-        return {name: reading for (name, _), reading in found.items() if not math.isnan(reading.value)}
-
     def race(self, emitted: Emitted, blocks: int) -> Raced | None:
         """A build timed in turns with the float model; None where that cannot be done here."""
         bench = self.bench
@@ -289,7 +266,9 @@ def _stored(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` samples (Wilson, 1927)."""
+    """The 95 % interval of a share of `count` samples (Wilson, 1927): of none all that a share can be."""
+    if count < 1:
+        return 0.0, 1.0
     square = 1.96**2 / count
     middle = (share + square / 2) / (1 + square)
     half = math.sqrt(max(0.0, share * (1 - share)) * square + square**2 / 4) / (1 + square)

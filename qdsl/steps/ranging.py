@@ -3,15 +3,18 @@ and once `lock` has run nothing of this is measured again."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from qdsl.allocate import allocating
+from qdsl.allocate import allocating, whole
 from qdsl.allocate.extras import require_there
 from qdsl.allocate.keeping import from_lock
 from qdsl.allocate.task import Task
 from qdsl.allocate.told import in_float
 from qdsl.lock import Chosen
 from qdsl.measure.events import Event
+from qdsl.plan import Decisions
 from qdsl.plan.cached import shown as cache_words
 from qdsl.ranges import rounding
 from qdsl.ranges.by_target import TargetRanges
@@ -20,9 +23,11 @@ from qdsl.ranges.choosing import choose_ranges
 from qdsl.ranges.correcting import means_for, measure_means
 from qdsl.ranges.cut_ranges import cut_note, cut_ranges
 from qdsl.ranges.filling import filled
+from qdsl.spec.scratch import scratch
 from qdsl.spec.words import count
 from qdsl.steps.job import Job
 from qdsl.steps.stamping import stamped_bytes
+from qdsl.targets import target_of
 from qdsl.tune import choices, tuning
 from qdsl.work.assigned import Given, recalled
 from qdsl.work.occupying import occupied
@@ -133,9 +138,16 @@ def choose(job: Job) -> None:
     `chosen`. Raises QdslError tune-data, lock-stale, and what building and running raise.
     """
     if job.recalled is None:
-        heard = job.stage("tune")
+        heard, broken = job.stage("tune"), _bounds(job)
         found = [
-            tuning.choose(one.prepared, one.decisions, job.ranges.of(one.decisions.plan.target), job.datasets, heard)
+            tuning.choose(
+                one.prepared,
+                one.decisions,
+                job.ranges.of(one.decisions.plan.target),
+                job.datasets,
+                heard,
+                partial(broken, one),
+            )
             for one in job.given
         ]
         job.decided = tuple(one.decisions for one in found)
@@ -151,6 +163,25 @@ def choose(job: Job) -> None:
         job.decided = tuple(choices.recall(one.prepared, one.decisions, known.tuned) for one in job.given)
         job.chosen = known
     job.diags.extend(cut_note(job.decided, for_any_types(job), job.ranges))
+
+
+def _bounds(job: Job) -> Callable[[Given, Decisions], str]:
+    """Which bound of `allocate` on a build as a whole a plan breaks: they hold for what ships, so for what `tune` makes
+    of it, too. The file is written for that where its size is bounded."""
+    stamped = stamped_bytes(job) if whole.SIZE in whole.bounded(job.prepared) else None
+
+    def broken(given: Given, decided: Decisions) -> str:
+        size = 0 if stamped is None else _size(job, given, decided) + stamped(decided, given.assigned)
+        found = (each for each in whole.held(given.prepared, decided, size) if each.holds is False)
+        return next((f"breaks `{each.text}` of `allocate`: {each.value:,.6g}" for each in found), "")
+
+    return broken
+
+
+def _size(job: Job, given: Given, decided: Decisions) -> int:
+    target, ranges, inputs = decided.plan.target, job.ranges.of(decided.plan.target), given.prepared.recipe.inputs
+    with scratch() as folder:
+        return target_of(target).emit(given.prepared.model, decided.plan, ranges, folder, inputs=inputs).size
 
 
 def round_weights(job: Job) -> None:

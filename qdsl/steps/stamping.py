@@ -17,6 +17,8 @@ from qdsl.spec.plan import AS_IT_IS
 from qdsl.steps.job import Job
 from qdsl.targets import target_of
 from qdsl.targets.manifest import tool_versions
+from qdsl.tune.alternatives import candidates
+from qdsl.tune.choices import trials_of
 
 _NO_HASH = "0" * 64  # as long as that of integers which nothing has chosen yet
 
@@ -36,7 +38,8 @@ def provenance_of_build(job: Job, decided: Decisions, lock: Lock | None) -> Prov
 
 
 def stamped_bytes(job: Job) -> Callable[[Decisions, Sequence[Assigned]], int]:
-    """How many bytes of the file that a plan gives say where it comes from, under what `allocate` gives.
+    """How many bytes of the file that a plan gives say where it comes from, under what `allocate` gives: at most, where
+    `tune` has yet to try alternatives of the plan.
 
     Needs `pinned`, `prepared`, `observed`, `datasets`, `measured`. Raises QdslError data-missing,
     data-unreadable."""
@@ -44,19 +47,25 @@ def stamped_bytes(job: Job) -> Callable[[Decisions, Sequence[Assigned]], int]:
     lock = job.pinned.told(job.prepared, job.plans, job.datasets, job.measured, Chosen()) if told else None
 
     def stamped(decided: Decisions, given: Sequence[Assigned]) -> int:
-        found = provenance_of_build(job, decided, None if lock is None else _under(lock, decided, given))
+        own = None if lock is None else _under(lock, decided, given, trials_of(job.prepared, decided.plan.target))
+        found = provenance_of_build(job, decided, own)
         return 0 if found is None else len(stamp_bytes(found))
 
     return stamped
 
 
-def _under(lock: Lock, decided: Decisions, given: Sequence[Assigned]) -> Lock:
-    """The lock with what is given, what the ranges chose, and a line for each weight whose integers will be chosen."""
+def _under(lock: Lock, decided: Decisions, given: Sequence[Assigned], trials: int) -> Lock:
+    """The lock with what is given, what the ranges chose, a line for each weight whose integers will be chosen, and
+    where alternatives are timed one for each node that may be in them, taken or left."""
     target, choices = decided.plan.target, decided.plan.choices
+    tuned = {(each.alternative, node): True for each in choices for node in each.nodes}
+    for candidate in candidates(decided) if trials else ():
+        for node in (node for region in candidate.regions for node in region):
+            tuned.setdefault((candidate.alternative.name, node), False)
     keys = (layer.key for layer in layers(decided.plan, decided.context.view))
     return replace(
         lock,
-        tuned=tuple(LockedChoice(target, each.alternative, node, True, "") for each in choices for node in each.nodes),
+        tuned=tuple(LockedChoice(target, name, node, taken, "") for (name, node), taken in tuned.items()),
         assigned=tuple(LockedAssignment(target, each.node, each.choice) for each in given),
         rounded=tuple(LockedWeight(target, key.tensor, key.how, _NO_HASH, 0.0, 0.0) for key in keys),
     )

@@ -27,7 +27,14 @@ BLOCKS, SAMPLES = 21, 8
 LARGEST_DROP = 0.5  # dB, where no `require` says what a choice may cost
 # Told (text, blocks done, blocks in all); zeros where it speaks of the whole.
 Heard = Callable[[str, int, int], None]
+# Which bound of the recipe on a build as a whole a plan breaks, in words; "" for none.
+Broken = Callable[[Decisions], str]
 _TRIED = Origin("tried")
+
+
+def unbounded(decided: Decisions) -> str:
+    """Of a recipe without such bounds."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,8 @@ class Step:
 
 
 class Trying:
-    """Tries steps for one target, on its `bench`, for which `known` are the tensors with a range. Raises QdslError
-    `tune-data`, and what reading data, building and running raise."""
+    """Tries steps for one target, on its `bench`, for which `known` are the tensors with a range; what is `broken` by a
+    plan is left. Raises QdslError `tune-data`, and what reading data, building and running raise."""
 
     def __init__(
         self,
@@ -50,11 +57,12 @@ class Trying:
         datasets: Mapping[str, Dataset],
         bench: Bench,
         heard: Heard,
+        broken: Broken = unbounded,
     ) -> None:
         tune = prepared.recipe.tune
         assert tune is not None
         self._prepared, self._base, self._measured, self._tune = prepared, decided, known, tune
-        self._bench, self._heard = bench, heard
+        self._bench, self._heard, self._broken = bench, heard, broken
         self._target = decided.plan.target
         self._feeds = _feeds(prepared, decided, datasets, tune)
         self._threads = threads_of(tune, find_target(prepared.recipe, self._target))
@@ -69,6 +77,8 @@ class Trying:
         missing = [t.tensor for t in decided.plan.tensors if t.observe and t.tensor not in self._known(decided)]
         if missing:
             return Attempt(False, f"needs the range of {missing[0]}, which was not measured")
+        if why := self._broken(decided):
+            return Attempt(False, why)
         build = self._bench.load(decided.plan)
         why = broken(self._tune.requires, self._first, self._fidelity(build))
         return Attempt(False, why) if why else self._race(build, f"{step.alternative} at {step.nodes[0]}")

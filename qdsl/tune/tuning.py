@@ -25,7 +25,7 @@ from qdsl.targets.base import Bench
 from qdsl.targets.results import NotHere
 from qdsl.tune.alternatives import candidates, settled_by_ranges, without_losses
 from qdsl.tune.choices import origin_of, trials_of
-from qdsl.tune.timing import Heard, Step, Trying, threads_of
+from qdsl.tune.timing import Broken, Heard, Step, Trying, threads_of, unbounded
 from qdsl.work.deciding import decide_one
 from qdsl.work.prepared import Prepared
 
@@ -47,10 +47,15 @@ class Tuned:
 
 
 def choose(
-    prepared: Prepared, decided: Decisions, ranges: Ranges, datasets: Mapping[str, Dataset], heard: Heard
+    prepared: Prepared,
+    decided: Decisions,
+    ranges: Ranges,
+    datasets: Mapping[str, Dataset],
+    heard: Heard,
+    broken: Broken = unbounded,
 ) -> Tuned:
-    """Choose for one target: first what the ranges decide, then by timing. Raises QdslError `tune-data`, and what
-    building and running raises."""
+    """Choose for one target: first what the ranges decide, then by timing, without alternatives by which a bound on the
+    build is `broken`. Raises QdslError `tune-data`, and what building and running raises."""
     decided, shares = by_ranges(prepared, decided, ranges)
     found = [_locked(decided, choice, taken=True) for choice in shares]
     trials = trials_of(prepared, decided.plan.target)
@@ -63,7 +68,7 @@ def choose(
         bench = _bench(prepared, decided, ranges, folder)
         if isinstance(bench, NotHere):
             return Tuned(decided, tuple(line for lines in found for line in lines), bench)
-        trying = Trying(prepared, decided, ranges.low, datasets, bench, heard)
+        trying = Trying(prepared, decided, ranges.low, datasets, bench, heard, broken)
         steps = [[Step(c.alternative.name, region) for region in c.regions] for c in ladders]
         made = walk(steps, trials, trying.attempt)
     timed = [(_choice(prepared, decided, trial), trial.attempt.taken) for trial in made]
