@@ -177,6 +177,13 @@ ENTRIES = (
         lowers=("ort",),
         foretells=("HardSigmoid", "HardSwish"),
     ),
+    Entry(
+        "join_swish",
+        "qdsl.passes.join_swish:JoinSwish",
+        "x * sigmoid(x) in float behind a DequantizeLinear as one operator",
+        lowers=("ort",),
+        foretells=("Sigmoid",),
+    ),
 )
 
 

@@ -239,16 +239,21 @@ def to_constant(model: Model, variable: gs.Variable, value: Lazy | np.ndarray[An
 
 
 def become(
-    model: Model, node: gs.Node, op: str, inputs: Sequence[gs.Tensor | None], attrs: Mapping[str, Any] | None = None
+    model: Model,
+    node: gs.Node,
+    op: str,
+    inputs: Sequence[gs.Tensor | None],
+    attrs: Mapping[str, Any] | None = None,
+    domain: str = "",
 ) -> None:
-    """Turn a node into another operator of ai.onnx with other inputs and attributes; its name, outputs and metadata
-    stay."""
+    """Turn a node into another operator, of ai.onnx or of `domain`, with other inputs and attributes; its name, outputs
+    and metadata stay."""
     for tensor in node.inputs:
         _drop(tensor.outputs, node)
     list.clear(node.inputs)
     for new in inputs:
         _link_input(node, gs.Variable.empty() if new is None else new)
-    node.op, node.domain = op, ""
+    node.op, node.domain = op, domain
     node.attrs.clear()
     node.attrs.update(attrs or {})
     meta_of(node).attr_types.clear()
