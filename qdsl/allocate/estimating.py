@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from qdsl.allocate import costs as tables
@@ -22,8 +23,8 @@ from qdsl.targets.results import LayerTimes, NotHere
 
 BLOCKS = 7  # of the two builds in turns; the least counts
 RUNS = 24  # of each build that layers are timed in; the least counts
-COUNTED = "ms, multiplications in float four times more"
-COUNT = 4.0  # times what all multiplications take in float, on those in float: they decide, conversions count too
+COUNTED = "ms, multiplications in float three times more"
+COUNT = 3.0  # times what all multiplications take in float, on those in float: they decide, conversions count too
 TIMES = 6  # that so many runs are timed, at most, where other programs were in the way
 
 
@@ -105,7 +106,7 @@ def _bytes_more(task: Task, instead: str, decided: Decisions | None) -> dict[str
     return found
 
 
-def labels_of(groups: Groups, estimates: Estimates, pinned: dict[int, bool]) -> Labels:
+def labels_of(groups: Groups, estimates: Estimates, pinned: Mapping[int, bool]) -> Labels:
     """The estimates as costs of labels."""
     pairs = tuple((each.in_integers, each.in_float) for each in estimates.layers)
     table = Table(pairs, estimates.quantize, estimates.dequantize, estimates.unit)

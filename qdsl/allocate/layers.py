@@ -3,12 +3,14 @@ on the data of the bounds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from qdsl.allocate.estimating import COUNTED, estimated, labels_of, with_counts
+from qdsl.allocate.conversions import with_conversions
+from qdsl.allocate.estimating import COUNT, COUNTED, estimated, labels_of, with_counts
 from qdsl.allocate.evaluating import Evaluator, by_choice
 from qdsl.allocate.hull import Chosen
+from qdsl.allocate.hull import Estimates as Labels
 from qdsl.allocate.keeping import Kept, kept
 from qdsl.allocate.searching import Search, Shown
 from qdsl.allocate.task import Task
@@ -23,9 +25,9 @@ from qdsl.spec.assigned import Assigned
 from qdsl.work.assigned import Given
 from qdsl.work.deciding import decide_one
 
-# How much faster than float the cheapest choice has to be for time to decide: less is in reach of noise.
-LEAST_GAIN = 1.1
-NO_TIME = "integers save no time here: that few multiplications are in float counts more than time"
+# How much faster than float the fastest choice has to be for time alone to decide: of less, accuracy leaves nothing.
+LEAST_GAIN = 1.2
+NO_TIME = "integers save little time here: that few multiplications are in float counts beside it"
 PARTS, SCAN = 5, 3  # of so many evaluations one weighs losses, one looks for cheaper choices
 EVALUATIONS = 60  # where the statement does not say how many
 
@@ -87,6 +89,8 @@ class _Work:
     def _estimates(self) -> Estimates:
         if self.kept.found.estimates is None:
             found, instead = estimated(self.task, self.groups, self.types, self.evaluator)
+            if found.unit == "ms":
+                found = with_conversions(self.groups, found, self._fixed, self._timer(found, instead))
             if self.task.spec.minimize == "latency" and found.unit == "ms" and not self._saves(found, instead):
                 self.task.heard(f"{self.task.target}   {NO_TIME}", 0, 0)
                 found = with_counts(found)
@@ -95,18 +99,32 @@ class _Work:
         assert known is not None
         return known
 
+    def _timer(self, estimates: Estimates, instead: str) -> Callable[[Chosen], float | None]:
+        """What a choice takes as raced with the float model, of which the estimates say what it takes."""
+        floats = self._all_in_float(labels_of(self.groups, estimates, self._fixed))
+
+        def timed(chosen: Chosen) -> float | None:
+            raced = self.evaluator.gain(self._rows(chosen, instead))
+            return None if raced is None else floats / raced.ratio
+
+        return timed
+
+    @staticmethod
+    def _all_in_float(found: Labels) -> float:
+        """What everything in float costs that may be."""
+        everything = frozenset(range(len(found.costs.labels)))
+        return found.cost(everything - {at for at, label in found.fixed.items() if not label})
+
     def _saves(self, estimates: Estimates, instead: str) -> bool:
         """Whether layers in integers save time at all, by the estimates and as timed with the fastest choice and with
         everything in integers: else the fastest choice is next to none in integers, and not what anybody quantizes
         for."""
         found = labels_of(self.groups, estimates, self._fixed)
-        everything = frozenset(range(len(found.costs.labels)))
-        floats = found.cost(everything - {at for at, label in found.fixed.items() if not label})
-        if found.cost(found.best(0.0)) >= floats / LEAST_GAIN:
+        if found.cost(found.best(0.0)) >= self._all_in_float(found) / LEAST_GAIN:
             return False
         pinned = frozenset(at for at, label in found.fixed.items() if label)
         raced = [self.evaluator.gain(self._rows(each, instead)) for each in (found.best(0.0), pinned)]
-        return any(each is None or each.low > 1.0 for each in raced)
+        return any(each is None or each.ratio > LEAST_GAIN for each in raced)
 
     @property
     def _fixed(self) -> dict[int, bool]:
@@ -130,16 +148,15 @@ class _Work:
         self.done += 1
         trial = self._trial(self._rows(chosen))
         self.task.heard(progress(trial, self.done, most), self.done, most)
-        cost = None
-        if trial.raced is not None and self._by_time:
-            cost = 1.0 / trial.raced.ratio
-        return Shown(chosen, trial.holds, trial.margin, cost, trial.spread)
+        return Shown(chosen, trial.holds, trial.margin, self._cost(trial), trial.spread)
 
-    @property
-    def _by_time(self) -> bool:
-        """Whether times decide which choice is the cheapest."""
+    def _cost(self, trial: Trial) -> float | None:
+        """What a choice costs as raced, in runs of the float model; None where time is not what is minimized."""
+        if trial.raced is None or self.task.spec.minimize != "latency":
+            return None
         found = self.kept.found.estimates
-        return self.task.spec.minimize == "latency" and found is not None and found.unit != COUNTED
+        counted = found is not None and found.unit == COUNTED
+        return 1.0 / trial.raced.ratio + (COUNT * (1.0 - trial.integer_share) if counted else 0.0)
 
     def _trial(self, rows: tuple[Assigned, ...]) -> Trial:
         """A choice measured now, or in a compilation that was interrupted."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from qdsl.spec import widths
 from qdsl.spec.bounds import Count, Figure, Many, Number, Text
 
-ALLOCATION_VERSION = 3
+ALLOCATION_VERSION = 4
 _Words = Annotated[str, Text(1 << 16)]
 _Cost = Annotated[float, Number(0.0)]
 
