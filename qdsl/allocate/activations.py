@@ -37,7 +37,7 @@ def activations(task: Task) -> Given:
     made = record(task.target, asked.problem, answer, first.fixed, frontier(asked.problem, first.measure))
     written(task, replace(made, measure=first.measure, each=first.each))
     words = f"{_evidence(chosen, answer)}{told}"
-    task.heard(words, 0, 0)
+    task.heard(f"{task.target}   {words}", 0, 0)
     return Given(own, decided, rows, LockedOutcome(task.target, words))
 
 

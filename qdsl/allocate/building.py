@@ -40,7 +40,7 @@ class Building:
         """Bytes of the file, which is written for it, with what it says of where it comes from."""
         if found.choices not in self._sizes:
             self._sizes[found.choices] = self._written(found)
-            self.task.heard(f"file {len(self._sizes)}", 0, 0)
+            self.task.heard("files for their sizes", len(self._sizes), len(self._sizes))
         return self._sizes[found.choices]
 
     def _written(self, found: Assignment) -> int:

@@ -192,7 +192,8 @@ class Evaluator:
         margins = [judged(self.task.prepared.recipe, limit, Reading(end, of_float)).margin for end in ends]
         known = [margin for margin in margins if margin is not None and math.isfinite(margin)]
         spread = (max(known) - min(known)) / 2 if known else 0.0
-        return Held(found.text, value, of_float, found.margin, found.holds, low, high, spread)
+        least = min(known) if known else None
+        return Held(found.text, value, of_float, found.margin, found.holds, low, high, spread, least)
 
     def _floats(self, at: int, expected: Expected) -> _Floats:
         """The float model's answers, made once; its outputs are kept on disk, since builds may be compared with

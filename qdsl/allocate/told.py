@@ -11,6 +11,8 @@ from qdsl.spec.allocation import Allocation, Held, Raced, Trial
 from qdsl.spec.words import count
 from qdsl.work.assigned import Given
 
+CHANCE = " (may be chance)"
+
 
 def progress(trial: Trial, done: int, most: int) -> str:
     """One trial as it is told while others follow."""
@@ -28,7 +30,7 @@ def words(trial: Trial) -> str:
 
 
 def _held(each: Held) -> str:
-    mark = {True: "", False: " (broken)", None: " (not measured)"}[each.holds]
+    mark = {True: CHANCE if each.by_chance else "", False: " (broken)", None: " (not measured)"}[each.holds]
     of = f" of {each.reference:.4g}" if each.reference is not None else ""
     ends = f" [{_pp(each.low)}, {_pp(each.high)}]" if each.low is not None and each.high is not None else ""
     return f"{each.text}: {each.value:.4g}{of}{ends}{mark}"

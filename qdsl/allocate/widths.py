@@ -39,7 +39,7 @@ def weights(task: Task) -> Given:
     whole = frontier(asked.problem, SIZE)
     written(task, record(task.target, asked.problem, answer.assignment, answer.offset, whole))
     words = f"{_evidence(asked, answer)}{told}"
-    task.heard(words, 0, 0)
+    task.heard(f"{task.target}   {words}", 0, 0)
     return Given(own, decided, asked.given(answer.assignment), LockedOutcome(task.target, words))
 
 

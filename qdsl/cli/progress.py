@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qdsl.measure.events import Event
 
 # What targets say of themselves stands in the results.
-_TOLD = ("model", "equalize", "wait", "calibrate", "tune", "round", "lock", "rewrite", "tuned", "build")
+_TOLD = ("model", "equalize", "wait", "calibrate", "allocate", "tune", "round", "lock", "rewrite", "tuned", "build")
 
 
 class Progress:

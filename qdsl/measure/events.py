@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: `stage` is model, equalize, wait, calibrate, round, tune, lock, rewrite, tuned,
-    evaluate, profile, verify, require, try, causes, engine, build or a target's name; `text` says what. While
+    """Something that happened: `stage` is model, equalize, wait, calibrate, allocate, round, tune, lock, rewrite,
+    tuned, evaluate, profile, verify, require, try, causes, engine, build or a target's name; `text` says what. While
     calibrating and evaluating, `done` of `total` samples (at `rate` samples per second), while rounding samples, then
     layers, while tuning `done` of `total` blocks, while profiling runs; zeros when it speaks of the whole stage.
     `found` is a result, told as soon as it is known: last, with `require`, all that is known of the builds, budgets

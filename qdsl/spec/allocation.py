@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Annotated, Any
 
 from qdsl.spec import widths
-from qdsl.spec.bounds import Count, Figure, Many, Number, Text
+from qdsl.spec.bounds import SPARE, Count, Figure, Many, Number, Text
 
 ALLOCATION_VERSION = 4
 _Words = Annotated[str, Text(1 << 16)]
@@ -27,7 +27,8 @@ class Held:
     """A bound by its words: the `value` of its metric, that of the float model, the share of the bound that is left
     (negative where it is broken; of a bound of 0, the share of the float model's figure, or the drop itself), whether
     it holds, and the ends of the 95 % interval of a drop, or of an agreement itself; None for what is not known.
-    `spread` is half of what the margin is wide at 95 %: 0 where it is no matter of which samples were drawn."""
+    `spread` is half of what the margin is wide at 95 %: 0 where it is no matter of which samples were drawn; `least` is
+    the margin at the worse end of the interval, None where there is none."""
 
     text: _Words
     value: Figure
@@ -37,6 +38,12 @@ class Held:
     low: Figure | None = None
     high: Figure | None = None
     spread: Figure = 0.0
+    least: Annotated[Figure | None, SPARE] = None
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether other samples might break what holds on these."""
+        return self.holds is True and self.least is not None and self.least < 0.0
 
 
 @dataclass(frozen=True, slots=True)
