@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from compile_tools import HEAD, project, samples, session
+from compile_tools import HEAD, project, residual_net, samples, session
 
 import qdsl
+from qdsl.allocate.told import words
 from qdsl.diag import QdslError
+from qdsl.spec.allocation import Held, Trial
 
 SIGNED = HEAD.replace("uint8 affine", "int8 symmetric")
 WITHIN = "minimize loss under size <= 20 KB"
@@ -109,3 +112,106 @@ def test_a_type_stands_once(what: str, tmp_path: Path) -> None:
 def test_there_are_types_to_choose_among(what: str, tmp_path: Path) -> None:
     (found,) = refused(tmp_path, f"allocate {what} {{ {WITHIN} }}\n")
     assert found == ("setting-value", f"expected `allocate {what} from [int8, int4]`")
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        ("[int8] { minimize macs under size <= 1 MB }", "allocate-types"),
+        ("[float32] { minimize macs under size <= 1 MB }", "allocate-types"),
+        ("[int8, float32]", "allocate-goal"),
+        ("[int8, float32] { minimize macs under size <= 1 MB; pin all to int4 }", "allocate-pin"),
+    ],
+)
+def test_layers_that_cannot_be_chosen_are_told_by_the_plan(what: str, code: str, tmp_path: Path) -> None:
+    assert [found for found, _ in refused(tmp_path, f"allocate layers from {what}\n")] == [code]
+
+
+def test_the_plan_tells_of_types_that_no_layer_gets(tmp_path: Path) -> None:
+    found = qdsl.plan(
+        project(tmp_path, "allocate layers from [int8, int16, float32] { minimize macs under size <= 1 MB }\n")
+    )
+    assert [each.code for each in found.diagnostics] == ["allocate-dominated"]
+
+
+def test_a_size_that_the_help_names_can_be_written(tmp_path: Path) -> None:
+    rules = weights("int8, int4").replace("20 KB", "1 KB")
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(project(tmp_path, rules))
+    (found,) = caught.value.diagnostics
+    bound = found.help[0].split("`")[1]
+    assert qdsl.plan(project(tmp_path, rules.replace("size <= 1 KB", bound))).plans
+
+
+def test_the_nearest_to_a_share_is_told_as_one(tmp_path: Path) -> None:
+    rules = "allocate activations from [8 bit, 6 bit] { minimize loss under bops ratio <= 1 % }\n"
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(project(tmp_path, rules))
+    (found,) = caught.value.diagnostics
+    assert re.search(r"the nearest has \d+(\.\d+)? %$", found.headline)
+
+
+def labelled(folder: Path, bound: str) -> Path:
+    """A recipe with data whose classes have numbers and no names."""
+    head = HEAD.replace("quantize", 'data dev from npz "dev.npz" { label "label" }\nquantize', 1)
+    recipe = project(folder, f"allocate weights from [int8] {{ minimize loss under {bound} on dev }}\n", head=head)
+    drawn = np.random.default_rng(4)
+    arrays = drawn.standard_normal((5, 3, 8, 8)).astype(np.float32)
+    np.savez(folder / "dev.npz", x=arrays, label=np.arange(5))
+    return recipe
+
+
+@pytest.mark.slow
+def test_a_class_without_a_name_is_called_by_its_number(tmp_path: Path) -> None:
+    found = qdsl.compile(labelled(tmp_path, 'f1 "1" drop <= 99 pp'), out=tmp_path / "build", measure=False)
+    assert found.targets
+
+
+def test_a_class_that_nothing_is_of_is_told_at_its_bound(tmp_path: Path) -> None:
+    with pytest.raises(QdslError) as caught:
+        qdsl.compile(labelled(tmp_path, 'f1 "crack" drop <= 1 pp'), out=tmp_path / "build", measure=False)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.span.line) == ("evaluate-class", len(HEAD.splitlines()) + 2)
+    assert found.help == ("its classes are called `0`, `1`, `2`, `3`",)
+
+
+def test_an_output_that_is_not_there_is_told_by_the_plan(tmp_path: Path) -> None:
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(labelled(tmp_path, 'agreement "z" >= 90 %'))
+    assert [each.code for each in caught.value.diagnostics] == ["evaluate-class"]
+
+
+def test_a_torch_that_cannot_be_loaded_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loaded(name: str) -> None:
+        raise OSError("libtorch_cpu.so: cannot open shared object file")
+
+    def begun(*words: object, **more: object) -> None:
+        raise AssertionError("calibration has begun")
+
+    monkeypatch.setattr("qdsl.train.extra.has_torch", lambda: True)
+    monkeypatch.setattr("qdsl.train.extra.import_module", loaded)
+    monkeypatch.setattr("qdsl.steps.ranging.measure", begun)
+    with pytest.raises(QdslError) as caught:
+        compiled(tmp_path, weights("int8, int4", "  sensitivity gradient on calib\n"))
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.span.line) == ("torch-absent", len(HEAD.splitlines()) + 3)
+    assert "libtorch_cpu.so" in found.headline
+
+
+def test_what_gradients_do_not_go_through_is_told_by_the_plan(tmp_path: Path) -> None:
+    proto = residual_net()
+    proto.graph.node[1].op_type = "Sinh"
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(project(tmp_path, weights("int8, int4", "  sensitivity gradient on calib\n"), proto=proto))
+    assert [each.code for each in caught.value.diagnostics] == ["executor-lacks"]
+
+
+def test_figures_of_bounds_are_told_in_their_units() -> None:
+    held = (
+        Held("latency <= 1 ms", 0.00125, 0.0025, -0.25, False),
+        Held("size <= 2 MB", 2397289.0, 9e6, -0.2, False),
+        Held("throughput >= 3 Hz", float("nan"), None, None, None),
+    )
+    told = words(Trial({}, "", held))
+    assert "1.25 ms of 2.5 ms (broken)" in told and "2,397,289 of 9,000,000 (broken)" in told
+    assert "throughput >= 3 Hz: (not measured)" in told

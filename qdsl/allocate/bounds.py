@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from qdsl.allocate.width_costs import MEASURES
 from qdsl.cascade.carried import limit_text
 from qdsl.data import Dataset
 from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
-from qdsl.harness.tasks import Expected
+from qdsl.harness.tasks import Expected, task_for
 from qdsl.harness.tasks.base import require_labels
 from qdsl.harness.tasks.python import loaded
 from qdsl.lang.recipe import Allocate, Evaluate, Limit, Recipe
 from qdsl.lang.vocabulary import METRICS
 from qdsl.measure.budgets import Budget, Reading, asked, decide
 from qdsl.measure.expecting import expect
-from qdsl.work.prepared import takes
+from qdsl.work.prepared import Prepared, takes
 
 _TASKS = {row.name: row.tasks for row in METRICS}
 # What is known of a build without any data.
@@ -108,24 +108,33 @@ def _evaluated(recipe: Recipe, limit: Limit) -> Evaluate | None:
     return None if plain is None else Evaluate(plain, name, limit.require.span)
 
 
-def expected_of(task: Task) -> list[tuple[Expected, tuple[Limit, ...]]]:
-    """What is measured for the bounds on metrics, and which of them each decides. Raises QdslError evaluate-*,
-    python-*, data-* for data that does not fit the task."""
-    recipe = task.prepared.recipe
+def asked_of(recipe: Recipe) -> list[tuple[Evaluate, tuple[Limit, ...]]]:
+    """What is measured for the bounds of a recipe's `allocate` on metrics, and which of them each decides."""
     found: dict[Evaluate, list[Limit]] = {}
-    for limit in task.spec.limits:
+    for limit in recipe.allocate.limits if recipe.allocate is not None else ():
         if _TASKS[limit.require.metric.name]:
             spec = _evaluated(recipe, limit)
             assert spec is not None, "`require_sound` has seen to it"
             found.setdefault(spec, []).append(limit)
+    rows = found.items()
+    return [
+        (replace(spec, measure=tuple(one.require.metric for one in limits)), tuple(limits)) for spec, limits in rows
+    ]
+
+
+def expected_of(
+    prepared: Prepared, datasets: Mapping[str, Dataset], allow_python: bool
+) -> list[tuple[Expected, tuple[Limit, ...]]]:
+    """What is measured for the bounds on metrics, and which of them each decides. Raises QdslError evaluate-*,
+    python-*, data-* for data that does not fit the task."""
     made = []
-    for spec, limits in found.items():
-        spec = replace(spec, measure=tuple(limit.require.metric for limit in limits))
-        python = loaded(spec, Path(recipe.path).parent, allowed=task.allow_python)
-        expected = expect(task.prepared, spec, task.datasets[spec.data], python)
+    for spec, limits in asked_of(prepared.recipe):
+        python = loaded(spec, Path(prepared.recipe.path).parent, allowed=allow_python)
+        expected = expect(prepared, spec, datasets[spec.data], python)
+        task_for(expected)
         if spec.task != "fidelity":
             require_labels(expected)
-        made.append((expected, tuple(limits)))
+        made.append((expected, limits))
     return made
 
 

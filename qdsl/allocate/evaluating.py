@@ -20,11 +20,12 @@ from qdsl.allocate.bounds import expected_of, judged, tell_shared
 from qdsl.allocate.task import Task
 from qdsl.cascade.assigned import with_assigned
 from qdsl.cascade.carried import limit_text
-from qdsl.diag import QdslError
+from qdsl.diag import Diagnostic, QdslError
 from qdsl.graph import save
 from qdsl.harness.evaluate import RESAMPLES
 from qdsl.harness.results import Key
 from qdsl.harness.tasks import Case, Expected, task_for
+from qdsl.harness.tasks import Task as Scoring
 from qdsl.lang.recipe import Limit
 from qdsl.measure.budgets import Reading
 from qdsl.metrics import paired_intervals
@@ -50,10 +51,12 @@ _TIMED = frozenset({"latency", "throughput"})
 
 @dataclass(slots=True)
 class _Floats:
-    """What the float model says on the data of one evaluation: its answers, its figures, and where its outputs lie."""
+    """What the float model says on the data of one evaluation: its answers, its figures (`own`: not by comparing it
+    with itself), and where its outputs lie."""
 
     answers: list[Any]
     scores: Mapping[Key, float]
+    own: bool
     folder: Path
 
 
@@ -72,8 +75,9 @@ class Evaluator:
 
     def __enter__(self) -> Evaluator:
         """Raises QdslError as opening data for a task does: evaluate-*, python-*, data-*."""
-        self.expected = expected_of(self.task)
-        tell_shared(self.task, [each for each, _ in self.expected])
+        task = self.task
+        self.expected = expected_of(task.prepared, task.datasets, task.allow_python)
+        tell_shared(task, [each for each, _ in self.expected])
         self._folder = self._held.enter_context(scratch())
         return self
 
@@ -172,18 +176,17 @@ class Evaluator:
             answers = [task.answer(runner.run(case.sample.arrays), case) for case in self._cases(expected, floats)]
             scores = task.verdict(answers).scores
             for limit in limits:
-                yield self._held_on(limit, expected, floats, answers, scores)
+                yield self._held_on(limit, task, floats, answers, scores)
 
     def _held_on(
-        self, limit: Limit, expected: Expected, floats: _Floats, answers: Sequence[Any], scores: Mapping[Key, float]
+        self, limit: Limit, task: Scoring, floats: _Floats, answers: Sequence[Any], scores: Mapping[Key, float]
     ) -> Held:
-        metric = limit.require.metric
-        key = Key(metric.name, *metric.qualifiers)
+        metric, key = limit.require.metric, _key(limit)
         value, of_float = scores.get(key, math.nan), None
-        if expected.spec.task != "fidelity":
+        if floats.own:
             of_float = floats.scores.get(key)
         found = judged(self.task.prepared.recipe, limit, Reading(value, of_float))
-        low, high = _interval(expected, key, floats.answers, answers)
+        low, high = _interval(task, key, floats.answers, answers)
         ends: tuple[float, ...] = ()
         if of_float is not None and low is not None and high is not None:
             ends = (of_float - high, of_float - low)
@@ -208,7 +211,10 @@ class Evaluator:
                 np.savez(folder / f"{sample.index}.npz", *(outputs[name] for name in expected.outputs))
                 answers.append(task.answer(outputs, Case(sample, outputs)))
                 self.task.heard("the float model's answers", sample.index + 1, len(expected.dataset))
-            self._known[at] = _Floats(answers, task.verdict(answers).scores, folder)
+            scores, own = task.verdict(answers).scores, expected.spec.task != "fidelity"
+            if own:
+                _require_told(expected, self.expected[at][1], scores)
+            self._known[at] = _Floats(answers, scores, own, folder)
         return self._known[at]
 
     def _float_runner(self) -> Runner:
@@ -276,11 +282,26 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
+def _key(limit: Limit) -> Key:
+    return Key(limit.require.metric.name, *limit.require.metric.qualifiers)
+
+
+def _require_told(expected: Expected, limits: Sequence[Limit], scores: Mapping[Key, float]) -> None:
+    """Raise QdslError evaluate-class for a bound on a class of which nothing is known: in data that names none, classes
+    are called by their numbers."""
+    for limit in limits:
+        key = _key(limit)
+        if key.of and key not in scores:
+            headline = f"nothing of {expected.data.name} is of class `{key.of[:80]}`"
+            known = list(dict.fromkeys(each.of for each in scores if each.of))[:4]
+            help = (f"its classes are called {', '.join(f'`{name[:60]}`' for name in known)}",) if known else ()
+            raise QdslError([Diagnostic("evaluate-class", headline, limit.require.span, help=help)])
+
+
 def _interval(
-    expected: Expected, key: Key, floats: Sequence[Any], answers: Sequence[Any]
+    task: Scoring, key: Key, floats: Sequence[Any], answers: Sequence[Any]
 ) -> tuple[float | None, float | None]:
-    """The ends of the 95 % interval of how much less a build scores than the float model."""
-    task = task_for(expected)
+    """The ends of the 95 % interval of how much less a build scores than the float model; `task` has read answers."""
     one, two = task.statistic(floats, [key]), task.statistic(answers, [key])
     if one is None or two is None:
         return None, None

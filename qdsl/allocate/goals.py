@@ -60,7 +60,7 @@ def too_small(spec: Allocate, smallest: int, about: str = "") -> QdslError:
     written."""
     limit = next(each for each in spec.limits if each.require.metric.name == SIZE)
     headline = f"no choice of types keeps to `{limit_text(limit)}`: the smallest file has {about}{smallest:,} bytes"
-    cures = (f"bound it by that or more: `size <= {smallest}`", "offer narrower types")
+    cures = (f"bound it by that or more: `size <= {smallest} B`", "offer narrower types")
     return QdslError([Diagnostic("allocate-size", headline, limit.require.span, help=cures)])
 
 

@@ -15,10 +15,10 @@ from qdsl.allocate.keeping import Kept, kept
 from qdsl.allocate.searching import Search, Shown
 from qdsl.allocate.task import Task
 from qdsl.allocate.told import evidence, no_bound, progress, warnings
-from qdsl.allocate.types import Types, assigned, labels, types_of
+from qdsl.allocate.types import Types, assigned, labels, require_goal, types_of
 from qdsl.allocate.units import Groups, groups_of
 from qdsl.cascade.assigned import with_assigned
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag import QdslError
 from qdsl.lock import LockedOutcome
 from qdsl.spec.allocation import Estimates, Trial
 from qdsl.spec.assigned import Assigned
@@ -34,25 +34,13 @@ EVALUATIONS = 60  # where the statement does not say how many
 
 def layers(task: Task) -> Given:
     """The types for one target. Raises QdslError allocate-*, and what building, running and reading samples raise."""
-    _require(task)
+    require_goal(task.spec, task.decided)
     groups = groups_of(task.decided, task.spec)
-    types = types_of(task, groups)
+    types = types_of(task.prepared, task.decided, groups, task.diags)
     pins = labels(groups, types, task.spec)
     with Evaluator(task, task.spec.minimize == "latency" or _times(task)) as evaluator:
         work = _Work(task, groups, types, pins, evaluator, kept(task))
         return work.given()
-
-
-def _require(task: Task) -> None:
-    spec, mode = task.spec, task.decided.plan.mode
-    if mode != "static":
-        headline = f"`allocate layers` has nothing to choose under `quantize {mode}`"
-        help = ("it belongs to `quantize static`, where layers are in integers or not",)
-        raise QdslError([Diagnostic("allocate-nothing", headline, spec.header, help=help)])
-    if spec.minimize is None:
-        headline = "`allocate layers` does not say what is to be small"
-        help = ("write `minimize latency under METRIC drop <= 1 pp on DATA` into its block",)
-        raise QdslError([Diagnostic("allocate-goal", headline, spec.header, help=help)])
 
 
 def _times(task: Task) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from qdsl.allocate.task import Task
+from qdsl.allocate.width_goals import figure
+from qdsl.cascade.carried import limit_text
 from qdsl.diag import Diagnostic, Severity
 from qdsl.lang.recipe import Allocate
 from qdsl.spec.allocation import Allocation, Held, Raced, Trial
@@ -31,9 +34,16 @@ def words(trial: Trial) -> str:
 
 def _held(each: Held) -> str:
     mark = {True: CHANCE if each.by_chance else "", False: " (broken)", None: " (not measured)"}[each.holds]
-    of = f" of {each.reference:.4g}" if each.reference is not None else ""
+    if math.isnan(each.value):
+        return f"{each.text}:{mark or ' not known'}"
+    of = f" of {_figure(each, each.reference)}" if each.reference is not None else ""
     ends = f" [{_pp(each.low)}, {_pp(each.high)}]" if each.low is not None and each.high is not None else ""
-    return f"{each.text}: {each.value:.4g}{of}{ends}{mark}"
+    return f"{each.text}: {_figure(each, each.value)}{of}{ends}{mark}"
+
+
+def _figure(each: Held, value: float) -> str:
+    """A figure of a bound, times in milliseconds."""
+    return f"{1e3 * value:.4g} ms" if each.text.startswith("latency ") else figure(value)
 
 
 def _pp(value: float) -> str:
@@ -83,24 +93,32 @@ def in_float(spec: Allocate, given: Iterable[Given]) -> Iterator[Diagnostic]:
         if not (plan.tensors or plan.weights or plan.halves or plan.half_weights):
             headline = f"`allocate` leaves all of {plan.target} in float: nothing of that build is quantized"
             help = ("float loses least: bound what is to be small, as in `minimize loss under size <= 1.5 MB`",)
-            if any(limit.data is not None for limit in spec.limits):
+            if spec.minimize not in (None, "loss") and any(limit.data is not None for limit in spec.limits):
                 help = ("nothing else that was tried keeps to the bounds: loosen them, or offer more types",)
             yield Diagnostic("allocate-float", headline, spec.header, help=help, severity=Severity.WARNING)
 
 
 def no_bound(task: Task, trials: Sequence[Trial]) -> Iterator[Diagnostic]:
     """That none of the trials keeps to every bound, with the nearest."""
-    measured = [limit for limit in task.spec.limits if limit.data is not None] or list(task.spec.limits)
-    span = measured[0].require.span if measured else task.spec.header
-    headline = f"no choice of types for {task.target} keeps to the bounds: {len(trials)} were measured"
-    help = (f"loosen the bound, or {_BETTER.get(task.spec.what, _RANGES)}",)
-    yield Diagnostic("allocate-bound", headline, span, help=help, notes=(*nearest(trials), *_beside(trials)))
+    limits = [limit for limit in task.spec.limits if limit.data is not None] or list(task.spec.limits)
+    span = limits[0].require.span if limits else task.spec.header
+    measured = "1 was measured" if len(trials) == 1 else f"{len(trials)} were measured"
+    headline = f"no choice of types for {task.target} keeps to the bounds: {measured}"
+    texts = frozenset(limit_text(limit) for limit in task.spec.limits if limit.data is not None)
+    better = f", or {_BETTER.get(task.spec.what, _RANGES)}" if any(_broken(each, texts) for each in trials) else ""
+    notes = (*nearest(trials), *_beside(trials, texts))
+    yield Diagnostic("allocate-bound", headline, span, help=(f"loosen the bound{better}",), notes=notes)
 
 
-def _beside(trials: Sequence[Trial]) -> Iterator[str]:
-    """Where no multiplication in integers is left, what other rules of the recipe quantize breaks the bound."""
+def _broken(trial: Trial, texts: Container[str]) -> bool:
+    """Whether it breaks a bound of these words."""
+    return any(each.holds is False and each.text in texts for each in trial.held)
+
+
+def _beside(trials: Sequence[Trial], texts: Container[str]) -> Iterator[str]:
+    """Where no multiplication in integers is left, what other rules of the recipe quantize breaks a bound on data."""
     floats = next((each for each in trials if not each.why and each.macs and not each.integer_share), None)
-    if floats is not None:
+    if floats is not None and _broken(floats, texts):
         yield f"with every layer in float, what other rules quantize still costs it: {words(floats)}"
 
 

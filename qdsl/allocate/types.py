@@ -6,15 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from qdsl.allocate.task import Task
 from qdsl.allocate.units import Groups
 from qdsl.cascade.assigned import with_assigned
 from qdsl.cascade.carried import request_text
-from qdsl.diag import Diagnostic, QdslError, Severity
+from qdsl.diag import Diagnostic, Diagnostics, QdslError, Severity
 from qdsl.lang.recipe import Allocate, TypeRequest
 from qdsl.plan import Decisions
 from qdsl.spec.assigned import Assigned
 from qdsl.work.deciding import decide_one
+from qdsl.work.prepared import Prepared
 
 FLOATS = ("float32", "float16")
 _BITS = 8
@@ -29,32 +29,47 @@ class Types:
     instead: Mapping[str, Decisions | None]
 
 
-def types_of(task: Task, groups: Groups) -> Types:
-    """The types of the statement. Those that would only run as another one of them are told and left out. Raises
-    QdslError allocate-types, target-cannot."""
-    spec = task.spec
-    usual = [choice for choice in spec.choices if _bits(choice) == _usual_bits(task)]
+def require_goal(spec: Allocate, decided: Decisions) -> None:
+    """Raise QdslError allocate-nothing, allocate-goal where `allocate layers` has nothing to choose, or no goal."""
+    mode = decided.plan.mode
+    if mode != "static":
+        headline = f"`allocate layers` has nothing to choose under `quantize {mode}`"
+        help = ("it belongs to `quantize static`, where layers are in integers or not",)
+        raise QdslError([Diagnostic("allocate-nothing", headline, spec.header, help=help)])
+    if spec.minimize is None:
+        headline = "`allocate layers` does not say what is to be small"
+        help = ("write `minimize latency under METRIC drop <= 1 pp on DATA` into its block",)
+        raise QdslError([Diagnostic("allocate-goal", headline, spec.header, help=help)])
+
+
+def types_of(prepared: Prepared, decided: Decisions, groups: Groups, diags: Diagnostics) -> Types:
+    """The types of the statement, for the target that `decided` plans for. Those that would only run as another one of
+    them are told and left out. Raises QdslError allocate-types, target-cannot."""
+    spec, bits = prepared.recipe.allocate, _usual_bits(decided)
+    assert spec is not None, "the caller has seen to it"
+    usual = [choice for choice in spec.choices if _bits(choice) == bits]
     others = [choice for choice in spec.choices if choice not in usual]
     if _by_size(spec):
         others.sort(key=_stored_bits)  # of those that may stand instead, the smallest costs least
     if len(usual) != 1:
         named = "none is" if not usual else f"{' and '.join(f'`{request_text(one)}`' for one in usual)} both are"
         headline = f"of the types to choose among {named} the one of `quantize`, where one has to be"
-        raise _types(spec, headline, f"write `from [int{_usual_bits(task)}, float32]`")
+        raise _types(spec, headline, f"write `from [int{bits}, float32]`")
     instead: dict[str, Decisions | None] = {}
     for choice in others:
         name = request_text(choice)
         try:
-            plan = _everywhere(task, groups, name)
+            plan = _everywhere(prepared, decided, groups, name)
         except QdslError as error:
             if name in FLOATS:
                 raise
-            task.diags.add(_dominated(task, name, error.diagnostics[0].label or error.diagnostics[0].headline))
+            first = error.diagnostics[0]
+            diags.add(_dominated(spec, decided, name, first.label or first.headline))
             continue
         if name in FLOATS or (plan is not None and plan.plan.totals.integer_macs):
             instead[name] = plan
         else:
-            task.diags.add(_dominated(task, name, "such layers would run in float, and lose more than in float"))
+            diags.add(_dominated(spec, decided, name, "such layers would run in float, and lose more than in float"))
     if not instead:
         raise _types(spec, "there is nothing to choose but the type of `quantize`", "add `float32` to the list")
     return Types(request_text(usual[0]), instead)
@@ -82,26 +97,26 @@ def _stored_bits(choice: TypeRequest) -> int:
     return choice.bits or (choice.dtype.bits if choice.dtype is not None else 0)
 
 
-def _usual_bits(task: Task) -> int:
-    mode = task.decided.context.cascade.mode
+def _usual_bits(decided: Decisions) -> int:
+    mode = decided.context.cascade.mode
     asked = mode.settings.activations
     return (_bits(asked) if asked is not None else None) or _BITS
 
 
-def _everywhere(task: Task, groups: Groups, name: str) -> Decisions | None:
+def _everywhere(prepared: Prepared, decided: Decisions, groups: Groups, name: str) -> Decisions | None:
     """The plan with this type in every group; None where that is the float model."""
     if name == "float32":
         return None
     rows = assigned(groups, dict.fromkeys(range(len(groups.groups)), name))
-    own = replace(task.prepared, recipe=with_assigned(task.prepared.recipe, rows))
-    return decide_one(own, task.target)
+    own = replace(prepared, recipe=with_assigned(prepared.recipe, rows))
+    return decide_one(own, decided.plan.target)
 
 
-def _dominated(task: Task, name: str, why: str) -> Diagnostic:
-    title = task.decided.context.capability.title
+def _dominated(spec: Allocate, decided: Decisions, name: str, why: str) -> Diagnostic:
+    title = decided.context.capability.title
     headline = f"{title} does not multiply in {name}: no layer gets it"
     help = (f"take {name} out of the list",)
-    return Diagnostic("allocate-dominated", headline, task.spec.header, why, help, severity=Severity.WARNING)
+    return Diagnostic("allocate-dominated", headline, spec.header, why, help, severity=Severity.WARNING)
 
 
 def _types(spec: Allocate, headline: str, *help: str) -> QdslError:

@@ -70,7 +70,9 @@ def cannot(answer: Refusal, spec: Allocate, costs: Sequence[Costs]) -> QdslError
     least = [of.told(cost) for of, cost in zip(costs, answer.nearest.costs, strict=True)]
     at = next(at for at, of in enumerate(costs) if of.measure in answer.broken)
     limit = next(each for each in spec.limits if each.require.metric.name == costs[at].measure)
-    headline = f"no choice of widths keeps to `{limit_text(limit)}`: the nearest has {figure(least[at])}"
+    share = limit.require.form == "ratio"
+    told = f"{100 * least[at] / costs[at].floats:.3g} %" if share else figure(least[at])
+    headline = f"no choice of widths keeps to `{limit_text(limit)}`: the nearest has {told}"
     cures = ("loosen the bound", "offer narrower widths: `from [8 bit, 6 bit, 4 bit]`")
     return QdslError([Diagnostic("allocate-width", headline, limit.require.span, help=cures)])
 

@@ -13,6 +13,7 @@ from qdsl.describe.placements import Placements, placements
 from qdsl.diag import Diagnostic, Diagnostics
 from qdsl.findings.loadable import require_loadable
 from qdsl.graph.collector import collector_paused
+from qdsl.lang.recipe import Evaluate, Recipe
 from qdsl.plan.gate import WIDTHS, all_requires
 from qdsl.spec.plan import AUTO, Origin, Plan
 from qdsl.tune.choices import foreseen, fresh_lock
@@ -52,7 +53,7 @@ def plan(
         diags.raise_errors()
         if any(missing(recipe.allocate)) and fresh_lock(prepared) is None:
             require_there(recipe.allocate)
-        require_possible(prepared, decided)
+        require_possible(prepared, decided, diags)
     decided = foreseen(prepared, decided)
     require_loadable(prepared, decided, sets)
     plans = tuple(d.plan for d in decided)
@@ -60,13 +61,29 @@ def plan(
         from qdsl.measure import widths  # it comes with what measures
 
         diags.extend(widths.foreseen(prepared, decided))
+    lock = _lock_of(prepared, plans)
+    bounds = () if lock is not None else _bounds(recipe)
     profiled = any(each.profile is not None or each.requires for each in recipe.targets)
-    if profiled or recipe.evaluates or any(t.calibration.data for each in plans for t in each.tensors if t.observe):
+    if (
+        profiled
+        or recipe.evaluates
+        or bounds
+        or any(t.calibration.data for each in plans for t in each.tensors if t.observe)
+    ):
         from qdsl.measure import expecting  # it comes with the metrics
 
-        expecting.foreseen(prepared, plans, diags)
+        expecting.foreseen(prepared, plans, diags, bounds)
     found = placements(decided) if compare else None
-    return PlanResult(plans, diags.sorted(), _lock_of(prepared, plans), found)
+    return PlanResult(plans, diags.sorted(), lock, found)
+
+
+def _bounds(recipe: Recipe) -> tuple[Evaluate, ...]:
+    """What is to be measured for bounds of `allocate`."""
+    if recipe.allocate is None:
+        return ()
+    from qdsl.allocate.bounds import asked_of  # it comes with what measures builds
+
+    return tuple(spec for spec, _ in asked_of(recipe))
 
 
 @collector_paused()

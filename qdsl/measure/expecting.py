@@ -30,22 +30,26 @@ _MOST_TOLD = 4
 _GLANCED = 1 << 25  # pixels of masks that are looked at
 
 
-def foreseen(prepared: Prepared, plans: Sequence[Plan], diags: Diagnostics) -> None:
+def foreseen(prepared: Prepared, plans: Sequence[Plan], diags: Diagnostics, more: Sequence[Evaluate] = ()) -> None:
     """Raises QdslError, evaluate-*, profile-batch, data-*, image-*, input-*, for what shapes and classes decide of the
-    recipe's data and of every `evaluate` and `profile`, as far as they are known. No picture is decoded: headers,
-    labels and masks are looked at, of large datasets some; data that is not there leaves its part open."""
+    recipe's data, of every `evaluate` and `profile`, and of `more` that is measured, as far as they are known. No
+    picture is decoded: headers, labels and masks are looked at, of large datasets some; data that is not there leaves
+    its part open."""
     errors = Diagnostics()
     try:
         require_batch(prepared, all_wanted(prepared.recipe, [plan.target for plan in plans]).values())
     except QdslError as error:
         errors.extend(error.diagnostics)
     calibrating = {t.calibration.data for plan in plans for t in plan.tensors if t.observe}
-    names = [name for name in calibrating if name is not None] + [spec.data for spec in prepared.recipe.evaluates]
+    names = [name for name in calibrating if name is not None] + [
+        spec.data for spec in (*prepared.recipe.evaluates, *more)
+    ]
     datasets = {name: _listed(prepared, name, diags, errors) for name in sorted(set(names))}
-    for spec in prepared.recipe.evaluates:
+    for spec in (*prepared.recipe.evaluates, *more):
         try:
             expected = expect(prepared, spec, datasets[spec.data], None)
-            diags.extend(told(expected))
+            words = list(told(expected))
+            diags.extend(words if spec in prepared.recipe.evaluates else ())
             _glance(expected)
         except QdslError as error:
             errors.extend(error.diagnostics)

@@ -10,7 +10,7 @@ from qdsl.allocate.observing import observed
 from qdsl.allocate.possible import require_possible
 from qdsl.calibrate.session import require_loads
 from qdsl.data import Dataset
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag import Diagnostic, Diagnostics, QdslError
 from qdsl.engines.asked import TARGET, examination
 from qdsl.findings.as_it_runs import as_it_runs
 from qdsl.findings.loadable import require_loadable
@@ -89,7 +89,7 @@ def plan(job: Job) -> None:
     decided = decide_all(job.prepared, job.wishes.target, job.diags)
     job.planned = tuple(as_it_runs(job.prepared, each) for each in decided)
     require_loadable(job.prepared, job.planned, job.wishes.sets)
-    require_possible(job.prepared, job.planned)
+    require_possible(job.prepared, job.planned, Diagnostics())  # the search tells the rest
     job.observed = tuple(observed(job.prepared, each) for each in job.planned)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from qdsl.allocate import allocating, whole
 from qdsl.allocate.extras import require_there
 from qdsl.allocate.keeping import from_lock
+from qdsl.allocate.possible import require_measurable
 from qdsl.allocate.task import Task
 from qdsl.allocate.told import in_float
 from qdsl.lock import Chosen
@@ -65,6 +66,7 @@ def calibrate(job: Job) -> None:
     """
     known = job.recalled
     if known is None:
+        require_measurable(job.prepared, job.datasets, job.wishes.allow_python)
         known = _from_data(job)
     else:
         job.tell(Event("lock", f"{count(known.count, 'range')} from {job.pinned.path.name}, nothing to calibrate"))
