@@ -492,6 +492,17 @@ def test_of_choices_that_cost_alike_the_one_furthest_inside_is_taken() -> None:
     assert best is not None and best.chosen == {0}
 
 
+def test_of_choices_that_cost_alike_one_that_is_not_slower_than_float_is_taken() -> None:
+    estimates = line_of(3, dict.fromkeys(range(3), 1.0))
+    kinds = {frozenset[int](): (1.0, True), frozenset({0}): (1.01, False), frozenset({0, 1}): (1.5, False)}
+    shown = {chosen: Shown(chosen, True, 0.5, cost, slower=slower) for chosen, (cost, slower) in kinds.items()}
+    best = Search(estimates, range(3), lambda chosen: None, shown=shown).best()
+    assert best is not None and best.chosen == {0}
+    shown = {chosen: Shown(chosen, True, 0.5, cost, slower=True) for chosen, (cost, _) in kinds.items()}
+    best = Search(estimates, range(3), lambda chosen: None, shown=shown).best()
+    assert best is not None and best.chosen == frozenset()
+
+
 def test_layers_share_what_a_run_takes_beside_its_kernels() -> None:
     groups = Groups((Group(("one",), 8), Group(("two",), 8)), ())
     integers = LayerTimes({"one": 1.0, "two": 2.0}, 0.5, None, 4.0)

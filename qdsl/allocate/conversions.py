@@ -13,7 +13,7 @@ from qdsl.spec.allocation import Estimates
 
 ROUNDS = 3  # of timing: where conversions cost more, other choices come next
 LEAST = 0.02  # of a build's time that conversions take: of less, a race tells nothing
-MOST = 8.0  # times what the kernels take: more is no matter of conversions
+MOST = 4.0  # times what the kernels take: more is no matter of conversions, but of other programs
 
 
 def with_conversions(

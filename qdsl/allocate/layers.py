@@ -136,7 +136,8 @@ class _Work:
         self.done += 1
         trial = self._trial(self._rows(chosen))
         self.task.heard(progress(trial, self.done, most), self.done, most)
-        return Shown(chosen, trial.holds, trial.margin, self._cost(trial), trial.spread)
+        slower = trial.raced is not None and trial.raced.ratio < 1.0
+        return Shown(chosen, trial.holds, trial.margin, self._cost(trial), trial.spread, slower)
 
     def _cost(self, trial: Trial) -> float | None:
         """What a choice costs as raced, in runs of the float model; None where time is not what is minimized."""

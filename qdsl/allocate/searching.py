@@ -23,13 +23,14 @@ Measure = Callable[[Chosen], "Shown | None"]
 class Shown:
     """A choice that was measured: whether it holds, how far inside the bounds it is, what it costs (in the unit of the
     estimates where it was timed, None where it was not), and by how much the margin may be chance: half its 95 %
-    interval."""
+    interval. `slower`: than the float model, as timed."""
 
     chosen: Chosen
     holds: bool
     margin: float
     cost: float | None = None
     spread: float = 0.0
+    slower: bool = False
 
     @property
     def sure(self) -> bool:
@@ -90,14 +91,16 @@ class Search:
         return 0.0
 
     def best(self) -> Shown | None:
-        """Of what holds the cheapest; of those that cost nearly as little the one furthest inside the bounds. Where
-        all that holds may do so by chance alone, the one of which most is expected."""
+        """Of what holds the cheapest; of those that cost nearly as little one not slower than float, where there
+        is one, and of these the one furthest inside the bounds. Where all that holds may do so by chance alone, the one
+        of which most is expected."""
         fit, held = self._fit(), [each for each in self.shown.values() if each.holds]
         good = [each for each in held if self._good(each, fit)]
         if not good:
             return max(held, key=lambda each: (self._expected(each, fit), -self._cost(each)), default=None)
         least = min(map(self._cost, good))
         near = [each for each in good if self._cost(each) <= least * NEARLY]
+        near = [each for each in near if not each.slower] or near
         return min(near, key=lambda each: (-self._expected(each, fit), self._cost(each), sorted(each.chosen)))
 
     def _fit(self) -> Falling:
