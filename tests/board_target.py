@@ -203,7 +203,15 @@ class Board:
         return NO_BOARD
 
     def verify(
-        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
+        self,
+        model: Model,
+        emitted: Emitted,
+        plan: Plan,
+        samples: Iterable[Sample],
+        *,
+        count: int = 8,
+        source: str = "",
+        inner: Model | None = None,
     ) -> NotHere:
         return NO_BOARD
 

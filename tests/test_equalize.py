@@ -310,6 +310,8 @@ def test_bounds_of_channels_run_in_integers(tmp_path: Path) -> None:
     found = {each.kernel: (each.predicted, each.real) for each in made.verification.kernels}
     assert found["Conv"] == (3, 3)
     assert found["Add"][0] == found["Add"][1] >= 1
+    held = [layer.sqnr_db for layer in made.verification.layers]
+    assert held and min(held) > 15, "inside, channels have the ranges of the equalized model"
     emitted = onnx.load(made.emitted.model)
     assert not {"Relu", "Clip"} & {node.name for node in emitted.graph.node if node.op_type == "Min"}
     groups = {tensor.tensor: tensor.group for tensor in made.plan.tensors}

@@ -194,3 +194,18 @@ def test_what_activations_cost_is_said_not_to_be_in_it(two: tuple[Model, list[Un
     both = [*units, Unit(("act",), (Choice("float32"),))]
     told = found(model, both, dataset(*rows), How("gradient", trials=1))
     assert told.units == ("one", "two") and told.notes == ("1 layer without weights left out",)
+
+
+@pytest.mark.parametrize("method", ["gradient", "hessian"])
+def test_a_sample_on_which_nothing_depends_on_a_weight_scores_nothing(method: str) -> None:
+    """All of y is 0 there, so that of what is compared only an input is left."""
+    text = """net (float[1, 5] x) => (float[1, 3] y, float[1, 5] z) {
+      [gemm] a = Gemm <transB = 1> (x, w, b) [act] y = Relu (a) [same] z = Mul (x, one)
+    }"""
+    values = {"w": 0.1 + 0.01 * np.arange(15).reshape(3, 5), "b": np.zeros(3), "one": np.ones(1)}
+    model = model_of(text, **{name: value.astype(np.float32) for name, value in values.items()})
+    units, how = [unit("gemm", "w", "int8", "int4")], How(method, trials=2)
+    dead, alive = -np.ones(5), np.ones(5)
+    assert {row.loss for row in found(model, units, dataset(dead), how).rows} == {0.0}
+    rows = [row for row in found(model, units, dataset(dead, alive), how).rows if row.choice == "int4"]
+    assert len(rows) == 1 and rows[0].loss > 0.0

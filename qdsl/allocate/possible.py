@@ -10,7 +10,7 @@ from qdsl.allocate.goals import goal_of, nothing, refused, too_small
 from qdsl.allocate.problem import SIZE, Asked, problem_of
 from qdsl.allocate.types import labels, require_goal, types_of
 from qdsl.allocate.units import groups_of
-from qdsl.allocate.weight_choices import Choice, choices, open_nodes, under
+from qdsl.allocate.weight_choices import Choice, choices, open_nodes, under, weight_ports
 from qdsl.allocate.weight_losses import Losses
 from qdsl.allocate.width_problem import Choosing, choosing
 from qdsl.data import Dataset
@@ -108,7 +108,10 @@ def open_to(spec: Allocate, decided: Decisions) -> tuple[str, ...]:
     """The nodes whose weights are open. Raises QdslError allocate-nothing for none."""
     nodes = open_nodes(decided.context)
     if not nodes:
-        raise nothing(spec, "rules of the recipe decide all weights, so `allocate` has none")
+        context = decided.context
+        some = any(weight_ports(context, node) for node in context.view.nodes)
+        why = "rules of the recipe decide all weights" if some else "no node of the model has constant float32 weights"
+        raise nothing(spec, f"{why}, so `allocate` has none")
     return nodes
 
 

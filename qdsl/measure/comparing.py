@@ -59,12 +59,13 @@ def verified(
     """The artifact held against the float model. Samples that the recipe did not ask to be used, and that the float
     model does not run on, are left out, and inputs drawn in several sizes; where it runs on none of these, the artifact
     is compared on none (see `uncompared`). A file that is measured as it is is compared with nothing."""
+    inner = prepared.model if prepared.model is not prepared.floats else None
     if plan.mode == AS_IT_IS:
         found = target.verify(prepared.floats, emitted, plan, (), count=count)
         return found if isinstance(found, NotHere) else replace(found, outputs=())
     for chosen, source in _tries(prepared, plan, datasets, count):
         try:
-            return target.verify(prepared.floats, emitted, plan, chosen, count=count, source=source)
+            return target.verify(prepared.floats, emitted, plan, chosen, count=count, source=source, inner=inner)
         except FloatModelError:
             if requests(plan):
                 raise

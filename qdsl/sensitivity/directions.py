@@ -73,11 +73,9 @@ def gradient(on: Scored, wish: Wish) -> dict[str, tuple[float, ...]]:
                 moved = torch.from_numpy(noise).reshape(value.shape).to(value)
                 step = wish.epsilon / length if length > 0.0 else 0.0
                 executor.parameters[name] = (value + step * moved).requires_grad_()
-            slopes = torch.autograd.grad(
-                on.loss(expected), [executor.parameters[name] for name in on.weights], allow_unused=True
-            )
+            slopes = _slopes(on.loss(expected), [executor.parameters[name] for name in on.weights])
             for name, slope in zip(on.weights, slopes, strict=True):
-                found[name].append(0.0 if slope is None else float(slope.double().abs().sum()))
+                found[name].append(float(slope.double().abs().sum()))
     finally:
         executor.parameters.update(still)
     return {name: tuple(values) for name, values in found.items()}
@@ -89,7 +87,7 @@ def hessian(on: Scored, wish: Wish) -> dict[str, tuple[float, ...]]:
     asked = list(on.executor.differentiable(on.weights).values())
     found: dict[str, list[float]] = {name: [] for name in on.weights}
     try:
-        slopes = _there(torch.autograd.grad(on.loss(expected), asked, create_graph=True, allow_unused=True), asked)
+        slopes = _slopes(on.loss(expected), asked, create=True)
         for trial in range(wish.trials):
             signs = [
                 torch.from_numpy(
@@ -100,9 +98,7 @@ def hessian(on: Scored, wish: Wish) -> dict[str, tuple[float, ...]]:
                 for at, each in enumerate(asked)
             ]
             along = torch.stack([(slope * sign).sum() for slope, sign in zip(slopes, signs, strict=True)]).sum()
-            bends = [torch.zeros_like(each) for each in asked]
-            if along.requires_grad:
-                bends = _there(torch.autograd.grad(along, asked, retain_graph=True, allow_unused=True), asked)
+            bends = _slopes(along, asked, retain=True)
             for name, sign, bend in zip(on.weights, signs, bends, strict=True):
                 found[name].append(float((sign * bend).double().sum()) / max(1, sign.numel()))
     finally:
@@ -115,8 +111,13 @@ def _expected(on: Scored) -> dict[str, Tensor]:
         return {name: each.detach() for name, each in on.run().items()}
 
 
-def _there(found: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor]:
-    return [torch.zeros_like(each) if one is None else one for one, each in zip(found, like, strict=True)]
+def _slopes(of: Tensor, asked: Sequence[Tensor], *, create: bool = False, retain: bool = False) -> list[Tensor]:
+    """The gradients by what is `asked`; 0 by what `of` does not depend on, as where all that is compared of a sample is
+    0 or an input itself."""
+    if not of.requires_grad:
+        return [torch.zeros_like(each) for each in asked]
+    found = torch.autograd.grad(of, asked, retain_graph=create or retain, create_graph=create, allow_unused=True)
+    return [torch.zeros_like(each) if one is None else one for one, each in zip(found, asked, strict=True)]
 
 
 def _draw(method: str, *numbers: int) -> np.random.Generator:

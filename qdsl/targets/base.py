@@ -272,9 +272,18 @@ class Target(Protocol):
         ...
 
     def verify(
-        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
+        self,
+        model: Model,
+        emitted: Emitted,
+        plan: Plan,
+        samples: Iterable[Sample],
+        *,
+        count: int = 8,
+        source: str = "",
+        inner: Model | None = None,
     ) -> Verification | NotHere:
-        """Run the artifact beside the canonical float `model` on the first `count` samples; `source` says whose.
+        """Run the artifact beside the canonical float `model` on the first `count` samples; `source` says whose. Its
+        tensors inside, where they are compared, are those of `inner` (of `model` itself where that is None).
         Raises QdslError artifact-refused, FloatModelError."""
         ...
 

@@ -86,11 +86,19 @@ class Ort:
         return NotHere("nothing is built of it: the file is what runs")
 
     def verify(
-        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
+        self,
+        model: Model,
+        emitted: Emitted,
+        plan: Plan,
+        samples: Iterable[Sample],
+        *,
+        count: int = 8,
+        source: str = "",
+        inner: Model | None = None,
     ) -> Verification:
         from qdsl.targets.ort.verify import verify
 
-        return verify(model, emitted, plan, samples, count=count, source=source)
+        return verify(model, emitted, plan, samples, count=count, source=source, inner=inner)
 
     def kernels(self, model: Path | bytes, span: Span | None = None) -> Mapping[str, Ran]:
         from qdsl.graph.sessions import RuntimeRefusesError

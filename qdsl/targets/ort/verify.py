@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -49,10 +49,12 @@ def verify(
     layer_samples: int = LAYER_SAMPLES,
     reality: Reality | None = None,
     source: str = "",
+    inner: Model | None = None,
 ) -> Verification:
     """Compare the artifact with `model` (canonical, float) on the first `count` samples.
 
-    Layers are compared on the first `layer_samples` of them: those are kept in memory, the others only seen. Each run
+    Layers are compared on the first `layer_samples` of them, with those of `inner`, a model that computes the same and
+    was quantized in its place (channels of other ranges): those are kept in memory, the others only seen. Each run
     is on one thread, several side by side, and sums are merged in the order of the samples, so that the figures are
     the same on every call. Outputs whose rows scores choose are left out, and so is what lies behind such a choice;
     what is chosen from is compared in their place. `reality` is read from the artifact when it is not given; `source`
@@ -68,10 +70,13 @@ def verify(
             outputs, kept, seen = _outputs(view, names, *sources, samples, count, layer_samples)
             chosen = _held_by_both(chosen_from(view, out), *sources)
             summing = pool.submit(arithmetic, *sources, names, chosen, kept)
-            inner, inputs = _inner(view, plan, sources[1]), [sample.arrays for sample in kept]
-            found = _layers(view, *sources, inputs, inner)
+            inside, inputs = inner or model, [sample.arrays for sample in kept]
+            held = inside.view()
+            compared = _inner(held, plan, sources[1])
+            with _floats(inside) if inner is not None else nullcontext(sources[0]) as floats:
+                found = _layers(held, floats, sources[1], inputs, compared)
             summed = summing.result()
-            parted = tuple(partings(sources[1], inner, inputs)) if any(one.differs for one in summed) else ()
+            parted = tuple(partings(sources[1], compared, inputs)) if any(one.differs for one in summed) else ()
     try:
         ran = reading.result()
     except RuntimeRefusesError as error:
@@ -237,13 +242,19 @@ def _sources(model: Model, emitted: Emitted, plan: Plan) -> Iterator[tuple[Sourc
     """Both models as protos whose large weights stay on disk, each with the folder that holds them."""
     proto = onnx.load(emitted.model, load_external_data=False)
     quantized = Source(proto, emitted.directory, {**FLOAT_PRODUCTS, **session_options(plan)}, model.span)
+    with _floats(model) as floats:
+        yield floats, quantized
+
+
+@contextmanager
+def _floats(model: Model) -> Iterator[Source]:
     if model.constant_bytes <= LARGEST_INLINE:
-        yield Source(to_proto(model), span=model.span), quantized
+        yield Source(to_proto(model), span=model.span)
         return
     with scratch() as folder:
         path = folder / "float.onnx"
         save(model, path)
-        yield Source(onnx.load(path, load_external_data=False), path.parent, span=model.span), quantized
+        yield Source(onnx.load(path, load_external_data=False), path.parent, span=model.span)
 
 
 class _Pair:

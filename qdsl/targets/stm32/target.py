@@ -96,7 +96,15 @@ class Stm32:
         return NO_BOARD
 
     def verify(
-        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
+        self,
+        model: Model,
+        emitted: Emitted,
+        plan: Plan,
+        samples: Iterable[Sample],
+        *,
+        count: int = 8,
+        source: str = "",
+        inner: Model | None = None,
     ) -> Verification:
         from qdsl.targets.stm32.verify import verify
 

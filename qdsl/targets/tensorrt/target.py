@@ -89,7 +89,15 @@ class Tensorrt:
         return build(emitted, plan)
 
     def verify(
-        self, model: Model, emitted: Emitted, plan: Plan, samples: Iterable[Sample], *, count: int = 8, source: str = ""
+        self,
+        model: Model,
+        emitted: Emitted,
+        plan: Plan,
+        samples: Iterable[Sample],
+        *,
+        count: int = 8,
+        source: str = "",
+        inner: Model | None = None,
     ) -> Verification:
         from qdsl.targets.tensorrt.verify import verify
 
