@@ -178,6 +178,32 @@ def test_groups_are_layers_with_their_activations(tmp_path: Path) -> None:
     ]
 
 
+def grouped(folder: Path, *dims: str) -> Groups:
+    """The groups of the chain, with names for its first dimensions."""
+    recipe = recipe_in(folder)
+    proto = onnx.load(folder / "demo.onnx")
+    for tensor in (proto.graph.input[0], proto.graph.output[0]):
+        for at, dim in zip((0, 2, 3), dims, strict=False):
+            tensor.type.tensor_type.shape.dim[at].dim_param = dim
+    onnx.save(proto, folder / "demo.onnx")
+    prepared = prepare(read(recipe, {}))
+    assert prepared.recipe.allocate is not None
+    return groups_of(decide_one(prepared, "ort"), prepared.recipe.allocate)
+
+
+def test_a_free_batch_counts_as_one_sample(tmp_path: Path) -> None:
+    """Else conversions between layers would cost nothing."""
+    assert grouped(tmp_path / "free", "N") == grouped(tmp_path / "fixed")
+
+
+def test_layers_of_an_unknown_size_are_told_with_what_fixes_them(tmp_path: Path) -> None:
+    with pytest.raises(QdslError) as caught:
+        grouped(tmp_path, "N", "H", "W")
+    (found,) = caught.value.diagnostics
+    assert found.code == "allocate-shape" and "`one` multiplies is not known, nor of 5 more" in found.headline
+    assert "{ shape [..] }" in found.help[0]
+
+
 @pytest.mark.slow
 def test_the_fragile_layers_are_found(tmp_path: Path) -> None:
     recipe = recipe_in(tmp_path)

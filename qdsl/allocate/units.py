@@ -16,6 +16,7 @@ from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Allocate, LayersRule
 from qdsl.lang.selectors import Picks
 from qdsl.plan import Decisions
+from qdsl.predict.macs_shapes import size
 
 FLOAT, INTEGER = -1, -2  # instead of a group: what stays float, what a rule has put into integers
 
@@ -61,9 +62,14 @@ class Groups:
 
 def groups_of(decided: Decisions, spec: Allocate) -> Groups:
     """The groups of a plan that has nothing of `spec` in it yet, joined and pinned as `spec` says. Raises QdslError
-    allocate-nothing where there is none, allocate-pin for pins that contradict."""
+    allocate-nothing where there is none, allocate-shape where it is not known how much one multiplies, allocate-pin for
+    pins that contradict."""
     work = _Grouping(decided)
-    owners = _joined(decided, spec, work.owners())
+    own = work.owners()
+    unknown = [node.name for node in decided.context.view.nodes if own[node.index] >= 0 and work.unknown(node)]
+    if unknown:
+        raise _unknown(spec, unknown)
+    owners = _joined(decided, spec, own)
     names: dict[int, list[str]] = {}
     for node in decided.context.view.nodes:
         if owners[node.index] >= 0:
@@ -84,6 +90,10 @@ class _Grouping:
 
     def macs(self, name: str) -> int:
         return self._plans[name].macs or 0
+
+    def unknown(self, node: NodeView) -> bool:
+        """Whether it multiplies, and nobody knows how much."""
+        return self._context.is_heavy(node.index) and self._plans[node.name].macs is None
 
     def owners(self) -> list[int]:
         """By node the first node of its group, or FLOAT or INTEGER."""
@@ -180,7 +190,14 @@ def _crossings(decided: Decisions, placed: Sequence[int]) -> Iterator[Crossing]:
         readers = {placed[use.node] for use in tensor.uses}
         readers |= {FLOAT} if name in outputs else set()
         if readers - {writer}:
-            yield Crossing(name, writer, tuple(sorted(readers - {writer})), tensor.elements or 0)
+            yield Crossing(name, writer, tuple(sorted(readers - {writer})), size(view, name) or 0)
+
+
+def _unknown(spec: Allocate, names: Sequence[str]) -> QdslError:
+    more = f", nor of {len(names) - 1} more" if len(names) > 1 else ""
+    headline = f"how much `{names[0][:80]}` multiplies is not known{more}"
+    help = ('fix the free dimensions: `input "NAME" { shape [..] }`',)
+    return QdslError([Diagnostic("allocate-shape", headline, spec.header, help=help)])
 
 
 def _nothing(spec: Allocate) -> QdslError:

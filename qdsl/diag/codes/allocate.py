@@ -33,9 +33,9 @@ CODES = {
         verb="compile",
     ),
     "allocate-shape": CodeDoc(
-        "what widths of activations cost is not known",
-        "`activation_bits` is a mean over elements, and `bops` count multiplications: with free dimensions neither is "
-        "known. A free batch counts as 1.",
+        "what widths of activations, or layers, cost is not known",
+        "`activation_bits` is a mean over elements, `bops` and `allocate layers` count multiplications: with free "
+        "dimensions neither is known. A free batch counts as 1.",
         'recipe example\nmodel onnx "free.onnx"\ndata calib from npz "calib.npz"\n'
         "quantize static { calibrate minmax on calib }\ntarget ort\n"
         "allocate activations from [8 bit, 6 bit] { minimize loss under activation_bits <= 7 }\n",
