@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = Path(__file__).parent / "run_model.py"
 CPUS = ("haswell", "cortex-a76", "cortex-a53")
 PICTURES = 2
-pytestmark = [pytest.mark.slow, pytest.mark.emulated, pytest.mark.xdist_group("sums")]
+pytestmark = [pytest.mark.slow, pytest.mark.emulated]
 Tensors = dict[str, NDArray[Any]]
 
 
