@@ -206,6 +206,17 @@ def test_what_gradients_do_not_go_through_is_told_by_the_plan(tmp_path: Path) ->
     assert [each.code for each in caught.value.diagnostics] == ["executor-lacks"]
 
 
+def test_a_layer_that_writes_nan_has_no_loss(tmp_path: Path) -> None:
+    """Of a build without ranges nothing else looks at what layers write."""
+    proto = residual_net()
+    proto.graph.node[1].op_type = "Log"
+    head = HEAD[: HEAD.index("quantize")] + "quantize float { weights int8 storage_only }\ntarget ort\n"
+    recipe = project(tmp_path, weights("int8, int4"), head=head, proto=proto)
+    with pytest.raises(QdslError) as caught:
+        qdsl.compile(recipe, out=tmp_path / "build", measure=False)
+    assert [each.code for each in caught.value.diagnostics] == ["allocate-loss"]
+
+
 def test_figures_of_bounds_are_told_in_their_units() -> None:
     held = (
         Held("latency <= 1 ms", 0.00125, 0.0025, -0.25, False),

@@ -37,8 +37,8 @@ def noises(
     prepared: Prepared, measured: Ranges, choices: Sequence[Choice], samples: Sequence[Sample], heard: Heard
 ) -> dict[str, dict[str, float]]:
     """By node and by the words of a choice, the energy of the error over that of the output: 0 where a choice leaves
-    the node in float. Nodes that are not linear in their weights, and all where there are no samples, are judged by
-    the weights alone. Raises QdslError calibration-load, calibration-run, weight-not-finite."""
+    the node in float, NaN where what a node writes is not finite. Nodes that are not linear in their weights, and all
+    where there are no samples, are judged by the weights alone. Raises QdslError calibration-load, calibration-run, weight-not-finite."""
     found: dict[str, dict[str, float]] = {}
     for at, choice in enumerate(choices):
         heard(f"noise of {choice.words}", at, len(choices))
@@ -84,7 +84,12 @@ def _of_outputs(
     rows = [[float(value) for value in run(loaded, names, sample, prepared.model)] for sample in samples]
     sums = [math.fsum(column) for column in zip(*rows, strict=True)]
     pairs = zip(linear, sums[::2], sums[1::2], strict=True)
-    return {weight.node: noise / signal for weight, noise, signal in pairs if signal > 0.0}
+    return {weight.node: _share(noise, signal) for weight, noise, signal in pairs if signal != 0.0}
+
+
+def _share(noise: float, signal: float) -> float:
+    """Of energies; NaN where one of them is not finite: of an infinite signal any noise would be nothing."""
+    return noise / signal if math.isfinite(noise) and math.isfinite(signal) else math.nan
 
 
 def _instrument(proto: ModelProto, linear: Sequence[WeightPlan], errors: Mapping[tuple[str, int], Array]) -> None:
