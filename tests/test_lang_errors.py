@@ -27,6 +27,9 @@ CASES: dict[str, str] = {
     "unknown_keyword_in_a_block": "target ort {\n  kep op Resize in float16\n  requre size <= 3 MiB\n}\n",
     "unknown_unit": "target ort {\n  require size <= 3 MiBs\n  require latency <= 3 sec\n}\n",
     "unit_does_not_fit": "target ort {\n  require size <= 3 ms\n  require latency <= 3\n  require size drop <= 3\n}\n",
+    "a_share_over_all": CALIB
+    + "evaluate classification on calib { require top1 >= 95; require top5 > 100 %; require recall == 1.5 }\n"
+    + "target ort { require integer_share >= 95 }\n",
     "drop_needs_points": CALIB + "evaluate detection on calib { require map50 drop <= 1 }\n",
     "unknown_metric": CALIB + "evaluate detection on calib { measure map50_59, recal, top1 }\n",
     "unknown_data": CALIB + "quantize static { calibrate minmax on clib }\nevaluate fidelity on vall\n",

@@ -324,3 +324,14 @@ def test_selects_are_bounded() -> None:
     assert set(codes(deep)) == {"nested-too-deep"}
     wide = "\n".join(f"select s{i} = s{i + 1}, s{i + 1}" for i in range(20)) + "\nselect s20 = all"
     assert set(codes(wide)) == {"nested-too-deep"}
+
+
+@pytest.mark.parametrize(
+    "bound", ["top1 >= 1", "top1 >= 100 %", "top1 <= 2", "top1 != 3", "top1 ratio >= 1.01", "top1 drop <= 500 pp"]
+)
+def test_a_share_may_be_bounded_by_all(bound: str) -> None:
+    loads(f'data d from images "*.jpg"\nevaluate classification on d {{ require {bound} }}\n')
+
+
+def test_several_processors_are_more_than_all_of_one() -> None:
+    loads("target ort { require cpu >= 195 % }\n")

@@ -38,7 +38,8 @@ def noises(
 ) -> dict[str, dict[str, float]]:
     """By node and by the words of a choice, the energy of the error over that of the output: 0 where a choice leaves
     the node in float, NaN where what a node writes is not finite. Nodes that are not linear in their weights, and all
-    where there are no samples, are judged by the weights alone. Raises QdslError calibration-load, calibration-run, weight-not-finite."""
+    where there are no samples, are judged by the weights alone. Raises QdslError calibration-load, calibration-run,
+    weight-not-finite."""
     found: dict[str, dict[str, float]] = {}
     for at, choice in enumerate(choices):
         heard(f"noise of {choice.words}", at, len(choices))

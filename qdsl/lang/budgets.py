@@ -14,6 +14,7 @@ from qdsl.lang.vocabulary import FORMS, METRICS, MetricRow
 from qdsl.spec import Quantity
 
 _ROWS = {row.name: row for row in METRICS}
+_OVER_ONE = frozenset({"cpu"})  # of several processors
 
 
 def metric(found: syntax.Metric, task: str | None, scope: Scope) -> tuple[Metric, str] | None:
@@ -134,7 +135,22 @@ def require(found: syntax.Require | syntax.Bound, task: str | None, scope: Scope
         scope.error("wrong-metric", f"`{name.name}` holds or not: it has no bound", what.span)
         return None
     bound = _bound(what.value, measures, form, scope)
-    return None if bound is None else Require(name, form, what.comparison, bound, found.span, level)
+    if bound is None or not _in_reach(name, form, what, bound, scope):
+        return None
+    return Require(name, form, what.comparison, bound, found.span, level)
+
+
+def _in_reach(name: Metric, form: str, what: syntax.Bound, bound: Quantity, scope: Scope) -> bool:
+    """Whether a share may be as large as its bound asks; an error (wrong-unit) where no share is."""
+    shares = _ROWS[name.name].measures == "ratio" and name.name not in _OVER_ONE
+    over = bound.base > 1 or (bound.base == 1 and what.comparison == ">")
+    if not (shares and form == "value" and over and what.comparison in (">", ">=", "==")):
+        return True
+    cures = (
+        (f"write `{bound.value:g} %`",) if bound.unit is None and bound.base <= 100 else ("write a share up to 100 %",)
+    )
+    scope.error("wrong-unit", f"`{name.name}` is never over 1, that is 100 %", what.value.span, "no share is", cures)
+    return False
 
 
 def _bound(value: syntax.Value, measures: str, form: str, scope: Scope) -> Quantity | None:

@@ -121,7 +121,8 @@ _NAMES: dict[str, CodeDoc] = {
     ),
     "wrong-unit": CodeDoc(
         "a unit that does not measure what the metric does",
-        "Sizes are bytes, latencies are seconds, and a drop is in `pp` or in `%` of the float model's value.",
+        "Sizes are bytes, latencies are seconds, and a drop is in `pp` or in `%` of the float model's value. A share "
+        "is a number up to 1, or has a `%`: `95` would be 9500 %.",
         "target ort { require size <= 3 ms }\n",
         cure="write one of the expected units after the number",
     ),
