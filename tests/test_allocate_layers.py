@@ -22,9 +22,9 @@ from qdsl.allocate.evaluating import Evaluator
 from qdsl.allocate.hull import Chosen, Estimates, hull
 from qdsl.allocate.losses import Loss
 from qdsl.allocate.searching import Search, Shown
-from qdsl.allocate.units import Group, Groups, groups_of
+from qdsl.allocate.units import Group, Groups, groups_of, uncounted
 from qdsl.allocate.weighing import parts_of, weighed
-from qdsl.diag import QdslError
+from qdsl.diag import QdslError, Severity
 from qdsl.harness.sensitivity import read_sensitivity
 from qdsl.measure.budgets import Reading
 from qdsl.spec.allocation import Allocation, Held, Trial, text
@@ -200,8 +200,26 @@ def test_layers_of_an_unknown_size_are_told_with_what_fixes_them(tmp_path: Path)
     with pytest.raises(QdslError) as caught:
         grouped(tmp_path, "N", "H", "W")
     (found,) = caught.value.diagnostics
-    assert found.code == "allocate-shape" and "`one` multiplies is not known, nor of 5 more" in found.headline
+    assert found.code == "allocate-shape" and found.headline.endswith("`one` multiplies is not known, nor of 5 more")
     assert "{ shape [..] }" in found.help[0]
+
+
+def test_where_some_layers_are_of_a_known_size_the_others_are_told(tmp_path: Path) -> None:
+    """What stands behind an If has no shape, whatever the inputs are."""
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> net (float[1, 3, 4] x, bool c) => (float[1, n, 4] y) {'
+        " [one] a = MatMul (x, w) [two] b = If (c) <"
+        "then_branch = yes () => (float[1, k, 4] t) { t = Relu (a) },"
+        "else_branch = no () => (float[1, m, 4] e) { e = Concat <axis = 1> (a, a) }> [three] y = MatMul (b, w) }"
+    )
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.eye(4, dtype=np.float32), "w"))
+    recipe = project(tmp_path, LINE, head=HEAD, proto=proto)
+    prepared = prepare(read(recipe, {}))
+    decided, spec = decide_one(prepared, "ort"), prepared.recipe.allocate
+    assert spec is not None
+    (found,) = uncounted(decided, groups_of(decided, spec), spec)
+    assert found.code == "allocate-shape" and found.severity is Severity.WARNING
+    assert found.headline.startswith("how often `three` multiplies is not known: ")
 
 
 @pytest.mark.slow

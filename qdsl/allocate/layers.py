@@ -16,7 +16,7 @@ from qdsl.allocate.searching import Search, Shown
 from qdsl.allocate.task import Task
 from qdsl.allocate.told import evidence, no_bound, progress, warnings
 from qdsl.allocate.types import Types, assigned, labels, require_goal, types_of
-from qdsl.allocate.units import Groups, groups_of
+from qdsl.allocate.units import Groups, groups_of, uncounted
 from qdsl.cascade.assigned import with_assigned
 from qdsl.diag import QdslError
 from qdsl.lock import LockedOutcome
@@ -36,6 +36,7 @@ def layers(task: Task) -> Given:
     """The types for one target. Raises QdslError allocate-*, and what building, running and reading samples raise."""
     require_goal(task.spec, task.decided)
     groups = groups_of(task.decided, task.spec)
+    task.diags.extend(uncounted(task.decided, groups, task.spec))
     types = types_of(task.prepared, task.decided, groups, task.diags)
     pins = labels(groups, types, task.spec)
     with Evaluator(task, task.spec.minimize == "latency" or _times(task)) as evaluator:

@@ -9,7 +9,7 @@ from qdsl.allocate.bounds import expected_of
 from qdsl.allocate.goals import goal_of, nothing, refused, too_small
 from qdsl.allocate.problem import SIZE, Asked, problem_of
 from qdsl.allocate.types import labels, require_goal, types_of
-from qdsl.allocate.units import groups_of
+from qdsl.allocate.units import groups_of, uncounted
 from qdsl.allocate.weight_choices import Choice, choices, open_nodes, under, weight_ports
 from qdsl.allocate.weight_losses import Losses
 from qdsl.allocate.width_problem import Choosing, choosing
@@ -86,6 +86,7 @@ def _activations(spec: Allocate, prepared: Prepared, decided: Decisions, _told: 
 def _layers(spec: Allocate, prepared: Prepared, decided: Decisions, diags: Diagnostics) -> None:
     require_goal(spec, decided)
     groups = groups_of(decided, spec)
+    diags.extend(uncounted(decided, groups, spec))
     labels(groups, types_of(prepared, decided, groups, diags), spec)
 
 

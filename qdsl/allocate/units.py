@@ -8,10 +8,10 @@ several begin one. What the recipe's rules have decided, and what the target run
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qdsl.cascade.carried import request_text
-from qdsl.diag import Diagnostic, QdslError
+from qdsl.diag import Diagnostic, QdslError, Severity
 from qdsl.graph.view import NodeView
 from qdsl.lang.recipe import Allocate, LayersRule
 from qdsl.lang.selectors import Picks
@@ -62,21 +62,18 @@ class Groups:
 
 def groups_of(decided: Decisions, spec: Allocate) -> Groups:
     """The groups of a plan that has nothing of `spec` in it yet, joined and pinned as `spec` says. Raises QdslError
-    allocate-nothing where there is none, allocate-shape where it is not known how much one multiplies, allocate-pin for
-    pins that contradict."""
+    allocate-nothing where there is none, allocate-shape where of none is known how often it multiplies, allocate-pin
+    for pins that contradict."""
     work = _Grouping(decided)
-    own = work.owners()
-    unknown = [node.name for node in decided.context.view.nodes if own[node.index] >= 0 and work.unknown(node)]
-    if unknown:
-        raise _unknown(spec, unknown)
-    owners = _joined(decided, spec, own)
+    owners = _joined(decided, spec, work.owners())
     names: dict[int, list[str]] = {}
     for node in decided.context.view.nodes:
         if owners[node.index] >= 0:
             names.setdefault(owners[node.index], []).append(node.name)
     order = {owner: at for at, owner in enumerate(names)}
     if not any(work.macs(name) for each in names.values() for name in each):
-        raise _nothing(spec)
+        unknown = _unknown(decided, [name for each in names.values() for name in each])
+        raise QdslError([_shape(spec, unknown)]) if unknown else _nothing(spec)
     pins = _pins(decided, spec, owners)
     groups = tuple(Group(tuple(nodes), sum(map(work.macs, nodes)), pins.get(owner)) for owner, nodes in names.items())
     placed = [order.get(owner, owner) for owner in owners]
@@ -90,10 +87,6 @@ class _Grouping:
 
     def macs(self, name: str) -> int:
         return self._plans[name].macs or 0
-
-    def unknown(self, node: NodeView) -> bool:
-        """Whether it multiplies, and nobody knows how much."""
-        return self._context.is_heavy(node.index) and self._plans[node.name].macs is None
 
     def owners(self) -> list[int]:
         """By node the first node of its group, or FLOAT or INTEGER."""
@@ -193,11 +186,24 @@ def _crossings(decided: Decisions, placed: Sequence[int]) -> Iterator[Crossing]:
             yield Crossing(name, writer, tuple(sorted(readers - {writer})), size(view, name) or 0)
 
 
-def _unknown(spec: Allocate, names: Sequence[str]) -> QdslError:
+def uncounted(decided: Decisions, groups: Groups, spec: Allocate) -> Iterator[Diagnostic]:
+    """A warning where of some layers it is not known how often they multiply: they count as those that do not."""
+    names = _unknown(decided, groups.nodes(range(len(groups.groups))))
+    if names:
+        yield replace(_shape(spec, names, ": no multiplication counts there"), severity=Severity.WARNING)
+
+
+def _unknown(decided: Decisions, names: Iterable[str]) -> list[str]:
+    macs = {node.node: node.macs for node in decided.plan.nodes}
+    view, context = decided.context.view, decided.context
+    return [name for name in names if macs[name] is None and context.is_heavy(view.node(name).index)]
+
+
+def _shape(spec: Allocate, names: Sequence[str], so: str = "") -> Diagnostic:
     more = f", nor of {len(names) - 1} more" if len(names) > 1 else ""
-    headline = f"how much `{names[0][:80]}` multiplies is not known{more}"
+    headline = f"how often `{names[0][:80]}` multiplies is not known{more}{so}"
     help = ('fix the free dimensions: `input "NAME" { shape [..] }`',)
-    return QdslError([Diagnostic("allocate-shape", headline, spec.header, help=help)])
+    return Diagnostic("allocate-shape", headline, spec.header, help=help)
 
 
 def _nothing(spec: Allocate) -> QdslError:
