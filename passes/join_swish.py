@@ -5,7 +5,8 @@
 ONNX Runtime makes this of a Sigmoid and a Mul by itself, but behind a DequantizeLinear it does not: there each of the
 two reads a DequantizeLinear of its own by the time that it looks, and three operators run in place of two.
 Fires where both read one DequantizeLinear and the recipe leaves both in float.
-Refuses what reads the Sigmoid as well.
+Refuses what reads the Sigmoid as well, and int8: with one reader less the runtime makes uint8 of such a pair, and
+integers of what the plan knows to run in float.
 Guarantees that the Mul keeps its name and computes what the runtime computes where no pair stands before.
 """
 
@@ -19,13 +20,15 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from qdsl.capability import Capability
+from qdsl.graph.constants import lazy_of
+from qdsl.graph.dtypes import type_name
 from qdsl.graph.edit import become, remove_node
 from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
 from qdsl.graph.walk import inner
 from qdsl.passes.file_bytes import FIELD, PROVENANCE, info_bytes, text_bytes
 from qdsl.passes.lowering import Foresight, Lowering
-from qdsl.passes.origins import REPLACES_KEY, by_pass, mark
+from qdsl.passes.origins import JOINS_KEY, by_pass, mark
 from qdsl.rewrite import Changes, Outcome
 from qdsl.rewrite.facts import is_op
 from qdsl.rewrite.sketch import Looked, Sketch
@@ -48,7 +51,7 @@ class JoinSwish(Lowering):
         changes = Changes()
         for mul, sigmoid in _matches(model, changes):
             become(model, mul, _OP, [sigmoid.inputs[0]], {"alpha": 1.0}, CONTRIB)
-            mark(mul, by_pass(JoinSwish.name, sigmoid.name))
+            mark(mul, {**by_pass(JoinSwish.name), JOINS_KEY: sigmoid.name})
             remove_node(model, sigmoid)
         return changes.outcome()
 
@@ -71,8 +74,9 @@ def _matches(model: Looked, changes: Changes) -> Iterator[tuple[gs.Node, gs.Node
         sigmoid = _sigmoid(node)
         if sigmoid is None:
             continue
-        if not inner(model, sigmoid.outputs[0]):
-            changes.refuse(node.name, "what the Sigmoid writes has another use")
+        reason = _obstacle(model, sigmoid)
+        if reason is not None:
+            changes.refuse(node.name, reason)
             continue
         changes.fire(JoinSwish.name, [node.name, sigmoid.name])
         yield node, sigmoid
@@ -90,10 +94,20 @@ def _sigmoid(node: gs.Node) -> gs.Node | None:
     return None
 
 
+def _obstacle(model: Looked, sigmoid: gs.Node) -> str | None:
+    if not inner(model, sigmoid.outputs[0]):
+        return "what the Sigmoid writes has another use"
+    zeros = sigmoid.inputs[0].inputs[0].inputs[2:]
+    if not all(isinstance(zero, gs.Constant) for zero in zeros):
+        return "the zero point of its pair is computed"
+    kinds = [type_name(lazy_of(zero).element_type) for zero in zeros]
+    return "its pair is of int8" if kinds == ["int8"] else None
+
+
 def _saved(view: GraphView, mul: str, sigmoid: str) -> int:
     """The Sigmoid and what it writes; the other operator's name, its domain and attribute, and where it comes from."""
     node = view.node(sigmoid)
     gone = [node.name, "Sigmoid", node.outputs[0], node.outputs[0], "Mul"]
     less = sum(map(text_bytes, gone)) + info_bytes(view, node.outputs[0], "") + FIELD
-    told = (PROVENANCE + len(JoinSwish.name), PROVENANCE + len(REPLACES_KEY) + len(sigmoid))
+    told = (PROVENANCE + len(JoinSwish.name), PROVENANCE + len(JOINS_KEY) + len(sigmoid))
     return less - sum(map(text_bytes, (_OP, CONTRIB))) - _ALPHA - sum(told)

@@ -13,6 +13,8 @@ from qdsl.spec.plan import Origin
 ORIGIN_KEY = "qdsl.origin"
 # A node of the float model that gave way to several: each of them says its name.
 REPLACES_KEY = "qdsl.replaces"
+# A node of the float model that runs inside the one which says its name.
+JOINS_KEY = "qdsl.joins"
 
 
 def by_line(origin: Origin, recipe: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ import onnx
 
 from qdsl.graph.integer_operators import computes_in_integers, multiplying
 from qdsl.graph.sessions import FUSED, WHOLE
-from qdsl.passes.origins import REPLACES_KEY
+from qdsl.passes.origins import JOINS_KEY, REPLACES_KEY
 from qdsl.spec.plan import WIDENING
 from qdsl.targets.ort.element_types import declared, light
 from qdsl.targets.ort.idle import idle
@@ -89,6 +89,7 @@ class _Reader:
     def __init__(self, emitted: onnx.ModelProto, fused: onnx.ModelProto) -> None:
         self._nodes = [node for node in emitted.graph.node if node.op_type not in QUANTIZERS]
         self._replaced = [p.value for node in self._nodes for p in node.metadata_props if p.key == REPLACES_KEY]
+        self._inside = {p.value: node.name for node in self._nodes for p in node.metadata_props if p.key == JOINS_KEY}
         self._stored_floats = {t.name for t in emitted.graph.initializer if t.data_type in _FLOATS}
         self._declared = declared(onnx.shape_inference.infer_shapes(light(emitted)).graph)
         self._types = _types(fused.graph)
@@ -118,6 +119,7 @@ class _Reader:
             if self._kernel(node) is None and self._twins[node.name] in alive:
                 found[node.name] = found[alive[self._twins[node.name]]]
         replaced = dict.fromkeys(self._replaced, Ran("absorbed", ""))
+        replaced |= {inside: found[host] for inside, host in self._inside.items()}
         return replaced | {node.name: found[node.name] for node in self._nodes}
 
     def _ran(self, node: onnx.NodeProto, found: Mapping[str, Ran]) -> Ran:
