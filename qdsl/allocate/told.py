@@ -81,9 +81,10 @@ def warnings(task: Task, found: Allocation, taken: Trial) -> Iterator[Diagnostic
         headline = f"latency of {task.target} is not measured here: types are chosen for few multiplications in float"
         yield Diagnostic("allocate-predicted", headline, task.spec.header, severity=Severity.WARNING)
     elif last.low <= 1.0:
-        told = _raced(last)
-        headline = f"with the types that hold the bounds {task.target} is not faster than the float model here: {told}"
-        label = "integers save no time on this processor"
+        words, saved = ("may be no", "little") if last.ratio > 1.0 else ("is not", "no")
+        headline = f"with the types that hold the bounds {task.target} {words} faster than the float model here"
+        headline += f": {_raced(last)}"
+        label = f"integers save {saved} time on this processor"
         yield Diagnostic("allocate-slower", headline, task.spec.header, label, severity=Severity.WARNING)
 
 

@@ -176,9 +176,9 @@ CODES = {
     ),
     "allocate-slower": CodeDoc(
         "the types that keep to the bounds save no time",
-        "The build was timed in turns with the float model, and is not faster beyond noise: kernels of integers are "
-        "made for many channels, and on processors without dot products of integers (VNNI, Arm's `asimddp`) they are "
-        "slow.",
+        "The build was timed in turns with the float model, and is not faster, or not beyond noise: kernels of "
+        "integers are made for many channels, and on processors without dot products of integers (VNNI, Arm's "
+        "`asimddp`) they are slow.",
         _LAYERS + "allocate layers from [int8, float32] { minimize latency under mse <= 1 on dev }\n",
         setup=_SETUP,
         verb="compile",
