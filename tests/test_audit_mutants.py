@@ -60,7 +60,7 @@ OF_ANY = {"slow_kernel", "weakly_typed_flags"}
 # With the number of places for each kind: an audit of a detector takes seconds, and each place is one.
 MODELS = {
     "yolov8n": ("recipes/yolov8n_static.q", 1),
-    "mobilenet_v2": ("recipes/cracks_v2_static.q", 3),
+    "mobilenet_v2": ("recipes/cracks_v2_static.q", 2),
     "steel": ("recipes/steel_default.q", 1),
 }
 
