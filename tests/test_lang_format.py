@@ -234,6 +234,13 @@ def recipes(draw: st.DrawFn) -> str:
     return "".join(made)
 
 
+def test_statements_of_one_line_that_need_lines_are_aligned_at_once() -> None:
+    text = "recipe a\nselect a = all\nselect calib = all; param w = 1 from [1, 2,  # few\n]\n"
+    made = format_text(text, "a.q")
+    assert "select a     = all\nselect calib = all\nparam w = 1" in made
+    _kept(text)
+
+
 def _kept(text: str) -> None:
     """Formatting is stable, and keeps what is said and every comment in order."""
     before = parse(text, "a.q")

@@ -12,7 +12,7 @@ Works on tokens, so that nothing but layout can change, and proves it on each te
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from qdsl.diag import QdslError
@@ -72,6 +72,7 @@ class _Row:
 
 def _block(found: Sequence[Entry], indent: str) -> list[str]:
     """The lines of a block's inside, or of the file."""
+    found = list(_apart(found, indent))
     pads = _pads(found, indent)
     rows: list[_Row] = []
     for entry in found:
@@ -80,7 +81,7 @@ def _block(found: Sequence[Entry], indent: str) -> list[str]:
         elif isinstance(entry, Comment):
             rows.append(_Row([indent + entry.text]))
         else:
-            rows += _line(entry, indent, pads.get(id(entry)))
+            rows.append(_line(entry, indent, pads.get(id(entry))))
     _align_comments(rows)
     printed: list[str] = []
     for row in rows:
@@ -88,17 +89,31 @@ def _block(found: Sequence[Entry], indent: str) -> list[str]:
     return printed
 
 
-def _line(line: Line, indent: str, pad: tuple[int, int] | None) -> list[_Row]:
-    """A source line: as one row when it is short and plain, else a row per statement."""
+def _apart(found: Iterable[Entry], indent: str) -> Iterator[Entry]:
+    """A line whose statements do not fit on one row as a line for each, so that they are aligned as they will be
+    read."""
+    for entry in found:
+        if not isinstance(entry, Line) or len(entry.statements) == 1 or _row(entry, indent) is not None:
+            yield entry
+            continue
+        *others, last = entry.statements
+        yield from (Line([one]) for one in others)
+        yield Line([last], entry.comment)
+
+
+def _row(line: Line, indent: str) -> str | None:
+    """A source line as one row, where it is short and plain."""
     flat = [_flat(statement) for statement in line.statements]
     joined = indent + "; ".join(one for one in flat if one is not None)
-    if None not in flat and len(joined) <= _WIDTH:
-        if pad is not None:
-            joined = indent + _padded(line.statements[0], *pad)
-        return [_Row([joined], line.comment)]
-    rows = [_Row(_statement(statement, indent)) for statement in line.statements]
-    rows[-1].comment = line.comment
-    return rows
+    return joined if None not in flat and len(joined) <= _WIDTH else None
+
+
+def _line(line: Line, indent: str, pad: tuple[int, int] | None) -> _Row:
+    """A source line: on one row, or its only statement on several."""
+    joined = _row(line, indent)
+    if joined is None:
+        return _Row(_statement(line.statements[0], indent), line.comment)
+    return _Row([joined if pad is None else indent + _padded(line.statements[0], *pad)], line.comment)
 
 
 def _flat(statement: Statement) -> str | None:
