@@ -198,14 +198,6 @@ def test_a_torch_that_cannot_be_loaded_is_told_before_the_work(tmp_path: Path, m
     assert "libtorch_cpu.so" in found.headline
 
 
-def test_what_gradients_do_not_go_through_is_told_by_the_plan(tmp_path: Path) -> None:
-    proto = residual_net()
-    proto.graph.node[1].op_type = "Sinh"
-    with pytest.raises(QdslError) as caught:
-        qdsl.plan(project(tmp_path, weights("int8, int4", "  sensitivity gradient on calib\n"), proto=proto))
-    assert [each.code for each in caught.value.diagnostics] == ["executor-lacks"]
-
-
 def test_a_layer_that_writes_nan_has_no_loss(tmp_path: Path) -> None:
     """Of a build without ranges nothing else looks at what layers write."""
     proto = residual_net()

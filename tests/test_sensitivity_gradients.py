@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compile_tools import project, residual_net
 from numpy.typing import NDArray
 from quantized import W8, model_of, weight
+from test_allocate_hostile import weights
 
+import qdsl
 from qdsl.calibrate import Ranges
 from qdsl.data import Dataset, Label
 from qdsl.diag import QdslError
@@ -209,3 +212,12 @@ def test_a_sample_on_which_nothing_depends_on_a_weight_scores_nothing(method: st
     assert {row.loss for row in found(model, units, dataset(dead), how).rows} == {0.0}
     rows = [row for row in found(model, units, dataset(dead, alive), how).rows if row.choice == "int4"]
     assert len(rows) == 1 and rows[0].loss > 0.0
+
+
+def test_what_gradients_do_not_go_through_is_told_by_the_plan(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    proto = residual_net()
+    proto.graph.node[1].op_type = "Sinh"
+    with pytest.raises(QdslError) as caught:
+        qdsl.plan(project(tmp_path, weights("int8, int4", "  sensitivity gradient on calib\n"), proto=proto))
+    assert [each.code for each in caught.value.diagnostics] == ["executor-lacks"]
