@@ -58,3 +58,9 @@ def test_where_nothing_is_converted_nothing_is_raced() -> None:
     clock = Clock(3.0)
     alone = Groups(GROUPS.groups, ())
     assert with_conversions(alone, KNOWN, {}, clock) == KNOWN and not clock.asked
+
+
+def test_where_nothing_takes_time_nothing_is_raced() -> None:
+    none = Estimates("ms", tuple(Layer(each.node, 1, 10, 0.0, 0.0) for each in LAYERS), ROUNDINGS, 0.0, 0.0)
+    clock = Clock(3.0)
+    assert with_conversions(GROUPS, none, {}, clock) == none and not clock.asked

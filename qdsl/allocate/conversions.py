@@ -29,7 +29,7 @@ def with_conversions(
         path = hull(labels_of(groups, found, fixed))
         chosen = path[len(path) // 2]
         converting = alone.cost(chosen) - plain.cost(chosen)
-        if converting < LEAST * alone.cost(chosen):
+        if converting <= LEAST * alone.cost(chosen):
             break
         taken = timed(chosen)
         if taken is None:
