@@ -27,6 +27,7 @@ from qdsl.graph.model import Model
 from qdsl.graph.view import GraphView
 from qdsl.graph.walk import inner
 from qdsl.passes.file_bytes import FIELD, PROVENANCE, info_bytes, text_bytes
+from qdsl.passes.insert_qdq import CONTRIB
 from qdsl.passes.lowering import Foresight, Lowering
 from qdsl.passes.origins import JOINS_KEY, by_pass, mark
 from qdsl.rewrite import Changes, Outcome
@@ -34,7 +35,6 @@ from qdsl.rewrite.facts import is_op
 from qdsl.rewrite.sketch import Looked, Sketch
 from qdsl.spec.plan import Plan
 
-CONTRIB = "com.microsoft"
 _OP = "QuickGelu"
 _FLOAT32 = (np.float32, "float32")  # as a model has it, and as a sketch
 _ALPHA = 18  # bytes of the attribute
@@ -65,7 +65,7 @@ class JoinSwish(Lowering):
         return Foresight(changes.outcome())
 
     def saves(self, view: GraphView, plan: Plan, outcome: Outcome) -> int:
-        return sum(_saved(view, *fired.nodes) for fired in outcome.fired)
+        return sum(_saved(view, sigmoid) for _, sigmoid in (fired.nodes for fired in outcome.fired))
 
 
 def _matches(model: Looked, changes: Changes) -> Iterator[tuple[gs.Node, gs.Node]]:
@@ -104,7 +104,7 @@ def _obstacle(model: Looked, sigmoid: gs.Node) -> str | None:
     return "its pair is of int8" if kinds == ["int8"] else None
 
 
-def _saved(view: GraphView, mul: str, sigmoid: str) -> int:
+def _saved(view: GraphView, sigmoid: str) -> int:
     """The Sigmoid and what it writes; the other operator's name, its domain and attribute, and where it comes from."""
     node = view.node(sigmoid)
     gone = [node.name, "Sigmoid", node.outputs[0], node.outputs[0], "Mul"]
